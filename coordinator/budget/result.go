@@ -1,0 +1,106 @@
+package budget
+
+import "time"
+
+// Results are plain comparable values: two engines agree when == says so. All
+// amounts are in microcents; a field that an outcome does not name is zero.
+
+// Ensured answers EnsureTenant: Created or Exists.
+type Ensured struct {
+	Outcome   Outcome    `json:"outcome"`
+	Remaining Microcents `json:"remaining"`
+}
+
+// Reservation answers TryReserve: Reserved{ID, Remaining},
+// Insufficient{Remaining, Required} or MissingTenant.
+type Reservation struct {
+	Outcome   Outcome       `json:"outcome"`
+	ID        ReservationID `json:"id,omitzero"`
+	Remaining Microcents    `json:"remaining"`
+	Required  Microcents    `json:"required"`
+}
+
+// Settlement answers Commit and Release: Committed{Remaining, Actual},
+// Released{Remaining, Returned}, Overrun{Remaining}, InvalidAmount,
+// MissingTenant or MissingReservation{Prior}.
+type Settlement struct {
+	Outcome   Outcome    `json:"outcome"`
+	Remaining Microcents `json:"remaining"`
+	Actual    Microcents `json:"actual"`
+	Returned  Microcents `json:"returned"`
+	// Prior says how the reservation had gone before, where that is still
+	// known: Committed, Released or Expired. Else it is Unknown.
+	Prior Outcome `json:"prior,omitzero"`
+}
+
+// Adjustment answers Grant and Withdraw: Granted{Remaining},
+// Withdrawn{Remaining}, Insufficient{Remaining, Required} or MissingTenant.
+type Adjustment struct {
+	Outcome   Outcome    `json:"outcome"`
+	Remaining Microcents `json:"remaining"`
+	Required  Microcents `json:"required"`
+}
+
+// Remainder answers Remaining: Found{Remaining} or MissingTenant.
+type Remainder struct {
+	Outcome   Outcome    `json:"outcome"`
+	Remaining Microcents `json:"remaining"`
+}
+
+// Balance answers Balance: Found with all terms of the law from one instant, or
+// MissingTenant.
+type Balance struct {
+	Outcome   Outcome    `json:"outcome"`
+	Granted   Microcents `json:"granted"`
+	Remaining Microcents `json:"remaining"`
+	Reserved  Microcents `json:"reserved"`
+	Committed Microcents `json:"committed"`
+}
+
+// Conserved reports whether the terms keep the law without overflow.
+func (b Balance) Conserved() bool {
+	sum, err := b.Reserved.Add(b.Committed)
+	if err != nil {
+		return false
+	}
+	sum, err = sum.Add(b.Remaining)
+	return err == nil && sum == b.Granted
+}
+
+// Hold is one open reservation. Times are whole milliseconds of the engine's
+// clock, in UTC; Deadline is zero where the hold has none.
+type Hold struct {
+	ID       ReservationID `json:"id"`
+	Held     Microcents    `json:"held"`
+	Made     time.Time     `json:"made"`
+	Deadline time.Time     `json:"deadline,omitzero"`
+}
+
+// HoldList answers Holds: Found with the open holds in the order of their ids,
+// or MissingTenant. Balance is from the same instant as the holds.
+type HoldList struct {
+	Outcome Outcome `json:"outcome"`
+	Balance Balance `json:"balance"`
+	Holds   []Hold  `json:"holds"`
+}
+
+// Err is nil for Created and Exists.
+func (r Ensured) Err() error { return r.Outcome.Err() }
+
+// Err is nil for Reserved.
+func (r Reservation) Err() error { return r.Outcome.Err() }
+
+// Err is nil for Committed and Released.
+func (r Settlement) Err() error { return r.Outcome.Err() }
+
+// Err is nil for Granted and Withdrawn.
+func (r Adjustment) Err() error { return r.Outcome.Err() }
+
+// Err is nil for Found.
+func (r Remainder) Err() error { return r.Outcome.Err() }
+
+// Err is nil for Found.
+func (b Balance) Err() error { return b.Outcome.Err() }
+
+// Err is nil for Found.
+func (r HoldList) Err() error { return r.Outcome.Err() }

@@ -1,6 +1,9 @@
 package budget
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Results are plain comparable values: two engines agree when == says so. All
 // amounts are in microcents; a field that an outcome does not name is zero.
@@ -82,6 +85,27 @@ type HoldList struct {
 	Outcome Outcome `json:"outcome"`
 	Balance Balance `json:"balance"`
 	Holds   []Hold  `json:"holds"`
+}
+
+// Audit returns nil where the law stands and the holds sum up to reserved, else
+// an error that names the terms.
+func (r HoldList) Audit() error {
+	b := r.Balance
+	if !b.Conserved() {
+		return fmt.Errorf("the law is broken: remaining %d + reserved %d + committed %d is not granted %d",
+			b.Remaining, b.Reserved, b.Committed, b.Granted)
+	}
+	var sum Microcents
+	for _, h := range r.Holds {
+		var err error
+		if sum, err = sum.Add(h.Held); err != nil || h.Held <= 0 {
+			return fmt.Errorf("hold %s of %d microcents: not a possible hold", h.ID, h.Held)
+		}
+	}
+	if sum != b.Reserved {
+		return fmt.Errorf("%d open holds sum up to %d, but reserved is %d", len(r.Holds), sum, b.Reserved)
+	}
+	return nil
 }
 
 // Err is nil for Created and Exists.

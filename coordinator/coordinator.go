@@ -1,0 +1,250 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// Coordinator is one node of a fleet that shares budgets in one Redis. It is a
+// [budget.Engine], safe for any number of goroutines; a process needs one for
+// each Redis. Close it to end cleanly.
+type Coordinator struct {
+	client  redis.UniversalClient
+	config  config
+	scripts luascripts.Set
+	// ctx ends when Close gives up waiting; no caller's context reaches Redis.
+	ctx    context.Context //nolint:containedctx // it is the coordinator's own life
+	cancel context.CancelFunc
+
+	node    atomic.Uint64 // 64 random bits: who this is in every family
+	numbers atomic.Uint64 // of batches; one counter, never used twice
+
+	lanesMu  sync.RWMutex
+	lanes    map[budget.TenantID]*lane
+	shardsMu sync.RWMutex
+	shards   map[string]*shard
+	workers  sync.WaitGroup
+
+	inFlight atomic.Int64 // calls that are not resolved
+	closed   atomic.Bool
+	dead     atomic.Bool
+	drained  chan struct{}
+}
+
+var _ budget.Engine = (*Coordinator)(nil)
+
+// New makes a node. It checks what the client is connected to, and returns an
+// ErrUnfit or an ErrUnavailable that says what is wrong and what to do. The
+// client may be a single server's, Sentinel's or a Cluster's; it remains the
+// caller's, who closes it after the Coordinator. A Ring is refused: it has no
+// failover that money could survive.
+func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Coordinator, error) {
+	cfg, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	dialect, err := inspect(ctx, client, cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := &Coordinator{
+		client:  client,
+		config:  cfg,
+		scripts: luascripts.Compose(dialect),
+		lanes:   make(map[budget.TenantID]*lane),
+		shards:  make(map[string]*shard),
+		drained: make(chan struct{}, 1),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.node.Store(randomBits())
+	return c, nil
+}
+
+// submit puts a call into its lane and waits for the answer.
+func (c *Coordinator) submit(ctx context.Context, op *call) (answer, budget.ReservationID, error) {
+	if err := ctx.Err(); err != nil {
+		return answer{}, budget.ReservationID{}, fmt.Errorf("the operation was not sent: %w", context.Cause(ctx))
+	}
+	if waiting := c.enter(); waiting > int64(c.config.total) {
+		c.leave()
+		return answer{}, budget.ReservationID{}, fmt.Errorf("%w: %d in all", ErrOverloaded, c.config.total)
+	}
+	if c.closed.Load() {
+		c.leave()
+		return answer{}, budget.ReservationID{}, ErrClosed
+	}
+	root := op.tenant.Root()
+	for {
+		l := c.lane(root)
+		start, ok, err := l.enqueue(op)
+		if err != nil {
+			c.leave()
+			return answer{}, budget.ReservationID{}, fmt.Errorf("%w: %d for family %q", err, c.config.perFamily, root)
+		}
+		if start {
+			c.shardOf(l).push(l)
+		}
+		if ok {
+			return op.wait(ctx)
+		}
+	}
+}
+
+func (c *Coordinator) lane(root budget.TenantID) *lane {
+	c.lanesMu.RLock()
+	l, ok := c.lanes[root]
+	c.lanesMu.RUnlock()
+	if ok {
+		return l
+	}
+	c.lanesMu.Lock()
+	defer c.lanesMu.Unlock()
+	if l, ok = c.lanes[root]; !ok {
+		l = newLane(c, root)
+		c.lanes[root] = l
+	}
+	return l
+}
+
+func (c *Coordinator) drop(l *lane) {
+	c.lanesMu.Lock()
+	defer c.lanesMu.Unlock()
+	if c.lanes[l.root] == l {
+		delete(c.lanes, l.root)
+	}
+}
+
+// shardOf returns the shard of the server that answers for the lane's keys now.
+// The cluster client follows redirections by itself, so an outdated answer costs
+// only some grouping.
+func (c *Coordinator) shardOf(l *lane) *shard {
+	address := ""
+	if cluster, ok := c.client.(*redis.ClusterClient); ok {
+		if master, err := cluster.MasterForKey(c.ctx, l.keys.Books); err == nil {
+			address = master.Options().Addr
+		}
+	}
+	c.shardsMu.RLock()
+	s, ok := c.shards[address]
+	c.shardsMu.RUnlock()
+	if ok {
+		return s
+	}
+	c.shardsMu.Lock()
+	defer c.shardsMu.Unlock()
+	if s, ok = c.shards[address]; !ok {
+		s = &shard{c: c}
+		c.shards[address] = s
+	}
+	return s
+}
+
+func (c *Coordinator) enter() int64 { return c.inFlight.Add(1) }
+
+// leave counts a call as resolved; the last one lets Close go on.
+func (c *Coordinator) leave() {
+	if c.inFlight.Add(-1) == 0 && c.closed.Load() {
+		select {
+		case c.drained <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (c *Coordinator) nextNumber() uint64 { return c.numbers.Add(1) }
+
+// renumber replaces a node number that somebody else uses, once.
+func (c *Coordinator) renumber(cloned uint64) uint64 {
+	c.node.CompareAndSwap(cloned, randomBits())
+	return c.node.Load()
+}
+
+func (c *Coordinator) clockText() string {
+	if c.config.clock == nil {
+		return ""
+	}
+	return strconv.FormatInt(c.config.clock().UnixMilli(), 10)
+}
+
+func randomBits() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails, by its documentation
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// Close ends the node: calls that come later get ErrClosed, those under way are
+// answered, holds of abandoned reserves are released, and the node's sessions
+// are closed. Where Redis does not answer before ctx ends, Close returns an
+// error that says how many operations remain unresolved, and their holds end at
+// their deadlines. A second Close does nothing.
+func (c *Coordinator) Close(ctx context.Context) error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	defer c.cancel()
+	for c.inFlight.Load() > 0 {
+		select {
+		case <-c.drained:
+		case <-ctx.Done():
+			unresolved := c.inFlight.Load()
+			c.dead.Store(true)
+			return fmt.Errorf("%w: %d operations are unresolved: %w", ErrUnavailable, unresolved, context.Cause(ctx))
+		}
+	}
+	idle := make(chan struct{})
+	go func() {
+		c.workers.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		c.dead.Store(true)
+		return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+	}
+	return c.closeSessions(ctx)
+}
+
+// closeSessions drops what Redis keeps of this node (S9). No call is under way,
+// so the lanes are this function's.
+func (c *Coordinator) closeSessions(ctx context.Context) error {
+	var cmds []redis.Cmder
+	var errs []error
+	flush := func() {
+		c.send(cmds)
+		for _, cmd := range cmds {
+			if err := cmd.Err(); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		cmds = cmds[:0]
+	}
+	c.lanesMu.RLock()
+	defer c.lanesMu.RUnlock()
+	for _, l := range c.lanes {
+		if !l.session.open || ctx.Err() != nil {
+			continue
+		}
+		l.useSource = true
+		args := l.command(&c.scripts.Close, 2, l.session.incarnation, l.session.nodeText, l.session.last)
+		cmds = append(cmds, newCommand(c.ctx, args))
+		if len(cmds) == lanesPerPipeline {
+			flush()
+		}
+	}
+	flush()
+	if len(errs) > 0 {
+		return fmt.Errorf("closing %d of the node's sessions, which go by themselves after 7 days: %w", len(errs), errs[0])
+	}
+	return context.Cause(ctx)
+}

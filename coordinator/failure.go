@@ -1,0 +1,173 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// failure is what an error says about the command that met it.
+type failure int
+
+const (
+	failureLost      failure = iota // no reply: it may have been executed
+	failureUnsent                   // no connection: it was not executed
+	failureTransient                // Redis refused it for now, unexecuted
+	failureNoScript                 // unexecuted: Redis does not know the script's SHA
+	failureMemory                   // unexecuted: Redis is past maxmemory
+	failureRefused                  // an error that a repeat is not likely to change
+)
+
+// transientErrors begin the error replies that pass by themselves.
+var transientErrors = []string{
+	"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED ", "ASK ",
+	"BUSY ", "NOREPLICAS", "UNBLOCKED", "MISCONF", "ERR max number of clients",
+}
+
+func classify(err error) failure {
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, redis.ErrPoolTimeout) {
+		return failureUnsent
+	}
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return failureLost
+	}
+	text := reply.Error()
+	switch {
+	case strings.HasPrefix(text, "NOSCRIPT"):
+		return failureNoScript
+	case strings.HasPrefix(text, "OOM"):
+		return failureMemory
+	}
+	for _, prefix := range transientErrors {
+		if strings.HasPrefix(text, prefix) {
+			return failureTransient
+		}
+	}
+	return failureRefused
+}
+
+const (
+	firstBackoff = 2 * time.Millisecond
+	maxBackoff   = 400 * time.Millisecond
+	maxRefusals  = 2
+)
+
+// failed decides what follows an error. A batch that may have taken effect stays
+// pending and is repeated, byte for byte, until its session tells (S7).
+func (l *lane) failed(err error) time.Duration {
+	kind := classify(err)
+	switch kind {
+	case failureNoScript:
+		// A restart, a SCRIPT FLUSH, a promoted replica: the text goes along once.
+		if !l.useSource {
+			l.useSource = true
+			return 0
+		}
+	case failureMemory:
+		if l.step == stepBatch && l.pending != nil && !l.sweeping && !l.pending.short {
+			l.pending.short = true
+			return 0
+		}
+		kind = failureRefused
+		err = fmt.Errorf("%w: %w", ErrOutOfMemory, err)
+	case failureLost, failureUnsent, failureTransient, failureRefused:
+	}
+	if b := l.pending; b != nil {
+		l.batchFailed(b, kind, err)
+	} else if kind == failureRefused {
+		l.failQueue(func(*call) error { return fmt.Errorf("%w: %w; nothing happened", ErrUnavailable, err) })
+	}
+	l.expire(err)
+	l.backoff = min(max(2*l.backoff, firstBackoff), maxBackoff)
+	return l.backoff/2 + rand.N(l.backoff/2) //nolint:gosec // jitter protects nothing
+}
+
+func (l *lane) batchFailed(b *batch, kind failure, err error) {
+	switch kind {
+	case failureLost:
+		b.lost = b.lost || !l.sweeping
+	case failureUnsent:
+		if !b.lost && l.superseded == nil {
+			// Its bytes never left, so its callers are not to be left unsure.
+			l.pending, l.sweeping = nil, false
+			l.takeBack(b)
+			return
+		}
+	case failureRefused:
+		if b.refusals++; b.refusals < maxRefusals {
+			return // it may have failed after its writes, and then the repeat tells
+		}
+		l.sweeping = false
+		l.giveUpRefused(b, err)
+		return
+	case failureTransient, failureNoScript, failureMemory:
+	}
+	if b.lost && l.superseded == nil && len(b.calls) > 0 && b.unwanted() {
+		l.giveUp(b)
+	}
+}
+
+// giveUpRefused answers the callers of a batch that Redis keeps refusing.
+func (l *lane) giveUpRefused(b *batch, err error) {
+	if !b.lost && l.superseded == nil {
+		l.pending = nil
+		l.fail(b, func(*call) error { return fmt.Errorf("%w: %w; nothing happened", ErrUnavailable, err) })
+		return
+	}
+	for i, c := range b.calls {
+		b.calls[i] = c.substitute()
+		c.deliver(answer{err: &UnknownOutcomeError{ID: c.id, Cause: fmt.Errorf("%w: %w", ErrUnavailable, err)}})
+	}
+	if l.superseded == nil {
+		l.giveUp(b)
+	}
+}
+
+// giveUp replaces a batch by an empty one with a higher number (S8): applied, it
+// shows that the batch never will be; a gap at the batch's number, that it was.
+func (l *lane) giveUp(b *batch) {
+	l.superseded = b
+	l.sweeping = false
+	l.pending = &batch{number: l.c.nextNumber(), lost: true}
+	l.pending.encode(l.session, l.c.clockText(), l.c.config.holdTTL.Milliseconds())
+}
+
+// expire answers calls whose contexts set no deadline, when Redis has been
+// silent for the call timeout.
+func (l *lane) expire(err error) {
+	t := now()
+	overdue := func(c *call) bool {
+		if c.stalledAt.IsZero() {
+			c.stalledAt = t
+		}
+		return t.Sub(c.stalledAt) > l.c.config.callTimeout
+	}
+	if b := l.pending; b != nil {
+		for i, c := range b.calls {
+			if c.state.Load() == callSent && overdue(c) {
+				b.calls[i] = c.substitute()
+				c.deliver(answer{err: &UnknownOutcomeError{ID: c.id, Cause: fmt.Errorf("%w: %w", ErrUnavailable, err)}})
+			}
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept := l.queue[:0]
+	for _, c := range l.queue {
+		if !overdue(c) {
+			kept = append(kept, c)
+			continue
+		}
+		c.deliver(answer{err: fmt.Errorf("%w, and the operation was not sent: %w", ErrUnavailable, err)})
+		l.c.leave()
+	}
+	clear(l.queue[len(kept):])
+	l.queue = kept
+}

@@ -1,0 +1,100 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// Holds implements [budget.Engine]. It reads the whole family, in one script
+// call whose time grows with the family's holds: for operators and audits, not
+// for every request.
+func (c *Coordinator) Holds(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.HoldList, error) {
+	// The lane ends what is due; what the script reads after it is later.
+	a, err := c.read(ctx, luascripts.KindRemaining, tenant, opts)
+	if err != nil || a.outcome != budget.Found {
+		return budget.HoldList{Outcome: a.outcome, Balance: budget.Balance{Outcome: a.outcome}}, err
+	}
+	l := c.lane(tenant.Root())
+	incarnation := *l.met.Load() // the lane has just answered
+	type result struct {
+		words []any
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		words, err := c.readHolds(ctx, l, incarnation, tenant.Level())
+		done <- result{words, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return budget.HoldList{}, r.err
+		}
+		return l.holdList(tenant, r.words)
+	case <-ctx.Done():
+		return budget.HoldList{}, fmt.Errorf("%w in time: %w", ErrUnavailable, context.Cause(ctx))
+	}
+}
+
+// readHolds asks until Redis answers or the caller has left.
+func (c *Coordinator) readHolds(ctx context.Context, l *lane, incarnation, level string) ([]any, error) {
+	script, began := &c.scripts.Holds, now()
+	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
+		cmd := newCommand(c.ctx, []any{"eval", script.Source, "1", l.booksKey, incarnation, level})
+		_ = c.client.Process(c.ctx, cmd) // the command carries the error
+		value, err := cmd.reply()
+		if words, ok := value.([]any); ok {
+			return words, nil
+		}
+		if classify(err) == failureRefused || c.closed.Load() || now().Sub(began) > c.config.callTimeout {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (l *lane) holdList(tenant budget.TenantID, words []any) (budget.HoldList, error) {
+	texts := make([]string, len(words))
+	for i, word := range words {
+		texts[i], _ = word.(string)
+	}
+	word, rest, _ := strings.Cut(texts[0], " ")
+	switch {
+	case word == luascripts.HoldsFound && len(texts) >= 2 && len(texts)%2 == 0:
+	case word == luascripts.NoTenant:
+		return budget.HoldList{Outcome: budget.MissingTenant, Balance: budget.Balance{Outcome: budget.MissingTenant}}, nil
+	case word == luascripts.NoFamily:
+		return budget.HoldList{}, fmt.Errorf("%w: family %q is gone", ErrGap, l.root)
+	case word == luascripts.Incarnation:
+		return budget.HoldList{}, l.recreated()
+	case word == luascripts.Layout:
+		return budget.HoldList{}, l.layoutError(rest)
+	default:
+		return budget.HoldList{}, l.corrupt(fmt.Sprintf("unreadable list of holds %.60q", texts[0]))
+	}
+	balance, err := layout.ParseAccount(texts[1])
+	if err != nil {
+		return budget.HoldList{}, l.corrupt(err.Error())
+	}
+	list := budget.HoldList{Outcome: budget.Found, Balance: balance}
+	for i := 2; i < len(texts); i += 2 {
+		hold, _, err := layout.ParseHold(l.root, texts[i], texts[i+1])
+		if err != nil {
+			return budget.HoldList{}, l.corrupt(err.Error())
+		}
+		list.Holds = append(list.Holds, hold)
+	}
+	slices.SortFunc(list.Holds, layout.CompareHolds)
+	return list, nil
+}

@@ -1,0 +1,253 @@
+package coordinator
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// A lane carries one node's operations to one family: a queue, a session, and at
+// most one command in flight. What arrives while a batch is in flight becomes
+// the next batch, so grouping costs no timer and no wait.
+//
+// A lane is a state machine without goroutines or input and output of its own:
+// next gives the command to send, handle takes the reply. A shard calls them,
+// one at a time.
+type lane struct {
+	c    *Coordinator
+	root budget.TenantID
+	keys layout.Keys
+	// The keys as command arguments; a cluster client reads the slot off them.
+	booksKey, timersKey any
+
+	mu      sync.Mutex
+	queue   []*call
+	running bool // at its shard, or waiting to be tried again
+	gone    bool // dropped from the coordinator; callers look it up anew
+
+	// met is the family's incarnation once it is known, for readers beside the lane.
+	met atomic.Pointer[string]
+
+	// The rest belongs to whoever runs the lane.
+	step       step
+	session    session
+	pending    *batch // sent, not resolved
+	superseded *batch // given up, while an empty batch finds out about it
+	sweeping   bool   // the batch was answered MORE
+	probed     int    // how many calls a probe of the family speaks for
+	openNumber uint64
+	proposed   string // the incarnation, where this lane creates the family
+	useSource  bool   // the last command was answered NOSCRIPT
+	backoff    time.Duration
+}
+
+// step is what a lane does next; each is one command.
+type step int
+
+const (
+	stepProbe        step = iota // is the family there?
+	stepCreateTimers             // no, and somebody ensures a tenant
+	stepCreateBooks
+	stepOpen  // open the session
+	stepBatch // send the next batch, or repeat the pending one
+)
+
+func newLane(c *Coordinator, root budget.TenantID) *lane {
+	keys := layout.KeysOf(c.config.prefix, root)
+	return &lane{
+		c: c, root: root, keys: keys, booksKey: keys.Books, timersKey: keys.Timers,
+		session: newSession(c.node.Load()),
+	}
+}
+
+// enqueue adds a call, and reports whether the lane must be brought to its shard.
+func (l *lane) enqueue(c *call) (start, ok bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone {
+		return false, false, nil
+	}
+	if len(l.queue) >= l.c.config.perFamily {
+		return false, true, ErrOverloaded
+	}
+	l.queue = append(l.queue, c)
+	start = !l.running
+	l.running = true
+	return start, true, nil
+}
+
+// next returns the command to send now; nil where there is none, since every
+// waiting caller has left.
+func (l *lane) next() []any {
+	switch l.step {
+	case stepProbe:
+		l.mu.Lock()
+		l.probed = len(l.queue)
+		l.mu.Unlock()
+		return []any{"hget", l.booksKey, layout.FamilyField}
+	case stepCreateTimers:
+		return []any{"zadd", l.timersKey, "nx", "+inf", layout.Sentinel}
+	case stepCreateBooks:
+		if l.proposed == "" {
+			l.proposed = layout.Incarnation(randomBits())
+		}
+		return []any{"hsetnx", l.booksKey, layout.FamilyField, layout.NewFamily(l.proposed)}
+	case stepOpen:
+		if l.openNumber == 0 {
+			l.openNumber = l.c.nextNumber()
+		}
+		return l.command(&l.c.scripts.Open, 1, l.session.nodeText, l.openNumber, l.c.clockText())
+	case stepBatch:
+		return l.nextBatch()
+	}
+	return nil
+}
+
+func (l *lane) nextBatch() []any {
+	if l.sweeping {
+		return l.command(&l.c.scripts.Sweep, 2, l.session.incarnation, l.c.clockText())
+	}
+	if l.pending == nil {
+		l.pending = l.gather()
+	}
+	if l.pending == nil {
+		return nil
+	}
+	script := &l.c.scripts.Batch
+	if l.pending.short {
+		script = &l.c.scripts.BatchShortOfMemory
+	}
+	args := l.pending.args
+	args[0], args[1], args[2] = "evalsha", &script.SHA, "2"
+	if l.useSource {
+		args[0], args[1] = "eval", &script.Source
+	}
+	args[3], args[4] = l.booksKey, l.timersKey
+	return args
+}
+
+// gather makes a batch of what waits, in the order of arrival.
+func (l *lane) gather() *batch {
+	l.mu.Lock()
+	b := &batch{number: l.c.nextNumber(), calls: make([]*call, 0, min(len(l.queue), luascripts.MaxOperations))}
+	taken, left := 0, 0
+	for _, c := range l.queue {
+		claimed, full := b.add(c, l.session.node)
+		if full {
+			break
+		}
+		taken++
+		if !claimed {
+			left++
+		}
+	}
+	l.queue = slices.Delete(l.queue, 0, taken)
+	l.mu.Unlock()
+	for range left {
+		l.c.leave()
+	}
+	if len(b.calls) == 0 {
+		return nil
+	}
+	b.encode(l.session, l.c.clockText(), l.c.config.holdTTL.Milliseconds())
+	return b
+}
+
+// command builds a script call with few arguments.
+func (l *lane) command(script *luascripts.Script, keys int, args ...any) []any {
+	name, body, count := "evalsha", script.SHA, "2"
+	if l.useSource {
+		name, body = "eval", script.Source
+	}
+	words := make([]any, 0, commandPrefix+len(args))
+	if keys == 1 {
+		count = "1"
+	}
+	words = append(words, name, body, count, l.booksKey)
+	if keys == 2 {
+		words = append(words, l.timersKey)
+	}
+	return append(words, args...)
+}
+
+// again reports whether the lane has more to do, and lets it rest otherwise.
+func (l *lane) again() bool {
+	if l.c.dead.Load() {
+		l.abort()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pending != nil || len(l.queue) > 0 {
+		return true
+	}
+	l.running = false
+	if l.session.incarnation == "" {
+		// Nothing is known of this family, so nothing is lost by forgetting it;
+		// else ids that name no tenant would fill the memory.
+		l.gone = true
+		l.c.drop(l)
+	}
+	return false
+}
+
+// abort ends a lane whose coordinator could not close in time.
+func (l *lane) abort() {
+	l.failQueue(func(*call) error { return ErrClosed })
+	if b := l.pending; b != nil {
+		l.pending = nil
+		l.fail(b, func(c *call) error { return &UnknownOutcomeError{ID: c.id, Cause: ErrClosed} })
+	}
+	if b := l.superseded; b != nil {
+		l.superseded = nil
+		l.fail(b, func(*call) error { return ErrClosed })
+	}
+}
+
+// takeQueue removes the first n waiting calls.
+func (l *lane) takeQueue(n int) []*call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	taken := slices.Clone(l.queue[:n])
+	l.queue = slices.Delete(l.queue, 0, n)
+	return taken
+}
+
+// takeBack returns the calls of a batch that did not take effect to the head of
+// the queue, in order, and forgets those whose callers have left: what nobody
+// waits for need not happen.
+func (l *lane) takeBack(b *batch) {
+	kept := make([]*call, 0, len(b.calls))
+	for _, c := range b.calls {
+		if c.unsend() {
+			kept = append(kept, c)
+		} else {
+			l.c.leave()
+		}
+	}
+	l.mu.Lock()
+	l.queue = slices.Insert(l.queue, 0, kept...)
+	l.mu.Unlock()
+}
+
+// fail answers every call of a batch with an error.
+func (l *lane) fail(b *batch, reason func(*call) error) {
+	for _, c := range b.calls {
+		c.deliver(answer{err: reason(c)})
+		l.c.leave()
+	}
+}
+
+func (l *lane) failQueue(reason func(*call) error) {
+	l.mu.Lock()
+	n := len(l.queue)
+	l.mu.Unlock()
+	for _, c := range l.takeQueue(n) {
+		c.deliver(answer{err: reason(c)})
+		l.c.leave()
+	}
+}

@@ -1,0 +1,132 @@
+package layout
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// Version is the layout that this code writes.
+const Version = "1"
+
+// The fields of a family's books, by their first byte.
+const (
+	FamilyField   = "f"
+	accountPrefix = "a"
+	holdPrefix    = "h"
+	sessionPrefix = "s"
+	openHold      = 'o'
+	idDigits      = 32
+)
+
+// Sentinel is the member that keeps the timers in being, with a score of +inf:
+// an absent key among a script's keys is answered TRYAGAIN while a slot migrates.
+const Sentinel = "-"
+
+// NewFamily is the text of a family's field when it is created.
+func NewFamily(incarnation string) string { return Version + " " + incarnation + " 0 0 0 0" }
+
+// ParseFamily returns the layout version and the incarnation of a family.
+func ParseFamily(text string) (version, incarnation string, err error) {
+	parts := strings.Fields(text)
+	if len(parts) == 0 {
+		return "", "", fmt.Errorf("field %s: %q is no family", FamilyField, text)
+	}
+	if parts[0] != Version {
+		return parts[0], "", nil
+	}
+	if len(parts) != 6 || len(parts[1]) != 16 {
+		return "", "", fmt.Errorf("field %s: %q is no family", FamilyField, text)
+	}
+	return parts[0], parts[1], nil
+}
+
+// Incarnation writes 64 bits as 16 hexadecimal digits; nodes are written alike.
+func Incarnation(bits uint64) string { return fmt.Sprintf("%016x", bits) }
+
+// AccountField names the account of a tenant.
+func AccountField(tenant budget.TenantID) string { return accountPrefix + tenant.Level() }
+
+// AppendHoldField appends the name of a reservation's hold.
+func AppendHoldField(b []byte, id budget.ReservationID) []byte {
+	hi, lo := id.Bits()
+	b = append(b, holdPrefix...)
+	b = appendHex(b, hi)
+	b = appendHex(b, lo)
+	return append(b, id.Tenant().Level()...)
+}
+
+func appendHex(b []byte, bits uint64) []byte {
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, hexDigits[bits>>shift&15])
+	}
+	return b
+}
+
+// TenantOfAccount returns the tenant of an account's field.
+func TenantOfAccount(root budget.TenantID, field string) (budget.TenantID, bool) {
+	level, ok := strings.CutPrefix(field, accountPrefix)
+	return root + budget.TenantID(level), ok
+}
+
+// ParseAccount reads the text of an account.
+func ParseAccount(text string) (budget.Balance, error) {
+	parts := strings.Split(text, " ")
+	if len(parts) != 4 {
+		return budget.Balance{}, fmt.Errorf("account %q: want granted, remaining, reserved and committed", text)
+	}
+	var terms [4]budget.Microcents
+	for i, part := range parts {
+		amount, err := strconv.ParseInt(part, 10, 64)
+		if err != nil {
+			return budget.Balance{}, fmt.Errorf("account %q: %w", text, err)
+		}
+		terms[i] = budget.Microcents(amount)
+	}
+	return budget.Balance{
+		Outcome: budget.Found,
+		Granted: terms[0], Remaining: terms[1], Reserved: terms[2], Committed: terms[3],
+	}, nil
+}
+
+// IsHold reports whether a field is a hold, open or ended.
+func IsHold(field string) bool { return strings.HasPrefix(field, holdPrefix) }
+
+// ParseHold reads a hold. open is false for a tombstone.
+func ParseHold(root budget.TenantID, field, text string) (hold budget.Hold, open bool, err error) {
+	if text == "" || text[0] != openHold {
+		return budget.Hold{}, false, nil
+	}
+	parts := strings.Split(text[1:], " ")
+	if len(field) < len(holdPrefix)+idDigits || len(parts) != 3 {
+		return budget.Hold{}, false, fmt.Errorf("hold %q = %q: want held, made and deadline", field, text)
+	}
+	digits := field[len(holdPrefix):]
+	hi, errHi := strconv.ParseUint(digits[:16], 16, 64)
+	lo, errLo := strconv.ParseUint(digits[16:idDigits], 16, 64)
+	held, errHeld := strconv.ParseInt(parts[0], 10, 64)
+	made, errMade := strconv.ParseInt(parts[1], 10, 64)
+	deadline, errDeadline := strconv.ParseInt(parts[2], 10, 64)
+	for _, e := range []error{errHi, errLo, errHeld, errMade, errDeadline} {
+		if e != nil {
+			return budget.Hold{}, false, fmt.Errorf("hold %q = %q: %w", field, text, e)
+		}
+	}
+	hold = budget.Hold{
+		ID:   budget.NewReservationID(root+budget.TenantID(digits[idDigits:]), hi, lo),
+		Held: budget.Microcents(held),
+		Made: time.UnixMilli(made).UTC(),
+	}
+	if deadline != 0 {
+		hold.Deadline = time.UnixMilli(deadline).UTC()
+	}
+	return hold, true, nil
+}
+
+// CompareHolds orders holds by their ids.
+func CompareHolds(a, b budget.Hold) int {
+	return strings.Compare(a.ID.String(), b.ID.String())
+}

@@ -1,0 +1,88 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/layout"
+)
+
+// Option sets up a Coordinator. The defaults are right for most.
+type Option func(*config)
+
+type config struct {
+	prefix      string
+	holdTTL     time.Duration
+	callTimeout time.Duration
+	perFamily   int
+	total       int
+	clock       func() time.Time
+	logger      *slog.Logger
+}
+
+// The defaults of the options.
+const (
+	DefaultCallTimeout = 10 * time.Second
+	DefaultPerFamily   = 16_384
+	DefaultTotal       = 65_536
+)
+
+// WithKeyPrefix begins every key with a text of 1 to 64 bytes of printable ASCII
+// without blanks and braces, so that several environments share one Redis.
+// Defaults to "bursar". Nodes that share budgets must agree on it.
+func WithKeyPrefix(prefix string) Option { return func(c *config) { c.prefix = prefix } }
+
+// WithHoldTTL sets after how long an unsettled hold is released: whole
+// milliseconds up to budget.MaxHoldTTL, 0 for never. Defaults to 15 minutes.
+func WithHoldTTL(ttl time.Duration) Option { return func(c *config) { c.holdTTL = ttl } }
+
+// WithCallTimeout bounds how long a call waits for a Redis that does not answer
+// where the call's context has no deadline of its own, from 1ms to an hour. It
+// is noticed when an attempt fails, so up to go-redis' read timeout later.
+// Defaults to 10 seconds.
+func WithCallTimeout(timeout time.Duration) Option {
+	return func(c *config) { c.callTimeout = timeout }
+}
+
+// WithQueueLimits bounds how many operations wait for one family and for all
+// together; beyond, calls get ErrOverloaded at once. Defaults to 16,384 and 65,536.
+func WithQueueLimits(perFamily, total int) Option {
+	return func(c *config) { c.perFamily, c.total = perFamily, total }
+}
+
+// WithClock makes the clock of deadlines the caller's, for tests; it must never
+// be used by some nodes only. Defaults to Redis' own clock.
+func WithClock(now func() time.Time) Option { return func(c *config) { c.clock = now } }
+
+// WithLogger sets where an operator is told what must be read: warnings of the
+// start, lost writes, corrupt state. Never once a call. Defaults to slog.Default().
+func WithLogger(logger *slog.Logger) Option { return func(c *config) { c.logger = logger } }
+
+func newConfig(opts []Option) (config, error) {
+	c := config{
+		prefix:      layout.DefaultPrefix,
+		holdTTL:     budget.DefaultHoldTTL,
+		callTimeout: DefaultCallTimeout,
+		perFamily:   DefaultPerFamily,
+		total:       DefaultTotal,
+		logger:      slog.Default(),
+	}
+	for _, opt := range opts {
+		opt(&c)
+	}
+	var errs []error
+	errs = append(errs, layout.ValidatePrefix(c.prefix), budget.ValidateHoldTTL(c.holdTTL))
+	if c.callTimeout < time.Millisecond || c.callTimeout > time.Hour {
+		errs = append(errs, fmt.Errorf("invalid call timeout %s: give 1ms to 1h", c.callTimeout))
+	}
+	if c.perFamily < 1 || c.total < c.perFamily {
+		errs = append(errs, fmt.Errorf("invalid queue limits %d and %d: give at least 1 a family, and no less for all", c.perFamily, c.total))
+	}
+	if c.logger == nil {
+		errs = append(errs, errors.New("WithLogger(nil): give a logger, slog.New(slog.DiscardHandler) for none"))
+	}
+	return c, errors.Join(errs...)
+}

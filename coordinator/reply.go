@@ -1,0 +1,135 @@
+package coordinator
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// decode reads an APPLIED reply into one answer a call. The script gives each
+// account's remaining as the batch met it, and a code an operation; what follows
+// from them is computed here, in 64-bit integers, as the script did in limbs.
+func (b *batch) decode(reply string) ([]answer, error) {
+	r := reader{rest: reply}
+	if word := r.next(); word != luascripts.Applied {
+		return nil, fmt.Errorf("unreadable reply %.60q", reply)
+	}
+	codes := r.next()
+	if len(codes) != len(b.calls) {
+		return nil, fmt.Errorf("unreadable reply %.60q: %d codes for %d operations", reply, len(codes), len(b.calls))
+	}
+	remaining := make([]budget.Microcents, len(b.accounts))
+	for i := range remaining {
+		if text := r.next(); text != "-" {
+			remaining[i] = r.parse(text)
+		}
+	}
+	answers := make([]answer, len(b.calls))
+	for i, c := range b.calls {
+		answers[i] = r.answer(codes[i], c, &remaining[b.account(c)])
+	}
+	if r.err != nil || r.rest != "" {
+		return nil, fmt.Errorf("unreadable reply %.60q: %w", reply, r.err)
+	}
+	return answers, nil
+}
+
+func (b *batch) account(c *call) int {
+	for i, tenant := range b.accounts {
+		if tenant == c.tenant {
+			return i
+		}
+	}
+	return 0
+}
+
+// reader takes a reply apart, word by word.
+type reader struct {
+	rest string
+	err  error
+}
+
+func (r *reader) next() string {
+	word, rest, _ := strings.Cut(r.rest, " ")
+	r.rest = rest
+	return word
+}
+
+func (r *reader) parse(text string) budget.Microcents {
+	amount, err := strconv.ParseInt(text, 10, 64)
+	if err != nil && r.err == nil {
+		r.err = err
+	}
+	return budget.Microcents(amount)
+}
+
+func (r *reader) amount() budget.Microcents { return r.parse(r.next()) }
+
+// answer moves remaining as the operation moved it.
+func (r *reader) answer(code byte, c *call, remaining *budget.Microcents) answer {
+	a := answer{}
+	switch code {
+	case luascripts.CodeReserved:
+		*remaining -= c.amount
+		a.outcome = budget.Reserved
+	case luascripts.CodeInsufficient:
+		a.outcome, a.required = budget.Insufficient, c.amount
+	case luascripts.CodeNoTenant:
+		return answer{outcome: budget.MissingTenant}
+	case luascripts.CodeCommitted:
+		*remaining += r.amount() - c.amount
+		a.outcome, a.actual = budget.Committed, c.amount
+	case luascripts.CodeReleased:
+		a.outcome, a.returned = budget.Released, r.amount()
+		*remaining += a.returned
+	case luascripts.CodeOverrun:
+		a.outcome = budget.Overrun
+	case luascripts.CodeCreated:
+		a.outcome, *remaining = budget.Created, c.amount
+	case luascripts.CodeExists:
+		a.outcome = budget.Exists
+	case luascripts.CodeGranted:
+		*remaining += c.amount
+		a.outcome = budget.Granted
+	case luascripts.CodeWithdrawn:
+		*remaining -= c.amount
+		a.outcome = budget.Withdrawn
+	case luascripts.CodeRemaining:
+		a.outcome = budget.Found
+	case luascripts.CodeBalance:
+		a.outcome = budget.Found
+		a.balance = budget.Balance{
+			Outcome: budget.Found, Remaining: *remaining,
+			Granted: r.amount(), Reserved: r.amount(), Committed: r.amount(),
+		}
+	default:
+		return r.refusal(code, c)
+	}
+	a.remaining = *remaining
+	return a
+}
+
+func (r *reader) refusal(code byte, c *call) answer {
+	switch code {
+	case luascripts.CodeNoHold:
+		return answer{outcome: budget.MissingReservation}
+	case luascripts.CodeWasCommitted:
+		return answer{outcome: budget.MissingReservation, prior: budget.Committed}
+	case luascripts.CodeWasReleased:
+		return answer{outcome: budget.MissingReservation, prior: budget.Released}
+	case luascripts.CodeWasExpired:
+		return answer{outcome: budget.MissingReservation, prior: budget.Expired}
+	case luascripts.CodeOverflow:
+		return answer{err: fmt.Errorf("%w: granting %d microcents more to tenant %q", budget.ErrOverflow, c.amount, c.tenant)}
+	case luascripts.CodeMemory:
+		return answer{err: fmt.Errorf("%w: nothing new is held, created or granted until maxmemory is raised or memory is freed", ErrOutOfMemory)}
+	default:
+		if r.err == nil {
+			r.err = fmt.Errorf("unknown code %q", code)
+		}
+		return answer{}
+	}
+}

@@ -1,0 +1,144 @@
+package coordinator
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A shard sends the commands of lanes that one Redis server answers for. Its
+// workers come with work and go without; each takes the lanes that are ready and
+// sends their commands in one pipeline, so that lanes share round trips while
+// each keeps one command in flight. A shard that hangs delays no other.
+type shard struct {
+	c *Coordinator
+
+	mu      sync.Mutex
+	ready   []*lane
+	workers int
+}
+
+const (
+	// Two workers let one pipeline be built and taken apart while the other is
+	// at Redis.
+	workersPerShard  = 2
+	lanesPerPipeline = 128
+)
+
+// push makes a lane ready.
+func (s *shard) push(l *lane) {
+	s.mu.Lock()
+	s.ready = append(s.ready, l)
+	start := s.workers < workersPerShard
+	if start {
+		s.workers++
+		s.c.workers.Add(1)
+	}
+	s.mu.Unlock()
+	if start {
+		go s.work()
+	}
+}
+
+// take returns the lanes of the next pipeline, or none, and then the worker ends.
+func (s *shard) take(into []*lane) []*lane {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(len(s.ready), lanesPerPipeline)
+	into = append(into[:0], s.ready[:n]...)
+	s.ready = append(s.ready[:0], s.ready[n:]...)
+	if n == 0 {
+		s.workers--
+		s.c.workers.Done()
+	}
+	return into
+}
+
+func (s *shard) work() {
+	var lanes, sending []*lane
+	for {
+		lanes = s.take(lanes)
+		if len(lanes) == 0 {
+			return
+		}
+		sending = sending[:0]
+		cmds := make([]redis.Cmder, 0, len(lanes))
+		for _, l := range lanes {
+			if args := l.next(); args != nil {
+				cmds = append(cmds, newCommand(s.c.ctx, args))
+				sending = append(sending, l)
+			} else if l.again() {
+				s.push(l)
+			}
+		}
+		s.c.send(cmds)
+		for i, l := range sending {
+			value, err := cmds[i].(*command).reply()
+			s.c.schedule(l, l.handle(value, err))
+		}
+		// The callers just answered run now, and what they ask next goes along.
+		runtime.Gosched()
+	}
+}
+
+// schedule brings a lane back to its shard, at once or after a while.
+func (c *Coordinator) schedule(l *lane, delay time.Duration) {
+	if !l.again() {
+		return
+	}
+	if delay == 0 {
+		c.shardOf(l).push(l)
+		return
+	}
+	time.AfterFunc(delay, func() { c.shardOf(l).push(l) })
+}
+
+// command is a command that go-redis does not repeat by itself: a lane knows
+// better when, and hears of an error at once.
+type command struct{ *redis.Cmd }
+
+// NoRetry tells go-redis.
+func (command) NoRetry() bool { return true }
+
+func newCommand(ctx context.Context, args []any) *command {
+	cmd := redis.NewCmd(ctx, args...)
+	if len(args) > 3 {
+		cmd.SetFirstKeyPos(firstKey(args[0]))
+	}
+	return &command{cmd}
+}
+
+func firstKey(name any) int8 {
+	if name == "eval" || name == "evalsha" {
+		return 3
+	}
+	return 1
+}
+
+// reply returns nil for Redis' nil.
+func (c *command) reply() (any, error) {
+	value, err := c.Result()
+	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare
+		return nil, nil //nolint:nilnil // nil is a value here
+	}
+	return value, err
+}
+
+// send runs commands; each carries its own error. Callers' contexts have no part
+// in it: a call that ends must not cut off the others in its pipeline.
+func (c *Coordinator) send(cmds []redis.Cmder) {
+	switch len(cmds) {
+	case 0:
+	case 1:
+		_ = c.client.Process(c.ctx, cmds[0]) // the command carries the error
+	default:
+		pipe := c.client.Pipeline()
+		for _, cmd := range cmds {
+			_ = pipe.Process(c.ctx, cmd) // queues; cannot fail
+		}
+		_, _ = pipe.Exec(c.ctx) // the commands carry the errors
+	}
+}

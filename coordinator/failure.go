@@ -77,7 +77,9 @@ func (l *lane) failed(err error) time.Duration {
 		}
 		kind = failureRefused
 		err = fmt.Errorf("%w: %w", ErrOutOfMemory, err)
-	case failureLost, failureUnsent, failureTransient, failureRefused:
+	case failureRefused:
+		err = l.explain(err)
+	case failureLost, failureUnsent, failureTransient:
 	}
 	if b := l.pending; b != nil {
 		l.batchFailed(b, kind, err)
@@ -87,6 +89,19 @@ func (l *lane) failed(err error) time.Duration {
 	l.expire(err)
 	l.backoff = min(max(2*l.backoff, firstBackoff), maxBackoff)
 	return l.backoff/2 + rand.N(l.backoff/2) //nolint:gosec // jitter protects nothing
+}
+
+// explain adds what an operator needs to Redis' own words.
+func (l *lane) explain(err error) error {
+	switch text := err.Error(); {
+	case strings.HasPrefix(text, "WRONGTYPE"):
+		return fmt.Errorf("%w: %s or %s holds something that Bursar did not write; give it a prefix of its own with WithKeyPrefix: %w",
+			ErrCorrupt, l.keys.Books, l.keys.Timers, err)
+	case strings.HasPrefix(text, "NOPERM"):
+		return fmt.Errorf("the Redis user lacks a right on %s or %s; grant it with ACL SETUSER: %w", l.keys.Books, l.keys.Timers, err)
+	default:
+		return err
+	}
 }
 
 func (l *lane) batchFailed(b *batch, kind failure, err error) {

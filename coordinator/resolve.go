@@ -29,7 +29,6 @@ func (l *lane) handle(value any, err error) time.Duration {
 	case stepOpen:
 		l.sessionOpened(text)
 	case stepBatch:
-		l.session.answeredAt = now()
 		if l.sweeping {
 			l.swept(text)
 		} else {
@@ -150,7 +149,7 @@ func (l *lane) batchAnswered(reply string) {
 	switch word {
 	case luascripts.Applied:
 		l.pending = nil
-		l.session.last = b.number
+		l.session.last, l.session.answeredAt = b.number, now()
 		if given := l.superseded; given != nil {
 			// A higher number was applied without it, so it never will be.
 			l.superseded = nil

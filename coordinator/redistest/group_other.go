@@ -1,0 +1,22 @@
+//go:build !unix
+
+package redistest
+
+import (
+	"errors"
+	"syscall"
+)
+
+// The package builds everywhere, because commands import it; it works on Unix.
+const (
+	sigPause  = syscall.SIGTERM
+	sigResume = syscall.SIGTERM
+)
+
+func ownGroup() *syscall.SysProcAttr { return nil }
+
+func wardenGroup() *syscall.SysProcAttr { return nil }
+
+func signalGroup(int, syscall.Signal) error {
+	return errors.New("redistest needs a Unix to signal redis-server")
+}

@@ -1,0 +1,119 @@
+package redistest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// parentVariable makes the test binary a program that starts servers, prints
+// where they are, and dies in the way that the variable names.
+const parentVariable = "BURSAR_REDISTEST_PARENT"
+
+func TestMain(m *testing.M) {
+	if death := os.Getenv(parentVariable); death != "" {
+		beParent(death)
+	}
+	os.Exit(m.Run())
+}
+
+type orphan struct {
+	PID, Warden, Port int
+	Dir               string
+}
+
+func beParent(death string) {
+	orphans, err := spawnOrphans(context.Background())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(orphans); err != nil {
+		os.Exit(1)
+	}
+	if death == "panic" {
+		panic("as a test may")
+	}
+	select {} // until it is killed
+}
+
+// spawnOrphans leaves one server of each kind that is hard to be rid of: paused,
+// in the middle of a snapshot, restarted, and dead.
+func spawnOrphans(ctx context.Context) ([]orphan, error) {
+	var orphans []orphan
+	for _, last := range []func(*Server) error{
+		(*Server).Pause,
+		func(s *Server) error {
+			return errors.Join(s.Client().Set(ctx, "k", "v", 0).Err(), s.Client().BgSave(ctx).Err())
+		},
+		func(s *Server) error { return s.Restart(ctx) },
+		(*Server).Stop,
+	} {
+		s, err := Spawn(ctx, WithConfig("rdb-key-save-delay 60000000"))
+		if err != nil {
+			return nil, err
+		}
+		if err := last(s); err != nil {
+			return nil, err
+		}
+		orphans = append(orphans, orphan{PID: s.PID(), Warden: s.warden.cmd.Process.Pid, Port: s.port, Dir: s.dir})
+	}
+	return orphans, nil
+}
+
+func TestNothingIsLeftBehindWhenTheParentDies(t *testing.T) {
+	t.Parallel()
+	for _, death := range []string{"panic", "SIGKILL"} {
+		t.Run(death, func(t *testing.T) {
+			t.Parallel()
+			parent := exec.CommandContext(t.Context(), os.Args[0])
+			parent.Env = append(os.Environ(), parentVariable+"="+death)
+			output, err := parent.StdoutPipe()
+			check(t, err)
+			check(t, parent.Start())
+			line, err := bufio.NewReader(output).ReadBytes('\n')
+			if err != nil && !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+			if death == "SIGKILL" {
+				check(t, parent.Process.Kill())
+			}
+			if err := parent.Wait(); err == nil {
+				t.Fatal("the parent ended well, want its death")
+			}
+			var orphans []orphan
+			check(t, json.Unmarshal(line, &orphans))
+			if len(orphans) != 4 {
+				t.Fatalf("%d servers, want 4", len(orphans))
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			for _, o := range orphans {
+				check(t, await(ctx, "the end of an orphan", o.gone))
+			}
+		})
+	}
+}
+
+func (o orphan) gone() error {
+	if alive(o.PID) || alive(o.Warden) {
+		return fmt.Errorf("process %d or its warden %d lives", o.PID, o.Warden)
+	}
+	if err := groupEmpty(o.PID); err != nil {
+		return err
+	}
+	if _, err := os.Stat(o.Dir); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("the folder %s is there (%v)", o.Dir, err)
+	}
+	if !portFree(o.Port) {
+		return fmt.Errorf("port %d is not free", o.Port)
+	}
+	return nil
+}

@@ -2,6 +2,15 @@ package coordinator
 
 import "time"
 
-// The node's own clock paces retries and says how long Redis has been silent. It
-// never decides about a hold: deadlines are Redis' time.
+// now is the node's own clock. It paces retries, and never decides about a hold:
+// deadlines are Redis' time.
 func now() time.Time { return time.Now() }
+
+// familyTime is about what Redis' clock says, where a day more or less is all the
+// same; a test's clock takes its place as it does in the scripts.
+func (c *Coordinator) familyTime() time.Time {
+	if c.config.clock != nil {
+		return c.config.clock()
+	}
+	return now()
+}

@@ -60,14 +60,13 @@ func (c *Coordinator) commitWork(ctx context.Context, id budget.ReservationID, l
 	if err != nil {
 		return settled, err
 	}
-	switch settled.Outcome {
-	case budget.Overrun:
+	if settled.Outcome == budget.Overrun {
 		settled, err = c.Commit(ctx, id, limit)
 		return settled, errors.Join(fmt.Errorf("%w: cost %s, held and committed %s", budget.ErrOverrun, actual, limit), err)
-	case budget.InvalidAmount:
+	}
+	if settled.Outcome == budget.InvalidAmount {
 		settled, err = c.Release(ctx, id)
 		return settled, errors.Join(fmt.Errorf("%w: the work returned a cost of %s; its hold is released", budget.ErrInvalidAmount, actual), err)
-	default:
-		return settled, settled.Err()
 	}
+	return settled, settled.Err()
 }

@@ -97,7 +97,7 @@ func (l *lane) explain(err error) error {
 	case strings.HasPrefix(text, "WRONGTYPE"):
 		return fmt.Errorf("%w: %s or %s holds something that Bursar did not write; give it a prefix of its own with WithKeyPrefix: %w",
 			ErrCorrupt, l.keys.Books, l.keys.Timers, err)
-	case strings.HasPrefix(text, "NOPERM"):
+	case strings.HasPrefix(text, "NOPERM"), strings.Contains(text, "can't run this command"), strings.Contains(text, "can't access"):
 		return fmt.Errorf("the Redis user lacks a right on %s or %s; grant it with ACL SETUSER: %w", l.keys.Books, l.keys.Timers, err)
 	default:
 		return err

@@ -78,4 +78,6 @@ func seeded(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-func numbered(name string, i int) budget.TenantID { return budget.TenantID(fmt.Sprintf("%s-%d", name, i)) }
+func numbered(name string, i int) budget.TenantID {
+	return budget.TenantID(fmt.Sprintf("%s-%d", name, i))
+}

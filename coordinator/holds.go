@@ -37,7 +37,7 @@ func (c *Coordinator) Holds(ctx context.Context, tenant budget.TenantID, opts ..
 		if r.err != nil {
 			return budget.HoldList{}, r.err
 		}
-		return l.holdList(tenant, r.words)
+		return l.holdList(r.words)
 	case <-ctx.Done():
 		return budget.HoldList{}, fmt.Errorf("%w in time: %w", ErrUnavailable, context.Cause(ctx))
 	}
@@ -64,7 +64,7 @@ func (c *Coordinator) readHolds(ctx context.Context, l *lane, incarnation, level
 	}
 }
 
-func (l *lane) holdList(tenant budget.TenantID, words []any) (budget.HoldList, error) {
+func (l *lane) holdList(words []any) (budget.HoldList, error) {
 	texts := make([]string, len(words))
 	for i, word := range words {
 		texts[i], _ = word.(string)

@@ -108,14 +108,15 @@ func serverInfo(ctx context.Context, node redis.UniversalClient) map[string]stri
 	return info
 }
 
-// neededCommands are all that the scripts and the lanes use, on which key.
+// probeRights names the commands that the user may not run on a family's keys.
+// The names come as arguments, not as keys: any server of a cluster may be asked.
 const probeRights = `
 if not redis.acl_check_cmd then return '' end
 local missing = {}
 for _, command in ipairs({
-	{'HMGET', KEYS[1], 'f'}, {'HGET', KEYS[1], 'f'}, {'HGETALL', KEYS[1]}, {'HSET', KEYS[1], 'f', '1'},
-	{'HSETNX', KEYS[1], 'f', '1'}, {'HDEL', KEYS[1], 'f'}, {'ZADD', KEYS[2], '1', 'm'}, {'ZREM', KEYS[2], 'm'},
-	{'ZRANGEBYSCORE', KEYS[2], '0', '1'}, {'TIME'}, {'EVALSHA', '1', '1', KEYS[1]},
+	{'HMGET', ARGV[1], 'f'}, {'HGET', ARGV[1], 'f'}, {'HGETALL', ARGV[1]}, {'HSET', ARGV[1], 'f', '1'},
+	{'HSETNX', ARGV[1], 'f', '1'}, {'HDEL', ARGV[1], 'f'}, {'ZADD', ARGV[2], '1', 'm'}, {'ZREM', ARGV[2], 'm'},
+	{'ZRANGEBYSCORE', ARGV[2], '0', '1'}, {'TIME'}, {'EVALSHA', '1', '1', ARGV[1]},
 }) do
 	if not redis.acl_check_cmd(unpack(command)) then missing[#missing + 1] = command[1] end
 end
@@ -125,7 +126,7 @@ return table.concat(missing, ' ')`
 // and asks it which rights the user lacks.
 func probeScripts(ctx context.Context, node redis.UniversalClient, cfg config) (luascripts.Dialect, error) {
 	keys := layout.KeysOf(cfg.prefix, "probe")
-	missing, err := node.Eval(ctx, "#!lua flags=allow-oom\n"+probeRights, []string{keys.Books, keys.Timers}).Text()
+	missing, err := node.Eval(ctx, "#!lua flags=allow-oom\n"+probeRights, nil, keys.Books, keys.Timers).Text()
 	var reply redis.Error
 	switch {
 	case err == nil && missing == "":
@@ -138,7 +139,7 @@ func probeScripts(ctx context.Context, node redis.UniversalClient, cfg config) (
 		return luascripts.Redis, fmt.Errorf("%w: %w; grant the right with ACL SETUSER", ErrUnfit, err)
 	}
 	// miniredis refuses the first line; whoever else does is older than Redis 7.
-	if bareErr := node.Eval(ctx, "return 1", []string{keys.Books}).Err(); bareErr != nil {
+	if bareErr := node.Eval(ctx, "return 1", nil).Err(); bareErr != nil {
 		return luascripts.Redis, fmt.Errorf("%w: it runs no scripts: %w", ErrUnfit, bareErr)
 	}
 	cfg.logger.Warn("bursar: this server does not know the first line of scripts in Redis 7; is it miniredis?")

@@ -119,7 +119,7 @@ func (l *lane) sessionOpened(reply string) {
 	}
 	l.adopt(o.incarnation)
 	if l.session.incarnation == o.incarnation {
-		l.session.last, l.session.open, l.session.answeredAt = o.last, true, now()
+		l.session.last, l.session.open, l.session.answeredAt = o.last, true, l.c.familyTime()
 		l.step, l.openNumber, l.proposed = stepBatch, 0, ""
 	}
 }
@@ -149,7 +149,7 @@ func (l *lane) batchAnswered(reply string) {
 	switch word {
 	case luascripts.Applied:
 		l.pending = nil
-		l.session.last, l.session.answeredAt = b.number, now()
+		l.session.last, l.session.answeredAt = b.number, l.c.familyTime()
 		if given := l.superseded; given != nil {
 			// A higher number was applied without it, so it never will be.
 			l.superseded = nil
@@ -251,7 +251,7 @@ func (l *lane) refused(b *batch, word, words string) {
 // had acknowledged; long after, it went by its retention (S10).
 func (l *lane) sessionMissing(b *batch) {
 	l.step, l.openNumber, l.session.open = stepOpen, 0, false
-	if now().Sub(l.session.answeredAt) > sessionRetention {
+	if l.c.familyTime().Sub(l.session.answeredAt) > sessionRetention {
 		l.takeBack(b)
 		return
 	}

@@ -263,7 +263,7 @@ if #values > 0 then
 	reply = reply .. ' ' .. table.concat(values, ' ')
 end
 
-renewSessions(family, endings, add)
+renewSessions(family, endings, add, 's' .. node)
 if match(read[2], '^%d+ 0 ') then -- the session's first batch
 	add[#add + 1], add[#add + 2] = format('%.0f', family.now + SESSION_RETENTION), 's' .. node
 end

@@ -8,7 +8,7 @@
 -- Invariant: a hold that is open is counted in its account's reserved, once; a
 -- tombstone never becomes open again. So a hold ends once, whoever ends it.
 local RETENTION = 600000
-local TOMBSTONES = 1000
+local TOMBSTONES = 4096
 
 -- newEndings collects what a script ends, for its write phase.
 local function newEndings()

@@ -33,12 +33,13 @@ local function admit(books, session, node, prev, number, digest)
 end
 
 -- renewSessions looks at sessions whose timer is due: one in use gets a later
--- timer, one unused for the retention goes, reply and all.
-local function renewSessions(family, endings, add)
+-- timer, one unused for the retention goes, reply and all. own is the field of
+-- the session that this script writes, which is in use by that.
+local function renewSessions(family, endings, add, own)
 	local sessions = endings.sessions or {}
 	for i = 1, #sessions, 2 do
 		local field, value = sessions[i], sessions[i + 1]
-		local seen = tonumber(match(value, ' (%d+)$') or '0')
+		local seen = field == own and family.now or tonumber(match(value, ' (%d+)$') or '0')
 		if seen + SESSION_RETENTION > family.now then
 			add[#add + 1] = format('%.0f', seen + SESSION_RETENTION)
 			add[#add + 1] = field

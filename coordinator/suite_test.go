@@ -1,0 +1,76 @@
+package coordinator_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/books"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/budgettest"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// on returns a factory of subjects on one Redis, each of two nodes under a key
+// prefix of its own.
+func on(clients ...redis.UniversalClient) budgettest.Factory {
+	return func(t testing.TB, c budgettest.Config) budgettest.Subject {
+		prefix := fmt.Sprintf("suite-%016x", rand.Uint64())
+		var nodes []budget.Engine
+		for _, client := range clients {
+			opts := []coordinator.Option{
+				coordinator.WithKeyPrefix(prefix),
+				coordinator.WithHoldTTL(c.HoldTTL),
+				coordinator.WithLogger(slog.New(slog.DiscardHandler)),
+			}
+			if c.Clock != nil {
+				opts = append(opts, coordinator.WithClock(c.Clock))
+			}
+			node, err := coordinator.New(context.Background(), client, opts...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+				defer cancel()
+				if err := node.Close(ctx); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+			})
+			nodes = append(nodes, node)
+		}
+		return budgettest.Subject{
+			Engine: budgettest.Spread(nodes...),
+			Books: func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
+				return books.Read(ctx, clients[0], prefix)
+			},
+		}
+	}
+}
+
+func TestRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	budgettest.Run(t, on(server.Client(), server.Client()))
+}
+
+func TestMiniredis(t *testing.T) {
+	t.Parallel()
+	server := miniredis.RunT(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { client.Close() })
+	budgettest.Run(t, on(client))
+}
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	budgettest.Run(t, on(cluster.Client(), cluster.Client()))
+}

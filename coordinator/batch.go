@@ -87,7 +87,7 @@ func (b *batch) unwanted() bool {
 // encode fixes the bytes.
 func (b *batch) encode(s session, clock string, holdTTL int64) {
 	var e encoder
-	e.text(s.incarnation)
+	e.text(layout.FamilyText(s.incarnation))
 	e.text(s.nodeText)
 	e.number(s.last)
 	e.number(b.number)

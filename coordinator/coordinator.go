@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/layout"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -236,7 +237,7 @@ func (c *Coordinator) closeSessions(ctx context.Context) error {
 			continue
 		}
 		l.useSource = true
-		args := l.command(&c.scripts.Close, 2, l.session.incarnation, l.session.nodeText, l.session.last)
+		args := l.command(&c.scripts.Close, 2, layout.FamilyText(l.session.incarnation), l.session.nodeText, l.session.last)
 		cmds = append(cmds, newCommand(c.ctx, args))
 		if len(cmds) == lanesPerPipeline {
 			flush()

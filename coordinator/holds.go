@@ -47,7 +47,7 @@ func (c *Coordinator) Holds(ctx context.Context, tenant budget.TenantID, opts ..
 func (c *Coordinator) readHolds(ctx context.Context, l *lane, incarnation, level string) ([]any, error) {
 	script, began := &c.scripts.Holds, now()
 	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
-		cmd := newCommand(c.ctx, []any{"eval", script.Source, "1", l.booksKey, incarnation, level})
+		cmd := newCommand(c.ctx, []any{"eval", script.Source, "1", l.booksKey, layout.FamilyText(incarnation), level})
 		_ = c.client.Process(c.ctx, cmd) // the command carries the error
 		value, err := cmd.reply()
 		if words, ok := value.([]any); ok {

@@ -96,7 +96,7 @@ func (l *lane) next() []any {
 		if l.proposed == "" {
 			l.proposed = layout.Incarnation(randomBits())
 		}
-		return []any{"hsetnx", l.booksKey, layout.FamilyField, layout.NewFamily(l.proposed)}
+		return []any{"hsetnx", l.booksKey, layout.FamilyField, layout.FamilyText(l.proposed)}
 	case stepOpen:
 		if l.openNumber == 0 {
 			l.openNumber = l.c.nextNumber()
@@ -110,7 +110,7 @@ func (l *lane) next() []any {
 
 func (l *lane) nextBatch() []any {
 	if l.sweeping {
-		return l.command(&l.c.scripts.Sweep, 2, l.session.incarnation, l.c.clockText())
+		return l.command(&l.c.scripts.Sweep, 2, layout.FamilyText(l.session.incarnation), l.c.clockText())
 	}
 	if l.pending == nil {
 		l.pending = l.gather()

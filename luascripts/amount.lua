@@ -7,49 +7,42 @@
 --
 -- Invariant: a sum of pairs is the exact sum. A sum may be left without carry
 -- (limb by limb) for up to 2000 terms, since 2000 * 10^9 is far below 2^53.
-local byte, find, format, match, sub = string.byte, string.find, string.format, string.match, string.sub
-local BASE = 1000000000
-local MAX_HI, MAX_LO = 9223372036, 854775807
+--
+-- Scripts build their functions anew at every call, and each local that a
+-- function captures costs more than the function. So these take what they need
+-- as arguments and call string functions as methods.
 
-local function malformed(what, text)
-	error('BURSAR malformed ' .. what .. ': ' .. sub(tostring(text), 1, 40), 0)
+-- limbs returns the pair of a text that is known to be 1 to 19 digits. The
+-- additions turn text into numbers of at most ten digits.
+local function limbs(text)
+	local length = #text
+	if length < 10 then
+		return 0, text + 0
+	end
+	return text:sub(1, length - 9) + 0, text:sub(length - 8) + 0
 end
 
--- split returns the pair of an amount that is not negative.
+-- split returns the pair of an argument, or ends the script.
 local function split(text)
-	local length = #text
-	if length > 19 or not find(text, '^%d+$') then
-		malformed('amount', text)
+	if #text > 19 or not text:find('^%d+$') then
+		error('BURSAR malformed amount: ' .. text:sub(1, 40), 0)
 	end
-	if length < 10 then
-		return 0, tonumber(text)
-	end
-	return tonumber(sub(text, 1, length - 9)), tonumber(sub(text, -9))
+	return limbs(text)
 end
 
 -- carry makes a pair normal.
 local function carry(hi, lo)
-	local rest = lo % BASE
-	return hi + (lo - rest) / BASE, rest
+	local rest = lo % 1000000000
+	return hi + (lo - rest) / 1000000000, rest
 end
 
--- splitSigned returns the normal pair of any amount.
-local function splitSigned(text)
-	if byte(text) ~= 45 then
-		return split(text)
-	end
-	local hi, lo = split(sub(text, 2))
-	return carry(-hi, -lo)
-end
-
--- join returns the decimal text of a normal pair.
+-- join returns the decimal text of a pair.
 local function join(hi, lo)
-	if hi < 0 then
-		hi, lo = carry(-hi, -lo)
-		return '-' .. join(hi, lo)
+	hi, lo = carry(hi, lo)
+	if hi > 0 then
+		return ('%d%09d'):format(hi, lo)
+	elseif hi == 0 then
+		return ('%d'):format(lo)
 	end
-	if hi == 0 then
-		return format('%d', lo)
-	end
-	return format('%d%09d', hi, lo)
+	return '-' .. join(-hi, -lo)
 end

@@ -16,6 +16,13 @@ import (
 // debit of the second from the first is covered.
 const sums = `
 local out = {}
+local function readBack(text)
+	local account = readAccount('a', '0 ' .. text .. ' 0 0') or readAccount('a', text .. ' ' .. text .. ' 0 0')
+	if not account then -- below zero: debt against what is committed
+		account = readAccount('a', '0 ' .. text .. ' 0 ' .. text:sub(2))
+	end
+	return join(account.rh, account.rl)
+end
 for i = 1, #ARGV, 2 do
 	local ah, al = split(ARGV[i])
 	local bh, bl = split(ARGV[i + 1])
@@ -23,7 +30,7 @@ for i = 1, #ARGV, 2 do
 	local account = { rh = ah, rl = al }
 	local covered = debitIfAvailable(account, bh, bl)
 	out[#out + 1] = join(carry(ah + bh, al + bl)) .. ' ' .. difference .. ' ' ..
-		join(splitSigned(difference)) .. ' ' .. tostring(covered) .. ' ' .. join(account.rh, account.rl)
+		readBack(difference) .. ' ' .. tostring(covered) .. ' ' .. join(account.rh, account.rl)
 end
 return out`
 

@@ -1,7 +1,8 @@
 -- batch: applies the operations of one numbered batch to one family, in order.
 --
 -- KEYS  1 books (hash)  2 timers (sorted set), both with the family's hash tag
--- ARGV  1 incarnation   2 node, 16 hexadecimal digits
+-- ARGV  1 the family's field f, "version incarnation"
+--       2 node, 16 hexadecimal digits
 --       3 number of the node's batch before this one here   4 number of this one
 --       5 digest of the operations, hexadecimal
 --       6 clock in milliseconds, '' for the server's   7 hold TTL in ms, 0 for none
@@ -26,73 +27,70 @@
 -- and after; reserved is the sum of its open holds; nothing is written unless
 -- the batch is admitted, and then all of it, with the session, by one HSET.
 local books, timers = KEYS[1], KEYS[2]
-local incarnation, node, prev, number, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local clock, ttl = ARGV[6], tonumber(ARGV[7])
-local accountCount, settleCount = tonumber(ARGV[8]), tonumber(ARGV[9])
+local node, prev, number, digest = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local ttl, accountCount, settleCount = ARGV[7] + 0, ARGV[8] + 0, ARGV[9] + 0
 local kinds, accountOf = ARGV[10], ARGV[11]
 local firstAccount = 12
-local firstSettle = firstAccount + accountCount
-local nextArgument = firstSettle + settleCount
+local settling = firstAccount + accountCount -- the next hold to settle
+local argument = settling + settleCount -- the next argument of an operation
+local HEAD = 5 -- fields read before those of accounts and holds
+local offset = HEAD + 1 - firstAccount -- from an argument to what was read of it
+local session = 's' .. node
 
-local read = redis.call('HMGET', books, 'f', 's' .. node, unpack(ARGV, firstAccount, nextArgument - 1))
-local family, refusal = readFamily(read[1], incarnation)
-if not family then
-	return refusal
+local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, firstAccount, argument - 1))
+if read[1] ~= ARGV[1] then
+	return refuseFamily(read[1])
 end
-refusal = admit(books, read[2], node, prev, number, digest)
-if refusal then
-	return refusal
+if not read[5] or read[5]:sub(1, #prev + 1) ~= prev .. ' ' then
+	return refuseSession(books, read[5], node, number, digest)
 end
 
-local accounts, byField = {}, {}
+local accounts = {}
 for i = 1, accountCount do
 	local field = ARGV[firstAccount + i - 1]
-	local account = readAccount(field, read[2 + i])
+	local account = readAccount(field, read[HEAD + i])
 	if not account then
 		return 'CORRUPT ' .. field
 	end
-	accounts[i], byField[field] = account, account
+	accounts[i] = account
 end
 
-tick(family, clock)
-local endings, add, set = newEndings(), {}, {}
+local now = tick(read[2], ARGV[6])
+local nowText = ('%d'):format(now)
+local endings = settleCount > 0 and newEndings(nowText)
+local add, first = {}, read[3] or '0'
+local set = { 't', nowText, session, number .. ' ' .. digest .. ' ' .. nowText, 'r' .. node, false }
 
--- The bound keeps a call short, and above what it adds, so that endings keep up.
-local bound = math.min(2 * #kinds + 64, 640)
-local due = redis.call('ZRANGEBYSCORE', timers, '-inf', format('%.0f', family.now), 'LIMIT', 0, bound + 1)
-if #due > bound then
-	return 'MORE'
-end
-if #due > 0 then
-	local corrupt = sweep(books, due, family, byField, endings, accounts)
-	if corrupt then
-		return 'CORRUPT ' .. corrupt
+if first ~= '0' and first + 0 <= now then
+	-- The bound keeps a call short, and above what it adds, so that endings keep up.
+	local bound = math.min(2 * #kinds + 64, 640)
+	local due = redis.call('ZRANGEBYSCORE', timers, '-inf', nowText, 'LIMIT', 0, bound + 1)
+	if #due > bound then
+		return 'MORE'
 	end
+	if #due > 0 then
+		endings = endings or newEndings(nowText)
+		local corrupt = sweep(books, due, now, accounts, endings, add, session)
+		if corrupt then
+			return 'CORRUPT ' .. corrupt
+		end
+	end
+	first = nextDue(timers, nowText)
 end
 
-local before = {}
+local before = ''
 for i = 1, accountCount do
 	local account = accounts[i]
-	before[i] = account.exists and join(account.rh, account.rl) or '-'
-end
-
-local codes, values = {}, {}
-local made = format(' %.0f ', family.now)
-local deadline = ttl > 0 and format('%.0f', family.now + ttl) or '0'
-local settle = 0
-
-local function argument()
-	nextArgument = nextArgument + 1
-	return ARGV[nextArgument - 1]
-end
-
-local function reserve(account, lifetime)
-	local cost, field, ends = argument(), argument(), deadline
-	if lifetime then
-		local own = tonumber(argument())
-		ends = own > 0 and format('%.0f', family.now + own) or '0'
+	if account.dirty then -- by what was due
+		account.before = join(account.rh, account.rl)
 	end
-	if not account.exists then
+	before = before .. ' ' .. (account.before or '-')
+end
+local values = {}
+
+-- reserve holds cost; lasting is what the hold's text ends with.
+local function reserve(account, cost, field, lasting, deadline)
+	if not account.g then
 		return 'T'
 	end
 	local hi, lo = split(cost)
@@ -102,182 +100,150 @@ local function reserve(account, lifetime)
 	if not debitIfAvailable(account, hi, lo) then
 		return 'I'
 	end
-	account.sh, account.sl = account.sh + hi, account.sl + lo
-	account.dirty = true
+	hold(account, hi, lo)
 	local n = #set
-	set[n + 1], set[n + 2] = field, 'o' .. cost .. made .. ends
-	if ends ~= '0' then
+	set[n + 1], set[n + 2] = field, 'o' .. cost .. lasting
+	if deadline then
 		n = #add
-		add[n + 1], add[n + 2] = ends, field
+		add[n + 1], add[n + 2] = deadline, field
 	end
 	return 'R'
 end
 
--- openHold returns the field and the held amount of the next settle, or the
--- field, nil and the code that says how the hold ended.
-local function openHold()
-	settle = settle + 1
-	local field = ARGV[firstSettle + settle - 1]
-	local value = endings.values[field] or read[2 + accountCount + settle]
+-- settle ends a hold: at actual, or returns all of it where actual is nil.
+local function settle(account, field, value, actual)
+	value = endings.values[field] or value
 	if not value then
-		return field, nil, 'n'
+		return 'n'
 	end
-	local held = match(value, '^o(%d+) ')
-	if held then
-		return field, held
+	local state, held, at = value:match('^(%l)(%d+) (%d+)')
+	if state ~= 'o' then
+		return state and now - at <= 600000 and state or 'n'
 	end
-	local state, at = match(value, '^([clx])%d+ (%d+)$')
-	if not state or family.now - tonumber(at) > RETENTION then
-		state = 'n'
-	end
-	return field, nil, state
-end
-
-local function commit(account)
-	local actual = argument()
-	local field, held, ended = openHold()
-	if not held then
-		return ended
-	end
-	if not account.exists then
+	if not account.g then
 		return 'T'
 	end
-	local hi, lo = split(actual)
 	local heldHi, heldLo = split(held)
-	local dh, dl = carry(hi - heldHi, lo - heldLo)
-	if dh < 0 then
-		credit(account, -dh, -dl)
-	elseif (dh > 0 or dl > 0) and not debitIfAvailable(account, dh, dl) then
-		return 'O'
+	if not actual then
+		credit(account, heldHi, heldLo)
+		finish(endings, field, 'l', held)
+	else
+		local hi, lo = split(actual)
+		local overHi, overLo = carry(hi - heldHi, lo - heldLo)
+		if overHi < 0 then
+			credit(account, -overHi, -overLo)
+		elseif (overHi > 0 or overLo > 0) and not debitIfAvailable(account, overHi, overLo) then
+			return 'O'
+		end
+		account.ch, account.cl, account.c = account.ch + hi, account.cl + lo, nil
+		finish(endings, field, 'c', actual)
 	end
-	account.sh, account.sl = account.sh - heldHi, account.sl - heldLo
-	account.ch, account.cl = account.ch + hi, account.cl + lo
-	account.dirty = true
-	finish(endings, family, field, 'c', actual)
+	hold(account, -heldHi, -heldLo)
 	values[#values + 1] = held
-	return 'C'
+	return actual and 'C' or 'L'
 end
 
-local function release(account)
-	local field, held, ended = openHold()
-	if not held then
-		return ended
-	end
-	if not account.exists then
-		return 'T'
-	end
-	local hi, lo = split(held)
-	credit(account, hi, lo)
-	account.sh, account.sl = account.sh - hi, account.sl - lo
-	account.dirty = true
-	finish(endings, family, field, 'l', held)
-	values[#values + 1] = held
-	return 'L'
-end
-
-local function ensure(account)
-	local hi, lo = split(argument())
-	if account.exists then
+-- adjust creates an account, or moves its granted and remaining alike.
+local function adjust(account, kind, amount)
+	local hi, lo = split(amount)
+	if kind == 101 and account.g then
 		return 'e'
-	end
-	if MEMORY_SHORT then
+	elseif kind ~= 101 and not account.g then
+		return 'T'
+	elseif kind ~= 119 and MEMORY_SHORT then
 		return 'M'
 	end
-	account.exists, account.dirty = true, true
-	account.gh, account.gl, account.rh, account.rl = hi, lo, hi, lo
-	return 'E'
+	if kind == 101 then
+		account.g, account.gh, account.gl = amount, hi, lo
+		credit(account, hi, lo)
+		return 'E'
+	elseif kind == 119 then
+		if not debitIfAvailable(account, hi, lo) then
+			return 'I'
+		end
+		account.gh, account.gl = carry(account.gh - hi, account.gl - lo)
+	else
+		local gh, gl = carry(account.gh + hi, account.gl + lo)
+		if gh > 9223372036 or (gh == 9223372036 and gl > 854775807) then -- 2^63-1
+			return 'V'
+		end
+		account.gh, account.gl = gh, gl
+		credit(account, hi, lo)
+	end
+	account.g = join(account.gh, account.gl)
+	return kind == 119 and 'W' or 'G'
 end
 
-local function grant(account)
-	local hi, lo = split(argument())
-	if not account.exists then
+local function look(account, kind)
+	if not account.g then
 		return 'T'
+	elseif kind == 113 then
+		return 'Q'
 	end
-	if MEMORY_SHORT then
-		return 'M'
-	end
-	local gh, gl = carry(account.gh + hi, account.gl + lo)
-	if gh > MAX_HI or (gh == MAX_HI and gl > MAX_LO) then
-		return 'V'
-	end
-	account.gh, account.gl, account.dirty = gh, gl, true
-	credit(account, hi, lo)
-	return 'G'
-end
-
-local function withdraw(account)
-	local hi, lo = split(argument())
-	if not account.exists then
-		return 'T'
-	end
-	if not debitIfAvailable(account, hi, lo) then
-		return 'I'
-	end
-	account.gh, account.gl = carry(account.gh - hi, account.gl - lo)
-	account.dirty = true
-	return 'W'
-end
-
-local function balance(account)
-	if not account.exists then
-		return 'T'
-	end
-	values[#values + 1] = join(carry(account.gh, account.gl))
-	values[#values + 1] = join(carry(account.sh, account.sl))
-	values[#values + 1] = join(carry(account.ch, account.cl))
+	local n = #values
+	values[n + 1] = account.g
+	values[n + 2] = join(account.sh, account.sl)
+	values[n + 3] = join(account.ch, account.cl)
 	return 'B'
 end
 
+local codes = {}
+local deadline = ttl > 0 and ('%d'):format(now + ttl) or nil
+local lasting = ' ' .. nowText .. ' ' .. (deadline or '0')
 for i = 1, #kinds do
-	local kind, account = byte(kinds, i), accounts[byte(accountOf, i) - 47]
+	local kind, account = kinds:byte(i), accounts[accountOf:byte(i) - 47]
 	local code
 	if kind == 114 then
-		code = reserve(account)
+		code = reserve(account, ARGV[argument], ARGV[argument + 1], lasting, deadline)
+		argument = argument + 2
 	elseif kind == 99 then
-		code = commit(account)
+		code = settle(account, ARGV[settling], read[settling + offset], ARGV[argument])
+		argument, settling = argument + 1, settling + 1
 	elseif kind == 108 then
-		code = release(account)
+		code = settle(account, ARGV[settling], read[settling + offset])
+		settling = settling + 1
 	elseif kind == 100 then
-		code = reserve(account, true)
-	elseif kind == 113 then
-		code = account.exists and 'Q' or 'T'
-	elseif kind == 98 then
-		code = balance(account)
-	elseif kind == 101 then
-		code = ensure(account)
-	elseif kind == 103 then
-		code = grant(account)
-	elseif kind == 119 then
-		code = withdraw(account)
+		local own = ARGV[argument + 2] + 0
+		local ends = own > 0 and ('%d'):format(now + own) or nil
+		code = reserve(account, ARGV[argument], ARGV[argument + 1], ' ' .. nowText .. ' ' .. (ends or '0'), ends)
+		argument = argument + 3
+	elseif kind == 101 or kind == 103 or kind == 119 then
+		code = adjust(account, kind, ARGV[argument])
+		argument = argument + 1
+	elseif kind == 98 or kind == 113 then
+		code = look(account, kind)
 	else
-		malformed('kind', kind)
+		error('BURSAR malformed kind: ' .. kind, 0)
 	end
 	codes[i] = code
 end
 
-local reply = 'APPLIED ' .. table.concat(codes)
-if accountCount > 0 then
-	reply = reply .. ' ' .. table.concat(before, ' ')
-end
+local reply = 'APPLIED ' .. table.concat(codes) .. before
 if #values > 0 then
 	reply = reply .. ' ' .. table.concat(values, ' ')
 end
-
-renewSessions(family, endings, add, 's' .. node)
-if match(read[2], '^%d+ 0 ') then -- the session's first batch
-	add[#add + 1], add[#add + 2] = format('%.0f', family.now + SESSION_RETENTION), 's' .. node
-end
-forget(books, family, endings)
-writeEndings(family, endings, set)
+set[6] = reply
 for i = 1, #accounts do
 	if accounts[i].dirty then
-		set[#set + 1], set[#set + 2] = accounts[i].field, accountText(accounts[i])
+		local n = #set
+		set[n + 1], set[n + 2] = accounts[i].field, accountText(accounts[i])
 	end
+end
+if endings then
+	remember(books, read[4], now, endings, set)
+end
+if read[5]:sub(#prev + 2, #prev + 3) == '0 ' then -- the session's first batch
+	add[#add + 1], add[#add + 2] = ('%d'):format(now + 604800000), session
 end
 if #add > 0 then
 	redis.call('ZADD', timers, unpack(add))
+	first = earliest(first, add)
 end
-redis.call('HSET', books, 'f', familyText(family),
-	's' .. node, number .. ' ' .. digest .. format(' %.0f', family.now), 'r' .. node, reply, unpack(set))
-cleanUp(books, timers, endings)
+if first ~= read[3] then
+	set[#set + 1], set[#set + 2] = 'n', first
+end
+redis.call('HSET', books, unpack(set))
+if endings then
+	cleanUp(books, timers, endings)
+end
 return reply

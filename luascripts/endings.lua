@@ -7,61 +7,63 @@
 --
 -- Invariant: a hold that is open is counted in its account's reserved, once; a
 -- tombstone never becomes open again. So a hold ends once, whoever ends it.
-local RETENTION = 600000
-local TOMBSTONES = 4096
-
+--
+-- A tombstone speaks for 10 minutes (600000 ms), and at most 4096 are kept. A
+-- session that is silent for 7 days (604800000 ms) goes.
 -- newEndings collects what a script ends, for its write phase.
-local function newEndings()
-	return { values = {}, fields = {}, timers = {}, dropped = {} }
+local function newEndings(nowText)
+	return { at = ' ' .. nowText, values = {}, fields = {}, timers = {}, dropped = {} }
 end
 
-local function finish(endings, family, field, state, amount)
-	endings.values[field] = state .. amount .. format(' %.0f', family.now)
-	endings.fields[#endings.fields + 1] = field
-	endings.timers[#endings.timers + 1] = field
+local function finish(endings, field, state, amount)
+	endings.values[field] = state .. amount .. endings.at
+	local n = #endings.fields + 1
+	endings.fields[n] = field
+	n = #endings.timers + 1
+	endings.timers[n] = field
+end
+
+-- endSession renews the timer of a session in use; one unused for the retention
+-- goes, reply and all. own is the session that the script itself writes.
+local function endSession(endings, add, field, value, now, own)
+	local seen = field == own and now or (value:match(' (%d+)$') or 0) + 0
+	if seen + 604800000 > now then
+		add[#add + 1] = ('%d'):format(seen + 604800000)
+		add[#add + 1] = field
+	else
+		endings.dropped[#endings.dropped + 1] = { field, 'r' .. field:sub(2) }
+		endings.timers[#endings.timers + 1] = field
+	end
 end
 
 -- sweep ends what the timers call due. It returns nil, or the field that is
--- corrupt. accounts maps fields to accounts and gains those that it had to load.
-local function sweep(books, due, family, accounts, endings, fresh)
+-- corrupt. Accounts that it has to load are added to accounts.
+local function sweep(books, due, now, accounts, endings, add, own)
 	local values = redis.call('HMGET', books, unpack(due))
-	local missing, seen = {}, {}
-	for i = 1, #due do
-		local field = 'a' .. sub(due[i], 34)
-		if byte(due[i]) == 104 and values[i] and not accounts[field] and not seen[field] then
-			seen[field] = true
-			missing[#missing + 1] = field
-		end
-	end
-	if #missing > 0 then
-		local texts = redis.call('HMGET', books, unpack(missing))
-		for i = 1, #missing do
-			local account = readAccount(missing[i], texts[i])
-			if not account then
-				return missing[i]
-			end
-			accounts[missing[i]] = account
-			fresh[#fresh + 1] = account
-		end
+	local byField = {}
+	for i = 1, #accounts do
+		byField[accounts[i].field] = accounts[i]
 	end
 	for i = 1, #due do
 		local field, value = due[i], values[i]
-		local kind = byte(field)
-		if kind == 104 and value and byte(value) == 111 then
-			local account = accounts['a' .. sub(field, 34)]
-			local held = match(value, '^o(%d+) %d+ %d+$')
-			if not held or not account.exists then
-				return field
+		local kind = field:byte()
+		if kind == 104 and value and value:byte() == 111 then
+			local name = 'a' .. field:sub(34)
+			local account = byField[name]
+			if not account then
+				account = readAccount(name, redis.call('HGET', books, name))
+				accounts[#accounts + 1], byField[name] = account, account
+			end
+			local held = value:match('^o(%d+) %d+ %d+$')
+			if not account or not account.g or not held then
+				return account and field or name
 			end
 			local hi, lo = split(held)
 			credit(account, hi, lo)
-			account.sh, account.sl = account.sh - hi, account.sl - lo
-			account.dirty = true
-			finish(endings, family, field, 'x', held)
+			hold(account, -hi, -lo)
+			finish(endings, field, 'x', held)
 		elseif kind == 115 and value then
-			endings.sessions = endings.sessions or {}
-			endings.sessions[#endings.sessions + 1] = field
-			endings.sessions[#endings.sessions + 1] = value
+			endSession(endings, add, field, value, now, own)
 		else
 			endings.timers[#endings.timers + 1] = field
 		end
@@ -69,51 +71,58 @@ local function sweep(books, due, family, accounts, endings, fresh)
 	return nil
 end
 
--- forget picks the oldest tombstone records that are too old or too many. Each
--- record names at least one tombstone, so looking at one more record than there
--- are new tombstones keeps the ring from growing beyond its bound.
-local function forget(books, family, endings)
-	local new = #endings.fields
-	family.count = family.count + new
+-- nextDue returns the time of the first timer after now, '0' where there is none.
+local function nextDue(timers, nowText)
+	local first = redis.call('ZRANGEBYSCORE', timers, '(' .. nowText, '9007199254740992', 'WITHSCORES', 'LIMIT', 0, 1)
+	return first[2] and ('%d'):format(first[2] + 0) or '0'
+end
+
+-- earliest returns the first of a time ('0': none) and the times in a ZADD's
+-- arguments.
+local function earliest(first, add)
+	for i = 1, #add, 2 do
+		if first == '0' or add[i] + 0 < first + 0 then
+			first = add[i]
+		end
+	end
+	return first
+end
+
+-- remember adds the tombstones and their record to the one HSET of a script, and
+-- picks the oldest records that are too old or too many. Each record names at
+-- least one tombstone, so looking at one more record than there are new
+-- tombstones keeps the ring from growing beyond its bound.
+local function remember(books, ring, now, endings, set)
+	local fields = endings.fields
+	local new = #fields
 	if new == 0 then
 		return
 	end
-	local stop = math.min(family.head, family.tail + new + 1)
-	while family.tail < stop do
-		local names = {}
-		for i = family.tail, math.min(family.tail + 1, stop - 1) do
-			names[#names + 1] = format('d%.0f', i)
+	local head, tail, count = (ring or '0 0 0'):match('^(%d+) (%d+) (%d+)$')
+	head, tail, count = head + 0, tail + 0, count + new
+	local n = #set
+	for i = 1, new do
+		set[n + 1], set[n + 2] = fields[i], endings.values[fields[i]]
+		n = n + 2
+	end
+	set[n + 1], set[n + 2] = ('d%d'):format(head), endings.at:sub(2) .. '\n' .. table.concat(fields, '\n')
+	local stop = math.min(head, tail + new + 1)
+	while tail < stop do
+		local name = ('d%d'):format(tail)
+		local record = redis.call('HGET', books, name) or ''
+		local at = record:match('^(%d+)\n')
+		if not at or (count <= 4096 and now - at <= 600000) then
+			break
 		end
-		local records = redis.call('HMGET', books, unpack(names))
-		for i = 1, #names do
-			local at, list = match(records[i] or '', '^(%d+)\n(.*)$')
-			if not at or (family.count <= TOMBSTONES and family.now - tonumber(at) <= RETENTION) then
-				return
-			end
-			local fields = { names[i] }
-			for field in string.gmatch(list, '[^\n]+') do
-				fields[#fields + 1] = field
-			end
-			endings.dropped[#endings.dropped + 1] = fields
-			family.count = family.count - (#fields - 1)
-			family.tail = family.tail + 1
+		local gone = { name }
+		for field in record:sub(#at + 2):gmatch('[^\n]+') do
+			gone[#gone + 1] = field
 		end
+		endings.dropped[#endings.dropped + 1] = gone
+		count = count - (#gone - 1)
+		tail = tail + 1
 	end
-end
-
--- writeEndings adds the tombstones and their record to the one HSET of a script.
-local function writeEndings(family, endings, set)
-	if #endings.fields == 0 then
-		return
-	end
-	for i = 1, #endings.fields do
-		local field = endings.fields[i]
-		set[#set + 1] = field
-		set[#set + 1] = endings.values[field]
-	end
-	set[#set + 1] = format('d%.0f', family.head)
-	set[#set + 1] = format('%.0f\n', family.now) .. table.concat(endings.fields, '\n')
-	family.head = family.head + 1
+	set[n + 3], set[n + 4] = 'd', ('%d %d %d'):format(head + 1, tail, count)
 end
 
 -- cleanUp comes after the HSET; a crash before it leaves timers that find

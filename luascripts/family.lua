@@ -1,89 +1,79 @@
 -- family: what every script reads first, and the accounts.
 --
--- A family's field f is "version incarnation time head tail count": its layout,
--- 16 hexadecimal digits drawn when it was created, the latest time in
--- milliseconds that it has seen, and the ring of tombstone records (fields
--- d<tail> to d<head-1>, naming count tombstones).
--- An account's field a<level> is "granted remaining reserved committed".
+-- Fields of a family: f is "version incarnation" and never changes; t the latest
+-- time in milliseconds that the family has seen; n a time before which no timer
+-- is due, 0 where there is none; d the ring of tombstone records, "head tail
+-- count". An account's field a<level> is "granted remaining reserved committed".
 --
 -- Invariant: an account is used only where it is whole and
 -- remaining + reserved + committed = granted; a script that finds anything else
 -- answers CORRUPT and has written nothing.
-local LAYOUT = '1'
-
--- readFamily returns the family, or nil and the refusal.
-local function readFamily(text, incarnation)
+-- refuseFamily says why a family's field is not the expected one.
+local function refuseFamily(text)
 	if not text then
-		return nil, 'NOFAMILY'
+		return 'NOFAMILY'
 	end
-	local version, born, time, head, tail, count = match(text, '^(%d+) (%x+) (%d+) (%d+) (%d+) (%d+)$')
-	if version ~= LAYOUT then
-		return nil, 'LAYOUT ' .. (match(text, '^(%d+) ') or '?')
+	local version, born = text:match('^(%d+) (%x*)')
+	if version ~= '1' then
+		return 'LAYOUT ' .. (version or '?')
 	end
-	if incarnation and born ~= incarnation then
-		return nil, 'INCARNATION ' .. born
-	end
-	return {
-		born = born,
-		now = tonumber(time),
-		head = tonumber(head),
-		tail = tonumber(tail),
-		count = tonumber(count),
-	}
+	return 'INCARNATION ' .. born
 end
 
-local function familyText(family)
-	return format('%s %s %.0f %.0f %.0f %.0f', LAYOUT, family.born, family.now, family.head, family.tail, family.count)
-end
-
--- tick moves the family's time: to the server's, or to the caller's clock in
--- tests, and never backwards. A node's own clock has no say.
-local function tick(family, clock)
+-- tick returns the family's time: the server's, or the caller's clock in tests,
+-- and never earlier than before. A node's own clock has no say.
+local function tick(stored, clock)
 	local now
 	if clock == '' then
 		local time = redis.call('TIME')
-		now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+		now = time[1] * 1000 + math.floor(time[2] / 1000)
 	else
-		now = tonumber(clock)
+		now = clock + 0
 	end
-	if now > family.now then
-		family.now = now
+	if stored and stored + 0 > now then
+		return stored + 0
 	end
+	return now
 end
 
--- readAccount returns the account (exists = false where there is none), or nil
--- where the stored text breaks the invariant.
+-- readAccount returns the account (without g where there is none), or nil where
+-- the stored text breaks the invariant. The texts g, s and c stand for granted,
+-- reserved and committed until those change, and then they are nil.
 local function readAccount(field, text)
-	local account = { field = field, exists = false, gh = 0, gl = 0, rh = 0, rl = 0, sh = 0, sl = 0, ch = 0, cl = 0 }
 	if not text then
-		return account
+		return { field = field, rh = 0, rl = 0, sh = 0, sl = 0, ch = 0, cl = 0 }
 	end
-	local granted, remaining, reserved, committed = match(text, '^(%d+) (%-?%d+) (%d+) (%d+)$')
-	if not granted or #granted > 19 or #remaining > 20 or #reserved > 19 or #committed > 19 then
+	local g, r, s, c = text:match('^(%d+) (%-?%d+) (%d+) (%d+)$')
+	if not g or #g > 19 or #r > 20 or #s > 19 or #c > 19 then
 		return nil
 	end
-	account.exists = true
-	account.gh, account.gl = split(granted)
-	account.rh, account.rl = splitSigned(remaining)
-	account.sh, account.sl = split(reserved)
-	account.ch, account.cl = split(committed)
-	local hi, lo = carry(account.rh + account.sh + account.ch, account.rl + account.sl + account.cl)
-	if hi ~= account.gh or lo ~= account.gl then
+	local gh, gl = limbs(g)
+	local sh, sl = limbs(s)
+	local ch, cl = limbs(c)
+	local rh, rl
+	if r:byte() == 45 then
+		rh, rl = limbs(r:sub(2))
+		rh, rl = carry(-rh, -rl)
+	else
+		rh, rl = limbs(r)
+	end
+	local hi, lo = carry(rh + sh + ch, rl + sl + cl)
+	if hi ~= gh or lo ~= gl then
 		return nil
 	end
-	return account
+	return { field = field, g = g, s = s, c = c, gh = gh, gl = gl, rh = rh, rl = rl, sh = sh, sl = sl, ch = ch, cl = cl, before = r }
 end
 
 local function accountText(account)
-	local remaining = join(account.rh, account.rl)
-	return join(carry(account.gh, account.gl)) .. ' ' .. remaining .. ' '
-		.. join(carry(account.sh, account.sl)) .. ' ' .. join(carry(account.ch, account.cl))
+	return account.g .. ' ' .. join(account.rh, account.rl) .. ' '
+		.. (account.s or join(account.sh, account.sl)) .. ' ' .. (account.c or join(account.ch, account.cl))
 end
 
 -- credit returns an amount to remaining. It cannot overflow: by the law the
 -- result is at most granted.
 local function credit(account, hi, lo)
 	account.rh, account.rl = carry(account.rh + hi, account.rl + lo)
+	account.dirty = true
 end
 
 -- debitIfAvailable takes an amount from remaining where remaining covers it, as
@@ -92,11 +82,17 @@ end
 local function debitIfAvailable(account, hi, lo)
 	local h, l = account.rh - hi, account.rl - lo
 	if l < 0 then
-		h, l = h - 1, l + BASE
+		h, l = h - 1, l + 1000000000
 	end
 	if h < 0 then
 		return false
 	end
-	account.rh, account.rl = h, l
+	account.rh, account.rl, account.dirty = h, l, true
 	return true
+end
+
+-- hold moves reserved by the amount of a hold that begins, or (negative) ends.
+local function hold(account, hi, lo)
+	account.sh, account.sl, account.s = account.sh + hi, account.sl + lo, nil
+	account.dirty = true
 end

@@ -78,7 +78,7 @@ func Compose(d Dialect) Set {
 	return Set{
 		Batch:              script("batch", "", "local MEMORY_SHORT = false\n", batch...),
 		BatchShortOfMemory: script("batch", allowOOM, "local MEMORY_SHORT = true\n", batch...),
-		Sweep:              script("sweep", allowOOM, "", amountLua, familyLua, endingsLua, sessionsLua, sweepLua),
+		Sweep:              script("sweep", allowOOM, "", amountLua, familyLua, endingsLua, sweepLua),
 		Open:               script("open", allowOOM, "", amountLua, familyLua, openLua),
 		Close:              script("close", allowOOM, "", amountLua, familyLua, closeLua),
 		Holds:              script("holds", allowOOM, "", amountLua, familyLua, holdsLua),

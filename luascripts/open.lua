@@ -10,18 +10,17 @@
 -- names one key, so that a family that is not there is answered while its slot
 -- migrates, too.
 local books, node, number, clock = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local read = redis.call('HMGET', books, 'f', 's' .. node, 'r' .. node)
-local family, refusal = readFamily(read[1])
-if not family then
-	return refusal
+local read = redis.call('HMGET', books, 'f', 't', 's' .. node, 'r' .. node)
+local version, born = (read[1] or ''):match('^(%d+) (%x+)$')
+if version ~= '1' then
+	return refuseFamily(read[1])
 end
-if not read[2] then
-	tick(family, clock)
-	redis.call('HSET', books, 's' .. node, number .. ' 0' .. format(' %.0f', family.now))
-	return 'OPEN ' .. family.born .. ' ' .. number .. ' 0 '
+if not read[3] then
+	redis.call('HSET', books, 's' .. node, number .. ' 0 ' .. ('%d'):format(tick(read[2], clock)))
+	return 'OPEN ' .. born .. ' ' .. number .. ' 0 '
 end
-local last, digest = match(read[2], '^(%d+) (%x+) %d+$')
+local last, digest = read[3]:match('^(%d+) (%x+) %d+$')
 if not last then
 	return 'CORRUPT s' .. node
 end
-return 'OPEN ' .. family.born .. ' ' .. last .. ' ' .. digest .. ' ' .. (read[3] or '')
+return 'OPEN ' .. born .. ' ' .. last .. ' ' .. digest .. ' ' .. (read[4] or '')

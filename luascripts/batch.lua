@@ -59,7 +59,8 @@ local now = tick(read[2], ARGV[6])
 local nowText = ('%d'):format(now)
 local endings = settleCount > 0 and newEndings(nowText)
 local add, first = {}, read[3] or '0'
-local set = { 't', nowText, session, number .. ' ' .. digest .. ' ' .. nowText, 'r' .. node, false }
+-- The nils make room, so that a small batch does not grow the table; size counts.
+local set, size = { 't', nowText, session, number .. ' ' .. digest .. ' ' .. nowText, 'r' .. node, nil, nil, nil, nil, nil, nil, nil, nil, nil }, 6
 
 if first ~= '0' and first + 0 <= now then
 	-- The bound keeps a call short, and above what it adds, so that endings keep up.
@@ -101,10 +102,10 @@ local function reserve(account, cost, field, lasting, deadline)
 		return 'I'
 	end
 	hold(account, hi, lo)
-	local n = #set
-	set[n + 1], set[n + 2] = field, 'o' .. cost .. lasting
+	set[size + 1], set[size + 2] = field, 'o' .. cost .. lasting
+	size = size + 2
 	if deadline then
-		n = #add
+		local n = #add
 		add[n + 1], add[n + 2] = deadline, field
 	end
 	return 'R'
@@ -187,11 +188,11 @@ local function look(account, kind)
 	return 'B'
 end
 
-local codes = {}
+local byte, codes = string.byte, {}
 local deadline = ttl > 0 and ('%d'):format(now + ttl) or nil
 local lasting = ' ' .. nowText .. ' ' .. (deadline or '0')
 for i = 1, #kinds do
-	local kind, account = kinds:byte(i), accounts[accountOf:byte(i) - 47]
+	local kind, account = byte(kinds, i), accounts[byte(accountOf, i) - 47]
 	local code
 	if kind == 114 then
 		code = reserve(account, ARGV[argument], ARGV[argument + 1], lasting, deadline)
@@ -225,12 +226,12 @@ end
 set[6] = reply
 for i = 1, #accounts do
 	if accounts[i].dirty then
-		local n = #set
-		set[n + 1], set[n + 2] = accounts[i].field, accountText(accounts[i])
+		set[size + 1], set[size + 2] = accounts[i].field, accountText(accounts[i])
+		size = size + 2
 	end
 end
 if endings then
-	remember(books, read[4], now, endings, set)
+	size = remember(books, read[4], now, endings, set, size)
 end
 if read[5]:sub(#prev + 2, #prev + 3) == '0 ' then -- the session's first batch
 	add[#add + 1], add[#add + 2] = ('%d'):format(now + 604800000), session
@@ -240,9 +241,10 @@ if #add > 0 then
 	first = earliest(first, add)
 end
 if first ~= read[3] then
-	set[#set + 1], set[#set + 2] = 'n', first
+	set[size + 1], set[size + 2] = 'n', first
+	size = size + 2
 end
-redis.call('HSET', books, unpack(set))
+redis.call('HSET', books, unpack(set, 1, size))
 if endings then
 	cleanUp(books, timers, endings)
 end

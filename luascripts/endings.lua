@@ -89,24 +89,28 @@ local function earliest(first, add)
 end
 
 -- remember adds the tombstones and their record to the one HSET of a script, and
--- picks the oldest records that are too old or too many. Each record names at
--- least one tombstone, so looking at one more record than there are new
--- tombstones keeps the ring from growing beyond its bound.
-local function remember(books, ring, now, endings, set)
+-- picks the oldest records to drop: where there are too many, as many as are new,
+-- since each names at least one; and every 32 records those that are too old, at
+-- most twice as many as have come. It returns the new size of set.
+local function remember(books, ring, now, endings, set, size)
 	local fields = endings.fields
 	local new = #fields
 	if new == 0 then
-		return
+		return size
 	end
 	local head, tail, count = (ring or '0 0 0'):match('^(%d+) (%d+) (%d+)$')
 	head, tail, count = head + 0, tail + 0, count + new
-	local n = #set
 	for i = 1, new do
-		set[n + 1], set[n + 2] = fields[i], endings.values[fields[i]]
-		n = n + 2
+		set[size + 1], set[size + 2] = fields[i], endings.values[fields[i]]
+		size = size + 2
 	end
-	set[n + 1], set[n + 2] = ('d%d'):format(head), endings.at:sub(2) .. '\n' .. table.concat(fields, '\n')
-	local stop = math.min(head, tail + new + 1)
+	set[size + 1], set[size + 2] = ('d%d'):format(head), endings.at:sub(2) .. '\n' .. table.concat(fields, '\n')
+	local stop = tail
+	if count > 4096 then
+		stop = math.min(head, tail + new + 1)
+	elseif head % 32 == 31 then
+		stop = math.min(head, tail + 64)
+	end
 	while tail < stop do
 		local name = ('d%d'):format(tail)
 		local record = redis.call('HGET', books, name) or ''
@@ -122,7 +126,8 @@ local function remember(books, ring, now, endings, set)
 		count = count - (#gone - 1)
 		tail = tail + 1
 	end
-	set[n + 3], set[n + 4] = 'd', ('%d %d %d'):format(head + 1, tail, count)
+	set[size + 3], set[size + 4] = 'd', ('%d %d %d'):format(head + 1, tail, count)
+	return size + 4
 end
 
 -- cleanUp comes after the HSET; a crash before it leaves timers that find

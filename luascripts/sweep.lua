@@ -27,7 +27,7 @@ if #due > 0 then
 		return 'CORRUPT ' .. corrupt
 	end
 end
-remember(books, read[3], now, endings, set)
+remember(books, read[3], now, endings, set, #set)
 for i = 1, #accounts do
 	if accounts[i].dirty then
 		set[#set + 1], set[#set + 2] = accounts[i].field, accountText(accounts[i])

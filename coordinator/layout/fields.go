@@ -26,22 +26,20 @@ const (
 // an absent key among a script's keys is answered TRYAGAIN while a slot migrates.
 const Sentinel = "-"
 
-// NewFamily is the text of a family's field when it is created.
-func NewFamily(incarnation string) string { return Version + " " + incarnation + " 0 0 0 0" }
+// FamilyText is a family's field: the layout's version and the incarnation, 16
+// hexadecimal digits drawn when the family was created.
+func FamilyText(incarnation string) string { return Version + " " + incarnation }
 
 // ParseFamily returns the layout version and the incarnation of a family.
 func ParseFamily(text string) (version, incarnation string, err error) {
-	parts := strings.Fields(text)
-	if len(parts) == 0 {
+	version, incarnation, found := strings.Cut(text, " ")
+	if version != Version && version != "" {
+		return version, "", nil
+	}
+	if !found || len(incarnation) != 16 {
 		return "", "", fmt.Errorf("field %s: %q is no family", FamilyField, text)
 	}
-	if parts[0] != Version {
-		return parts[0], "", nil
-	}
-	if len(parts) != 6 || len(parts[1]) != 16 {
-		return "", "", fmt.Errorf("field %s: %q is no family", FamilyField, text)
-	}
-	return parts[0], parts[1], nil
+	return version, incarnation, nil
 }
 
 // Incarnation writes 64 bits as 16 hexadecimal digits; nodes are written alike.

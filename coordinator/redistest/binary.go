@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 )
@@ -38,6 +39,10 @@ func findBinary(ctx context.Context, named string) (string, error) {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
+		return "", fmt.Errorf("%w: %w; %s", ErrNoServer, err, remedy)
+	}
+	// The server runs in a folder of its own, where a relative path leads nowhere.
+	if path, err = filepath.Abs(path); err != nil {
 		return "", fmt.Errorf("%w: %w; %s", ErrNoServer, err, remedy)
 	}
 	said, err := exec.CommandContext(ctx, path, "--version").Output()

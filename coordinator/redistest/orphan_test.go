@@ -1,3 +1,5 @@
+//go:build unix
+
 package redistest
 
 import (
@@ -109,8 +111,10 @@ func (o orphan) gone() error {
 	if err := groupEmpty(o.PID); err != nil {
 		return err
 	}
-	if _, err := os.Stat(o.Dir); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("the folder %s is there (%v)", o.Dir, err)
+	if _, err := os.Stat(o.Dir); err == nil {
+		return fmt.Errorf("the folder %s is there", o.Dir)
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
 	if !portFree(o.Port) {
 		return fmt.Errorf("port %d is not free", o.Port)

@@ -1,0 +1,50 @@
+# Every target works on a fresh Debian machine with Go and make. Variables can be
+# set on the command line: make bench BENCH=Reserve COUNT=10
+
+PKG ?= ./...
+ARGS ?=
+BENCH ?= .
+COUNT ?= 5
+FUZZTIME ?= 30s
+TEST_TIMEOUT ?= 5m
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := .bin/golangci-lint-$(GOLANGCI_VERSION)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## run the main job: bursar bench, with ARGS="--duration 3s …"
+	go run . bench $(ARGS)
+
+.PHONY: test
+test: redis cc ## run all tests with the race detector, shuffled; PKG=./local for one package
+	go test -race -shuffle=on -timeout $(TEST_TIMEOUT) $(ARGS) $(PKG)
+
+.PHONY: lint
+lint: $(GOLANGCI) ## check format, vet, go.mod and the rules of .golangci.yml
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run gofmt -w:" $$unformatted; exit 1; }
+	go vet ./...
+	go mod tidy -diff
+	$(GOLANGCI) run
+
+.PHONY: bench
+bench: redis ## run the Go benchmarks COUNT=5 times that match BENCH=., as text for benchstat
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 0 $(ARGS) $(PKG)
+
+.PHONY: fuzz
+fuzz: redis ## run every fuzz target for FUZZTIME=30s
+	@FUZZTIME=$(FUZZTIME) .ci/fuzz $(PKG)
+
+# What the tests need beside Go: found, or installed where that is allowed.
+.PHONY: redis cc
+redis cc:
+	@.ci/provide $@
+
+$(GOLANGCI):
+	GOBIN=$(CURDIR)/.bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv .bin/golangci-lint $@

@@ -1,0 +1,89 @@
+package budgettest
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// Audit checks the law on every account, in the engine's answers and in the
+// store as it is, and that both agree. It is for a subject at rest. The tenants
+// are those that exist; now is the engine's time, by which holds that are due
+// are left out of the store's side.
+func Audit(ctx context.Context, s Subject, now time.Time, tenants ...budget.TenantID) error {
+	told, err := askHolds(ctx, s.Engine, tenants)
+	if err != nil || s.Books == nil {
+		return err
+	}
+	stored, err := s.Books(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the books: %w", err)
+	}
+	want, got := make(map[budget.TenantID]account), make(map[budget.TenantID]account)
+	for tenant, list := range stored {
+		if err := list.Audit(); err != nil {
+			return fmt.Errorf("tenant %q in the store: %w", tenant, err)
+		}
+		got[tenant] = accountOf(settleDue(list, now), nil)
+	}
+	for tenant, list := range told {
+		want[tenant] = accountOf(list, nil)
+	}
+	if err := compareAccounts(want, got); err != nil {
+		return fmt.Errorf("engine against store: %w", err)
+	}
+	return nil
+}
+
+// askHolds audits every tenant by the engine's own answers.
+func askHolds(ctx context.Context, engine budget.Engine, tenants []budget.TenantID) (map[budget.TenantID]budget.HoldList, error) {
+	told := make(map[budget.TenantID]budget.HoldList, len(tenants))
+	for _, tenant := range tenants {
+		list, err := engine.Holds(ctx, tenant)
+		if err != nil {
+			return nil, fmt.Errorf("holds of %q: %w", tenant, err)
+		}
+		if err := auditAnswer(tenant, list); err != nil {
+			return nil, fmt.Errorf("tenant %q: %w", tenant, err)
+		}
+		told[tenant] = list
+	}
+	return told, nil
+}
+
+// auditAnswer checks what an answer of Holds must be by itself.
+func auditAnswer(tenant budget.TenantID, list budget.HoldList) error {
+	if list.Outcome != budget.Found || list.Balance.Outcome != budget.Found {
+		return fmt.Errorf("holds answered %s with a balance %s, want found and found", list.Outcome, list.Balance.Outcome)
+	}
+	for _, h := range list.Holds {
+		if h.ID.Tenant() != tenant {
+			return fmt.Errorf("hold %s is another tenant's", h.ID)
+		}
+		for _, t := range []time.Time{h.Made, h.Deadline} {
+			if t.Location() != time.UTC || t.Nanosecond()%int(time.Millisecond) != 0 {
+				return fmt.Errorf("hold %s has the time %s, want whole milliseconds in UTC", h.ID, t)
+			}
+		}
+	}
+	if !slices.IsSortedFunc(list.Holds, func(a, b budget.Hold) int { return compareIDs(a.ID, b.ID) }) {
+		return errors.New("the holds are not in the order of their ids")
+	}
+	return list.Audit()
+}
+
+func compareIDs(a, b budget.ReservationID) int {
+	return cmp.Or(cmp.Compare(a.Tenant(), b.Tenant()), bytes.Compare(idBytes(a), idBytes(b)))
+}
+
+func idBytes(id budget.ReservationID) []byte {
+	hi, lo := id.Bits()
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, hi), lo)
+}

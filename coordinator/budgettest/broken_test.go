@@ -1,0 +1,232 @@
+package budgettest
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// Each engine below is the naive one with one mistake that an engine could
+// really have. The suites must notice every one.
+
+// rounds amounts to what a double can hold, as careless Lua does.
+type rounds struct{ *naive }
+
+func (e rounds) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+	res, err := e.naive.TryReserve(ctx, tenant, cost, opts...)
+	if res.Remaining < budget.MaxMicrocents-1000 { // beyond, a double does not come back
+		res.Remaining = budget.Microcents(float64(res.Remaining))
+	}
+	return res, err
+}
+
+// refundsOverrun gives the hold back when a commit is refused.
+type refundsOverrun struct{ *naive }
+
+func (e refundsOverrun) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
+	res, err := e.naive.Commit(ctx, id, actual, opts...)
+	if res.Outcome == budget.Overrun {
+		_, err = e.Release(ctx, id)
+	}
+	return res, err
+}
+
+// losesSurplus keeps what a commit did not need.
+type losesSurplus struct{ *naive }
+
+func (e losesSurplus) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
+	held := e.held(id)
+	res, err := e.naive.Commit(ctx, id, actual, opts...)
+	if surplus := held - actual; res.Outcome == budget.Committed && surplus > 0 {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.accounts[id.Tenant()].Remaining -= surplus
+		res.Remaining -= surplus
+	}
+	return res, err
+}
+
+func (e *naive) held(id budget.ReservationID) budget.Microcents {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.holds[id].Held
+}
+
+// overwrites a tenant's budget when it is ensured again.
+type overwrites struct{ *naive }
+
+func (e overwrites) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Ensured, error) {
+	res, err := e.naive.EnsureTenant(ctx, tenant, amount, opts...)
+	if res.Outcome == budget.Exists {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		account := e.accounts[tenant]
+		account.Remaining += amount - account.Granted
+		account.Granted = amount
+	}
+	return res, err
+}
+
+// commitsMissingFirst checks the reservation before the amount.
+type commitsMissingFirst struct{ *naive }
+
+func (e commitsMissingFirst) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
+	if actual < 0 && e.held(id) == 0 {
+		actual = 0
+	}
+	return e.naive.Commit(ctx, id, actual, opts...)
+}
+
+// sharesFamily keeps one account for all levels.
+type sharesFamily struct{ *naive }
+
+func (e sharesFamily) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+	return e.naive.TryReserve(ctx, tenant.Root(), cost, opts...)
+}
+
+// ignoresTenant settles by the bits of an id alone.
+type ignoresTenant struct{ *naive }
+
+func (e ignoresTenant) Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error) {
+	hi, lo := id.Bits()
+	e.mu.Lock()
+	for open := range e.holds {
+		if h, l := open.Bits(); h == hi && l == lo {
+			id = open
+		}
+	}
+	e.mu.Unlock()
+	return e.naive.Release(ctx, id, opts...)
+}
+
+// derives the reserved sum from the rest and lists holds without their amounts'
+// last unit, so that only a sum of the holds shows it.
+type derives struct{ *naive }
+
+func (e derives) Holds(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.HoldList, error) {
+	list, err := e.naive.Holds(ctx, tenant, opts...)
+	for i := range list.Holds {
+		list.Holds[i].Held++
+	}
+	return list, err
+}
+
+// checksThenActs reserves in two steps that are each under the lock.
+type checksThenActs struct{ *naive }
+
+func (e checksThenActs) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+	b, err := e.Balance(ctx, tenant)
+	if err != nil || b.Outcome != budget.Found || b.Remaining < cost || cost <= 0 {
+		return e.naive.TryReserve(ctx, tenant, cost, opts...)
+	}
+	runtime.Gosched()
+	if _, err := e.Grant(ctx, tenant, cost); err != nil { // make room, whatever happened meanwhile
+		return e.naive.TryReserve(ctx, tenant, cost, opts...)
+	}
+	res, err := e.naive.TryReserve(ctx, tenant, cost, opts...)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	account := e.accounts[tenant]
+	account.Granted -= cost
+	account.Remaining -= cost
+	res.Remaining = b.Remaining - cost
+	return res, err
+}
+
+// settlesTwice looks a hold up and ends it in two steps.
+type settlesTwice struct{ *naive }
+
+func (e settlesTwice) Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error) {
+	held := e.held(id)
+	runtime.Gosched()
+	res, err := e.naive.Release(ctx, id, opts...)
+	if held > 0 && res.Outcome == budget.MissingReservation {
+		res = released(0, held)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		account := e.accounts[id.Tenant()]
+		account.Committed -= held
+		account.Remaining += held
+		res.Remaining = account.Remaining
+	}
+	return res, err
+}
+
+// readsStale answers Remaining from a copy that it renews every other time.
+type readsStale struct {
+	*naive
+	mu    *sync.Mutex
+	reads map[budget.TenantID]int
+	copy  map[budget.TenantID]budget.Remainder
+}
+
+func (e readsStale) Remaining(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Remainder, error) {
+	res, err := e.naive.Remaining(ctx, tenant, opts...)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.reads[tenant]++; e.reads[tenant]%2 == 0 {
+		return e.copy[tenant], nil
+	}
+	e.copy[tenant] = res
+	return res, err
+}
+
+type booked interface {
+	budget.Engine
+	books(context.Context) (map[budget.TenantID]budget.HoldList, error)
+}
+
+func broken(breaks func(*naive) booked) Factory {
+	return func(_ testing.TB, c Config) Subject {
+		e := breaks(newNaive(c))
+		return Subject{Engine: e, Books: e.books}
+	}
+}
+
+var brokenEngines = map[string]struct {
+	factory Factory
+	noticed []string // checks of Run that must fail, which all pass on the naive engine
+	alone   bool     // one caller at a time is enough, so the differential must notice as well
+}{
+	"rounds":         {broken(func(e *naive) booked { return rounds{e} }), []string{"Vector/seed-02", "Commit/exact at every edge"}, true},
+	"refundsOverrun": {broken(func(e *naive) booked { return refundsOverrun{e} }), []string{"Commit/above what is left, then less", "Vector/seed-01"}, true},
+	"losesSurplus":   {broken(func(e *naive) booked { return losesSurplus{e} }), []string{"Commit/the surplus returns", "Concurrency/the law while all operations run"}, true},
+	"overwrites":     {broken(func(e *naive) booked { return overwrites{e} }), []string{"Ensure/creates once", "Vector/seed-01"}, true},
+	"late": {broken(func(e *naive) booked {
+		e.grace = 1
+		return e
+	}), []string{"Deadline/every operation finds the hold ended at its deadline, and not before"}, true},
+	"commitsMissingFirst": {broken(func(e *naive) booked { return commitsMissingFirst{e} }),
+		[]string{"Commit/a negative amount comes before all else"}, true},
+	"sharesFamily":  {broken(func(e *naive) booked { return sharesFamily{e} }), []string{"Tenant/levels have separate budgets"}, true},
+	"ignoresTenant": {broken(func(e *naive) booked { return ignoresTenant{e} }), []string{"Settle/an id under another tenant's name"}, true},
+	"derives":       {broken(func(e *naive) booked { return derives{e} }), []string{"Reserve/to the last microcent", "Read/holds with their amounts and times"}, true},
+	"checksThenActs": {broken(func(e *naive) booked { return checksThenActs{e} }),
+		[]string{"Concurrency/as many are granted as the budget covers", "Linearizability/every answer fits one order of events"}, false},
+	"settlesTwice": {broken(func(e *naive) booked { return settlesTwice{e} }),
+		[]string{"Concurrency/a reservation settles once", "Linearizability/every answer fits one order of events"}, false},
+	"readsStale": {broken(func(e *naive) booked {
+		return readsStale{e, new(sync.Mutex), make(map[budget.TenantID]int), make(map[budget.TenantID]budget.Remainder)}
+	}), []string{"Read/what can still be reserved", "Linearizability/every answer fits one order of events"}, true},
+}
+
+func TestBrokenEnginesAreNoticed(t *testing.T) {
+	for name, b := range brokenEngines {
+		t.Run(name, func(t *testing.T) {
+			for _, check := range b.noticed {
+				if passes(t, b.factory, check) {
+					t.Errorf("%q passes", check)
+				}
+			}
+			if !b.alone {
+				return
+			}
+			if failed, _ := verdict(t, func(t testing.TB) { differential(t, naiveFactory, b.factory, make(map[string]int)) }); !failed {
+				t.Error("the differential passes")
+			}
+		})
+	}
+}

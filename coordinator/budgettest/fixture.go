@@ -1,0 +1,135 @@
+package budgettest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// fixture is what a check works with: a fresh engine, its clock, and the tenants
+// that the check has made.
+type fixture struct {
+	t       testing.TB
+	ctx     context.Context
+	subject Subject
+	engine  budget.Engine
+	clock   *clock
+	tenants []budget.TenantID
+}
+
+func newFixture(t testing.TB, f Factory, c check) *fixture {
+	t.Helper()
+	x := &fixture{t: t, ctx: t.Context(), clock: newClock()}
+	config := Config{HoldTTL: c.ttl, Clock: x.clock.now}
+	if c.ownClock {
+		config.Clock = nil
+	}
+	x.subject = f(t, config)
+	x.engine = x.subject.Engine
+	return x
+}
+
+func (x *fixture) audit() {
+	x.t.Helper()
+	if err := Audit(x.ctx, x.subject, x.clock.now(), x.tenants...); err != nil {
+		x.t.Error(err)
+	}
+}
+
+// open makes a tenant that must be new.
+func (x *fixture) open(tenant budget.TenantID, amount budget.Microcents) {
+	x.t.Helper()
+	x.tenants = append(x.tenants, tenant)
+	expect(x, budget.Ensured{Outcome: budget.Created, Remaining: amount})(x.engine.EnsureTenant(x.ctx, tenant, amount))
+}
+
+// hold reserves, and must leave the tenant with remaining.
+func (x *fixture) hold(tenant budget.TenantID, cost, remaining budget.Microcents, opts ...budget.Option) budget.ReservationID {
+	x.t.Helper()
+	res, err := x.engine.TryReserve(x.ctx, tenant, cost, opts...)
+	id := res.ID
+	res.ID = budget.ReservationID{}
+	expect(x, budget.Reservation{Outcome: budget.Reserved, Remaining: remaining})(res, err)
+	if id.Tenant() != tenant || id.Validate() != nil {
+		x.t.Fatalf("a reserve of %q gave the id %q", tenant, id)
+	}
+	return id
+}
+
+// balance reads a tenant's terms and compares them: granted, remaining,
+// reserved, committed.
+func (x *fixture) balance(tenant budget.TenantID, granted, remaining, reserved, committed budget.Microcents) {
+	x.t.Helper()
+	expect(x, budget.Balance{
+		Outcome: budget.Found, Granted: granted, Remaining: remaining, Reserved: reserved, Committed: committed,
+	})(x.engine.Balance(x.ctx, tenant))
+}
+
+// holds lists a tenant's holds after it has audited them.
+func (x *fixture) holds(tenant budget.TenantID) []budget.Hold {
+	x.t.Helper()
+	list, err := x.engine.Holds(x.ctx, tenant)
+	if err != nil {
+		x.t.Fatalf("holds of %q: no answer: %v", tenant, err)
+	}
+	if err := auditAnswer(tenant, list); err != nil {
+		x.t.Fatalf("holds of %q: %v", tenant, err)
+	}
+	return list.Holds
+}
+
+// expect compares an answer, as in expect(x, want)(x.engine.Commit(x.ctx, id, 5)).
+func expect[R comparable](x *fixture, want R) func(R, error) {
+	return func(got R, err error) {
+		x.t.Helper()
+		if err != nil {
+			x.t.Fatalf("no answer: %v; want %+v", err, want)
+		}
+		if got != want {
+			x.t.Fatalf("got %+v, want %+v", got, want)
+		}
+	}
+}
+
+// refused is for an operation that must not be answered: the error is the one
+// that is wanted (nil: any), and the result is zero.
+func refused[R comparable](x *fixture, want error, what string) func(R, error) {
+	return func(got R, err error) {
+		x.t.Helper()
+		var zero R
+		if err == nil || want != nil && !errors.Is(err, want) {
+			x.t.Fatalf("%s: got %+v and error %v, want the error %v", what, got, err, want)
+		}
+		if got != zero {
+			x.t.Fatalf("%s: got %+v beside the error, want a zero result", what, got)
+		}
+	}
+}
+
+// advance moves the clock.
+func (x *fixture) advance(d time.Duration) { x.clock.advance(d) }
+
+// The answers that checks want most.
+
+func committed(remaining, actual budget.Microcents) budget.Settlement {
+	return budget.Settlement{Outcome: budget.Committed, Remaining: remaining, Actual: actual}
+}
+
+func released(remaining, returned budget.Microcents) budget.Settlement {
+	return budget.Settlement{Outcome: budget.Released, Remaining: remaining, Returned: returned}
+}
+
+func overrun(remaining budget.Microcents) budget.Settlement {
+	return budget.Settlement{Outcome: budget.Overrun, Remaining: remaining}
+}
+
+func missing(prior budget.Outcome) budget.Settlement {
+	return budget.Settlement{Outcome: budget.MissingReservation, Prior: prior}
+}
+
+func insufficient(remaining, required budget.Microcents) budget.Reservation {
+	return budget.Reservation{Outcome: budget.Insufficient, Remaining: remaining, Required: required}
+}

@@ -1,0 +1,269 @@
+package budgettest
+
+import (
+	"context"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// recorder lets a few callers work on an engine at once and writes down what
+// each was told. Its clock is a counter: an operation that ended before another
+// began has the lower number, and that is all that linearizability asks about.
+type recorder struct {
+	ctx    context.Context
+	engine budget.Engine
+	ticks  atomic.Int64
+
+	mu     sync.Mutex
+	events []event
+	ids    map[budget.TenantID][]budget.ReservationID // given so far
+}
+
+// event is an operation as it was seen: with ids instead of numbers.
+type event struct {
+	caller      int
+	request     request
+	response    response
+	call, ret   int64
+	reservation budget.ReservationID // given or settled
+	list        []budget.Hold
+}
+
+func newRecorder(ctx context.Context, engine budget.Engine) *recorder {
+	return &recorder{ctx: ctx, engine: engine, ids: make(map[budget.TenantID][]budget.ReservationID)}
+}
+
+const (
+	historyCallers = 4
+	historyEach    = 9 // 36 operations: with those at the end below maxReservations
+)
+
+// meet is a barrier: all callers begin an operation at one time, else callers of
+// a fast engine follow each other and nothing is concurrent.
+type meet struct {
+	callers int64
+	arrived atomic.Int64
+}
+
+// patience is how long a caller stays on its processor: one that yields at once
+// is late for the operation that the others then begin.
+const patience = 2000
+
+func (m *meet) wait() {
+	place := m.arrived.Add(1)
+	target := (place + m.callers - 1) / m.callers * m.callers
+	for spins := 0; m.arrived.Load() < target; spins++ {
+		if spins > patience {
+			runtime.Gosched()
+		}
+	}
+}
+
+// record runs the callers and then reads every tenant once more, so that a wrong
+// state that nobody met shows in the end.
+func (r *recorder) record(seed uint64, tenants []budget.TenantID) {
+	all := meet{callers: historyCallers}
+	atOnce(historyCallers, func(caller int) {
+		random := rand.New(rand.NewPCG(seed, uint64(caller)))
+		for i := range historyEach {
+			if i%3 != 2 {
+				all.wait()
+			}
+			r.perform(caller, r.choose(random, tenants, i))
+		}
+	})
+	for _, tenant := range tenants {
+		r.perform(0, event{request: request{verb: verbHolds, tenant: tenant}})
+		r.perform(0, event{request: request{verb: verbBalance, tenant: tenant}})
+	}
+}
+
+var historyVerbs = []verb{
+	verbReserve, verbReserve, verbReserve, verbReserve, verbCommit, verbCommit, verbCommit, verbRelease, verbRelease,
+	verbGrant, verbWithdraw, verbRemaining, verbBalance, verbHolds, verbEnsure,
+}
+
+// choose draws an operation. Budgets are small beside the costs, so that callers
+// compete for the last of the money, and ids are settled by whoever comes.
+func (r *recorder) choose(random *rand.Rand, tenants []budget.TenantID, i int) event {
+	e := event{request: request{tenant: tenants[random.IntN(len(tenants))], amount: budget.Microcents(1 + random.IntN(6))}}
+	e.request.verb = historyVerbs[random.IntN(len(historyVerbs))]
+	if i == 0 {
+		e.request.verb = verbEnsure
+	}
+	if e.request.verb == verbEnsure {
+		e.request.amount += 8
+	}
+	if e.request.verb == verbCommit || e.request.verb == verbRelease {
+		r.mu.Lock()
+		given := r.ids[e.request.tenant]
+		r.mu.Unlock()
+		if len(given) == 0 {
+			e.request.verb = verbReserve
+			return e
+		}
+		// Mostly one of the latest, which others are about to settle too.
+		e.reservation = given[max(0, len(given)-1-random.IntN(4))]
+		e.request.amount = budget.Microcents(random.IntN(12))
+	}
+	return e
+}
+
+// perform asks the engine and writes the answer down.
+func (r *recorder) perform(caller int, e event) {
+	e.caller = caller
+	e.call = r.ticks.Add(1)
+	err := e.ask(r.ctx, r.engine)
+	e.ret = r.ticks.Add(1)
+	if err != nil {
+		e.response = response{unknown: true}
+		if e.request.verb == verbReserve {
+			e.reservation = budget.ReservationID{}
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+	if e.request.verb == verbReserve && e.response.outcome == budget.Reserved {
+		r.ids[e.request.tenant] = append(r.ids[e.request.tenant], e.reservation)
+	}
+}
+
+func (e *event) ask(ctx context.Context, engine budget.Engine) error {
+	tenant, amount := e.request.tenant, e.request.amount
+	switch e.request.verb {
+	case verbEnsure:
+		res, err := engine.EnsureTenant(ctx, tenant, amount)
+		e.response = response{outcome: res.Outcome, remaining: res.Remaining}
+		return err
+	case verbReserve:
+		res, err := engine.TryReserve(ctx, tenant, amount)
+		e.reservation = res.ID
+		e.response = response{outcome: res.Outcome, remaining: res.Remaining, required: res.Required}
+		return err
+	case verbCommit:
+		res, err := engine.Commit(ctx, e.reservation, amount)
+		e.response = settlementResponse(res)
+		return err
+	case verbRelease:
+		res, err := engine.Release(ctx, e.reservation)
+		e.response = settlementResponse(res)
+		return err
+	case verbGrant:
+		res, err := engine.Grant(ctx, tenant, amount)
+		e.response = response{outcome: res.Outcome, remaining: res.Remaining, required: res.Required}
+		return err
+	case verbWithdraw:
+		res, err := engine.Withdraw(ctx, tenant, amount)
+		e.response = response{outcome: res.Outcome, remaining: res.Remaining, required: res.Required}
+		return err
+	case verbRemaining, verbBalance, verbHolds, verbAdvance, verbAbandon:
+	}
+	return e.look(ctx, engine)
+}
+
+func (e *event) look(ctx context.Context, engine budget.Engine) error {
+	if e.request.verb == verbBalance {
+		res, err := engine.Balance(ctx, e.request.tenant)
+		e.response = balanceResponse(res)
+		return err
+	}
+	if e.request.verb == verbHolds {
+		res, err := engine.Holds(ctx, e.request.tenant)
+		e.response = balanceResponse(res.Balance)
+		e.response.outcome = res.Outcome
+		e.list = res.Holds
+		return err
+	}
+	res, err := engine.Remaining(ctx, e.request.tenant)
+	e.response = response{outcome: res.Outcome, remaining: res.Remaining}
+	return err
+}
+
+func settlementResponse(res budget.Settlement) response {
+	return response{outcome: res.Outcome, prior: res.Prior, remaining: res.Remaining, actual: res.Actual, returned: res.Returned}
+}
+
+func balanceResponse(res budget.Balance) response {
+	return response{
+		outcome: res.Outcome, granted: res.Granted, remaining: res.Remaining, reserved: res.Reserved, expended: res.Committed,
+	}
+}
+
+// numbering gives every reservation of a history a number within its tenant, also
+// one whose reserve is unknown.
+type numbering struct {
+	slots   map[budget.ReservationID]int
+	unknown map[budget.TenantID]*[maxReservations]bool
+}
+
+func (r *recorder) number() numbering {
+	n := numbering{slots: make(map[budget.ReservationID]int), unknown: make(map[budget.TenantID]*[maxReservations]bool)}
+	next := make(map[budget.TenantID]int)
+	for i := range r.events {
+		e := &r.events[i]
+		tenant := e.request.tenant
+		if n.unknown[tenant] == nil {
+			n.unknown[tenant] = new([maxReservations]bool)
+		}
+		if e.request.verb != verbReserve {
+			continue
+		}
+		e.request.slot = next[tenant]
+		next[tenant]++
+		n.unknown[tenant][e.request.slot] = e.response.unknown
+		if e.response.outcome == budget.Reserved {
+			n.slots[e.reservation] = e.request.slot
+		}
+	}
+	return n
+}
+
+// history returns what porcupine judges. What is unknown may take effect at any
+// later time, so it ends after everything else; an unknown reserve may also be
+// released by the engine, which knows that nobody was told of it.
+func (r *recorder) history() []porcupine.Operation {
+	const last = 1 << 40
+	n := r.number()
+	var history []porcupine.Operation
+	add := func(e event) {
+		history = append(history, porcupine.Operation{ClientId: e.caller, Input: e.request, Output: e.response, Call: e.call, Return: e.ret})
+	}
+	for _, e := range r.events {
+		if e.request.verb == verbCommit || e.request.verb == verbRelease {
+			e.request.slot = n.slots[e.reservation]
+		}
+		if e.request.verb == verbHolds && e.response.outcome == budget.Found {
+			e.response.holds = n.holdings(e.request.tenant, e.list)
+		}
+		if e.response.unknown {
+			e.ret = last
+		}
+		add(e)
+		if e.response.unknown && e.request.verb == verbReserve {
+			e.request.verb = verbAbandon
+			add(e)
+		}
+	}
+	return history
+}
+
+func (n numbering) holdings(tenant budget.TenantID, list []budget.Hold) *holdings {
+	h := &holdings{unknown: *n.unknown[tenant]}
+	for _, one := range list {
+		if slot, known := n.slots[one.ID]; known && h.known[slot] == 0 {
+			h.known[slot] = one.Held
+		} else {
+			h.strangers = append(h.strangers, one.Held)
+		}
+	}
+	slices.Sort(h.strangers)
+	return h
+}

@@ -1,0 +1,22 @@
+package budgettest
+
+import (
+	"testing"
+
+	"github.com/calybris/bursar/local"
+)
+
+// localFactory makes the in-process engine, which keeps no store to read.
+func localFactory(t testing.TB, c Config) Subject {
+	engine, err := local.New(local.WithHoldTTL(c.HoldTTL), local.WithClock(c.Clock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Subject{Engine: engine}
+}
+
+func TestLocalEnginePasses(t *testing.T) { Run(t, localFactory) }
+
+func TestLocalEngineEqualsNaive(t *testing.T) { Differential(t, naiveFactory, localFactory) }
+
+func FuzzLocalEngineEqualsNaive(f *testing.F) { FuzzDifferential(f, naiveFactory, localFactory) }

@@ -1,0 +1,241 @@
+package budgettest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// verb is an operation of an engine, as histories and random operations name it.
+type verb uint8
+
+const (
+	verbRemaining verb = iota
+	verbBalance
+	verbHolds
+	verbEnsure
+	verbReserve
+	verbCommit
+	verbRelease
+	verbGrant
+	verbWithdraw
+	verbAdvance // of the clock; in random operations only
+	verbAbandon // the release of a hold that nobody was told of; in histories only
+)
+
+var verbNames = [...]string{
+	"remaining", "balance", "holds", "ensure", "reserve", "commit", "release", "grant", "withdraw", "advance", "abandon",
+}
+
+func (v verb) String() string { return verbNames[v] }
+
+// maxReservations bounds what one history has on one tenant, so that a state of
+// the model is a plain value: comparable, and copied by assignment.
+const maxReservations = 48
+
+// request is an operation of a history. Reservations are numbered within the
+// history of their tenant; slot is the number that a reserve's would get.
+type request struct {
+	verb   verb
+	tenant budget.TenantID
+	amount budget.Microcents
+	slot   int
+}
+
+// response is what an operation answered. An unknown one returned an error: it
+// may have happened, or not, or happen later.
+type response struct {
+	unknown                     bool
+	outcome, prior              budget.Outcome
+	remaining, required         budget.Microcents
+	actual, returned            budget.Microcents
+	granted, reserved, expended budget.Microcents
+	holds                       *holdings
+}
+
+// holdings is an observation of open holds: by number where a reserve answered
+// with the id, and the sorted amounts of those whose reserve is unknown.
+type holdings struct {
+	known     [maxReservations]budget.Microcents
+	strangers []budget.Microcents
+	unknown   [maxReservations]bool // the numbers of unknown reserves
+}
+
+// ledger is a state of the model: one tenant.
+type ledger struct {
+	exists                       bool
+	granted, remaining, expended budget.Microcents
+	open                         [maxReservations]budget.Microcents // 0: not open
+	ended                        [maxReservations]budget.Outcome
+}
+
+// step is the model's whole semantics: the state after an operation, and what it
+// answers.
+func (l ledger) step(r request) (ledger, response) {
+	switch r.verb {
+	case verbEnsure:
+		if l.exists {
+			return l, response{outcome: budget.Exists, remaining: l.remaining}
+		}
+		return ledger{exists: true, granted: r.amount, remaining: r.amount}, response{outcome: budget.Created, remaining: r.amount}
+	case verbReserve:
+		return l.reserve(r)
+	case verbCommit, verbRelease, verbAbandon:
+		return l.settle(r)
+	case verbGrant, verbWithdraw:
+		return l.adjust(r)
+	case verbRemaining, verbBalance, verbHolds, verbAdvance:
+		return l, l.read(r.verb)
+	}
+	panic(fmt.Sprintf("budgettest: verb %d", r.verb))
+}
+
+func (l ledger) reserve(r request) (ledger, response) {
+	switch {
+	case r.amount <= 0:
+		return l, response{outcome: budget.Insufficient, required: r.amount}
+	case !l.exists:
+		return l, response{outcome: budget.MissingTenant}
+	case l.remaining < r.amount:
+		return l, response{outcome: budget.Insufficient, remaining: l.remaining, required: r.amount}
+	}
+	l.remaining -= r.amount
+	l.open[r.slot] = r.amount
+	return l, response{outcome: budget.Reserved, remaining: l.remaining}
+}
+
+func (l ledger) settle(r request) (ledger, response) {
+	held := l.open[r.slot]
+	switch {
+	case r.verb == verbCommit && r.amount < 0:
+		return l, response{outcome: budget.InvalidAmount}
+	case held == 0:
+		return l, response{outcome: budget.MissingReservation, prior: l.ended[r.slot]}
+	case r.verb == verbCommit && r.amount-held > l.remaining:
+		return l, response{outcome: budget.Overrun, remaining: l.remaining}
+	}
+	l.open[r.slot] = 0
+	if r.verb == verbCommit {
+		l.remaining += held - r.amount
+		l.expended += r.amount
+		l.ended[r.slot] = budget.Committed
+		return l, response{outcome: budget.Committed, remaining: l.remaining, actual: r.amount}
+	}
+	l.remaining += held
+	l.ended[r.slot] = budget.Released
+	return l, response{outcome: budget.Released, remaining: l.remaining, returned: held}
+}
+
+func (l ledger) adjust(r request) (ledger, response) {
+	switch {
+	case !l.exists:
+		return l, response{outcome: budget.MissingTenant}
+	case r.verb == verbGrant:
+		l.granted += r.amount
+		l.remaining += r.amount
+		return l, response{outcome: budget.Granted, remaining: l.remaining}
+	case l.remaining < r.amount:
+		return l, response{outcome: budget.Insufficient, remaining: l.remaining, required: r.amount}
+	}
+	l.granted -= r.amount
+	l.remaining -= r.amount
+	return l, response{outcome: budget.Withdrawn, remaining: l.remaining}
+}
+
+func (l ledger) read(v verb) response {
+	if !l.exists {
+		return response{outcome: budget.MissingTenant}
+	}
+	r := response{outcome: budget.Found, remaining: l.remaining}
+	if v == verbRemaining {
+		return r
+	}
+	r.granted, r.expended = l.granted, l.expended
+	for _, held := range l.open {
+		r.reserved += held
+	}
+	return r
+}
+
+// explains reports whether an answer can be what the model says.
+func (l ledger) explains(model, got response) bool {
+	if got.unknown {
+		return true
+	}
+	holds := got.holds
+	got.holds = nil
+	if got.prior == budget.Unknown { // an engine may forget how a reservation ended
+		got.prior = model.prior
+	}
+	return got == model && (holds == nil || l.shows(holds))
+}
+
+func (l ledger) shows(seen *holdings) bool {
+	var strangers []budget.Microcents
+	for slot, held := range l.open {
+		if !seen.unknown[slot] {
+			if held != seen.known[slot] {
+				return false
+			}
+		} else if held > 0 {
+			strangers = append(strangers, held)
+		}
+	}
+	slices.Sort(strangers)
+	return slices.Equal(strangers, seen.strangers)
+}
+
+// engineModel is for histories in which a tenant's operations depend on no other
+// tenant's, so each tenant is checked by itself.
+func engineModel() porcupine.Model {
+	return porcupine.Model{
+		Partition: byTenant,
+		Init:      func() any { return ledger{} },
+		Step: func(state, input, output any) (bool, any) {
+			next, answer := state.(ledger).step(input.(request))
+			return next.explains(answer, output.(response)), next
+		},
+		DescribeOperation: func(input, output any) string { return describe(input.(request), output.(response)) },
+	}
+}
+
+func byTenant(history []porcupine.Operation) [][]porcupine.Operation {
+	parts := make(map[budget.TenantID][]porcupine.Operation)
+	for _, op := range history {
+		tenant := op.Input.(request).tenant
+		parts[tenant] = append(parts[tenant], op)
+	}
+	var all [][]porcupine.Operation
+	for _, part := range parts {
+		all = append(all, part)
+	}
+	return all
+}
+
+func describe(in request, out response) string {
+	question := fmt.Sprintf("%s %s", in.verb, in.tenant)
+	switch in.verb {
+	case verbReserve:
+		question += fmt.Sprintf(" %d as r%d", in.amount, in.slot)
+	case verbCommit:
+		question += fmt.Sprintf(" r%d at %d", in.slot, in.amount)
+	case verbRelease, verbAbandon:
+		question += fmt.Sprintf(" r%d", in.slot)
+	case verbEnsure, verbGrant, verbWithdraw:
+		question += fmt.Sprintf(" %d", in.amount)
+	case verbRemaining, verbBalance, verbHolds, verbAdvance:
+	}
+	if out.unknown {
+		return question + " -> no answer"
+	}
+	holds := out.holds
+	out.holds = nil
+	answer := fmt.Sprintf("%s -> %+v", question, out)
+	if holds != nil {
+		answer += fmt.Sprintf(" with holds %v, strangers %v", holds.known, holds.strangers)
+	}
+	return answer
+}

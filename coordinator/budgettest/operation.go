@@ -1,0 +1,114 @@
+package budgettest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// operation is one step of a differential run, independent of any state: amounts
+// and reservations are relative, so that they hit the edges whatever went before,
+// and so that a step means something wherever a shrunken run puts it.
+type operation struct {
+	verb   verb
+	tenant budget.TenantID
+	which  int  // counts back from the latest reservation, or never
+	moved  bool // settle the reservation under this operation's tenant
+	basis  basis
+	offset int
+	ttl    time.Duration // own is the engine's default
+	jump   time.Duration // of verbAdvance
+}
+
+// basis is what an amount is counted from.
+type basis uint8
+
+const (
+	fromZero basis = iota
+	fromRemaining
+	fromHeld
+	fromHeldAndRemaining
+	fromExactFloat
+	fromLargest
+	fromSmallest
+	fromRoom // what can still be granted
+)
+
+var basisNames = [...]string{"0", "remaining", "held", "held+remaining", "2^53", "2^63-1", "-2^63", "room"}
+
+func (b basis) String() string { return basisNames[b] }
+
+// The choices of an operation; one byte picks from each, so a choice weighs what
+// its number of places is.
+var (
+	verbChoices = []verb{
+		verbReserve, verbCommit, verbRelease, verbReserve, verbEnsure, verbAdvance, verbCommit, verbGrant,
+		verbReserve, verbWithdraw, verbRelease, verbBalance, verbRemaining, verbHolds, verbCommit, verbReserve,
+		verbAdvance, verbRelease, verbReserve, verbGrant,
+	}
+	tenantChoices = []budget.TenantID{"acme", "acme/search", "globex", "acme", "acme/search", "acme", "acme/search/key-7"}
+	whichChoices  = []int{0, 1, 0, 2, 3, 1, 6, never}
+	basisChoices  = []basis{
+		fromZero, fromRemaining, fromHeld, fromHeldAndRemaining, fromZero, fromHeld, fromExactFloat, fromLargest,
+		fromZero, fromZero, fromHeld, fromZero, fromSmallest, fromRoom, fromZero, fromRoom,
+	}
+	offsetChoices = []int{0, 1, 2, -1, 10, 3, 1000, 100, 7, -2, 50, 500, 20, 5, 4, -7}
+	ttlChoices    = []time.Duration{
+		own, own, time.Millisecond, 3 * time.Millisecond, 0, differentialTTL + time.Millisecond, own, budget.MaxHoldTTL,
+	}
+	jumpChoices = []time.Duration{
+		time.Millisecond, 700 * time.Microsecond, 3 * time.Millisecond, differentialTTL, differentialTTL - time.Millisecond,
+		time.Nanosecond, 10 * time.Second, 11 * time.Minute,
+	}
+)
+
+const (
+	own             = time.Duration(-1)
+	never           = -1 // a reservation that was never made
+	differentialTTL = 20 * time.Millisecond
+
+	operationBytes = 6
+)
+
+// decode makes operations of any bytes: it is how rapid and the fuzzer both
+// write them. What is left of an operation at the end is dropped.
+func decode(data []byte) []operation {
+	var ops []operation
+	for ; len(data) >= operationBytes; data = data[operationBytes:] {
+		op := operation{
+			verb:   pick(verbChoices, data[0]),
+			tenant: pick(tenantChoices, data[1]),
+			which:  pick(whichChoices, data[2]),
+			moved:  data[5]%8 == 7,
+			basis:  pick(basisChoices, data[3]),
+			offset: pick(offsetChoices, data[4]),
+			ttl:    pick(ttlChoices, data[5]),
+			jump:   pick(jumpChoices, data[5]),
+		}
+		ops = append(ops, op)
+	}
+	return ops
+}
+
+func pick[E any](choices []E, b byte) E { return choices[int(b)%len(choices)] }
+
+// String shows what matters to the verb.
+func (op operation) String() string {
+	amount := fmt.Sprintf("%s%+d", op.basis, op.offset)
+	switch op.verb {
+	case verbAdvance:
+		return fmt.Sprintf("advance %s", op.jump)
+	case verbReserve:
+		if op.ttl != own {
+			amount += " for " + op.ttl.String()
+		}
+		return fmt.Sprintf("reserve %s %s", op.tenant, amount)
+	case verbCommit, verbRelease, verbAbandon:
+		return fmt.Sprintf("%s the latest but %d at %s (moved to %s: %t)", op.verb, op.which, amount, op.tenant, op.moved)
+	case verbEnsure, verbGrant, verbWithdraw:
+		return fmt.Sprintf("%s %s %s", op.verb, op.tenant, amount)
+	case verbRemaining, verbBalance, verbHolds:
+	}
+	return fmt.Sprintf("%s %s", op.verb, op.tenant)
+}

@@ -1,0 +1,253 @@
+package budgettest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// pair drives two engines with the same operations and the same clock.
+type pair struct {
+	ctx       context.Context
+	reference side
+	subject   side
+	clock     *clock
+	given     int // reservations that both have given
+	done      []operation
+	coverage  map[string]int // how often each verb had each outcome
+}
+
+// side is one engine of a pair, with the names of the ids that it gave.
+type side struct {
+	Subject
+	ids   []budget.ReservationID
+	names map[budget.ReservationID]string
+}
+
+func newPair(t testing.TB, reference, subject Factory, coverage map[string]int) *pair {
+	c := newClock()
+	config := Config{HoldTTL: differentialTTL, Clock: c.now}
+	return &pair{
+		ctx: t.Context(), clock: c, coverage: coverage,
+		reference: side{Subject: reference(t, config), names: make(map[budget.ReservationID]string)},
+		subject:   side{Subject: subject(t, config), names: make(map[budget.ReservationID]string)},
+	}
+}
+
+// perform is one step. Its error tells what led to it.
+func (p *pair) perform(op operation) error {
+	p.done = append(p.done, op)
+	err := p.apply(op)
+	if err == nil {
+		return nil
+	}
+	var steps strings.Builder
+	for i, done := range p.done {
+		fmt.Fprintf(&steps, "\n%3d. %s", i+1, done)
+	}
+	return fmt.Errorf("step %d: %w\nThe steps:%s", len(p.done), err, steps.String())
+}
+
+// apply performs one operation on both engines and compares the answers, then
+// the whole state.
+func (p *pair) apply(op operation) error {
+	if op.verb == verbAdvance {
+		p.clock.advance(op.jump)
+		return p.compareState()
+	}
+	tenant, slot := p.target(op)
+	amount, err := p.amount(op, slot)
+	if err != nil {
+		return err
+	}
+	want := p.reference.ask(p.ctx, op, tenant, slot, amount)
+	got := p.subject.ask(p.ctx, op, tenant, slot, amount)
+	p.coverage[op.verb.String()+" "+want.key()]++
+	if want.Prior == budget.Unknown || got.Prior == budget.Unknown {
+		want.Prior, got.Prior = budget.Unknown, budget.Unknown
+	}
+	asked := fmt.Sprintf("%s (%d microcents)", op, amount)
+	if err := compareAnswers(want, got); err != nil {
+		return fmt.Errorf("%s: %w", asked, err)
+	}
+	if want.HasID {
+		p.given++
+	}
+	if err := p.compareState(); err != nil {
+		return fmt.Errorf("after %s: %w", asked, err)
+	}
+	return nil
+}
+
+// fabricatedSlot stands for an id that no reserve gave.
+const fabricatedSlot = -1
+
+// target resolves whose reservation a settle is about.
+func (p *pair) target(op operation) (budget.TenantID, int) {
+	slot := p.given - 1 - op.which
+	if slot < 0 || op.which == never {
+		return op.tenant, fabricatedSlot
+	}
+	if (op.verb == verbCommit || op.verb == verbRelease) && !op.moved {
+		return p.reference.ids[slot].Tenant(), slot
+	}
+	return op.tenant, slot
+}
+
+// amount resolves an amount by the reference's state. What does not fit into 64
+// bits stays at their edge.
+func (p *pair) amount(op operation, slot int) (budget.Microcents, error) {
+	tenant := op.tenant
+	if slot != fabricatedSlot && (op.verb == verbCommit || op.verb == verbRelease) {
+		tenant = p.reference.ids[slot].Tenant()
+	}
+	list, err := p.reference.Engine.Holds(p.ctx, tenant)
+	if err != nil {
+		return 0, fmt.Errorf("the reference's holds of %q: %w", tenant, err)
+	}
+	var held budget.Microcents
+	for _, h := range list.Holds {
+		if slot != fabricatedSlot && h.ID == p.reference.ids[slot] {
+			held = h.Held
+		}
+	}
+	var base budget.Microcents
+	switch op.basis {
+	case fromZero:
+	case fromRemaining:
+		base = list.Balance.Remaining
+	case fromHeld:
+		base = held
+	case fromHeldAndRemaining:
+		base = held + list.Balance.Remaining
+	case fromExactFloat:
+		base = exactFloat
+	case fromLargest:
+		base = budget.MaxMicrocents
+	case fromSmallest:
+		base = smallest
+	case fromRoom:
+		base = budget.MaxMicrocents - list.Balance.Granted
+	}
+	sum, err := base.Add(budget.Microcents(op.offset))
+	if err != nil {
+		return base, nil
+	}
+	return sum, nil
+}
+
+// ask performs an operation on one side.
+func (s *side) ask(ctx context.Context, op operation, tenant budget.TenantID, slot int, amount budget.Microcents) answer {
+	switch op.verb {
+	case verbEnsure:
+		res, err := s.Engine.EnsureTenant(ctx, tenant, amount)
+		return answer{Outcome: res.Outcome, Remaining: res.Remaining, Err: errorName(err)}
+	case verbReserve:
+		return s.reserve(ctx, op, tenant, amount)
+	case verbCommit:
+		res, err := s.Engine.Commit(ctx, s.id(tenant, slot), amount)
+		return settlementAnswer(res, err)
+	case verbRelease:
+		res, err := s.Engine.Release(ctx, s.id(tenant, slot))
+		return settlementAnswer(res, err)
+	case verbGrant:
+		res, err := s.Engine.Grant(ctx, tenant, amount)
+		return answer{Outcome: res.Outcome, Remaining: res.Remaining, Required: res.Required, Err: errorName(err)}
+	case verbWithdraw:
+		res, err := s.Engine.Withdraw(ctx, tenant, amount)
+		return answer{Outcome: res.Outcome, Remaining: res.Remaining, Required: res.Required, Err: errorName(err)}
+	case verbBalance:
+		res, err := s.Engine.Balance(ctx, tenant)
+		return answer{Outcome: res.Outcome, Account: accountOf(budget.HoldList{Balance: res}, nil), Err: errorName(err)}
+	case verbHolds:
+		res, err := s.Engine.Holds(ctx, tenant)
+		a := answer{Outcome: res.Outcome, Account: accountOf(res, s.names), Err: errorName(err)}
+		if res.Outcome == budget.Found {
+			if broken := auditAnswer(tenant, res); broken != nil {
+				a.Err = broken.Error()
+			}
+		}
+		return a
+	case verbRemaining, verbAdvance, verbAbandon:
+	}
+	res, err := s.Engine.Remaining(ctx, tenant)
+	return answer{Outcome: res.Outcome, Remaining: res.Remaining, Err: errorName(err)}
+}
+
+func (s *side) reserve(ctx context.Context, op operation, tenant budget.TenantID, amount budget.Microcents) answer {
+	var opts []budget.Option
+	if op.ttl != own {
+		opts = append(opts, budget.WithHoldTTL(op.ttl))
+	}
+	res, err := s.Engine.TryReserve(ctx, tenant, amount, opts...)
+	a := answer{Outcome: res.Outcome, Remaining: res.Remaining, Required: res.Required, HasID: !res.ID.IsZero(), Err: errorName(err)}
+	if a.HasID {
+		s.names[res.ID] = "r" + strconv.Itoa(len(s.ids))
+		s.ids = append(s.ids, res.ID)
+	}
+	return a
+}
+
+// id returns this side's id of a reservation, under the given tenant's name.
+func (s *side) id(tenant budget.TenantID, slot int) budget.ReservationID {
+	if slot == fabricatedSlot {
+		return fabricated(tenant)[2]
+	}
+	hi, lo := s.ids[slot].Bits()
+	return budget.NewReservationID(tenant, hi, lo)
+}
+
+// compareState compares every account of both engines: the subject's as its
+// store has them, the reference's as it answers.
+func (p *pair) compareState() error {
+	want, err := p.reference.state(p.ctx, p.clock)
+	if err != nil {
+		return fmt.Errorf("reference: %w", err)
+	}
+	got, err := p.subject.state(p.ctx, p.clock)
+	if err != nil {
+		return fmt.Errorf("subject: %w", err)
+	}
+	return compareAccounts(want, got)
+}
+
+// state reads a side's accounts: raw where it has books.
+func (s *side) state(ctx context.Context, c *clock) (map[budget.TenantID]account, error) {
+	lists := make(map[budget.TenantID]budget.HoldList)
+	if s.Books != nil {
+		stored, err := s.Books(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading the books: %w", err)
+		}
+		for tenant, list := range stored {
+			if err := list.Audit(); err != nil {
+				return nil, fmt.Errorf("tenant %q in the store: %w", tenant, err)
+			}
+		}
+		maps.Copy(lists, stored)
+	} else {
+		for _, tenant := range tenantChoices {
+			list, err := s.Engine.Holds(ctx, tenant)
+			if err != nil {
+				return nil, fmt.Errorf("holds of %q: %w", tenant, err)
+			}
+			if list.Outcome == budget.MissingTenant {
+				continue
+			}
+			if err := auditAnswer(tenant, list); err != nil {
+				return nil, fmt.Errorf("tenant %q: %w", tenant, err)
+			}
+			lists[tenant] = list
+		}
+	}
+	accounts := make(map[budget.TenantID]account, len(lists))
+	for tenant, list := range lists {
+		accounts[tenant] = accountOf(settleDue(list, c.now()), s.names)
+	}
+	return accounts, nil
+}

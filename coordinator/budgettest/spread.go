@@ -1,0 +1,65 @@
+package budgettest
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// Spread makes one engine of several nodes of one store: call after call goes to
+// the next node in turn. So a suite exercises what nodes see of each other's
+// work: one node settles what another has reserved.
+func Spread(nodes ...budget.Engine) budget.Engine { return &spread{nodes: nodes} }
+
+type spread struct {
+	nodes []budget.Engine
+	turn  atomic.Uint64
+}
+
+func (s *spread) next() budget.Engine { return s.nodes[s.turn.Add(1)%uint64(len(s.nodes))] }
+
+// EnsureTenant asks the next node.
+func (s *spread) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Ensured, error) {
+	return s.next().EnsureTenant(ctx, tenant, amount, opts...)
+}
+
+// TryReserve asks the next node.
+func (s *spread) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+	return s.next().TryReserve(ctx, tenant, cost, opts...)
+}
+
+// Commit asks the next node.
+func (s *spread) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
+	return s.next().Commit(ctx, id, actual, opts...)
+}
+
+// Release asks the next node.
+func (s *spread) Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error) {
+	return s.next().Release(ctx, id, opts...)
+}
+
+// Remaining asks the next node.
+func (s *spread) Remaining(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Remainder, error) {
+	return s.next().Remaining(ctx, tenant, opts...)
+}
+
+// Balance asks the next node.
+func (s *spread) Balance(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Balance, error) {
+	return s.next().Balance(ctx, tenant, opts...)
+}
+
+// Holds asks the next node.
+func (s *spread) Holds(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.HoldList, error) {
+	return s.next().Holds(ctx, tenant, opts...)
+}
+
+// Grant asks the next node.
+func (s *spread) Grant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Adjustment, error) {
+	return s.next().Grant(ctx, tenant, amount, opts...)
+}
+
+// Withdraw asks the next node.
+func (s *spread) Withdraw(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Adjustment, error) {
+	return s.next().Withdraw(ctx, tenant, amount, opts...)
+}

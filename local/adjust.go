@@ -1,0 +1,56 @@
+package local
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// Grant implements [budget.Engine].
+func (e *Engine) Grant(_ context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Adjustment, error) {
+	a, err := e.adjusted("grant", tenant, amount, opts)
+	if err != nil {
+		return budget.Adjustment{}, err
+	}
+	if a == nil {
+		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
+	}
+	remaining := a.open()
+	granted, err := a.granted.Add(amount)
+	if err != nil {
+		a.close(remaining)
+		return budget.Adjustment{}, fmt.Errorf("the grant to tenant %q does not fit, grant at most %d: %w", tenant, budget.MaxMicrocents-granted, err)
+	}
+	// remaining is a part of granted, so it fits where granted does.
+	a.granted = granted
+	remaining += amount
+	a.close(remaining)
+	return budget.Adjustment{Outcome: budget.Granted, Remaining: remaining}, nil
+}
+
+// Withdraw implements [budget.Engine].
+func (e *Engine) Withdraw(_ context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Adjustment, error) {
+	a, err := e.adjusted("withdraw", tenant, amount, opts)
+	if err != nil {
+		return budget.Adjustment{}, err
+	}
+	if a == nil {
+		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
+	}
+	remaining, ok := a.debitIfAvailable(amount)
+	if !ok {
+		return budget.Adjustment{Outcome: budget.Insufficient, Remaining: remaining, Required: amount}, nil
+	}
+	a.granted -= amount
+	a.close(remaining)
+	return budget.Adjustment{Outcome: budget.Withdrawn, Remaining: remaining}, nil
+}
+
+func (e *Engine) adjusted(verb string, tenant budget.TenantID, amount budget.Microcents, opts []budget.Option) (*account, error) {
+	if err := budget.ValidateAdjustment(verb, tenant, amount); err != nil {
+		return nil, err
+	}
+	a, _, err := e.account(tenant, opts)
+	return a, err
+}

@@ -1,0 +1,79 @@
+package local
+
+import (
+	"context"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// Remaining implements [budget.Engine].
+func (e *Engine) Remaining(_ context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Remainder, error) {
+	a, _, err := e.account(tenant, opts)
+	if err != nil {
+		return budget.Remainder{}, err
+	}
+	if a == nil {
+		return budget.Remainder{Outcome: budget.MissingTenant}, nil
+	}
+	return budget.Remainder{Outcome: budget.Found, Remaining: a.look()}, nil
+}
+
+// Balance implements [budget.Engine].
+func (e *Engine) Balance(_ context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Balance, error) {
+	a, _, err := e.account(tenant, opts)
+	if err != nil {
+		return budget.Balance{}, err
+	}
+	if a == nil {
+		return budget.Balance{Outcome: budget.MissingTenant}, nil
+	}
+	remaining := a.open()
+	b := a.balance(remaining)
+	a.close(remaining)
+	return b, nil
+}
+
+// Holds implements [budget.Engine]. Other operations on the tenant wait while it
+// copies the holds.
+func (e *Engine) Holds(_ context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.HoldList, error) {
+	a, _, err := e.account(tenant, opts)
+	if err != nil {
+		return budget.HoldList{}, err
+	}
+	if a == nil {
+		return budget.HoldList{Outcome: budget.MissingTenant, Balance: budget.Balance{Outcome: budget.MissingTenant}}, nil
+	}
+	remaining := a.open()
+	list := budget.HoldList{Outcome: budget.Found, Balance: a.balance(remaining)}
+	open := a.holds.list()
+	a.close(remaining)
+	// In the order of the slots, which is that of the ids: they share the node.
+	for i, h := range open {
+		if i == 0 {
+			list.Holds = make([]budget.Hold, 0, len(open))
+		}
+		list.Holds = append(list.Holds, budget.Hold{
+			ID:   budget.NewReservationID(a.tenant, e.node|h.number, h.generation),
+			Held: h.held, Made: instant(h.since), Deadline: deadline(h.until),
+		})
+	}
+	return list, nil
+}
+
+func instant(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+func deadline(ms int64) time.Time {
+	if ms == never {
+		return time.Time{}
+	}
+	return instant(ms)
+}
+
+// balance is taken in open books.
+func (a *account) balance(remaining budget.Microcents) budget.Balance {
+	return budget.Balance{
+		Outcome: budget.Found, Granted: a.granted,
+		Remaining: remaining, Reserved: a.reserved, Committed: a.committed,
+	}
+}

@@ -1,0 +1,44 @@
+package local
+
+import (
+	"context"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// TryReserve implements [budget.Engine].
+func (e *Engine) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+	if cost <= 0 {
+		return budget.Reservation{Outcome: budget.Insufficient, Required: cost}, nil
+	}
+	a, o, err := e.account(tenant, opts)
+	if err != nil {
+		return budget.Reservation{}, err
+	}
+	if a == nil {
+		return budget.Reservation{Outcome: budget.MissingTenant}, nil
+	}
+	remaining, ok := a.debitIfAvailable(cost)
+	if !ok {
+		return budget.Reservation{Outcome: budget.Insufficient, Remaining: remaining, Required: cost}, nil
+	}
+	slot, generation := a.hold(cost, e.ttl(o))
+	a.close(remaining)
+	return budget.Reservation{
+		Outcome:   budget.Reserved,
+		ID:        budget.NewReservationID(a.tenant, e.node|slot, generation),
+		Remaining: remaining,
+	}, nil
+}
+
+// hold notes a hold of an amount that was debited, in open books.
+func (a *account) hold(amount budget.Microcents, ttl int64) (number, generation uint64) {
+	a.reserved += amount
+	a.generation++
+	now := a.latest.Load()
+	until := int64(never)
+	if ttl > 0 {
+		until = now + ttl
+	}
+	return a.holds.add(slot{generation: a.generation, held: amount, since: now, until: until}), a.generation
+}

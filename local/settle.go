@@ -1,0 +1,84 @@
+package local
+
+import (
+	"context"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// Commit implements [budget.Engine].
+func (e *Engine) Commit(_ context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
+	if actual < 0 {
+		return budget.Settlement{Outcome: budget.InvalidAmount}, nil
+	}
+	s, err := e.settle(id, budget.Committed, actual, opts)
+	if s.outcome != budget.Committed {
+		return budget.Settlement{Outcome: s.outcome, Remaining: s.remaining, Prior: s.prior}, err
+	}
+	return budget.Settlement{Outcome: budget.Committed, Remaining: s.remaining, Actual: actual}, nil
+}
+
+// Release implements [budget.Engine].
+func (e *Engine) Release(_ context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error) {
+	s, err := e.settle(id, budget.Released, 0, opts)
+	if s.outcome != budget.Released {
+		return budget.Settlement{Outcome: s.outcome, Remaining: s.remaining, Prior: s.prior}, err
+	}
+	return budget.Settlement{Outcome: budget.Released, Remaining: s.remaining, Returned: s.held}, nil
+}
+
+// settled is what a Settlement is made of. It is small enough to stay in
+// registers, which a struct of five fields is not.
+type settled struct {
+	outcome   budget.Outcome
+	prior     budget.Outcome
+	remaining budget.Microcents
+	held      budget.Microcents
+}
+
+func (e *Engine) settle(id budget.ReservationID, outcome budget.Outcome, actual budget.Microcents, opts []budget.Option) (settled, error) {
+	a, _, err := e.account(id.Tenant(), opts)
+	if err != nil {
+		if id.IsZero() {
+			err = id.Validate()
+		}
+		return settled{}, err
+	}
+	node, generation := id.Bits()
+	if a == nil || node&^slotMask != e.node {
+		return settled{outcome: budget.MissingReservation}, nil
+	}
+	return a.settle(node&slotMask, generation, outcome, actual), nil
+}
+
+// settle ends the hold of that generation, if it is open and the account can pay.
+// All of it happens while the books are open, so a second settle finds the first
+// one done, and a refused one was never anything but open.
+func (a *account) settle(number, generation uint64, outcome budget.Outcome, actual budget.Microcents) settled {
+	remaining := a.open()
+	h := a.holds.at(number)
+	if h == nil || h.generation != generation {
+		a.close(remaining)
+		return settled{outcome: budget.MissingReservation}
+	}
+	now := a.latest.Load()
+	if !h.open() {
+		prior := h.prior(now)
+		a.close(remaining)
+		return settled{outcome: budget.MissingReservation, prior: prior}
+	}
+	// Neither amount is negative, so the difference does not overflow, and what is
+	// not refused leaves between 0 and granted.
+	held := h.held
+	excess := actual - held
+	if excess > remaining {
+		a.close(remaining)
+		return settled{outcome: budget.Overrun, remaining: remaining}
+	}
+	remaining -= excess
+	a.reserved -= held
+	a.committed += actual
+	a.holds.end(number, h, outcome, now)
+	a.close(remaining)
+	return settled{outcome: outcome, remaining: remaining, held: held}
+}

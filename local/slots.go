@@ -1,0 +1,213 @@
+package local
+
+import (
+	"math"
+	"slices"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// slot is one hold, or what is left of one. It is 32 bytes, so that none lies
+// across two cache lines.
+type slot struct {
+	// generation is the second word of the id: of one account, no two holds ever
+	// have the same. It outlives the hold, until the slot is used again.
+	generation uint64
+	held       budget.Microcents // 0 once the hold has ended
+	since      int64             // when it was made, or ended, in ms
+	until      int64             // its deadline in ms, or never; once ended, the outcome
+}
+
+// never is the deadline of a hold that has none.
+const never = math.MaxInt64
+
+func (s *slot) open() bool { return s.held != 0 }
+
+func (s *slot) end(outcome budget.Outcome, now int64) {
+	s.held, s.since, s.until = 0, now, int64(outcome)
+}
+
+// retention is how long it is told how a hold ended, in ms.
+const retention = 10 * 60 * 1000
+
+// prior is how the hold ended, where that may still be told.
+func (s *slot) prior(now int64) budget.Outcome {
+	if now-s.since > retention {
+		return budget.Unknown
+	}
+	return budget.Outcome(s.until)
+}
+
+const (
+	// fanOut is how many slots a block has, and how many minima have one above them.
+	fanOut     = 64
+	fanOutBits = 6
+
+	// remembered is how many endings an account can always tell of: their slots
+	// are not used again before as many others have ended.
+	remembered = 32
+
+	// slotMask are the bits of an id's first word that number the slot.
+	slotMask = math.MaxUint32
+)
+
+// slots are the holds of one account. It is guarded by the account's mark.
+//
+// Slots are used again last ended, first reused, after they have left the ring
+// of the remembered: so the slots in use stay few and warm.
+type slots struct {
+	blocks [][]slot
+	count  int // open holds
+
+	free    []uint32           // ended and not remembered; has room for every slot
+	ring    [remembered]uint32 // the slots that ended last
+	endings uint64
+
+	// earliest[0][i] is at most the earliest deadline in block i, and
+	// earliest[l+1][i] at most the least of earliest[l] from i*fanOut on, fanOut of
+	// them. The last level is one number. A settle leaves them as they are, which
+	// keeps it short; expire puts right those that it comes upon.
+	earliest [][]int64
+}
+
+// at returns the slot of that number, or nil.
+func (s *slots) at(number uint64) *slot {
+	if block := number >> fanOutBits; block < uint64(len(s.blocks)) {
+		if in := s.blocks[block]; number%fanOut < uint64(len(in)) {
+			return &in[number%fanOut]
+		}
+	}
+	return nil
+}
+
+// add keeps a hold and returns the number of its slot.
+func (s *slots) add(h slot) uint64 {
+	var number uint64
+	if last := len(s.free) - 1; last >= 0 {
+		number = uint64(s.free[last])
+		s.free = s.free[:last]
+	} else {
+		number = s.grow()
+	}
+	s.blocks[number>>fanOutBits][number%fanOut] = h
+	s.count++
+	i := number >> fanOutBits
+	for level := range s.earliest {
+		least := &s.earliest[level][i]
+		if *least <= h.until {
+			break // and so are those above
+		}
+		*least = h.until
+		i >>= fanOutBits
+	}
+	return number
+}
+
+// grow makes one more slot. A block grows like any slice, so that a tenant with
+// few holds takes little.
+func (s *slots) grow() uint64 {
+	last := len(s.blocks) - 1
+	if last < 0 || len(s.blocks[last]) == fanOut {
+		s.growBlock()
+		last++
+	}
+	s.blocks[last] = append(s.blocks[last], slot{})
+	number := last*fanOut + len(s.blocks[last]) - 1
+	if number >= cap(s.free) {
+		// Now, when a reserve pays for it: an ending allocates nothing.
+		s.free = make([]uint32, 0, max(2*cap(s.free), 8))
+	}
+	return uint64(number)
+}
+
+func (s *slots) growBlock() {
+	var block []slot
+	if len(s.blocks) > 0 {
+		block = make([]slot, 0, fanOut)
+	}
+	s.blocks = append(s.blocks, block)
+	for level, i := 0, len(s.blocks)-1; ; level, i = level+1, i/fanOut {
+		if level == len(s.earliest) {
+			least := int64(never)
+			if level > 0 {
+				least = slices.Min(s.earliest[level-1])
+			}
+			s.earliest = append(s.earliest, []int64{least})
+		} else if i == len(s.earliest[level]) {
+			s.earliest[level] = append(s.earliest[level], never)
+		}
+		if len(s.earliest[level]) == 1 {
+			return
+		}
+	}
+}
+
+// end ends the open hold in a slot.
+func (s *slots) end(number uint64, h *slot, outcome budget.Outcome, now int64) {
+	h.end(outcome, now)
+	s.count--
+	oldest := &s.ring[s.endings%remembered]
+	if s.endings >= remembered {
+		s.free = append(s.free, *oldest)
+	}
+	*oldest = uint32(number)
+	s.endings++
+}
+
+// expire ends every hold that is due and returns what they held.
+func (s *slots) expire(now int64) budget.Microcents {
+	top := len(s.earliest) - 1
+	if top < 0 || s.earliest[top][0] > now {
+		return 0
+	}
+	return s.expireBelow(top, 0, now)
+}
+
+func (s *slots) expireBelow(level, i int, now int64) (expired budget.Microcents) {
+	least := int64(never)
+	if level == 0 {
+		for in := range s.blocks[i] {
+			h := &s.blocks[i][in]
+			switch {
+			case !h.open():
+			case h.until <= now:
+				expired += h.held
+				s.end(uint64(i*fanOut+in), h, budget.Expired, now)
+			default:
+				least = min(least, h.until)
+			}
+		}
+	} else {
+		below := s.earliest[level-1]
+		for j := i * fanOut; j < min((i+1)*fanOut, len(below)); j++ {
+			if below[j] <= now {
+				expired += s.expireBelow(level-1, j, now)
+			}
+			least = min(least, below[j])
+		}
+	}
+	s.earliest[level][i] = least
+	return expired
+}
+
+// numbered is a copy of an open hold with the number of its slot.
+type numbered struct {
+	slot
+	number uint64
+}
+
+// list copies the open holds, in the order of their slots.
+func (s *slots) list() []numbered {
+	if s.count == 0 {
+		return nil
+	}
+	open := make([]numbered, 0, s.count)
+	for i, block := range s.blocks {
+		for in := range block {
+			if block[in].open() {
+				open = append(open, numbered{block[in], uint64(i*fanOut + in)})
+			}
+		}
+	}
+	return open
+}

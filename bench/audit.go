@@ -1,0 +1,63 @@
+package bench
+
+import (
+	"fmt"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// audit compares, tenant by tenant, what is stored with the budget that was
+// given and with what the callers were told. It trusts no sum of the engine's.
+func (a *arena) audit(stored map[budget.TenantID]budget.HoldList, l *ledger) Books {
+	var found Books
+	known := make(map[budget.TenantID]bool, len(a.tenants))
+	for i, tenant := range a.tenants {
+		known[tenant] = true
+		account, told := stored[tenant], l.told(i)
+		found.add(account, told)
+		found.Overspent += overspent(account.Balance, a.budgets[i])
+		if err := auditTenant(account, a.budgets[i], told); err != nil {
+			found.report(tenant, err)
+		}
+	}
+	for tenant := range stored {
+		if !known[tenant] {
+			found.report(tenant, fmt.Errorf("nobody created it"))
+		}
+	}
+	return found
+}
+
+func auditTenant(account budget.HoldList, granted budget.Microcents, told told) error {
+	if account.Outcome != budget.Found {
+		return fmt.Errorf("it is not in the books")
+	}
+	if err := account.Audit(); err != nil {
+		return err
+	}
+	b := account.Balance
+	if b.Granted != granted {
+		return fmt.Errorf("granted is %d, and its budget was %d", b.Granted, granted)
+	}
+	if over := overspent(b, granted); over > 0 {
+		return fmt.Errorf("committed %d and reserved %d exceed its budget of %d by %d", b.Committed, b.Reserved, granted, over)
+	}
+	// An operation in doubt took effect once or never.
+	if b.Committed < told.committed || b.Committed > told.committed+told.doubt {
+		return fmt.Errorf("committed is %d, and the callers were told %d, %d in doubt", b.Committed, told.committed, told.doubt)
+	}
+	if b.Reserved < told.open || b.Reserved > told.open+told.doubt {
+		return fmt.Errorf("reserved is %d, and the callers hold %d, %d in doubt", b.Reserved, told.open, told.doubt)
+	}
+	return nil
+}
+
+// overspent is what was spent or promised above the budget. A sum beyond 64
+// bits is above every budget.
+func overspent(b budget.Balance, granted budget.Microcents) budget.Microcents {
+	spent, err := b.Committed.Add(b.Reserved)
+	if err != nil {
+		return budget.MaxMicrocents - granted
+	}
+	return max(0, spent-granted)
+}

@@ -1,0 +1,142 @@
+package bench
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+)
+
+const description = `Callers reserve and commit without a pause, on several nodes that share the
+tenants' budgets, until the time is over; some budgets run out meanwhile. Then
+the books are read from Redis' own state over a separate connection and checked
+for each tenant: a broken book ends with exit code 1.
+
+On a Redis of yours, it writes under a random prefix (bursar-bench-…) only, and
+deletes that at the end, also after Ctrl-C.
+
+Examples:
+  bursar bench
+  bursar bench --redis spawn --baseline
+  bursar bench --redis redis://localhost:6379 --nodes 1 --concurrency 256 --tenants 1
+  bursar bench --trace usage.csv --input-price '$2.50' --output-price '$10.00'`
+
+// Command is `bursar bench`.
+func Command() *cli.Command {
+	return &cli.Command{
+		Name:        "bench",
+		Usage:       "measure budget decisions under load, and check the books",
+		Description: description,
+		Action:      act,
+		Flags:       flags(Defaults()),
+	}
+}
+
+func flags(d Config) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "engine", Value: d.Engine, Usage: "`NAME`: redis, or local (in this process, one node)"},
+		&cli.StringFlag{Name: "redis", Value: d.Redis, Usage: "`WHERE`: embedded (miniredis), spawn (a private redis-server), or the URL of yours (redis://, rediss://)"},
+		&cli.IntFlag{Name: "nodes", Value: d.Nodes, Usage: "coordinators, each with its own connections (1 with --engine local)"},
+		&cli.IntFlag{Name: "tenants", Value: d.Tenants, Usage: "budgets"},
+		&cli.IntFlag{Name: "concurrency", Value: d.Concurrency, Usage: "callers a node"},
+		&cli.DurationFlag{Name: "duration", Value: d.Duration, Usage: "how long to measure; a --trace ends with its last line, or here where this is given"},
+		&cli.Uint64Flag{Name: "seed", Value: d.Seed, Usage: "of the drawn requests"},
+		&cli.BoolFlag{Name: "baseline", Usage: "also measure INCR and a script a call beside ours, in turns; takes three times as long"},
+		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON, and nothing else, on stdout"},
+		&cli.StringFlag{Name: "trace", Usage: "play the requests of a CSV `FILE` (" + traceHeader + "), once, in order, as fast as possible"},
+		amountFlag("input-price", d.InputPrice.String(), "of a million context tokens, with its unit"),
+		amountFlag("output-price", d.OutputPrice.String(), "of a million generated tokens, with its unit"),
+		&cli.Int64Flag{Name: "max-output", Value: d.MaxOutput, Usage: "generated tokens that a request reserves"},
+		amountFlag("budget", "", "of every tenant, with its unit (default: from a few requests to many millions)"),
+	}
+}
+
+func amountFlag(name, value, usage string) cli.Flag {
+	return &cli.StringFlag{Name: name, Value: value, Usage: "`AMOUNT` " + usage}
+}
+
+func act(cc *cli.Context) error {
+	c, err := configOf(cc)
+	if err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	c.Logger = warnings(cc.App.ErrWriter)
+	report, err := Run(cc.Context, c)
+	if report.Rounds == 0 { // it never began
+		return err
+	}
+	if cc.Bool("json") {
+		return errors.Join(err, writeJSON(cc, report))
+	}
+	return errors.Join(err, report.WriteTable(cc.App.Writer))
+}
+
+// warnings prints what a person must read, without the time of day.
+func warnings(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
+		Level: slog.LevelWarn,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}
+
+func configOf(cc *cli.Context) (Config, error) {
+	if cc.Args().Present() {
+		return Config{}, fmt.Errorf("bench takes flags only, not %q; see bursar bench --help", cc.Args().First())
+	}
+	c := Config{
+		Engine: cc.String("engine"), Redis: cc.String("redis"), Nodes: cc.Int("nodes"),
+		Tenants: cc.Int("tenants"), Concurrency: cc.Int("concurrency"),
+		Duration: cc.Duration("duration"), Seed: cc.Uint64("seed"), Baseline: cc.Bool("baseline"),
+		Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
+	}
+	if c.Engine == EngineLocal && !cc.IsSet("redis") {
+		c.Redis = ""
+	}
+	if c.Engine == EngineLocal && !cc.IsSet("nodes") {
+		c.Nodes = 1
+	}
+	if c.Duration <= 0 && cc.IsSet("duration") {
+		return Config{}, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, MaxDuration)
+	}
+	if cc.IsSet("trace") && c.Trace == "" {
+		return Config{}, errors.New("--trace is empty: give the path of a CSV file")
+	}
+	if c.Trace != "" && !cc.IsSet("duration") {
+		c.Duration = time.Duration(0)
+	}
+	var errIn, errOut, errBudget error
+	c.InputPrice, errIn = amountOf(cc, "input-price")
+	c.OutputPrice, errOut = amountOf(cc, "output-price")
+	if cc.IsSet("budget") {
+		if c.Budget, errBudget = amountOf(cc, "budget"); errBudget == nil && c.Budget == 0 {
+			errBudget = errors.New("--budget $0.00: give more")
+		}
+	}
+	return c, errors.Join(errIn, errOut, errBudget)
+}
+
+func amountOf(cc *cli.Context, flag string) (budget.Microcents, error) {
+	amount, err := budget.ParseMicrocents(cc.String(flag))
+	if err != nil {
+		return 0, fmt.Errorf("--%s: %w", flag, err)
+	}
+	return amount, nil
+}
+
+func writeJSON(cc *cli.Context, report Report) error {
+	encoder := json.NewEncoder(cc.App.Writer)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(report)
+}

@@ -1,0 +1,40 @@
+// Package bench puts budgets under the load of a fleet that serves language
+// models, and shows what the engine did: how many decisions a second, at what
+// latency, and whether a microcent was lost.
+//
+// [Run] takes a [Config] and returns a [Report]; [Command] is the bursar
+// command around it.
+//
+// # What is played
+//
+// Every caller repeats one cycle: it reserves what a request costs at worst
+// (its context tokens and the most tokens that the model may generate), and
+// commits what it really cost. Some requests fail and are released; a few
+// generate more than the maximum, and commit above their hold. Where that is
+// not affordable (Overrun), the caller commits as much as it holds. Nobody
+// sleeps: a caller's next request follows its last.
+//
+// The requests are drawn from a seed, or read from a usage trace
+// ([Config.Trace]). Budgets differ by a factor of 64 million, in steps of two, so
+// that on a slow machine as on a fast one some run out within the run
+// and others do not.
+//
+// # What is measured
+//
+// A decision is one answer of the engine, refusals included; a cycle is a
+// reserve and the settle of what it held. Latency is measured at the caller,
+// to 1 %, for each call; with the local engine for each 64th, because reading the
+// clock takes as long as a decision.
+//
+// # The books
+//
+// When the callers have stopped, the books are read from Redis' own state over
+// a connection of their own, without any script, and compared with the budgets
+// and with what the callers were told, for each tenant. Cycles that the end of
+// the run interrupts leave their hold open, so that there are holds to sum.
+//
+// # What belongs here
+//
+// Workloads, runners and reports. Where the Redis comes from is package
+// scratch's matter, what is decided the engine's.
+package bench

@@ -1,0 +1,236 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+)
+
+// scriptless is a decider whose answers a test chooses.
+type scriptless struct {
+	reserve func(cost budget.Microcents) (budget.Reservation, error)
+	commit  func(actual budget.Microcents) (budget.Settlement, error)
+}
+
+func (s scriptless) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.Option) (budget.Reservation, error) {
+	if s.reserve != nil {
+		return s.reserve(cost)
+	}
+	return budget.Reservation{Outcome: budget.Reserved, ID: budget.NewReservationID(tenant, 1, 1)}, nil
+}
+
+func (s scriptless) Commit(_ context.Context, _ budget.ReservationID, actual budget.Microcents, _ ...budget.Option) (budget.Settlement, error) {
+	if s.commit != nil {
+		return s.commit(actual)
+	}
+	return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
+}
+
+func (s scriptless) Release(context.Context, budget.ReservationID, ...budget.Option) (budget.Settlement, error) {
+	return budget.Settlement{Outcome: budget.Released}, nil
+}
+
+func smallFleet(d decider) *fleet {
+	c := Defaults()
+	c.Tenants, c.Concurrency = 2, 3
+	return newFleet([]decider{d, d}, c, tenantNames(c.Tenants))
+}
+
+func rows(requests ...request) *recorded { return &recorded{rows: requests} }
+
+func TestFleetCountsWhatItWasTold(t *testing.T) {
+	t.Parallel()
+	f := smallFleet(scriptless{reserve: func(cost budget.Microcents) (budget.Reservation, error) {
+		if cost > 100 {
+			return budget.Reservation{Outcome: budget.Insufficient, Required: cost}, nil
+		}
+		return budget.Reservation{Outcome: budget.Reserved, ID: budget.NewReservationID("t", 1, 1)}, nil
+	}})
+	work := rows(
+		request{tenant: 0, hold: 50, cost: 20}, request{tenant: 0, hold: 60, cost: 30},
+		request{tenant: 1, hold: 70, cost: 40, failed: true}, request{tenant: 1, hold: 101, cost: 1},
+	)
+	paced, err := f.play(t.Context(), work.part(0, 1), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if paced.cycles != 3 || paced.decisions != 7 {
+		t.Errorf("%d cycles, %d decisions, want 3 and 7", paced.cycles, paced.decisions)
+	}
+	if got := f.ledger.told(0); got != (told{committed: 50}) {
+		t.Errorf("tenant 0: %+v", got)
+	}
+	if got := f.ledger.told(1); got != (told{refused: 1}) {
+		t.Errorf("tenant 1: %+v", got)
+	}
+	want := counts{budget.Reserved: 3, budget.Insufficient: 1, budget.Committed: 2, budget.Released: 1}
+	if f.counts != want {
+		t.Errorf("outcomes %v, want %v", f.counts, want)
+	}
+}
+
+// An overrun leaves the hold open, so the caller commits what it holds.
+func TestFleetSettlesAnOverrun(t *testing.T) {
+	t.Parallel()
+	f := smallFleet(scriptless{commit: func(actual budget.Microcents) (budget.Settlement, error) {
+		if actual > 50 {
+			return budget.Settlement{Outcome: budget.Overrun}, nil
+		}
+		return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
+	}})
+	if _, err := f.play(t.Context(), rows(request{hold: 50, cost: 80}).part(0, 1), 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.ledger.told(0); got != (told{committed: 50}) {
+		t.Errorf("%+v, want the hold committed", got)
+	}
+	if f.counts[budget.Overrun] != 1 || f.counts[budget.Committed] != 1 {
+		t.Errorf("outcomes %v", f.counts)
+	}
+}
+
+func TestFleetStopsAtAFailure(t *testing.T) {
+	t.Parallel()
+	gone := errors.New("Redis is gone")
+	reserve := func(answer budget.Outcome, err error) scriptless {
+		return scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
+			return budget.Reservation{Outcome: answer}, err
+		}}
+	}
+	commit := func(answer budget.Outcome, err error) scriptless {
+		return scriptless{commit: func(budget.Microcents) (budget.Settlement, error) {
+			return budget.Settlement{Outcome: answer}, err
+		}}
+	}
+	for _, c := range []struct {
+		name    string
+		decider scriptless
+		unknown int64
+		code    int
+	}{
+		{"a reserve without an answer", reserve(budget.Unknown, gone), 1, exit.Unavailable},
+		{"a commit without an answer", commit(budget.Unknown, gone), 1, exit.Unavailable},
+		{"a tenant lost", reserve(budget.MissingTenant, nil), 0, exit.Refused},
+		{"a hold lost", commit(budget.MissingReservation, nil), 0, exit.Refused},
+	} {
+		f := smallFleet(c.decider)
+		f.nodes, f.concurrency = f.nodes[:1], 1
+		_, err := f.play(t.Context(), rows(request{hold: 5, cost: 8}, request{tenant: 1, hold: 5}).part(0, 1), 0)
+		if err == nil || exit.Code(err) != c.code {
+			t.Errorf("%s: %v, code %d, want code %d", c.name, err, exit.Code(err), c.code)
+		}
+		if f.counts[budget.Unknown] != c.unknown {
+			t.Errorf("%s: %d unknown, want %d", c.name, f.counts[budget.Unknown], c.unknown)
+		}
+		if got := f.ledger.told(0); got != (told{doubt: 8}) {
+			t.Errorf("%s: %+v, want 8 in doubt", c.name, got)
+		}
+		if got := f.ledger.told(1); got != (told{}) {
+			t.Errorf("%s: the caller went on: %+v", c.name, got)
+		}
+	}
+}
+
+// A reserve that is answered when the time is over stays open, and is counted.
+func TestFleetLeavesHoldsOpenAtTheEnd(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	f := smallFleet(scriptless{})
+	f.nodes, f.concurrency = f.nodes[:1], 1
+	var stop atomic.Bool
+	c := f.caller(0)
+	c.node = scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
+		stop.Store(true)
+		return budget.Reservation{Outcome: budget.Reserved}, nil
+	}}
+	c.run(rows(request{hold: 9, cost: 4}, request{hold: 9, cost: 4}).part(0, 1).source(0), &stop)
+	if got := f.ledger.told(0); got != (told{open: 9}) || c.cycles != 0 {
+		t.Errorf("%+v after %d cycles, want one hold of 9", got, c.cycles)
+	}
+	cancel()
+	paced, err := f.play(ctx, &drawnForever{}, 0)
+	if err != nil || paced.took > time.Minute {
+		t.Errorf("a context that has ended: %v after %s", err, paced.took)
+	}
+}
+
+type drawnForever struct{}
+
+func (d *drawnForever) source(int) source    { return d }
+func (d *drawnForever) next(r *request) bool { *r = request{hold: 2, cost: 1}; return true }
+
+// The runner measures the engine, so its own cycle must cost little.
+func TestCycleDoesNotAllocate(t *testing.T) {
+	f := smallFleet(scriptless{})
+	work, err := newWorkload(Defaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, from, stop := f.caller(0), work.part(0, 1).source(0), new(atomic.Bool)
+	c.tenants = tenantNames(Defaults().Tenants)
+	c.lines = newLedger(len(c.tenants), 1).of(0)
+	var r request
+	if allocations := testing.AllocsPerRun(1000, func() {
+		from.next(&r)
+		c.cycle(&r, true, stop)
+	}); allocations != 0 {
+		t.Errorf("%v allocations a cycle", allocations)
+	}
+}
+
+func TestLatencies(t *testing.T) {
+	t.Parallel()
+	l := newLatencies(3, time.Microsecond)
+	for i := range 1000 {
+		l.of(i).record(time.Duration(i+1) * time.Millisecond)
+	}
+	l.of(0).record(time.Hour) // beyond the histogram: kept as its longest
+	l.of(0).record(-1)
+	got := l.percentiles()
+	for _, c := range []struct {
+		name      string
+		got, want float64
+	}{{"p50", got.P50, 500e3}, {"p99", got.P99, 991e3}, {"p99.9", got.P999, 1000e3}} {
+		if c.got < 0.98*c.want || c.got > 1.02*c.want {
+			t.Errorf("%s is %.0f µs, want %.0f", c.name, c.got, c.want)
+		}
+	}
+}
+
+func TestLedgerIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ tenants, callers, stripes int }{
+		{100, 192, 192}, {1, 100_000, 100_000}, {100_000, 192, 10}, {MaxTenants, 192, 1},
+	} {
+		if got := len(newLedger(c.tenants, c.callers).stripes); got != c.stripes {
+			t.Errorf("%d tenants, %d callers: %d stripes, want %d", c.tenants, c.callers, got, c.stripes)
+		}
+	}
+}
+
+// The runner's own share of a cycle: what is left when the engine costs nothing.
+func BenchmarkCycle(b *testing.B) {
+	work, err := newWorkload(Defaults())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, every := range map[string]uint64{"timed": 1, "local": timeEveryLocal} {
+		b.Run(name, func(b *testing.B) {
+			f := smallFleet(scriptless{})
+			f.tenants = tenantNames(Defaults().Tenants)
+			f.ledger = newLedger(len(f.tenants), 1)
+			c, from, stop := f.caller(0), work.part(0, 1).source(0), new(atomic.Bool)
+			b.ReportAllocs()
+			var r request
+			for turn := uint64(0); b.Loop(); turn++ {
+				from.next(&r)
+				c.cycle(&r, turn%every == 0, stop)
+			}
+		})
+	}
+}

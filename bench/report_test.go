@@ -1,0 +1,94 @@
+package bench
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+func exampleReport() Report {
+	return Report{
+		Engine: EngineRedis, Redis: "embedded Redis", Nodes: 3, Tenants: 2, Concurrency: 64, Seed: 1,
+		Cycles: 20_000, Seconds: 2.5, Rounds: 5, CyclesPerSecond: 8_000, DecisionsPerSecond: 17_000,
+		Reserve:  Percentiles{P50: 812.4, P99: 12_345.6, P999: 1_234_567},
+		Commit:   Percentiles{P50: 0.123, P99: 99.95, P999: 1000},
+		Outcomes: map[string]int64{"reserved": 21_000, "committed": 20_000, "overrun": 0},
+		Books: Books{
+			Granted: 300 * budget.Dollar, Committed: 1250 * budget.Cent, Reserved: 25,
+			Remaining: 300*budget.Dollar - 1250*budget.Cent - 25, OpenHolds: 1, Refused: 7, Exhausted: 1,
+		},
+		Audited: true, Conserved: true,
+		Baselines: []Baseline{{Name: "incr", OpsPerSecond: 8_500, Ratio: 2, PoolSize: 16}},
+	}
+}
+
+// The table is compared with a file; on a wanted change, copy what was got.
+func TestTable(t *testing.T) {
+	t.Parallel()
+	broken := exampleReport()
+	broken.Conserved, broken.BrokenAll, broken.Overspent, broken.InDoubt = false, 1, 8, 9
+	broken.Broken = []BrokenBook{{"tenant-1", "the law is broken"}}
+	broken.Interrupted, broken.Trace, broken.Baselines = true, "usage.csv", nil
+	unread := exampleReport()
+	unread.Audited, unread.Conserved = false, false
+	unread.Redis, unread.Engine, unread.Rounds, unread.Nodes = "", EngineLocal, 1, 1
+	for name, report := range map[string]Report{"sound": exampleReport(), "broken": broken, "unread": unread} {
+		want, err := os.ReadFile(filepath.Join("testdata", "table", name+".txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got strings.Builder
+		if err := report.WriteTable(&got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), got.String()); diff != "" {
+			t.Errorf("%s: - want, + got:\n%s\n%s", name, diff, got.String())
+		}
+	}
+}
+
+var errFull = errors.New("disk full")
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
+
+func TestTableReportsAFullDisk(t *testing.T) {
+	t.Parallel()
+	if err := exampleReport().WriteTable(fullDisk{}); !errors.Is(err, errFull) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// These names are promised: scripts read them.
+func TestJSONFields(t *testing.T) {
+	t.Parallel()
+	text, err := json.Marshal(exampleReport())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	for field, want := range map[string]any{
+		"engine": "redis", "nodes": 3.0, "tenants": 2.0, "concurrency": 64.0, "cycles": 20_000.0, "seconds": 2.5,
+		"cycles_per_second": 8_000.0, "decisions_per_second": 17_000.0,
+		"reserve":              map[string]any{"p50_us": 812.4, "p99_us": 12_345.6, "p999_us": 1_234_567.0},
+		"commit":               map[string]any{"p50_us": 0.123, "p99_us": 99.95, "p999_us": 1000.0},
+		"outcomes":             map[string]any{"reserved": 21_000.0, "committed": 20_000.0, "overrun": 0.0},
+		"overspent_microcents": 0.0, "conserved": true,
+		"baselines": []any{map[string]any{"name": "incr", "ops_per_second": 8_500.0, "ratio": 2.0, "pool_size": 16.0}},
+	} {
+		if diff := cmp.Diff(want, got[field]); diff != "" {
+			t.Errorf("%s: - want, + got:\n%s", field, diff)
+		}
+	}
+}

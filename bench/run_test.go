@@ -1,0 +1,261 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/layout"
+)
+
+// brief is a run on the embedded Redis that takes a moment.
+func brief() Config {
+	c := Defaults()
+	c.Nodes, c.Tenants, c.Concurrency = 2, 10, 8
+	c.Duration = 200 * time.Millisecond
+	return c
+}
+
+func TestRun(t *testing.T) {
+	t.Parallel()
+	report, err := Run(t.Context(), brief())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !report.Conserved || report.Overspent != 0 || report.Cycles == 0 || report.InDoubt != 0 {
+		t.Errorf("%+v", report)
+	}
+	settled := report.Outcomes["committed"] + report.Outcomes["released"]
+	if settled != report.Cycles || report.Outcomes["reserved"] != settled+int64(report.OpenHolds) {
+		t.Errorf("%d cycles, %d open holds, outcomes %v", report.Cycles, report.OpenHolds, report.Outcomes)
+	}
+	if report.Granted != report.Committed+report.Reserved+report.Remaining {
+		t.Errorf("the sums do not keep the law: %+v", report.Books)
+	}
+	if report.Commit.P50 <= 0 || report.Reserve.P99 < report.Reserve.P50 || report.DecisionsPerSecond < report.CyclesPerSecond {
+		t.Errorf("rates %f, %f, percentiles %+v %+v", report.CyclesPerSecond, report.DecisionsPerSecond, report.Reserve, report.Commit)
+	}
+}
+
+func TestRunLocal(t *testing.T) {
+	t.Parallel()
+	c := brief()
+	c.Engine, c.Redis, c.Nodes, c.Duration = EngineLocal, "", 1, 50*time.Millisecond
+	report, err := Run(t.Context(), c)
+	if err != nil || !report.Conserved || report.Cycles == 0 || report.Exhausted == 0 || report.Redis != "" {
+		t.Errorf("%v: %+v", err, report)
+	}
+}
+
+// Each tenant can pay for 20 of its 100 requests, to the microcent.
+func TestRunToExhaustion(t *testing.T) {
+	t.Parallel()
+	const cost = 100*250 + 50*1000
+	c := brief()
+	c.Tenants, c.MaxOutput, c.Budget = 2, 50, 20*cost
+	c.Trace, c.Duration = traceFile(t, strings.Repeat("t,100,50\n", 200)), 0
+	report, err := Run(t.Context(), c)
+	if err != nil || !report.Conserved || report.Cycles != 40 || report.Refused != 160 || report.Exhausted != 2 {
+		t.Errorf("%v: %+v", err, report)
+	}
+	if report.Granted != 40*cost || report.Committed != 40*cost || report.Remaining != 0 {
+		t.Errorf("granted %d, committed %d, remaining %d", report.Granted, report.Committed, report.Remaining)
+	}
+	if report.Outcomes["insufficient"] != 160 || report.Outcomes["committed"] != 40 {
+		t.Errorf("outcomes %v", report.Outcomes)
+	}
+}
+
+func traceFile(t *testing.T, lines string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "usage.csv")
+	if err := os.WriteFile(name, []byte(traceHeader+"\n"+lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestRunTraceOnce(t *testing.T) {
+	t.Parallel()
+	c := brief()
+	c.Duration, c.Budget, c.MaxOutput = 0, budget.Dollar, 100
+	c.Trace = traceFile(t, strings.Repeat("2023-11-16 18:17:03.9799600,4808,10\r\n", 299)+"2023-11-16 18:17:03.9799600,0,200")
+	report, err := Run(t.Context(), c)
+	if err != nil || report.Cycles != 300 || !report.Conserved || report.Reserved != 0 {
+		t.Fatalf("%v: %+v", err, report)
+	}
+	if want := budget.Microcents(299*(4808*250+10*1000) + 200*1000); report.Committed != want {
+		t.Errorf("committed %s, want %s", report.Committed, want)
+	}
+}
+
+func TestRunWithBaselines(t *testing.T) {
+	t.Parallel()
+	c := brief()
+	c.Baseline = true
+	report, err := Run(t.Context(), c)
+	if err != nil || !report.Conserved || report.Rounds != rounds {
+		t.Fatalf("%v: %+v", err, report)
+	}
+	if len(report.Baselines) != 2 || report.Baselines[0].Name != "incr" || report.Baselines[1].Name != "script" {
+		t.Fatalf("baselines %+v", report.Baselines)
+	}
+	for _, b := range report.Baselines {
+		if b.OpsPerSecond <= 0 || b.PoolSize < 1 || b.Ratio != report.DecisionsPerSecond/b.OpsPerSecond {
+			t.Errorf("%+v, ours %f", b, report.DecisionsPerSecond)
+		}
+	}
+}
+
+// What is stored is corrupted behind the engine's back, one term at a time; the
+// run must end with exit code 1 and name the tenant.
+func TestRunNoticesCorruption(t *testing.T) {
+	t.Parallel()
+	const victim = "tenant-7"
+	for term, name := range []string{"granted", "remaining", "reserved", "committed"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := brief()
+			c.Duration = 50 * time.Millisecond
+			c.tamper = func(a *arena) error {
+				return rewriteAccount(a, victim, func(terms []budget.Microcents) { terms[term]++ })
+			}
+			noticed(t, c, victim)
+		})
+	}
+	t.Run("committed for remaining", func(t *testing.T) {
+		t.Parallel()
+		c := brief()
+		c.Duration = 50 * time.Millisecond
+		c.tamper = func(a *arena) error {
+			return rewriteAccount(a, victim, func(terms []budget.Microcents) { terms[1]++; terms[3]-- })
+		}
+		noticed(t, c, victim)
+	})
+	t.Run("a hold nobody made", func(t *testing.T) {
+		t.Parallel()
+		c := brief()
+		c.Duration = 50 * time.Millisecond
+		c.tamper = func(a *arena) error {
+			field := layout.AppendHoldField(nil, budget.NewReservationID(victim, 1, 2))
+			return a.space.Client().HSet(context.Background(), layout.KeysOf(a.prefix, victim).Books, string(field), "o5 1 0").Err()
+		}
+		noticed(t, c, victim)
+	})
+}
+
+func noticed(t *testing.T, c Config, victim string) {
+	t.Helper()
+	report, err := Run(t.Context(), c)
+	if exit.Code(err) != exit.Refused || !strings.Contains(fmt.Sprint(err), victim) {
+		t.Errorf("code %d, %v; want code %d and %s", exit.Code(err), err, exit.Refused, victim)
+	}
+	if report.Conserved || report.BrokenAll != 1 || string(report.Broken[0].Tenant) != victim {
+		t.Errorf("conserved %t, broken %+v", report.Conserved, report.Broken)
+	}
+}
+
+func rewriteAccount(a *arena, tenant budget.TenantID, edit func([]budget.Microcents)) error {
+	client, key, field := a.space.Client(), layout.KeysOf(a.prefix, tenant).Books, layout.AccountField(tenant)
+	text, err := client.HGet(context.Background(), key, field).Result()
+	if err != nil {
+		return err
+	}
+	b, err := layout.ParseAccount(text)
+	if err != nil {
+		return err
+	}
+	terms := []budget.Microcents{b.Granted, b.Remaining, b.Reserved, b.Committed}
+	edit(terms)
+	rewritten := fmt.Sprintf("%d %d %d %d", terms[0], terms[1], terms[2], terms[3])
+	return client.HSet(context.Background(), key, field, rewritten).Err()
+}
+
+func TestRunInterrupted(t *testing.T) {
+	t.Parallel()
+	c := brief()
+	c.Duration = time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	time.AfterFunc(200*time.Millisecond, cancel)
+	report, err := Run(ctx, c)
+	if err != nil && !errors.Is(err, exit.ErrInterrupted) {
+		t.Fatal(err)
+	}
+	if err == nil && (!report.Interrupted || !report.Conserved) {
+		t.Errorf("%+v", report)
+	}
+	if _, err := Run(ctx, c); !errors.Is(err, exit.ErrInterrupted) {
+		t.Errorf("a context that has ended: %v", err)
+	}
+}
+
+func TestRunRefusesBadConfigs(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		edit func(*Config)
+		want string
+	}{
+		{"no node", func(c *Config) { c.Nodes = 0 }, "--nodes 0: give 1 to"},
+		{"no tenant", func(c *Config) { c.Tenants = -1 }, "--tenants -1: give 1 to"},
+		{"no caller", func(c *Config) { c.Concurrency = 0 }, "--concurrency 0"},
+		{"too many callers", func(c *Config) { c.Nodes, c.Concurrency = 1000, 1000 }, "at most 100000 callers together"},
+		{"no time", func(c *Config) { c.Duration = 0 }, "--duration 0s"},
+		{"negative time", func(c *Config) { c.Duration, c.Trace = -1, "x.csv" }, "--duration"},
+		{"no output", func(c *Config) { c.MaxOutput = 0 }, "--max-output 0"},
+		{"free of charge", func(c *Config) { c.InputPrice, c.OutputPrice = 0, 0 }, "prices of $0.00 and $0.00"},
+		{"negative price", func(c *Config) { c.InputPrice = -1 }, "prices of -$0.00000001"},
+		{"negative budget", func(c *Config) { c.Budget = -1 }, "--budget"},
+		{"budgets beyond 64 bits", func(c *Config) { c.Budget = budget.MaxMicrocents }, "lower the prices, --budget or --tenants"},
+		{"prices beyond 64 bits", func(c *Config) { c.InputPrice = budget.MaxMicrocents }, "lower the prices"},
+		{"engine", func(c *Config) { c.Engine = "etcd" }, `--engine "etcd"`},
+		{"local on Redis", func(c *Config) { c.Engine = EngineLocal }, "uses no Redis"},
+		{"local on nodes", func(c *Config) { c.Engine, c.Redis = EngineLocal, "" }, "a single node"},
+		{"local with baseline", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Baseline = EngineLocal, "", 1, true }, "--baseline"},
+		{"address", func(c *Config) { c.Redis = "localhost" }, "no address of a Redis"},
+	} {
+		config := brief()
+		c.edit(&config)
+		report, err := Run(t.Context(), config)
+		if exit.Code(err) != exit.Usage || !strings.Contains(fmt.Sprint(err), c.want) {
+			t.Errorf("%s: code %d, %v; want code %d, %q", c.name, exit.Code(err), err, exit.Usage, c.want)
+		}
+		if report.Rounds != 0 {
+			t.Errorf("%s: it ran", c.name)
+		}
+	}
+}
+
+func TestBudgetsSpread(t *testing.T) {
+	t.Parallel()
+	c := Defaults()
+	budgets, err := budgetsOf(c, 10)
+	if err != nil || budgets[0] != 10 || budgets[len(budgets)-1] != 10<<26 || !slices.IsSorted(budgets) {
+		t.Errorf("%v, %v", budgets, err)
+	}
+	c.Tenants = 1
+	if budgets, err = budgetsOf(c, 10); err != nil || budgets[0] != 10<<26 {
+		t.Errorf("a single tenant: %v, %v", budgets, err)
+	}
+	c.Tenants, c.Budget = 3, 7
+	if budgets, err = budgetsOf(c, 10); err != nil || !slices.Equal(budgets, []budget.Microcents{7, 7, 7}) {
+		t.Errorf("equal budgets: %v, %v", budgets, err)
+	}
+}
+
+func TestTenantNames(t *testing.T) {
+	t.Parallel()
+	names := tenantNames(11)
+	if names[0] != "tenant-00" || names[10] != "tenant-10" || tenantNames(1)[0] != "tenant-0" {
+		t.Errorf("%v", names)
+	}
+}

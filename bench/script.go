@@ -1,0 +1,122 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// scripted is a budget as a team would write it by hand: one Lua script a call,
+// one hash a tenant. It keeps the law and settles a hold once; it has no
+// deadlines, a repeated call counts twice, and amounts above 2^53 microcents
+// round.
+type scripted struct {
+	client  *redis.Client
+	prefix  string
+	node    uint64
+	counter atomic.Uint64
+}
+
+var (
+	scriptedReserve = redis.NewScript(`
+local books, cost = KEYS[1], tonumber(ARGV[1])
+local row = redis.call('HMGET', books, 'remaining', 'reserved')
+if not row[1] then return {2, 0} end
+local remaining = tonumber(row[1])
+if cost <= 0 or remaining < cost then return {0, remaining} end
+remaining = remaining - cost
+redis.call('HSET', books, 'remaining', string.format('%.0f', remaining),
+	'reserved', string.format('%.0f', tonumber(row[2]) + cost), ARGV[2], ARGV[1])
+return {1, remaining}`)
+
+	scriptedSettle = redis.NewScript(`
+local books, actual = KEYS[1], tonumber(ARGV[1])
+local row = redis.call('HMGET', books, ARGV[2], 'remaining', 'reserved', 'committed')
+if not row[1] then return {2, 0} end
+local held = tonumber(row[1])
+local remaining = tonumber(row[2]) + held - actual
+if remaining < 0 and actual > held then return {0, remaining + actual - held} end
+redis.call('HSET', books, 'remaining', string.format('%.0f', remaining),
+	'reserved', string.format('%.0f', tonumber(row[3]) - held),
+	'committed', string.format('%.0f', tonumber(row[4]) + actual))
+redis.call('HDEL', books, ARGV[2])
+return {1, remaining}`)
+)
+
+func newScripted(client *redis.Client, prefix string) *scripted {
+	return &scripted{client: client, prefix: prefix, node: rand.Uint64()}
+}
+
+func (s *scripted) key(tenant budget.TenantID) string {
+	return s.prefix + ":script:{" + string(tenant) + "}"
+}
+
+func (s *scripted) create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error {
+	return s.client.HSet(ctx, s.key(tenant), "granted", int64(amount), "remaining", int64(amount), "reserved", 0, "committed", 0).Err()
+}
+
+func holdField(id budget.ReservationID) string {
+	hi, lo := id.Bits()
+	return "h" + strconv.FormatUint(hi, 16) + "." + strconv.FormatUint(lo, 16)
+}
+
+// TryReserve is Reserved, Insufficient or MissingTenant.
+func (s *scripted) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.Option) (budget.Reservation, error) {
+	id := budget.NewReservationID(tenant, s.node, s.counter.Add(1))
+	code, remaining, err := s.run(ctx, scriptedReserve, tenant, cost, id)
+	if err != nil {
+		return budget.Reservation{}, err
+	}
+	switch code {
+	case 0:
+		return budget.Reservation{Outcome: budget.Insufficient, Remaining: remaining, Required: cost}, nil
+	case 1:
+		return budget.Reservation{Outcome: budget.Reserved, ID: id, Remaining: remaining}, nil
+	default:
+		return budget.Reservation{Outcome: budget.MissingTenant}, nil
+	}
+}
+
+// Commit is Committed, Overrun or MissingReservation.
+func (s *scripted) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, _ ...budget.Option) (budget.Settlement, error) {
+	code, remaining, err := s.run(ctx, scriptedSettle, id.Tenant(), actual, id)
+	if err != nil {
+		return budget.Settlement{}, err
+	}
+	switch code {
+	case 0:
+		return budget.Settlement{Outcome: budget.Overrun, Remaining: remaining}, nil
+	case 1:
+		return budget.Settlement{Outcome: budget.Committed, Remaining: remaining, Actual: actual}, nil
+	default:
+		return budget.Settlement{Outcome: budget.MissingReservation}, nil
+	}
+}
+
+// Release is a commit of nothing.
+func (s *scripted) Release(ctx context.Context, id budget.ReservationID, _ ...budget.Option) (budget.Settlement, error) {
+	settled, err := s.Commit(ctx, id, 0)
+	if settled.Outcome == budget.Committed {
+		settled.Outcome = budget.Released
+	}
+	return settled, err
+}
+
+func (s *scripted) run(
+	ctx context.Context, script *redis.Script, tenant budget.TenantID, amount budget.Microcents, id budget.ReservationID,
+) (code int64, remaining budget.Microcents, err error) {
+	reply, err := script.Run(ctx, s.client, []string{s.key(tenant)}, int64(amount), holdField(id)).Int64Slice()
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(reply) != 2 {
+		return 0, 0, fmt.Errorf("the script answered %v", reply)
+	}
+	return reply[0], budget.Microcents(reply[1]), nil
+}

@@ -1,0 +1,138 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// WriteTable prints the report in columns of fixed width.
+func (r Report) WriteTable(w io.Writer) error {
+	var t table
+	t.heading(r)
+	if r.Audited {
+		t.budgets(r.Books)
+	}
+	t.rates(r)
+	t.outcomes(r.Outcomes)
+	t.baselines(r.Baselines)
+	t.verdict(r)
+	_, err := io.WriteString(w, t.String())
+	return err
+}
+
+type table struct{ strings.Builder }
+
+func (t *table) line(format string, args ...any) { fmt.Fprintf(&t.Builder, format+"\n", args...) }
+
+func (t *table) heading(r Report) {
+	where := "in this process"
+	if r.Redis != "" {
+		where = r.Redis
+	}
+	how := "drawn from seed " + strconv.FormatUint(r.Seed, 10)
+	if r.Trace != "" {
+		how = "of " + r.Trace
+	}
+	t.line("%s engine, %s: %s × %s, %s, requests %s", r.Engine, where,
+		plural(r.Nodes, "node"), plural(r.Concurrency, "caller"), plural(r.Tenants, "tenant"), how)
+	ended := ""
+	if r.Interrupted {
+		ended = ", interrupted"
+	}
+	t.line("%.2f s measured in %s%s", r.Seconds, plural(r.Rounds, "round"), ended)
+}
+
+func (t *table) budgets(b Books) {
+	t.line("")
+	t.line("%-10s %24s", "budgets", "sum")
+	for _, row := range []struct {
+		name   string
+		amount budget.Microcents
+	}{{"granted", b.Granted}, {"committed", b.Committed}, {"reserved", b.Reserved}, {"remaining", b.Remaining}} {
+		t.line("%-10s %24s", row.name, row.amount)
+	}
+	t.line("%-10s %24d  reserves, by %d of the tenants", "refused", b.Refused, b.Exhausted)
+}
+
+func (t *table) rates(r Report) {
+	t.line("")
+	t.line("%-10s %12s %12s %12s %12s", "", "a second", "p50", "p99", "p99.9")
+	t.line("%-10s %12.0f", "cycles", r.CyclesPerSecond)
+	t.line("%-10s %12.0f", "decisions", r.DecisionsPerSecond)
+	for _, row := range []struct {
+		name string
+		at   Percentiles
+	}{{"reserve", r.Reserve}, {"commit", r.Commit}} {
+		t.line("%-10s %12s %12s %12s %12s", row.name, "", latency(row.at.P50), latency(row.at.P99), latency(row.at.P999))
+	}
+}
+
+func (t *table) outcomes(counts map[string]int64) {
+	t.line("")
+	t.line("%-20s %14s", "outcome", "answers")
+	for _, outcome := range played {
+		if count := counts[outcome.String()]; count > 0 {
+			t.line("%-20s %14d", outcome, count)
+		}
+	}
+}
+
+func (t *table) baselines(all []Baseline) {
+	if len(all) == 0 {
+		return
+	}
+	t.line("")
+	t.line("%-10s %12s %12s %12s", "baseline", "ops a second", "ours/theirs", "pool size")
+	for _, b := range all {
+		t.line("%-10s %12.0f %12.2f %12d", b.Name, b.OpsPerSecond, b.Ratio, b.PoolSize)
+	}
+}
+
+func (t *table) verdict(r Report) {
+	t.line("")
+	switch {
+	case !r.Audited:
+		t.line("books: NOT CHECKED, they could not be read")
+	case r.Conserved:
+		source := "Redis' own state, over a connection of its own"
+		if r.Redis == "" {
+			source = "the engine"
+		}
+		t.line("books: read from %s", source)
+		t.line("       law kept for each of %s; the open holds (%d) sum up to reserved; callers were told the same; overspent %s",
+			plural(r.Tenants, "tenant"), r.OpenHolds, r.Overspent)
+	default:
+		t.line("books: BROKEN for %d of %s; overspent %s", r.BrokenAll, plural(r.Tenants, "tenant"), r.Overspent)
+		for _, b := range r.Broken {
+			t.line("       %s: %s", b.Tenant, b.Problem)
+		}
+	}
+	if r.InDoubt > 0 {
+		t.line("       in doubt: at most %s, of calls without an answer", r.InDoubt)
+	}
+}
+
+// latency shows three digits and the unit that suits them.
+func latency(micros float64) string {
+	return time.Duration(micros * float64(time.Microsecond)).Round(time.Duration(precision(micros))).String()
+}
+
+func precision(micros float64) int64 {
+	unit := int64(1)
+	for nanos := micros * 1e3; nanos >= 1000; nanos /= 10 {
+		unit *= 10
+	}
+	return unit
+}
+
+func plural(count int, noun string) string {
+	if count == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(count) + " " + noun + "s"
+}

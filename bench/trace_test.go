@@ -1,0 +1,116 @@
+package bench
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+)
+
+var testTariff = tariff{input: budget.Dollar, output: budget.Dollar, maxOutput: 50} // 100 microcents a token
+
+func TestParseTrace(t *testing.T) {
+	t.Parallel()
+	want := []request{
+		{tenant: 0, hold: 6000, cost: 2000},
+		{tenant: 1, hold: 5000, cost: 0},
+		{tenant: 0, hold: 5100, cost: 8100},
+	}
+	lines := []string{traceHeader, "2023-11-16 18:17:03.9799600,10,10", "t,0,0", "t,1,80"}
+	for name, text := range map[string]string{
+		"LF":                    strings.Join(lines, "\n") + "\n",
+		"CRLF":                  strings.Join(lines, "\r\n") + "\r\n",
+		"no end of line at end": strings.Join(lines, "\r\n"),
+		"byte order mark":       "\ufeff" + strings.Join(lines, "\n"),
+		"empty lines":           strings.Join(lines, "\n\r\n") + "\n\n",
+	} {
+		trace, err := parseTrace("usage.csv", strings.NewReader(text), testTariff, 2)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if !slices.Equal(trace.rows, want) {
+			t.Errorf("%s: %+v, want %+v", name, trace.rows, want)
+		}
+	}
+}
+
+func TestParseTraceRefuses(t *testing.T) {
+	t.Parallel()
+	good := traceHeader + "\nt,1,1\n"
+	for _, c := range []struct{ name, text, want string }{
+		{"empty", "", "usage.csv:1: no request"},
+		{"header only", traceHeader + "\n", "usage.csv:2: no request"},
+		{"no header", "t,1,1\n", `usage.csv:1: the first line is "t,1,1"; it must be ` + traceHeader},
+		{"two fields", good + "t,1\n", `usage.csv:3: "t,1": want a timestamp`},
+		{"four fields", good + "t,1,2,3\n", "usage.csv:3: "},
+		{"no timestamp", good + ",1,2\n", "usage.csv:3: "},
+		{"negative", good + "t,-1,2\n", `usage.csv:3: "-1" context tokens: give an integer`},
+		{"fraction", good + "t,1,2.5\n", `usage.csv:3: "2.5" generated tokens`},
+		{"blank before a number", good + "t, 1,2\n", "usage.csv:3: "},
+		{"too many", good + "t,1,1000000001\n", "usage.csv:3: "},
+		{"beyond 64 bits", good + "t,99999999999999999999,1\n", "usage.csv:3: "},
+		{"long line", good + strings.Repeat("x", 2*maxTraceLine), "usage.csv:3: "},
+	} {
+		_, err := parseTrace("usage.csv", strings.NewReader(c.text), testTariff, 1)
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s…", c.name, err, c.want)
+		}
+	}
+	dear := tariff{input: budget.MaxMicrocents, output: 1, maxOutput: 1}
+	_, err := parseTrace("usage.csv", strings.NewReader(traceHeader+"\nt,999999999,1\n"), dear, 1)
+	if err == nil || !strings.HasPrefix(err.Error(), "usage.csv:2: it cannot be priced") {
+		t.Errorf("a price beyond 64 bits: %v", err)
+	}
+}
+
+func TestReadTraceFile(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "none.csv")
+	if _, err := readTrace(missing, testTariff, 1); exit.Code(err) != exit.Usage || !strings.Contains(err.Error(), missing) {
+		t.Errorf("a file that is not there: %v, code %d", err, exit.Code(err))
+	}
+	name := filepath.Join(t.TempDir(), "usage.csv")
+	if err := os.WriteFile(name, []byte(traceHeader+"\nt,1,1\nt,2,2\nt,3,3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	trace, err := readTrace(name, testTariff, 1)
+	if err != nil || len(trace.rows) != 3 {
+		t.Fatalf("%d rows, %v", len(trace.rows), err)
+	}
+}
+
+// Each row is played once, whoever takes it, and the parts are the whole.
+func TestRecordedParts(t *testing.T) {
+	t.Parallel()
+	work := &recorded{rows: make([]request, 103)}
+	for i := range work.rows {
+		work.rows[i].hold = budget.Microcents(i)
+	}
+	var mu sync.Mutex
+	var played []budget.Microcents
+	for round := range rounds {
+		part := work.part(round, rounds)
+		var callers sync.WaitGroup
+		for caller := range 4 {
+			callers.Go(func() {
+				from := part.source(caller)
+				for r := (request{}); from.next(&r); {
+					mu.Lock()
+					played = append(played, r.hold)
+					mu.Unlock()
+				}
+			})
+		}
+		callers.Wait()
+	}
+	slices.Sort(played)
+	for i := range work.rows {
+		if len(played) != len(work.rows) || played[i] != budget.Microcents(i) {
+			t.Fatalf("played %v", played)
+		}
+	}
+}

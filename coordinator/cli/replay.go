@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/cli/scratch"
+	"github.com/calybris/bursar/coordinator/trace"
+	"github.com/calybris/bursar/local"
+)
+
+// shownDifferences is how many are printed; the rest is counted.
+const shownDifferences = 10
+
+const replayDescription = `Applies recorded operations, each file from an empty state, and compares every
+field of every answer. Prints the first differences with file and line, and ends
+with "N operations, N differences"; with any, the exit code is 1. All files are
+read before the first is applied.
+
+A file has one JSON object a line:
+  {"op":"ensure","tenant":T,"budget":B}
+  {"op":"reserve","tenant":T,"cost":C,"as":NAME,"want":W}
+  {"op":"commit","id":NAME,"actual":A,"want":W}
+  {"op":"release","id":NAME,"want":W}
+  {"op":"remaining","tenant":T,"want":W}
+
+On a Redis of yours, it writes under random prefixes (bursar-replay-…) only, and
+deletes them at the end, also after Ctrl-C.`
+
+// Replay is `bursar replay`.
+func Replay() *cli.Command {
+	return &cli.Command{
+		Name:        "replay",
+		Usage:       "apply recorded operations to an engine and compare every answer",
+		ArgsUsage:   "FILE…",
+		Description: replayDescription,
+		Action:      replay,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "engine", Usage: "`NAME`: local (in this process), embedded (miniredis), redis (default: redis with --redis, else local)"},
+			&cli.StringFlag{Name: "redis", Usage: "`WHERE`: spawn (a private redis-server), or the URL of yours (redis://, rediss://)"},
+		},
+	}
+}
+
+func replay(cc *cli.Context) error {
+	address, err := replayAddress(cc)
+	if err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	traces, err := readTraces(cc.Args().Slice())
+	if err != nil {
+		return err
+	}
+	engines, err := openEngines(cc.Context, address)
+	if err != nil {
+		return exit.OrInterrupted(cc.Context, err)
+	}
+	err = exit.OrInterrupted(cc.Context, replayAll(cc, engines, traces))
+	return errors.Join(err, engines.close(cc.Context))
+}
+
+// replayAddress is where the engine keeps its books: "" in this process, else
+// what scratch.Open takes.
+func replayAddress(cc *cli.Context) (string, error) {
+	if !cc.Args().Present() {
+		return "", errors.New("replay needs at least one FILE; see bursar replay --help")
+	}
+	for _, arg := range cc.Args().Slice() {
+		if strings.HasPrefix(arg, "-") {
+			return "", fmt.Errorf("%q comes after a file: write flags before the files, and a file of such a name as ./%s", arg, arg)
+		}
+	}
+	engine, address := cc.String("engine"), cc.String("redis")
+	if engine == "" {
+		engine = "local"
+		if cc.IsSet("redis") {
+			engine = "redis"
+		}
+	}
+	switch {
+	case engine != "local" && engine != "embedded" && engine != "redis":
+		return "", fmt.Errorf("--engine %q: give local, embedded or redis", engine)
+	case engine != "redis" && cc.IsSet("redis"):
+		return "", fmt.Errorf("--engine %s uses no Redis of yours: leave out --redis, or give --engine redis", engine)
+	case engine == "redis" && address == "":
+		return "", errors.New("--engine redis needs --redis: give redis://host:6379, or spawn")
+	case engine == "local":
+		return "", nil
+	case engine == "embedded":
+		return scratch.Embedded, nil
+	default:
+		return address, nil
+	}
+}
+
+func readTraces(names []string) ([]trace.Trace, error) {
+	traces := make([]trace.Trace, len(names))
+	for i, name := range names {
+		var err error
+		if traces[i], err = readTrace(name); err != nil {
+			return nil, err
+		}
+	}
+	return traces, nil
+}
+
+func readTrace(name string) (trace.Trace, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return trace.Trace{}, err
+	}
+	defer file.Close()
+	return trace.Parse(name, file)
+}
+
+// engines makes an empty engine for each file.
+type engines struct {
+	space  *scratch.Space // nil where the engine is local
+	client *redis.Client
+}
+
+func openEngines(ctx context.Context, address string) (engines, error) {
+	if address == "" {
+		return engines{}, nil
+	}
+	space, err := scratch.Open(ctx, address)
+	if err != nil {
+		return engines{}, err
+	}
+	return engines{space, space.Client()}, nil
+}
+
+func (e engines) close(ctx context.Context) error {
+	if e.space == nil {
+		return nil
+	}
+	return e.space.Close(ctx)
+}
+
+// with runs do on an empty engine whose holds have no deadline.
+func (e engines) with(ctx context.Context, do func(budget.Engine) error) error {
+	if e.space == nil {
+		engine, err := local.New(local.WithHoldTTL(0))
+		if err != nil {
+			return err
+		}
+		return do(engine)
+	}
+	node, err := coordinator.New(ctx, e.client,
+		coordinator.WithKeyPrefix(e.space.Prefix("replay")), coordinator.WithHoldTTL(0),
+		coordinator.WithLogger(slog.New(slog.DiscardHandler))) // nothing of it is kept
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.space.Name, err)
+	}
+	return errors.Join(do(node), node.Close(context.WithoutCancel(ctx)))
+}
+
+// replayAll stops at the first file that an engine gives no answer for.
+func replayAll(cc *cli.Context, e engines, traces []trace.Trace) error {
+	var operations, differences int
+	for _, t := range traces {
+		err := e.with(cc.Context, func(engine budget.Engine) error {
+			applied, found, err := trace.Replay(cc.Context, engine, t)
+			operations += applied
+			show(cc.App.Writer, found, differences)
+			differences += len(found)
+			return err
+		})
+		if err != nil {
+			return exit.With(exit.Unavailable, err)
+		}
+	}
+	if _, err := fmt.Fprintln(cc.App.Writer, total(operations, differences)); err != nil {
+		return err
+	}
+	if differences > 0 {
+		return fmt.Errorf("the engine does not answer as recorded: %s", total(operations, differences))
+	}
+	return nil
+}
+
+func show(w io.Writer, found []trace.Difference, before int) {
+	for i, difference := range found {
+		if before+i == shownDifferences {
+			fmt.Fprintln(w, "… and more, which are only counted")
+		}
+		if before+i >= shownDifferences {
+			return
+		}
+		fmt.Fprintln(w, difference)
+	}
+}
+
+func total(operations, differences int) string {
+	return fmt.Sprintf("%d operations, %d differences", operations, differences)
+}

@@ -1,0 +1,168 @@
+// Package scratch gives a command a private place on a Redis for a while: an
+// embedded one, a redis-server of its own, or random key prefixes on the user's.
+// Whatever it was, nothing is left of it after Close.
+//
+// What belongs here is getting such a place and giving it back. It knows nothing
+// of what is stored there.
+package scratch
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// What an address can be, beside a URL.
+const (
+	Embedded = "embedded" // miniredis, inside this process
+	Spawn    = "spawn"    // a private redis-server, on a free loopback port
+)
+
+// closeTimeout bounds the clean-up, which a cancelled context does not stop.
+const closeTimeout = 30 * time.Second
+
+// Space is the place. Its methods are safe for concurrent use.
+type Space struct {
+	// Name says what it is, for people; it holds no password.
+	Name string
+
+	options *redis.Options
+	server  io.Closer // nil where Redis is the user's
+
+	mu       sync.Mutex
+	clients  []*redis.Client
+	prefixes []string
+}
+
+// Open takes an address: [Embedded], [Spawn], or the URL of the user's Redis
+// (redis:// or rediss://). It returns when Redis has answered a PING. Errors
+// carry an exit code: Usage for an address that cannot be one, Unavailable for
+// a Redis that does not answer.
+func Open(ctx context.Context, address string) (*Space, error) {
+	space, err := open(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	if err := space.ping(ctx); err != nil {
+		return nil, errors.Join(exit.With(exit.Unavailable, err), space.Close(ctx))
+	}
+	return space, nil
+}
+
+func open(ctx context.Context, address string) (*Space, error) {
+	switch address {
+	case Embedded:
+		server := miniredis.NewMiniRedis()
+		if err := server.Start(); err != nil {
+			return nil, fmt.Errorf("starting the embedded Redis: %w", err)
+		}
+		return &Space{Name: "embedded Redis", options: &redis.Options{Addr: server.Addr()}, server: embedded{server}}, nil
+	case Spawn:
+		server, err := redistest.Spawn(ctx)
+		if err != nil {
+			return nil, exit.With(exit.Unavailable, err)
+		}
+		return &Space{Name: "private redis-server", options: server.Options(), server: server}, nil
+	default:
+		options, name, err := parseURL(address)
+		if err != nil {
+			return nil, exit.With(exit.Usage, err)
+		}
+		return &Space{Name: name, options: options}, nil
+	}
+}
+
+// embedded is miniredis as an io.Closer.
+type embedded struct{ *miniredis.Miniredis }
+
+// Close ends the server; there is nothing that can go wrong.
+func (e embedded) Close() error {
+	e.Miniredis.Close()
+	return nil
+}
+
+// ping asks once, with short patience: an address that nobody answers at is
+// mostly a typing error.
+func (s *Space) ping(ctx context.Context) error {
+	options := *s.options
+	options.MaxRetries, options.DialerRetries = -1, 1
+	client := redis.NewClient(&options)
+	defer client.Close()
+	if err := client.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("no Redis answers at %s: %w; check the address, and that the server runs", s.Name, err)
+	}
+	return nil
+}
+
+// Client returns a new client with its own connections, closed with the space.
+func (s *Space) Client() *redis.Client { return s.ClientOf(0) }
+
+// ClientOf is Client with a pool of so many connections; 0 is go-redis' default.
+func (s *Space) ClientOf(poolSize int) *redis.Client {
+	options := *s.options
+	if poolSize > 0 {
+		options.PoolSize = poolSize
+	}
+	client := redis.NewClient(&options)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clients = append(s.clients, client)
+	return client
+}
+
+// Prefix returns a key prefix that nobody else has: the name and 64 random bits.
+// What is stored under it is deleted by Close.
+func (s *Space) Prefix(name string) string {
+	var bits [8]byte
+	_, _ = rand.Read(bits[:]) // it never fails: it ends the process instead
+	prefix := fmt.Sprintf("bursar-%s-%x", name, bits)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.prefixes = append(s.prefixes, prefix)
+	return prefix
+}
+
+// Close deletes what is stored under the space's prefixes, closes its clients
+// and ends its server. It takes up to 30 s where Redis does not answer, and a
+// cancelled context does not keep it from cleaning up.
+func (s *Space) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	if s.server == nil && len(s.prefixes) > 0 {
+		errs = append(errs, s.wipe(ctx))
+	}
+	for _, client := range s.clients {
+		errs = append(errs, client.Close())
+	}
+	s.clients, s.prefixes = nil, nil
+	if s.server != nil {
+		errs = append(errs, s.server.Close())
+		s.server = nil
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Space) wipe(ctx context.Context) error {
+	client := redis.NewClient(s.options)
+	defer client.Close()
+	for i, prefix := range s.prefixes {
+		if err := deletePrefix(ctx, client, prefix); err != nil {
+			return exit.With(exit.Unavailable, fmt.Errorf(
+				"keys were left on %s: %w; delete what matches %q once it answers", s.Name, err, s.prefixes[i:]))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package scratch_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/cli/scratch"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Servers of the space's own end with it.
+func TestOwnServers(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{scratch.Embedded, scratch.Spawn} {
+		t.Run(address, func(t *testing.T) {
+			t.Parallel()
+			space, err := scratch.Open(t.Context(), address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			client := space.ClientOf(3)
+			if size := client.Options().PoolSize; size != 3 {
+				t.Errorf("a pool of %d, want 3", size)
+			}
+			if err := client.Set(t.Context(), space.Prefix("test")+":k", "v", 0).Err(); err != nil {
+				t.Error(err)
+			}
+			probe := redis.NewClient(&redis.Options{Addr: client.Options().Addr, MaxRetries: -1, DialerRetries: 1})
+			defer probe.Close()
+			if err := space.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := probe.Ping(t.Context()).Err(); err == nil {
+				t.Error("the server still answers")
+			}
+			if err := client.Ping(t.Context()).Err(); err == nil {
+				t.Error("the client still works")
+			}
+			if err := space.Close(t.Context()); err != nil {
+				t.Errorf("a second Close: %v", err)
+			}
+		})
+	}
+}
+
+// On the user's Redis, exactly what was stored under the prefixes goes, also
+// when the context has ended.
+func TestWipe(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	theirs := server.Client()
+	space, err := scratch.Open(t.Context(), server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := space.Prefix("bench"), space.Prefix("bench")
+	if first == second || !strings.HasPrefix(first, "bursar-bench-") {
+		t.Errorf("prefixes %q and %q", first, second)
+	}
+	foreign := []string{"user:1", "bursar:{a}:books", first + "x", first}
+	for _, key := range foreign {
+		if err := theirs.Set(t.Context(), key, "v", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := space.Client()
+	for i := range 1200 {
+		if err := client.Set(t.Context(), fmt.Sprintf("%s:{%d}:books", []string{first, second}[i%2], i), "v", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := space.Close(ended); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := theirs.DBSize(t.Context()).Result(); err != nil || left != int64(len(foreign)) {
+		t.Errorf("%d keys are left, %v; want the %d foreign ones", left, err, len(foreign))
+	}
+	if kept, err := theirs.Exists(t.Context(), foreign...).Result(); err != nil || kept != int64(len(foreign)) {
+		t.Errorf("%d of %d foreign keys are left, %v", kept, len(foreign), err)
+	}
+}
+
+// A Redis that dies before the clean-up leaves keys, and the error names them.
+func TestWipeOfADeadRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	space, err := scratch.Open(t.Context(), server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	prefix := space.Prefix("bench")
+	server.Kill()
+	err = space.Close(t.Context())
+	if exit.Code(err) != exit.Unavailable || !strings.Contains(err.Error(), prefix) {
+		t.Errorf("code %d, %v; want %d and %s", exit.Code(err), err, exit.Unavailable, prefix)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	protected := redistest.Start(t, redistest.WithPassword("secret1"))
+	for _, c := range []struct {
+		name, address, want string
+		code                int
+	}{
+		{"no URL", "localhost:6379", "give redis://host:6379", exit.Usage},
+		{"empty", "", "give redis://host:6379", exit.Usage},
+		{"another scheme", "http://user:secret1@host", "give redis://host:6379", exit.Usage},
+		{"a bad port", "redis://:secret1@host:port", "invalid port", exit.Usage},
+		{"a bad database", "redis://:secret1@host/five", `"five"`, exit.Usage},
+		{"nobody there", "redis://:secret1@127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1/0", exit.Unavailable},
+		{"a wrong password", "redis://:secret10@" + protected.Addr(), "WRONGPASS", exit.Unavailable},
+		{"no password", "redis://" + protected.Addr(), "NOAUTH", exit.Unavailable},
+	} {
+		space, err := scratch.Open(t.Context(), c.address)
+		if space != nil || exit.Code(err) != c.code || !strings.Contains(fmt.Sprint(err), c.want) {
+			t.Errorf("%s: code %d, %v; want code %d, %q", c.name, exit.Code(err), err, c.code, c.want)
+		}
+		if strings.Contains(fmt.Sprint(err), "secret1") {
+			t.Errorf("%s: the error shows the password: %v", c.name, err)
+		}
+	}
+}
+
+func TestNameShowsNoPassword(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.WithPassword("secret1"))
+	space, err := scratch.Open(t.Context(), server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer space.Close(t.Context())
+	if space.Name != "redis://"+server.Addr()+"/0" {
+		t.Errorf("name %q", space.Name)
+	}
+}
+
+func TestSpawnWithoutServer(t *testing.T) {
+	t.Setenv("BURSAR_REDIS_SERVER", os.DevNull)
+	if space, err := scratch.Open(t.Context(), scratch.Spawn); space != nil || exit.Code(err) != exit.Unavailable {
+		t.Errorf("code %d, %v; want %d", exit.Code(err), err, exit.Unavailable)
+	}
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"bursar": main})
+}
+
+// TestScripts runs each command the way a person does. Beside testscript's own
+// commands there are those of the map below.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []string{
+		filepath.Join("bench", "testdata", "script"),
+		filepath.Join("coordinator", "cli", "testdata", "script"),
+	} {
+		testscript.Run(t, testscript.Params{
+			Dir: dir, RequireExplicitExec: true, RequireUniqueNames: true,
+			Cmds: map[string]func(*testscript.TestScript, bool, []string){
+				"exits":          exits,
+				"has-fields":     hasFields,
+				"redis-server":   redisServer,
+				"kill-redis":     killRedis,
+				"set-key":        setKey,
+				"has-keys":       hasKeys,
+				"await-spending": awaitSpending,
+				"corrupt":        corrupt,
+			},
+		})
+	}
+}
+
+// exits CODE COMMAND… runs a command that must end with a code, and with one
+// line on stderr unless that is 0.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if failed := new(exec.ExitError); errors.As(err, &failed) {
+		code = failed.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+	if said := ts.ReadFile("stderr"); code != 0 && (strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "bursar: ")) {
+		ts.Fatalf("stderr is not one line of bursar's: %q", said)
+	}
+}
+
+// has-fields NAME… reads stdout as one JSON object that has all these fields.
+func hasFields(ts *testscript.TestScript, _ bool, names []string) {
+	var got map[string]json.RawMessage
+	decoder := json.NewDecoder(strings.NewReader(ts.ReadFile("stdout")))
+	ts.Check(decoder.Decode(&got))
+	if decoder.More() {
+		ts.Fatalf("there is more on stdout than one object")
+	}
+	for _, name := range names {
+		if value := got[name]; len(value) == 0 || bytes.Equal(value, []byte("null")) {
+			ts.Fatalf("field %q is missing or null", name)
+		}
+	}
+}
+
+// redis-server starts one for the script, with lines of redis.conf; its address
+// becomes $REDIS.
+func redisServer(ts *testscript.TestScript, _ bool, lines []string) {
+	server, err := redistest.Spawn(context.Background(), redistest.WithConfig(lines...))
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(server.Close()) })
+	ts.Setenv("REDIS", server.URL())
+	servers.Store(ts, server)
+}
+
+// servers are the scripts' own, by script.
+var servers sync.Map
+
+// kill-redis crashes it.
+func killRedis(ts *testscript.TestScript, _ bool, _ []string) {
+	server, _ := servers.Load(ts)
+	server.(*redistest.Server).Kill()
+}
+
+func withRedis(ts *testscript.TestScript, do func(ctx context.Context, client *redis.Client)) {
+	options, err := redis.ParseURL(ts.Getenv("REDIS"))
+	ts.Check(err)
+	client := redis.NewClient(options)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	do(ctx, client)
+}
+
+// set-key KEY makes a key that is none of ours.
+func setKey(ts *testscript.TestScript, _ bool, args []string) {
+	withRedis(ts, func(ctx context.Context, client *redis.Client) {
+		ts.Check(client.Set(ctx, args[0], "theirs", 0).Err())
+	})
+}
+
+// has-keys KEY… holds where these are all the keys that there are.
+func hasKeys(ts *testscript.TestScript, _ bool, want []string) {
+	withRedis(ts, func(ctx context.Context, client *redis.Client) {
+		got, err := client.Keys(ctx, "*").Result()
+		ts.Check(err)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			ts.Fatalf("the keys are %q, want %q", got, want)
+		}
+	})
+}
+
+// await-spending TENANT returns when a bench has committed something for it.
+func awaitSpending(ts *testscript.TestScript, _ bool, args []string) {
+	withRedis(ts, func(ctx context.Context, client *redis.Client) {
+		for ctx.Err() == nil {
+			for _, key := range booksOf(ctx, client, args[0]) {
+				text, err := client.HGet(ctx, key, layout.AccountField("")).Result()
+				if b, parseErr := layout.ParseAccount(text); err == nil && parseErr == nil && b.Committed > 0 {
+					return
+				}
+			}
+		}
+		ts.Fatalf("no bench has spent anything of %s within a minute", args[0])
+	})
+}
+
+func booksOf(ctx context.Context, client *redis.Client, tenant string) []string {
+	suffix := strings.TrimPrefix(layout.KeysOf("", budget.TenantID(tenant)).Books, ":")
+	return client.Keys(ctx, "bursar-bench-*"+suffix).Val()
+}
+
+// The account's remaining grows by a microcent that nobody granted, in one step,
+// between two batches of the bench that runs.
+var corruptAccount = redis.NewScript(`
+local granted, remaining, rest = redis.call('HGET', KEYS[1], 'a'):match('^(%d+) (%d+)( .*)$')
+redis.call('HSET', KEYS[1], 'a', granted .. ' ' .. string.format('%d', remaining + 1) .. rest)
+return 1`)
+
+// corrupt TENANT breaks the books of a bench that runs.
+func corrupt(ts *testscript.TestScript, _ bool, args []string) {
+	withRedis(ts, func(ctx context.Context, client *redis.Client) {
+		keys := booksOf(ctx, client, args[0])
+		if len(keys) != 1 {
+			ts.Fatalf("books of %s: %q", args[0], keys)
+		}
+		ts.Check(corruptAccount.Run(ctx, client, keys).Err())
+	})
+}

@@ -22,7 +22,8 @@ import (
 //   - every open hold's deadline is later than latest.
 type account struct {
 	tenant budget.TenantID
-	hash   uint64
+	hash   uint64 // of the tenant
+	number uint64 // in order of creation
 
 	remaining atomic.Int64 // microcents, and the mark
 	latest    atomic.Int64 // the time that the books have reached, in ms; grows while they are open
@@ -35,10 +36,10 @@ type account struct {
 	holds      slots
 }
 
-func newAccount(tenant budget.TenantID, hash uint64, granted budget.Microcents) *account {
-	a := &account{tenant: tenant, hash: hash, granted: granted}
-	// Should two engines get the same node by chance, their generations still differ.
-	a.generation = rand.Uint64()
+func newAccount(tenant budget.TenantID, granted budget.Microcents) *account {
+	// Generations begin anywhere in 64 bits, so that those of another engine are
+	// not met again here.
+	a := &account{tenant: tenant, granted: granted, generation: rand.Uint64()}
 	a.remaining.Store(int64(granted))
 	a.latest.Store(math.MinInt64)
 	return a

@@ -9,58 +9,82 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// accounts finds an account by its tenant, without a lock and without an
-// allocation. It is an open-addressed table of pointers that only ever fills
-// up: an account stays for as long as its engine does.
+// accounts finds an account by its tenant or by its number, without a lock and
+// without an allocation. An account stays for as long as its engine does, so the
+// table only fills up.
 //
-// A reader probes from the tenant's place to the first empty one. An account is
-// complete before its pointer is stored, and a larger table is complete before
-// it takes the place of the former. So a reader finds every account whose
+// An account is complete before a pointer to it is stored, and a larger table
+// before it takes the place of the former. So a reader finds every account whose
 // creation had ended when it began to look.
 type accounts struct {
 	seed  maphash.Seed
 	table atomic.Pointer[table]
 
 	mu    sync.Mutex // for writers
-	count int
+	count uint64
 }
 
-// table has a power of two of places, at most half of them in use, so that
-// probes are short and always end.
-type table []atomic.Pointer[account]
+// table is a hash table with linear probing. At least half of its places are
+// empty, so that probes are short and always end.
+type table struct {
+	places   []atomic.Pointer[account] // a power of two
+	byNumber []atomic.Pointer[account] // half as many
+}
 
-const leastPlaces = 16
+const (
+	leastAccounts = 8
+)
+
+func newTable(accounts int) *table {
+	return &table{
+		places:   make([]atomic.Pointer[account], 2*accounts),
+		byNumber: make([]atomic.Pointer[account], accounts),
+	}
+}
 
 func (s *accounts) init() {
 	s.seed = maphash.MakeSeed()
-	t := make(table, leastPlaces)
-	s.table.Store(&t)
+	s.table.Store(newTable(leastAccounts))
 }
 
+// find returns the tenant's account, or nil.
 func (s *accounts) find(tenant budget.TenantID) *account {
-	hash := maphash.String(s.seed, string(tenant))
-	return s.table.Load().find(tenant, hash)
+	return s.table.Load().find(tenant, maphash.String(s.seed, string(tenant)))
+}
+
+// numbered returns the account of that number if it is the tenant's, or nil.
+func (s *accounts) numbered(number uint64, tenant budget.TenantID) *account {
+	t := s.table.Load()
+	if number >= uint64(len(t.byNumber)) {
+		return nil
+	}
+	a := t.byNumber[number].Load()
+	if a == nil || a.tenant != tenant {
+		return nil
+	}
+	return a
 }
 
 func (t *table) find(tenant budget.TenantID, hash uint64) *account {
-	places := *t
+	places := t.places
 	last := uint64(len(places) - 1)
-	for i := hash & last; ; i = (i + 1) & last {
-		a := places[i].Load()
+	for i := hash; ; i++ {
+		a := places[i&last].Load()
 		if a == nil || a.hash == hash && a.tenant == tenant {
 			return a
 		}
 	}
 }
 
+// insert stores the number first: who finds the account can have an id of it.
 func (t *table) insert(a *account) {
-	places := *t
-	last := uint64(len(places) - 1)
-	i := a.hash & last
-	for places[i].Load() != nil {
-		i = (i + 1) & last
+	t.byNumber[a.number].Store(a)
+	last := uint64(len(t.places) - 1)
+	i := a.hash
+	for t.places[i&last].Load() != nil {
+		i++
 	}
-	places[i].Store(a)
+	t.places[i&last].Store(a)
 }
 
 // create returns the tenant's account and whether this call made it.
@@ -72,9 +96,11 @@ func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents) (*a
 	}
 	// A copy, since the caller's string may be a small part of a large one.
 	tenant = budget.TenantID(strings.Clone(string(tenant)))
-	a := newAccount(tenant, maphash.String(s.seed, string(tenant)), granted)
+	a := newAccount(tenant, granted)
+	a.hash, a.number = maphash.String(s.seed, string(tenant)), s.count
+	s.count++
 	t := s.table.Load()
-	if s.count++; 2*s.count > len(*t) {
+	if s.count > uint64(len(t.byNumber)) {
 		t = t.grown()
 		t.insert(a)
 		s.table.Store(t)
@@ -85,11 +111,9 @@ func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents) (*a
 }
 
 func (t *table) grown() *table {
-	larger := make(table, 2*len(*t))
-	for i := range *t {
-		if a := (*t)[i].Load(); a != nil {
-			larger.insert(a)
-		}
+	larger := newTable(2 * len(t.byNumber))
+	for i := range t.byNumber {
+		larger.insert(t.byNumber[i].Load())
 	}
-	return &larger
+	return larger
 }

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
@@ -13,9 +12,6 @@ type Engine struct {
 	accounts accounts
 	clock    clock
 	holdTTL  int64 // milliseconds; 0 for none
-	// node is the upper half of every id's first word, so that another engine's
-	// ids are told from this one's.
-	node uint64
 }
 
 var _ budget.Engine = (*Engine)(nil)
@@ -26,10 +22,7 @@ func New(opts ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{
-		holdTTL: cfg.holdTTL.Milliseconds(),
-		node:    rand.Uint64() &^ slotMask,
-	}
+	e := &Engine{holdTTL: cfg.holdTTL.Milliseconds()}
 	e.accounts.init()
 	e.clock.init(cfg.clock)
 	return e, nil

@@ -48,13 +48,13 @@ func (e *Engine) Holds(_ context.Context, tenant budget.TenantID, opts ...budget
 	list := budget.HoldList{Outcome: budget.Found, Balance: a.balance(remaining)}
 	open := a.holds.list()
 	a.close(remaining)
-	// In the order of the slots, which is that of the ids: they share the node.
+	// In the order of the slots, which is that of the ids: they share the account.
 	for i, h := range open {
 		if i == 0 {
 			list.Holds = make([]budget.Hold, 0, len(open))
 		}
 		list.Holds = append(list.Holds, budget.Hold{
-			ID:   budget.NewReservationID(a.tenant, e.node|h.number, h.generation),
+			ID:   budget.NewReservationID(a.tenant, a.number<<slotBits|h.number, h.generation),
 			Held: h.held, Made: instant(h.since), Deadline: deadline(h.until),
 		})
 	}

@@ -11,22 +11,30 @@ func (e *Engine) TryReserve(_ context.Context, tenant budget.TenantID, cost budg
 	if cost <= 0 {
 		return budget.Reservation{Outcome: budget.Insufficient, Required: cost}, nil
 	}
-	a, o, err := e.account(tenant, opts)
-	if err != nil {
-		return budget.Reservation{}, err
-	}
+	a := e.accounts.find(tenant)
 	if a == nil {
-		return budget.Reservation{Outcome: budget.MissingTenant}, nil
+		return budget.Reservation{Outcome: budget.MissingTenant}, tenant.Validate()
 	}
+	ttl := e.holdTTL
+	if len(opts) > 0 {
+		o, err := budget.Apply(opts)
+		if err != nil {
+			return budget.Reservation{}, err
+		}
+		if o.HasHoldTTL {
+			ttl = o.HoldTTL.Milliseconds()
+		}
+	}
+	a.advance(e.clock.now())
 	remaining, ok := a.debitIfAvailable(cost)
 	if !ok {
 		return budget.Reservation{Outcome: budget.Insufficient, Remaining: remaining, Required: cost}, nil
 	}
-	slot, generation := a.hold(cost, e.ttl(o))
+	slot, generation := a.hold(cost, ttl)
 	a.close(remaining)
 	return budget.Reservation{
 		Outcome:   budget.Reserved,
-		ID:        budget.NewReservationID(a.tenant, e.node|slot, generation),
+		ID:        budget.NewReservationID(a.tenant, a.number<<slotBits|slot, generation),
 		Remaining: remaining,
 	}, nil
 }

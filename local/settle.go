@@ -37,18 +37,21 @@ type settled struct {
 }
 
 func (e *Engine) settle(id budget.ReservationID, outcome budget.Outcome, actual budget.Microcents, opts []budget.Option) (settled, error) {
-	a, _, err := e.account(id.Tenant(), opts)
-	if err != nil {
-		if id.IsZero() {
-			err = id.Validate()
+	place, generation := id.Bits()
+	a := e.accounts.numbered(place>>slotBits, id.Tenant())
+	if a == nil {
+		if err := id.Validate(); err != nil {
+			return settled{}, err
 		}
+	}
+	if _, err := budget.Apply(opts); err != nil {
 		return settled{}, err
 	}
-	node, generation := id.Bits()
-	if a == nil || node&^slotMask != e.node {
+	if a == nil {
 		return settled{outcome: budget.MissingReservation}, nil
 	}
-	return a.settle(node&slotMask, generation, outcome, actual), nil
+	a.advance(e.clock.now())
+	return a.settle(place&slotMask, generation, outcome, actual), nil
 }
 
 // settle ends the hold of that generation, if it is open and the account can pay.

@@ -47,8 +47,10 @@ const (
 	// are not used again before as many others have ended.
 	remembered = 32
 
-	// slotMask are the bits of an id's first word that number the slot.
-	slotMask = math.MaxUint32
+	// An id's first word is the number of the account and, in its low bits, that of
+	// the slot; the second is the generation.
+	slotBits = 32
+	slotMask = 1<<slotBits - 1
 )
 
 // slots are the holds of one account. It is guarded by the account's mark.

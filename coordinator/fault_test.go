@@ -75,31 +75,25 @@ type faultyConn struct {
 
 func (c *faultyConn) Write(b []byte) (int, error) {
 	c.verdict = c.f.choose(b)
-	switch c.verdict {
-	case resetBefore:
-		c.Conn.Close()
-		return 0, syscall.ECONNRESET
-	case resetMiddle:
-		n, _ := c.Conn.Write(b[:len(b)/2])
-		c.Conn.Close()
-		return n, syscall.ECONNRESET
-	default:
-		return c.Conn.Write(b)
+	if c.verdict == resetBefore {
+		return 0, errors.Join(syscall.ECONNRESET, c.Close())
 	}
+	if c.verdict == resetMiddle {
+		n, err := c.Conn.Write(b[:len(b)/2])
+		return n, errors.Join(syscall.ECONNRESET, err, c.Close())
+	}
+	return c.Conn.Write(b)
 }
 
 func (c *faultyConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b) // so the command was executed
-	switch c.verdict {
-	case dropReply:
-		c.Conn.Close()
-		return 0, io.ErrUnexpectedEOF
-	case delayReply:
-		c.Conn.Close()
-		return 0, os.ErrDeadlineExceeded
-	default:
-		return n, err
+	if c.verdict == dropReply {
+		return 0, errors.Join(io.ErrUnexpectedEOF, c.Close())
 	}
+	if c.verdict == delayReply {
+		return 0, errors.Join(os.ErrDeadlineExceeded, c.Close())
+	}
+	return n, err
 }
 
 // redeliver sends what was kept, in any order, each on a connection of its own.

@@ -47,11 +47,12 @@ func ensure(t testing.TB, c *Coordinator, tenant budget.TenantID, amount budget.
 	}
 }
 
-func reserve(t testing.TB, c *Coordinator, tenant budget.TenantID, cost budget.Microcents) budget.ReservationID {
+// reserve holds money of acme, which the test has ensured.
+func reserve(t testing.TB, c *Coordinator, cost budget.Microcents) budget.ReservationID {
 	t.Helper()
-	r, err := c.TryReserve(t.Context(), tenant, cost)
+	r, err := c.TryReserve(t.Context(), "acme", cost)
 	if err != nil || r.Outcome != budget.Reserved {
-		t.Fatalf("TryReserve(%s, %d) = %+v, %v", tenant, cost, r, err)
+		t.Fatalf("TryReserve(%d) = %+v, %v", cost, r, err)
 	}
 	return r.ID
 }

@@ -32,14 +32,14 @@ func TestCallersShareScriptCalls(t *testing.T) {
 	t.Parallel()
 	c, client := startNode(t)
 	ensure(t, c, "acme", 1<<40)
-	reserve(t, c, "acme", 1)
+	reserve(t, c, 1)
 	const callers, cycles = 256, 40
 	before := commandCalls(t, client, "evalsha")
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
 			for range cycles {
-				id := reserve(t, c, "acme", 10)
+				id := reserve(t, c, 10)
 				if s, err := c.Commit(t.Context(), id, 9); err != nil || s.Err() != nil {
 					t.Errorf("Commit: %+v, %v", s, err)
 				}
@@ -60,10 +60,10 @@ func TestOneOperationIsOneScriptCall(t *testing.T) {
 	t.Parallel()
 	c, client := startNode(t)
 	ensure(t, c, "acme", 1000)
-	reserve(t, c, "acme", 1)
+	reserve(t, c, 1)
 	before := commandCalls(t, client, "evalsha")
 	for range 10 {
-		reserve(t, c, "acme", 1)
+		reserve(t, c, 1)
 	}
 	if calls := commandCalls(t, client, "evalsha") - before; calls != 10 {
 		t.Errorf("10 operations of one caller took %d script calls", calls)

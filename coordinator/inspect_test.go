@@ -129,6 +129,6 @@ func TestMissingRightAtRunTimeIsOneClearError(t *testing.T) {
 		}
 		admin.Do(t.Context(), "acl", "setuser", "app", "+"+right, "+eval")
 	}
-	reserve(t, c, "acme", 1)
+	reserve(t, c, 1)
 	audit(t, admin)
 }

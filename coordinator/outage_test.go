@@ -19,7 +19,7 @@ func TestScriptFlushCostsNoError(t *testing.T) {
 	ensure(t, c, "acme", 1000)
 	for range 20 {
 		client.ScriptFlush(t.Context())
-		reserve(t, c, "acme", 1)
+		reserve(t, c, 1)
 	}
 	audit(t, client)
 }
@@ -29,7 +29,7 @@ func TestRestartCostsNoErrorBeyondTheOutage(t *testing.T) {
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))
 	c := node(t, server.Client())
 	ensure(t, c, "acme", 1000)
-	id := reserve(t, c, "acme", 10)
+	id := reserve(t, c, 10)
 	server.Kill()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -109,7 +109,7 @@ func TestMemoryShortageRefusesReservesAndLetsSettlesLand(t *testing.T) {
 	t.Parallel()
 	c, client := startNode(t)
 	ensure(t, c, "acme", 1000)
-	kept, spent := reserve(t, c, "acme", 10), reserve(t, c, "acme", 20)
+	kept, spent := reserve(t, c, 10), reserve(t, c, 20)
 	client.ConfigSet(t.Context(), "maxmemory", "1mb")
 	if _, err := c.TryReserve(t.Context(), "acme", 1); !errors.Is(err, ErrOutOfMemory) {
 		t.Errorf("reserve: %v, want %v", err, ErrOutOfMemory)
@@ -130,7 +130,7 @@ func TestMemoryShortageRefusesReservesAndLetsSettlesLand(t *testing.T) {
 		t.Errorf("release: %+v, %v", s, err)
 	}
 	client.ConfigSet(t.Context(), "maxmemory", "0")
-	reserve(t, c, "acme", 1)
+	reserve(t, c, 1)
 	audit(t, client)
 }
 

@@ -31,7 +31,7 @@ func TestLostFamilyIsReportedAndNotRecreated(t *testing.T) {
 	t.Parallel()
 	c, client := startNode(t)
 	ensure(t, c, "acme", 1000)
-	id := reserve(t, c, "acme", 10)
+	id := reserve(t, c, 10)
 	client.FlushAll(t.Context())
 
 	_, err := c.TryReserve(t.Context(), "acme", 1)
@@ -75,7 +75,7 @@ func TestLostSessionIsAGap(t *testing.T) {
 	// Long after the last answer, the session went by its retention.
 	c.lane("acme").session.answeredAt = time.Now().Add(-7 * 24 * time.Hour)
 	client.HDel(t.Context(), acmeBooks, session)
-	reserve(t, c, "acme", 1)
+	reserve(t, c, 1)
 	audit(t, client)
 }
 
@@ -83,9 +83,9 @@ func TestRestoredSnapshotIsAGap(t *testing.T) {
 	t.Parallel()
 	c, client := startNode(t)
 	ensure(t, c, "acme", 1000)
-	reserve(t, c, "acme", 10)
+	reserve(t, c, 10)
 	old := client.Dump(t.Context(), acmeBooks).Val()
-	id := reserve(t, c, "acme", 20)
+	id := reserve(t, c, 20)
 	if err := client.RestoreReplace(t.Context(), acmeBooks, 0, old).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -168,8 +168,8 @@ func TestLateBatchChangesNothing(t *testing.T) {
 	c := node(t, recorded)
 	client := server.Client()
 	ensure(t, c, "acme", 1000)
-	reserve(t, c, "acme", 7) // with the script's text
-	id := reserve(t, c, "acme", 10)
+	reserve(t, c, 7) // with the script's text
+	id := reserve(t, c, 10)
 	raw := r.last(t, "r")
 	before := client.HGetAll(t.Context(), acmeBooks).Val()
 	if reply := deliver(t, server.Addr(), raw); !strings.HasPrefix(reply, luascripts.Applied) {
@@ -212,8 +212,8 @@ func TestClonedNodeTakesANewNumber(t *testing.T) {
 	b := node(t, client)
 	b.node.Store(a.node.Load())
 	for range 4 {
-		reserve(t, a, "acme", 1)
-		reserve(t, b, "acme", 1)
+		reserve(t, a, 1)
+		reserve(t, b, 1)
 	}
 	if a.node.Load() == b.node.Load() {
 		t.Error("both nodes still have one number")
@@ -241,7 +241,7 @@ func TestCorruptTermsAreNoticed(t *testing.T) {
 	t.Parallel()
 	c, client := startNode(t)
 	ensure(t, c, "acme", 1000)
-	reserve(t, c, "acme", 10)
+	reserve(t, c, 10)
 	sound := client.HGet(t.Context(), acmeBooks, "a").Val()
 	if sound != "1000 990 10 0" {
 		t.Fatalf("account %q", sound)
@@ -258,7 +258,7 @@ func TestCorruptTermsAreNoticed(t *testing.T) {
 		}
 	}
 	client.HSet(t.Context(), acmeBooks, "a", sound)
-	reserve(t, c, "acme", 1)
+	reserve(t, c, 1)
 	audit(t, client)
 }
 
@@ -279,7 +279,7 @@ func TestForeignKeysAreRefused(t *testing.T) {
 		t.Errorf("the error does not name the key: %v", err)
 	}
 	client.RestoreReplace(t.Context(), acmeTimers, 0, timers)
-	reserve(t, c, "acme", 1)
+	reserve(t, c, 1)
 	audit(t, client)
 }
 
@@ -298,7 +298,7 @@ func TestManyDueHoldsEndBeforeAnythingIsDecided(t *testing.T) {
 	for range 300 {
 		wg.Go(func() {
 			for range holds / 300 {
-				reserve(t, c, "acme", 1)
+				reserve(t, c, 1)
 			}
 		})
 	}

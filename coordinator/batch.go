@@ -31,8 +31,8 @@ type batch struct {
 
 // Where a batch's arguments are, as in the header of batch.lua.
 const (
-	digestArgument = 4
-	headerLength   = 11
+	countArgument  = 0
+	digestArgument = 5
 	commandPrefix  = 5  // EVALSHA, the SHA, the number of keys, two keys
 	indexBits      = 10 // of a reservation id: the operation's place in its batch
 )
@@ -87,6 +87,7 @@ func (b *batch) unwanted() bool {
 // encode fixes the bytes.
 func (b *batch) encode(s session, clock string, holdTTL int64) {
 	var e encoder
+	e.text("") // the count's place
 	e.text(layout.FamilyText(s.incarnation))
 	e.text(s.nodeText)
 	e.number(s.last)
@@ -164,6 +165,7 @@ func (e *encoder) finish() []any {
 		args[commandPrefix+i] = &texts[i]
 		start = end
 	}
+	texts[countArgument] = strconv.Itoa(len(texts) - 1)
 	texts[digestArgument] = e.digest
 	return args
 }

@@ -64,10 +64,10 @@ func TestClusterHasFamiliesOnEveryMasterAndMovesTheirSlots(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	for i, account := range committed {
+	for i := range committed {
 		tenant := numbered("family", i)
-		if got := audit(t, client)[tenant].Balance.Committed; int64(got) != account.Load() {
-			t.Errorf("%s: committed %d, told %d", tenant, got, account.Load())
+		if got := audit(t, client)[tenant].Balance.Committed; int64(got) != committed[i].Load() {
+			t.Errorf("%s: committed %d, told %d", tenant, got, committed[i].Load())
 		}
 	}
 }

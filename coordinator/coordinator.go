@@ -23,6 +23,8 @@ type Coordinator struct {
 	client  redis.UniversalClient
 	config  config
 	scripts luascripts.Set
+	// sharedCalls: one script call may carry several families, where there are no slots.
+	sharedCalls bool
 	// ctx ends when Close gives up waiting; no caller's context reaches Redis.
 	ctx    context.Context //nolint:containedctx // it is the coordinator's own life
 	cancel context.CancelFunc
@@ -66,6 +68,7 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 		shards:  make(map[string]*shard),
 		drained: make(chan struct{}, 1),
 	}
+	_, c.sharedCalls = client.(*redis.Client)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.node.Store(randomBits())
 	return c, nil

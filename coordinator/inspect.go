@@ -21,6 +21,9 @@ func inspect(ctx context.Context, client redis.UniversalClient, cfg config) (lua
 	dialect := luascripts.Redis
 	one := func(ctx context.Context, node redis.UniversalClient) {
 		d, err := inspectServer(ctx, node, cfg)
+		if _, isCluster := client.(*redis.ClusterClient); !isCluster && err == nil && serverInfo(ctx, node)["redis_mode"] == "cluster" {
+			err = fmt.Errorf("%w: the server is part of a Cluster; connect with redis.NewClusterClient", ErrUnfit)
+		}
 		if d == luascripts.Bare {
 			dialect = d
 		}

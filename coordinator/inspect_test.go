@@ -39,6 +39,11 @@ func TestStartRefusesWhatIsNotFit(t *testing.T) {
 		replica := redistest.StartReplica(t, redistest.Start(t))
 		refusedStart(t, replica.Client(), ErrUnfit, "replica", "primary")
 	})
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		server := redistest.Start(t, redistest.WithConfig("cluster-enabled yes"))
+		refusedStart(t, server.Client(), ErrUnfit, "NewClusterClient")
+	})
 	t.Run("rights", func(t *testing.T) {
 		t.Parallel()
 		server := redistest.Start(t, redistest.WithUser("poor", "secret", "~bursar:*", "+@all", "-zadd"))

@@ -26,6 +26,10 @@ const (
 	// at Redis.
 	workersPerShard  = 2
 	lanesPerPipeline = 128
+	// A script call for several families keeps other clients waiting for a
+	// millisecond or two at the most.
+	lanesPerCall      = 32
+	operationsPerCall = 512
 )
 
 // push makes a lane ready.
@@ -58,26 +62,23 @@ func (s *shard) take(into []*lane) []*lane {
 }
 
 func (s *shard) work() {
-	var lanes, sending []*lane
+	var lanes []*lane
 	for {
 		lanes = s.take(lanes)
 		if len(lanes) == 0 {
 			return
 		}
-		sending = sending[:0]
-		cmds := make([]redis.Cmder, 0, len(lanes))
+		var p pipeline
 		for _, l := range lanes {
 			if args := l.next(); args != nil {
-				cmds = append(cmds, newCommand(s.c.ctx, args))
-				sending = append(sending, l)
+				p.add(s.c, l, args)
 			} else if l.again() {
 				s.push(l)
 			}
 		}
-		s.c.send(cmds)
-		for i, l := range sending {
-			value, err := cmds[i].(*command).reply()
-			s.c.schedule(l, l.handle(value, err))
+		s.c.send(p.commands(s.c))
+		for _, g := range p.groups {
+			g.distribute(s.c)
 		}
 		// The callers just answered run now, and what they ask next goes along.
 		runtime.Gosched()

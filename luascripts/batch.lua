@@ -1,7 +1,10 @@
--- batch: applies the operations of one numbered batch to one family, in order.
+-- batch: applies numbered batches of operations, each to one family, in order.
 --
--- KEYS  1 books (hash)  2 timers (sorted set), both with the family's hash tag
--- ARGV  1 the family's field f, "version incarnation"
+-- KEYS  two a family: books (hash), timers (sorted set), both with its hash tag.
+--       Several families go along only where no slots are (no Cluster).
+-- ARGV  a family's arguments, one family after the other:
+--       0 how many follow
+--       1 the family's field f, "version incarnation"
 --       2 node, 16 hexadecimal digits
 --       3 number of the node's batch before this one here   4 number of this one
 --       5 digest of the operations, hexadecimal
@@ -13,7 +16,9 @@
 --        c commit: actual    l release: –   e ensure: budget
 --        g grant: amount     w withdraw: amount   b balance: –   q remaining: –
 --      amounts in microcents, decimal
--- Reply APPLIED codes remaining… value…: a code an operation; for each account
+-- Reply of one family, a string; of several, a list of them (and there an error
+--       is a string ERROR text, so that it does not hide the others' replies):
+--       APPLIED codes remaining… value…: a code an operation; for each account
 --       remaining as the first operation met it ('-': none); the values of C, L
 --       (held) and B (granted, reserved, committed), in order.
 --       R reserved  I insufficient  T no tenant  C committed  L released  O overrun
@@ -25,72 +30,15 @@
 --
 -- Invariant: for every account remaining + reserved + committed = granted before
 -- and after; reserved is the sum of its open holds; nothing is written unless
--- the batch is admitted, and then all of it, with the session, by one HSET.
-local books, timers = KEYS[1], KEYS[2]
-local node, prev, number, digest = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local ttl, accountCount, settleCount = ARGV[7] + 0, ARGV[8] + 0, ARGV[9] + 0
-local kinds, accountOf = ARGV[10], ARGV[11]
-local firstAccount = 12
-local settling = firstAccount + accountCount -- the next hold to settle
-local argument = settling + settleCount -- the next argument of an operation
-local HEAD = 5 -- fields read before those of accounts and holds
-local offset = HEAD + 1 - firstAccount -- from an argument to what was read of it
-local session = 's' .. node
+-- the batch is admitted, and then all of it, with the session, by one HSET. No
+-- family's batch has a part in another's.
 
-local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, firstAccount, argument - 1))
-if read[1] ~= ARGV[1] then
-	return refuseFamily(read[1])
-end
-if not read[5] or read[5]:sub(1, #prev + 1) ~= prev .. ' ' then
-	return refuseSession(books, read[5], node, number, digest)
-end
-
-local accounts = {}
-for i = 1, accountCount do
-	local field = ARGV[firstAccount + i - 1]
-	local account = readAccount(field, read[HEAD + i])
-	if not account then
-		return 'CORRUPT ' .. field
-	end
-	accounts[i] = account
-end
-
-local now = tick(read[2], ARGV[6])
-local nowText = ('%d'):format(now)
-local endings = settleCount > 0 and newEndings(nowText)
-local add, first = {}, read[3] or '0'
--- The nils make room, so that a small batch does not grow the table; size counts.
-local set, size = { 't', nowText, session, number .. ' ' .. digest .. ' ' .. nowText, 'r' .. node, nil, nil, nil, nil, nil, nil, nil, nil, nil }, 6
-
-if first ~= '0' and first + 0 <= now then
-	-- The bound keeps a call short, and above what it adds, so that endings keep up.
-	local bound = math.min(2 * #kinds + 64, 640)
-	local due = redis.call('ZRANGEBYSCORE', timers, '-inf', nowText, 'LIMIT', 0, bound + 1)
-	if #due > bound then
-		return 'MORE'
-	end
-	if #due > 0 then
-		endings = endings or newEndings(nowText)
-		local corrupt = sweep(books, due, now, accounts, endings, add, session)
-		if corrupt then
-			return 'CORRUPT ' .. corrupt
-		end
-	end
-	first = nextDue(timers, nowText)
-end
-
-local before = ''
-for i = 1, accountCount do
-	local account = accounts[i]
-	if account.dirty then -- by what was due
-		account.before = join(account.rh, account.rl)
-	end
-	before = before .. ' ' .. (account.before or '-')
-end
-local values = {}
+-- What the functions below share about one family's batch is its table b: now
+-- and nowText, the writes to come (set and its size, add, endings), the values of
+-- the reply.
 
 -- reserve holds cost; lasting is what the hold's text ends with.
-local function reserve(account, cost, field, lasting, deadline)
+local function reserve(b, account, cost, field, lasting, deadline)
 	if not account.g then
 		return 'T'
 	end
@@ -102,9 +50,11 @@ local function reserve(account, cost, field, lasting, deadline)
 		return 'I'
 	end
 	hold(account, hi, lo)
+	local set, size = b.set, b.size
 	set[size + 1], set[size + 2] = field, 'o' .. cost .. lasting
-	size = size + 2
+	b.size = size + 2
 	if deadline then
+		local add = b.add
 		local n = #add
 		add[n + 1], add[n + 2] = deadline, field
 	end
@@ -112,14 +62,14 @@ local function reserve(account, cost, field, lasting, deadline)
 end
 
 -- settle ends a hold: at actual, or returns all of it where actual is nil.
-local function settle(account, field, value, actual)
-	value = endings.values[field] or value
+local function settle(b, account, field, value, actual)
+	value = b.endings.values[field] or value
 	if not value then
 		return 'n'
 	end
 	local state, held, at = value:match('^(%l)(%d+) (%d+)')
 	if state ~= 'o' then
-		return state and now - at <= 600000 and state or 'n'
+		return state and b.now - at <= 600000 and state or 'n'
 	end
 	if not account.g then
 		return 'T'
@@ -127,7 +77,7 @@ local function settle(account, field, value, actual)
 	local heldHi, heldLo = split(held)
 	if not actual then
 		credit(account, heldHi, heldLo)
-		finish(endings, field, 'l', held)
+		finish(b.endings, field, 'l', held)
 	else
 		local hi, lo = split(actual)
 		local overHi, overLo = carry(hi - heldHi, lo - heldLo)
@@ -137,10 +87,10 @@ local function settle(account, field, value, actual)
 			return 'O'
 		end
 		account.ch, account.cl, account.c = account.ch + hi, account.cl + lo, nil
-		finish(endings, field, 'c', actual)
+		finish(b.endings, field, 'c', actual)
 	end
 	hold(account, -heldHi, -heldLo)
-	values[#values + 1] = held
+	b.values[#b.values + 1] = held
 	return actual and 'C' or 'L'
 end
 
@@ -175,12 +125,13 @@ local function adjust(account, kind, amount)
 	return kind == 119 and 'W' or 'G'
 end
 
-local function look(account, kind)
+local function look(b, account, kind)
 	if not account.g then
 		return 'T'
 	elseif kind == 113 then
 		return 'Q'
 	end
+	local values = b.values
 	local n = #values
 	values[n + 1] = account.g
 	values[n + 2] = join(account.sh, account.sl)
@@ -188,64 +139,152 @@ local function look(account, kind)
 	return 'B'
 end
 
-local byte, codes = string.byte, {}
-local deadline = ttl > 0 and ('%d'):format(now + ttl) or nil
-local lasting = ' ' .. nowText .. ' ' .. (deadline or '0')
-for i = 1, #kinds do
-	local kind, account = byte(kinds, i), accounts[byte(accountOf, i) - 47]
-	local code
-	if kind == 114 then
-		code = reserve(account, ARGV[argument], ARGV[argument + 1], lasting, deadline)
-		argument = argument + 2
-	elseif kind == 99 then
-		code = settle(account, ARGV[settling], read[settling + offset], ARGV[argument])
-		argument, settling = argument + 1, settling + 1
-	elseif kind == 108 then
-		code = settle(account, ARGV[settling], read[settling + offset])
-		settling = settling + 1
-	elseif kind == 100 then
-		local own = ARGV[argument + 2] + 0
-		local ends = own > 0 and ('%d'):format(now + own) or nil
-		code = reserve(account, ARGV[argument], ARGV[argument + 1], ' ' .. nowText .. ' ' .. (ends or '0'), ends)
-		argument = argument + 3
-	elseif kind == 101 or kind == 103 or kind == 119 then
-		code = adjust(account, kind, ARGV[argument])
-		argument = argument + 1
-	elseif kind == 98 or kind == 113 then
-		code = look(account, kind)
-	else
-		error('BURSAR malformed kind: ' .. kind, 0)
+-- decide runs the operations in memory and returns their codes. base is where
+-- the family's arguments are; settling and argument where its holds to settle
+-- and its operations' arguments begin; read[settling + offset] is a hold's text.
+local function decide(b, accounts, read, base, settling, argument, offset)
+	local byte, kinds, accountOf, codes = string.byte, ARGV[base + 10], ARGV[base + 11], {}
+	local ttl = ARGV[base + 7] + 0
+	local deadline = ttl > 0 and ('%d'):format(b.now + ttl) or nil
+	local lasting = ' ' .. b.nowText .. ' ' .. (deadline or '0')
+	for i = 1, #kinds do
+		local kind, account = byte(kinds, i), accounts[byte(accountOf, i) - 47]
+		local code
+		if kind == 114 then
+			code = reserve(b, account, ARGV[argument], ARGV[argument + 1], lasting, deadline)
+			argument = argument + 2
+		elseif kind == 99 then
+			code = settle(b, account, ARGV[settling], read[settling + offset], ARGV[argument])
+			argument, settling = argument + 1, settling + 1
+		elseif kind == 108 then
+			code = settle(b, account, ARGV[settling], read[settling + offset])
+			settling = settling + 1
+		elseif kind == 100 then
+			local own = ARGV[argument + 2] + 0
+			local ends = own > 0 and ('%d'):format(b.now + own) or nil
+			code = reserve(b, account, ARGV[argument], ARGV[argument + 1], ' ' .. b.nowText .. ' ' .. (ends or '0'), ends)
+			argument = argument + 3
+		elseif kind == 101 or kind == 103 or kind == 119 then
+			code = adjust(account, kind, ARGV[argument])
+			argument = argument + 1
+		elseif kind == 98 or kind == 113 then
+			code = look(b, account, kind)
+		else
+			error('BURSAR malformed kind: ' .. kind, 0)
+		end
+		codes[i] = code
 	end
-	codes[i] = code
+	return table.concat(codes)
 end
 
-local reply = 'APPLIED ' .. table.concat(codes) .. before
-if #values > 0 then
-	reply = reply .. ' ' .. table.concat(values, ' ')
-end
-set[6] = reply
-for i = 1, #accounts do
-	if accounts[i].dirty then
-		set[size + 1], set[size + 2] = accounts[i].field, accountText(accounts[i])
+-- write comes after every check and decision. first is the time before which no
+-- other timer is due.
+local function write(books, timers, b, accounts, read, first)
+	local set, size, add, endings = b.set, b.size, b.add, b.endings
+	for i = 1, #accounts do
+		if accounts[i].dirty then
+			set[size + 1], set[size + 2] = accounts[i].field, accountText(accounts[i])
+			size = size + 2
+		end
+	end
+	if endings then
+		size = remember(books, read[4], b.now, endings, set, size)
+	end
+	if #add > 0 then
+		redis.call('ZADD', timers, unpack(add))
+		first = earliest(first, add)
+	end
+	if first ~= read[3] then
+		set[size + 1], set[size + 2] = 'n', first
 		size = size + 2
 	end
+	redis.call('HSET', books, unpack(set, 1, size))
+	if endings then
+		cleanUp(books, timers, endings)
+	end
 end
-if endings then
-	size = remember(books, read[4], now, endings, set, size)
+
+-- expire ends what is due before anything is decided. It returns the time before
+-- which nothing more is due, or nil and the refusal.
+local function expire(books, timers, b, accounts, first, kinds, session)
+	if first == '0' or first + 0 > b.now then
+		return first
+	end
+	-- The bound keeps a call short, and above what it adds, so that endings keep up.
+	local bound = math.min(2 * #kinds + 64, 640)
+	local due = redis.call('ZRANGEBYSCORE', timers, '-inf', b.nowText, 'LIMIT', 0, bound + 1)
+	if #due > bound then
+		return nil, 'MORE'
+	end
+	if #due > 0 then
+		b.endings = b.endings or newEndings(b.nowText)
+		local corrupt = sweep(books, due, b.now, accounts, b.endings, b.add, session)
+		if corrupt then
+			return nil, 'CORRUPT ' .. corrupt
+		end
+	end
+	return nextDue(timers, b.nowText)
 end
-if read[5]:sub(#prev + 2, #prev + 3) == '0 ' then -- the session's first batch
-	add[#add + 1], add[#add + 2] = ('%d'):format(now + 604800000), session
+
+local function apply(books, timers, base)
+	local node, prev, number, digest = ARGV[base + 2], ARGV[base + 3], ARGV[base + 4], ARGV[base + 5]
+	local accountCount, session = ARGV[base + 8] + 0, 's' .. node
+	local settling = base + 12 + accountCount
+	local argument = settling + ARGV[base + 9]
+	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 12, argument - 1))
+	if read[1] ~= ARGV[base + 1] then
+		return refuseFamily(read[1])
+	end
+	if not read[5] or read[5]:sub(1, #prev + 1) ~= prev .. ' ' then
+		return refuseSession(books, read[5], node, number, digest)
+	end
+	local accounts = {}
+	for i = 1, accountCount do
+		local field = ARGV[base + 11 + i]
+		accounts[i] = readAccount(field, read[5 + i])
+		if not accounts[i] then
+			return 'CORRUPT ' .. field
+		end
+	end
+
+	local now = tick(read[2], ARGV[base + 6])
+	local nowText = ('%d'):format(now)
+	local b = {
+		now = now, nowText = nowText, values = {}, add = {}, endings = argument > settling and newEndings(nowText), size = 6,
+		-- The nils make room, so that a small batch does not grow the table.
+		set = { 't', nowText, session, number .. ' ' .. digest .. ' ' .. nowText, 'r' .. node, nil, nil, nil, nil, nil, nil, nil, nil, nil },
+	}
+	local first, refusal = expire(books, timers, b, accounts, read[3] or '0', ARGV[base + 10], session)
+	if not first then
+		return refusal
+	end
+	local before = ''
+	for i = 1, accountCount do
+		local account = accounts[i]
+		before = before .. ' ' .. (account.dirty and join(account.rh, account.rl) or account.before or '-')
+	end
+	local reply = 'APPLIED ' .. decide(b, accounts, read, base, settling, argument, -base - 6) .. before
+	if #b.values > 0 then
+		reply = reply .. ' ' .. table.concat(b.values, ' ')
+	end
+	b.set[6] = reply
+	if read[5]:sub(#prev + 2, #prev + 3) == '0 ' then -- the session's first batch
+		b.add[#b.add + 1], b.add[#b.add + 2] = ('%d'):format(now + 604800000), session
+	end
+	write(books, timers, b, accounts, read, first)
+	return reply
 end
-if #add > 0 then
-	redis.call('ZADD', timers, unpack(add))
-	first = earliest(first, add)
+
+if #KEYS == 2 then
+	return apply(KEYS[1], KEYS[2], 1)
 end
-if first ~= read[3] then
-	set[size + 1], set[size + 2] = 'n', first
-	size = size + 2
+local replies, base = {}, 1
+for i = 1, #KEYS, 2 do
+	local ok, reply = pcall(apply, KEYS[i], KEYS[i + 1], base)
+	if not ok then
+		reply = 'ERROR ' .. (type(reply) == 'table' and reply.err or tostring(reply))
+	end
+	replies[#replies + 1] = reply
+	base = base + ARGV[base] + 1
 end
-redis.call('HSET', books, unpack(set, 1, size))
-if endings then
-	cleanUp(books, timers, endings)
-end
-return reply
+return replies

@@ -20,15 +20,18 @@ local function refuseFamily(text)
 	return 'INCARNATION ' .. born
 end
 
--- tick returns the family's time: the server's, or the caller's clock in tests,
--- and never earlier than before. A node's own clock has no say.
+-- tick returns the family's time: the server's, which is one instant for a whole
+-- script, or the caller's clock in tests, and never earlier than before. A node's
+-- own clock has no say.
+local serverTime
 local function tick(stored, clock)
-	local now
-	if clock == '' then
+	local now = serverTime
+	if clock ~= '' then
+		now = clock + 0
+	elseif not now then
 		local time = redis.call('TIME')
 		now = time[1] * 1000 + math.floor(time[2] / 1000)
-	else
-		now = clock + 0
+		serverTime = now
 	end
 	if stored and stored + 0 > now then
 		return stored + 0

@@ -1,0 +1,118 @@
+package coordinator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// exampleRedis stands in for a Redis server, so that the examples run anywhere.
+func exampleRedis() (client *redis.Client, stop func()) {
+	slog.SetLogLoggerLevel(slog.LevelError)
+	server, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	client = redis.NewClient(&redis.Options{Addr: server.Addr()})
+	return client, func() {
+		client.Close()
+		server.Close()
+	}
+}
+
+// Reserve the worst case, do the work, commit what it really cost.
+func Example() {
+	client, stop := exampleRedis() // redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	defer stop()
+	ctx := context.Background()
+
+	node, err := coordinator.New(ctx, client)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close(ctx)
+	if _, err := node.EnsureTenant(ctx, "acme", 20*budget.Dollar); err != nil {
+		log.Fatal(err)
+	}
+
+	res, err := node.TryReserve(ctx, "acme", 50*budget.Cent) // the worst case
+	if err != nil || res.Outcome != budget.Reserved {
+		log.Fatal("no money held: ", err, res.Err())
+	}
+	cost := 12 * budget.Cent // what the work really cost
+	settled, err := node.Commit(ctx, res.ID, cost)
+	fmt.Println(settled.Outcome, settled.Actual, "remaining", settled.Remaining, err)
+	// Output: committed $0.12 remaining $19.88 <nil>
+}
+
+// Do reserves, runs the work and always settles.
+func ExampleCoordinator_Do() {
+	client, stop := exampleRedis()
+	defer stop()
+	ctx := context.Background()
+	node, err := coordinator.New(ctx, client)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close(ctx)
+	if _, err := node.EnsureTenant(ctx, "acme", budget.Dollar); err != nil {
+		log.Fatal(err)
+	}
+
+	call := func(context.Context) (budget.Microcents, error) { return 30 * budget.Cent, nil }
+	for range 3 {
+		settled, err := node.Do(ctx, "acme", 60*budget.Cent, call)
+		if errors.Is(err, budget.ErrInsufficient) {
+			fmt.Println("refused:", err)
+			continue
+		}
+		fmt.Println(settled.Outcome, settled.Remaining, err)
+	}
+	// Output:
+	// committed $0.70 <nil>
+	// committed $0.40 <nil>
+	// refused: insufficient budget
+}
+
+// An id settles on any node, and survives as text.
+func ExampleCoordinator_Commit() {
+	client, stop := exampleRedis()
+	defer stop()
+	ctx := context.Background()
+	front, err := coordinator.New(ctx, client)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer front.Close(ctx)
+	worker, err := coordinator.New(ctx, client)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer worker.Close(ctx)
+	if _, err := front.EnsureTenant(ctx, "acme/search", budget.Dollar); err != nil {
+		log.Fatal(err)
+	}
+	res, err := front.TryReserve(ctx, "acme/search", 10*budget.Cent)
+	if err != nil {
+		log.Fatal(err)
+	}
+	id, err := budget.ParseReservationID(res.ID.String()) // as it comes off a queue
+	if err != nil {
+		log.Fatal(err)
+	}
+	first, err := worker.Commit(ctx, id, 4*budget.Cent)
+	fmt.Println(first.Outcome, first.Remaining, err)
+	second, err := front.Release(ctx, id) // a reservation settles once
+	fmt.Println(second.Outcome, "was", second.Prior, err)
+	// Output:
+	// committed $0.96 <nil>
+	// missing_reservation was committed <nil>
+}

@@ -104,7 +104,13 @@ local function remember(books, ring, now, endings, set, size)
 		set[size + 1], set[size + 2] = fields[i], endings.values[fields[i]]
 		size = size + 2
 	end
-	set[size + 1], set[size + 2] = ('d%d'):format(head), endings.at:sub(2) .. '\n' .. table.concat(fields, '\n')
+	local record = endings.at:sub(2) .. '\n' .. table.concat(fields, '\n')
+	if head == 16 then
+		-- A value of more than 64 bytes makes Redis keep the hash as a table from
+		-- here on; as a list, up to 128 fields, it is searched from end to end.
+		record = record .. ('\n'):rep(64)
+	end
+	set[size + 1], set[size + 2] = ('d%d'):format(head), record
 	local stop = tail
 	if count > 4096 then
 		stop = math.min(head, tail + new + 1)

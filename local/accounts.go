@@ -1,7 +1,7 @@
 package local
 
 import (
-	"hash/maphash"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,7 +17,7 @@ import (
 // before it takes the place of the former. So a reader finds every account whose
 // creation had ended when it began to look.
 type accounts struct {
-	seed  maphash.Seed
+	seed  uint64
 	table atomic.Pointer[table]
 
 	mu    sync.Mutex // for writers
@@ -43,13 +43,13 @@ func newTable(accounts int) *table {
 }
 
 func (s *accounts) init() {
-	s.seed = maphash.MakeSeed()
+	s.seed = rand.Uint64()
 	s.table.Store(newTable(leastAccounts))
 }
 
 // find returns the tenant's account, or nil.
 func (s *accounts) find(tenant budget.TenantID) *account {
-	return s.table.Load().find(tenant, maphash.String(s.seed, string(tenant)))
+	return s.table.Load().find(tenant, hash(s.seed, string(tenant)))
 }
 
 // numbered returns the account of that number if it is the tenant's, or nil.
@@ -97,7 +97,7 @@ func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents) (*a
 	// A copy, since the caller's string may be a small part of a large one.
 	tenant = budget.TenantID(strings.Clone(string(tenant)))
 	a := newAccount(tenant, granted)
-	a.hash, a.number = maphash.String(s.seed, string(tenant)), s.count
+	a.hash, a.number = hash(s.seed, string(tenant)), s.count
 	s.count++
 	t := s.table.Load()
 	if s.count > uint64(len(t.byNumber)) {

@@ -19,8 +19,9 @@ func (e *Engine) Grant(_ context.Context, tenant budget.TenantID, amount budget.
 	remaining := a.open()
 	granted, err := a.granted.Add(amount)
 	if err != nil {
+		room := budget.MaxMicrocents - a.granted
 		a.close(remaining)
-		return budget.Adjustment{}, fmt.Errorf("the grant to tenant %q does not fit, grant at most %d: %w", tenant, budget.MaxMicrocents-granted, err)
+		return budget.Adjustment{}, fmt.Errorf("grant to tenant %q, which has room for %d microcents: %w", tenant, room, err)
 	}
 	// remaining is a part of granted, so it fits where granted does.
 	a.granted = granted
@@ -51,6 +52,5 @@ func (e *Engine) adjusted(verb string, tenant budget.TenantID, amount budget.Mic
 	if err := budget.ValidateAdjustment(verb, tenant, amount); err != nil {
 		return nil, err
 	}
-	a, _, err := e.account(tenant, opts)
-	return a, err
+	return e.account(tenant, opts)
 }

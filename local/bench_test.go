@@ -3,8 +3,10 @@ package local_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/local"
@@ -52,16 +54,79 @@ func cycle(b *testing.B, goroutines, tenants int) {
 			for j := range b.N / goroutines {
 				res, err := e.TryReserve(ctx, ids[(j*7+k*131)%tenants], 100)
 				if err != nil || res.Outcome != budget.Reserved {
-					b.Errorf("reserve: %+v, %v", res, err)
+					b.Errorf("reserve: %s, %v", res.Outcome, err)
 					return
 				}
 				settled, err := e.Commit(ctx, res.ID, 90)
 				if err != nil || settled.Outcome != budget.Committed {
-					b.Errorf("commit: %+v, %v", settled, err)
+					b.Errorf("commit: %s, %v", settled.Outcome, err)
 					return
 				}
 			}
 		})
 	}
 	group.Wait()
+}
+
+// BenchmarkOpenHold opens holds that stay open, all of one tenant, and reports
+// what each takes of the heap. Run it with -benchtime 1000000x.
+func BenchmarkOpenHold(b *testing.B) {
+	ctx := context.Background()
+	e, err := local.New()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := e.EnsureTenant(ctx, "tenant-0", budget.MaxMicrocents); err != nil {
+		b.Fatal(err)
+	}
+	before := heap()
+	b.ResetTimer()
+	for range b.N {
+		if res, err := e.TryReserve(ctx, "tenant-0", 100); err != nil || res.Outcome != budget.Reserved {
+			b.Fatalf("%+v, %v", res, err)
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(heap()-before)/float64(b.N), "B/hold")
+	runtime.KeepAlive(e)
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkLeaked is a cycle a millisecond beside 900,000 holds that were leaked,
+// one of which meets its deadline each millisecond.
+func BenchmarkLeaked(b *testing.B) {
+	const leaked = 900_000
+	ctx := context.Background()
+	now := time.UnixMilli(0)
+	e, err := local.New(local.WithClock(func() time.Time { return now }))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := e.EnsureTenant(ctx, "tenant-0", budget.MaxMicrocents); err != nil {
+		b.Fatal(err)
+	}
+	for i := range leaked {
+		ttl := time.Duration(1+i*7919%leaked) * time.Millisecond // a prime, so each once
+		if _, err := e.TryReserve(ctx, "tenant-0", 100, budget.WithHoldTTL(ttl)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		now = now.Add(time.Millisecond)
+		res, err := e.TryReserve(ctx, "tenant-0", 100)
+		if err != nil || res.Outcome != budget.Reserved {
+			b.Fatalf("%+v, %v", res, err)
+		}
+		if _, err := e.Commit(ctx, res.ID, 90); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

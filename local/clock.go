@@ -104,3 +104,9 @@ func (c *clock) tick() {
 	c.reading.Store(c.measure()<<1 | unread)
 	c.timer.Reset(tickPeriod)
 }
+
+// spin keeps the processor for about that long.
+func spin(d time.Duration) {
+	for began := time.Now(); time.Since(began) < d; {
+	}
+}

@@ -2,8 +2,6 @@ package local
 
 import (
 	"math"
-	"runtime"
-	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
 )
@@ -50,27 +48,13 @@ func (a *account) open() budget.Microcents {
 // written while they were open.
 func (a *account) close(remaining budget.Microcents) { a.remaining.Store(int64(remaining)) }
 
-// look returns what remains, as it is between two openings of the books. Like a
-// refusal it opens nothing and is final.
+// look returns what remains between two openings of the books. Like a refusal it
+// opens nothing and is final.
 func (a *account) look() budget.Microcents {
 	for attempt := 0; ; attempt++ {
 		if current := a.remaining.Load(); current >= 0 {
 			return budget.Microcents(current)
 		}
 		pause(attempt)
-	}
-}
-
-var spinN, spinK = 200, 4
-
-func pause(attempt int) {
-	switch {
-	case attempt < spinK:
-		for i := 0; i < spinN; i++ {
-		}
-	case attempt < spinK+64:
-		runtime.Gosched()
-	default:
-		time.Sleep(50 * time.Microsecond)
 	}
 }

@@ -1,8 +1,6 @@
 package local
 
 import (
-	"time"
-
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -28,31 +26,16 @@ func New(opts ...Option) (*Engine, error) {
 	return e, nil
 }
 
-// account returns the tenant's account as it is now: what was due has ended. It
-// is nil where there is none, with an error where there can be none or the
-// options are bad.
-func (e *Engine) account(tenant budget.TenantID, opts []budget.Option) (*account, budget.Options, error) {
+// account returns the tenant's account, advanced to now, or nil where there is
+// none; an error where there can be none, or where an option is bad.
+func (e *Engine) account(tenant budget.TenantID, opts []budget.Option) (*account, error) {
+	if _, err := budget.Apply(opts); err != nil {
+		return nil, err
+	}
 	a := e.accounts.find(tenant)
 	if a == nil {
-		// Tenants that have an account were validated when they got it.
-		if err := tenant.Validate(); err != nil {
-			return nil, budget.Options{}, err
-		}
+		return nil, tenant.Validate() // those with an account were validated before they got it
 	}
-	o, err := budget.Apply(opts)
-	if err != nil {
-		return nil, o, err
-	}
-	if a != nil {
-		a.advance(e.clock.now())
-	}
-	return a, o, nil
-}
-
-// ttl is the time to live of a hold, in milliseconds.
-func (e *Engine) ttl(o budget.Options) int64 {
-	if o.HasHoldTTL {
-		return int64(o.HoldTTL / time.Millisecond)
-	}
-	return e.holdTTL
+	a.advance(e.clock.now())
+	return a, nil
 }

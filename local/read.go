@@ -9,7 +9,7 @@ import (
 
 // Remaining implements [budget.Engine].
 func (e *Engine) Remaining(_ context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Remainder, error) {
-	a, _, err := e.account(tenant, opts)
+	a, err := e.account(tenant, opts)
 	if err != nil {
 		return budget.Remainder{}, err
 	}
@@ -21,7 +21,7 @@ func (e *Engine) Remaining(_ context.Context, tenant budget.TenantID, opts ...bu
 
 // Balance implements [budget.Engine].
 func (e *Engine) Balance(_ context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Balance, error) {
-	a, _, err := e.account(tenant, opts)
+	a, err := e.account(tenant, opts)
 	if err != nil {
 		return budget.Balance{}, err
 	}
@@ -37,7 +37,7 @@ func (e *Engine) Balance(_ context.Context, tenant budget.TenantID, opts ...budg
 // Holds implements [budget.Engine]. Other operations on the tenant wait while it
 // copies the holds.
 func (e *Engine) Holds(_ context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.HoldList, error) {
-	a, _, err := e.account(tenant, opts)
+	a, err := e.account(tenant, opts)
 	if err != nil {
 		return budget.HoldList{}, err
 	}

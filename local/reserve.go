@@ -11,10 +11,6 @@ func (e *Engine) TryReserve(_ context.Context, tenant budget.TenantID, cost budg
 	if cost <= 0 {
 		return budget.Reservation{Outcome: budget.Insufficient, Required: cost}, nil
 	}
-	a := e.accounts.find(tenant)
-	if a == nil {
-		return budget.Reservation{Outcome: budget.MissingTenant}, tenant.Validate()
-	}
 	ttl := e.holdTTL
 	if len(opts) > 0 {
 		o, err := budget.Apply(opts)
@@ -24,6 +20,10 @@ func (e *Engine) TryReserve(_ context.Context, tenant budget.TenantID, cost budg
 		if o.HasHoldTTL {
 			ttl = o.HoldTTL.Milliseconds()
 		}
+	}
+	a := e.accounts.find(tenant)
+	if a == nil {
+		return missingTenant(tenant)
 	}
 	a.advance(e.clock.now())
 	remaining, ok := a.debitIfAvailable(cost)
@@ -37,6 +37,13 @@ func (e *Engine) TryReserve(_ context.Context, tenant budget.TenantID, cost budg
 		ID:        budget.NewReservationID(a.tenant, a.number<<slotBits|slot, generation),
 		Remaining: remaining,
 	}, nil
+}
+
+func missingTenant(tenant budget.TenantID) (budget.Reservation, error) {
+	if err := tenant.Validate(); err != nil {
+		return budget.Reservation{}, err
+	}
+	return budget.Reservation{Outcome: budget.MissingTenant}, nil
 }
 
 // hold notes a hold of an amount that was debited, in open books.

@@ -37,17 +37,15 @@ type settled struct {
 }
 
 func (e *Engine) settle(id budget.ReservationID, outcome budget.Outcome, actual budget.Microcents, opts []budget.Option) (settled, error) {
+	if _, err := budget.Apply(opts); err != nil {
+		return settled{}, err
+	}
 	place, generation := id.Bits()
 	a := e.accounts.numbered(place>>slotBits, id.Tenant())
 	if a == nil {
 		if err := id.Validate(); err != nil {
 			return settled{}, err
 		}
-	}
-	if _, err := budget.Apply(opts); err != nil {
-		return settled{}, err
-	}
-	if a == nil {
 		return settled{outcome: budget.MissingReservation}, nil
 	}
 	a.advance(e.clock.now())

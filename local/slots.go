@@ -50,7 +50,7 @@ const (
 	// An id's first word is the number of the account and, in its low bits, that of
 	// the slot; the second is the generation.
 	slotBits = 32
-	slotMask = 1<<slotBits - 1
+	slotMask = 1<<slotBits - 1 // and the highest number of a slot
 )
 
 // slots are the holds of one account. It is guarded by the account's mark.
@@ -115,6 +115,9 @@ func (s *slots) grow() uint64 {
 	}
 	s.blocks[last] = append(s.blocks[last], slot{})
 	number := last*fanOut + len(s.blocks[last]) - 1
+	if number > slotMask {
+		panic("local: one tenant has more than 4,294,967,296 open holds; an id cannot name another")
+	}
 	if number >= cap(s.free) {
 		// Now, when a reserve pays for it: an ending allocates nothing.
 		s.free = make([]uint32, 0, max(2*cap(s.free), 8))

@@ -33,9 +33,8 @@
 -- the batch is admitted, and then all of it, with the session, by one HSET. No
 -- family's batch has a part in another's.
 
--- What the functions below share about one family's batch is its table b: now
--- and nowText, the writes to come (set and its size, add, endings), the values of
--- the reply.
+-- What the functions below share about one family's batch is its table b, made
+-- by newWrites, and in it the values of the reply.
 
 -- reserve holds cost; lasting is what the hold's text ends with.
 local function reserve(b, account, cost, field, lasting, deadline)
@@ -63,21 +62,22 @@ end
 
 -- settle ends a hold: at actual, or returns all of it where actual is nil.
 local function settle(b, account, field, value, actual)
-	value = b.endings.values[field] or value
+	value = b.ended[field] or value
 	if not value then
 		return 'n'
 	end
-	local state, held, at = value:match('^(%l)(%d+) (%d+)')
-	if state ~= 'o' then
+	if value:byte() ~= 111 then -- not open
+		local state, at = value:match('^(%l)%d+ (%d+)$')
 		return state and b.now - at <= 600000 and state or 'n'
 	end
 	if not account.g then
 		return 'T'
 	end
+	local held = value:sub(2, value:find(' ', 3, true) - 1)
 	local heldHi, heldLo = split(held)
 	if not actual then
 		credit(account, heldHi, heldLo)
-		finish(b.endings, field, 'l', held)
+		finish(b, field, 'l', held)
 	else
 		local hi, lo = split(actual)
 		local overHi, overLo = carry(hi - heldHi, lo - heldLo)
@@ -87,7 +87,7 @@ local function settle(b, account, field, value, actual)
 			return 'O'
 		end
 		account.ch, account.cl, account.c = account.ch + hi, account.cl + lo, nil
-		finish(b.endings, field, 'c', actual)
+		finish(b, field, 'c', actual)
 	end
 	hold(account, -heldHi, -heldLo)
 	b.values[#b.values + 1] = held
@@ -143,12 +143,12 @@ end
 -- the family's arguments are; settling and argument where its holds to settle
 -- and its operations' arguments begin; read[settling + offset] is a hold's text.
 local function decide(b, accounts, read, base, settling, argument, offset)
-	local byte, kinds, accountOf, codes = string.byte, ARGV[base + 10], ARGV[base + 11], {}
+	local kinds, accountOf, codes = { ARGV[base + 10]:byte(1, -1) }, { ARGV[base + 11]:byte(1, -1) }, {}
 	local ttl = ARGV[base + 7] + 0
 	local deadline = ttl > 0 and ('%d'):format(b.now + ttl) or nil
 	local lasting = ' ' .. b.nowText .. ' ' .. (deadline or '0')
 	for i = 1, #kinds do
-		local kind, account = byte(kinds, i), accounts[byte(accountOf, i) - 47]
+		local kind, account = kinds[i], accounts[accountOf[i] - 47]
 		local code
 		if kind == 114 then
 			code = reserve(b, account, ARGV[argument], ARGV[argument + 1], lasting, deadline)
@@ -177,33 +177,6 @@ local function decide(b, accounts, read, base, settling, argument, offset)
 	return table.concat(codes)
 end
 
--- write comes after every check and decision. first is the time before which no
--- other timer is due.
-local function write(books, timers, b, accounts, read, first)
-	local set, size, add, endings = b.set, b.size, b.add, b.endings
-	for i = 1, #accounts do
-		if accounts[i].dirty then
-			set[size + 1], set[size + 2] = accounts[i].field, accountText(accounts[i])
-			size = size + 2
-		end
-	end
-	if endings then
-		size = remember(books, read[4], b.now, endings, set, size)
-	end
-	if #add > 0 then
-		redis.call('ZADD', timers, unpack(add))
-		first = earliest(first, add)
-	end
-	if first ~= read[3] then
-		set[size + 1], set[size + 2] = 'n', first
-		size = size + 2
-	end
-	redis.call('HSET', books, unpack(set, 1, size))
-	if endings then
-		cleanUp(books, timers, endings)
-	end
-end
-
 -- expire ends what is due before anything is decided. It returns the time before
 -- which nothing more is due, or nil and the refusal.
 local function expire(books, timers, b, accounts, first, kinds, session)
@@ -217,8 +190,7 @@ local function expire(books, timers, b, accounts, first, kinds, session)
 		return nil, 'MORE'
 	end
 	if #due > 0 then
-		b.endings = b.endings or newEndings(b.nowText)
-		local corrupt = sweep(books, due, b.now, accounts, b.endings, b.add, session)
+		local corrupt = sweep(books, due, b, accounts, session)
 		if corrupt then
 			return nil, 'CORRUPT ' .. corrupt
 		end
@@ -247,13 +219,8 @@ local function apply(books, timers, base)
 		end
 	end
 
-	local now = tick(read[2], ARGV[base + 6])
-	local nowText = ('%d'):format(now)
-	local b = {
-		now = now, nowText = nowText, values = {}, add = {}, endings = argument > settling and newEndings(nowText), size = 6,
-		-- The nils make room, so that a small batch does not grow the table.
-		set = { 't', nowText, session, number .. ' ' .. digest .. ' ' .. nowText, 'r' .. node, nil, nil, nil, nil, nil, nil, nil, nil, nil },
-	}
+	local b = newWrites(tick(read[2], ARGV[base + 6]))
+	b.values = {}
 	local first, refusal = expire(books, timers, b, accounts, read[3] or '0', ARGV[base + 10], session)
 	if not first then
 		return refusal
@@ -267,11 +234,14 @@ local function apply(books, timers, base)
 	if #b.values > 0 then
 		reply = reply .. ' ' .. table.concat(b.values, ' ')
 	end
-	b.set[6] = reply
+	local set, size = b.set, b.size
+	set[size + 1], set[size + 2] = session, number .. ' ' .. digest .. ' ' .. b.nowText
+	set[size + 3], set[size + 4] = 'r' .. node, reply
+	b.size = size + 4
 	if read[5]:sub(#prev + 2, #prev + 3) == '0 ' then -- the session's first batch
-		b.add[#b.add + 1], b.add[#b.add + 2] = ('%d'):format(now + 604800000), session
+		b.add[#b.add + 1], b.add[#b.add + 2] = ('%d'):format(b.now + 604800000), session
 	end
-	write(books, timers, b, accounts, read, first)
+	write(books, timers, b, accounts, read[4], read[3], first)
 	return reply
 end
 

@@ -10,35 +10,43 @@
 --
 -- A tombstone speaks for 10 minutes (600000 ms), and at most 4096 are kept. A
 -- session that is silent for 7 days (604800000 ms) goes.
--- newEndings collects what a script ends, for its write phase.
-local function newEndings(nowText)
-	return { at = ' ' .. nowText, values = {}, fields = {}, timers = {}, dropped = {} }
+-- newWrites collects what a script will write: set and its size, the arguments of
+-- the HSET; add, those of the ZADD; ended, what holds have become in this script,
+-- and fields, their names; timers and dropped, what goes besides.
+local function newWrites(now)
+	local nowText = ('%d'):format(now)
+	return {
+		now = now, nowText = nowText, add = {}, ended = {}, fields = {}, timers = {}, dropped = {},
+		-- The nils make room, so that a small batch does not grow the table.
+		set = { 't', nowText, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, size = 2,
+	}
 end
 
-local function finish(endings, field, state, amount)
-	endings.values[field] = state .. amount .. endings.at
-	local n = #endings.fields + 1
-	endings.fields[n] = field
-	n = #endings.timers + 1
-	endings.timers[n] = field
+local function finish(b, field, state, amount)
+	local text = state .. amount .. ' ' .. b.nowText
+	b.ended[field] = text
+	b.fields[#b.fields + 1] = field
+	local set, size = b.set, b.size
+	set[size + 1], set[size + 2] = field, text
+	b.size = size + 2
 end
 
 -- endSession renews the timer of a session in use; one unused for the retention
 -- goes, reply and all. own is the session that the script itself writes.
-local function endSession(endings, add, field, value, now, own)
-	local seen = field == own and now or (value:match(' (%d+)$') or 0) + 0
-	if seen + 604800000 > now then
-		add[#add + 1] = ('%d'):format(seen + 604800000)
-		add[#add + 1] = field
+local function endSession(b, field, value, own)
+	local seen = field == own and b.now or (value:match(' (%d+)$') or 0) + 0
+	if seen + 604800000 > b.now then
+		b.add[#b.add + 1] = ('%d'):format(seen + 604800000)
+		b.add[#b.add + 1] = field
 	else
-		endings.dropped[#endings.dropped + 1] = { field, 'r' .. field:sub(2) }
-		endings.timers[#endings.timers + 1] = field
+		b.dropped[#b.dropped + 1] = { field, 'r' .. field:sub(2) }
+		b.timers[#b.timers + 1] = field
 	end
 end
 
 -- sweep ends what the timers call due. It returns nil, or the field that is
 -- corrupt. Accounts that it has to load are added to accounts.
-local function sweep(books, due, now, accounts, endings, add, own)
+local function sweep(books, due, b, accounts, own)
 	local values = redis.call('HMGET', books, unpack(due))
 	local byField = {}
 	for i = 1, #accounts do
@@ -61,11 +69,11 @@ local function sweep(books, due, now, accounts, endings, add, own)
 			local hi, lo = split(held)
 			credit(account, hi, lo)
 			hold(account, -hi, -lo)
-			finish(endings, field, 'x', held)
+			finish(b, field, 'x', held)
 		elseif kind == 115 and value then
-			endSession(endings, add, field, value, now, own)
+			endSession(b, field, value, own)
 		else
-			endings.timers[#endings.timers + 1] = field
+			b.timers[#b.timers + 1] = field
 		end
 	end
 	return nil
@@ -88,28 +96,21 @@ local function earliest(first, add)
 	return first
 end
 
--- remember adds the tombstones and their record to the one HSET of a script, and
--- picks the oldest records to drop: where there are too many, as many as are new,
--- since each names at least one; and every 32 records those that are too old, at
--- most twice as many as have come. It returns the new size of set.
-local function remember(books, ring, now, endings, set, size)
-	local fields = endings.fields
-	local new = #fields
-	if new == 0 then
-		return size
-	end
+-- remember adds the record of what has ended, and picks the oldest records to
+-- drop: where there are too many, as many as are new, since each names at least
+-- one; and every 32 records those that are too old, at most twice as many as
+-- have come.
+local function remember(books, ring, b)
+	local new = #b.fields
 	local head, tail, count = (ring or '0 0 0'):match('^(%d+) (%d+) (%d+)$')
 	head, tail, count = head + 0, tail + 0, count + new
-	for i = 1, new do
-		set[size + 1], set[size + 2] = fields[i], endings.values[fields[i]]
-		size = size + 2
-	end
-	local record = endings.at:sub(2) .. '\n' .. table.concat(fields, '\n')
+	local record = b.nowText .. '\n' .. table.concat(b.fields, '\n')
 	if head == 16 then
 		-- A value of more than 64 bytes makes Redis keep the hash as a table from
 		-- here on; as a list, up to 128 fields, it is searched from end to end.
 		record = record .. ('\n'):rep(64)
 	end
+	local set, size = b.set, b.size
 	set[size + 1], set[size + 2] = ('d%d'):format(head), record
 	local stop = tail
 	if count > 4096 then
@@ -119,30 +120,54 @@ local function remember(books, ring, now, endings, set, size)
 	end
 	while tail < stop do
 		local name = ('d%d'):format(tail)
-		local record = redis.call('HGET', books, name) or ''
-		local at = record:match('^(%d+)\n')
-		if not at or (count <= 4096 and now - at <= 600000) then
+		local old = redis.call('HGET', books, name) or ''
+		local at = old:match('^(%d+)\n')
+		if not at or (count <= 4096 and b.now - at <= 600000) then
 			break
 		end
 		local gone = { name }
-		for field in record:sub(#at + 2):gmatch('[^\n]+') do
+		for field in old:sub(#at + 2):gmatch('[^\n]+') do
 			gone[#gone + 1] = field
 		end
-		endings.dropped[#endings.dropped + 1] = gone
+		b.dropped[#b.dropped + 1] = gone
 		count = count - (#gone - 1)
 		tail = tail + 1
 	end
 	set[size + 3], set[size + 4] = 'd', ('%d %d %d'):format(head + 1, tail, count)
-	return size + 4
+	b.size = size + 4
 end
 
--- cleanUp comes after the HSET; a crash before it leaves timers that find
--- nothing open and records that name nothing, which is harmless.
-local function cleanUp(books, timers, endings)
-	for i = 1, #endings.dropped do
-		redis.call('HDEL', books, unpack(endings.dropped[i]))
+-- write comes after every check and decision: deadlines first, since one without
+-- a hold ends nothing; then all that is money, with its session, at once; then
+-- what is no longer needed, which is harmless where it stays. first is a time
+-- before which no other timer is due, stored the one that Redis has.
+local function write(books, timers, b, accounts, ring, stored, first)
+	if #b.fields > 0 then
+		remember(books, ring, b)
 	end
-	if #endings.timers > 0 then
-		redis.call('ZREM', timers, unpack(endings.timers))
+	local set, size, add = b.set, b.size, b.add
+	for i = 1, #accounts do
+		if accounts[i].dirty then
+			set[size + 1], set[size + 2] = accounts[i].field, accountText(accounts[i])
+			size = size + 2
+		end
+	end
+	if #add > 0 then
+		redis.call('ZADD', timers, unpack(add))
+		first = earliest(first, add)
+	end
+	if first ~= stored then
+		set[size + 1], set[size + 2] = 'n', first
+		size = size + 2
+	end
+	redis.call('HSET', books, unpack(set, 1, size))
+	for i = 1, #b.dropped do
+		redis.call('HDEL', books, unpack(b.dropped[i]))
+	end
+	if #b.fields > 0 then
+		redis.call('ZREM', timers, unpack(b.fields))
+	end
+	if #b.timers > 0 then
+		redis.call('ZREM', timers, unpack(b.timers))
 	end
 end

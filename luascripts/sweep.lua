@@ -14,29 +14,15 @@ local read = redis.call('HMGET', books, 'f', 't', 'd')
 if read[1] ~= ARGV[1] then
 	return refuseFamily(read[1])
 end
-local now = tick(read[2], ARGV[2])
-local nowText = ('%d'):format(now)
-local due = redis.call('ZRANGEBYSCORE', timers, '-inf', nowText, 'LIMIT', 0, bound + 1)
-local left = #due > bound and '1' or '0'
+local b, accounts = newWrites(tick(read[2], ARGV[2])), {}
+local due = redis.call('ZRANGEBYSCORE', timers, '-inf', b.nowText, 'LIMIT', 0, bound + 1)
+local left = #due > bound
 due[bound + 1] = nil
-
-local accounts, endings, add, set = {}, newEndings(nowText), {}, { 't', nowText }
 if #due > 0 then
-	local corrupt = sweep(books, due, now, accounts, endings, add, '')
+	local corrupt = sweep(books, due, b, accounts, '')
 	if corrupt then
 		return 'CORRUPT ' .. corrupt
 	end
 end
-remember(books, read[3], now, endings, set, #set)
-for i = 1, #accounts do
-	if accounts[i].dirty then
-		set[#set + 1], set[#set + 2] = accounts[i].field, accountText(accounts[i])
-	end
-end
-if #add > 0 then
-	redis.call('ZADD', timers, unpack(add))
-end
-set[#set + 1], set[#set + 2] = 'n', left == '1' and nowText or nextDue(timers, nowText)
-redis.call('HSET', books, unpack(set))
-cleanUp(books, timers, endings)
-return 'SWEPT ' .. left
+write(books, timers, b, accounts, read[3], '', left and b.nowText or nextDue(timers, b.nowText))
+return left and 'SWEPT 1' or 'SWEPT 0'

@@ -1,0 +1,160 @@
+package local
+
+import (
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	if size := unsafe.Sizeof(slot{}); size != 32 {
+		t.Errorf("a slot has %d bytes, want 32: two to a cache line, none across two", size)
+	}
+	if end := unsafe.Offsetof(account{}.reserved) + unsafe.Sizeof(account{}.reserved); end > 64 {
+		t.Errorf("what a reserve needs first ends at byte %d of an account, want it in one cache line", end)
+	}
+	// Of the allocator's sizes from here up, 320 is the next that is a multiple of
+	// a cache line; then no two accounts share one.
+	if size := unsafe.Sizeof(account{}); size <= 288 || size > 320 {
+		t.Errorf("an account has %d bytes, want 289 to 320", size)
+	}
+}
+
+// model is what slots must be like: the open holds by their slot.
+type model struct {
+	slots
+	open       map[uint64]slot
+	generation uint64
+	now        int64
+}
+
+func (m *model) make(until int64) {
+	m.generation++
+	h := slot{generation: m.generation, held: budget.Microcents(m.generation%100 + 1), since: m.now, until: until}
+	m.open[m.add(h)] = h
+}
+
+func (m *model) settle(number uint64) {
+	m.end(number, m.at(number), budget.Committed, m.now)
+	delete(m.open, number)
+}
+
+func (m *model) expireAt(t *testing.T, now int64) {
+	t.Helper()
+	m.now = now
+	var want budget.Microcents
+	for number, h := range m.open {
+		if h.until <= now {
+			want += h.held
+			delete(m.open, number)
+		}
+	}
+	if got := m.expire(now); got != want {
+		t.Fatalf("at %d the expired holds sum up to %d, want %d", now, got, want)
+	}
+}
+
+func (m *model) check(t *testing.T) {
+	t.Helper()
+	listed := m.list()
+	if len(listed) != len(m.open) || m.count != len(m.open) {
+		t.Fatalf("%d holds are listed and %d counted, want %d", len(listed), m.count, len(m.open))
+	}
+	for i, h := range listed {
+		if m.open[h.number] != h.slot {
+			t.Fatalf("slot %d holds %+v, want %+v", h.number, h.slot, m.open[h.number])
+		}
+		if i > 0 && listed[i-1].number >= h.number {
+			t.Fatalf("slot %d is listed after slot %d", h.number, listed[i-1].number)
+		}
+		for level, in := 0, h.number/fanOut; level < len(m.earliest); level, in = level+1, in/fanOut {
+			if m.earliest[level][in] > h.until {
+				t.Fatalf("slot %d ends at %d, but level %d says nothing does before %d", h.number, h.until, level, m.earliest[level][in])
+			}
+		}
+	}
+	if top := m.earliest[len(m.earliest)-1]; len(top) != 1 || top[0] <= m.now {
+		t.Fatalf("the last level is %d at %d, want one time that is later", top, m.now)
+	}
+}
+
+func TestSlotsAgainstModel(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 3))
+		m := &model{open: make(map[uint64]slot)}
+		for range 2000 {
+			switch random.IntN(8) {
+			case 0, 1, 2:
+				m.make(m.now + 1 + random.Int64N(500))
+			case 3:
+				m.make(never)
+			case 4, 5, 6:
+				for number := range m.open {
+					m.settle(number)
+					break
+				}
+			case 7:
+				m.expireAt(t, m.now+random.Int64N(40))
+			}
+		}
+		m.make(never)
+		m.expireAt(t, m.now)
+		m.check(t)
+	}
+}
+
+// TestManyDeadlines has enough holds for three levels of minima.
+func TestManyDeadlines(t *testing.T) {
+	t.Parallel()
+	const holds = fanOut*fanOut*fanOut + 1000
+	m := &model{open: make(map[uint64]slot, holds)}
+	for i := range int64(holds) {
+		m.make(1 + i*7919%holds) // a prime, so every deadline once
+	}
+	if len(m.earliest) < 4 {
+		t.Fatalf("%d holds have %d levels, want at least 4", holds, len(m.earliest))
+	}
+	m.check(t)
+	for _, now := range []int64{1, 2, holds / 2, holds - 1} {
+		m.expireAt(t, now)
+		m.check(t)
+	}
+	m.make(never)
+	m.expireAt(t, holds)
+	m.check(t)
+}
+
+func TestSlotReuse(t *testing.T) {
+	t.Parallel()
+	m := &model{open: make(map[uint64]slot)}
+	endedAt := make(map[uint64]uint64) // by slot, the number of the ending
+	for i := range uint64(500) {
+		m.make(never)
+		for number := range m.open {
+			if last, used := endedAt[number]; used && i-last < remembered {
+				t.Fatalf("slot %d is used again after %d endings, want %d remembered", number, i-last, remembered)
+			}
+			endedAt[number] = i
+			m.settle(number)
+		}
+	}
+	if len(m.blocks) != 1 || len(m.blocks[0]) != remembered+1 {
+		t.Errorf("one hold at a time took %d blocks, the first of %d slots; want one of %d", len(m.blocks), len(m.blocks[0]), remembered+1)
+	}
+}
+
+func TestPriorIsToldForTenMinutes(t *testing.T) {
+	t.Parallel()
+	var h slot
+	h.end(budget.Released, 1000)
+	if got := h.prior(1000 + retention); got != budget.Released {
+		t.Errorf("after ten minutes: %s, want released", got)
+	}
+	if got := h.prior(1001 + retention); got != budget.Unknown {
+		t.Errorf("a millisecond later: %s, want unknown", got)
+	}
+}

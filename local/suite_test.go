@@ -1,0 +1,21 @@
+package local_test
+
+import (
+	"testing"
+
+	"github.com/calybris/bursar/coordinator/budgettest"
+	"github.com/calybris/bursar/local"
+)
+
+func factory(t testing.TB, c budgettest.Config) budgettest.Subject {
+	e, err := local.New(local.WithHoldTTL(c.HoldTTL), local.WithClock(c.Clock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return budgettest.Subject{Engine: e}
+}
+
+func TestEngine(t *testing.T) {
+	t.Parallel()
+	budgettest.Run(t, factory)
+}

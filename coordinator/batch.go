@@ -37,25 +37,25 @@ const (
 	indexBits      = 10 // of a reservation id: the operation's place in its batch
 )
 
-// add claims a call for the batch. full: there is no room, and the call stays as
-// it is; claimed is false where its caller has left.
-func (b *batch) add(c *call, node uint64) (claimed, full bool) {
+// add claims a call for the batch, unless its caller has left. It reports that
+// there is no room, and then the call stays as it is.
+func (b *batch) add(c *call, node uint64) (full bool) {
 	if len(b.calls) == luascripts.MaxOperations {
-		return false, true
+		return true
 	}
 	known := slices.Contains(b.accounts, c.tenant)
 	if !known && len(b.accounts) == luascripts.MaxAccounts {
-		return false, true
+		return true
 	}
 	b.name(c, node)
 	if !c.send() {
-		return false, false
+		return false
 	}
 	if !known {
 		b.accounts = append(b.accounts, c.tenant)
 	}
 	b.calls = append(b.calls, c)
-	return true, false
+	return false
 }
 
 // name gives a reserve its reservation id, before the call is sent and its

@@ -26,8 +26,10 @@ type call struct {
 	state  atomic.Uint32
 	done   chan struct{}
 	answer answer
-	// stalledAt is when the lane first failed to get an answer; its own field.
-	stalledAt time.Time
+	timer  *time.Timer // bounds the wait of a caller without a deadline
+	// kept: the coordinator's own release of an abandoned reserve. Nobody waits
+	// for it, and it is tried until it has been answered.
+	kept bool
 }
 
 const (
@@ -50,6 +52,12 @@ type answer struct {
 	err       error
 }
 
+func (a answer) settlement() budget.Settlement {
+	return budget.Settlement{
+		Outcome: a.outcome, Remaining: a.remaining, Actual: a.actual, Returned: a.returned, Prior: a.prior,
+	}
+}
+
 var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
 
 func newCall(kind byte, tenant budget.TenantID, amount budget.Microcents, id budget.ReservationID) *call {
@@ -61,41 +69,57 @@ func newCall(kind byte, tenant budget.TenantID, amount budget.Microcents, id bud
 // reuse gives a delivered call back. An abandoned one is left to the collector,
 // since its lane may still hold it.
 func (c *call) reuse() {
-	done := c.done
-	*c = call{done: done}
+	*c = call{done: c.done, timer: c.timer}
 	calls.Put(c)
 }
 
-// wait returns the answer, or leaves the call when the context ends.
-func (c *call) wait(ctx context.Context) (answer, budget.ReservationID, error) {
+// wait returns the answer, or leaves the call when the context ends, or after the
+// timeout where the context has no deadline. left is true where the call was
+// abandoned before it was sent.
+func (c *call) wait(ctx context.Context, timeout time.Duration) (a answer, id budget.ReservationID, left bool, err error) {
+	var expired <-chan time.Time
+	if _, bounded := ctx.Deadline(); !bounded {
+		if c.timer == nil {
+			c.timer = time.NewTimer(timeout)
+		} else {
+			c.timer.Reset(timeout)
+		}
+		expired = c.timer.C
+	}
 	select {
 	case <-c.done:
 	case <-ctx.Done():
-		if err := c.leave(context.Cause(ctx)); err != nil {
-			return answer{}, budget.ReservationID{}, err
-		}
-		<-c.done
+		left, err = c.leave(context.Cause(ctx))
+	case <-expired:
+		left, err = c.leave(fmt.Errorf("%w within %s", ErrUnavailable, timeout))
 	}
-	a, id := c.answer, c.id
+	if err != nil {
+		return answer{}, budget.ReservationID{}, left, err
+	}
+	a, id = c.answer, c.id
+	if c.timer != nil {
+		c.timer.Stop()
+	}
 	c.reuse()
-	return a, id, a.err
+	return a, id, false, a.err
 }
 
-// leave abandons the call; it returns nil where the answer came first. It ends:
-// a lane takes a call back only a bounded number of times.
-func (c *call) leave(cause error) error {
+// leave abandons the call; err is nil where the answer came first. It ends: a
+// lane takes a call back only a bounded number of times.
+func (c *call) leave(cause error) (left bool, err error) {
 	for {
 		switch c.state.Load() {
 		case callQueued:
 			if c.state.CompareAndSwap(callQueued, callLeft) {
-				return fmt.Errorf("%w in time, and the operation was not sent: %w", ErrUnavailable, cause)
+				return true, fmt.Errorf("%w in time, and the operation was not sent: %w", ErrUnavailable, cause)
 			}
 		case callSent:
 			if c.state.CompareAndSwap(callSent, callLeftUnsure) {
-				return &UnknownOutcomeError{ID: c.id, Cause: cause}
+				return false, &UnknownOutcomeError{ID: c.id, Cause: cause}
 			}
 		default:
-			return nil
+			<-c.done
+			return false, nil
 		}
 	}
 }
@@ -124,6 +148,9 @@ func (c *call) deliver(a answer) bool {
 	c.done <- struct{}{}
 	return true
 }
+
+// ensures reports whether the call still wants its tenant to exist.
+func (c *call) ensures() bool { return c.kind == 'e' && c.state.Load() != callLeft }
 
 // settles reports whether the call ends a hold.
 func (c *call) settles() bool { return c.kind == 'c' || c.kind == 'l' }

@@ -42,6 +42,8 @@ type Coordinator struct {
 	closed   atomic.Bool
 	dead     atomic.Bool
 	drained  chan struct{}
+	closing  sync.Once
+	closeErr error
 }
 
 var _ budget.Engine = (*Coordinator)(nil)
@@ -74,19 +76,33 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 	return c, nil
 }
 
-// submit puts a call into its lane and waits for the answer.
+// submit admits a call, puts it into its lane and waits for the answer.
 func (c *Coordinator) submit(ctx context.Context, op *call) (answer, budget.ReservationID, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, budget.ReservationID{}, fmt.Errorf("the operation was not sent: %w", context.Cause(ctx))
 	}
-	if waiting := c.enter(); waiting > int64(c.config.total) {
-		c.leave()
-		return answer{}, budget.ReservationID{}, fmt.Errorf("%w: %d in all", ErrOverloaded, c.config.total)
+	if err := c.admit(); err != nil {
+		return answer{}, budget.ReservationID{}, err
 	}
-	if c.closed.Load() {
+	return c.dispatch(ctx, op)
+}
+
+// admit counts a call as in flight, unless there are too many or none is taken.
+func (c *Coordinator) admit() error {
+	waiting := c.enter()
+	switch {
+	case c.closed.Load():
 		c.leave()
-		return answer{}, budget.ReservationID{}, ErrClosed
+		return ErrClosed
+	case waiting > int64(c.config.total):
+		c.leave()
+		return fmt.Errorf("%w: %d in all", ErrOverloaded, c.config.total)
 	}
+	return nil
+}
+
+// dispatch takes over a call that is counted as in flight.
+func (c *Coordinator) dispatch(ctx context.Context, op *call) (answer, budget.ReservationID, error) {
 	root := op.tenant.Root()
 	for {
 		l := c.lane(root)
@@ -99,7 +115,11 @@ func (c *Coordinator) submit(ctx context.Context, op *call) (answer, budget.Rese
 			c.shardOf(l).push(l)
 		}
 		if ok {
-			return op.wait(ctx)
+			a, id, left, err := op.wait(ctx, c.config.callTimeout)
+			if left {
+				c.leave() // else whoever resolves the call does
+			}
+			return a, id, err
 		}
 	}
 }
@@ -177,7 +197,7 @@ func (c *Coordinator) clockText() string {
 	if c.config.clock == nil {
 		return ""
 	}
-	return strconv.FormatInt(c.config.clock().UnixMilli(), 10)
+	return strconv.FormatInt(max(c.config.clock().UnixMilli(), 1), 10) // times in Redis have no sign
 }
 
 func randomBits() uint64 {
@@ -187,14 +207,18 @@ func randomBits() uint64 {
 }
 
 // Close ends the node: calls that come later get ErrClosed, those under way are
-// answered, holds of abandoned reserves are released, and the node's sessions
-// are closed. Where Redis does not answer before ctx ends, Close returns an
-// error that says how many operations remain unresolved, and their holds end at
-// their deadlines. A second Close does nothing.
+// answered (a Do until its work is settled), holds of abandoned reserves are
+// released, and the node's sessions are closed. Where that is not done before ctx
+// ends, Close returns an error that says how many operations remain unresolved,
+// and their holds end at their deadlines. A second Close waits for the first and
+// returns its error.
 func (c *Coordinator) Close(ctx context.Context) error {
-	if c.closed.Swap(true) {
-		return nil
-	}
+	c.closing.Do(func() { c.closeErr = c.close(ctx) })
+	return c.closeErr
+}
+
+func (c *Coordinator) close(ctx context.Context) error {
+	c.closed.Store(true)
 	defer c.cancel()
 	for c.inFlight.Load() > 0 {
 		select {
@@ -205,18 +229,18 @@ func (c *Coordinator) Close(ctx context.Context) error {
 			return fmt.Errorf("%w: %d operations are unresolved: %w", ErrUnavailable, unresolved, context.Cause(ctx))
 		}
 	}
-	idle := make(chan struct{})
+	ended := make(chan error, 1)
 	go func() {
 		c.workers.Wait()
-		close(idle)
+		ended <- c.closeSessions(ctx)
 	}()
 	select {
-	case <-idle:
+	case err := <-ended:
+		return err
 	case <-ctx.Done():
 		c.dead.Store(true)
 		return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
 	}
-	return c.closeSessions(ctx)
 }
 
 // closeSessions drops what Redis keeps of this node (S9). No call is under way,

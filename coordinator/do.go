@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
 )
 
 // Do reserves max, runs work, and always settles: it commits what work returns,
@@ -17,6 +18,10 @@ import (
 // The hold is settled also when ctx has ended. The error of work is returned as
 // it is, joined with that of the settlement if that fails too.
 func (c *Coordinator) Do(ctx context.Context, tenant budget.TenantID, limit budget.Microcents, work func(ctx context.Context) (actual budget.Microcents, err error)) (settled budget.Settlement, err error) {
+	if err := c.admit(); err != nil { // Close waits until all is settled
+		return budget.Settlement{}, err
+	}
+	defer c.leave()
 	reserved, err := c.TryReserve(ctx, tenant, limit)
 	if err == nil {
 		err = reserved.Err()
@@ -29,7 +34,7 @@ func (c *Coordinator) Do(ctx context.Context, tenant budget.TenantID, limit budg
 		if !returned { // a panic, or runtime.Goexit
 			after, cancel := c.settleContext(ctx)
 			defer cancel()
-			_, _ = c.Release(after, reserved.ID) // nobody is left to tell; the deadline is behind it
+			_, _ = c.settleHeld(after, luascripts.KindRelease, reserved.ID, 0) // nobody is left to tell; the deadline is behind it
 		}
 	}()
 	actual, workErr := work(ctx)
@@ -39,14 +44,11 @@ func (c *Coordinator) Do(ctx context.Context, tenant budget.TenantID, limit budg
 	if workErr == nil {
 		return c.commitWork(after, reserved.ID, limit, actual)
 	}
-	settled, err = c.Release(after, reserved.ID)
-	if err == nil {
-		err = settled.Err()
+	settled, err = c.settleHeld(after, luascripts.KindRelease, reserved.ID, 0)
+	if failed := errors.Join(err, settledErr(settled, err)); failed != nil {
+		return settled, errors.Join(workErr, failed)
 	}
-	if err == nil {
-		return settled, workErr
-	}
-	return settled, errors.Join(workErr, err)
+	return settled, workErr
 }
 
 // settleContext outlives the request that it is derived from: a hold is settled
@@ -55,18 +57,33 @@ func (c *Coordinator) settleContext(ctx context.Context) (context.Context, conte
 	return context.WithTimeout(context.WithoutCancel(ctx), c.config.callTimeout)
 }
 
-func (c *Coordinator) commitWork(ctx context.Context, id budget.ReservationID, limit, actual budget.Microcents) (budget.Settlement, error) {
-	settled, err := c.Commit(ctx, id, actual)
+// settleHeld settles also while the coordinator closes.
+func (c *Coordinator) settleHeld(ctx context.Context, kind byte, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	c.enter()
+	a, _, err := c.dispatch(ctx, newCall(kind, id.Tenant(), actual, id))
 	if err != nil {
-		return settled, err
+		return budget.Settlement{}, err
 	}
-	if settled.Outcome == budget.Overrun {
-		settled, err = c.Commit(ctx, id, limit)
-		return settled, errors.Join(fmt.Errorf("%w: cost %s, held and committed %s", budget.ErrOverrun, actual, limit), err)
+	return a.settlement(), nil
+}
+
+func (c *Coordinator) commitWork(ctx context.Context, id budget.ReservationID, limit, actual budget.Microcents) (budget.Settlement, error) {
+	if actual < 0 {
+		settled, err := c.settleHeld(ctx, luascripts.KindRelease, id, 0)
+		return settled, errors.Join(fmt.Errorf("%w: the work returned a cost of %s", budget.ErrInvalidAmount, actual), err, settledErr(settled, err))
 	}
-	if settled.Outcome == budget.InvalidAmount {
-		settled, err = c.Release(ctx, id)
-		return settled, errors.Join(fmt.Errorf("%w: the work returned a cost of %s; its hold is released", budget.ErrInvalidAmount, actual), err)
+	settled, err := c.settleHeld(ctx, luascripts.KindCommit, id, actual)
+	if err != nil || settled.Outcome != budget.Overrun {
+		return settled, errors.Join(err, settledErr(settled, err))
 	}
-	return settled, settled.Err()
+	settled, err = c.settleHeld(ctx, luascripts.KindCommit, id, limit)
+	return settled, errors.Join(fmt.Errorf("%w: the work cost %s, and %s was held", budget.ErrOverrun, actual, limit), err, settledErr(settled, err))
+}
+
+// settledErr is what the outcome says, where there is one.
+func settledErr(s budget.Settlement, err error) error {
+	if err != nil {
+		return nil
+	}
+	return s.Err()
 }

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -71,5 +72,15 @@ func (e *UnknownOutcomeError) Error() string {
 	return fmt.Sprintf("%v of reservation %s: %v", ErrUnknownOutcome, e.ID, e.Cause)
 }
 
-// Unwrap makes errors.Is find ErrUnknownOutcome and the cause.
-func (e *UnknownOutcomeError) Unwrap() []error { return []error{ErrUnknownOutcome, e.Cause} }
+// Unwrap makes errors.Is find ErrUnknownOutcome, and of the cause that Redis did
+// not answer or how the context ended. It hides sentinels that say "nothing
+// happened", which here nobody knows.
+func (e *UnknownOutcomeError) Unwrap() []error {
+	found := []error{ErrUnknownOutcome}
+	for _, target := range []error{ErrUnavailable, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(e.Cause, target) {
+			found = append(found, target)
+		}
+	}
+	return found
+}

@@ -86,7 +86,12 @@ func (l *lane) failed(err error) time.Duration {
 	} else if kind == failureRefused {
 		l.failQueue(func(*call) error { return fmt.Errorf("%w: %w; nothing happened", ErrUnavailable, err) })
 	}
-	l.expire(err)
+	l.owing = false
+	return l.backOff()
+}
+
+// backOff returns the next wait of a lane that is not answered.
+func (l *lane) backOff() time.Duration {
 	l.backoff = min(max(2*l.backoff, firstBackoff), maxBackoff)
 	return l.backoff/2 + rand.N(l.backoff/2) //nolint:gosec // jitter protects nothing
 }
@@ -117,7 +122,7 @@ func (l *lane) batchFailed(b *batch, kind failure, err error) {
 		}
 	case failureRefused:
 		if b.refusals++; b.refusals < maxRefusals {
-			return // it may have failed after its writes, and then the repeat tells
+			return // it may pass
 		}
 		l.sweeping = false
 		l.giveUpRefused(b, err)
@@ -137,8 +142,10 @@ func (l *lane) giveUpRefused(b *batch, err error) {
 		return
 	}
 	for i, c := range b.calls {
-		b.calls[i] = c.substitute()
-		c.deliver(answer{err: &UnknownOutcomeError{ID: c.id, Cause: fmt.Errorf("%w: %w", ErrUnavailable, err)}})
+		if !c.kept {
+			b.calls[i] = c.substitute()
+			c.deliver(answer{err: &UnknownOutcomeError{ID: c.id, Cause: fmt.Errorf("%w: %w", ErrUnavailable, err)}})
+		}
 	}
 	if l.superseded == nil {
 		l.giveUp(b)
@@ -152,37 +159,4 @@ func (l *lane) giveUp(b *batch) {
 	l.sweeping = false
 	l.pending = &batch{number: l.c.nextNumber(), lost: true}
 	l.pending.encode(l.session, l.c.clockText(), l.c.config.holdTTL.Milliseconds())
-}
-
-// expire answers calls whose contexts set no deadline, when Redis has been
-// silent for the call timeout.
-func (l *lane) expire(err error) {
-	t := now()
-	overdue := func(c *call) bool {
-		if c.stalledAt.IsZero() {
-			c.stalledAt = t
-		}
-		return t.Sub(c.stalledAt) > l.c.config.callTimeout
-	}
-	if b := l.pending; b != nil {
-		for i, c := range b.calls {
-			if c.state.Load() == callSent && overdue(c) {
-				b.calls[i] = c.substitute()
-				c.deliver(answer{err: &UnknownOutcomeError{ID: c.id, Cause: fmt.Errorf("%w: %w", ErrUnavailable, err)}})
-			}
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	kept := l.queue[:0]
-	for _, c := range l.queue {
-		if !overdue(c) {
-			kept = append(kept, c)
-			continue
-		}
-		c.deliver(answer{err: fmt.Errorf("%w, and the operation was not sent: %w", ErrUnavailable, err)})
-		l.c.leave()
-	}
-	clear(l.queue[len(kept):])
-	l.queue = kept
 }

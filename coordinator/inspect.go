@@ -29,9 +29,10 @@ func inspect(ctx context.Context, client redis.UniversalClient, cfg config) (lua
 		}
 		inspectErr = errors.Join(inspectErr, err)
 	}
-	switch c := client.(type) {
-	case nil:
+	if isNil(client) {
 		return dialect, fmt.Errorf("%w: the client is nil; make one with redis.NewClient, NewFailoverClient or NewClusterClient", ErrUnfit)
+	}
+	switch c := client.(type) {
 	case *redis.Ring:
 		return dialect, fmt.Errorf("%w: a Ring has no failover that money survives; use a single server, Sentinel or Cluster", ErrUnfit)
 	case *redis.ClusterClient:
@@ -46,6 +47,19 @@ func inspect(ctx context.Context, client redis.UniversalClient, cfg config) (lua
 		one(ctx, c)
 	}
 	return dialect, inspectErr
+}
+
+func isNil(client redis.UniversalClient) bool {
+	switch c := client.(type) {
+	case nil:
+		return true
+	case *redis.Client:
+		return c == nil
+	case *redis.ClusterClient:
+		return c == nil
+	default:
+		return false
+	}
 }
 
 func masters(ctx context.Context, cluster *redis.ClusterClient) ([]*redis.Client, error) {

@@ -27,6 +27,7 @@ type lane struct {
 
 	mu      sync.Mutex
 	queue   []*call
+	probed  int  // how many of them an OPEN on its way speaks for
 	running bool // at its shard, or waiting to be tried again
 	gone    bool // dropped from the coordinator; callers look it up anew
 
@@ -39,10 +40,11 @@ type lane struct {
 	pending    *batch // sent, not resolved
 	superseded *batch // given up, while an empty batch finds out about it
 	sweeping   bool   // the batch was answered MORE
-	probed     int    // how many calls a probe of the family speaks for
 	openNumber uint64
 	proposed   string // the incarnation, where this lane creates the family
 	useSource  bool   // the last command was answered NOSCRIPT
+	lost       bool   // the family that was known here is gone
+	owing      bool   // a kept release was put back; not to be hurried
 	backoff    time.Duration
 }
 
@@ -50,10 +52,9 @@ type lane struct {
 type step int
 
 const (
-	stepProbe        step = iota // is the family there?
-	stepCreateTimers             // no, and somebody ensures a tenant
+	stepOpen         step = iota // open the session, if the family is there
+	stepCreateTimers             // it is not, and somebody ensures a tenant
 	stepCreateBooks
-	stepOpen  // open the session
 	stepBatch // send the next batch, or repeat the pending one
 )
 
@@ -73,6 +74,11 @@ func (l *lane) enqueue(c *call) (start, ok bool, err error) {
 		return false, false, nil
 	}
 	if len(l.queue) >= l.c.config.perFamily {
+		// Callers that have left must not keep others out.
+		waiting := slices.DeleteFunc(l.queue[l.probed:], func(c *call) bool { return c.state.Load() == callLeft })
+		l.queue = l.queue[:l.probed+len(waiting)]
+	}
+	if len(l.queue) >= l.c.config.perFamily {
 		return false, true, ErrOverloaded
 	}
 	l.queue = append(l.queue, c)
@@ -85,11 +91,6 @@ func (l *lane) enqueue(c *call) (start, ok bool, err error) {
 // waiting caller has left.
 func (l *lane) next() []any {
 	switch l.step {
-	case stepProbe:
-		l.mu.Lock()
-		l.probed = len(l.queue)
-		l.mu.Unlock()
-		return []any{"hget", l.booksKey, layout.FamilyField}
 	case stepCreateTimers:
 		return []any{"zadd", l.timersKey, "nx", "+inf", layout.Sentinel}
 	case stepCreateBooks:
@@ -98,6 +99,9 @@ func (l *lane) next() []any {
 		}
 		return []any{"hsetnx", l.booksKey, layout.FamilyField, layout.FamilyText(l.proposed)}
 	case stepOpen:
+		l.mu.Lock()
+		l.probed = len(l.queue)
+		l.mu.Unlock()
 		if l.openNumber == 0 {
 			l.openNumber = l.c.nextNumber()
 		}
@@ -135,22 +139,16 @@ func (l *lane) nextBatch() []any {
 func (l *lane) gather() *batch {
 	l.mu.Lock()
 	b := &batch{number: l.c.nextNumber(), calls: make([]*call, 0, min(len(l.queue), luascripts.MaxOperations))}
-	taken, left := 0, 0
+	taken := 0
 	for _, c := range l.queue {
-		claimed, full := b.add(c, l.session.node)
-		if full {
+		if full := b.add(c, l.session.node); full {
 			break
 		}
 		taken++
-		if !claimed {
-			left++
-		}
 	}
 	l.queue = slices.Delete(l.queue, 0, taken)
+	l.probed = 0
 	l.mu.Unlock()
-	for range left {
-		l.c.leave()
-	}
 	if len(b.calls) == 0 {
 		return nil
 	}
@@ -208,12 +206,39 @@ func (l *lane) abort() {
 	}
 }
 
+// answer tells a caller, and counts the call as resolved. It reports false where
+// the caller had left. A kept release is put back instead of failing: while the
+// family is there, what nobody was told of is not left held.
+func (l *lane) answer(c *call, a answer) bool {
+	if c.kept && a.err != nil {
+		if !l.lost && !l.c.dead.Load() {
+			c.state.Store(callQueued)
+			l.mu.Lock()
+			l.queue = append(l.queue, c)
+			l.mu.Unlock()
+			l.owing = true
+			return true
+		}
+		l.c.config.logger.Error("bursar: an abandoned reservation could not be released; it ends at its deadline",
+			"reservation", c.id, "error", a.err)
+	}
+	if c.deliver(a) {
+		l.c.leave()
+		return true
+	}
+	if c.state.Load() != callLeft { // whoever leaves an unsent call counts it
+		l.c.leave()
+	}
+	return false
+}
+
 // takeQueue removes the first n waiting calls.
 func (l *lane) takeQueue(n int) []*call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	taken := slices.Clone(l.queue[:n])
 	l.queue = slices.Delete(l.queue, 0, n)
+	l.probed = 0
 	return taken
 }
 
@@ -237,8 +262,19 @@ func (l *lane) takeBack(b *batch) {
 // fail answers every call of a batch with an error.
 func (l *lane) fail(b *batch, reason func(*call) error) {
 	for _, c := range b.calls {
-		c.deliver(answer{err: reason(c)})
-		l.c.leave()
+		l.answer(c, answer{err: reason(c)})
+	}
+}
+
+// doubt answers the calls of a batch of which nobody can tell any more whether it
+// took effect. What it may hold is released; that is harmless where it does not.
+func (l *lane) doubt(b *batch, cause error) {
+	for _, c := range b.calls {
+		kind, id := c.kind, c.id
+		l.answer(c, answer{err: &UnknownOutcomeError{ID: id, Cause: cause}})
+		if kind == luascripts.KindReserve || kind == luascripts.KindReserveTTL {
+			l.releaseAbandoned(id)
+		}
 	}
 }
 
@@ -247,7 +283,6 @@ func (l *lane) failQueue(reason func(*call) error) {
 	n := len(l.queue)
 	l.mu.Unlock()
 	for _, c := range l.takeQueue(n) {
-		c.deliver(answer{err: reason(c)})
-		l.c.leave()
+		l.answer(c, answer{err: reason(c)})
 	}
 }

@@ -78,9 +78,7 @@ func (c *Coordinator) settle(ctx context.Context, kind byte, id budget.Reservati
 	if err != nil {
 		return budget.Settlement{}, err
 	}
-	return budget.Settlement{
-		Outcome: a.outcome, Remaining: a.remaining, Actual: a.actual, Returned: a.returned, Prior: a.prior,
-	}, nil
+	return a.settlement(), nil
 }
 
 // Remaining implements [budget.Engine].

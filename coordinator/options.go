@@ -39,10 +39,8 @@ func WithKeyPrefix(prefix string) Option { return func(c *config) { c.prefix = p
 // milliseconds up to budget.MaxHoldTTL, 0 for never. Defaults to 15 minutes.
 func WithHoldTTL(ttl time.Duration) Option { return func(c *config) { c.holdTTL = ttl } }
 
-// WithCallTimeout bounds how long a call waits for a Redis that does not answer
-// where the call's context has no deadline of its own, from 1ms to an hour. It
-// is noticed when an attempt fails, so up to go-redis' read timeout later.
-// Defaults to 10 seconds.
+// WithCallTimeout bounds how long a call waits for its answer where the call's
+// context has no deadline of its own, from 1ms to an hour. Defaults to 10 seconds.
 func WithCallTimeout(timeout time.Duration) Option {
 	return func(c *config) { c.callTimeout = timeout }
 }
@@ -70,10 +68,14 @@ func newConfig(opts []Option) (config, error) {
 		total:       DefaultTotal,
 		logger:      slog.Default(),
 	}
-	for _, opt := range opts {
+	var errs []error
+	for i, opt := range opts {
+		if opt == nil {
+			errs = append(errs, fmt.Errorf("option %d is nil: leave it out", i+1))
+			continue
+		}
 		opt(&c)
 	}
-	var errs []error
 	errs = append(errs, layout.ValidatePrefix(c.prefix), budget.ValidateHoldTTL(c.holdTTL))
 	if c.callTimeout < time.Millisecond || c.callTimeout > time.Hour {
 		errs = append(errs, fmt.Errorf("invalid call timeout %s: give 1ms to 1h", c.callTimeout))

@@ -94,7 +94,7 @@ func (g *group) distribute(c *Coordinator) {
 	for i, l := range g.lanes {
 		switch {
 		case err != nil && i > 0 && classify(err) == failureNoScript:
-			c.schedule(l, 0) // the first lane takes the text along
+			c.schedule(l, firstBackoff) // the first lane takes the text along
 		case err == nil:
 			c.schedule(l, l.handle(unpackReply(replies[i])))
 		default:

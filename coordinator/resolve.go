@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,23 +12,20 @@ import (
 )
 
 // handle takes the reply to the command that next gave, and returns how long to
-// wait before the next one. value is nil where Redis answered nil.
+// wait before the next one.
 func (l *lane) handle(value any, err error) time.Duration {
 	if err != nil {
 		return l.failed(err)
 	}
 	l.useSource = false
-	l.backoff = 0
 	text, _ := value.(string)
 	switch l.step {
-	case stepProbe:
-		l.familyProbed(text, value == nil)
+	case stepOpen:
+		l.sessionOpened(text)
 	case stepCreateTimers:
 		l.step = stepCreateBooks
 	case stepCreateBooks:
 		l.step = stepOpen
-	case stepOpen:
-		l.sessionOpened(text)
 	case stepBatch:
 		if l.sweeping {
 			l.swept(text)
@@ -35,62 +33,50 @@ func (l *lane) handle(value any, err error) time.Duration {
 			l.batchAnswered(text)
 		}
 	}
+	if l.owing {
+		l.owing = false
+		return l.backOff()
+	}
+	l.backoff = 0
 	return 0
-}
-
-// familyProbed decides what becomes of the calls that waited when the probe was
-// sent; it says nothing about later ones.
-func (l *lane) familyProbed(text string, missing bool) {
-	if missing {
-		l.familyMissing()
-		return
-	}
-	version, incarnation, err := layout.ParseFamily(text)
-	switch {
-	case err != nil:
-		l.failQueue(func(*call) error { return l.corrupt(err.Error()) })
-	case version != layout.Version:
-		l.failQueue(func(*call) error { return l.layoutError(version) })
-	default:
-		l.adopt(incarnation)
-	}
 }
 
 // adopt takes note of the family's incarnation; one that differs from what is
 // known is never adopted (S10).
 func (l *lane) adopt(incarnation string) {
 	if l.session.incarnation != "" && l.session.incarnation != incarnation {
+		l.lost = true
 		l.failQueue(func(*call) error { return l.recreated() })
 		return
 	}
 	l.session.incarnation = incarnation
 	l.met.Store(&incarnation)
-	l.step = stepOpen
 }
 
-// familyMissing answers for a family that was never met here; only an ensure
-// creates it. A family that was met is lost, and is not created again.
+// familyMissing answers for a family that was never met here, those calls that
+// waited when it was asked for; it says nothing about later ones. Only an ensure
+// creates a family. One that was met is lost, and is not created again.
 func (l *lane) familyMissing() {
 	if l.session.incarnation != "" {
+		l.lost = true
 		l.failQueue(l.lostFamily)
 		return
 	}
 	l.mu.Lock()
 	ensure := 0
-	for ensure < l.probed && l.queue[ensure].kind != luascripts.KindEnsure {
+	for ensure < l.probed && !l.queue[ensure].ensures() {
 		ensure++
 	}
-	l.mu.Unlock()
 	if ensure < l.probed {
 		l.step = stepCreateTimers
 	}
+	l.mu.Unlock()
 	for _, c := range l.takeQueue(ensure) {
 		outcome := budget.MissingTenant
 		if c.settles() {
 			outcome = budget.MissingReservation
 		}
-		c.deliver(answer{outcome: outcome})
-		l.c.leave()
+		l.answer(c, answer{outcome: outcome})
 	}
 }
 
@@ -99,7 +85,7 @@ func (l *lane) sessionOpened(reply string) {
 	switch word {
 	case luascripts.Opened:
 	case luascripts.NoFamily:
-		l.step = stepProbe
+		l.familyMissing()
 		return
 	case luascripts.Layout:
 		l.failQueue(func(*call) error { return l.layoutError(words) })
@@ -128,6 +114,7 @@ func (l *lane) sessionOpened(reply string) {
 // virtual machine was copied.
 func (l *lane) renumber() {
 	incarnation := l.session.incarnation
+	l.c.config.logger.Warn("bursar: another process uses this node's number; taking a new one", "family", l.root, "node", l.session.nodeText)
 	l.session = newSession(l.c.renumber(l.session.node))
 	l.session.incarnation = incarnation
 	l.step, l.openNumber = stepOpen, 0
@@ -171,21 +158,19 @@ func (l *lane) resolve(b *batch, reply string) {
 	answers, err := b.decode(reply)
 	if err != nil {
 		l.c.config.logger.Error("bursar: a batch took effect and its reply cannot be read", "family", l.root, "error", err)
-		l.fail(b, func(c *call) error { return &UnknownOutcomeError{ID: c.id, Cause: err} })
+		l.doubt(b, err)
 		return
 	}
 	for i, c := range b.calls {
-		// After deliver the call may be another caller's already.
-		id, outcome := c.id, answers[i].outcome
-		if !c.deliver(answers[i]) && outcome == budget.Reserved {
+		id := c.id // after the answer the call may be another caller's already
+		if !l.answer(c, answers[i]) && answers[i].outcome == budget.Reserved {
 			l.releaseAbandoned(id)
 		}
-		l.c.leave()
 	}
 }
 
 func (l *lane) releaseAbandoned(id budget.ReservationID) {
-	release := &call{kind: luascripts.KindRelease, tenant: id.Tenant(), id: id, done: make(chan struct{}, 1)}
+	release := &call{kind: luascripts.KindRelease, tenant: id.Tenant(), id: id, done: make(chan struct{}, 1), kept: true}
 	l.c.enter()
 	l.mu.Lock()
 	l.queue = append(l.queue, release)
@@ -198,7 +183,7 @@ func (l *lane) releaseAbandoned(id budget.ReservationID) {
 func (l *lane) gapFound(b *batch, words string) {
 	g, err := parseGap(words)
 	if err != nil {
-		l.refused(b, luascripts.Corrupt, err.Error())
+		l.refused(b, luascripts.Gap, words)
 		return
 	}
 	l.pending = nil
@@ -211,6 +196,10 @@ func (l *lane) gapFound(b *batch, words string) {
 		l.fail(b, func(*call) error { return ErrUnavailable })
 		return
 	}
+	if g.last > lastKnown { // a batch that this node never sent
+		l.cloned(b, given)
+		return
+	}
 	l.c.config.logger.Error("bursar: Redis lost acknowledged writes", "family", l.root, "node", l.session.nodeText,
 		"last_acknowledged", lastKnown, "last_in_redis", g.last)
 	lost := fmt.Errorf("%w: family %q is at this node's batch %d, and %d was acknowledged; the operation did not take effect", ErrGap, l.root, g.last, lastKnown)
@@ -220,45 +209,84 @@ func (l *lane) gapFound(b *batch, words string) {
 	}
 }
 
-// refused handles the replies that wrote nothing, so the batch took no effect.
+// cloned: another process has gone on under this node's number, so the session
+// can no longer tell what became of a batch whose reply was lost.
+func (l *lane) cloned(b, given *batch) {
+	l.renumber()
+	if given != nil {
+		l.doubt(given, ErrUnavailable)
+	}
+	l.repeat(b)
+}
+
+// repeat sends the calls of a batch once more where it certainly took no effect.
+func (l *lane) repeat(b *batch) {
+	if b.lost {
+		l.doubt(b, errors.New("its session was lost with its reply"))
+		return
+	}
+	l.takeBack(b)
+}
+
+// refused handles the replies that wrote nothing. They say for certain that this
+// attempt took no effect; an earlier one, whose reply was lost, may have.
 func (l *lane) refused(b *batch, word, words string) {
 	l.pending = nil
-	if given := l.superseded; given != nil {
-		l.superseded = nil
-		l.fail(given, func(*call) error { return ErrUnavailable })
-	}
+	given := l.superseded
+	l.superseded = nil
 	switch word {
 	case luascripts.NoSession:
-		l.sessionMissing(b)
+		l.sessionMissing(b, given)
+		return
 	case luascripts.Cloned, luascripts.Stale:
-		l.c.config.logger.Warn("bursar: another process uses this node's number; taking a new one", "family", l.root, "node", l.session.nodeText)
-		l.takeBack(b)
-		l.renumber()
+		if word == luascripts.Cloned {
+			b.lost = false // its number is another batch's, for good
+		}
+		l.cloned(b, given)
+		return
 	case luascripts.NoFamily:
+		l.lost = true
 		l.fail(b, l.lostFamily)
 	case luascripts.Incarnation:
+		l.lost = true
 		l.fail(b, func(*call) error { return l.recreated() })
 	case luascripts.Layout:
-		l.fail(b, func(*call) error { return l.layoutError(words) })
-	default:
-		err := l.corrupt(strings.TrimSpace(word + " " + words))
+		l.reject(b, l.layoutError(words))
+	case luascripts.Corrupt:
+		err := l.corrupt(words)
 		l.c.config.logger.Error("bursar: stored state is corrupt", "family", l.root, "error", err)
-		l.fail(b, func(*call) error { return err })
+		l.reject(b, err)
+	default:
+		l.doubt(b, l.corrupt(fmt.Sprintf("unreadable reply %.60q", word+" "+words)))
 	}
+	if given != nil {
+		l.doubt(given, ErrUnavailable)
+	}
+}
+
+// reject answers the calls of a batch that is refused as it is.
+func (l *lane) reject(b *batch, err error) {
+	if b.lost {
+		l.doubt(b, err)
+		return
+	}
+	l.fail(b, func(*call) error { return err })
 }
 
 // sessionMissing: soon after Redis answered, the session was lost with what it
 // had acknowledged; long after, it went by its retention (S10).
-func (l *lane) sessionMissing(b *batch) {
+func (l *lane) sessionMissing(b, given *batch) {
 	l.step, l.openNumber, l.session.open = stepOpen, 0, false
+	if given != nil {
+		l.doubt(given, ErrUnavailable)
+	}
 	if l.c.familyTime().Sub(l.session.answeredAt) > sessionRetention {
-		l.takeBack(b)
+		l.repeat(b)
 		return
 	}
 	l.c.config.logger.Error("bursar: Redis lost acknowledged writes", "family", l.root, "node", l.session.nodeText,
 		"last_acknowledged", l.session.last, "last_in_redis", "none")
-	lost := fmt.Errorf("%w: family %q no longer knows this node, whose batch %d was acknowledged; the operation did not take effect", ErrGap, l.root, l.session.last)
-	l.fail(b, func(*call) error { return lost })
+	l.reject(b, fmt.Errorf("%w: family %q no longer knows this node, whose batch %d was acknowledged; the operation did not take effect", ErrGap, l.root, l.session.last))
 }
 
 // lostFamily is what a call hears of a family that was there and is not.

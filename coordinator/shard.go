@@ -76,12 +76,33 @@ func (s *shard) work() {
 				s.push(l)
 			}
 		}
-		s.c.send(p.commands(s.c))
+		cmds := p.commands(s.c)
+		s.c.send(cmds)
+		s.c.reloadTopology(cmds)
 		for _, g := range p.groups {
 			g.distribute(s.c)
 		}
 		// The callers just answered run now, and what they ask next goes along.
 		runtime.Gosched()
+	}
+}
+
+// reloadTopology: go-redis learns of a promoted master by redirections, and a dead
+// one redirects nobody. go-redis does it at most once at a time.
+func (c *Coordinator) reloadTopology(cmds []redis.Cmder) {
+	cluster, ok := c.client.(*redis.ClusterClient)
+	if !ok {
+		return
+	}
+	for _, cmd := range cmds {
+		if err := cmd.Err(); err != nil {
+			switch classify(err) {
+			case failureLost, failureUnsent, failureTransient:
+				cluster.ReloadState(c.ctx)
+				return
+			case failureNoScript, failureMemory, failureRefused:
+			}
+		}
 	}
 }
 

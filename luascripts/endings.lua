@@ -139,7 +139,8 @@ end
 
 -- write comes after every check and decision: deadlines first, since one without
 -- a hold ends nothing; then all that is money, with its session, at once; then
--- what is no longer needed, which is harmless where it stays. first is a time
+-- what is no longer needed, which is harmless where it stays; it may fail, so
+-- that an error of a script always means that nothing was written. first is a time
 -- before which no other timer is due, stored the one that Redis has.
 local function write(books, timers, b, accounts, ring, stored, first)
 	if #b.fields > 0 then
@@ -162,12 +163,12 @@ local function write(books, timers, b, accounts, ring, stored, first)
 	end
 	redis.call('HSET', books, unpack(set, 1, size))
 	for i = 1, #b.dropped do
-		redis.call('HDEL', books, unpack(b.dropped[i]))
+		redis.pcall('HDEL', books, unpack(b.dropped[i]))
 	end
 	if #b.fields > 0 then
-		redis.call('ZREM', timers, unpack(b.fields))
+		redis.pcall('ZREM', timers, unpack(b.fields))
 	end
 	if #b.timers > 0 then
-		redis.call('ZREM', timers, unpack(b.timers))
+		redis.pcall('ZREM', timers, unpack(b.timers))
 	end
 end

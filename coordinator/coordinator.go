@@ -243,7 +243,7 @@ func (c *Coordinator) close(ctx context.Context) error {
 	}
 }
 
-// closeSessions drops what Redis keeps of this node (S9). No call is under way,
+// closeSessions ends what Redis keeps of this node (S9). No call is under way,
 // so the lanes are this function's.
 func (c *Coordinator) closeSessions(ctx context.Context) error {
 	var cmds []redis.Cmder
@@ -264,7 +264,7 @@ func (c *Coordinator) closeSessions(ctx context.Context) error {
 			continue
 		}
 		l.useSource = true
-		args := l.command(&c.scripts.Close, 2, layout.FamilyText(l.session.incarnation), l.session.nodeText, l.session.last)
+		args := l.command(&c.scripts.Close, 2, layout.FamilyText(l.session.incarnation), l.session.nodeText, l.session.last, c.clockText())
 		cmds = append(cmds, newCommand(c.ctx, args))
 		if len(cmds) == lanesPerPipeline {
 			flush()

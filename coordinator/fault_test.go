@@ -24,6 +24,7 @@ import (
 // Commands that are not batches pass.
 type faults struct {
 	on     atomic.Bool
+	every  atomic.Int32 // what befalls each batch, whatever else is set
 	mu     sync.Mutex
 	random *rand.Rand
 	late   [][]byte // what is to be delivered again, later
@@ -51,7 +52,13 @@ func (f *faults) dial(ctx context.Context, network, address string) (net.Conn, e
 }
 
 func (f *faults) choose(b []byte) fault {
-	if !f.on.Load() || !bytes.Contains(b, []byte("\r\neval")) {
+	if !bytes.Contains(b, []byte("\r\neval")) {
+		return pass
+	}
+	if kind := fault(f.every.Load()); kind != pass {
+		return kind
+	}
+	if !f.on.Load() {
 		return pass
 	}
 	f.mu.Lock()

@@ -210,6 +210,10 @@ local function apply(books, timers, base)
 	if not read[5] or read[5]:sub(1, #prev + 1) ~= prev .. ' ' then
 		return refuseSession(books, read[5], node, number, digest)
 	end
+	local mark = read[5]:sub(#prev + 2, #prev + 3)
+	if mark == '- ' then -- closed
+		return 'STALE ' .. prev
+	end
 	local accounts = {}
 	for i = 1, accountCount do
 		local field = ARGV[base + 11 + i]
@@ -238,7 +242,7 @@ local function apply(books, timers, base)
 	set[size + 1], set[size + 2] = session, number .. ' ' .. digest .. ' ' .. b.nowText
 	set[size + 3], set[size + 4] = 'r' .. node, reply
 	b.size = size + 4
-	if read[5]:sub(#prev + 2, #prev + 3) == '0 ' then -- the session's first batch
+	if mark == '0 ' then -- the session's first batch
 		b.add[#b.add + 1], b.add[#b.add + 2] = ('%d'):format(b.now + 604800000), session
 	end
 	write(books, timers, b, accounts, read[4], read[3], first)

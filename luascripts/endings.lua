@@ -32,9 +32,9 @@ local function finish(b, field, state, amount)
 end
 
 -- endSession renews the timer of a session in use; one unused for the retention
--- goes, reply and all. own is the session that the script itself writes.
+-- goes, reply and all, and so does one that was closed. own is the session that the script itself writes.
 local function endSession(b, field, value, own)
-	local seen = field == own and b.now or (value:match(' (%d+)$') or 0) + 0
+	local seen = field == own and b.now or (value:match('%x (%d+)$') or 0) + 0
 	if seen + 604800000 > b.now then
 		b.add[#b.add + 1] = ('%d'):format(seen + 604800000)
 		b.add[#b.add + 1] = field

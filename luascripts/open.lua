@@ -19,7 +19,7 @@ if not read[3] then
 	redis.call('HSET', books, 's' .. node, number .. ' 0 ' .. ('%d'):format(tick(read[2], clock)))
 	return 'OPEN ' .. born .. ' ' .. number .. ' 0 '
 end
-local last, digest = read[3]:match('^(%d+) (%x+) %d+$')
+local last, digest = read[3]:match('^(%d+) ([%x-]+) %d+$')
 if not last then
 	return 'CORRUPT s' .. node
 end

@@ -1,7 +1,7 @@
 -- sessions: every batch takes effect once (PROTOCOL.md, S1 to S10).
 --
 -- A node's field s<node> is "last digest time" of the last batch that it had
--- applied (digest 0: none yet), and r<node> the reply of that batch. They are
+-- applied (digest 0: none yet; -: closed), and r<node> the reply of that batch. They are
 -- written by the same HSET as the batch's money, so they say exactly what took
 -- effect.
 --
@@ -13,7 +13,7 @@ local function refuseSession(books, session, node, number, digest)
 	if not session then
 		return 'NOSESSION'
 	end
-	local last, lastDigest = session:match('^(%d+) (%x+) %d+$')
+	local last, lastDigest = session:match('^(%d+) ([%x-]+) %d+$')
 	if not last then
 		return 'CORRUPT s' .. node
 	end

@@ -99,7 +99,7 @@ func TestDemotedServerIsNotBelieved(t *testing.T) {
 	primary, other := redistest.Start(t), redistest.Start(t)
 	c := node(t, primary.Client())
 	host, port, _ := strings.Cut(other.Addr(), ":")
-	if err := primary.Client().SlaveOf(t.Context(), host, port).Err(); err != nil {
+	if err := primary.Client().ReplicaOf(t.Context(), host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -107,7 +107,7 @@ func TestDemotedServerIsNotBelieved(t *testing.T) {
 	if r, err := c.TryReserve(ctx, "acme", 1); err == nil {
 		t.Errorf("a replica was believed: %+v", r)
 	}
-	if err := primary.Client().SlaveOf(t.Context(), "no", "one").Err(); err != nil {
+	if err := primary.Client().ReplicaOf(t.Context(), "no", "one").Err(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -26,9 +26,9 @@ const (
 	// at Redis.
 	workersPerShard  = 2
 	lanesPerPipeline = 128
-	// A script call for several families keeps other clients waiting for a
-	// millisecond or two at the most.
-	lanesPerCall      = 32
+	// A script call for several families keeps other clients waiting for a few
+	// milliseconds at the most.
+	lanesPerCall      = 128
 	operationsPerCall = 512
 )
 

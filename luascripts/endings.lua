@@ -12,14 +12,25 @@
 -- session that is silent for 7 days (604800000 ms) goes.
 -- newWrites collects what a script will write: set and its size, the arguments of
 -- the HSET; add, those of the ZADD; ended, what holds have become in this script,
--- and fields, their names; timers and dropped, what goes besides.
+-- and fields, their names; timers and dropped, what goes besides, if anything.
 local function newWrites(now)
 	local nowText = ('%d'):format(now)
 	return {
-		now = now, nowText = nowText, add = {}, ended = {}, fields = {}, timers = {}, dropped = {},
+		now = now, nowText = nowText, add = {}, ended = {}, fields = {}, timers = false, dropped = false,
 		-- The nils make room, so that a small batch does not grow the table.
 		set = { 't', nowText, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, size = 2,
 	}
+end
+
+-- drop notes fields of the books to delete, and expel a member of the timers.
+local function drop(b, fields)
+	b.dropped = b.dropped or {}
+	b.dropped[#b.dropped + 1] = fields
+end
+
+local function expel(b, member)
+	b.timers = b.timers or {}
+	b.timers[#b.timers + 1] = member
 end
 
 local function finish(b, field, state, amount)
@@ -39,8 +50,8 @@ local function endSession(b, field, value, own)
 		b.add[#b.add + 1] = ('%d'):format(seen + 604800000)
 		b.add[#b.add + 1] = field
 	else
-		b.dropped[#b.dropped + 1] = { field, 'r' .. field:sub(2) }
-		b.timers[#b.timers + 1] = field
+		drop(b, { field, 'r' .. field:sub(2) })
+		expel(b, field)
 	end
 end
 
@@ -73,7 +84,7 @@ local function sweep(books, due, b, accounts, own)
 		elseif kind == 115 and value then
 			endSession(b, field, value, own)
 		else
-			b.timers[#b.timers + 1] = field
+			expel(b, field)
 		end
 	end
 	return nil
@@ -129,7 +140,7 @@ local function remember(books, ring, b)
 		for field in old:sub(#at + 2):gmatch('[^\n]+') do
 			gone[#gone + 1] = field
 		end
-		b.dropped[#b.dropped + 1] = gone
+		drop(b, gone)
 		count = count - (#gone - 1)
 		tail = tail + 1
 	end
@@ -162,13 +173,13 @@ local function write(books, timers, b, accounts, ring, stored, first)
 		size = size + 2
 	end
 	redis.call('HSET', books, unpack(set, 1, size))
-	for i = 1, #b.dropped do
+	for i = 1, b.dropped and #b.dropped or 0 do
 		redis.pcall('HDEL', books, unpack(b.dropped[i]))
 	end
 	if #b.fields > 0 then
 		redis.pcall('ZREM', timers, unpack(b.fields))
 	end
-	if #b.timers > 0 then
+	if b.timers then
 		redis.pcall('ZREM', timers, unpack(b.timers))
 	end
 end

@@ -74,7 +74,7 @@ local function settle(b, account, field, value, actual)
 		return 'T'
 	end
 	local held = value:sub(2, value:find(' ', 3, true) - 1)
-	local heldHi, heldLo = split(held)
+	local heldHi, heldLo = limbs(held)
 	if not actual then
 		credit(account, heldHi, heldLo)
 		finish(b, field, 'l', held)
@@ -144,13 +144,16 @@ end
 -- and its operations' arguments begin; read[settling + offset] is a hold's text.
 local function decide(b, accounts, read, base, settling, argument, offset)
 	local kinds, accountOf, codes = { ARGV[base + 10]:byte(1, -1) }, { ARGV[base + 11]:byte(1, -1) }, {}
-	local ttl = ARGV[base + 7] + 0
-	local deadline = ttl > 0 and ('%d'):format(b.now + ttl) or nil
-	local lasting = ' ' .. b.nowText .. ' ' .. (deadline or '0')
+	local deadline, lasting
 	for i = 1, #kinds do
 		local kind, account = kinds[i], accounts[accountOf[i] - 47]
 		local code
 		if kind == 114 then
+			if not lasting then
+				local ttl = ARGV[base + 7] + 0
+				deadline = ttl > 0 and ('%d'):format(b.now + ttl) or nil
+				lasting = ' ' .. b.nowText .. ' ' .. (deadline or '0')
+			end
 			code = reserve(b, account, ARGV[argument], ARGV[argument + 1], lasting, deadline)
 			argument = argument + 2
 		elseif kind == 99 then
@@ -207,11 +210,11 @@ local function apply(books, timers, base)
 	if read[1] ~= ARGV[base + 1] then
 		return refuseFamily(read[1])
 	end
-	if not read[5] or read[5]:sub(1, #prev + 1) ~= prev .. ' ' then
+	if not read[5] or read[5]:find(prev .. ' ', 1, true) ~= 1 then
 		return refuseSession(books, read[5], node, number, digest)
 	end
-	local mark = read[5]:sub(#prev + 2, #prev + 3)
-	if mark == '- ' then -- closed
+	local mark, after = read[5]:byte(#prev + 2, #prev + 3)
+	if mark == 45 then -- closed
 		return 'STALE ' .. prev
 	end
 	local accounts = {}
@@ -242,7 +245,7 @@ local function apply(books, timers, base)
 	set[size + 1], set[size + 2] = session, number .. ' ' .. digest .. ' ' .. b.nowText
 	set[size + 3], set[size + 4] = 'r' .. node, reply
 	b.size = size + 4
-	if mark == '0 ' then -- the session's first batch
+	if mark == 48 and after == 32 then -- digest 0: the session's first batch
 		b.add[#b.add + 1], b.add[#b.add + 2] = ('%d'):format(b.now + 604800000), session
 	end
 	write(books, timers, b, accounts, read[4], read[3], first)

@@ -13,8 +13,13 @@
 -- newWrites collects what a script will write: set and its size, the arguments of
 -- the HSET; add, those of the ZADD; ended, what holds have become in this script,
 -- and fields, their names; timers and dropped, what goes besides, if anything.
+-- The families of one call mostly share one time and its text.
+local textOf, lastText
 local function newWrites(now)
-	local nowText = ('%d'):format(now)
+	if textOf ~= now then
+		textOf, lastText = now, ('%d'):format(now)
+	end
+	local nowText = lastText
 	return {
 		now = now, nowText = nowText, add = {}, ended = {}, fields = {}, timers = false, dropped = false,
 		-- The nils make room, so that a small batch does not grow the table.
@@ -42,22 +47,22 @@ local function finish(b, field, state, amount)
 	b.size = size + 2
 end
 
--- endSession renews the timer of a session in use; one unused for the retention
--- goes, reply and all, and so does one that was closed. own is the session that the script itself writes.
-local function endSession(b, field, value, own)
-	local seen = field == own and b.now or (value:match('%x (%d+)$') or 0) + 0
-	if seen + 604800000 > b.now then
-		b.add[#b.add + 1] = ('%d'):format(seen + 604800000)
-		b.add[#b.add + 1] = field
-	else
-		drop(b, { field, 'r' .. field:sub(2) })
-		expel(b, field)
-	end
-end
-
 -- sweep ends what the timers call due. It returns nil, or the field that is
--- corrupt. Accounts that it has to load are added to accounts.
+-- corrupt. Accounts that it has to load are added to accounts. The timer of a
+-- session in use is renewed; one that is silent for the retention goes, reply and
+-- all, and so does one that was closed. own is the session that the script itself
+-- writes.
 local function sweep(books, due, b, accounts, own)
+	local function endSession(field, value)
+		local seen = field == own and b.now or (value:match('%x (%d+)$') or 0) + 0
+		if seen + 604800000 > b.now then
+			b.add[#b.add + 1] = ('%d'):format(seen + 604800000)
+			b.add[#b.add + 1] = field
+		else
+			drop(b, { field, 'r' .. field:sub(2) })
+			expel(b, field)
+		end
+	end
 	local values = redis.call('HMGET', books, unpack(due))
 	local byField = {}
 	for i = 1, #accounts do
@@ -82,7 +87,7 @@ local function sweep(books, due, b, accounts, own)
 			hold(account, -hi, -lo)
 			finish(b, field, 'x', held)
 		elseif kind == 115 and value then
-			endSession(b, field, value, own)
+			endSession(field, value)
 		else
 			expel(b, field)
 		end

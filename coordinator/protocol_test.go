@@ -79,7 +79,7 @@ func TestLostSessionIsAGap(t *testing.T) {
 	audit(t, client)
 }
 
-func TestRestoredSnapshotIsAGap(t *testing.T) {
+func TestLostWritesOfARestoredSnapshotAreAGap(t *testing.T) {
 	t.Parallel()
 	c, client := startNode(t)
 	ensure(t, c, "acme", 1000)

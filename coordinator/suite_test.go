@@ -55,13 +55,13 @@ func on(clients ...redis.UniversalClient) budgettest.Factory {
 	}
 }
 
-func TestRedis(t *testing.T) {
+func TestSuiteOnRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	budgettest.Run(t, on(server.Client(), server.Client()))
 }
 
-func TestMiniredis(t *testing.T) {
+func TestSuiteOnMiniredis(t *testing.T) {
 	t.Parallel()
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
@@ -69,7 +69,7 @@ func TestMiniredis(t *testing.T) {
 	budgettest.Run(t, on(client))
 }
 
-func TestCluster(t *testing.T) {
+func TestSuiteOnCluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	budgettest.Run(t, on(cluster.Client(), cluster.Client()))

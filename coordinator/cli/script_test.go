@@ -1,4 +1,4 @@
-package main
+package cli_test
 
 import (
 	"bytes"
@@ -22,20 +22,25 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"bursar": main})
-}
-
-// TestScripts runs each command the way a person does. Beside testscript's own
-// commands there are those of the map below.
+// TestScripts builds the command and runs it the way a person does. Beside
+// testscript's own commands there are those of the map below.
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", filepath.Join(bin, "bursar"), "github.com/calybris/bursar")
+	if said, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", build, err, said)
+	}
 	for _, dir := range []string{
-		filepath.Join("bench", "testdata", "script"),
-		filepath.Join("coordinator", "cli", "testdata", "script"),
+		filepath.Join("..", "..", "bench", "testdata", "script"),
+		filepath.Join("testdata", "script"),
 	} {
 		testscript.Run(t, testscript.Params{
 			Dir: dir, RequireExplicitExec: true, RequireUniqueNames: true,
+			Setup: func(env *testscript.Env) error {
+				env.Setenv("PATH", bin+string(filepath.ListSeparator)+env.Getenv("PATH"))
+				return nil
+			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"exits":          exits,
 				"has-fields":     hasFields,

@@ -73,7 +73,7 @@ func (b *batch) name(c *call, node uint64) {
 func (b *batch) unwanted() bool {
 	for _, c := range b.calls {
 		switch c.kind {
-		case luascripts.KindReserve, luascripts.KindReserveTTL, luascripts.KindBalance, luascripts.KindRemaining:
+		case luascripts.KindReserve, luascripts.KindReserveTTL, luascripts.KindBalance, luascripts.KindRemaining, luascripts.KindLookup:
 			if c.state.Load() != callLeftUnsure {
 				return false
 			}
@@ -85,7 +85,7 @@ func (b *batch) unwanted() bool {
 }
 
 // encode fixes the bytes.
-func (b *batch) encode(s session, clock string, holdTTL int64) {
+func (b *batch) encode(s session, clock string, cfg *config) {
 	var e encoder
 	e.text("") // the count's place
 	e.text(layout.FamilyText(s.incarnation))
@@ -94,15 +94,15 @@ func (b *batch) encode(s session, clock string, holdTTL int64) {
 	e.number(b.number)
 	e.text("") // the digest's place
 	e.text(clock)
-	e.number(uint64(holdTTL)) //nolint:gosec // validated: never negative
-	settles := 0
+	e.number(uint64(cfg.holdTTL.Milliseconds())) //nolint:gosec // validated: never negative
+	named := 0
 	for _, c := range b.calls {
-		if c.settles() {
-			settles++
+		if c.names() {
+			named++
 		}
 	}
 	e.number(uint64(len(b.accounts)))
-	e.number(uint64(settles)) //nolint:gosec // a count
+	e.number(uint64(named)) //nolint:gosec // a count
 	for _, c := range b.calls {
 		e.byte(c.kind)
 	}
@@ -111,11 +111,13 @@ func (b *batch) encode(s session, clock string, holdTTL int64) {
 		e.byte('0' + byte(slices.Index(b.accounts, c.tenant)))
 	}
 	e.end()
+	e.number(uint64(cfg.retention.Milliseconds())) //nolint:gosec // validated: never negative
+	e.number(uint64(cfg.retained))                 //nolint:gosec // validated: never negative
 	for _, tenant := range b.accounts {
 		e.text(layout.AccountField(tenant))
 	}
 	for _, c := range b.calls {
-		if c.settles() {
+		if c.names() {
 			e.hold(c.id)
 		}
 	}
@@ -172,7 +174,7 @@ func (e *encoder) finish() []any {
 
 func (e *encoder) operation(c *call) {
 	switch c.kind {
-	case luascripts.KindRelease, luascripts.KindBalance, luascripts.KindRemaining:
+	case luascripts.KindRelease, luascripts.KindBalance, luascripts.KindRemaining, luascripts.KindLookup, luascripts.KindDelete:
 	case luascripts.KindReserve:
 		e.number(uint64(c.amount)) //nolint:gosec // validated: above 0
 		e.hold(c.id)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
 )
 
 // A call is one caller's operation on its way through a lane.
@@ -49,6 +50,7 @@ type answer struct {
 	actual    budget.Microcents
 	returned  budget.Microcents
 	balance   budget.Balance
+	at, until int64 // of a hold that was looked up: Unix milliseconds, 0 for none
 	err       error
 }
 
@@ -56,6 +58,17 @@ func (a answer) settlement() budget.Settlement {
 	return budget.Settlement{
 		Outcome: a.outcome, Remaining: a.remaining, Actual: a.actual, Returned: a.returned, Prior: a.prior,
 	}
+}
+
+func (a answer) fate() budget.Fate {
+	f := budget.Fate{Outcome: a.outcome, Amount: a.actual}
+	if a.at != 0 {
+		f.At = time.UnixMilli(a.at).UTC()
+	}
+	if a.until != 0 {
+		f.Deadline = time.UnixMilli(a.until).UTC()
+	}
+	return f
 }
 
 var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
@@ -149,8 +162,13 @@ func (c *call) deliver(a answer) bool {
 	return true
 }
 
+// names reports whether the call is about a hold that was made before.
+func (c *call) names() bool { return c.settles() || c.kind == luascripts.KindLookup }
+
 // ensures reports whether the call still wants its tenant to exist.
-func (c *call) ensures() bool { return c.kind == 'e' && c.state.Load() != callLeft }
+func (c *call) ensures() bool { return c.kind == luascripts.KindEnsure && c.state.Load() != callLeft }
 
 // settles reports whether the call ends a hold.
-func (c *call) settles() bool { return c.kind == 'c' || c.kind == 'l' }
+func (c *call) settles() bool {
+	return c.kind == luascripts.KindCommit || c.kind == luascripts.KindRelease
+}

@@ -158,5 +158,5 @@ func (l *lane) giveUp(b *batch) {
 	l.superseded = b
 	l.sweeping = false
 	l.pending = &batch{number: l.c.nextNumber(), lost: true}
-	l.pending.encode(l.session, l.c.clockText(), l.c.config.holdTTL.Milliseconds())
+	l.pending.encode(l.session, l.c.clockText(), &l.c.config)
 }

@@ -114,7 +114,8 @@ func (l *lane) next() []any {
 
 func (l *lane) nextBatch() []any {
 	if l.sweeping {
-		return l.command(&l.c.scripts.Sweep, 2, layout.FamilyText(l.session.incarnation), l.c.clockText())
+		return l.command(&l.c.scripts.Sweep, 2, layout.FamilyText(l.session.incarnation), l.c.clockText(),
+			l.c.config.retention.Milliseconds(), l.c.config.retained)
 	}
 	if l.pending == nil {
 		l.pending = l.gather()
@@ -152,7 +153,7 @@ func (l *lane) gather() *batch {
 	if len(b.calls) == 0 {
 		return nil
 	}
-	b.encode(l.session, l.c.clockText(), l.c.config.holdTTL.Milliseconds())
+	b.encode(l.session, l.c.clockText(), &l.c.config)
 	return b
 }
 

@@ -81,6 +81,39 @@ func (c *Coordinator) settle(ctx context.Context, kind byte, id budget.Reservati
 	return a.settlement(), nil
 }
 
+// Lookup implements [budget.Engine]. How a hold ended is told within the
+// retention, see WithRetention. After an ErrUnknownOutcome its id may be looked up
+// on the same node: the answer waits until the outcome is known, and until what
+// nobody was told of is released.
+func (c *Coordinator) Lookup(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Fate, error) {
+	if err := id.Validate(); err != nil {
+		return budget.Fate{}, err
+	}
+	if _, err := budget.Apply(opts); err != nil {
+		return budget.Fate{}, err
+	}
+	a, _, err := c.submit(ctx, newCall(luascripts.KindLookup, id.Tenant(), 0, id))
+	if err != nil {
+		return budget.Fate{}, err
+	}
+	return a.fate(), nil
+}
+
+// DeleteTenant ends a tenant's account, with the books of what it has spent, and
+// answers MissingTenant; HoldsOpen, with the terms as they are, where holds are open,
+// and nothing is changed; or Deleted with the terms as they were. Levels below the
+// tenant are accounts of their own, and stay. EnsureTenant makes it anew.
+func (c *Coordinator) DeleteTenant(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Balance, error) {
+	a, err := c.read(ctx, luascripts.KindDelete, tenant, opts)
+	if err != nil {
+		return budget.Balance{}, err
+	}
+	if a.outcome == budget.MissingTenant {
+		return budget.Balance{Outcome: a.outcome}, nil
+	}
+	return a.balance, nil
+}
+
 // Remaining implements [budget.Engine].
 func (c *Coordinator) Remaining(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Remainder, error) {
 	a, err := c.read(ctx, luascripts.KindRemaining, tenant, opts)

@@ -17,6 +17,8 @@ type config struct {
 	prefix      string
 	holdTTL     time.Duration
 	callTimeout time.Duration
+	retention   time.Duration
+	retained    int
 	perFamily   int
 	total       int
 	clock       func() time.Time
@@ -26,6 +28,8 @@ type config struct {
 // The defaults of the options.
 const (
 	DefaultCallTimeout = 10 * time.Second
+	DefaultRetention   = 10 * time.Minute
+	DefaultRetained    = 4096
 	DefaultPerFamily   = 16_384
 	DefaultTotal       = 65_536
 )
@@ -43,6 +47,14 @@ func WithHoldTTL(ttl time.Duration) Option { return func(c *config) { c.holdTTL 
 // context has no deadline of its own, from 1ms to an hour. Defaults to 10 seconds.
 func WithCallTimeout(timeout time.Duration) Option {
 	return func(c *config) { c.callTimeout = timeout }
+}
+
+// WithRetention sets for how long, and of how many holds a family at the most, it is
+// remembered how they ended: for Lookup, and for Settlement.Prior. From a second to
+// 24 hours, and 1 to 1,000,000 holds; each takes memory in Redis until then.
+// Defaults to 10 minutes and 4,096. Nodes that share budgets should agree on it.
+func WithRetention(retention time.Duration, holds int) Option {
+	return func(c *config) { c.retention, c.retained = retention, holds }
 }
 
 // WithQueueLimits bounds how many operations wait for one family and for all
@@ -64,6 +76,8 @@ func newConfig(opts []Option) (config, error) {
 		prefix:      layout.DefaultPrefix,
 		holdTTL:     budget.DefaultHoldTTL,
 		callTimeout: DefaultCallTimeout,
+		retention:   DefaultRetention,
+		retained:    DefaultRetained,
 		perFamily:   DefaultPerFamily,
 		total:       DefaultTotal,
 		logger:      slog.Default(),
@@ -79,6 +93,9 @@ func newConfig(opts []Option) (config, error) {
 	errs = append(errs, layout.ValidatePrefix(c.prefix), budget.ValidateHoldTTL(c.holdTTL))
 	if c.callTimeout < time.Millisecond || c.callTimeout > time.Hour {
 		errs = append(errs, fmt.Errorf("invalid call timeout %s: give 1ms to 1h", c.callTimeout))
+	}
+	if c.retention < time.Second || c.retention > 24*time.Hour || c.retained < 1 || c.retained > 1_000_000 {
+		errs = append(errs, fmt.Errorf("invalid retention %s of %d holds: give 1s to 24h, and 1 to 1,000,000", c.retention, c.retained))
 	}
 	if c.perFamily < 1 || c.total < c.perFamily {
 		errs = append(errs, fmt.Errorf("invalid queue limits %d and %d: give at least 1 a family, and no less for all", c.perFamily, c.total))

@@ -60,8 +60,8 @@ func (r *reader) next() string {
 
 func (r *reader) parse(text string) budget.Microcents {
 	amount, err := strconv.ParseInt(text, 10, 64)
-	if err != nil && r.err == nil {
-		r.err = err
+	if err != nil {
+		r.fail(err)
 	}
 	return budget.Microcents(amount)
 }
@@ -105,6 +105,19 @@ func (r *reader) answer(code byte, c *call, remaining *budget.Microcents) answer
 			Outcome: budget.Found, Remaining: *remaining,
 			Granted: r.amount(), Reserved: r.amount(), Committed: r.amount(),
 		}
+	case luascripts.CodeDeleted, luascripts.CodeHoldsOpen:
+		a.outcome = budget.Deleted
+		a.balance = budget.Balance{
+			Remaining: *remaining, Granted: r.amount(), Reserved: r.amount(), Committed: r.amount(),
+		}
+		if code == luascripts.CodeHoldsOpen {
+			a.outcome = budget.HoldsOpen
+		} else {
+			*remaining = 0
+		}
+		a.balance.Outcome = a.outcome
+	case luascripts.CodeKnown:
+		return r.fate()
 	default:
 		return r.refusal(code, c)
 	}
@@ -112,10 +125,40 @@ func (r *reader) answer(code byte, c *call, remaining *budget.Microcents) answer
 	return a
 }
 
+// fate reads a hold's text, as endings.lua describes it.
+func (r *reader) fate() answer {
+	text := r.next()
+	if text == "" {
+		text = "?"
+	}
+	a := answer{actual: r.parse(text[1:]), at: int64(r.amount())}
+	switch text[0] {
+	case 'o':
+		a.outcome, a.until = budget.Reserved, int64(r.amount())
+	case 'c':
+		a.outcome = budget.Committed
+	case 'l':
+		a.outcome = budget.Released
+	case 'x':
+		a.outcome = budget.Expired
+	default:
+		r.fail(fmt.Errorf("a hold of state %q", text[0]))
+	}
+	return a
+}
+
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
 func (r *reader) refusal(code byte, c *call) answer {
 	switch code {
 	case luascripts.CodeNoHold:
 		return answer{outcome: budget.MissingReservation}
+	case luascripts.CodeNotKnown:
+		return answer{outcome: budget.NotKnown}
 	case luascripts.CodeWasCommitted:
 		return answer{outcome: budget.MissingReservation, prior: budget.Committed}
 	case luascripts.CodeWasReleased:
@@ -127,9 +170,7 @@ func (r *reader) refusal(code byte, c *call) answer {
 	case luascripts.CodeMemory:
 		return answer{err: fmt.Errorf("%w: nothing new is held, created or granted until maxmemory is raised or memory is freed", ErrOutOfMemory)}
 	default:
-		if r.err == nil {
-			r.err = fmt.Errorf("unknown code %q", code)
-		}
+		r.fail(fmt.Errorf("unknown code %q", code))
 		return answer{}
 	}
 }

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,8 +74,11 @@ func (l *lane) familyMissing() {
 	l.mu.Unlock()
 	for _, c := range l.takeQueue(ensure) {
 		outcome := budget.MissingTenant
-		if c.settles() {
+		switch {
+		case c.settles():
 			outcome = budget.MissingReservation
+		case c.names():
+			outcome = budget.NotKnown
 		}
 		l.answer(c, answer{outcome: outcome})
 	}
@@ -173,7 +177,8 @@ func (l *lane) releaseAbandoned(id budget.ReservationID) {
 	release := &call{kind: luascripts.KindRelease, tenant: id.Tenant(), id: id, done: make(chan struct{}, 1), kept: true}
 	l.c.enter()
 	l.mu.Lock()
-	l.queue = append(l.queue, release)
+	// Before what waits, so that a Lookup of the id, made by now, sees it released.
+	l.queue = slices.Insert(l.queue, 0, release)
 	l.mu.Unlock()
 }
 

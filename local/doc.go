@@ -21,7 +21,7 @@
 // gone with the process, and ids of an earlier one, or of another Engine, settle
 // nothing: they are MissingReservation.
 //
-// How a hold ended (Settlement.Prior) is told for ten minutes, at least for the
+// How a hold ended (Lookup, Settlement.Prior) is told for ten minutes, at least for the
 // last 32 endings of a tenant.
 //
 // # Time

@@ -34,6 +34,29 @@ func (e *Engine) Balance(_ context.Context, tenant budget.TenantID, opts ...budg
 	return b, nil
 }
 
+// Lookup implements [budget.Engine].
+func (e *Engine) Lookup(_ context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Fate, error) {
+	if err := id.Validate(); err != nil {
+		return budget.Fate{}, err
+	}
+	if _, err := budget.Apply(opts); err != nil {
+		return budget.Fate{}, err
+	}
+	place, generation := id.Bits()
+	a := e.accounts.numbered(place>>slotBits, id.Tenant())
+	if a == nil {
+		return budget.Fate{Outcome: budget.NotKnown}, nil
+	}
+	a.advance(e.clock.now())
+	remaining := a.open()
+	fate := budget.Fate{Outcome: budget.NotKnown}
+	if h := a.holds.at(place & slotMask); h != nil && h.generation == generation {
+		fate = h.fate(a.latest.Load())
+	}
+	a.close(remaining)
+	return fate, nil
+}
+
 // Holds implements [budget.Engine]. Other operations on the tenant wait while it
 // copies the holds.
 func (e *Engine) Holds(_ context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.HoldList, error) {

@@ -79,7 +79,11 @@ func (a *account) settle(number, generation uint64, outcome budget.Outcome, actu
 	remaining -= excess
 	a.reserved -= held
 	a.committed += actual
-	a.holds.end(number, h, outcome, now)
+	amount := held
+	if outcome == budget.Committed {
+		amount = actual
+	}
+	a.holds.end(number, h, outcome, amount, now)
 	a.close(remaining)
 	return settled{outcome: outcome, remaining: remaining, held: held}
 }

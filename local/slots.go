@@ -13,7 +13,7 @@ type slot struct {
 	// generation is the second word of the id: of one account, no two holds ever
 	// have the same. It outlives the hold, until the slot is used again.
 	generation uint64
-	held       budget.Microcents // 0 once the hold has ended
+	held       budget.Microcents // while it is open; then -1 less the amount that it ended with
 	since      int64             // when it was made, or ended, in ms
 	until      int64             // its deadline in ms, or never; once ended, the outcome
 }
@@ -21,10 +21,23 @@ type slot struct {
 // never is the deadline of a hold that has none.
 const never = math.MaxInt64
 
-func (s *slot) open() bool { return s.held != 0 }
+func (s *slot) open() bool { return s.held > 0 }
 
-func (s *slot) end(outcome budget.Outcome, now int64) {
-	s.held, s.since, s.until = 0, now, int64(outcome)
+// end notes the amount with its sign turned, and one less, so that zero ends too.
+func (s *slot) end(outcome budget.Outcome, amount budget.Microcents, now int64) {
+	s.held, s.since, s.until = -1-amount, now, int64(outcome)
+}
+
+// fate is what became of the hold; NotKnown where it is no longer told.
+func (s *slot) fate(now int64) budget.Fate {
+	if s.open() {
+		return budget.Fate{Outcome: budget.Reserved, Amount: s.held, At: instant(s.since), Deadline: deadline(s.until)}
+	}
+	outcome := s.prior(now)
+	if outcome == budget.Unknown {
+		return budget.Fate{Outcome: budget.NotKnown}
+	}
+	return budget.Fate{Outcome: outcome, Amount: -1 - s.held, At: instant(s.since)}
 }
 
 // retention is how long it is told how a hold ended, in ms.
@@ -148,8 +161,8 @@ func (s *slots) growBlock() {
 }
 
 // end ends the open hold in a slot.
-func (s *slots) end(number uint64, h *slot, outcome budget.Outcome, now int64) {
-	h.end(outcome, now)
+func (s *slots) end(number uint64, h *slot, outcome budget.Outcome, amount budget.Microcents, now int64) {
+	h.end(outcome, amount, now)
 	s.count--
 	oldest := &s.ring[s.endings%remembered]
 	if s.endings >= remembered {
@@ -177,7 +190,7 @@ func (s *slots) expireBelow(level, i int, now int64) (expired budget.Microcents)
 			case !h.open():
 			case h.until <= now:
 				expired += h.held
-				s.end(uint64(i*fanOut+in), h, budget.Expired, now)
+				s.end(uint64(i*fanOut+in), h, budget.Expired, h.held, now)
 			default:
 				least = min(least, h.until)
 			}

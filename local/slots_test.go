@@ -38,7 +38,7 @@ func (m *model) make(until int64) {
 }
 
 func (m *model) settle(number uint64) {
-	m.end(number, m.at(number), budget.Committed, m.now)
+	m.end(number, m.at(number), budget.Committed, 1, m.now)
 	delete(m.open, number)
 }
 
@@ -150,7 +150,7 @@ func TestSlotReuse(t *testing.T) {
 func TestPriorIsToldForTenMinutes(t *testing.T) {
 	t.Parallel()
 	var h slot
-	h.end(budget.Released, 1000)
+	h.end(budget.Released, 5, 1000)
 	if got := h.prior(1000 + retention); got != budget.Released {
 		t.Errorf("after ten minutes: %s, want released", got)
 	}

@@ -9,21 +9,25 @@
 --       3 number of the node's batch before this one here   4 number of this one
 --       5 digest of the operations, hexadecimal
 --       6 clock in milliseconds, '' for the server's   7 hold TTL in ms, 0 for none
---       8 count of accounts (A)   9 count of settles (S)
+--       8 count of accounts (A)   9 count of settles and lookups (S)
 --      10 kinds, one letter an operation   11 accounts, one byte each ('0' the first)
---      then A account fields, S hold fields (one a settle, in order), and by kind:
+--      12 how long, in ms, and 13 of how many holds it is remembered how they ended
+--      then A account fields, S hold fields (one each, in order), and by kind:
 --        r reserve: cost, hold field        d reserve: cost, hold field, TTL in ms
 --        c commit: actual    l release: –   e ensure: budget
 --        g grant: amount     w withdraw: amount   b balance: –   q remaining: –
+--        k lookup: –         x delete the tenant: –
 --      amounts in microcents, decimal
 -- Reply of one family, a string; of several, a list of them (and there an error
 --       is a string ERROR text, so that it does not hide the others' replies):
 --       APPLIED codes remaining… value…: a code an operation; for each account
 --       remaining as the first operation met it ('-': none); the values of C, L
---       (held) and B (granted, reserved, committed), in order.
+--       (held), B, X and H (granted, reserved, committed) and K (the hold's text,
+--       two words or, where it is open, three), in order.
 --       R reserved  I insufficient  T no tenant  C committed  L released  O overrun
 --       n c l x: no open hold (not known why; was committed, released, expired)
 --       E created  e exists  G granted  V overflow  W withdrawn  B Q found
+--       K known  k not known  X deleted  H not deleted, since it has open holds
 --       M refused for lack of memory
 -- or    NOFAMILY, LAYOUT version, INCARNATION its own, NOSESSION, CLONED,
 --       STALE last, GAP last digest reply, MORE (first run sweep), CORRUPT field
@@ -67,8 +71,7 @@ local function settle(b, account, field, value, actual)
 		return 'n'
 	end
 	if value:byte() ~= 111 then -- not open
-		local state, at = value:match('^(%l)%d+ (%d+)$')
-		return state and b.now - at <= 600000 and state or 'n'
+		return stillTold(b, value) or 'n'
 	end
 	if not account.g then
 		return 'T'
@@ -125,6 +128,8 @@ local function adjust(account, kind, amount)
 	return kind == 119 and 'W' or 'G'
 end
 
+-- look reads an account, or (120) deletes it where it has no open holds: with its
+-- committed money, so that the terms of the law go together.
 local function look(b, account, kind)
 	if not account.g then
 		return 'T'
@@ -136,7 +141,28 @@ local function look(b, account, kind)
 	values[n + 1] = account.g
 	values[n + 2] = join(account.sh, account.sl)
 	values[n + 3] = join(account.ch, account.cl)
-	return 'B'
+	if kind == 98 then
+		return 'B'
+	end
+	local hi, lo = carry(account.sh, account.sl)
+	if hi ~= 0 or lo ~= 0 then
+		return 'H'
+	end
+	for key, value in pairs(readAccount(account.field, '')) do
+		account[key] = value
+	end
+	account.g, account.s, account.c, account.dirty = nil, nil, nil, true
+	return 'X'
+end
+
+-- lookup tells what became of a hold.
+local function lookup(b, field, value)
+	value = b.ended[field] or value
+	if not value or (value:byte() ~= 111 and not stillTold(b, value)) then
+		return 'k'
+	end
+	b.values[#b.values + 1] = value
+	return 'K'
 end
 
 -- decide runs the operations in memory and returns their codes. base is where
@@ -170,8 +196,11 @@ local function decide(b, accounts, read, base, settling, argument, offset)
 		elseif kind == 101 or kind == 103 or kind == 119 then
 			code = adjust(account, kind, ARGV[argument])
 			argument = argument + 1
-		elseif kind == 98 or kind == 113 then
+		elseif kind == 98 or kind == 113 or kind == 120 then
 			code = look(b, account, kind)
+		elseif kind == 107 then
+			code = lookup(b, ARGV[settling], read[settling + offset])
+			settling = settling + 1
 		else
 			error('BURSAR malformed kind: ' .. kind, 0)
 		end
@@ -204,9 +233,9 @@ end
 local function apply(books, timers, base)
 	local node, prev, number, digest = ARGV[base + 2], ARGV[base + 3], ARGV[base + 4], ARGV[base + 5]
 	local accountCount, session = ARGV[base + 8] + 0, 's' .. node
-	local settling = base + 12 + accountCount
+	local settling = base + 14 + accountCount
 	local argument = settling + ARGV[base + 9]
-	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 12, argument - 1))
+	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 14, argument - 1))
 	if read[1] ~= ARGV[base + 1] then
 		return refuseFamily(read[1])
 	end
@@ -219,14 +248,14 @@ local function apply(books, timers, base)
 	end
 	local accounts = {}
 	for i = 1, accountCount do
-		local field = ARGV[base + 11 + i]
+		local field = ARGV[base + 13 + i]
 		accounts[i] = readAccount(field, read[5 + i])
 		if not accounts[i] then
 			return 'CORRUPT ' .. field
 		end
 	end
 
-	local b = newWrites(tick(read[2], ARGV[base + 6]))
+	local b = newWrites(tick(read[2], ARGV[base + 6]), ARGV[base + 12], ARGV[base + 13])
 	b.values = {}
 	local first, refusal = expire(books, timers, b, accounts, read[3] or '0', ARGV[base + 10], session)
 	if not first then
@@ -237,7 +266,7 @@ local function apply(books, timers, base)
 		local account = accounts[i]
 		before = before .. ' ' .. (account.dirty and join(account.rh, account.rl) or account.before or '-')
 	end
-	local reply = 'APPLIED ' .. decide(b, accounts, read, base, settling, argument, -base - 6) .. before
+	local reply = 'APPLIED ' .. decide(b, accounts, read, base, settling, argument, -base - 8) .. before
 	if #b.values > 0 then
 		reply = reply .. ' ' .. table.concat(b.values, ' ')
 	end

@@ -11,6 +11,8 @@ const (
 	KindWithdraw   = 'w'
 	KindBalance    = 'b'
 	KindRemaining  = 'q'
+	KindLookup     = 'k'
+	KindDelete     = 'x'
 )
 
 // The codes of operations in an APPLIED reply.
@@ -33,6 +35,10 @@ const (
 	CodeBalance      = 'B'
 	CodeRemaining    = 'Q'
 	CodeMemory       = 'M'
+	CodeKnown        = 'K'
+	CodeNotKnown     = 'k'
+	CodeDeleted      = 'X'
+	CodeHoldsOpen    = 'H'
 )
 
 // The words that replies begin with.

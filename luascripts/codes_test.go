@@ -12,7 +12,7 @@ import (
 func TestCodesHaveOneMeaningOnBothSides(t *testing.T) {
 	t.Parallel()
 	inLua := map[string]bool{"c": true, "l": true, "x": true} // the states of tombstones
-	for _, match := range regexp.MustCompile(`return .*?'([A-Za-z])'(?: or '([A-Z])')?\n`).FindAllStringSubmatch(batchLua, -1) {
+	for _, match := range regexp.MustCompile(`return .*?'([A-Za-z])'(?: or '([A-Za-z])')?\n`).FindAllStringSubmatch(batchLua, -1) {
 		for _, code := range match[1:] {
 			if code != "" {
 				inLua[code] = true
@@ -23,6 +23,7 @@ func TestCodesHaveOneMeaningOnBothSides(t *testing.T) {
 		CodeReserved, CodeInsufficient, CodeNoTenant, CodeCommitted, CodeReleased, CodeOverrun,
 		CodeNoHold, CodeWasCommitted, CodeWasReleased, CodeWasExpired, CodeCreated, CodeExists,
 		CodeGranted, CodeOverflow, CodeWithdrawn, CodeBalance, CodeRemaining, CodeMemory,
+		CodeKnown, CodeNotKnown, CodeDeleted, CodeHoldsOpen,
 	}
 	for code := range inLua {
 		if !slices.Contains(inGo, code[0]) {
@@ -38,7 +39,7 @@ func TestCodesHaveOneMeaningOnBothSides(t *testing.T) {
 
 func TestKindsHaveOneMeaningOnBothSides(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []byte{KindReserve, KindReserveTTL, KindCommit, KindRelease, KindEnsure, KindGrant, KindWithdraw, KindBalance, KindRemaining} {
+	for _, kind := range []byte{KindReserve, KindReserveTTL, KindCommit, KindRelease, KindEnsure, KindGrant, KindWithdraw, KindBalance, KindRemaining, KindLookup, KindDelete} {
 		if !strings.Contains(batchLua, "kind == "+strconv.Itoa(int(kind))+" ") {
 			t.Errorf("batch.lua does not dispatch %q", string(kind))
 		}

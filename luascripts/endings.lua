@@ -8,20 +8,20 @@
 -- Invariant: a hold that is open is counted in its account's reserved, once; a
 -- tombstone never becomes open again. So a hold ends once, whoever ends it.
 --
--- A tombstone speaks for 10 minutes (600000 ms), and at most 4096 are kept. A
--- session that is silent for 7 days (604800000 ms) goes.
+-- A tombstone speaks for the retention that the node asks for, and a family keeps
+-- so many as it asks for. A session that is silent for 7 days (604800000 ms) goes.
 -- newWrites collects what a script will write: set and its size, the arguments of
 -- the HSET; add, those of the ZADD; ended, what holds have become in this script,
 -- and fields, their names; timers and dropped, what goes besides, if anything.
 -- The families of one call mostly share one time and its text.
 local textOf, lastText
-local function newWrites(now)
+local function newWrites(now, retention, retained)
 	if textOf ~= now then
 		textOf, lastText = now, ('%d'):format(now)
 	end
 	local nowText = lastText
 	return {
-		now = now, nowText = nowText, add = {}, ended = {}, fields = {}, timers = false, dropped = false,
+		now = now, nowText = nowText, retention = retention + 0, retained = retained + 0, add = {}, ended = {}, fields = {}, timers = false, dropped = false,
 		-- The nils make room, so that a small batch does not grow the table.
 		set = { 't', nowText, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, size = 2,
 	}
@@ -45,6 +45,12 @@ local function finish(b, field, state, amount)
 	local set, size = b.set, b.size
 	set[size + 1], set[size + 2] = field, text
 	b.size = size + 2
+end
+
+-- stillTold returns the state of a tombstone that may still be told, else nil.
+local function stillTold(b, value)
+	local state, at = value:match('^(%l)%d+ (%d+)$')
+	return state and b.now - at <= b.retention and state or nil
 end
 
 -- sweep ends what the timers call due. It returns nil, or the field that is
@@ -129,7 +135,7 @@ local function remember(books, ring, b)
 	local set, size = b.set, b.size
 	set[size + 1], set[size + 2] = ('d%d'):format(head), record
 	local stop = tail
-	if count > 4096 then
+	if count > b.retained then
 		stop = math.min(head, tail + new + 1)
 	elseif head % 32 == 31 then
 		stop = math.min(head, tail + 64)
@@ -138,7 +144,7 @@ local function remember(books, ring, b)
 		local name = ('d%d'):format(tail)
 		local old = redis.call('HGET', books, name) or ''
 		local at = old:match('^(%d+)\n')
-		if not at or (count <= 4096 and b.now - at <= 600000) then
+		if not at or (count <= b.retained and b.now - at <= b.retention) then
 			break
 		end
 		local gone = { name }
@@ -167,6 +173,9 @@ local function write(books, timers, b, accounts, ring, stored, first)
 		if accounts[i].dirty then
 			set[size + 1], set[size + 2] = accounts[i].field, accountText(accounts[i])
 			size = size + 2
+			if not accounts[i].g then
+				drop(b, { accounts[i].field })
+			end
 		end
 	end
 	if #add > 0 then

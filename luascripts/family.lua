@@ -39,11 +39,12 @@ local function tick(stored, clock)
 	return now
 end
 
--- readAccount returns the account (without g where there is none), or nil where
+-- readAccount returns the account (without g where there is none; an empty text is
+-- one that was deleted), or nil where
 -- the stored text breaks the invariant. The texts g, s and c stand for granted,
 -- reserved and committed until those change, and then they are nil.
 local function readAccount(field, text)
-	if not text then
+	if not text or text == '' then
 		return { field = field, rh = 0, rl = 0, sh = 0, sl = 0, ch = 0, cl = 0 }
 	end
 	local g, r, s, c = text:match('^(%d+) (%-?%d+) (%d+) (%d+)$')
@@ -68,6 +69,9 @@ local function readAccount(field, text)
 end
 
 local function accountText(account)
+	if not account.g then
+		return ''
+	end
 	return account.g .. ' ' .. join(account.rh, account.rl) .. ' '
 		.. (account.s or join(account.sh, account.sl)) .. ' ' .. (account.c or join(account.ch, account.cl))
 end

@@ -2,6 +2,7 @@
 --
 -- KEYS  1 books (hash)  2 timers (sorted set), both with the family's hash tag
 -- ARGV  1 the family's field f   2 clock in milliseconds, '' for the server's
+--       3 how long, in ms, and 4 of how many holds it is remembered how they ended
 -- Reply SWEPT left, where left is 1 while more is due;
 -- or    NOFAMILY, LAYOUT version, INCARNATION its own, CORRUPT field
 --
@@ -14,7 +15,7 @@ local read = redis.call('HMGET', books, 'f', 't', 'd')
 if read[1] ~= ARGV[1] then
 	return refuseFamily(read[1])
 end
-local b, accounts = newWrites(tick(read[2], ARGV[2])), {}
+local b, accounts = newWrites(tick(read[2], ARGV[2]), ARGV[3], ARGV[4]), {}
 local due = redis.call('ZRANGEBYSCORE', timers, '-inf', b.nowText, 'LIMIT', 0, bound + 1)
 local left = #due > bound
 due[bound + 1] = nil

@@ -33,6 +33,11 @@ type Engine interface {
 	// Release settles a hold at nothing: MissingReservation; MissingTenant; Released.
 	Release(ctx context.Context, id ReservationID, opts ...Option) (Settlement, error)
 
+	// Lookup tells what became of a reservation: Reserved while it is open;
+	// Committed, Released or Expired for as long as the engine remembers how it
+	// ended; NotKnown after that, and for one that was never made.
+	Lookup(ctx context.Context, id ReservationID, opts ...Option) (Fate, error)
+
 	// Remaining reads what can still be reserved: MissingTenant; Found.
 	Remaining(ctx context.Context, tenant TenantID, opts ...Option) (Remainder, error)
 

@@ -25,7 +25,10 @@ const (
 	Exists                     // the tenant was there; nothing changed
 	Granted                    // the amount was added to granted and remaining
 	Withdrawn                  // the amount was taken from granted and remaining
-	Expired                    // the hold met its deadline and was returned; only as Settlement.Prior
+	Expired                    // the hold met its deadline and was returned; as Settlement.Prior and of Lookup
+	NotKnown                   // nothing is known of this reservation, or no longer
+	Deleted                    // the tenant and its budget are gone
+	HoldsOpen                  // the tenant has open holds, so it stays; nothing changed
 )
 
 var outcomeNames = [...]string{
@@ -34,6 +37,7 @@ var outcomeNames = [...]string{
 	Overrun: "overrun", InvalidAmount: "invalid_amount",
 	MissingReservation: "missing_reservation", Found: "found", Created: "created",
 	Exists: "exists", Granted: "granted", Withdrawn: "withdrawn", Expired: "expired",
+	NotKnown: "not_known", Deleted: "deleted", HoldsOpen: "holds_open",
 }
 
 // String is the outcome's name in snake case, as in JSON and in recorded traces.
@@ -75,12 +79,14 @@ var (
 	ErrOverrun = errors.New("actual cost exceeds the hold and the remaining budget")
 	// ErrNoAnswer: the outcome is Unknown. Nothing may be concluded from it.
 	ErrNoAnswer = errors.New("no answer")
+	// ErrHoldsOpen: settle or release the tenant's holds first.
+	ErrHoldsOpen = errors.New("the tenant has open holds")
 )
 
 // Err is nil for an outcome that did what was asked, else a sentinel.
 func (o Outcome) Err() error {
 	switch o {
-	case Reserved, Committed, Released, Found, Created, Exists, Granted, Withdrawn:
+	case Reserved, Committed, Released, Found, Created, Exists, Granted, Withdrawn, Deleted:
 		return nil
 	case Insufficient:
 		return ErrInsufficient
@@ -90,8 +96,10 @@ func (o Outcome) Err() error {
 		return ErrOverrun
 	case InvalidAmount:
 		return ErrInvalidAmount
-	case MissingReservation, Expired:
+	case MissingReservation, Expired, NotKnown:
 		return ErrMissingReservation
+	case HoldsOpen:
+		return ErrHoldsOpen
 	case Unknown:
 		return ErrNoAnswer
 	default:

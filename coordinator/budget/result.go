@@ -79,6 +79,17 @@ type Hold struct {
 	Deadline time.Time     `json:"deadline,omitzero"`
 }
 
+// Fate answers Lookup: Reserved while the hold is open, and then Amount is what it
+// holds, At when it was made; Committed{Amount: its actual cost, At},
+// Released{Amount, At} and Expired{Amount, At} once it has ended; or NotKnown.
+// Times are as in Hold.
+type Fate struct {
+	Outcome  Outcome    `json:"outcome"`
+	Amount   Microcents `json:"amount"`
+	At       time.Time  `json:"at,omitzero"`
+	Deadline time.Time  `json:"deadline,omitzero"` // of an open hold that has one
+}
+
 // HoldList answers Holds: Found with the open holds in the order of their ids,
 // or MissingTenant. Balance is from the same instant as the holds.
 type HoldList struct {
@@ -128,3 +139,11 @@ func (b Balance) Err() error { return b.Outcome.Err() }
 
 // Err is nil for Found.
 func (r HoldList) Err() error { return r.Outcome.Err() }
+
+// Err is nil where something is known, however it went.
+func (f Fate) Err() error {
+	if f.Outcome == Expired {
+		return nil
+	}
+	return f.Outcome.Err()
+}

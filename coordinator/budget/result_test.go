@@ -13,7 +13,7 @@ func TestOutcomesHaveNamesAndErrors(t *testing.T) {
 	if zero != Unknown || zero.Err() == nil {
 		t.Error("the zero outcome reads as success")
 	}
-	success := map[Outcome]bool{Reserved: true, Committed: true, Released: true, Found: true, Created: true, Exists: true, Granted: true, Withdrawn: true}
+	success := map[Outcome]bool{Reserved: true, Committed: true, Released: true, Found: true, Created: true, Exists: true, Granted: true, Withdrawn: true, Deleted: true}
 	for o := Unknown; int(o) < len(outcomeNames); o++ {
 		text, err := o.MarshalText()
 		var back Outcome

@@ -16,6 +16,7 @@ type answer struct {
 	Remaining, Required budget.Microcents
 	Actual, Returned    budget.Microcents
 	HasID               bool
+	Fate                budget.Fate
 	Account             account // of balance and holds
 	Err                 string  // the model's sentinel, or "other"
 }

@@ -100,6 +100,7 @@ var outcomesToSee = func() []string {
 		verbRemaining: {"found", "missing_tenant"},
 		verbBalance:   {"found", "missing_tenant"},
 		verbHolds:     {"found", "missing_tenant"},
+		verbLookup:    {"reserved", "committed", "released", "expired", "not_known"},
 	} {
 		for _, outcome := range outcomes {
 			all = append(all, verb.String()+" "+outcome)

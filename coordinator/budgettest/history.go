@@ -164,7 +164,7 @@ func (e *event) ask(ctx context.Context, engine budget.Engine) error {
 		res, err := engine.Withdraw(ctx, tenant, amount)
 		e.response = response{outcome: res.Outcome, remaining: res.Remaining, required: res.Required}
 		return err
-	case verbRemaining, verbBalance, verbHolds, verbAdvance, verbAbandon:
+	case verbRemaining, verbBalance, verbHolds, verbLookup, verbAdvance, verbAbandon:
 	}
 	return e.look(ctx, engine)
 }

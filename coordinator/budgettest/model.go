@@ -22,15 +22,19 @@ const (
 	verbRelease
 	verbGrant
 	verbWithdraw
+	verbLookup  // in random operations only
 	verbAdvance // of the clock; in random operations only
 	verbAbandon // the release of a hold that nobody was told of; in histories only
 )
 
 var verbNames = [...]string{
-	"remaining", "balance", "holds", "ensure", "reserve", "commit", "release", "grant", "withdraw", "advance", "abandon",
+	"remaining", "balance", "holds", "ensure", "reserve", "commit", "release", "grant", "withdraw", "lookup", "advance", "abandon",
 }
 
 func (v verb) String() string { return verbNames[v] }
+
+// names reports whether the operation is about a reservation.
+func (v verb) names() bool { return v == verbCommit || v == verbRelease || v == verbLookup }
 
 // maxReservations bounds what one history has on one tenant, so that a state of
 // the model is a plain value: comparable, and copied by assignment.
@@ -87,7 +91,7 @@ func (l ledger) step(r request) (ledger, response) {
 		return l.settle(r)
 	case verbGrant, verbWithdraw:
 		return l.adjust(r)
-	case verbRemaining, verbBalance, verbHolds, verbAdvance:
+	case verbRemaining, verbBalance, verbHolds, verbLookup, verbAdvance:
 		return l, l.read(r.verb)
 	}
 	panic(fmt.Sprintf("budgettest: verb %d", r.verb))
@@ -226,7 +230,7 @@ func describe(in request, out response) string {
 		question += fmt.Sprintf(" r%d", in.slot)
 	case verbEnsure, verbGrant, verbWithdraw:
 		question += fmt.Sprintf(" %d", in.amount)
-	case verbRemaining, verbBalance, verbHolds, verbAdvance:
+	case verbRemaining, verbBalance, verbHolds, verbLookup, verbAdvance:
 	}
 	if out.unknown {
 		return question + " -> no answer"

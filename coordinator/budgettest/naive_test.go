@@ -21,7 +21,7 @@ type naive struct {
 	grace    int64 // milliseconds that a hold stays beyond its deadline: 0, or it is broken
 	accounts map[budget.TenantID]*budget.Balance
 	holds    map[budget.ReservationID]budget.Hold
-	ended    map[budget.ReservationID]budget.Outcome
+	ended    map[budget.ReservationID]budget.Fate
 }
 
 func newNaive(c Config) *naive {
@@ -32,7 +32,7 @@ func newNaive(c Config) *naive {
 		ttl: c.HoldTTL, clock: c.Clock,
 		accounts: make(map[budget.TenantID]*budget.Balance),
 		holds:    make(map[budget.ReservationID]budget.Hold),
-		ended:    make(map[budget.ReservationID]budget.Outcome),
+		ended:    make(map[budget.ReservationID]budget.Fate),
 	}
 }
 
@@ -61,7 +61,11 @@ func (e *naive) end(id budget.ReservationID, spent budget.Microcents, how budget
 	account.Committed += spent
 	account.Remaining += held - spent
 	delete(e.holds, id)
-	e.ended[id] = how
+	amount := held
+	if how == budget.Committed {
+		amount = spent
+	}
+	e.ended[id] = budget.Fate{Outcome: how, Amount: amount, At: time.UnixMilli(e.now).UTC()}
 }
 
 func (e *naive) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents, _ ...budget.Option) (budget.Ensured, error) {
@@ -121,7 +125,7 @@ func (e *naive) Commit(_ context.Context, id budget.ReservationID, actual budget
 	case actual < 0:
 		return budget.Settlement{Outcome: budget.InvalidAmount}, nil
 	case !open:
-		return budget.Settlement{Outcome: budget.MissingReservation, Prior: e.ended[id]}, nil
+		return budget.Settlement{Outcome: budget.MissingReservation, Prior: e.ended[id].Outcome}, nil
 	case actual-h.Held > account.Remaining:
 		return budget.Settlement{Outcome: budget.Overrun, Remaining: account.Remaining}, nil
 	}
@@ -137,10 +141,25 @@ func (e *naive) Release(_ context.Context, id budget.ReservationID, _ ...budget.
 	}
 	h, open := e.holds[id]
 	if !open {
-		return budget.Settlement{Outcome: budget.MissingReservation, Prior: e.ended[id]}, nil
+		return budget.Settlement{Outcome: budget.MissingReservation, Prior: e.ended[id].Outcome}, nil
 	}
 	e.end(id, 0, budget.Released)
 	return budget.Settlement{Outcome: budget.Released, Remaining: account.Remaining, Returned: h.Held}, nil
+}
+
+func (e *naive) Lookup(_ context.Context, id budget.ReservationID, _ ...budget.Option) (budget.Fate, error) {
+	_, _ = e.begin(id.Tenant())
+	defer e.mu.Unlock()
+	if err := id.Validate(); err != nil {
+		return budget.Fate{}, err
+	}
+	if h, open := e.holds[id]; open {
+		return budget.Fate{Outcome: budget.Reserved, Amount: h.Held, At: h.Made, Deadline: h.Deadline}, nil
+	}
+	if fate, known := e.ended[id]; known && e.now-fate.At.UnixMilli() <= 24*60*60*1000 {
+		return fate, nil
+	}
+	return budget.Fate{Outcome: budget.NotKnown}, nil
 }
 
 func (e *naive) Remaining(ctx context.Context, tenant budget.TenantID, _ ...budget.Option) (budget.Remainder, error) {

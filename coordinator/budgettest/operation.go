@@ -45,7 +45,7 @@ var (
 	verbChoices = []verb{
 		verbReserve, verbCommit, verbRelease, verbReserve, verbEnsure, verbAdvance, verbCommit, verbGrant,
 		verbReserve, verbWithdraw, verbRelease, verbBalance, verbRemaining, verbHolds, verbCommit, verbReserve,
-		verbAdvance, verbRelease, verbReserve, verbGrant,
+		verbAdvance, verbRelease, verbReserve, verbGrant, verbLookup, verbLookup,
 	}
 	tenantChoices = []budget.TenantID{"acme", "acme/search", "globex", "acme", "acme/search", "acme", "acme/search/key-7"}
 	whichChoices  = []int{0, 1, 0, 2, 3, 1, 6, never}
@@ -104,7 +104,7 @@ func (op operation) String() string {
 			amount += " for " + op.ttl.String()
 		}
 		return fmt.Sprintf("reserve %s %s", op.tenant, amount)
-	case verbCommit, verbRelease, verbAbandon:
+	case verbCommit, verbRelease, verbLookup, verbAbandon:
 		return fmt.Sprintf("%s the latest but %d at %s (moved to %s: %t)", op.verb, op.which, amount, op.tenant, op.moved)
 	case verbEnsure, verbGrant, verbWithdraw:
 		return fmt.Sprintf("%s %s %s", op.verb, op.tenant, amount)

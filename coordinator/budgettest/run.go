@@ -36,6 +36,7 @@ func suites() []suite {
 		{"Reserve", reserveChecks()},
 		{"Commit", commitChecks()},
 		{"Settle", settleChecks()},
+		{"Lookup", lookupChecks()},
 		{"Adjust", adjustChecks()},
 		{"Read", readChecks()},
 		{"Tenant", tenantChecks()},

@@ -39,6 +39,11 @@ func (s *spread) Release(ctx context.Context, id budget.ReservationID, opts ...b
 	return s.next().Release(ctx, id, opts...)
 }
 
+// Lookup asks the next node.
+func (s *spread) Lookup(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Fate, error) {
+	return s.next().Lookup(ctx, id, opts...)
+}
+
 // Remaining asks the next node.
 func (s *spread) Remaining(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Remainder, error) {
 	return s.next().Remaining(ctx, tenant, opts...)

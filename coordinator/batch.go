@@ -3,8 +3,10 @@ package coordinator
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/layout"
@@ -27,6 +29,12 @@ type batch struct {
 	// refusals counts answers that no repeat is likely to change, such as a
 	// missing command right.
 	refusals int
+
+	// For telemetry.
+	began    time.Time
+	attempts int
+	span     trace.Span
+	link     *trace.SpanContext
 }
 
 // Where a batch's arguments are, as in the header of batch.lua.
@@ -48,6 +56,7 @@ func (b *batch) add(c *call, node uint64) (full bool) {
 		return true
 	}
 	b.name(c, node)
+	c.batch = b.link
 	if !c.send() {
 		return false
 	}
@@ -88,7 +97,7 @@ func (b *batch) unwanted() bool {
 func (b *batch) encode(s session, clock string, cfg *config) {
 	var e encoder
 	e.text("") // the count's place
-	e.text(layout.FamilyText(s.incarnation))
+	e.text(s.family)
 	e.text(s.nodeText)
 	e.number(s.last)
 	e.number(b.number)

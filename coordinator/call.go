@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/luascripts"
 )
@@ -27,7 +29,10 @@ type call struct {
 	state  atomic.Uint32
 	done   chan struct{}
 	answer answer
-	timer  *time.Timer // bounds the wait of a caller without a deadline
+	// batch is the span of the batch that the call was sent in. Like id, the lane
+	// writes it before the call becomes sent.
+	batch *trace.SpanContext
+	timer *time.Timer // bounds the wait of a caller without a deadline
 	// kept: the coordinator's own release of an abandoned reserve. Nobody waits
 	// for it, and it is tried until it has been answered.
 	kept bool
@@ -50,7 +55,8 @@ type answer struct {
 	actual    budget.Microcents
 	returned  budget.Microcents
 	balance   budget.Balance
-	at, until int64 // of a hold that was looked up: Unix milliseconds, 0 for none
+	at, until int64              // of a hold that was looked up: Unix milliseconds, 0 for none
+	batch     *trace.SpanContext // see call
 	err       error
 }
 
@@ -107,9 +113,13 @@ func (c *call) wait(ctx context.Context, timeout time.Duration) (a answer, id bu
 		left, err = c.leave(fmt.Errorf("%w within %s", ErrUnavailable, timeout))
 	}
 	if err != nil {
-		return answer{}, budget.ReservationID{}, left, err
+		if !left {
+			a.batch = c.batch
+		}
+		return a, budget.ReservationID{}, left, err
 	}
 	a, id = c.answer, c.id
+	a.batch = c.batch
 	if c.timer != nil {
 		c.timer.Stop()
 	}

@@ -25,6 +25,7 @@ type Coordinator struct {
 	scripts luascripts.Set
 	// sharedCalls: one script call may carry several families, where there are no slots.
 	sharedCalls bool
+	telemetry   *telemetry
 	// ctx ends when Close gives up waiting; no caller's context reaches Redis.
 	ctx    context.Context //nolint:containedctx // it is the coordinator's own life
 	cancel context.CancelFunc
@@ -58,14 +59,14 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 	if err != nil {
 		return nil, err
 	}
-	dialect, err := inspect(ctx, client, cfg)
+	dialect, err := start(ctx, client, cfg)
 	if err != nil {
 		return nil, err
 	}
 	c := &Coordinator{
 		client:  client,
 		config:  cfg,
-		scripts: luascripts.Compose(dialect),
+		scripts: luascripts.Compose(dialect, cfg.layouts),
 		lanes:   make(map[budget.TenantID]*lane),
 		shards:  make(map[string]*shard),
 		drained: make(chan struct{}, 1),
@@ -73,16 +74,31 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 	_, c.sharedCalls = client.(*redis.Client)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.node.Store(randomBits())
+	if c.telemetry, err = newTelemetry(c); err != nil {
+		return nil, fmt.Errorf("making the instruments: %w", err)
+	}
+	cfg.logger.Info("bursar: node started", "node", layout.Incarnation(c.node.Load()), "prefix", cfg.prefix, "hold_ttl", cfg.holdTTL)
 	return c, nil
 }
 
 // submit admits a call, puts it into its lane and waits for the answer.
 func (c *Coordinator) submit(ctx context.Context, op *call) (answer, budget.ReservationID, error) {
+	o := c.telemetry.begin(ctx, operationOf(op.kind))
+	a, id, err := c.carry(ctx, op)
+	c.telemetry.end(ctx, o, a, err)
+	return a, id, err
+}
+
+func (c *Coordinator) carry(ctx context.Context, op *call) (answer, budget.ReservationID, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, budget.ReservationID{}, fmt.Errorf("the operation was not sent: %w", context.Cause(ctx))
 	}
 	if err := c.admit(); err != nil {
 		return answer{}, budget.ReservationID{}, err
+	}
+	if s := c.home(c.lane(op.tenant.Root())); s.breaker.state() != breakerClosed && !s.breaker.admits(now()) {
+		c.leave()
+		return answer{}, budget.ReservationID{}, fmt.Errorf("%w, since %s or longer, and the operation was not sent", ErrUnavailable, c.config.breaker)
 	}
 	return c.dispatch(ctx, op)
 }
@@ -148,6 +164,14 @@ func (c *Coordinator) drop(l *lane) {
 	}
 }
 
+// home returns the shard that the lane was last at, or belongs to now.
+func (c *Coordinator) home(l *lane) *shard {
+	if s := l.home.Load(); s != nil {
+		return s
+	}
+	return c.shardOf(l)
+}
+
 // shardOf returns the shard of the server that answers for the lane's keys now.
 // The cluster client follows redirections by itself, so an outdated answer costs
 // only some grouping.
@@ -161,13 +185,21 @@ func (c *Coordinator) shardOf(l *lane) *shard {
 	c.shardsMu.RLock()
 	s, ok := c.shards[address]
 	c.shardsMu.RUnlock()
-	if ok {
-		return s
+	if !ok {
+		s = c.addShard(address)
 	}
+	if l.home.Load() != s {
+		l.home.Store(s)
+	}
+	return s
+}
+
+func (c *Coordinator) addShard(address string) *shard {
 	c.shardsMu.Lock()
 	defer c.shardsMu.Unlock()
-	if s, ok = c.shards[address]; !ok {
-		s = &shard{c: c}
+	s, ok := c.shards[address]
+	if !ok {
+		s = &shard{c: c, address: address, breaker: breaker{after: c.config.breaker}}
 		c.shards[address] = s
 	}
 	return s
@@ -218,6 +250,9 @@ func (c *Coordinator) Close(ctx context.Context) error {
 }
 
 func (c *Coordinator) close(ctx context.Context) error {
+	if err := c.telemetry.stop(); err != nil {
+		c.config.logger.Warn("bursar: the node's metrics are still registered", "error", err)
+	}
 	c.closed.Store(true)
 	defer c.cancel()
 	for c.inFlight.Load() > 0 {
@@ -264,7 +299,7 @@ func (c *Coordinator) closeSessions(ctx context.Context) error {
 			continue
 		}
 		l.useSource = true
-		args := l.command(&c.scripts.Close, 2, layout.FamilyText(l.session.incarnation), l.session.nodeText, l.session.last, c.clockText())
+		args := l.command(&c.scripts.Close, 2, l.session.family, l.session.nodeText, l.session.last, c.clockText())
 		cmds = append(cmds, newCommand(c.ctx, args))
 		if len(cmds) == lanesPerPipeline {
 			flush()

@@ -57,10 +57,13 @@ func (c *Coordinator) settleContext(ctx context.Context) (context.Context, conte
 	return context.WithTimeout(context.WithoutCancel(ctx), c.config.callTimeout)
 }
 
-// settleHeld settles also while the coordinator closes.
+// settleHeld settles also while the coordinator closes, and waits where others are
+// refused because Redis does not answer: the money is held already.
 func (c *Coordinator) settleHeld(ctx context.Context, kind byte, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	c.enter()
+	o := c.telemetry.begin(ctx, operationOf(kind))
 	a, _, err := c.dispatch(ctx, newCall(kind, id.Tenant(), actual, id))
+	c.telemetry.end(ctx, o, a, err)
 	if err != nil {
 		return budget.Settlement{}, err
 	}

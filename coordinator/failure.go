@@ -21,7 +21,14 @@ const (
 	failureNoScript                 // unexecuted: Redis does not know the script's SHA
 	failureMemory                   // unexecuted: Redis is past maxmemory
 	failureRefused                  // an error that a repeat is not likely to change
+	failureKinds
 )
+
+// failureNames are the reasons of retries in telemetry.
+var failureNames = [failureKinds]string{
+	failureLost: "lost", failureUnsent: "unsent", failureTransient: "transient",
+	failureNoScript: "no_script", failureMemory: "out_of_memory", failureRefused: "refused",
+}
 
 // transientErrors begin the error replies that pass by themselves.
 var transientErrors = []string{
@@ -63,6 +70,10 @@ const (
 // pending and is repeated, byte for byte, until its session tells (S7).
 func (l *lane) failed(err error) time.Duration {
 	kind := classify(err)
+	l.c.telemetry.retried(l.c.ctx, kind)
+	if l.pending != nil {
+		l.pending.attempts++
+	}
 	switch kind {
 	case failureNoScript:
 		// A restart, a SCRIPT FLUSH, a promoted replica: the text goes along once.
@@ -79,7 +90,7 @@ func (l *lane) failed(err error) time.Duration {
 		err = fmt.Errorf("%w: %w", ErrOutOfMemory, err)
 	case failureRefused:
 		err = l.explain(err)
-	case failureLost, failureUnsent, failureTransient:
+	case failureLost, failureUnsent, failureTransient, failureKinds:
 	}
 	if b := l.pending; b != nil {
 		l.batchFailed(b, kind, err)
@@ -118,6 +129,7 @@ func (l *lane) batchFailed(b *batch, kind failure, err error) {
 			// Its bytes never left, so its callers are not to be left unsure.
 			l.pending, l.sweeping = nil, false
 			l.takeBack(b)
+			l.ended(b, batchUnsent)
 			return
 		}
 	case failureRefused:
@@ -127,7 +139,7 @@ func (l *lane) batchFailed(b *batch, kind failure, err error) {
 		l.sweeping = false
 		l.giveUpRefused(b, err)
 		return
-	case failureTransient, failureNoScript, failureMemory:
+	case failureTransient, failureNoScript, failureMemory, failureKinds:
 	}
 	if b.lost && l.superseded == nil && len(b.calls) > 0 && b.unwanted() {
 		l.giveUp(b)
@@ -138,6 +150,7 @@ func (l *lane) batchFailed(b *batch, kind failure, err error) {
 func (l *lane) giveUpRefused(b *batch, err error) {
 	if !b.lost && l.superseded == nil {
 		l.pending = nil
+		l.ended(b, batchRefused)
 		l.fail(b, func(*call) error { return fmt.Errorf("%w: %w; nothing happened", ErrUnavailable, err) })
 		return
 	}
@@ -159,4 +172,18 @@ func (l *lane) giveUp(b *batch) {
 	l.sweeping = false
 	l.pending = &batch{number: l.c.nextNumber(), lost: true}
 	l.pending.encode(l.session, l.c.clockText(), &l.c.config)
+}
+
+// isDown reports whether an error means that the server does no work for anybody
+// now. Redirections concern one family only.
+func isDown(err error) bool {
+	switch classify(err) {
+	case failureLost, failureUnsent:
+		return true
+	case failureTransient:
+		text := err.Error()
+		return !strings.HasPrefix(text, "TRYAGAIN") && !strings.HasPrefix(text, "MOVED ") && !strings.HasPrefix(text, "ASK ")
+	case failureNoScript, failureMemory, failureRefused, failureKinds:
+	}
+	return false
 }

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,20 +17,30 @@ import (
 // call whose time grows with the family's holds: for operators and audits, not
 // for every request.
 func (c *Coordinator) Holds(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.HoldList, error) {
+	o := c.telemetry.begin(ctx, opHolds)
+	list, err := c.listHolds(ctx, tenant, opts)
+	c.telemetry.end(ctx, o, answer{outcome: list.Outcome}, err)
+	return list, err
+}
+
+func (c *Coordinator) listHolds(ctx context.Context, tenant budget.TenantID, opts []budget.Option) (budget.HoldList, error) {
+	if err := errors.Join(tenant.Validate(), validateOptions(opts)); err != nil {
+		return budget.HoldList{}, err
+	}
 	// The lane ends what is due; what the script reads after it is later.
-	a, err := c.read(ctx, luascripts.KindRemaining, tenant, opts)
+	a, _, err := c.carry(ctx, newCall(luascripts.KindRemaining, tenant, 0, budget.ReservationID{}))
 	if err != nil || a.outcome != budget.Found {
 		return budget.HoldList{Outcome: a.outcome, Balance: budget.Balance{Outcome: a.outcome}}, err
 	}
 	l := c.lane(tenant.Root())
-	incarnation := *l.met.Load() // the lane has just answered
+	family := *l.met.Load() // the lane has just answered
 	type result struct {
 		words []any
 		err   error
 	}
 	done := make(chan result, 1)
 	go func() {
-		words, err := c.readHolds(ctx, l, incarnation, tenant.Level())
+		words, err := c.readHolds(ctx, l, family, tenant.Level())
 		done <- result{words, err}
 	}()
 	select {
@@ -44,10 +55,10 @@ func (c *Coordinator) Holds(ctx context.Context, tenant budget.TenantID, opts ..
 }
 
 // readHolds asks until Redis answers or the caller has left.
-func (c *Coordinator) readHolds(ctx context.Context, l *lane, incarnation, level string) ([]any, error) {
+func (c *Coordinator) readHolds(ctx context.Context, l *lane, family, level string) ([]any, error) {
 	script, began := &c.scripts.Holds, now()
 	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
-		cmd := newCommand(c.ctx, []any{"eval", script.Source, "1", l.booksKey, layout.FamilyText(incarnation), level})
+		cmd := newCommand(c.ctx, []any{"eval", script.Source, "1", l.booksKey, family, level})
 		_ = c.client.Process(c.ctx, cmd) // the command carries the error
 		value, err := cmd.reply()
 		if words, ok := value.([]any); ok {

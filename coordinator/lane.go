@@ -31,8 +31,10 @@ type lane struct {
 	running bool // at its shard, or waiting to be tried again
 	gone    bool // dropped from the coordinator; callers look it up anew
 
-	// met is the family's incarnation once it is known, for readers beside the lane.
+	// met is the family's field once it is known, for readers beside the lane.
 	met atomic.Pointer[string]
+	// home is the shard that the lane was last at.
+	home atomic.Pointer[shard]
 
 	// The rest belongs to whoever runs the lane.
 	step       step
@@ -44,6 +46,7 @@ type lane struct {
 	proposed   string // the incarnation, where this lane creates the family
 	useSource  bool   // the last command was answered NOSCRIPT
 	lost       bool   // the family that was known here is gone
+	reopening  bool   // the session was lost, and is to be opened again
 	owing      bool   // a kept release was put back; not to be hurried
 	backoff    time.Duration
 }
@@ -97,7 +100,7 @@ func (l *lane) next() []any {
 		if l.proposed == "" {
 			l.proposed = layout.Incarnation(randomBits())
 		}
-		return []any{"hsetnx", l.booksKey, layout.FamilyField, layout.FamilyText(l.proposed)}
+		return []any{"hsetnx", l.booksKey, layout.FamilyField, layout.FamilyText(l.c.config.layouts.Current, l.proposed)}
 	case stepOpen:
 		l.mu.Lock()
 		l.probed = len(l.queue)
@@ -114,7 +117,7 @@ func (l *lane) next() []any {
 
 func (l *lane) nextBatch() []any {
 	if l.sweeping {
-		return l.command(&l.c.scripts.Sweep, 2, layout.FamilyText(l.session.incarnation), l.c.clockText(),
+		return l.command(&l.c.scripts.Sweep, 2, l.session.family, l.c.clockText(),
 			l.c.config.retention.Milliseconds(), l.c.config.retained)
 	}
 	if l.pending == nil {
@@ -138,8 +141,10 @@ func (l *lane) nextBatch() []any {
 
 // gather makes a batch of what waits, in the order of arrival.
 func (l *lane) gather() *batch {
+	b := &batch{number: l.c.nextNumber()}
+	l.c.telemetry.sent(l.c.ctx, b)
 	l.mu.Lock()
-	b := &batch{number: l.c.nextNumber(), calls: make([]*call, 0, min(len(l.queue), luascripts.MaxOperations))}
+	b.calls = make([]*call, 0, min(len(l.queue), luascripts.MaxOperations))
 	taken := 0
 	for _, c := range l.queue {
 		if full := b.add(c, l.session.node); full {
@@ -151,6 +156,7 @@ func (l *lane) gather() *batch {
 	l.probed = 0
 	l.mu.Unlock()
 	if len(b.calls) == 0 {
+		l.ended(b, batchUnsent)
 		return nil
 	}
 	b.encode(l.session, l.c.clockText(), &l.c.config)
@@ -185,7 +191,7 @@ func (l *lane) again() bool {
 		return true
 	}
 	l.running = false
-	if l.session.incarnation == "" {
+	if l.session.family == "" {
 		// Nothing is known of this family, so nothing is lost by forgetting it;
 		// else ids that name no tenant would fill the memory.
 		l.gone = true
@@ -199,10 +205,12 @@ func (l *lane) abort() {
 	l.failQueue(func(*call) error { return ErrClosed })
 	if b := l.pending; b != nil {
 		l.pending = nil
+		l.ended(b, batchUnknown)
 		l.fail(b, func(c *call) error { return &UnknownOutcomeError{ID: c.id, Cause: ErrClosed} })
 	}
 	if b := l.superseded; b != nil {
 		l.superseded = nil
+		l.ended(b, batchUnknown)
 		l.fail(b, func(*call) error { return ErrClosed })
 	}
 }
@@ -260,6 +268,9 @@ func (l *lane) takeBack(b *batch) {
 	l.mu.Unlock()
 }
 
+// ended tells the instruments; whoever is answered afterwards finds it told.
+func (l *lane) ended(b *batch, result string) { l.c.telemetry.resolved(l.c.ctx, b, result) }
+
 // fail answers every call of a batch with an error.
 func (l *lane) fail(b *batch, reason func(*call) error) {
 	for _, c := range b.calls {
@@ -270,6 +281,7 @@ func (l *lane) fail(b *batch, reason func(*call) error) {
 // doubt answers the calls of a batch of which nobody can tell any more whether it
 // took effect. What it may hold is released; that is harmless where it does not.
 func (l *lane) doubt(b *batch, cause error) {
+	l.ended(b, batchUnknown)
 	for _, c := range b.calls {
 		kind, id := c.kind, c.id
 		l.answer(c, answer{err: &UnknownOutcomeError{ID: id, Cause: cause}})

@@ -165,8 +165,25 @@ func TestDeleteWithinABatch(t *testing.T) {
 	}
 }
 
-// inOneBatch lets calls gather while Redis is blocked by a first one.
+// inOneBatch performs operations on acme in one batch.
 func inOneBatch(t *testing.T, c *Coordinator, client *redis.Client, group []*call) []answer {
+	t.Helper()
+	before := executions(t, client)
+	enqueueTogether(t, c, group)
+	answers := make([]answer, len(group))
+	for i, op := range group {
+		<-op.done
+		answers[i] = op.answer
+	}
+	if n := executions(t, client) - before; n != 1 {
+		t.Errorf("%d script calls, want one batch", n)
+	}
+	return answers
+}
+
+// enqueueTogether puts operations into the lane of acme, which is idle, and only
+// then lets it run.
+func enqueueTogether(t *testing.T, c *Coordinator, group []*call) {
 	t.Helper()
 	l := c.lane("acme")
 	l.mu.Lock()
@@ -179,15 +196,5 @@ func inOneBatch(t *testing.T, c *Coordinator, client *redis.Client, group []*cal
 	}
 	l.running = true
 	l.mu.Unlock()
-	before := executions(t, client)
 	c.shardOf(l).push(l)
-	answers := make([]answer, len(group))
-	for i, op := range group {
-		<-op.done
-		answers[i] = op.answer
-	}
-	if n := executions(t, client) - before; n != 1 {
-		t.Errorf("%d script calls, want one batch", n)
-	}
-	return answers
 }

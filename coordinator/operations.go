@@ -13,7 +13,7 @@ func (c *Coordinator) EnsureTenant(ctx context.Context, tenant budget.TenantID, 
 	if err := budget.ValidateBudget(tenant, amount); err != nil {
 		return budget.Ensured{}, err
 	}
-	if _, err := budget.Apply(opts); err != nil {
+	if err := validateOptions(opts); err != nil {
 		return budget.Ensured{}, err
 	}
 	a, _, err := c.submit(ctx, newCall(luascripts.KindEnsure, tenant, amount, budget.ReservationID{}))
@@ -71,7 +71,7 @@ func (c *Coordinator) settle(ctx context.Context, kind byte, id budget.Reservati
 	if err := id.Validate(); err != nil {
 		return budget.Settlement{}, err
 	}
-	if _, err := budget.Apply(opts); err != nil {
+	if err := validateOptions(opts); err != nil {
 		return budget.Settlement{}, err
 	}
 	a, _, err := c.submit(ctx, newCall(kind, id.Tenant(), actual, id))
@@ -89,7 +89,7 @@ func (c *Coordinator) Lookup(ctx context.Context, id budget.ReservationID, opts 
 	if err := id.Validate(); err != nil {
 		return budget.Fate{}, err
 	}
-	if _, err := budget.Apply(opts); err != nil {
+	if err := validateOptions(opts); err != nil {
 		return budget.Fate{}, err
 	}
 	a, _, err := c.submit(ctx, newCall(luascripts.KindLookup, id.Tenant(), 0, id))
@@ -139,7 +139,7 @@ func (c *Coordinator) read(ctx context.Context, kind byte, tenant budget.TenantI
 	if err := tenant.Validate(); err != nil {
 		return answer{}, err
 	}
-	if _, err := budget.Apply(opts); err != nil {
+	if err := validateOptions(opts); err != nil {
 		return answer{}, err
 	}
 	a, _, err := c.submit(ctx, newCall(kind, tenant, 0, budget.ReservationID{}))
@@ -162,7 +162,7 @@ func (c *Coordinator) adjust(ctx context.Context, kind byte, verb string, tenant
 	if err := budget.ValidateAdjustment(verb, tenant, amount); err != nil {
 		return budget.Adjustment{}, err
 	}
-	if _, err := budget.Apply(opts); err != nil {
+	if err := validateOptions(opts); err != nil {
 		return budget.Adjustment{}, err
 	}
 	a, _, err := c.submit(ctx, newCall(kind, tenant, amount, budget.ReservationID{}))
@@ -170,4 +170,11 @@ func (c *Coordinator) adjust(ctx context.Context, kind byte, verb string, tenant
 		return budget.Adjustment{}, err
 	}
 	return budget.Adjustment{Outcome: a.outcome, Remaining: a.remaining, Required: a.required}, nil
+}
+
+// validateOptions is for operations that take no option: a bad one is an error all
+// the same.
+func validateOptions(opts []budget.Option) error {
+	_, err := budget.Apply(opts)
+	return err
 }

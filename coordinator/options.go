@@ -6,8 +6,13 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/luascripts"
 )
 
 // Option sets up a Coordinator. The defaults are right for most.
@@ -21,8 +26,15 @@ type config struct {
 	retained    int
 	perFamily   int
 	total       int
+	breaker     time.Duration
 	clock       func() time.Time
 	logger      *slog.Logger
+	observed    []budget.TenantID
+
+	layouts luascripts.Layouts
+
+	tracerProvider trace.TracerProvider
+	meterProvider  metric.MeterProvider
 }
 
 // The defaults of the options.
@@ -30,6 +42,7 @@ const (
 	DefaultCallTimeout = 10 * time.Second
 	DefaultRetention   = 10 * time.Minute
 	DefaultRetained    = 4096
+	DefaultBreaker     = 5 * time.Second
 	DefaultPerFamily   = 16_384
 	DefaultTotal       = 65_536
 )
@@ -63,6 +76,37 @@ func WithQueueLimits(perFamily, total int) Option {
 	return func(c *config) { c.perFamily, c.total = perFamily, total }
 }
 
+// WithBreaker sets after how long without any answer from a server calls to it are
+// refused at once with ErrUnavailable, instead of each waiting for its deadline;
+// about each second one is let through, and the first answer ends it. From 100ms to
+// an hour, 0 for never. It should be longer than a failover takes. Defaults to 5
+// seconds. In a Cluster each master has its own.
+func WithBreaker(after time.Duration) Option { return func(c *config) { c.breaker = after } }
+
+// WithTracerProvider sets where spans go: one an operation, linked to the one of the
+// batch that carried it. Defaults to otel.GetTracerProvider() when New is called.
+func WithTracerProvider(provider trace.TracerProvider) Option {
+	return func(c *config) { c.tracerProvider = provider }
+}
+
+// WithMeterProvider sets where metrics go (see the package's Telemetry). Defaults to
+// otel.GetMeterProvider() when New is called.
+func WithMeterProvider(provider metric.MeterProvider) Option {
+	return func(c *config) { c.meterProvider = provider }
+}
+
+// maxObserved bounds what a collection of metrics costs.
+const maxObserved = 100
+
+// WithObservedTenants shows the balances and the number of open holds of these
+// tenants as metrics, with the tenant's id as an attribute. Each costs a Holds when
+// metrics are collected, whose time grows with the family's holds. At most 100.
+// Defaults to none: a metric of its own for each tenant is more than most stores of
+// metrics can bear.
+func WithObservedTenants(tenants ...budget.TenantID) Option {
+	return func(c *config) { c.observed = append(c.observed, tenants...) }
+}
+
 // WithClock makes the clock of deadlines the caller's, for tests; it must never
 // be used by some nodes only. Defaults to Redis' own clock.
 func WithClock(now func() time.Time) Option { return func(c *config) { c.clock = now } }
@@ -80,7 +124,13 @@ func newConfig(opts []Option) (config, error) {
 		retained:    DefaultRetained,
 		perFamily:   DefaultPerFamily,
 		total:       DefaultTotal,
+		breaker:     DefaultBreaker,
 		logger:      slog.Default(),
+
+		layouts: luascripts.Known,
+
+		tracerProvider: otel.GetTracerProvider(),
+		meterProvider:  otel.GetMeterProvider(),
 	}
 	var errs []error
 	for i, opt := range opts {
@@ -90,7 +140,12 @@ func newConfig(opts []Option) (config, error) {
 		}
 		opt(&c)
 	}
-	errs = append(errs, layout.ValidatePrefix(c.prefix), budget.ValidateHoldTTL(c.holdTTL))
+	return c, errors.Join(append(errs, c.validate())...)
+}
+
+// validate is the one place that knows what an option may be.
+func (c *config) validate() error {
+	errs := []error{layout.ValidatePrefix(c.prefix), budget.ValidateHoldTTL(c.holdTTL)}
 	if c.callTimeout < time.Millisecond || c.callTimeout > time.Hour {
 		errs = append(errs, fmt.Errorf("invalid call timeout %s: give 1ms to 1h", c.callTimeout))
 	}
@@ -103,5 +158,17 @@ func newConfig(opts []Option) (config, error) {
 	if c.logger == nil {
 		errs = append(errs, errors.New("WithLogger(nil): give a logger, slog.New(slog.DiscardHandler) for none"))
 	}
-	return c, errors.Join(errs...)
+	if c.breaker != 0 && (c.breaker < 100*time.Millisecond || c.breaker > time.Hour) {
+		errs = append(errs, fmt.Errorf("invalid breaker %s: give 100ms to 1h, or 0 for none", c.breaker))
+	}
+	if c.tracerProvider == nil || c.meterProvider == nil {
+		errs = append(errs, errors.New("WithTracerProvider(nil) or WithMeterProvider(nil): give a provider, the noop package's for none"))
+	}
+	if len(c.observed) > maxObserved {
+		errs = append(errs, fmt.Errorf("%d observed tenants: give at most %d", len(c.observed), maxObserved))
+	}
+	for _, tenant := range c.observed {
+		errs = append(errs, tenant.Validate())
+	}
+	return errors.Join(errs...)
 }

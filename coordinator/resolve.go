@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/coordinator/layout"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -44,22 +43,32 @@ func (l *lane) handle(value any, err error) time.Duration {
 
 // adopt takes note of the family's incarnation; one that differs from what is
 // known is never adopted (S10).
-func (l *lane) adopt(incarnation string) {
-	if l.session.incarnation != "" && l.session.incarnation != incarnation {
-		l.lost = true
+func (l *lane) adopt(family string) {
+	if l.session.family != "" && l.session.family != family {
+		l.familyGone()
 		l.failQueue(func(*call) error { return l.recreated() })
 		return
 	}
-	l.session.incarnation = incarnation
-	l.met.Store(&incarnation)
+	l.session.family = family
+	l.met.Store(&family)
+}
+
+// familyGone notes, once, that the family that was known here is not there.
+func (l *lane) familyGone() {
+	if !l.lost {
+		l.lost = true
+		l.c.telemetry.gaps.Add(l.c.ctx, 1)
+		l.c.config.logger.Error("bursar: a family that this node knows was lost or created anew; its calls fail until the node is restarted",
+			"family", l.root, "incarnation", l.session.family)
+	}
 }
 
 // familyMissing answers for a family that was never met here, those calls that
 // waited when it was asked for; it says nothing about later ones. Only an ensure
 // creates a family. One that was met is lost, and is not created again.
 func (l *lane) familyMissing() {
-	if l.session.incarnation != "" {
-		l.lost = true
+	if l.session.family != "" {
+		l.familyGone()
 		l.failQueue(l.lostFamily)
 		return
 	}
@@ -107,20 +116,24 @@ func (l *lane) sessionOpened(reply string) {
 		l.renumber()
 		return
 	}
-	l.adopt(o.incarnation)
-	if l.session.incarnation == o.incarnation {
+	l.adopt(o.family)
+	if l.session.family == o.family {
 		l.session.last, l.session.open, l.session.answeredAt = o.last, true, l.c.familyTime()
 		l.step, l.openNumber, l.proposed = stepBatch, 0, ""
+		if l.reopening {
+			l.reopening = false
+			l.c.config.logger.Info("bursar: the node's session was opened again", "family", l.root, "node", l.session.nodeText)
+		}
 	}
 }
 
 // renumber takes a new node number: another process uses this one, as after a
 // virtual machine was copied.
 func (l *lane) renumber() {
-	incarnation := l.session.incarnation
+	family := l.session.family
 	l.c.config.logger.Warn("bursar: another process uses this node's number; taking a new one", "family", l.root, "node", l.session.nodeText)
 	l.session = newSession(l.c.renumber(l.session.node))
-	l.session.incarnation = incarnation
+	l.session.family = family
 	l.step, l.openNumber = stepOpen, 0
 }
 
@@ -144,6 +157,7 @@ func (l *lane) batchAnswered(reply string) {
 		if given := l.superseded; given != nil {
 			// A higher number was applied without it, so it never will be.
 			l.superseded = nil
+			l.ended(given, batchRefused)
 			l.fail(given, func(*call) error { return ErrUnavailable })
 		}
 		l.resolve(b, reply)
@@ -160,16 +174,26 @@ func (l *lane) batchAnswered(reply string) {
 // else will ever know of it.
 func (l *lane) resolve(b *batch, reply string) {
 	answers, err := b.decode(reply)
-	if err != nil {
+	if err == nil {
+		l.ended(b, batchApplied)
+	} else {
 		l.c.config.logger.Error("bursar: a batch took effect and its reply cannot be read", "family", l.root, "error", err)
 		l.doubt(b, err)
 		return
 	}
+	released := int64(0)
 	for i, c := range b.calls {
-		id := c.id // after the answer the call may be another caller's already
+		id, kept := c.id, c.kept // after the answer the call may be another caller's already
+		if kept && answers[i].outcome == budget.Released {
+			released++
+		}
 		if !l.answer(c, answers[i]) && answers[i].outcome == budget.Reserved {
 			l.releaseAbandoned(id)
 		}
+	}
+	if released > 0 {
+		l.c.telemetry.abandoned.Add(l.c.ctx, released)
+		l.c.config.logger.Info("bursar: released holds that nobody was told of", "family", l.root, "holds", released)
 	}
 }
 
@@ -198,6 +222,7 @@ func (l *lane) gapFound(b *batch, words string) {
 	l.session.last = g.last
 	if given != nil && given.number == g.last && given.digest == g.digest {
 		l.resolve(given, g.reply)
+		l.ended(b, batchRefused)
 		l.fail(b, func(*call) error { return ErrUnavailable })
 		return
 	}
@@ -207,9 +232,12 @@ func (l *lane) gapFound(b *batch, words string) {
 	}
 	l.c.config.logger.Error("bursar: Redis lost acknowledged writes", "family", l.root, "node", l.session.nodeText,
 		"last_acknowledged", lastKnown, "last_in_redis", g.last)
+	l.c.telemetry.gaps.Add(l.c.ctx, 1)
+	l.ended(b, batchLost)
 	lost := fmt.Errorf("%w: family %q is at this node's batch %d, and %d was acknowledged; the operation did not take effect", ErrGap, l.root, g.last, lastKnown)
 	l.fail(b, func(*call) error { return lost })
 	if given != nil {
+		l.ended(given, batchLost)
 		l.fail(given, func(*call) error { return lost })
 	}
 }
@@ -231,6 +259,7 @@ func (l *lane) repeat(b *batch) {
 		return
 	}
 	l.takeBack(b)
+	l.ended(b, batchRefused)
 }
 
 // refused handles the replies that wrote nothing. They say for certain that this
@@ -250,10 +279,12 @@ func (l *lane) refused(b *batch, word, words string) {
 		l.cloned(b, given)
 		return
 	case luascripts.NoFamily:
-		l.lost = true
+		l.familyGone()
+		l.ended(b, batchLost)
 		l.fail(b, l.lostFamily)
 	case luascripts.Incarnation:
-		l.lost = true
+		l.familyGone()
+		l.ended(b, batchLost)
 		l.fail(b, func(*call) error { return l.recreated() })
 	case luascripts.Layout:
 		l.reject(b, l.layoutError(words))
@@ -275,6 +306,7 @@ func (l *lane) reject(b *batch, err error) {
 		l.doubt(b, err)
 		return
 	}
+	l.ended(b, batchRefused)
 	l.fail(b, func(*call) error { return err })
 }
 
@@ -282,6 +314,7 @@ func (l *lane) reject(b *batch, err error) {
 // had acknowledged; long after, it went by its retention (S10).
 func (l *lane) sessionMissing(b, given *batch) {
 	l.step, l.openNumber, l.session.open = stepOpen, 0, false
+	l.reopening = true
 	if given != nil {
 		l.doubt(given, ErrUnavailable)
 	}
@@ -291,6 +324,7 @@ func (l *lane) sessionMissing(b, given *batch) {
 	}
 	l.c.config.logger.Error("bursar: Redis lost acknowledged writes", "family", l.root, "node", l.session.nodeText,
 		"last_acknowledged", l.session.last, "last_in_redis", "none")
+	l.c.telemetry.gaps.Add(l.c.ctx, 1)
 	l.reject(b, fmt.Errorf("%w: family %q no longer knows this node, whose batch %d was acknowledged; the operation did not take effect", ErrGap, l.root, l.session.last))
 }
 
@@ -303,11 +337,11 @@ func (l *lane) lostFamily(c *call) error {
 }
 
 func (l *lane) recreated() error {
-	return fmt.Errorf("%w: %q, known here as %s; look at what happened to Redis, then restart this node", ErrRecreated, l.root, l.session.incarnation)
+	return fmt.Errorf("%w: %q, known here as %s; look at what happened to Redis, then restart this node", ErrRecreated, l.root, l.session.family)
 }
 
 func (l *lane) layoutError(version string) error {
-	return fmt.Errorf("%w: family %q is stored in layout %s, and this program knows %s: upgrade it", ErrLayout, l.root, version, layout.Version)
+	return fmt.Errorf("%w: family %q is stored in layout %s, and this program knows %s: upgrade it", ErrLayout, l.root, version, l.c.config.layouts)
 }
 
 func (l *lane) corrupt(what string) error {

@@ -13,12 +13,12 @@ import (
 // applied last. Every batch takes effect once because the script admits it only
 // after that one (PROTOCOL.md, S1 to S10).
 type session struct {
-	incarnation string // of the family; empty until it was met
-	node        uint64
-	nodeText    string
-	last        uint64
-	open        bool
-	answeredAt  time.Time
+	family     string // its field: layout and incarnation; empty until it was met
+	node       uint64
+	nodeText   string
+	last       uint64
+	open       bool
+	answeredAt time.Time
 }
 
 // sessionRetention is how long Redis keeps the session of a silent node
@@ -31,20 +31,20 @@ func newSession(node uint64) session {
 
 // opened is an OPEN reply.
 type opened struct {
-	incarnation string
-	last        uint64
+	family string
+	last   uint64
 }
 
 func parseOpened(words string) (opened, error) {
-	parts := strings.SplitN(words, " ", 4)
-	if len(parts) < 3 {
+	parts := strings.SplitN(words, " ", 5)
+	if len(parts) < 4 {
 		return opened{}, fmt.Errorf("unreadable reply OPEN %.60q", words)
 	}
-	last, err := strconv.ParseUint(parts[1], 10, 64)
+	last, err := strconv.ParseUint(parts[2], 10, 64)
 	if err != nil {
 		return opened{}, fmt.Errorf("unreadable reply OPEN %.60q: %w", words, err)
 	}
-	return opened{incarnation: parts[0], last: last}, nil
+	return opened{family: parts[0] + " " + parts[1], last: last}, nil
 }
 
 // gap is a GAP reply: what Redis holds as this node's last batch.

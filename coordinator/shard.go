@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,7 +15,9 @@ import (
 // sends their commands in one pipeline, so that lanes share round trips while
 // each keeps one command in flight. A shard that hangs delays no other.
 type shard struct {
-	c *Coordinator
+	c       *Coordinator
+	address string // of a Cluster's master; "" for the only server
+	breaker breaker
 
 	mu      sync.Mutex
 	ready   []*lane
@@ -79,11 +82,29 @@ func (s *shard) work() {
 		cmds := p.commands(s.c)
 		s.c.send(cmds)
 		s.c.reloadTopology(cmds)
+		s.judge(cmds)
 		for _, g := range p.groups {
 			g.distribute(s.c)
 		}
 		// The callers just answered run now, and what they ask next goes along.
 		runtime.Gosched()
+	}
+}
+
+// judge tells the breaker: one command that was answered is enough.
+func (s *shard) judge(cmds []redis.Cmder) {
+	if len(cmds) == 0 {
+		return
+	}
+	down := func(cmd redis.Cmder) bool { return cmd.Err() != nil && isDown(cmd.Err()) }
+	i := slices.IndexFunc(cmds, func(cmd redis.Cmder) bool { return !down(cmd) })
+	if i >= 0 {
+		if outage, closed := s.breaker.answered(now()); closed {
+			s.c.config.logger.Info("bursar: Redis answers again; calls go through", "server", s.address, "outage", outage.Round(time.Millisecond))
+		}
+	} else if s.breaker.failed(now()) {
+		s.c.config.logger.Error("bursar: Redis does not answer; new calls are refused until it does",
+			"server", s.address, "after", s.breaker.after, "error", errorType(cmds[0].Err()))
 	}
 }
 
@@ -100,7 +121,7 @@ func (c *Coordinator) reloadTopology(cmds []redis.Cmder) {
 			case failureLost, failureUnsent, failureTransient:
 				cluster.ReloadState(c.ctx)
 				return
-			case failureNoScript, failureMemory, failureRefused:
+			case failureNoScript, failureMemory, failureRefused, failureKinds:
 			}
 		}
 	}

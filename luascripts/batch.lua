@@ -148,7 +148,7 @@ local function look(b, account, kind)
 	if hi ~= 0 or lo ~= 0 then
 		return 'H'
 	end
-	for key, value in pairs(readAccount(account.field, '')) do
+	for key, value in pairs(readAccount(account.field, '-')) do
 		account[key] = value
 	end
 	account.g, account.s, account.c, account.dirty = nil, nil, nil, true

@@ -48,7 +48,7 @@ func TestKindsHaveOneMeaningOnBothSides(t *testing.T) {
 
 func TestWordsAreAnsweredByTheScripts(t *testing.T) {
 	t.Parallel()
-	s := Compose(Redis)
+	s := Compose(Redis, Known)
 	all := s.Batch.Source + s.Sweep.Source + s.Open.Source + s.Close.Source + s.Holds.Source
 	for _, word := range []string{Applied, NoFamily, Layout, Incarnation, NoSession, Cloned, Stale, Gap, More, Corrupt, Swept, Opened, Closed, HoldsFound, NoTenant} {
 		if !strings.Contains(all, "'"+word) {

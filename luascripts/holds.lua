@@ -15,7 +15,7 @@ for i = 1, #all, 2 do
 	local kind = field:byte()
 	if field == 'f' then
 		family = value
-	elseif kind == 97 and field:sub(2) == level and value ~= '' then
+	elseif kind == 97 and field:sub(2) == level and value ~= '-' then
 		account = value
 	elseif kind == 104 and value:byte() == 111 and field:sub(34) == level then
 		found[#found + 1] = field

@@ -10,6 +10,8 @@ import (
 	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1; it protects nothing.
 	_ "embed"
 	"encoding/hex"
+	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -43,6 +45,7 @@ type Script struct {
 
 // Set is every script in one dialect.
 type Set struct {
+	Bare  bool // in the dialect of that name
 	Batch Script
 	// BatchShortOfMemory is Batch for a Redis that is past maxmemory: it answers
 	// M to what would hold more, and lets commits and releases land.
@@ -63,10 +66,35 @@ const (
 	Bare
 )
 
-// Compose returns the scripts in a dialect.
-func Compose(d Dialect) Set {
+// Layouts is a range of layouts of the store.
+type Layouts struct {
+	Oldest  int // that can be read, and worked on
+	Current int // that families are created in
+}
+
+// Known are the layouts of these scripts. A program that creates families in a new
+// layout reads the one before, and comes after one that reads both: so old and new
+// nodes work side by side during an update, and the update can be taken back.
+var Known = Layouts{Oldest: 1, Current: 1}
+
+// Readable reports whether a family of that layout can be worked on.
+func (l Layouts) Readable(version string) bool {
+	n, err := strconv.Atoi(version)
+	return err == nil && n >= l.Oldest && n <= l.Current
+}
+
+// String names the layouts, for errors.
+func (l Layouts) String() string {
+	if l.Oldest == l.Current {
+		return strconv.Itoa(l.Current)
+	}
+	return fmt.Sprintf("%d to %d", l.Oldest, l.Current)
+}
+
+// Compose returns the scripts for layouts in a dialect.
+func Compose(d Dialect, layouts Layouts) Set {
 	script := func(name, flags, prelude string, parts ...string) Script {
-		source := prelude + strings.Join(parts, "\n")
+		source := fmt.Sprintf("local OLDEST_LAYOUT, LAYOUT = %d, %d\n", layouts.Oldest, layouts.Current) + prelude + strings.Join(parts, "\n")
 		if d == Redis {
 			source = "#!lua" + flags + "\n" + source
 		}
@@ -76,6 +104,7 @@ func Compose(d Dialect) Set {
 	const allowOOM = " flags=allow-oom"
 	batch := []string{amountLua, familyLua, endingsLua, sessionsLua, batchLua}
 	return Set{
+		Bare:               d == Bare,
 		Batch:              script("batch", "", "local MEMORY_SHORT = false\n", batch...),
 		BatchShortOfMemory: script("batch", allowOOM, "local MEMORY_SHORT = true\n", batch...),
 		Sweep:              script("sweep", allowOOM, "", amountLua, familyLua, endingsLua, sweepLua),

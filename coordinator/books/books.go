@@ -18,6 +18,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/luascripts"
 )
 
 // Read returns every account under a key prefix with its open holds. Its cost
@@ -99,11 +100,11 @@ func parseFamily(root budget.TenantID, fields map[string]string) (map[budget.Ten
 	if err != nil {
 		return nil, err
 	}
-	if version != layout.Version {
-		return nil, fmt.Errorf("%w: version %s, and this reads %s: use the bursar that wrote it", ErrLayout, version, layout.Version)
+	if !luascripts.Known.Readable(version) {
+		return nil, fmt.Errorf("%w: version %s, and this reads %s: use the bursar that wrote it", ErrLayout, version, luascripts.Known)
 	}
 	for field, text := range fields {
-		if tenant, ok := layout.TenantOfAccount(root, field); ok {
+		if tenant, ok := layout.TenantOfAccount(root, field); ok && text != layout.DeletedAccount {
 			balance, err := layout.ParseAccount(text)
 			if err != nil {
 				return nil, fmt.Errorf("tenant %q: %w", tenant, err)

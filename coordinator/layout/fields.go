@@ -7,10 +7,8 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
 )
-
-// Version is the layout that this code writes.
-const Version = "1"
 
 // The fields of a family's books, by their first byte.
 const (
@@ -31,15 +29,18 @@ const Sentinel = "--------------------------------------------------------------
 
 // FamilyText is a family's field: the layout's version and the incarnation, 16
 // hexadecimal digits drawn when the family was created.
-func FamilyText(incarnation string) string { return Version + " " + incarnation }
+func FamilyText(version int, incarnation string) string {
+	return strconv.Itoa(version) + " " + incarnation
+}
 
-// ParseFamily returns the layout version and the incarnation of a family.
+// ParseFamily returns the layout version and the incarnation of a family; of a
+// layout that is not known, the version alone.
 func ParseFamily(text string) (version, incarnation string, err error) {
 	version, incarnation, found := strings.Cut(text, " ")
-	if version != Version && version != "" {
+	if n, err := strconv.Atoi(version); err == nil && n > 0 && !luascripts.Known.Readable(version) {
 		return version, "", nil
 	}
-	if !found || len(incarnation) != 16 {
+	if !found || len(incarnation) != 16 || !luascripts.Known.Readable(version) {
 		return "", "", fmt.Errorf("field %s: %q is no family", FamilyField, text)
 	}
 	return version, incarnation, nil
@@ -92,6 +93,9 @@ func ParseAccount(text string) (budget.Balance, error) {
 		Granted: terms[0], Remaining: terms[1], Reserved: terms[2], Committed: terms[3],
 	}, nil
 }
+
+// DeletedAccount is the text of an account that was deleted, until its field goes.
+const DeletedAccount = "-"
 
 // IsHold reports whether a field is a hold, open or ended.
 func IsHold(field string) bool { return strings.HasPrefix(field, holdPrefix) }

@@ -118,7 +118,7 @@ func TestTextsThatAreNoAccountOrFamily(t *testing.T) {
 	if version, _, err := ParseFamily("2 whatever"); err != nil || version != "2" {
 		t.Errorf("a newer family: %q, %v", version, err)
 	}
-	if version, incarnation, err := ParseFamily(FamilyText(Incarnation(10))); err != nil || version != Version || incarnation != "000000000000000a" {
+	if version, incarnation, err := ParseFamily(FamilyText(1, Incarnation(10))); err != nil || version != "1" || incarnation != "000000000000000a" {
 		t.Errorf("a family: %q, %q, %v", version, incarnation, err)
 	}
 }

@@ -1,0 +1,246 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// instrumentationScope names the instruments' origin to OpenTelemetry.
+const instrumentationScope = "github.com/calybris/bursar/coordinator"
+
+// The attributes. None carries a tenant unless WithObservedTenants asks for it.
+const (
+	operationKey = attribute.Key("bursar.operation.name") // "reserve", "commit", …
+	outcomeKey   = attribute.Key("bursar.outcome")        // budget.Outcome's text
+	errorTypeKey = attribute.Key("error.type")            // where there is no answer: which error
+	reasonKey    = attribute.Key("bursar.retry.reason")   // why a script call is sent again
+	resultKey    = attribute.Key("bursar.batch.result")   // how a batch ended
+	addressKey   = attribute.Key("server.address")        // host:port of a Cluster's master, "" for the only server
+	tenantKey    = attribute.Key("bursar.tenant.id")
+)
+
+// telemetry is a node's instruments. They follow the OpenTelemetry API, which
+// costs next to nothing where the program has set up no SDK.
+type telemetry struct {
+	tracer trace.Tracer
+	// tracing says that spans come to something. The API does not tell; but a
+	// span that a provider made as a root has a valid context, also when it is
+	// not sampled, and each batch tries one.
+	tracing atomic.Bool
+
+	operations    metric.Int64Counter
+	duration      metric.Float64Histogram
+	unknown       metric.Int64Counter
+	batchDuration metric.Float64Histogram
+	batchSize     metric.Int64Histogram
+	retries       metric.Int64Counter
+	gaps          metric.Int64Counter
+	abandoned     metric.Int64Counter
+
+	registration metric.Registration
+}
+
+// inSeconds are the bounds of the latencies' buckets.
+var inSeconds = metric.WithExplicitBucketBoundaries(
+	.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
+
+func newTelemetry(c *Coordinator) (*telemetry, error) {
+	meter := c.config.meterProvider.Meter(instrumentationScope)
+	t := &telemetry{tracer: c.config.tracerProvider.Tracer(instrumentationScope)}
+	var errs []error
+	counter := func(name, unit, description string) metric.Int64Counter {
+		i, err := meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
+		errs = append(errs, err)
+		return i
+	}
+	seconds := func(name, description string) metric.Float64Histogram {
+		i, err := meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description), inSeconds)
+		errs = append(errs, err)
+		return i
+	}
+	t.operations = counter("bursar.operation.count", "{operation}", "Operations that callers asked for, by name and outcome, or error.")
+	t.duration = seconds("bursar.operation.duration", "How long callers waited for an operation.")
+	t.unknown = counter("bursar.operation.unknown", "{operation}", "Operations whose callers heard that the outcome is unknown.")
+	t.batchDuration = seconds("bursar.batch.duration", "From the first sending of a batch until it was resolved.")
+	t.retries = counter("bursar.batch.retries", "{retry}", "Script calls that failed and are sent again, by reason.")
+	t.gaps = counter("bursar.gaps", "{gap}", "Times that Redis was found to have lost acknowledged writes.")
+	t.abandoned = counter("bursar.hold.abandoned", "{hold}", "Holds that were released because nobody was told of them.")
+	var err error
+	t.batchSize, err = meter.Int64Histogram("bursar.batch.size", metric.WithUnit("{operation}"),
+		metric.WithDescription("Operations in a batch."),
+		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
+	errs = append(errs, err, t.observe(c, meter))
+	t.probe(context.Background())
+	return t, errors.Join(errs...)
+}
+
+// observe registers what is read when metrics are collected.
+func (t *telemetry) observe(c *Coordinator, meter metric.Meter) error {
+	queue, err1 := meter.Int64ObservableUpDownCounter("bursar.queue.length", metric.WithUnit("{operation}"),
+		metric.WithDescription("Operations that wait for an answer."))
+	state, err2 := meter.Int64ObservableGauge("bursar.breaker.state", metric.WithUnit("1"),
+		metric.WithDescription("The circuit breaker of a server: 0 closed, 1 half-open, 2 open."))
+	tenants, err3 := newTenantGauges(meter)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	observables := append([]metric.Observable{queue, state}, tenants.all()...)
+	var err error
+	t.registration, err = meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		o.ObserveInt64(queue, c.inFlight.Load())
+		c.shardsMu.RLock()
+		for address, s := range c.shards {
+			o.ObserveInt64(state, int64(s.breaker.state()), metric.WithAttributes(addressKey.String(address)))
+		}
+		c.shardsMu.RUnlock()
+		return tenants.observe(ctx, c, o)
+	}, observables...)
+	return err
+}
+
+// stop ends the reading.
+func (t *telemetry) stop() error {
+	if t.registration == nil {
+		return nil
+	}
+	return t.registration.Unregister()
+}
+
+// operation is what an instrument calls a call.
+type operation uint8
+
+const (
+	opReserve operation = iota
+	opCommit
+	opRelease
+	opLookup
+	opEnsure
+	opGrant
+	opWithdraw
+	opDelete
+	opRemaining
+	opBalance
+	opHolds
+	operationCount
+)
+
+var operationNames = [operationCount]string{
+	opReserve: "reserve", opCommit: "commit", opRelease: "release", opLookup: "lookup",
+	opEnsure: "ensure_tenant", opGrant: "grant", opWithdraw: "withdraw", opDelete: "delete_tenant",
+	opRemaining: "remaining", opBalance: "balance", opHolds: "holds",
+}
+
+// spanNames are built once, since a span an operation is started.
+var spanNames = func() (names [operationCount]string) {
+	for op, name := range operationNames {
+		names[op] = "bursar." + name
+	}
+	return names
+}()
+
+func operationOf(kind byte) operation {
+	switch kind {
+	case luascripts.KindCommit:
+		return opCommit
+	case luascripts.KindRelease:
+		return opRelease
+	case luascripts.KindLookup:
+		return opLookup
+	case luascripts.KindEnsure:
+		return opEnsure
+	case luascripts.KindGrant:
+		return opGrant
+	case luascripts.KindWithdraw:
+		return opWithdraw
+	case luascripts.KindDelete:
+		return opDelete
+	case luascripts.KindRemaining:
+		return opRemaining
+	case luascripts.KindBalance:
+		return opBalance
+	default:
+		return opReserve
+	}
+}
+
+// errorTypes name the errors in error.type, the most telling first.
+var errorTypes = []struct {
+	err  error
+	name string
+}{
+	{ErrUnknownOutcome, "unknown_outcome"},
+	{ErrClosed, "closed"},
+	{ErrOverloaded, "overloaded"},
+	{ErrGap, "gap"},
+	{ErrRecreated, "recreated"},
+	{ErrOutOfMemory, "out_of_memory"},
+	{ErrCorrupt, "corrupt"},
+	{ErrLayout, "layout"},
+	{ErrUnavailable, "unavailable"},
+	{budget.ErrOverflow, "overflow"},
+	{context.Canceled, "canceled"},
+	{context.DeadlineExceeded, "deadline_exceeded"},
+}
+
+// errorOther is the semantic conventions' name for an error without one.
+const errorOther = "_OTHER"
+
+func errorType(err error) string {
+	for _, known := range errorTypes {
+		if errors.Is(err, known.err) {
+			return known.name
+		}
+	}
+	return errorOther
+}
+
+// measured is one combination of attributes, ready to be handed to instruments:
+// making it anew for every operation would cost more than recording it.
+type measured struct {
+	attributes []attribute.KeyValue
+	add        []metric.AddOption
+	record     []metric.RecordOption
+}
+
+func newMeasured(attributes ...attribute.KeyValue) *measured {
+	set := metric.WithAttributeSet(attribute.NewSet(attributes...))
+	return &measured{attributes, []metric.AddOption{set}, []metric.RecordOption{set}}
+}
+
+// measurements are made once for all nodes of a process, when first asked for.
+var measurements sync.Map // of measurementKey to *measured
+
+type measurementKey struct {
+	op      operation
+	outcome budget.Outcome
+	failure string
+}
+
+func measurementOf(op operation, outcome budget.Outcome, err error) *measured {
+	key := measurementKey{op: op, outcome: outcome}
+	if err != nil {
+		key.outcome, key.failure = budget.Unknown, errorType(err)
+	}
+	if m, ok := measurements.Load(key); ok {
+		return m.(*measured)
+	}
+	name := operationKey.String(operationNames[op])
+	m := newMeasured(name, outcomeKey.String(outcome.String()))
+	if err != nil {
+		m = newMeasured(name, errorTypeKey.String(key.failure))
+	}
+	stored, _ := measurements.LoadOrStore(key, m)
+	return stored.(*measured)
+}
+
+func seconds(d time.Duration) float64 { return d.Seconds() }

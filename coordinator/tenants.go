@@ -1,0 +1,56 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// tenantGauges show the books of the tenants that WithObservedTenants names.
+type tenantGauges struct {
+	granted, remaining, reserved, committed, holds metric.Int64ObservableGauge
+}
+
+func newTenantGauges(meter metric.Meter) (tenantGauges, error) {
+	var errs []error
+	gauge := func(name, unit, description string) metric.Int64ObservableGauge {
+		g, err := meter.Int64ObservableGauge("bursar.tenant."+name, metric.WithUnit(unit), metric.WithDescription(description))
+		errs = append(errs, err)
+		return g
+	}
+	g := tenantGauges{
+		granted:   gauge("granted", "{microcent}", "The budget of a chosen tenant."),
+		remaining: gauge("remaining", "{microcent}", "What a chosen tenant can still reserve."),
+		reserved:  gauge("reserved", "{microcent}", "What the open holds of a chosen tenant hold."),
+		committed: gauge("committed", "{microcent}", "What a chosen tenant has spent."),
+		holds:     gauge("holds", "{hold}", "The open holds of a chosen tenant."),
+	}
+	return g, errors.Join(errs...)
+}
+
+func (g tenantGauges) all() []metric.Observable {
+	return []metric.Observable{g.granted, g.remaining, g.reserved, g.committed, g.holds}
+}
+
+// observe reads each tenant at one instant. A tenant that is missing, or that
+// cannot be read in time, shows nothing.
+func (g tenantGauges) observe(ctx context.Context, c *Coordinator, o metric.Observer) error {
+	var errs []error
+	for _, tenant := range c.config.observed {
+		list, err := c.Holds(ctx, tenant)
+		if err != nil || list.Outcome != budget.Found {
+			errs = append(errs, err)
+			continue
+		}
+		labels := metric.WithAttributes(tenantKey.String(string(tenant)))
+		o.ObserveInt64(g.granted, int64(list.Balance.Granted), labels)
+		o.ObserveInt64(g.remaining, int64(list.Balance.Remaining), labels)
+		o.ObserveInt64(g.reserved, int64(list.Balance.Reserved), labels)
+		o.ObserveInt64(g.committed, int64(list.Balance.Committed), labels)
+		o.ObserveInt64(g.holds, int64(len(list.Holds)), labels)
+	}
+	return errors.Join(errs...)
+}

@@ -173,9 +173,15 @@ func (s *server) layout(ctx context.Context) Check {
 	if err != nil {
 		return untold("layout", "keys", "let the user run SCAN")
 	}
+	texts := make([]*redis.StringCmd, len(keys))
+	pipe := s.Pipeline()
+	for i, key := range keys {
+		texts[i] = pipe.HGet(ctx, key, layout.FamilyField)
+	}
+	_, _ = pipe.Exec(ctx) // each command carries its own error
 	families := 0
-	for _, key := range keys {
-		text, err := s.HGet(ctx, key, layout.FamilyField).Result()
+	for i, key := range keys {
+		text, err := texts[i].Result()
 		root, isFamily := layout.RootOf(s.cfg.prefix, key)
 		if err != nil || !isFamily {
 			continue

@@ -37,6 +37,7 @@ type Coordinator struct {
 	lanes    map[budget.TenantID]*lane
 	shardsMu sync.RWMutex
 	shards   map[string]*shard
+	broken   atomic.Int64 // shards whose breaker is not closed
 	workers  sync.WaitGroup
 
 	inFlight atomic.Int64 // calls that are not resolved
@@ -96,7 +97,7 @@ func (c *Coordinator) carry(ctx context.Context, op *call) (answer, budget.Reser
 	if err := c.admit(); err != nil {
 		return answer{}, budget.ReservationID{}, err
 	}
-	if s := c.home(c.lane(op.tenant.Root())); s.breaker.state() != breakerClosed && !s.breaker.admits(now()) {
+	if c.broken.Load() > 0 && !op.settles() && !c.home(op.tenant.Root()).breaker.admits(now()) {
 		c.leave()
 		return answer{}, budget.ReservationID{}, fmt.Errorf("%w, since %s or longer, and the operation was not sent", ErrUnavailable, c.config.breaker)
 	}
@@ -164,41 +165,32 @@ func (c *Coordinator) drop(l *lane) {
 	}
 }
 
-// home returns the shard that the lane was last at, or belongs to now.
-func (c *Coordinator) home(l *lane) *shard {
-	if s := l.home.Load(); s != nil {
-		return s
-	}
-	return c.shardOf(l)
+// home returns the shard of a family's server.
+func (c *Coordinator) home(root budget.TenantID) *shard {
+	return c.shard(layout.KeysOf(c.config.prefix, root).Books)
 }
 
 // shardOf returns the shard of the server that answers for the lane's keys now.
-// The cluster client follows redirections by itself, so an outdated answer costs
-// only some grouping.
-func (c *Coordinator) shardOf(l *lane) *shard {
+func (c *Coordinator) shardOf(l *lane) *shard { return c.shard(l.keys.Books) }
+
+// shard returns that of a key. The cluster client follows redirections by itself, so
+// an outdated answer costs only some grouping.
+func (c *Coordinator) shard(key string) *shard {
 	address := ""
 	if cluster, ok := c.client.(*redis.ClusterClient); ok {
-		if master, err := cluster.MasterForKey(c.ctx, l.keys.Books); err == nil {
+		if master, err := cluster.MasterForKey(c.ctx, key); err == nil {
 			address = master.Options().Addr
 		}
 	}
 	c.shardsMu.RLock()
 	s, ok := c.shards[address]
 	c.shardsMu.RUnlock()
-	if !ok {
-		s = c.addShard(address)
+	if ok {
+		return s
 	}
-	if l.home.Load() != s {
-		l.home.Store(s)
-	}
-	return s
-}
-
-func (c *Coordinator) addShard(address string) *shard {
 	c.shardsMu.Lock()
 	defer c.shardsMu.Unlock()
-	s, ok := c.shards[address]
-	if !ok {
+	if s, ok = c.shards[address]; !ok {
 		s = &shard{c: c, address: address, breaker: breaker{after: c.config.breaker}}
 		c.shards[address] = s
 	}

@@ -90,6 +90,9 @@ func inspect(ctx context.Context, client redis.UniversalClient, cfg config) ([]C
 		if err != nil {
 			checks := fail("reachable", ErrUnavailable, "the Cluster's masters cannot be found: "+err.Error(), "check the addresses, and that the servers run")
 			checks[0].cause = err
+			if reply := redis.Error(nil); errors.As(err, &reply) {
+				checks[0].sentinel, checks[0].Remedy = ErrUnfit, "check the user, the password and the right to CLUSTER SLOTS"
+			}
 			return checks, luascripts.Redis
 		}
 		var all []Check

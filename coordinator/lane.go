@@ -33,8 +33,6 @@ type lane struct {
 
 	// met is the family's field once it is known, for readers beside the lane.
 	met atomic.Pointer[string]
-	// home is the shard that the lane was last at.
-	home atomic.Pointer[shard]
 
 	// The rest belongs to whoever runs the lane.
 	step       step
@@ -223,7 +221,7 @@ func (l *lane) answer(c *call, a answer) bool {
 		if !l.lost && !l.c.dead.Load() {
 			c.state.Store(callQueued)
 			l.mu.Lock()
-			l.queue = append(l.queue, c)
+			l.queue = slices.Insert(l.queue, 0, c) // as in releaseAbandoned
 			l.mu.Unlock()
 			l.owing = true
 			return true

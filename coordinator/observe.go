@@ -87,33 +87,41 @@ var batchSpan = []trace.SpanStartOption{
 	trace.WithAttributes(attribute.String("db.system.name", "redis"), attribute.String("db.operation.name", "EVALSHA")),
 }
 
-// probe finds out whether spans come to anything.
-func (t *telemetry) probe(ctx context.Context) {
-	_, span := t.tracer.Start(ctx, "bursar.start", trace.WithNewRoot())
+// probe finds out whether spans come to anything, about once a second: a program
+// may set up its SDK after the node.
+func (t *telemetry) probe(ctx context.Context, at time.Time) {
+	last := t.probed.Load()
+	if at.UnixMilli()-last < 1000 || !t.probed.CompareAndSwap(last, at.UnixMilli()) {
+		return
+	}
+	_, span := t.tracer.Start(ctx, "bursar.probe", trace.WithNewRoot())
 	t.tracing.Store(span.SpanContext().IsValid())
-	span.End()
+	// It is not ended, so that nobody is shown it.
 }
 
 // sent starts a batch's span, before its calls can be answered.
 func (t *telemetry) sent(ctx context.Context, b *batch) {
 	b.began = now()
-	_, span := t.tracer.Start(ctx, "bursar.batch", batchSpan...)
-	linked := span.SpanContext()
-	t.tracing.Store(linked.IsValid())
-	if !linked.IsValid() {
-		return
+	if !t.tracing.Load() {
+		if t.probe(ctx, b.began); !t.tracing.Load() {
+			return
+		}
 	}
-	b.span, b.link = span, &linked
+	_, b.span = t.tracer.Start(ctx, "bursar.batch", batchSpan...)
+	linked := b.span.SpanContext()
+	b.link = &linked
 }
 
-// resolved ends what sent has begun.
+// resolved ends what sent has begun; a batch without calls never left.
 func (t *telemetry) resolved(ctx context.Context, b *batch, result string) {
 	if b.began.IsZero() {
 		return // the empty batch that finds out about another
 	}
 	m := batchResults[result]
-	t.batchDuration.Record(ctx, seconds(now().Sub(b.began)), m.record...)
-	t.batchSize.Record(ctx, int64(len(b.calls)))
+	if len(b.calls) > 0 && t.batchDuration.Enabled(ctx) {
+		t.batchDuration.Record(ctx, seconds(now().Sub(b.began)), m.record...)
+		t.batchSize.Record(ctx, int64(len(b.calls)))
+	}
 	b.began = time.Time{}
 	if b.span == nil {
 		return

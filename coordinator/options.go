@@ -42,7 +42,7 @@ const (
 	DefaultCallTimeout = 10 * time.Second
 	DefaultRetention   = 10 * time.Minute
 	DefaultRetained    = 4096
-	DefaultBreaker     = 5 * time.Second
+	DefaultBreaker     = 10 * time.Second
 	DefaultPerFamily   = 16_384
 	DefaultTotal       = 65_536
 )
@@ -71,16 +71,17 @@ func WithRetention(retention time.Duration, holds int) Option {
 }
 
 // WithQueueLimits bounds how many operations wait for one family and for all
-// together; beyond, calls get ErrOverloaded at once. Defaults to 16,384 and 65,536.
+// together; beyond, calls get ErrOverloaded at once. A Do counts until it has ended.
+// Defaults to 16,384 and 65,536.
 func WithQueueLimits(perFamily, total int) Option {
 	return func(c *config) { c.perFamily, c.total = perFamily, total }
 }
 
 // WithBreaker sets after how long without any answer from a server calls to it are
 // refused at once with ErrUnavailable, instead of each waiting for its deadline;
-// about each second one is let through, and the first answer ends it. From 100ms to
-// an hour, 0 for never. It should be longer than a failover takes. Defaults to 5
-// seconds. In a Cluster each master has its own.
+// about each second one is let through, and the first answer ends it. Commit and
+// Release always wait. From 100ms to an hour, 0 for never; it should be longer than
+// a failover takes. Defaults to 10 seconds. In a Cluster each master has its own.
 func WithBreaker(after time.Duration) Option { return func(c *config) { c.breaker = after } }
 
 // WithTracerProvider sets where spans go: one an operation, linked to the one of the

@@ -59,7 +59,7 @@ func (l *lane) familyGone() {
 		l.lost = true
 		l.c.telemetry.gaps.Add(l.c.ctx, 1)
 		l.c.config.logger.Error("bursar: a family that this node knows was lost or created anew; its calls fail until the node is restarted",
-			"family", l.root, "incarnation", l.session.family)
+			"family", l.root, "incarnation", l.session.incarnation())
 	}
 }
 
@@ -337,7 +337,7 @@ func (l *lane) lostFamily(c *call) error {
 }
 
 func (l *lane) recreated() error {
-	return fmt.Errorf("%w: %q, known here as %s; look at what happened to Redis, then restart this node", ErrRecreated, l.root, l.session.family)
+	return fmt.Errorf("%w: %q, known here as %s; look at what happened to Redis, then restart this node", ErrRecreated, l.root, l.session.incarnation())
 }
 
 func (l *lane) layoutError(version string) error {

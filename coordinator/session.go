@@ -29,6 +29,12 @@ func newSession(node uint64) session {
 	return session{node: node, nodeText: layout.Incarnation(node)}
 }
 
+// incarnation is the part of the family's field that says which one it is.
+func (s session) incarnation() string {
+	_, incarnation, _ := strings.Cut(s.family, " ")
+	return incarnation
+}
+
 // opened is an OPEN reply.
 type opened struct {
 	family string

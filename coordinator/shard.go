@@ -80,9 +80,10 @@ func (s *shard) work() {
 			}
 		}
 		cmds := p.commands(s.c)
+		began := now()
 		s.c.send(cmds)
 		s.c.reloadTopology(cmds)
-		s.judge(cmds)
+		s.judge(cmds, began)
 		for _, g := range p.groups {
 			g.distribute(s.c)
 		}
@@ -92,17 +93,19 @@ func (s *shard) work() {
 }
 
 // judge tells the breaker: one command that was answered is enough.
-func (s *shard) judge(cmds []redis.Cmder) {
+func (s *shard) judge(cmds []redis.Cmder, began time.Time) {
 	if len(cmds) == 0 {
 		return
 	}
 	down := func(cmd redis.Cmder) bool { return cmd.Err() != nil && isDown(cmd.Err()) }
 	i := slices.IndexFunc(cmds, func(cmd redis.Cmder) bool { return !down(cmd) })
 	if i >= 0 {
-		if outage, closed := s.breaker.answered(now()); closed {
+		if outage, closed := s.breaker.succeeded(now()); closed {
+			s.c.broken.Add(-1)
 			s.c.config.logger.Info("bursar: Redis answers again; calls go through", "server", s.address, "outage", outage.Round(time.Millisecond))
 		}
-	} else if s.breaker.failed(now()) {
+	} else if s.breaker.failed(began, now()) {
+		s.c.broken.Add(1)
 		s.c.config.logger.Error("bursar: Redis does not answer; new calls are refused until it does",
 			"server", s.address, "after", s.breaker.after, "error", errorType(cmds[0].Err()))
 	}

@@ -35,8 +35,9 @@ type telemetry struct {
 	tracer trace.Tracer
 	// tracing says that spans come to something. The API does not tell; but a
 	// span that a provider made as a root has a valid context, also when it is
-	// not sampled, and each batch tries one.
+	// not sampled, so one is tried now and then.
 	tracing atomic.Bool
+	probed  atomic.Int64 // when, Unix milliseconds
 
 	operations    metric.Int64Counter
 	duration      metric.Float64Histogram
@@ -80,7 +81,7 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 		metric.WithDescription("Operations in a batch."),
 		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
 	errs = append(errs, err, t.observe(c, meter))
-	t.probe(context.Background())
+	t.probe(context.Background(), now())
 	return t, errors.Join(errs...)
 }
 

@@ -21,7 +21,7 @@ local function newWrites(now, retention, retained)
 	end
 	local nowText = lastText
 	return {
-		now = now, nowText = nowText, retention = retention + 0, retained = retained + 0, add = {}, ended = {}, fields = {}, timers = false, dropped = false,
+		now = now, nowText = nowText, retention = retention, retained = retained, add = {}, ended = {}, fields = {}, timers = false, dropped = false,
 		-- The nils make room, so that a small batch does not grow the table.
 		set = { 't', nowText, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, size = 2,
 	}
@@ -50,7 +50,7 @@ end
 -- stillTold returns the state of a tombstone that may still be told, else nil.
 local function stillTold(b, value)
 	local state, at = value:match('^(%l)%d+ (%d+)$')
-	return state and b.now - at <= b.retention and state or nil
+	return state and b.now - at <= b.retention + 0 and state or nil
 end
 
 -- sweep ends what the timers call due. It returns nil, or the field that is
@@ -134,8 +134,8 @@ local function remember(books, ring, b)
 	end
 	local set, size = b.set, b.size
 	set[size + 1], set[size + 2] = ('d%d'):format(head), record
-	local stop = tail
-	if count > b.retained then
+	local stop, retained, retention = tail, b.retained + 0, b.retention + 0
+	if count > retained then
 		stop = math.min(head, tail + new + 1)
 	elseif head % 32 == 31 then
 		stop = math.min(head, tail + 64)
@@ -144,7 +144,7 @@ local function remember(books, ring, b)
 		local name = ('d%d'):format(tail)
 		local old = redis.call('HGET', books, name) or ''
 		local at = old:match('^(%d+)\n')
-		if not at or (count <= b.retained and b.now - at <= b.retention) then
+		if not at or (count <= retained and b.now - at <= retention) then
 			break
 		end
 		local gone = { name }

@@ -69,3 +69,82 @@ func ExampleWithClock() {
 	fmt.Println(late.Outcome, late.Prior)
 	// Output: missing_reservation expired
 }
+
+// answer is a function of one's own service. It takes the interface, so that the
+// program hands it a coordinator and a test a local engine.
+func answer(ctx context.Context, engine budget.Engine, tenant budget.TenantID, question string) (string, error) {
+	held, err := engine.TryReserve(ctx, tenant, 10*budget.Cent)
+	if err != nil {
+		return "", err
+	}
+	if held.Outcome == budget.Insufficient {
+		return "", fmt.Errorf("top up: %s is left and %s is needed", held.Remaining, held.Required)
+	}
+	if err := held.Err(); err != nil {
+		return "", err
+	}
+	reply := "as you say: " + question // the expensive work
+	settled, err := engine.Commit(ctx, held.ID, budget.Microcents(len(reply))*budget.Cent/10)
+	if err == nil {
+		err = settled.Err()
+	}
+	return reply, err
+}
+
+// Testing one's own service needs no Redis: the local engine answers as the
+// coordinator does, and afterwards its books can be looked at.
+func Example_testing() {
+	ctx := context.Background()
+	engine, err := local.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := engine.EnsureTenant(ctx, "acme", 11*budget.Cent); err != nil {
+		log.Fatal(err)
+	}
+
+	fmt.Println(answer(ctx, engine, "acme", "is it safe?"))
+	fmt.Println(answer(ctx, engine, "acme", "and again?"))
+	fmt.Println(answer(ctx, engine, "nobody", "hello?"))
+
+	books, err := engine.Holds(ctx, "acme")
+	fmt.Println(books.Balance.Committed, "charged,", len(books.Holds), "left held,", books.Audit(), err)
+	// Output:
+	// as you say: is it safe? <nil>
+	//  top up: $0.087 is left and $0.10 is needed
+	//  no such tenant
+	// $0.023 charged, 0 left held, <nil> <nil>
+}
+
+// A program on one node needs no Redis: this is all that it does otherwise than
+// with a coordinator. It keeps nothing across a restart, so the budgets are set up
+// at each start from what the program knows.
+func Example_singleNode() {
+	ctx := context.Background()
+	engine, err := local.New(local.WithHoldTTL(time.Minute))
+	if err != nil {
+		log.Fatal(err)
+	}
+	left := map[budget.TenantID]budget.Microcents{"acme": 3 * budget.Dollar, "globex": 40 * budget.Cent}
+	for tenant, amount := range left {
+		if _, err := engine.EnsureTenant(ctx, tenant, amount); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	for _, tenant := range []budget.TenantID{"acme", "globex"} {
+		held, err := engine.TryReserve(ctx, tenant, 50*budget.Cent)
+		if err == nil {
+			err = held.Err()
+		}
+		if err != nil {
+			fmt.Println(tenant, "refused:", err)
+			continue
+		}
+		settled, err := engine.Commit(ctx, held.ID, 35*budget.Cent)
+		fmt.Println(tenant, settled.Outcome, "remaining", settled.Remaining, err)
+	}
+	// Output:
+	// acme committed remaining $2.65 <nil>
+	// globex refused: insufficient budget
+}

@@ -1,0 +1,115 @@
+package coordinator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// paid runs next with limit held for the request's tenant, and charges what next
+// says that the request cost. Nothing is worked on without money held for it.
+func paid(engine budget.Engine, limit budget.Microcents, next func(http.ResponseWriter, *http.Request) budget.Microcents) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tenant := budget.TenantID(r.Header.Get("X-Tenant")) // whom your authentication found
+		held, err := engine.TryReserve(r.Context(), tenant, limit)
+		if err == nil {
+			err = held.Err() // a refusal is an outcome, not an error
+		}
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		var cost budget.Microcents
+		defer func() { // after a panic of next the cost is 0, which returns all
+			// The client may be gone, and its request has cost money all the same.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 5*time.Second)
+			defer cancel()
+			settled, err := engine.Commit(ctx, held.ID, cost)
+			if err == nil {
+				err = settled.Err()
+			}
+			if err != nil {
+				log.Print("not settled at ", cost, ", and it may be tried again: ", held.ID, ": ", err)
+			}
+		}()
+		cost = next(w, r)
+	})
+}
+
+// refuse says what the client may do about it.
+func refuse(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, budget.ErrInsufficient):
+		status = http.StatusPaymentRequired
+	case errors.Is(err, budget.ErrMissingTenant):
+		status = http.StatusForbidden
+	case errors.Is(err, budget.ErrInvalidTenant):
+		status = http.StatusBadRequest
+	case errors.Is(err, coordinator.ErrOverloaded): // nothing happened, and soon it may
+		status = http.StatusTooManyRequests
+		w.Header().Set("Retry-After", "1")
+	case errors.Is(err, coordinator.ErrUnavailable), errors.Is(err, coordinator.ErrUnknownOutcome):
+		status = http.StatusServiceUnavailable // no answer, no work
+		w.Header().Set("Retry-After", "5")
+	}
+	http.Error(w, err.Error(), status)
+}
+
+// A service reserves before the work and commits after it. Where money is only
+// held by others, a 429 in place of the 402 lets the client come back: compare
+// Balance's Reserved with what is missing.
+func Example_http() {
+	client, stop := exampleRedis()
+	defer stop()
+	ctx := context.Background()
+	node, err := coordinator.New(ctx, client)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close(ctx)
+	if _, err := node.EnsureTenant(ctx, "acme", 50*budget.Cent); err != nil {
+		log.Fatal(err)
+	}
+	service := paid(node, 30*budget.Cent, func(w http.ResponseWriter, _ *http.Request) budget.Microcents {
+		fmt.Fprintln(w, "the answer")
+		return 25 * budget.Cent
+	})
+
+	for _, tenant := range []string{"acme", "acme", "nobody", "a//b"} {
+		request := httptest.NewRequest(http.MethodPost, "/complete", http.NoBody)
+		request.Header.Set("X-Tenant", tenant)
+		response := httptest.NewRecorder()
+		service.ServeHTTP(response, request)
+		fmt.Print(response.Code, " ", response.Body)
+	}
+	// Output:
+	// 200 the answer
+	// 402 insufficient budget
+	// 403 no such tenant
+	// 400 invalid tenant id "a//b": a level is empty; write names with one / between them
+}
+
+// What a refusal tells the client.
+func Example_httpRefusals() {
+	for _, err := range []error{
+		fmt.Errorf("%w: 16384 for family \"acme\"", coordinator.ErrOverloaded),
+		fmt.Errorf("%w within 10s", coordinator.ErrUnavailable),
+		&coordinator.UnknownOutcomeError{Cause: context.DeadlineExceeded},
+	} {
+		response := httptest.NewRecorder()
+		refuse(response, err)
+		fmt.Print(response.Code, ", after ", response.Header().Get("Retry-After"), " s: ", response.Body)
+	}
+	// Output:
+	// 429, after 1 s: too many operations are waiting: 16384 for family "acme"
+	// 503, after 5 s: Redis does not answer within 10s
+	// 503, after 5 s: outcome unknown: context deadline exceeded
+}

@@ -42,8 +42,9 @@ const (
 	// fast engine on a busy machine more of them than one behind a network.
 	leastRounds, mostRounds = 40, 150
 	enoughConcurrent        = 100
-	// patientRounds bounds the wait for the first two operations that meet.
-	patientRounds = 1000
+	// patientFor bounds the wait for the first two operations that meet. A busy
+	// machine may give this process one processor for seconds.
+	patientFor = 20 * time.Second
 	// judgeWithin is far more than a history of this size ever needs.
 	judgeWithin = 20 * time.Second
 )
@@ -51,10 +52,10 @@ const (
 // tally says how much a run has seen.
 type tally struct{ operations, unknown, concurrent int }
 
-func (told tally) wantsMore(rounds int) bool {
+func (told tally) wantsMore(rounds int, began time.Time) bool {
 	return rounds < leastRounds ||
 		rounds < mostRounds && told.concurrent < enoughConcurrent ||
-		rounds < patientRounds && told.concurrent == 0 && canMeet()
+		told.concurrent == 0 && canMeet() && time.Since(began) < patientFor
 }
 
 // canMeet: on one processor the calls of an engine that never waits follow each other.
@@ -63,8 +64,8 @@ func canMeet() bool { return runtime.GOMAXPROCS(0) > 1 }
 func (x *fixture) linearize() tally {
 	x.t.Helper()
 	var told tally
-	rounds := 0
-	for ; told.wantsMore(rounds); rounds++ {
+	rounds, began := 0, time.Now()
+	for ; told.wantsMore(rounds, began); rounds++ {
 		// New tenants, as a history starts from nothing; two of one family.
 		root := budget.TenantID(fmt.Sprintf("acme-%d", rounds))
 		r := newRecorder(x.ctx, x.engine)

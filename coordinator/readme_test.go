@@ -2,38 +2,62 @@ package coordinator_test
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// The README's code is the Example's, line for line, but for how it connects.
-func TestReadmeShowsTheExample(t *testing.T) {
+// The README's program is built as it stands, as a module of its own beside the
+// clone, and prints what the README says; only the address is the test's.
+func TestReadmeProgramRuns(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	example, err := os.ReadFile("example_test.go")
+	_, program, found := strings.Cut(string(readme), "```go\n")
+	program, _, closed := strings.Cut(program, "```")
+	_, printed, says := strings.Cut(string(readme), "go run .                                                     # ")
+	printed, _, _ = strings.Cut(printed, "\n")
+	if !found || !closed || !says {
+		t.Fatal("the README has no program, or does not say what it prints")
+	}
+	server := redistest.Start(t)
+	program = strings.Replace(program, "localhost:6379", server.Addr(), 1)
+
+	dir := t.TempDir()
+	clone, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, code, found := strings.Cut(string(readme), "```go\n")
-	code, _, closed := strings.Cut(code, "```")
-	if !found || !closed {
-		t.Fatal("the README has no Go code")
+	sums, err := os.ReadFile(filepath.Join(clone, "go.sum"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	lines := 0
-	for line := range strings.Lines(code) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "client :=") {
-			continue
-		}
-		lines++
-		if !strings.Contains(string(example), line) {
-			t.Errorf("the README shows %q, which no Example has", line)
+	// The clone's sums spare the test the network.
+	for name, text := range map[string][]byte{"main.go": []byte(program), "go.sum": sums} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if lines < 10 {
-		t.Errorf("only %d lines of the README's code were compared", lines)
+	goCommand(t, dir, "mod", "init", "hello")
+	goCommand(t, dir, "mod", "edit", "-replace", "github.com/calybris/bursar="+clone)
+	goCommand(t, dir, "mod", "tidy")
+	if said := goCommand(t, dir, "run", "."); !strings.HasSuffix(said, printed+"\n") {
+		t.Errorf("the program printed %q, and the README says %q", said, printed)
 	}
+}
+
+func goCommand(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	command := exec.Command("go", args...)
+	command.Dir = dir
+	said, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, said)
+	}
+	return string(said)
 }

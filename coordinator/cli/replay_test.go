@@ -10,12 +10,9 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
-	"go.uber.org/goleak"
 
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const recording = `{"op":"ensure","tenant":"acme","budget":100}
 {"op":"reserve","tenant":"acme","cost":60,"as":"r1","want":{"outcome":"reserved","remaining":40}}

@@ -5,32 +5,57 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
+	"github.com/calybris/bursar/bench"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli"
 	"github.com/calybris/bursar/coordinator/layout"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// TestScripts builds the command and runs it the way a person does. Beside
+func TestMain(m *testing.M) {
+	testscript.Main(leakless{m}, map[string]func(){
+		// As in main.go.
+		"bursar": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			context.AfterFunc(ctx, stop)
+			os.Exit(cli.Run(ctx, os.Args, os.Stdout, os.Stderr, bench.Command()))
+		},
+	})
+}
+
+// leakless also fails where a goroutine is left.
+type leakless struct{ *testing.M }
+
+func (m leakless) Run() int {
+	code := m.M.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// TestScripts runs the command the way a person does, as a process of its own. Beside
 // testscript's own commands there are those of the map below.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(bin, "bursar"), "github.com/calybris/bursar")
-	if said, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", build, err, said)
-	}
 	for _, dir := range []string{
 		filepath.Join("..", "..", "bench", "testdata", "script"),
 		filepath.Join("testdata", "script"),
@@ -38,7 +63,8 @@ func TestScripts(t *testing.T) {
 		testscript.Run(t, testscript.Params{
 			Dir: dir, RequireExplicitExec: true, RequireUniqueNames: true,
 			Setup: func(env *testscript.Env) error {
-				env.Setenv("PATH", bin+string(filepath.ListSeparator)+env.Getenv("PATH"))
+				env.Setenv("LONG", strings.Repeat("x", 300))
+				env.Setenv("NEWLINE", "ac\nme")
 				return nil
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -50,6 +76,10 @@ func TestScripts(t *testing.T) {
 				"has-keys":       hasKeys,
 				"await-spending": awaitSpending,
 				"corrupt":        corrupt,
+				"hset":           hset,
+				"capture":        capture,
+				"retenant":       retenant,
+				"shorten":        shorten,
 			},
 		})
 	}
@@ -172,4 +202,31 @@ func corrupt(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		ts.Check(corruptAccount.Run(ctx, client, keys).Err())
 	})
+}
+
+// hset KEY FIELD VALUE is somebody's hand in the books.
+func hset(ts *testscript.TestScript, _ bool, args []string) {
+	withRedis(ts, func(ctx context.Context, client *redis.Client) {
+		ts.Check(client.HSet(ctx, args[0], args[1], args[2]).Err())
+	})
+}
+
+// capture NAME keeps the first line of stdout in a variable.
+func capture(ts *testscript.TestScript, _ bool, args []string) {
+	line, _, _ := strings.Cut(ts.ReadFile("stdout"), "\n")
+	ts.Setenv(args[0], line)
+}
+
+// retenant TENANT makes $OTHER of $ID: the same bits under another tenant's name.
+func retenant(ts *testscript.TestScript, _ bool, args []string) {
+	id, err := budget.ParseReservationID(ts.Getenv("ID"))
+	ts.Check(err)
+	hi, lo := id.Bits()
+	ts.Setenv("OTHER", budget.NewReservationID(budget.TenantID(args[0]), hi, lo).String())
+}
+
+// shorten makes $SHORT of $ID, as a careless copy does.
+func shorten(ts *testscript.TestScript, _ bool, _ []string) {
+	id := ts.Getenv("ID")
+	ts.Setenv("SHORT", id[:len(id)-1])
 }

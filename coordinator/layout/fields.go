@@ -13,6 +13,7 @@ import (
 // The fields of a family's books, by their first byte.
 const (
 	FamilyField   = "f"
+	RingField     = "d" // of what has ended: "head tail count"; the head never goes back
 	accountPrefix = "a"
 	holdPrefix    = "h"
 	sessionPrefix = "s"

@@ -1,32 +1,22 @@
 package scratch
 
 import (
-	"errors"
 	"fmt"
-	"net/url"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/cli/connect"
 )
 
-// parseURL reads the address of the user's Redis. Neither the name nor an error
-// shows a password.
+// parseURL reads the address of the user's Redis, which is one server: others would
+// have to be cleaned up server by server.
 func parseURL(address string) (options *redis.Options, name string, err error) {
-	const remedy = "give redis://host:6379, rediss://host:6379 for TLS, or spawn"
-	parsed, err := url.Parse(address)
+	target, err := connect.Parse(address, connect.Environment())
 	if err != nil {
-		var failure *url.Error // its text repeats the whole URL
-		if errors.As(err, &failure) {
-			err = failure.Err
-		}
-		return nil, "", fmt.Errorf("the Redis URL cannot be read: %w; %s", err, remedy)
+		return nil, "", fmt.Errorf("%w; or give spawn for a private redis-server", err)
 	}
-	if parsed.Scheme != "redis" && parsed.Scheme != "rediss" {
-		return nil, "", fmt.Errorf("%q is no address of a Redis; %s", parsed.Redacted(), remedy)
+	if target.Single == nil {
+		return nil, "", fmt.Errorf("%s is not one server: give redis://host:6379, or spawn", target.Name)
 	}
-	options, err = redis.ParseURL(address)
-	if err != nil {
-		return nil, "", fmt.Errorf("the Redis URL %s: %w; %s", parsed.Redacted(), err, remedy)
-	}
-	shown := url.URL{Scheme: parsed.Scheme, Host: options.Addr, Path: fmt.Sprintf("/%d", options.DB)}
-	return options, shown.String(), nil
+	return target.Single, target.Name, nil
 }

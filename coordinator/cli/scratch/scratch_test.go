@@ -114,12 +114,12 @@ func TestOpenRefuses(t *testing.T) {
 		name, address, want string
 		code                int
 	}{
-		{"no URL", "localhost:6379", "give redis://host:6379", exit.Usage},
-		{"empty", "", "give redis://host:6379", exit.Usage},
-		{"another scheme", "http://user:secret1@host", "give redis://host:6379", exit.Usage},
-		{"a bad port", "redis://:secret1@host:port", "invalid port", exit.Usage},
+		{"no URL", "localhost:6379", "write redis://host:6379", exit.Usage},
+		{"empty", "", "write redis://host:6379", exit.Usage},
+		{"another scheme", "http://user:secret1@host", "write redis://host:6379", exit.Usage},
+		{"a bad port", "redis://:secret1@host:port", "host:port", exit.Usage},
 		{"a bad database", "redis://:secret1@host/five", `"five"`, exit.Usage},
-		{"nobody there", "redis://:secret1@127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1/0", exit.Unavailable},
+		{"nobody there", "redis://:secret1@127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1", exit.Unavailable},
 		{"a wrong password", "redis://:secret10@" + protected.Addr(), "WRONGPASS", exit.Unavailable},
 		{"no password", "redis://" + protected.Addr(), "NOAUTH", exit.Unavailable},
 	} {

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/connect"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+)
+
+// Commands are all of this package, in the order of the help.
+func Commands() []*cli.Command {
+	return []*cli.Command{
+		tenantCommand(), reserveCommand(), commitCommand(), releaseCommand(), lookupCommand(),
+		holdsCommand(), verifyCommand(), doctorCommand(), Replay(), versionCommand(), completionCommand(),
+	}
+}
+
+var (
+	jsonFlag    = &cli.BoolFlag{Name: "json", Usage: "print JSON, amounts in microcents; of a list one object a line"}
+	timeoutFlag = &cli.DurationFlag{Name: "timeout", Usage: "wait so long for an answer of Redis", Value: 10 * time.Second}
+)
+
+// redisFlags are those of a command that uses the operator's Redis.
+func redisFlags(own ...cli.Flag) []cli.Flag {
+	return slices.Concat(own, []cli.Flag{jsonFlag, timeoutFlag}, connect.Flags())
+}
+
+// arguments returns what the command was given, one for each name.
+func arguments(cc *cli.Context, names ...string) ([]string, error) {
+	given := cc.Args().Slice()
+	if err := noFlagsIn(given); err != nil {
+		return nil, err
+	}
+	if len(given) != len(names) {
+		return nil, exit.With(exit.Usage, fmt.Errorf("%s needs %s, and was given %d arguments; see %s --help",
+			cc.Command.HelpName, strings.Join(names, " "), len(given), cc.Command.HelpName))
+	}
+	return given, nil
+}
+
+// noFlagsIn refuses flags behind arguments, which would be taken for such. A
+// negative amount is none.
+func noFlagsIn(given []string) error {
+	for _, arg := range given {
+		rest := strings.TrimLeft(arg, "-")
+		if rest != arg && rest != "" && !strings.ContainsAny(rest[:1], "$0123456789.") {
+			return exit.With(exit.Usage, fmt.Errorf("%q comes after an argument: write flags before the arguments", arg))
+		}
+	}
+	return nil
+}
+
+func tenantArgument(text string) (budget.TenantID, error) {
+	tenant := budget.TenantID(text)
+	return tenant, exit.With(exit.Usage, tenant.Validate())
+}
+
+// amountArgument reads an amount that is least or more.
+func amountArgument(text string, least budget.Microcents) (budget.Microcents, error) {
+	amount, err := budget.ParseMicrocents(text)
+	if err == nil && amount < least {
+		err = fmt.Errorf("%w %q: give %s or more", budget.ErrInvalidAmount, text, least)
+	}
+	return amount, exit.With(exit.Usage, err)
+}
+
+func idArgument(text string) (budget.ReservationID, error) {
+	id, err := budget.ParseReservationID(text)
+	return id, exit.With(exit.Usage, err)
+}
+
+// withRedis runs do on the operator's Redis.
+func withRedis(cc *cli.Context, do func(ctx context.Context, connection *connect.Connection) error) error {
+	connection, err := connect.Open(cc)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	if err := connection.Ping(cc.Context); err != nil {
+		return exit.OrInterrupted(cc.Context, err)
+	}
+	return interrupted(cc.Context, do(cc.Context, connection))
+}
+
+// interrupted is exit.OrInterrupted, except that an unknown outcome is never hidden.
+func interrupted(ctx context.Context, err error) error {
+	if errors.Is(err, coordinator.ErrUnknownOutcome) {
+		return err
+	}
+	return exit.OrInterrupted(ctx, err)
+}
+
+// closeTimeout bounds how long a command waits for what it has begun.
+const closeTimeout = 10 * time.Second
+
+// withNode runs do on a node of its own. Closing it resolves what is unknown, and
+// releases what nobody was told of.
+func withNode(cc *cli.Context, do func(ctx context.Context, node *coordinator.Coordinator) error, opts ...coordinator.Option) error {
+	return withRedis(cc, func(ctx context.Context, connection *connect.Connection) error {
+		opts := append(opts,
+			coordinator.WithKeyPrefix(connection.Prefix), coordinator.WithCallTimeout(cc.Duration(timeoutFlag.Name)),
+			// What an operator must read of a single operation is in its error.
+			coordinator.WithLogger(slog.New(slog.DiscardHandler)))
+		node, err := coordinator.New(ctx, connection.Client, opts...)
+		if err != nil {
+			return exit.With(exit.Unavailable, fmt.Errorf("%s: %w", connection.Name, err))
+		}
+		err = do(ctx, node)
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		if closeErr := node.Close(after); err != nil {
+			return errors.Join(err, closeErr)
+		}
+		return nil // a session that is not closed goes by itself
+	})
+}
+
+// unanswered gives the error of a node its code: there was no answer, unless the
+// answer is that the amount is too large.
+func unanswered(err error) error {
+	if errors.Is(err, budget.ErrOverflow) {
+		return exit.With(exit.Refused, err)
+	}
+	return exit.With(exit.Unavailable, err)
+}
+
+// refused is the error of an answer that is no.
+func refused(format string, args ...any) error {
+	return exit.With(exit.Refused, fmt.Errorf(format, args...))
+}
+
+// output is where a command prints. The first write that fails is the command's
+// error: a full disk must not pass for an empty answer.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.w.Write(b)
+	if err != nil {
+		o.err = exit.With(exit.Refused, fmt.Errorf("the output could not be written: %w", err))
+	}
+	return n, o.err
+}
+
+// printing runs a command's action with its output.
+func printing(action func(cc *cli.Context, out *output) error) cli.ActionFunc {
+	return func(cc *cli.Context) error {
+		out := &output{w: cc.App.Writer}
+		err := action(cc, out)
+		if out.err != nil && !errors.Is(err, out.err) {
+			return errors.Join(out.err, err)
+		}
+		return err
+	}
+}

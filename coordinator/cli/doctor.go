@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/fatih/color"
+	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/cli/connect"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+)
+
+const doctorDescription = `Makes every check that a node makes when it starts, a line each, with what to do where
+something is not well. Changes nothing. The checks: reachable, version, role, topology,
+eviction, persistence, min-replicas, rights, clock, scripts, layout. "unknown" is what
+the server does not tell. Exit code 1 where a check failed (a node would refuse to
+start), 3 where the server is out of reach.`
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name: "doctor", Usage: "check whether a Redis is fit for budgets, and say what to do", Description: doctorDescription,
+		Flags: redisFlags(), Action: printing(doctor),
+	}
+}
+
+func doctor(cc *cli.Context, out *output) error {
+	if _, err := arguments(cc); err != nil {
+		return err
+	}
+	connection, err := connect.Open(cc)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	checks, err := coordinator.Inspect(cc.Context, connection.Client, coordinator.WithKeyPrefix(connection.Prefix))
+	if err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	if cc.Err() != nil {
+		return exit.ErrInterrupted
+	}
+	answer := struct {
+		Redis  string              `json:"redis"`
+		Checks []coordinator.Check `json:"checks"`
+	}{connection.Name, checks}
+	if err := out.show(cc, answer, func(w io.Writer) { printChecks(w, checks) }); err != nil {
+		return err
+	}
+	return diagnosis(connection.Name, checks)
+}
+
+func printChecks(w io.Writer, checks []coordinator.Check) {
+	colours := map[coordinator.Status]color.Attribute{
+		coordinator.CheckOK: color.FgGreen, coordinator.CheckWarning: color.FgYellow,
+		coordinator.CheckFailed: color.FgRed, coordinator.CheckUnknown: color.FgYellow,
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range checks {
+		found := c.Found
+		if c.Remedy != "" {
+			found += "; " + c.Remedy
+		}
+		server := ""
+		if c.Server != "" {
+			server = c.Server + "\t"
+		}
+		fmt.Fprintf(t, "%s\t%s%s\t%s\n", tinted(w, colours[c.Status], c.Status.String()), server, c.Name, found)
+	}
+	_ = t.Flush() // the output remembers its error
+}
+
+func diagnosis(name string, checks []coordinator.Check) error {
+	failed := 0
+	for _, c := range checks {
+		if c.Status != coordinator.CheckFailed {
+			continue
+		}
+		if c.Name == "reachable" {
+			return exit.With(exit.Unavailable, fmt.Errorf("no Redis answers at %s: %s; %s", name, c.Found, c.Remedy))
+		}
+		failed++
+	}
+	if failed > 0 {
+		return refused("%s is not fit for budgets: %s failed", name, count(failed, "check"))
+	}
+	return nil
+}

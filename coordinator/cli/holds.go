@@ -1,0 +1,222 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/books"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/connect"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/layout"
+)
+
+var (
+	tenantFlag = &cli.StringFlag{Name: "tenant", Usage: "only those of `TENANT`"}
+	olderFlag  = &cli.DurationFlag{Name: "older-than", Usage: "only those that were made so long ago, for example 10m"}
+)
+
+func holdsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "holds", Usage: "list and release open holds",
+		Subcommands: []*cli.Command{
+			{
+				Name: "list", Usage: "print what is open, since when, until when, by which node",
+				Description: "Reads the books page by page, without stopping a busy Redis. A hold that is past\nits deadline, and that nothing has ended yet, is due: the next operation on its\ntenant ends it.",
+				Flags:       redisFlags(tenantFlag, olderFlag), Action: printing(listHolds),
+			},
+			{
+				Name: "release", Usage: "release holds, by their ids or by tenant and age", ArgsUsage: "[ID…]",
+				Description: "Give ids, or --tenant, --older-than or both with --yes; without --yes it says what\nit would release. What a released hold was for is not charged.",
+				Flags: redisFlags(tenantFlag, olderFlag,
+					&cli.BoolFlag{Name: "yes", Usage: "release what --tenant and --older-than name"}),
+				Action: printing(releaseHolds),
+			},
+		},
+	}
+}
+
+// openHold is a hold as JSON.
+type openHold struct {
+	budget.Hold
+	Tenant budget.TenantID `json:"tenant"`
+	Node   string          `json:"node"`
+	Due    bool            `json:"due"` // past its deadline, and not ended yet
+}
+
+// filter is what --tenant and --older-than say.
+type filter struct {
+	tenant budget.TenantID // "" for all
+	older  time.Duration
+}
+
+func filterOf(cc *cli.Context) (filter, error) {
+	f := filter{older: cc.Duration(olderFlag.Name)}
+	if f.older < 0 {
+		return f, exit.With(exit.Usage, fmt.Errorf("--older-than %s: give a time above 0", f.older))
+	}
+	if !cc.IsSet(tenantFlag.Name) {
+		return f, nil
+	}
+	tenant, err := tenantArgument(cc.String(tenantFlag.Name))
+	f.tenant = tenant
+	return f, err
+}
+
+// each visits the open holds that the filter lets through. Ages are by Redis' clock,
+// as deadlines are.
+func (f filter) each(ctx context.Context, c *connect.Connection, visit func(h openHold) error) error {
+	now, err := c.Client.Time(ctx).Result()
+	if err != nil {
+		return exit.With(exit.Unavailable, err)
+	}
+	family := func(root budget.TenantID) error {
+		return books.EachHold(ctx, c.Client, c.Prefix, root, func(h budget.Hold) error {
+			if f.tenant != "" && h.ID.Tenant() != f.tenant || now.Sub(h.Made) < f.older {
+				return nil
+			}
+			node, _ := h.ID.Bits()
+			return visit(openHold{
+				Hold: h, Tenant: h.ID.Tenant(), Node: layout.Incarnation(node),
+				Due: !h.Deadline.IsZero() && !h.Deadline.After(now),
+			})
+		})
+	}
+	if f.tenant != "" {
+		err = family(f.tenant.Root())
+	} else {
+		err = books.EachFamily(ctx, c.Client, c.Prefix, func(page []budget.TenantID) error {
+			for _, root := range page {
+				if err := family(root); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return exit.With(exit.Unavailable, err)
+}
+
+func listHolds(cc *cli.Context, out *output) error {
+	if _, err := arguments(cc); err != nil {
+		return err
+	}
+	f, err := filterOf(cc)
+	if err != nil {
+		return err
+	}
+	return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
+		t := out.table(cc, "ID\tTENANT\tHELD\tSINCE\tUNTIL\tNODE")
+		err := f.each(ctx, c, func(h openHold) error {
+			until := instant(h.Deadline, "settled")
+			if h.Due {
+				until += " (due)"
+			}
+			return t.row(h, "%s\t%s\t%s\t%s\t%s\t%s", h.ID, h.Tenant, h.Held, instant(h.Made, "-"), until, h.Node)
+		})
+		if err != nil {
+			return err
+		}
+		return t.close()
+	})
+}
+
+func releaseHolds(cc *cli.Context, out *output) error {
+	f, err := filterOf(cc)
+	if err != nil {
+		return err
+	}
+	ids, err := idsOf(cc)
+	if err != nil {
+		return err
+	}
+	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+		if len(ids) == 0 {
+			c, err := connect.Open(cc)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if ids, err = matching(ctx, cc, c, f); err != nil {
+				return err
+			}
+		}
+		return releaseEach(ctx, cc, out, node, ids)
+	})
+}
+
+// idsOf are the ids that were given, or none where the flags say which.
+func idsOf(cc *cli.Context) ([]budget.ReservationID, error) {
+	given := cc.Args().Slice()
+	if err := noFlagsIn(given); err != nil {
+		return nil, err
+	}
+	flagged := cc.IsSet(tenantFlag.Name) || cc.IsSet(olderFlag.Name)
+	if flagged == (len(given) > 0) {
+		return nil, exit.With(exit.Usage, fmt.Errorf("%s needs ids, or --tenant or --older-than, and not both", cc.Command.HelpName))
+	}
+	ids := make([]budget.ReservationID, len(given))
+	for i, text := range given {
+		var err error
+		if ids[i], err = idArgument(text); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// matching are the holds that a bulk release is about; without --yes it only says so.
+func matching(ctx context.Context, cc *cli.Context, c *connect.Connection, f filter) ([]budget.ReservationID, error) {
+	var ids []budget.ReservationID
+	var sum budget.Microcents
+	err := f.each(ctx, c, func(h openHold) (err error) {
+		ids = append(ids, h.ID)
+		sum, err = sum.Add(h.Held)
+		return err
+	})
+	if err == nil && !cc.Bool("yes") {
+		err = exit.With(exit.Usage, fmt.Errorf("this would release %s of %s in all, which are then not charged; add --yes to do it", count(len(ids), "hold"), sum))
+	}
+	return ids, err
+}
+
+func releaseEach(ctx context.Context, cc *cli.Context, out *output, node *coordinator.Coordinator, ids []budget.ReservationID) error {
+	var notReleased []error
+	for _, id := range ids {
+		s, err := node.Release(ctx, id)
+		if err != nil {
+			return unanswered(fmt.Errorf("%w; run it again: what is released stays so", err))
+		}
+		answer := struct {
+			ID budget.ReservationID `json:"id"`
+			budget.Settlement
+		}{id, s}
+		if err := out.show(cc, answer, func(w io.Writer) {
+			if s.Outcome == budget.Released {
+				fmt.Fprintf(w, "released %s: %s\n", id, s.Returned)
+			}
+		}); err != nil {
+			return err
+		}
+		if s.Outcome != budget.Released {
+			notReleased = append(notReleased, fmt.Errorf("%s (%s)", id, priorOr(s)))
+		}
+	}
+	if len(notReleased) > 0 {
+		return refused("%d of %d were not open: %w", len(notReleased), len(ids), errors.Join(notReleased...))
+	}
+	return nil
+}
+
+func priorOr(s budget.Settlement) string {
+	if s.Prior == budget.Unknown {
+		return "not known"
+	}
+	return s.Prior.String()
+}

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+)
+
+func reserveCommand() *cli.Command {
+	return &cli.Command{
+		Name: "reserve", Usage: "hold an amount of a tenant's budget", ArgsUsage: "TENANT AMOUNT",
+		Description: "Prints the reservation's id, for commit or release. The hold ends by itself at its\ndeadline.\n\n" + amountHelp,
+		Flags: redisFlags(&cli.DurationFlag{
+			Name: "ttl", Usage: "release the hold after so long, in whole milliseconds; 0 for never", Value: budget.DefaultHoldTTL,
+		}),
+		Action: printing(reserve),
+	}
+}
+
+func reserve(cc *cli.Context, out *output) error {
+	tenant, amount, err := tenantAndAmount(cc, budget.Microcent)
+	if err != nil {
+		return err
+	}
+	ttl := cc.Duration("ttl")
+	if err := budget.ValidateHoldTTL(ttl); err != nil {
+		return exit.With(exit.Usage, fmt.Errorf("--ttl: %w", err))
+	}
+	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+		r, err := node.TryReserve(ctx, tenant, amount, budget.WithHoldTTL(ttl))
+		switch {
+		case err != nil:
+			return unanswered(err)
+		case r.Outcome == budget.MissingTenant:
+			return missingTenant(cc, tenant)
+		case r.Outcome == budget.Insufficient:
+			return insufficient(cc, out, tenant, r, r.Remaining, r.Required)
+		}
+		return out.show(cc, r, func(w io.Writer) {
+			fmt.Fprintf(w, "%s\nreserved %s; %s has %s left\n", r.ID, amount, tenant, r.Remaining)
+		})
+	})
+}
+
+func commitCommand() *cli.Command {
+	return &cli.Command{
+		Name: "commit", Usage: "settle a reservation at its actual cost", ArgsUsage: "ID AMOUNT",
+		Description: "What the hold has too much returns to the tenant; what it has too little is debited,\nwhere the tenant can pay it. '$0' charges nothing.\n\n" + amountHelp,
+		Flags:       redisFlags(), Action: printing(commit),
+	}
+}
+
+func commit(cc *cli.Context, out *output) error {
+	given, err := arguments(cc, "ID", "AMOUNT")
+	if err != nil {
+		return err
+	}
+	id, err := idArgument(given[0])
+	if err != nil {
+		return err
+	}
+	amount, err := amountArgument(given[1], 0)
+	if err != nil {
+		return err
+	}
+	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+		s, err := node.Commit(ctx, id, amount)
+		return settled(cc, out, id, s, err)
+	})
+}
+
+func releaseCommand() *cli.Command {
+	return &cli.Command{
+		Name: "release", Usage: "settle a reservation at nothing", ArgsUsage: "ID",
+		Flags: redisFlags(), Action: printing(release),
+	}
+}
+
+func release(cc *cli.Context, out *output) error {
+	id, err := oneID(cc)
+	if err != nil {
+		return err
+	}
+	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+		s, err := node.Release(ctx, id)
+		return settled(cc, out, id, s, err)
+	})
+}
+
+func oneID(cc *cli.Context) (budget.ReservationID, error) {
+	given, err := arguments(cc, "ID")
+	if err != nil {
+		return budget.ReservationID{}, err
+	}
+	return idArgument(given[0])
+}
+
+// settled prints how a settle went.
+func settled(cc *cli.Context, out *output, id budget.ReservationID, s budget.Settlement, err error) error {
+	if err != nil {
+		return unanswered(fmt.Errorf("%w; it may be repeated: a hold settles once", err))
+	}
+	if err := out.show(cc, s, func(w io.Writer) {
+		// Of others the error tells.
+		if s.Outcome == budget.Committed {
+			fmt.Fprintf(w, "committed %s; %s has %s left\n", s.Actual, id.Tenant(), s.Remaining)
+		} else if s.Outcome == budget.Released {
+			fmt.Fprintf(w, "released %s; %s has %s left\n", s.Returned, id.Tenant(), s.Remaining)
+		}
+	}); err != nil {
+		return err
+	}
+	switch {
+	case s.Outcome == budget.Overrun:
+		return refused("the cost is above the hold, and %s has only %s left for the difference; the hold stays open: commit less, or grant more", id.Tenant(), s.Remaining)
+	case s.Outcome == budget.MissingReservation && s.Prior != budget.Unknown:
+		return refused("%s is not open: it was %s before; see bursar lookup", id, s.Prior)
+	case s.Err() != nil:
+		return notOpen(cc, id)
+	}
+	return nil
+}
+
+func notOpen(cc *cli.Context, id budget.ReservationID) error {
+	return refused("no open reservation is named %s under the prefix %q: it ended longer ago than is remembered, was never made, or is of another --prefix or Redis",
+		id, cc.String("prefix"))
+}
+
+func lookupCommand() *cli.Command {
+	return &cli.Command{
+		Name: "lookup", Usage: "tell what became of a reservation", ArgsUsage: "ID",
+		Description: "How a reservation ended is remembered for 10 minutes, unless the nodes say otherwise.",
+		Flags:       redisFlags(), Action: printing(lookup),
+	}
+}
+
+func lookup(cc *cli.Context, out *output) error {
+	id, err := oneID(cc)
+	if err != nil {
+		return err
+	}
+	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+		f, err := node.Lookup(ctx, id)
+		if err != nil {
+			return unanswered(err)
+		}
+		if err := out.show(cc, f, func(w io.Writer) {
+			if f.Outcome == budget.Reserved {
+				fmt.Fprintf(w, "open: %s, held since %s until %s\n", f.Amount, instant(f.At, "-"), instant(f.Deadline, "it is settled"))
+			} else if f.Outcome != budget.NotKnown {
+				fmt.Fprintf(w, "%s %s at %s\n", f.Outcome, f.Amount, instant(f.At, "-"))
+			}
+		}); err != nil {
+			return err
+		}
+		if f.Outcome == budget.NotKnown {
+			return notOpen(cc, id)
+		}
+		return nil
+	})
+}

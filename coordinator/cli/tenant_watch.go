@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+)
+
+func watchCommand() *cli.Command {
+	return &cli.Command{
+		Name: "watch", Usage: "print tenants' balances again and again, and export them as metrics", ArgsUsage: "TENANT…",
+		Description: "Prints a line for each tenant every --every, until Ctrl-C. With the OTEL_* variables\nset it exports the balances as metrics, for example for Prometheus at :9464 with\nOTEL_METRICS_EXPORTER=prometheus.",
+		Flags: redisFlags(
+			&cli.DurationFlag{Name: "every", Usage: "time between two lines of a tenant, from 100ms", Value: 10 * time.Second},
+			&cli.IntFlag{Name: "times", Usage: "end after so many lines of each tenant; 0 for never"},
+		),
+		Action: printing(watchTenants),
+	}
+}
+
+// sight is a tenant's balance at an instant, as JSON.
+type sight struct {
+	Time time.Time `json:"time"`
+	account
+}
+
+func watchTenants(cc *cli.Context, out *output) error {
+	tenants, err := watched(cc)
+	if err != nil {
+		return err
+	}
+	err = withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+		ticker := time.NewTicker(cc.Duration("every"))
+		defer ticker.Stop()
+		for round := 1; ; round++ {
+			for _, tenant := range tenants {
+				if err := watchOnce(ctx, cc, out, node, tenant); err != nil {
+					return err
+				}
+			}
+			if round == cc.Int("times") {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-ticker.C:
+			}
+		}
+	}, coordinator.WithObservedTenants(tenants...))
+	if cc.Err() != nil {
+		return out.err // Ctrl-C is how it ends
+	}
+	return err
+}
+
+func watched(cc *cli.Context) ([]budget.TenantID, error) {
+	given := cc.Args().Slice()
+	if err := noFlagsIn(given); err != nil {
+		return nil, err
+	}
+	if len(given) == 0 {
+		return nil, exit.With(exit.Usage, fmt.Errorf("%s needs at least one TENANT", cc.Command.HelpName))
+	}
+	if every := cc.Duration("every"); every < 100*time.Millisecond {
+		return nil, exit.With(exit.Usage, fmt.Errorf("--every %s: give 100ms or more", every))
+	}
+	tenants := make([]budget.TenantID, len(given))
+	for i, text := range given {
+		var err error
+		if tenants[i], err = tenantArgument(text); err != nil {
+			return nil, err
+		}
+	}
+	return tenants, nil
+}
+
+func watchOnce(ctx context.Context, cc *cli.Context, out *output, node *coordinator.Coordinator, tenant budget.TenantID) error {
+	list, err := node.Holds(ctx, tenant)
+	if err != nil {
+		return unanswered(err)
+	}
+	now, b := time.Now().UTC(), list.Balance
+	t := out.table(cc, "")
+	if t.text == nil {
+		return t.row(sight{now, account{tenant, b, len(list.Holds)}}, "")
+	}
+	if list.Outcome == budget.MissingTenant {
+		fmt.Fprintf(out, "%s  %s  no such tenant\n", instant(now, ""), tenant)
+		return out.err
+	}
+	fmt.Fprintf(out, "%s  %s  remaining %s  reserved %s in %s  committed %s\n",
+		instant(now, ""), tenant, b.Remaining, b.Reserved, count(len(list.Holds), "hold"), b.Committed)
+	return out.err
+}

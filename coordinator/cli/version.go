@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/luascripts"
+)
+
+func versionCommand() *cli.Command {
+	return &cli.Command{
+		Name: "version", Usage: "print the version, and the storage layouts that it reads",
+		Flags: []cli.Flag{jsonFlag}, Action: printing(version),
+	}
+}
+
+// build is what the program is, as JSON.
+type build struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Changed  bool   `json:"changed,omitempty"` // built from a tree with changes
+	Go       string `json:"go"`
+	Layout   int    `json:"layout"`
+	Oldest   int    `json:"oldest_layout"`
+}
+
+func version(cc *cli.Context, out *output) error {
+	if _, err := arguments(cc); err != nil {
+		return err
+	}
+	b := build{Version: "(devel)", Go: runtime.Version(), Layout: luascripts.Known.Current, Oldest: luascripts.Known.Oldest}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Version != "" {
+			b.Version = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				b.Revision = s.Value
+			case "vcs.modified":
+				b.Changed = s.Value == "true"
+			}
+		}
+	}
+	return out.show(cc, b, func(w io.Writer) {
+		fmt.Fprintf(w, "bursar %s", b.Version)
+		if b.Revision != "" {
+			fmt.Fprintf(w, " (commit %s)", b.Revision)
+		}
+		fmt.Fprintf(w, ", %s, storage layout %s\n", b.Go, luascripts.Known)
+	})
+}

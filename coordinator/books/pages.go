@@ -42,7 +42,7 @@ func Accounts(ctx context.Context, client redis.UniversalClient, prefix string, 
 // accountTexts reads the accounts as they are stored.
 func accountTexts(ctx context.Context, client redis.UniversalClient, prefix string, root budget.TenantID) (map[budget.TenantID]string, error) {
 	texts := make(map[budget.TenantID]string)
-	if exists, err := checkFamily(ctx, client, prefix, root); !exists {
+	if exists, err := checkFamily(ctx, client, prefix, root); err != nil || !exists {
 		return texts, err
 	}
 	err := eachField(ctx, client, layout.KeysOf(prefix, root).Books, "a*", func(field, text string) error {
@@ -58,7 +58,7 @@ func accountTexts(ctx context.Context, client redis.UniversalClient, prefix stri
 // ends meanwhile is visited or not. It ends with the first error of visit, which it
 // returns as it is.
 func EachHold(ctx context.Context, client redis.UniversalClient, prefix string, root budget.TenantID, visit func(budget.Hold) error) error {
-	if exists, err := checkFamily(ctx, client, prefix, root); !exists {
+	if exists, err := checkFamily(ctx, client, prefix, root); err != nil || !exists {
 		return err
 	}
 	seen := make(map[string]bool) // HSCAN may repeat a field

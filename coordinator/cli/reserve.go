@@ -110,7 +110,8 @@ func settled(cc *cli.Context, out *output, id budget.ReservationID, s budget.Set
 		// Of others the error tells.
 		if s.Outcome == budget.Committed {
 			fmt.Fprintf(w, "committed %s; %s has %s left\n", s.Actual, id.Tenant(), s.Remaining)
-		} else if s.Outcome == budget.Released {
+		}
+		if s.Outcome == budget.Released {
 			fmt.Fprintf(w, "released %s; %s has %s left\n", s.Returned, id.Tenant(), s.Remaining)
 		}
 	}); err != nil {

@@ -89,7 +89,7 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 func (t *telemetry) observe(c *Coordinator, meter metric.Meter) error {
 	queue, err1 := meter.Int64ObservableUpDownCounter("bursar.queue.length", metric.WithUnit("{operation}"),
 		metric.WithDescription("Operations that wait for an answer."))
-	state, err2 := meter.Int64ObservableGauge("bursar.breaker.state", metric.WithUnit("1"),
+	state, err2 := meter.Int64ObservableGauge("bursar.breaker.state", metric.WithUnit("{state}"),
 		metric.WithDescription("The circuit breaker of a server: 0 closed, 1 half-open, 2 open."))
 	tenants, err3 := newTenantGauges(meter)
 	if err := errors.Join(err1, err2, err3); err != nil {

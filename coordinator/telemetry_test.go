@@ -29,7 +29,7 @@ var instruments = []string{
 	"bursar.batch.duration s histogram [bursar.batch.result]",
 	"bursar.batch.retries {retry} counter [bursar.retry.reason]",
 	"bursar.batch.size {operation} histogram []",
-	"bursar.breaker.state 1 gauge [server.address]",
+	"bursar.breaker.state {state} gauge [server.address]",
 	"bursar.gaps {gap} counter []",
 	"bursar.hold.abandoned {hold} counter []",
 	"bursar.operation.count {operation} counter [bursar.operation.name bursar.outcome error.type]",

@@ -1,0 +1,248 @@
+package observability_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// exported is what Prometheus sees of a node that has met everything: names of
+// series, each with the names of its labels.
+func exported(t *testing.T) map[string][]string {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := redistest.Start(t)
+	node, err := coordinator.New(t.Context(), server.Client(),
+		coordinator.WithLogger(slog.New(slog.DiscardHandler)), coordinator.WithObservedTenants("acme"),
+		coordinator.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close(context.Background())
+	meetEverything(t, node, server)
+
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	series := make(map[string][]string)
+	for _, family := range families {
+		names := []string{family.GetName()}
+		if family.GetMetric()[0].GetHistogram() != nil {
+			names = []string{family.GetName() + "_bucket", family.GetName() + "_sum", family.GetName() + "_count"}
+		}
+		for _, m := range family.GetMetric() {
+			for _, label := range m.GetLabel() {
+				for _, name := range names {
+					series[name] = append(series[name], label.GetName())
+				}
+			}
+		}
+		for _, name := range names {
+			series[name] = append(series[name], "job", "instance", "le") // of the scrape, of histograms
+		}
+	}
+	delete(series, "target_info")
+	return series
+}
+
+// meetEverything gives every instrument something to show.
+func meetEverything(t *testing.T, node *coordinator.Coordinator, server *redistest.Server) {
+	t.Helper()
+	for _, tenant := range []budget.TenantID{"acme", "lost"} {
+		if _, err := node.EnsureTenant(t.Context(), tenant, budget.Dollar); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := server.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := node.TryReserve(ctx, "acme", budget.Cent)
+	if err := server.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	var unknown *coordinator.UnknownOutcomeError
+	if !errors.As(err, &unknown) {
+		t.Fatalf("a frozen Redis: %v", err)
+	}
+	if _, err := node.Lookup(t.Context(), unknown.ID); err != nil {
+		t.Fatal(err)
+	}
+	server.Client().Del(t.Context(), "bursar:{lost}:books")
+	if _, err := node.TryReserve(t.Context(), "lost", budget.Cent); !errors.Is(err, coordinator.ErrGap) {
+		t.Fatalf("a lost family: %v", err)
+	}
+}
+
+// query is an expression, and where it stands.
+type query struct{ where, expr string }
+
+var (
+	selectors   = regexp.MustCompile(`\{([^}]*)\}`)
+	groupings   = regexp.MustCompile(`\b(?:by|without|on|ignoring)\s*\(([^)]*)\)`)
+	comparisons = regexp.MustCompile(`([a-zA-Z_]+)\s*(?:=~|!~|!=|=)`)
+	names       = regexp.MustCompile(`\bbursar_[a-z0-9_]+\b`)
+)
+
+// uses takes a query apart: the series, and the labels of selectors and groupings.
+func (q query) uses() (series, labels []string) {
+	expr := q.expr
+	for _, s := range selectors.FindAllStringSubmatch(expr, -1) {
+		for _, l := range comparisons.FindAllStringSubmatch(s[1], -1) {
+			labels = append(labels, l[1])
+		}
+	}
+	expr = selectors.ReplaceAllString(expr, "")
+	for _, g := range groupings.FindAllStringSubmatch(expr, -1) {
+		for l := range strings.SplitSeq(g[1], ",") {
+			labels = append(labels, strings.TrimSpace(l))
+		}
+	}
+	return names.FindAllString(groupings.ReplaceAllString(expr, ""), -1), labels
+}
+
+type panel struct {
+	ID      int
+	Type    string
+	Title   string
+	GridPos struct{ X, Y, W, H int }
+	Targets []struct{ Expr string }
+
+	Description string
+}
+
+func board(t *testing.T) []panel {
+	t.Helper()
+	var b struct{ Panels []panel }
+	if err := json.Unmarshal(read(t, "board.json"), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Panels
+}
+
+type rule struct{ Alert, Expr string }
+
+func alerts(t *testing.T) []rule {
+	t.Helper()
+	var file struct{ Groups []struct{ Rules []rule } }
+	if err := yaml.Unmarshal(read(t, "alerts.yaml"), &file); err != nil {
+		t.Fatal(err)
+	}
+	return file.Groups[0].Rules
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// Every expression is about series and labels that there are, and every instrument is
+// shown or watched.
+func TestExpressionsFitTheInstruments(t *testing.T) {
+	t.Parallel()
+	var queries []query
+	for _, p := range board(t) {
+		for _, target := range p.Targets {
+			queries = append(queries, query{"panel " + p.Title, target.Expr})
+		}
+	}
+	for _, r := range alerts(t) {
+		queries = append(queries, query{"alert " + r.Alert, r.Expr})
+	}
+	series, used := exported(t), make(map[string]bool)
+	for _, q := range queries {
+		of, labels := q.uses()
+		if len(of) == 0 {
+			t.Errorf("%s: %q is about no series of Bursar's", q.where, q.expr)
+		}
+		for _, name := range of {
+			used[name] = true
+			if series[name] == nil {
+				t.Errorf("%s: there is no series %s", q.where, name)
+			}
+		}
+		for _, label := range labels {
+			if !slices.ContainsFunc(of, func(name string) bool { return slices.Contains(series[name], label) }) {
+				t.Errorf("%s: none of %v has a label %s", q.where, of, label)
+			}
+		}
+	}
+	for name := range series {
+		family := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")
+		if !used[name] && !used[family+"_bucket"] && !used[family+"_count"] && !used[family+"_sum"] {
+			t.Errorf("neither the board nor an alert uses %s", name)
+		}
+	}
+}
+
+func TestBoardIsLaidOut(t *testing.T) {
+	t.Parallel()
+	ids, taken := make(map[int]bool), make(map[string]string)
+	for _, p := range board(t) {
+		if p.ID == 0 || ids[p.ID] {
+			t.Errorf("panel %q has the id %d of another, or none", p.Title, p.ID)
+		}
+		ids[p.ID] = true
+		if p.Type != "row" && (p.Description == "" || len(p.Targets) == 0) {
+			t.Errorf("panel %q says nothing", p.Title)
+		}
+		for x := range p.GridPos.W {
+			for y := range p.GridPos.H {
+				cell := fmt.Sprint(p.GridPos.X+x, ",", p.GridPos.Y+y)
+				if other, is := taken[cell]; is || p.GridPos.X+x >= 24 {
+					t.Fatalf("panel %q lies over %q, or out of the board", p.Title, other)
+				}
+				taken[cell] = p.Title
+			}
+		}
+	}
+}
+
+// Each alert has its section in the operators' page, and each section its alert.
+func TestAlertsAreExplained(t *testing.T) {
+	t.Parallel()
+	page := string(read(t, "../OPERATIONS.md"))
+	explained := regexp.MustCompile(`(?m)^### (Bursar\w+)$`).FindAllStringSubmatch(page, -1)
+	var sections, rules []string
+	for _, s := range explained {
+		sections = append(sections, s[1])
+	}
+	for _, r := range alerts(t) {
+		rules = append(rules, r.Alert)
+		if !strings.Contains(string(read(t, "alerts.yaml")), "OPERATIONS.md#"+strings.ToLower(r.Alert)) {
+			t.Errorf("%s does not name its section", r.Alert)
+		}
+	}
+	slices.Sort(sections)
+	slices.Sort(rules)
+	if !slices.Equal(sections, rules) || len(rules) == 0 {
+		t.Errorf("alerts %v, sections %v", rules, sections)
+	}
+}

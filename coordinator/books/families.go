@@ -12,50 +12,16 @@ import (
 	"github.com/calybris/bursar/coordinator/layout"
 )
 
-// pageSize is what one SCAN or HSCAN is asked for: Redis looks at about so many keys
-// or fields before it answers others.
-const pageSize = 1000
-
 // EachFamily visits the root tenants of all families under a key prefix, page by page
-// as SCAN finds them on every master, each once. It ends with the first error of
-// visit, which it returns as it is.
+// as SCAN finds them on every master, each once. A family that is made meanwhile, or
+// that moves from one master to another, is visited or not. It ends with the first
+// error of visit, which it returns as it is.
 func EachFamily(ctx context.Context, client redis.UniversalClient, prefix string, visit func(page []budget.TenantID) error) error {
-	seen := make(map[budget.TenantID]bool) // SCAN may repeat a key
-	var mu sync.Mutex                      // masters are asked at one time
-	scan := func(ctx context.Context, node redis.Cmdable) error {
-		for cursor := uint64(0); ; {
-			keys, next, err := node.Scan(ctx, cursor, layout.BooksPattern(prefix), pageSize).Result()
-			if err != nil {
-				return fmt.Errorf("finding families under %q: %w", prefix, err)
-			}
-			mu.Lock()
-			err = visitPage(prefix, keys, seen, visit)
-			mu.Unlock()
-			if err != nil || next == 0 {
-				return err
-			}
-			cursor = next
-		}
-	}
+	v := &visitor{prefix: prefix, visit: visit, seen: make(map[budget.TenantID]bool)}
 	if cluster, ok := client.(*redis.ClusterClient); ok {
-		return cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return scan(ctx, node) })
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return v.scan(ctx, node) })
 	}
-	return scan(ctx, client)
-}
-
-func visitPage(prefix string, keys []string, seen map[budget.TenantID]bool, visit func([]budget.TenantID) error) error {
-	var page []budget.TenantID
-	for _, key := range keys {
-		if root, ok := layout.RootOf(prefix, key); ok && !seen[root] {
-			seen[root] = true
-			page = append(page, root)
-		}
-	}
-	if len(page) == 0 {
-		return nil
-	}
-	slices.Sort(page)
-	return visit(page)
+	return v.scan(ctx, client)
 }
 
 // Families returns the root tenants of all families under a key prefix, sorted.
@@ -67,4 +33,48 @@ func Families(ctx context.Context, client redis.UniversalClient, prefix string) 
 	})
 	slices.Sort(roots)
 	return roots, err
+}
+
+// visitor brings the pages of all masters, which are asked at one time, to one visit.
+type visitor struct {
+	prefix string
+	visit  func(page []budget.TenantID) error
+	mu     sync.Mutex
+	seen   map[budget.TenantID]bool // SCAN may repeat a key
+	failed bool                     // visit has; the other masters are no longer asked
+}
+
+func (v *visitor) scan(ctx context.Context, node redis.Cmdable) error {
+	for cursor := uint64(0); ; {
+		keys, next, err := node.Scan(ctx, cursor, layout.BooksPattern(v.prefix), pageSize).Result()
+		if err != nil {
+			return fmt.Errorf("finding families under %q: %w", v.prefix, err)
+		}
+		if goOn, err := v.page(keys); err != nil || !goOn || next == 0 {
+			return err
+		}
+		cursor = next
+	}
+}
+
+func (v *visitor) page(keys []string) (goOn bool, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.failed {
+		return false, nil
+	}
+	var page []budget.TenantID
+	for _, key := range keys {
+		if root, ok := layout.RootOf(v.prefix, key); ok && !v.seen[root] {
+			v.seen[root] = true
+			page = append(page, root)
+		}
+	}
+	if len(page) == 0 {
+		return true, nil
+	}
+	slices.Sort(page)
+	err = v.visit(page)
+	v.failed = err != nil
+	return err == nil, err
 }

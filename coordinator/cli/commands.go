@@ -28,7 +28,7 @@ func Commands() []*cli.Command {
 
 var (
 	jsonFlag    = &cli.BoolFlag{Name: "json", Usage: "print JSON, amounts in microcents; of a list one object a line"}
-	timeoutFlag = &cli.DurationFlag{Name: "timeout", Usage: "wait so long for an answer of Redis", Value: 10 * time.Second}
+	timeoutFlag = &cli.DurationFlag{Name: "timeout", Usage: "wait so long for an answer of Redis, and as long again for what is unknown", Value: 10 * time.Second}
 )
 
 // redisFlags are those of a command that uses the operator's Redis.
@@ -82,6 +82,9 @@ func idArgument(text string) (budget.ReservationID, error) {
 
 // withRedis runs do on the operator's Redis.
 func withRedis(cc *cli.Context, do func(ctx context.Context, connection *connect.Connection) error) error {
+	if timeout := cc.Duration(timeoutFlag.Name); timeout < time.Millisecond || timeout > time.Hour {
+		return exit.With(exit.Usage, fmt.Errorf("--timeout %s: give 1ms to 1h", timeout))
+	}
 	connection, err := connect.Open(cc)
 	if err != nil {
 		return err
@@ -101,9 +104,6 @@ func interrupted(ctx context.Context, err error) error {
 	return exit.OrInterrupted(ctx, err)
 }
 
-// closeTimeout bounds how long a command waits for what it has begun.
-const closeTimeout = 10 * time.Second
-
 // withNode runs do on a node of its own. Closing it resolves what is unknown, and
 // releases what nobody was told of.
 func withNode(cc *cli.Context, do func(ctx context.Context, node *coordinator.Coordinator) error, opts ...coordinator.Option) error {
@@ -117,7 +117,7 @@ func withNode(cc *cli.Context, do func(ctx context.Context, node *coordinator.Co
 			return exit.With(exit.Unavailable, fmt.Errorf("%s: %w", connection.Name, err))
 		}
 		err = do(ctx, node)
-		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), cc.Duration(timeoutFlag.Name))
 		defer cancel()
 		if closeErr := node.Close(after); err != nil {
 			return errors.Join(err, closeErr)

@@ -14,18 +14,19 @@ import (
 func deleteCommand() *cli.Command {
 	return &cli.Command{
 		Name: "delete", Usage: "delete a tenant and its books", ArgsUsage: "TENANT",
-		Description: "Refuses while holds are open. With --force it first withdraws what remains, so that\nnothing new is held, and releases the open holds; what they were held for is then\nnot charged. It prints what was lost. Levels below the tenant are tenants of their\nown, and stay.",
-		Flags:       redisFlags(&cli.BoolFlag{Name: "force", Usage: "also with open holds, which are released"}),
+		Description: "Refuses while holds are open. With --force it first withdraws what remains, so that\nnothing new is held, then ends the open holds, and prints what was lost. They are\ncommitted in full, since what is released could be held again by others; what was\ncommitted goes with the books. Levels below the tenant are tenants of their own, and\nstay.",
+		Flags:       redisFlags(&cli.BoolFlag{Name: "force", Usage: "also with open holds, which end"}),
 		Action:      printing(deleteTenant),
 	}
 }
 
-// deleted is what is gone, as JSON.
+// deleted is what is gone, as JSON. Withdrawn and the holds are what --force took; the
+// balance is that of the end.
 type deleted struct {
 	Tenant budget.TenantID `json:"tenant"`
 	budget.Balance
 	Withdrawn budget.Microcents `json:"withdrawn"`
-	Released  []budget.Hold     `json:"released"`
+	Ended     []budget.Hold     `json:"ended"`
 }
 
 func deleteTenant(cc *cli.Context, out *output) error {
@@ -34,7 +35,7 @@ func deleteTenant(cc *cli.Context, out *output) error {
 		return err
 	}
 	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
-		gone := deleted{Tenant: tenant, Released: []budget.Hold{}}
+		gone := deleted{Tenant: tenant, Ended: []budget.Hold{}}
 		gone.Balance, err = node.DeleteTenant(ctx, tenant)
 		if err == nil && gone.Outcome == budget.HoldsOpen && cc.Bool("force") {
 			err = gone.force(ctx, node)
@@ -52,19 +53,16 @@ func deleteTenant(cc *cli.Context, out *output) error {
 	})
 }
 
-// forceRounds bounds how often the holds that others made meanwhile are released.
-const forceRounds = 10
+// forceRounds bounds how often it begins again, because others have settled holds
+// meanwhile, and held again what that gave back.
+const forceRounds = 100
 
-// force withdraws, releases and deletes, until nobody has held anything in between.
 func (d *deleted) force(ctx context.Context, node *coordinator.Coordinator) error {
 	for range forceRounds {
 		if err := d.withdraw(ctx, node); err != nil {
 			return err
 		}
-		if err := d.release(ctx, node); err != nil {
-			return err
-		}
-		if err := d.withdraw(ctx, node); err != nil { // what the holds gave back
+		if err := d.end(ctx, node); err != nil {
 			return err
 		}
 		b, err := node.DeleteTenant(ctx, d.Tenant)
@@ -90,35 +88,44 @@ func (d *deleted) withdraw(ctx context.Context, node *coordinator.Coordinator) e
 	return err
 }
 
-func (d *deleted) release(ctx context.Context, node *coordinator.Coordinator) error {
+func (d *deleted) end(ctx context.Context, node *coordinator.Coordinator) error {
 	list, err := node.Holds(ctx, d.Tenant)
 	if err != nil {
 		return err
 	}
 	for _, hold := range list.Holds {
-		s, err := node.Release(ctx, hold.ID)
+		s, err := node.Commit(ctx, hold.ID, hold.Held)
 		if err != nil {
 			return err
 		}
-		if s.Outcome == budget.Released {
-			d.Released = append(d.Released, hold)
+		if s.Outcome == budget.Committed {
+			d.Ended = append(d.Ended, hold)
 		}
 	}
 	return nil
 }
 
+// held is what the ended holds held.
+func (d *deleted) held() (sum budget.Microcents) {
+	for _, hold := range d.Ended {
+		sum += hold.Held // no more than was granted
+	}
+	return sum
+}
+
 // sofar tells what was done before it could not go on.
 func (d *deleted) sofar() string {
-	if d.Withdrawn == 0 && len(d.Released) == 0 {
+	if d.Withdrawn == 0 && len(d.Ended) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%s were withdrawn and %s released already)", d.Withdrawn, count(len(d.Released), "hold"))
+	return fmt.Sprintf(" (%s were withdrawn already, and %s of %s committed)", d.Withdrawn, count(len(d.Ended), "hold"), d.held())
 }
 
 func (d *deleted) print(w io.Writer) {
-	fmt.Fprintf(w, "deleted %s: its budget was %s, %s of it were committed and %s left\n",
-		d.Tenant, d.Granted+d.Withdrawn, d.Committed, d.Remaining+d.Withdrawn)
-	for _, hold := range d.Released {
-		fmt.Fprintf(w, "released %s: %s, held since %s\n", hold.ID, hold.Held, instant(hold.Made, "-"))
+	held := d.held()
+	fmt.Fprintf(w, "deleted %s: its budget was %s, %s of it were committed, %s held and %s left\n",
+		d.Tenant, d.Granted+d.Withdrawn, d.Committed-held, held, d.Remaining+d.Withdrawn)
+	for _, hold := range d.Ended {
+		fmt.Fprintf(w, "ended %s: %s, held since %s\n", hold.ID, hold.Held, instant(hold.Made, "-"))
 	}
 }

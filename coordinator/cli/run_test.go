@@ -1,0 +1,252 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// safeBuffer may be read while the command still writes.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// bursar runs the command in this process. It is not for parallel tests: urfave/cli
+// keeps its help flag in a global.
+func bursar(ctx context.Context, args ...string) (code int, stdout, stderr *safeBuffer) {
+	stdout, stderr = new(safeBuffer), new(safeBuffer)
+	return cli.Run(ctx, append([]string{"bursar"}, args...), stdout, stderr), stdout, stderr
+}
+
+// must runs a command that has to succeed.
+func must(t *testing.T, args ...string) string {
+	t.Helper()
+	code, stdout, stderr := bursar(t.Context(), args...)
+	if code != exit.Done {
+		t.Fatalf("%v: code %d: %s", args, code, stderr)
+	}
+	return stdout.String()
+}
+
+func newNode(t *testing.T, server *redistest.Server) *coordinator.Coordinator {
+	t.Helper()
+	node, err := coordinator.New(t.Context(), server.Client(), coordinator.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := node.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return node
+}
+
+// tripwire is a proxy that is gone when a client has sent a word so many times.
+type tripwire struct {
+	listener net.Listener
+	server   string
+	word     []byte
+	left     atomic.Int64
+	conns    sync.Map
+	group    sync.WaitGroup
+}
+
+func newTripwire(t *testing.T, server, word string, times int64) *tripwire {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &tripwire{listener: listener, server: server, word: []byte(word)}
+	w.left.Store(times)
+	w.group.Go(w.accept)
+	t.Cleanup(func() {
+		w.end()
+		w.group.Wait()
+	})
+	return w
+}
+
+func (w *tripwire) accept() {
+	for {
+		front, err := w.listener.Accept()
+		if err != nil {
+			return
+		}
+		back, err := net.Dial("tcp", w.server)
+		if err != nil {
+			front.Close()
+			return
+		}
+		w.conns.Store(front, nil)
+		w.conns.Store(back, nil)
+		w.group.Go(func() { _, _ = io.Copy(front, back); front.Close() })
+		w.group.Go(func() { w.forward(back, front) })
+	}
+}
+
+func (w *tripwire) forward(back, front net.Conn) {
+	defer back.Close()
+	chunk := make([]byte, 64<<10)
+	for {
+		n, err := front.Read(chunk)
+		if w.left.Add(-int64(bytes.Count(bytes.ToLower(chunk[:n]), w.word))) < 0 {
+			w.end()
+			return
+		}
+		if _, writeErr := back.Write(chunk[:n]); err != nil || writeErr != nil {
+			return
+		}
+	}
+}
+
+func (w *tripwire) end() {
+	w.listener.Close()
+	w.conns.Range(func(conn, _ any) bool {
+		conn.(net.Conn).Close()
+		return true
+	})
+}
+
+// A Redis that dies between two pages is one clear error that says how far it came,
+// and nothing is printed that could be taken for a result.
+func TestVerifyWhenRedisDiesBetweenPages(t *testing.T) {
+	server := redistest.Start(t)
+	pipe := server.Client().Pipeline()
+	for i := range 3000 {
+		pipe.HSet(t.Context(), fmt.Sprintf("bursar:{tenant-%d}:books", i), "f", "1 0123456789abcdef", "a", "5 5 0 0")
+	}
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	proxy := newTripwire(t, server.Addr(), "\r\nscan\r\n", 1)
+	code, stdout, stderr := bursar(t.Context(), "verify", "--json", "--redis", "redis://"+proxy.listener.Addr().String())
+	if code != exit.Unavailable || stdout.String() != "" || strings.Count(stderr.String(), "\n") != 1 {
+		t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	if said := stderr.String(); !strings.Contains(said, "tenants had been verified") || strings.Contains(said, "; 0 tenants") {
+		t.Errorf("stderr %q does not say how far it came", said)
+	}
+}
+
+// While others go on reserving, a forced deletion ends all the same: it withdraws
+// first, so that nothing new is held. Its sum is right to the microcent.
+func TestForcedDeletionUnderLoad(t *testing.T) {
+	server := redistest.Start(t)
+	redis := []string{"--redis", "redis://" + server.Addr()}
+	must(t, append(append([]string{"tenant", "ensure"}, redis...), "acme", "$10")...)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var others sync.WaitGroup
+	node := newNode(t, server)
+	begun := make(chan struct{}, 1)
+	for range 4 {
+		others.Go(func() {
+			for ctx.Err() == nil {
+				r, err := node.TryReserve(ctx, "acme", budget.Cent)
+				if err != nil || r.Outcome == budget.MissingTenant {
+					return
+				}
+				select {
+				case begun <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	<-begun
+	code, stdout, stderr := bursar(t.Context(), append(append([]string{"tenant", "delete"}, redis...), "--force", "--json", "acme")...)
+	stop()
+	others.Wait()
+	if code != exit.Done {
+		t.Fatalf("code %d, %s%s", code, stdout, stderr)
+	}
+	var gone struct {
+		Granted, Withdrawn, Committed, Remaining budget.Microcents
+		Ended                                    []budget.Hold
+	}
+	if err := json.Unmarshal([]byte(stdout.String()), &gone); err != nil {
+		t.Fatal(err)
+	}
+	var held budget.Microcents
+	for _, h := range gone.Ended {
+		held += h.Held
+	}
+	if gone.Granted+gone.Withdrawn != 10*budget.Dollar || gone.Committed != held || gone.Remaining != 0 || held == 0 {
+		t.Errorf("of $10.00 are gone: %+v, in holds %s", gone, held)
+	}
+	if b, err := node.Balance(t.Context(), "acme"); err != nil || b.Outcome != budget.MissingTenant {
+		t.Errorf("afterwards: %+v, %v", b, err)
+	}
+	must(t, append([]string{"verify"}, redis...)...)
+}
+
+// Ctrl-C ends what has no end with success, and other work with one line.
+func TestInterrupted(t *testing.T) {
+	server := redistest.Start(t)
+	address := "redis://" + server.Addr()
+	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
+	ctx, interrupt := context.WithCancel(t.Context())
+	time.AfterFunc(300*time.Millisecond, interrupt)
+	if code, stdout, stderr := bursar(ctx, "tenant", "watch", "--redis", address, "--every", "100ms", "acme"); code != exit.Done || !strings.Contains(stdout.String(), "acme") {
+		t.Errorf("watch: code %d, %s%s", code, stdout, stderr)
+	}
+	for _, args := range [][]string{
+		{"verify"}, {"holds", "list"}, {"tenant", "list"}, {"tenant", "show", "acme"}, {"doctor"},
+	} {
+		args = append(args[:1:1], append([]string{"--redis", address}, args[1:]...)...)
+		if args[0] == "holds" || args[0] == "tenant" {
+			args = append([]string{args[0], args[3], "--redis", address}, args[4:]...)
+		}
+		code, _, stderr := bursar(ctx, args...)
+		if code != exit.Refused || !strings.Contains(stderr.String(), "interrupted") || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%v: code %d, %q", args, code, stderr)
+		}
+	}
+}
+
+// A reserve whose answer does not come is told with its id, and with what to do.
+func TestUnknownOutcomeNamesTheReservation(t *testing.T) {
+	server := redistest.Start(t)
+	address := "redis://" + server.Addr()
+	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
+	id, _, _ := strings.Cut(must(t, "reserve", "--redis", address, "acme", "$1"), "\n")
+	// The session is opened; the connection goes when the batch is on its way.
+	proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 1)
+	through := "redis://" + proxy.listener.Addr().String()
+	code, _, stderr := bursar(t.Context(), "commit", "--timeout", "300ms", "--redis", through, id, "50c")
+	said := stderr.String()
+	if code != exit.Unavailable || strings.Count(said, "\n") != 1 || !strings.Contains(said, id) || !strings.Contains(said, "it may be repeated") {
+		t.Errorf("code %d, %s", code, said)
+	}
+	must(t, "verify", "--redis", address)
+}

@@ -25,6 +25,13 @@ run: ## run the main job: bursar bench, with ARGS="--duration 3s …"
 test: redis cc ## run all tests with the race detector, shuffled; PKG=./local for one package
 	go test -race -shuffle=on -timeout $(TEST_TIMEOUT) $(ARGS) $(PKG)
 
+COVERED := ./coordinator ./coordinator/cli ./coordinator/budget ./local
+
+.PHONY: cover
+cover: redis ## say how much of the main packages the tests reach; below 85 % it fails
+	@go test -cover -timeout $(TEST_TIMEOUT) $(COVERED) | tee /dev/stderr | \
+		awk '/^(FAIL|---)/ { bad = 1 } /coverage:/ { if ($$5 + 0 < 85) bad = 1 } END { exit bad }'
+
 .PHONY: lint
 lint: $(GOLANGCI) ## check format, vet, go.mod and the rules of .golangci.yml
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run gofmt -w:" $$unformatted; exit 1; }

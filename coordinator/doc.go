@@ -7,7 +7,9 @@
 //	defer node.Close(ctx)
 //
 // Reserve the worst case before the expensive work with TryReserve, and settle
-// after it with Commit or Release, on any node; or let Do do both.
+// after it with Commit or Release, on any node; or let Do do both. Lookup tells what
+// became of a reservation, Ready is for health endpoints, Inspect says whether a
+// Redis is fit before anything is trusted to it.
 //
 // # What holds
 //
@@ -30,10 +32,41 @@
 // the sentinels say what a caller should do. After ErrUnknownOutcome the
 // coordinator itself finds out what happened and releases what nobody was told of.
 //
+// Where a server answers nothing for a while (WithBreaker), new calls to it are refused
+// at once with ErrUnavailable, and go through again from its first answer on.
+//
+// # Telemetry
+//
+// Each operation that is sent has a span, below the caller's, named bursar.reserve,
+// bursar.commit and so on, and linked to the span of the batch that carried it,
+// bursar.batch, which is a root of its own since many callers' traces meet in it. The
+// instruments, with their units and attributes:
+//
+//	bursar.operation.count     {operation}  bursar.operation.name, and bursar.outcome or error.type
+//	bursar.operation.duration  s            the same
+//	bursar.operation.unknown   {operation}  bursar.operation.name
+//	bursar.batch.duration      s            bursar.batch.result: applied, unsent, refused, unknown, lost
+//	bursar.batch.size          {operation}
+//	bursar.batch.retries       {retry}      bursar.retry.reason: lost, unsent, transient, no_script, out_of_memory, refused
+//	bursar.queue.length        {operation}  what waits for an answer
+//	bursar.breaker.state       {state}      server.address; 0 closed, 1 half-open, 2 open
+//	bursar.gaps                {gap}        Redis has lost acknowledged writes
+//	bursar.hold.abandoned      {hold}       released, since nobody was told of them
+//
+// and, of the tenants of WithObservedTenants alone, with bursar.tenant.id:
+// bursar.tenant.granted, bursar.tenant.remaining, bursar.tenant.reserved,
+// bursar.tenant.committed in {microcent}, and bursar.tenant.holds in {hold}. Package
+// observability has a board and alerts for them.
+//
+// What an operator must read is logged, once each: the start and its warnings, a
+// breaker that opens or closes, lost writes and families, a session opened again,
+// abandoned holds released, corrupt state.
+//
 // # What belongs here
 //
 // The client: lanes (one family's queue, session and batches), shards (what goes
-// to one server), the start's checks. Names and texts in Redis are package
+// to one server), the start's checks, telemetry. Names and texts in Redis are package
 // layout's, the Lua is package luascripts'. Reading the source: call.go, batch.go,
-// lane.go, resolve.go, failure.go, shard.go, in this order.
+// lane.go, resolve.go, failure.go, shard.go, in this order. PROTOCOL.md explains how a
+// node and Redis work together, OPERATIONS.md how to run them.
 package coordinator

@@ -90,7 +90,7 @@ func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(c *config) { c.tracerProvider = provider }
 }
 
-// WithMeterProvider sets where metrics go (see the package's Telemetry). Defaults to
+// WithMeterProvider sets where metrics go (Telemetry, above, lists them). Defaults to
 // otel.GetMeterProvider() when New is called.
 func WithMeterProvider(provider metric.MeterProvider) Option {
 	return func(c *config) { c.meterProvider = provider }
@@ -101,7 +101,8 @@ const maxObserved = 100
 
 // WithObservedTenants shows the balances and the number of open holds of these
 // tenants as metrics, with the tenant's id as an attribute. Each costs a Holds when
-// metrics are collected, whose time grows with the family's holds. At most 100.
+// metrics are collected, whose time grows with the family's holds; what is not read
+// within 2 seconds is not shown. At most 100.
 // Defaults to none: a metric of its own for each tenant is more than most stores of
 // metrics can bear.
 func WithObservedTenants(tenants ...budget.TenantID) Option {

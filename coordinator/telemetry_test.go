@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -327,6 +328,23 @@ func spanNamed(t *testing.T, spans []sdktrace.ReadOnlySpan, name string) sdktrac
 	}
 	t.Fatalf("no span is named %s", name)
 	return nil
+}
+
+// The documentation lists every instrument with its unit, and every attribute.
+func TestDocumentationListsTheInstruments(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range instruments {
+		words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '[' || r == ']' })
+		for i, word := range words {
+			if i != 2 && !strings.Contains(string(text), word) { // 2 is the kind
+				t.Errorf("doc.go does not name %s of %s", word, words[0])
+			}
+		}
+	}
 }
 
 // Close ends the reading of gauges: a collection afterwards asks nobody.

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.opentelemetry.io/otel/metric"
 
@@ -35,9 +36,14 @@ func (g tenantGauges) all() []metric.Observable {
 	return []metric.Observable{g.granted, g.remaining, g.reserved, g.committed, g.holds}
 }
 
+// observeTimeout bounds how long a collection of metrics waits for Redis.
+const observeTimeout = 2 * time.Second
+
 // observe reads each tenant at one instant. A tenant that is missing, or that
 // cannot be read in time, shows nothing.
 func (g tenantGauges) observe(ctx context.Context, c *Coordinator, o metric.Observer) error {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
 	var errs []error
 	for _, tenant := range c.config.observed {
 		list, err := c.Holds(ctx, tenant)

@@ -97,8 +97,6 @@ func (s *server) topology() Check {
 		return untold("topology", "mode", "see to it that the client is of the right kind: single server, Sentinel or Cluster")
 	case mode == "cluster" && s.cluster == nil:
 		return failed("topology", "the server is part of a Cluster", "connect with redis.NewClusterClient (redis+cluster:// on the command line)")
-	case mode != "cluster" && s.cluster != nil:
-		return failed("topology", "the server is "+mode+", and the client is a Cluster's", "connect with redis.NewClient or NewFailoverClient")
 	case s.cluster != nil:
 		if o := s.cluster.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
 			return warning("topology", "the client sends reads to replicas, which may lag", "leave out ReadOnly, RouteByLatency and RouteRandomly")

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -107,4 +108,52 @@ func moveFamily(t *testing.T, cluster *redistest.Cluster, tenant budget.TenantID
 	if err := migration.Finish(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestClusterIsInspected(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	inspected := func(client redis.UniversalClient, want int) []Check {
+		t.Helper()
+		checks, err := Inspect(t.Context(), client)
+		if err != nil || len(checks) != want {
+			t.Fatalf("%d checks, %v; want %d", len(checks), err, want)
+		}
+		return checks
+	}
+	servers := make(map[string]bool)
+	for _, check := range inspected(cluster.Client(), 3*len(checkNames)) {
+		servers[check.Server] = true
+		if check.Status == CheckFailed || check.Server == "" {
+			t.Errorf("%+v", check)
+		}
+	}
+	if len(servers) != 3 {
+		t.Errorf("servers %v", servers)
+	}
+	if err := node(t, cluster.Client()).Ready(t.Context()); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+
+	o := cluster.Options()
+	o.ReadOnly = true
+	readOnly := redis.NewClusterClient(o)
+	t.Cleanup(func() { readOnly.Close() })
+	if check := inspected(readOnly, 3*len(checkNames))[3]; check.Name != "topology" || check.Status != CheckWarning || !strings.Contains(check.Remedy, "leave out ReadOnly") {
+		t.Errorf("%+v", check)
+	}
+
+	single := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{redistest.Start(t).Addr()}})
+	t.Cleanup(func() { single.Close() })
+	if check := inspected(single, 1)[0]; check.Name != "topology" || !strings.Contains(check.Remedy, "NewClient") {
+		t.Errorf("%+v", check)
+	}
+	nobody := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, MaxRedirects: 1, DialerRetries: 1})
+	t.Cleanup(func() { nobody.Close() })
+	refusedStart(t, nobody, ErrUnavailable, "masters cannot be found")
+
+	poor := redistest.Start(t, redistest.WithConfig("cluster-enabled yes"), redistest.WithUser("poor", "secret", "~bursar:*", "+@all", "-cluster"))
+	unable := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{poor.Addr()}, Username: "poor", Password: "secret"})
+	t.Cleanup(func() { unable.Close() })
+	refusedStart(t, unable, ErrUnfit, "CLUSTER SLOTS")
 }

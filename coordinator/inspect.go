@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -88,12 +89,7 @@ func inspect(ctx context.Context, client redis.UniversalClient, cfg config) ([]C
 	case *redis.ClusterClient:
 		masters, err := masters(ctx, c)
 		if err != nil {
-			checks := fail("reachable", ErrUnavailable, "the Cluster's masters cannot be found: "+err.Error(), "check the addresses, and that the servers run")
-			checks[0].cause = err
-			if reply := redis.Error(nil); errors.As(err, &reply) {
-				checks[0].sentinel, checks[0].Remedy = ErrUnfit, "check the user, the password and the right to CLUSTER SLOTS"
-			}
-			return checks, luascripts.Redis
+			return []Check{noMasters(err)}, luascripts.Redis
 		}
 		var all []Check
 		dialect := luascripts.Redis
@@ -110,6 +106,20 @@ func inspect(ctx context.Context, client redis.UniversalClient, cfg config) ([]C
 		s := server{UniversalClient: c, cfg: cfg}
 		return s.inspect(ctx), s.dialect
 	}
+}
+
+// noMasters says why a Cluster's masters cannot be asked.
+func noMasters(err error) Check {
+	err = fmt.Errorf("the Cluster's masters cannot be found: %w", err)
+	check := failed("reachable", err.Error(), "check the addresses, and that the servers run")
+	check.sentinel, check.cause = ErrUnavailable, err
+	if reply := redis.Error(nil); errors.As(err, &reply) {
+		check.sentinel, check.Remedy = ErrUnfit, "check the user, the password and the right to CLUSTER SLOTS"
+		if strings.Contains(reply.Error(), "cluster support disabled") {
+			check.Name, check.Remedy = "topology", "the server is no Cluster: connect with redis.NewClient (redis:// on the command line)"
+		}
+	}
+	return check
 }
 
 // start makes the checks for New: what failed is an error, a warning is logged.

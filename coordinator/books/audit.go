@@ -88,10 +88,11 @@ func (a *audit) hold(field, text string) {
 
 // isTombstone: a state, an amount and a time, as endings.lua writes them.
 func isTombstone(text string) bool {
-	if text == "" || !strings.Contains("clx", text[:1]) {
+	ending := strings.TrimLeft(text, "clx")
+	if len(ending) != len(text)-1 {
 		return false
 	}
-	amount, at, _ := strings.Cut(text[1:], " ")
+	amount, at, _ := strings.Cut(ending, " ")
 	_, errAmount := strconv.ParseUint(amount, 10, 63)
 	_, errAt := strconv.ParseUint(at, 10, 63)
 	return errAmount == nil && errAt == nil
@@ -103,7 +104,6 @@ func (a *audit) compare() {
 		if list == nil || !list.Balance.Conserved() {
 			continue
 		}
-		slices.SortFunc(list.Holds, layout.CompareHolds) // the same report each time
 		if err := list.Audit(); err != nil {
 			a.sums = append(a.sums, Difference{tenant, err})
 		}

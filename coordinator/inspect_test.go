@@ -246,6 +246,24 @@ func (l liar) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
+// While too few replicas are in step scripts are refused, which does not make the
+// server a miniredis: a node that starts then must not lose the line by which a
+// replica refuses its scripts. Its calls wait.
+func TestStartWhileNoReplicaIsInStep(t *testing.T) {
+	t.Parallel()
+	client := redistest.Start(t, redistest.WithConfig("min-replicas-to-write 1")).Client()
+	c := node(t, client)
+	if c.scripts.Bare {
+		t.Error("the server was taken for miniredis")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := c.EnsureTenant(ctx, "acme", 10)
+	wantErr(t, "while no replica is in step", err, ErrUnavailable)
+	client.ConfigSet(t.Context(), "min-replicas-to-write", "0")
+	ensure(t, c, "globex", 10)
+}
+
 func TestInspectOfAClientThatCannotBe(t *testing.T) {
 	t.Parallel()
 	if _, err := Inspect(t.Context(), nil, WithKeyPrefix("")); err == nil {

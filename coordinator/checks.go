@@ -181,6 +181,9 @@ func (s *server) layout(ctx context.Context) Check {
 	for i, key := range keys {
 		text, err := texts[i].Result()
 		root, isFamily := layout.RootOf(s.cfg.prefix, key)
+		if isFamily && redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return warning("layout", fmt.Sprintf("%s holds something that Bursar did not write", key), "give it a prefix of its own")
+		}
 		if err != nil || !isFamily {
 			continue
 		}

@@ -174,6 +174,11 @@ func TestInspectFindsEach(t *testing.T) {
 			client.HSet(t.Context(), acmeBooks, "f", "9 0123456789abcdef")
 			return client
 		}, "stored in layout 9"},
+		{"layout", CheckWarning, func(t *testing.T) redis.UniversalClient {
+			client := primary(t).Client()
+			client.Set(t.Context(), acmeBooks, "theirs", 0)
+			return client
+		}, "did not write"},
 		{"layout", CheckUnknown, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "scan", "ERR no")
 		}, "does not tell"},

@@ -35,7 +35,7 @@ func Accounts(ctx context.Context, client redis.UniversalClient, prefix string, 
 	for field, text := range texts {
 		tenant, balance, err := parseAccount(root, field, text)
 		if err != nil {
-			return nil, reading(key, err)
+			return nil, unreadable(key, err)
 		}
 		accounts = append(accounts, Account{tenant, balance})
 	}

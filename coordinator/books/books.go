@@ -45,12 +45,16 @@ func Read(ctx context.Context, client redis.UniversalClient, prefix string) (map
 // ErrLayout: the family is stored in a layout that this version cannot read.
 var ErrLayout = errors.New("unreadable layout")
 
+// ErrUnreadable: what is stored is not what a node writes. Look at the named key;
+// Verify tells all that is wrong with the family.
+var ErrUnreadable = errors.New("unreadable books")
+
 // ReadFamily returns the accounts of one family; none where it does not exist.
 func ReadFamily(ctx context.Context, client redis.UniversalClient, prefix string, root budget.TenantID) (map[budget.TenantID]budget.HoldList, error) {
 	key := layout.KeysOf(prefix, root).Books
 	fields, err := client.HGetAll(ctx, key).Result()
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", key, err)
+		return nil, reading(key, err)
 	}
 	return parseFamily(key, root, fields)
 }
@@ -67,7 +71,7 @@ func parseFamily(key string, root budget.TenantID, fields map[string]string) (ma
 		if tenant, ok := layout.TenantOfAccount(root, field); ok && text != layout.DeletedAccount {
 			balance, err := layout.ParseAccount(text)
 			if err != nil {
-				return nil, fmt.Errorf("reading %s: tenant %q: %w", key, tenant, err)
+				return nil, unreadable(key, fmt.Errorf("tenant %q: %w", tenant, err))
 			}
 			account := accounts[tenant]
 			account.Outcome, account.Balance = budget.Found, balance
@@ -80,14 +84,14 @@ func parseFamily(key string, root budget.TenantID, fields map[string]string) (ma
 		}
 		hold, open, err := layout.ParseHold(root, field, text)
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", key, err)
+			return nil, unreadable(key, err)
 		}
 		if !open {
 			continue
 		}
 		account, ok := accounts[hold.ID.Tenant()]
 		if !ok {
-			return nil, fmt.Errorf("reading %s: hold %s is of a tenant that does not exist", key, hold.ID)
+			return nil, unreadable(key, fmt.Errorf("hold %s is of a tenant that does not exist", hold.ID))
 		}
 		account.Holds = append(account.Holds, hold)
 		accounts[hold.ID.Tenant()] = account

@@ -2,7 +2,6 @@ package books
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
@@ -23,7 +22,7 @@ func EachHold(ctx context.Context, client redis.UniversalClient, prefix string, 
 	return eachField(ctx, client, key, "h*", func(field, text string) error {
 		hold, open, err := layout.ParseHold(root, field, text)
 		if err != nil {
-			return fmt.Errorf("reading %s: %w", key, err)
+			return unreadable(key, err)
 		}
 		if !open || seen[field] {
 			return nil

@@ -40,7 +40,7 @@ func checkFamily(ctx context.Context, client redis.UniversalClient, key string) 
 func checkLayout(key, family string) error {
 	version, _, err := layout.ParseFamily(family)
 	if err != nil {
-		return reading(key, err)
+		return unreadable(key, err)
 	}
 	if !luascripts.Known.Readable(version) {
 		return reading(key, fmt.Errorf("%w: version %s, and this reads %s: use the bursar that wrote it", ErrLayout, version, luascripts.Known))
@@ -73,5 +73,12 @@ func reading(key string, err error) error {
 	if err == nil {
 		return nil
 	}
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return unreadable(key, err)
+	}
 	return fmt.Errorf("reading %s: %w", key, err)
+}
+
+func unreadable(key string, err error) error {
+	return fmt.Errorf("%w: %s: %w", ErrUnreadable, key, err)
 }

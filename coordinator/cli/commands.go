@@ -127,13 +127,22 @@ func withNode(cc *cli.Context, do func(ctx context.Context, node *coordinator.Co
 }
 
 // unanswered gives the error of a node its code: there was no answer, unless the
-// answer is that the amount is too large.
-func unanswered(err error) error {
-	if errors.Is(err, budget.ErrOverflow) {
+// answer is that the amount is too large. The remedy is for an unknown outcome; after
+// other errors that operation did nothing.
+func unanswered(err error, remedy string) error {
+	switch {
+	case errors.Is(err, budget.ErrOverflow):
 		return exit.With(exit.Refused, err)
+	case errors.Is(err, coordinator.ErrUnknownOutcome):
+		err = fmt.Errorf("%w; %s", err, remedy)
+	case errors.Is(err, coordinator.ErrCorrupt):
+		err = fmt.Errorf("%w; see bursar verify", err)
 	}
 	return exit.With(exit.Unavailable, err)
 }
+
+// lookAgain is the remedy where the question was only one to read.
+const lookAgain = "ask again"
 
 // refused is the error of an answer that is no.
 func refused(format string, args ...any) error {
@@ -143,9 +152,14 @@ func refused(format string, args ...any) error {
 // output is where a command prints. The first write that fails is the command's
 // error: a full disk must not pass for an empty answer.
 type output struct {
-	w   io.Writer
-	err error
+	w    io.Writer
+	err  error
+	done string // what has been changed, for who will not read it in the output
 }
+
+// did says what a command has changed, before it prints that: where the output is
+// lost, the error tells.
+func (o *output) did(format string, args ...any) { o.done = fmt.Sprintf(format, args...) }
 
 func (o *output) Write(b []byte) (int, error) {
 	if o.err != nil {
@@ -154,6 +168,9 @@ func (o *output) Write(b []byte) (int, error) {
 	n, err := o.w.Write(b)
 	if err != nil {
 		o.err = exit.With(exit.Refused, fmt.Errorf("the output could not be written: %w", err))
+		if o.done != "" {
+			o.err = exit.With(exit.Refused, fmt.Errorf("%s, and %w", o.done, o.err))
+		}
 	}
 	return n, o.err
 }

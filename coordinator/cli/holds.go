@@ -76,7 +76,7 @@ func (f filter) each(ctx context.Context, c *connect.Connection, visit func(h op
 	if err != nil {
 		return exit.With(exit.Unavailable, err)
 	}
-	family := func(root budget.TenantID) error {
+	return eachFamily(ctx, c, f.tenant, func(root budget.TenantID) error {
 		return books.EachHold(ctx, c.Client, c.Prefix, root, func(h budget.Hold) error {
 			if f.tenant != "" && h.ID.Tenant() != f.tenant || now.Sub(h.Made) < f.older {
 				return nil
@@ -87,20 +87,7 @@ func (f filter) each(ctx context.Context, c *connect.Connection, visit func(h op
 				Due: !h.Deadline.IsZero() && !h.Deadline.After(now),
 			})
 		})
-	}
-	if f.tenant != "" {
-		err = family(f.tenant.Root())
-	} else {
-		err = books.EachFamily(ctx, c.Client, c.Prefix, func(page []budget.TenantID) error {
-			for _, root := range page {
-				if err := family(root); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	return exit.With(exit.Unavailable, err)
+	})
 }
 
 func listHolds(cc *cli.Context, out *output) error {
@@ -113,17 +100,13 @@ func listHolds(cc *cli.Context, out *output) error {
 	}
 	return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
 		t := out.table(cc, "ID\tTENANT\tHELD\tSINCE\tUNTIL\tNODE")
-		err := f.each(ctx, c, func(h openHold) error {
+		return t.closeAfter(f.each(ctx, c, func(h openHold) error {
 			until := instant(h.Deadline, "settled")
 			if h.Due {
 				until += " (due)"
 			}
 			return t.row(h, "%s\t%s\t%s\t%s\t%s\t%s", h.ID, h.Tenant, h.Held, instant(h.Made, "-"), until, h.Node)
-		})
-		if err != nil {
-			return err
-		}
-		return t.close()
+		}))
 	})
 }
 
@@ -187,11 +170,19 @@ func matching(ctx context.Context, cc *cli.Context, c *connect.Connection, f fil
 }
 
 func releaseEach(ctx context.Context, cc *cli.Context, out *output, node *coordinator.Coordinator, ids []budget.ReservationID) error {
+	if len(ids) == 0 && !cc.Bool(jsonFlag.Name) {
+		fmt.Fprintln(out, "no open hold is among them")
+	}
 	var notReleased []error
+	released := 0
 	for _, id := range ids {
 		s, err := node.Release(ctx, id)
 		if err != nil {
-			return unanswered(fmt.Errorf("%w; run it again: what is released stays so", err))
+			return unanswered(fmt.Errorf("%w (%d of %d holds are released)", err, released, len(ids)), "run it again: what is released stays so")
+		}
+		if s.Outcome == budget.Released {
+			released++
+			out.did("%d of %d holds released", released, len(ids))
 		}
 		answer := struct {
 			ID budget.ReservationID `json:"id"`

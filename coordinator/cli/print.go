@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,21 +30,21 @@ type table struct {
 	out  *output
 	json *json.Encoder
 	text *tabwriter.Writer
-	rows int
+	page *bufio.Writer // tabwriter writes cell by cell
 }
 
 func (o *output) table(cc *cli.Context, header string) *table {
 	if cc.Bool(jsonFlag.Name) {
 		return &table{out: o, json: json.NewEncoder(o)}
 	}
-	t := &table{out: o, text: tabwriter.NewWriter(o, 0, 0, 2, ' ', 0)}
+	page := bufio.NewWriter(o)
+	t := &table{out: o, text: tabwriter.NewWriter(page, 0, 0, 2, ' ', 0), page: page}
 	fmt.Fprintln(t.text, header)
 	return t
 }
 
 // row adds one: an answer for JSON, its cells with tabs between them for people.
 func (t *table) row(answer any, format string, cells ...any) error {
-	t.rows++
 	if t.json != nil {
 		return t.json.Encode(answer)
 	}
@@ -51,11 +52,19 @@ func (t *table) row(answer any, format string, cells ...any) error {
 	return t.out.err
 }
 
-func (t *table) close() error {
-	if t.text != nil {
-		return t.text.Flush()
+// closeAfter prints what there is also where err is why it is not all.
+func (t *table) closeAfter(err error) error {
+	if t.text == nil {
+		return err
 	}
-	return nil
+	flushErr := t.text.Flush()
+	if flushErr == nil {
+		flushErr = t.page.Flush()
+	}
+	if err != nil {
+		return err
+	}
+	return flushErr
 }
 
 // instant prints a time of Redis, which is UTC.

@@ -36,12 +36,13 @@ func reserve(cc *cli.Context, out *output) error {
 		r, err := node.TryReserve(ctx, tenant, amount, budget.WithHoldTTL(ttl))
 		switch {
 		case err != nil:
-			return unanswered(err)
+			return unanswered(err, "if it is held, it ends by itself; see bursar lookup")
 		case r.Outcome == budget.MissingTenant:
 			return missingTenant(cc, tenant)
 		case r.Outcome == budget.Insufficient:
 			return insufficient(cc, out, tenant, r, r.Remaining, r.Required)
 		}
+		out.did("%s of %s are held as %s", amount, tenant, r.ID)
 		return out.show(cc, r, func(w io.Writer) {
 			fmt.Fprintf(w, "%s\nreserved %s; %s has %s left\n", r.ID, amount, tenant, r.Remaining)
 		})
@@ -104,7 +105,10 @@ func oneID(cc *cli.Context) (budget.ReservationID, error) {
 // settled prints how a settle went.
 func settled(cc *cli.Context, out *output, id budget.ReservationID, s budget.Settlement, err error) error {
 	if err != nil {
-		return unanswered(fmt.Errorf("%w; it may be repeated: a hold settles once", err))
+		return unanswered(err, "it may be repeated: a hold settles once")
+	}
+	if s.Err() == nil {
+		out.did("%s is %s", id, s.Outcome)
 	}
 	if err := out.show(cc, s, func(w io.Writer) {
 		// Of others the error tells.
@@ -149,7 +153,7 @@ func lookup(cc *cli.Context, out *output) error {
 	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
 		f, err := node.Lookup(ctx, id)
 		if err != nil {
-			return unanswered(err)
+			return unanswered(err, lookAgain)
 		}
 		if err := out.show(cc, f, func(w io.Writer) {
 			if f.Outcome == budget.Reserved {

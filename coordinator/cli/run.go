@@ -66,7 +66,7 @@ func prepare(list []*cli.Command) {
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func usageError(cc *cli.Context, err error, _ bool) error {
-	return exit.With(exit.Usage, fmt.Errorf("%w; see %s --help", err, cc.App.Name))
+	return exit.With(exit.Usage, fmt.Errorf("%w; see %s --help", err, cc.Command.HelpName))
 }
 
 func noCommand(cc *cli.Context) error {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,24 +71,31 @@ func newNode(t *testing.T, server *redistest.Server) *coordinator.Coordinator {
 	return node
 }
 
-// tripwire is a proxy that is gone when a client has sent a word so many times.
+// tripwire is a proxy that does something when a client sends a word, before that goes
+// on, and is gone when that says so.
 type tripwire struct {
 	listener net.Listener
 	server   string
 	word     []byte
-	left     atomic.Int64
+	meet     func(nth int64) (goOn bool)
+	met      atomic.Int64
 	conns    sync.Map
 	group    sync.WaitGroup
 }
 
+// newTripwire is gone when the word has come so many times, and once more.
 func newTripwire(t *testing.T, server, word string, times int64) *tripwire {
+	t.Helper()
+	return interpose(t, server, word, func(nth int64) bool { return nth <= times })
+}
+
+func interpose(t *testing.T, server, word string, meet func(nth int64) (goOn bool)) *tripwire {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &tripwire{listener: listener, server: server, word: []byte(word)}
-	w.left.Store(times)
+	w := &tripwire{listener: listener, server: server, word: []byte(word), meet: meet}
 	w.group.Go(w.accept)
 	t.Cleanup(func() {
 		w.end()
@@ -95,6 +103,8 @@ func newTripwire(t *testing.T, server, word string, times int64) *tripwire {
 	})
 	return w
 }
+
+func (w *tripwire) url() string { return "redis://" + w.listener.Addr().String() }
 
 func (w *tripwire) accept() {
 	for {
@@ -119,9 +129,11 @@ func (w *tripwire) forward(back, front net.Conn) {
 	chunk := make([]byte, 64<<10)
 	for {
 		n, err := front.Read(chunk)
-		if w.left.Add(-int64(bytes.Count(bytes.ToLower(chunk[:n]), w.word))) < 0 {
-			w.end()
-			return
+		for range bytes.Count(bytes.ToLower(chunk[:n]), w.word) {
+			if !w.meet(w.met.Add(1)) {
+				w.end()
+				return
+			}
 		}
 		if _, writeErr := back.Write(chunk[:n]); err != nil || writeErr != nil {
 			return
@@ -149,7 +161,7 @@ func TestVerifyWhenRedisDiesBetweenPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy := newTripwire(t, server.Addr(), "\r\nscan\r\n", 1)
-	code, stdout, stderr := bursar(t.Context(), "verify", "--json", "--redis", "redis://"+proxy.listener.Addr().String())
+	code, stdout, stderr := bursar(t.Context(), "verify", "--json", "--redis", proxy.url())
 	if code != exit.Unavailable || stdout.String() != "" || strings.Count(stderr.String(), "\n") != 1 {
 		t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
@@ -242,10 +254,120 @@ func TestUnknownOutcomeNamesTheReservation(t *testing.T) {
 	id, _, _ := strings.Cut(must(t, "reserve", "--redis", address, "acme", "$1"), "\n")
 	// The session is opened; the connection goes when the batch is on its way.
 	proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 1)
-	through := "redis://" + proxy.listener.Addr().String()
-	code, _, stderr := bursar(t.Context(), "commit", "--timeout", "300ms", "--redis", through, id, "50c")
+	code, _, stderr := bursar(t.Context(), "commit", "--timeout", "300ms", "--redis", proxy.url(), id, "50c")
 	said := stderr.String()
 	if code != exit.Unavailable || strings.Count(said, "\n") != 1 || !strings.Contains(said, id) || !strings.Contains(said, "it may be repeated") {
+		t.Errorf("code %d, %s", code, said)
+	}
+	for command, want := range map[string]string{
+		"reserve":         `outcome unknown of reservation acme\.[0-9a-f]{32}: .*; if it is held, it ends by itself; see bursar lookup`,
+		"tenant grant":    `outcome unknown: .*; look at bursar tenant show acme before you repeat it`,
+		"tenant withdraw": `outcome unknown: .*; look at bursar tenant show acme before you repeat it`,
+		"tenant ensure":   `outcome unknown: .*; it may be repeated`,
+	} {
+		proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 1)
+		args := append(strings.Fields(command), "--timeout", "300ms", "--redis", proxy.url(), "acme", "50c")
+		code, _, stderr := bursar(t.Context(), args...)
+		if code != exit.Unavailable || !regexp.MustCompile(want).MatchString(stderr.String()) || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%s: code %d, %s", command, code, stderr)
+		}
+	}
+	must(t, "verify", "--redis", address)
+}
+
+// Two operators force the same deletion: whose part was done by the other is told what
+// went by its own hand.
+func TestForcedDeletionOvertaken(t *testing.T) {
+	server := redistest.Start(t)
+	address := "redis://" + server.Addr()
+	overtaken, calls := 0, int64(8)
+	for nth := int64(0); nth < calls; nth++ {
+		must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
+		must(t, "reserve", "--redis", address, "acme", "$1")
+		proxy := interpose(t, server.Addr(), "\r\nevalsha\r\n", func(n int64) bool {
+			if n == nth+1 {
+				finish(t, newNode(t, server), "acme")
+			}
+			return true
+		})
+		code, stdout, stderr := bursar(t.Context(), "tenant", "delete", "--force", "--redis", proxy.url(), "acme")
+		switch said := stderr.String(); {
+		case code == exit.Done:
+			if calls = proxy.met.Load(); nth < calls {
+				t.Errorf("overtaken at call %d of %d: %s", nth+1, calls, stdout)
+			}
+		case code != exit.Refused:
+			t.Errorf("overtaken at call %d: code %d, %s", nth+1, code, said)
+		case strings.Contains(said, "somebody else has deleted acme meanwhile ($9.00 were withdrawn already"):
+			overtaken++
+		case !strings.Contains(said, `no tenant is named "acme"`):
+			t.Errorf("overtaken at call %d: %s", nth+1, said)
+		}
+	}
+	if overtaken == 0 {
+		t.Error("it was never overtaken after its withdrawal")
+	}
+}
+
+// finish releases what is open and deletes the tenant.
+func finish(t *testing.T, node *coordinator.Coordinator, tenant budget.TenantID) {
+	list, err := node.Holds(t.Context(), tenant)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, hold := range list.Holds {
+		if _, err := node.Release(t.Context(), hold.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := node.DeleteTenant(t.Context(), tenant); err != nil {
+		t.Error(err)
+	}
+}
+
+// A family that changes between any two pages is named, and is not called sound.
+func TestVerifyOfAFamilyThatChangesTooFast(t *testing.T) {
+	server := redistest.Start(t)
+	address := "redis://" + server.Addr()
+	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
+	must(t, "tenant", "ensure", "--redis", address, "globex", "$10")
+	const holds = 6000
+	fields := []any{"a", fmt.Sprintf("%d %d %d 0", 10*budget.Dollar, 10*budget.Dollar-holds, holds)}
+	for i := range holds {
+		fields = append(fields, fmt.Sprintf("h%016x%016x", 7, i), "o1 1700000000000 0")
+	}
+	if err := server.Client().HSet(t.Context(), "bursar:{acme}:books", fields...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	node := newNode(t, server)
+	proxy := interpose(t, server.Addr(), "\r\nhmget\r\n", func(int64) bool {
+		if r, err := node.TryReserve(t.Context(), "acme", 1); err != nil || r.Err() != nil {
+			t.Error(r, err)
+		}
+		return true
+	})
+	code, stdout, stderr := bursar(t.Context(), "verify", "--redis", proxy.url())
+	if code != exit.Unavailable || !strings.Contains(stderr.String(), "--at-once") ||
+		!strings.HasPrefix(stdout.String(), "unsettled  family acme changes too fast") || strings.Count(stdout.String(), "\n") != 1 {
+		t.Errorf("code %d, %s%s", code, stdout, stderr)
+	}
+	if said := must(t, "verify", "--at-once", "--redis", proxy.url()); !strings.HasPrefix(said, "sound  2 tenants") {
+		t.Errorf("at once: %s", said)
+	}
+}
+
+// A Redis that goes within a bulk release is told with how far that came.
+func TestBulkReleaseWhenRedisDies(t *testing.T) {
+	server := redistest.Start(t)
+	address := "redis://" + server.Addr()
+	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
+	for range 3 {
+		must(t, "reserve", "--redis", address, "acme", "$1")
+	}
+	// The first opens the session, the next releases.
+	proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 2)
+	code, _, stderr := bursar(t.Context(), "holds", "release", "--timeout", "300ms", "--redis", proxy.url(), "--tenant", "acme", "--yes")
+	if said := stderr.String(); code != exit.Unavailable || strings.Count(said, "\n") != 1 || !strings.Contains(said, "(1 of 3 holds are released); run it again") {
 		t.Errorf("code %d, %s", code, said)
 	}
 	must(t, "verify", "--redis", address)

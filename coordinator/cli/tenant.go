@@ -12,7 +12,6 @@ import (
 	"github.com/calybris/bursar/coordinator/books"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/connect"
-	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
 const amountHelp = `An AMOUNT has a unit: '$12.50' (in quotes: the shell reads $1 as its own), 1250c
@@ -65,7 +64,10 @@ func ensureTenant(cc *cli.Context, out *output) error {
 	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
 		r, err := node.EnsureTenant(ctx, tenant, amount)
 		if err != nil {
-			return unanswered(err)
+			return unanswered(err, "it may be repeated: a tenant that exists stays as it is")
+		}
+		if r.Outcome == budget.Created {
+			out.did("%s is created with %s", tenant, r.Remaining)
 		}
 		answer := struct {
 			Tenant budget.TenantID `json:"tenant"`
@@ -110,7 +112,7 @@ func showTenant(cc *cli.Context, out *output) error {
 	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
 		list, err := node.Holds(ctx, tenant)
 		if err != nil {
-			return unanswered(err)
+			return unanswered(err, lookAgain)
 		}
 		if list.Outcome == budget.MissingTenant {
 			return missingTenant(cc, tenant)
@@ -147,18 +149,7 @@ func listTenants(cc *cli.Context, out *output) error {
 	}
 	return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
 		t := out.table(cc, "TENANT\tGRANTED\tREMAINING\tRESERVED\tCOMMITTED")
-		err := books.EachFamily(ctx, c.Client, c.Prefix, func(page []budget.TenantID) error {
-			for _, root := range page {
-				if err := listFamily(ctx, c, root, t); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return exit.With(exit.Unavailable, err)
-		}
-		return t.close()
+		return t.closeAfter(eachFamily(ctx, c, "", func(root budget.TenantID) error { return listFamily(ctx, c, root, t) }))
 	})
 }
 
@@ -192,7 +183,7 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 		return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
 			r, err := do(node, ctx, tenant, amount)
 			if err != nil {
-				return unanswered(fmt.Errorf("%w; look at bursar tenant show %s before you repeat it", err, tenant))
+				return unanswered(err, fmt.Sprintf("look at bursar tenant show %s before you repeat it", tenant))
 			}
 			if r.Outcome == budget.MissingTenant {
 				return missingTenant(cc, tenant)
@@ -204,6 +195,7 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 			if r.Outcome == budget.Insufficient {
 				return insufficient(cc, out, tenant, answer, r.Remaining, r.Required)
 			}
+			out.did("%s were %s", amount, r.Outcome)
 			return out.show(cc, answer, func(w io.Writer) {
 				fmt.Fprintf(w, "%s %s; %s has %s left\n", r.Outcome, amount, tenant, r.Remaining)
 			})

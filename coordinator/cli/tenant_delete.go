@@ -42,13 +42,16 @@ func deleteTenant(cc *cli.Context, out *output) error {
 		}
 		switch {
 		case err != nil:
-			return unanswered(fmt.Errorf("%w%s; run it again", err, gone.sofar()))
+			return unanswered(fmt.Errorf("%w%s", err, gone.sofar()), "run it again")
+		case gone.Outcome == budget.MissingTenant && gone.sofar() != "":
+			return refused("somebody else has deleted %s meanwhile%s", tenant, gone.sofar())
 		case gone.Outcome == budget.MissingTenant:
 			return missingTenant(cc, tenant)
 		case gone.Outcome == budget.HoldsOpen:
 			return refused("%s has open holds of %s%s; see bursar holds list --tenant %s, settle them, or give --force",
 				tenant, gone.Reserved, gone.sofar(), tenant)
 		}
+		out.did("%s is deleted%s", tenant, gone.sofar())
 		return out.show(cc, gone, func(w io.Writer) { gone.print(w) })
 	})
 }

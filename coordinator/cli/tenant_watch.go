@@ -84,7 +84,7 @@ func watched(cc *cli.Context) ([]budget.TenantID, error) {
 func watchOnce(ctx context.Context, cc *cli.Context, out *output, node *coordinator.Coordinator, tenant budget.TenantID) error {
 	list, err := node.Holds(ctx, tenant)
 	if err != nil {
-		return unanswered(err)
+		return unanswered(err, lookAgain)
 	}
 	now, b := time.Now().UTC(), list.Balance
 	t := out.table(cc, "")

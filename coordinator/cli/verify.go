@@ -2,11 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/fatih/color"
+	"github.com/redis/go-redis/v9"
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/layout"
 )
 
 const verifyDescription = `For every tenant: remaining + reserved + committed = granted, and the open holds sum
@@ -23,7 +26,10 @@ without stopping a busy Redis, and changes nothing.
 A family with more than 5,000 fields is read in pages, and counts only where nothing
 of it began or ended meanwhile; one that changes too fast for that is named, and the
 exit code is 3. With --at-once such a family is read in one go, and Redis answers
-nobody else meanwhile (the operators' page says for how long).`
+nobody else meanwhile (the operators' page says for how long).
+
+A family of another layout does not stop the others; it is named, and the exit code is
+3 unless a difference was found, which is 1.`
 
 func verifyCommand() *cli.Command {
 	return &cli.Command{
@@ -41,7 +47,8 @@ type verdict struct {
 	Tenants     int               `json:"tenants"`
 	Holds       int               `json:"holds"`
 	Differences []difference      `json:"differences"`
-	Unsettled   []budget.TenantID `json:"unsettled"` // families that changed too fast
+	Unsettled   []budget.TenantID `json:"unsettled"`  // families that changed too fast
+	Unreadable  []difference      `json:"unreadable"` // families of another layout
 }
 
 type difference struct {
@@ -58,15 +65,15 @@ func verify(cc *cli.Context, out *output) error {
 		return err
 	}
 	return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
-		v := verdict{Differences: []difference{}, Unsettled: []budget.TenantID{}}
+		v := verdict{Differences: []difference{}, Unsettled: []budget.TenantID{}, Unreadable: []difference{}}
 		progress := newProgress(cc.App.ErrWriter)
 		err := v.read(ctx, cc, c, f.tenant, progress)
 		progress.end()
 		if err != nil {
 			return exit.With(exit.Unavailable, fmt.Errorf("%w; %s had been verified", err, count(v.Tenants, "tenant")))
 		}
-		if f.tenant != "" && v.Tenants == 0 {
-			return missingTenant(cc, f.tenant)
+		if err := v.missing(ctx, cc, c, f.tenant); err != nil {
+			return err
 		}
 		if err := out.show(cc, v, func(w io.Writer) { v.print(w) }); err != nil {
 			return err
@@ -76,8 +83,12 @@ func verify(cc *cli.Context, out *output) error {
 }
 
 func (v *verdict) read(ctx context.Context, cc *cli.Context, c *connect.Connection, tenant budget.TenantID, progress *progress) error {
-	family := func(root budget.TenantID) error {
+	return eachFamily(ctx, c, tenant, func(root budget.TenantID) error {
 		report, err := books.Verify(ctx, c.Client, c.Prefix, root, cc.Bool("at-once"))
+		if errors.Is(err, books.ErrLayout) {
+			v.Unreadable = append(v.Unreadable, difference{root, err.Error()})
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -91,18 +102,20 @@ func (v *verdict) read(ctx context.Context, cc *cli.Context, c *connect.Connecti
 		}
 		progress.at(v.Tenants)
 		return nil
-	}
-	if tenant != "" {
-		return family(tenant.Root())
-	}
-	return books.EachFamily(ctx, c.Client, c.Prefix, func(page []budget.TenantID) error {
-		for _, root := range page {
-			if err := family(root); err != nil {
-				return err
-			}
-		}
-		return nil
 	})
+}
+
+// missing is the refusal of a tenant that is not there: one below its root may be none
+// of the family that was verified, and a root may have levels only.
+func (v *verdict) missing(ctx context.Context, cc *cli.Context, c *connect.Connection, tenant budget.TenantID) error {
+	if tenant == "" || tenant.Level() == "" && v.Tenants > 0 || len(v.Differences)+len(v.Unreadable) > 0 {
+		return nil
+	}
+	text, err := c.Client.HGet(ctx, layout.KeysOf(c.Prefix, tenant.Root()).Books, layout.AccountField(tenant)).Result()
+	if errors.Is(err, redis.Nil) || err == nil && text == layout.DeletedAccount {
+		return missingTenant(cc, tenant)
+	}
+	return exit.With(exit.Unavailable, err)
 }
 
 func (v *verdict) print(w io.Writer) {
@@ -112,19 +125,26 @@ func (v *verdict) print(w io.Writer) {
 	for _, root := range v.Unsettled {
 		fmt.Fprintf(w, "%s  family %s changes too fast to be read page by page; run verify --tenant %s --at-once\n", tinted(w, color.FgYellow, "unsettled"), root, root)
 	}
-	if len(v.Differences) == 0 && len(v.Unsettled) == 0 {
+	for _, d := range v.Unreadable {
+		fmt.Fprintf(w, "%s  family %s: %s\n", tinted(w, color.FgYellow, "unreadable"), d.Tenant, d.What)
+	}
+	if len(v.Differences)+len(v.Unsettled)+len(v.Unreadable) == 0 {
 		fmt.Fprintf(w, "%s  %s with %s: the law stands, and the holds sum up\n", tinted(w, color.FgGreen, "sound"), count(v.Tenants, "tenant"), count(v.Holds, "open hold"))
 	}
 }
 
 func (v *verdict) err() error {
-	switch {
-	case len(v.Differences) > 0:
+	if len(v.Differences) > 0 {
 		return refused("the books are broken: %s in %s; keep a copy of Redis' data, and report it", count(len(v.Differences), "difference"), count(v.Tenants, "tenant"))
-	case len(v.Unsettled) > 0:
-		return exit.With(exit.Unavailable, fmt.Errorf("%d families changed too fast to be verified; see --at-once", len(v.Unsettled)))
 	}
-	return nil
+	var unverified []error
+	if n := len(v.Unsettled); n > 0 {
+		unverified = append(unverified, fmt.Errorf("%d families changed too fast to be verified; see --at-once", n))
+	}
+	if n := len(v.Unreadable); n > 0 {
+		unverified = append(unverified, fmt.Errorf("%d families are of another layout; verify them with the bursar that wrote them", n))
+	}
+	return exit.With(exit.Unavailable, errors.Join(unverified...))
 }
 
 // progress shows how far long work has come: a bar on a terminal, else a line now

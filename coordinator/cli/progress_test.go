@@ -1,0 +1,20 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+// Where nobody watches there is a line every 10,000 tenants, however the pages fall.
+func TestProgressByLines(t *testing.T) {
+	var said strings.Builder
+	p := newProgress(&said)
+	for _, n := range []int{0, 1, 9_999, 10_000, 10_001, 19_999, 35_000, 39_999, 40_000, 40_000} {
+		p.at(n)
+	}
+	p.end()
+	want := "10000 tenants verified\n35000 tenants verified\n40000 tenants verified\n"
+	if said.String() != want {
+		t.Errorf("%q, want %q", said.String(), want)
+	}
+}

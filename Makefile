@@ -29,8 +29,8 @@ COVERED := ./coordinator ./coordinator/cli ./coordinator/budget ./local
 
 .PHONY: cover
 cover: redis ## say how much of the main packages the tests reach; below 85 % it fails
-	@go test -cover -timeout $(TEST_TIMEOUT) $(COVERED) | tee /dev/stderr | \
-		awk '/^(FAIL|---)/ { bad = 1 } /coverage:/ { if ($$5 + 0 < 85) bad = 1 } END { exit bad }'
+	@go test -cover -timeout $(TEST_TIMEOUT) $(COVERED) | \
+		awk '{ print } /^(FAIL|---)/ { bad = 1 } /coverage:/ { if ($$5 + 0 < 85) bad = 1 } END { exit bad }'
 
 .PHONY: lint
 lint: $(GOLANGCI) ## check format, vet, go.mod and the rules of .golangci.yml

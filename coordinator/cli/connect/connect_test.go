@@ -2,17 +2,8 @@ package connect_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,15 +19,23 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	for _, name := range []string{ // the tests are not about the developer's own Redis
+		"BURSAR_REDIS_URL", "BURSAR_REDIS_CA", "BURSAR_REDIS_PASSWORD_FILE", "BURSAR_PREFIX", "BURSAR_REDIS_PASSWORD",
+		"BURSAR_REDIS_USER", "BURSAR_SENTINEL_PASSWORD", "BURSAR_SENTINEL_USER",
+	} {
+		_ = os.Unsetenv(name)
+	}
+	goleak.VerifyTestMain(m)
+}
 
-// open parses flags as a command does. It is not for parallel tests: the variables
-// are the process', and urfave/cli keeps its help flag in a global.
+// open parses flags as a command does. It has no help flag, because urfave/cli keeps
+// that in a global, which parallel tests would write to.
 func open(t *testing.T, args ...string) (*connect.Connection, error) {
 	t.Helper()
 	var connection *connect.Connection
 	app := &cli.App{
-		Name: "bursar", Flags: connect.Flags(), Writer: io.Discard, ErrWriter: io.Discard,
+		Name: "bursar", HideHelp: true, Flags: connect.Flags(), Writer: io.Discard, ErrWriter: io.Discard,
 		ExitErrHandler: func(*cli.Context, error) {},
 		Action: func(cc *cli.Context) (err error) {
 			connection, err = connect.Open(cc)
@@ -80,6 +79,7 @@ func file(t *testing.T, text string) string {
 	return name
 }
 
+// Tests of variables are not parallel: those are the process'.
 func TestSingleServer(t *testing.T) {
 	server := redistest.Start(t)
 	c := works(t, "redis://"+server.Addr(), "--redis", "redis://"+server.Addr())
@@ -118,169 +118,120 @@ func TestPasswords(t *testing.T) {
 	t.Run("in the URL", func(t *testing.T) {
 		works(t, name, "--redis", "redis://:secret%2F%40%3A1@"+server.Addr())
 	})
+	t.Run("in the URL, before the variable", func(t *testing.T) {
+		t.Setenv("BURSAR_REDIS_PASSWORD", "secret3")
+		works(t, name, "--redis", "redis://:secret%2F@:1@"+server.Addr())
+	})
 	t.Run("wrong", func(t *testing.T) {
-		c, err := open(t, "--redis", "redis://:secret9@"+server.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err = c.Ping(t.Context()); exit.Code(err) != exit.Unavailable || strings.Contains(err.Error(), "secret") {
-			t.Errorf("code %d, %v", exit.Code(err), err)
-		}
+		t.Parallel()
+		refusesLogin(t, "redis://:secret9@"+server.Addr())
+		refusesLogin(t, "redis://nobody:secret9@"+server.Addr())
+		refusesLogin(t, "redis://"+server.Addr())
 	})
 }
 
-func TestSentinel(t *testing.T) {
-	sentinels := redistest.StartSentinels(t, redistest.Start(t), 2)
-	hosts := strings.Join(sentinels.Addrs(), ",")
-	address := "redis+sentinel://" + hosts + "/" + sentinels.Options().MasterName
-	works(t, address, "--redis", address)
-}
-
-func TestCluster(t *testing.T) {
-	cluster := redistest.StartCluster(t)
-	address := "redis+cluster://" + strings.Join(cluster.Addrs(), ",")
-	works(t, address, "--redis", address)
-}
-
-// certificate makes a CA, and a server's certificate for the loopback.
-func certificate(t *testing.T) (ca []byte, server tls.Certificate) {
+// refusesLogin expects the server's no, without the password.
+func refusesLogin(t *testing.T, address string) {
 	t.Helper()
-	sign := func(template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) []byte {
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, parentKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return der
-	}
-	newKey := func() *ecdsa.PrivateKey {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key
-	}
-	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a CA of one's own"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	authorityKey, serverKey := newKey(), newKey()
-	authorityDER := sign(authority, authority, authorityKey, authorityKey)
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "redis"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
-	}
-	ca = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authorityDER})
-	return ca, tls.Certificate{Certificate: [][]byte{sign(leaf, authority, serverKey, authorityKey)}, PrivateKey: serverKey}
-}
-
-// behindTLS is the address of a TLS listener in front of a server.
-func behindTLS(t *testing.T, certificate tls.Certificate, server string) string {
-	t.Helper()
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+	c, err := open(t, "--redis", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			front, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer front.Close()
-				back, err := net.Dial("tcp", server)
-				if err != nil {
-					return
-				}
-				defer back.Close()
-				go func() {
-					defer back.Close()
-					_, _ = io.Copy(back, front)
-				}()
-				_, _ = io.Copy(front, back)
-			}()
-		}
-	}()
-	return listener.Addr().String()
-}
-
-func TestTLS(t *testing.T) {
-	ca, leaf := certificate(t)
-	address := behindTLS(t, leaf, redistest.Start(t).Addr())
-	works(t, "rediss://"+address, "--redis", "rediss://"+address, "--redis-ca", file(t, string(ca)))
-
-	stranger, _ := certificate(t)
-	for _, args := range [][]string{
-		{"--redis", "rediss://" + address},
-		{"--redis", "rediss://" + address, "--redis-ca", file(t, string(stranger))},
-	} {
-		c, err := open(t, args...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Ping(t.Context()); exit.Code(err) != exit.Unavailable || !strings.Contains(err.Error(), "certificate") {
-			t.Errorf("%v: code %d, %v", args, exit.Code(err), err)
-		}
+	if err = c.Ping(t.Context()); exit.Code(err) != exit.Unavailable || strings.Contains(err.Error(), "secret") {
+		t.Errorf("%s: code %d, %v; want %d and no secret", address, exit.Code(err), err, exit.Unavailable)
 	}
 }
 
-func TestBadAddresses(t *testing.T) {
-	for _, c := range []struct{ address, want string }{
-		{"localhost:6379", `"localhost:6379" is no address of a Redis; write redis://host:6379`},
-		{"user:secret@localhost", "no scheme that is known"},
-		{"http://host", "is no address"},
-		{"redis+ring://host", "is no address"},
-		{"redis://", `the host ""`},
-		{"redis://:secret@host:port", `the host "host:port"`},
-		{"redis://us%zer:secret@host", "BURSAR_REDIS_PASSWORD"},
-		{"redis://host?%zz=secret", "query cannot be read"},
-		{"redis://:secret@host/five", `"five"`},
-		{"redis://:secret@host?no_such_option=1", "no_such_option"},
-		{"redis://one:1,two:2", "one server too many"},
-		{"redis+sentinel://host:26379", "give the name of the master"},
-		{"redis+sentinel://host:26379/my/master", "give the name of the master"},
-		{"redis+sentinel://host:26379/master?db=x", "invalid database number"},
-		{"redis+cluster://host:6379/2", `a Cluster has no database "2"`},
-		{"redis+cluster://host:6379?x=secret", "unexpected option: x"},
-	} {
-		_, err := open(t, "--redis", c.address)
-		if exit.Code(err) != exit.Usage || !strings.Contains(fmt.Sprint(err), c.want) || strings.Contains(fmt.Sprint(err), "secret") {
-			t.Errorf("%s: code %d, %v; want usage, %q and no secret", c.address, exit.Code(err), err, c.want)
-		}
+func TestSentinel(t *testing.T) {
+	t.Parallel()
+	sentinels := redistest.StartSentinels(t, redistest.Start(t), 2)
+	base := "redis+sentinel://" + strings.Join(sentinels.Addrs(), ",") + "/"
+	address := base + redistest.SentinelName
+	works(t, address, "--redis", address)
+	c := works(t, address+"?db=2", "--redis", address+"?db=2&dial_timeout=4s")
+	if o := c.Client.(*redis.Client).Options(); o.DB != 2 || o.DialTimeout != 4*time.Second {
+		t.Errorf("database %d, dial timeout %s", o.DB, o.DialTimeout)
 	}
+	c, err := open(t, "--redis", base+"nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = c.Ping(t.Context()); exit.Code(err) != exit.Unavailable || !strings.Contains(err.Error(), "no Redis answers at "+base+`nobody: the Sentinels watch no master "nobody"`) {
+		t.Errorf("an unknown master: code %d, %v", exit.Code(err), err)
+	}
+}
+
+// The Sentinels have passwords of their own, and the server may have another.
+func TestSentinelPasswords(t *testing.T) {
+	primary := redistest.Start(t, redistest.WithPassword("secret1"))
+	sentinels := redistest.StartSentinels(t, primary, 1, redistest.WithPassword("secret2"))
+	address := "redis+sentinel://" + sentinels.Addrs()[0] + "/" + redistest.SentinelName
+	t.Setenv("BURSAR_SENTINEL_PASSWORD", "secret2")
+	t.Run("in the URL", func(t *testing.T) {
+		works(t, address, "--redis", strings.Replace(address, "://", "://default:secret1@", 1))
+	})
+	t.Run("in the query", func(t *testing.T) {
+		works(t, address, "--redis", address+"?username=default&password=secret1")
+	})
+	t.Run("by variables", func(t *testing.T) {
+		t.Setenv("BURSAR_REDIS_PASSWORD", "secret1")
+		t.Setenv("BURSAR_SENTINEL_USER", "default")
+		works(t, address, "--redis", address)
+	})
+	t.Run("wrong", func(t *testing.T) {
+		t.Setenv("BURSAR_SENTINEL_PASSWORD", "secret3")
+		refusesLogin(t, strings.Replace(address, "://", "://:secret1@", 1))
+	})
+}
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, redistest.WithPassword("secret"))
+	hosts := strings.Join(cluster.Addrs(), ",")
+	works(t, "redis+cluster://"+hosts, "--redis", "redis+cluster://"+hosts, "--redis-password-file", file(t, "secret\r\n"))
+	works(t, "redis+cluster://"+hosts+"/0", "--redis", "redis+cluster://:secret@"+hosts+"/0?max_redirects=4")
+	// The first host is nobody.
+	hosts = "127.0.0.1:1," + cluster.Addrs()[2]
+	works(t, "redis+cluster://"+hosts, "--redis", "redis+cluster://:secret@127.0.0.1:1?addr="+cluster.Addrs()[2])
+	refusesLogin(t, "redis+cluster://:secret9@"+cluster.Addrs()[0])
 }
 
 func TestBadFlags(t *testing.T) {
+	t.Parallel()
+	ca, _ := certificate(t)
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
 		{nil, "give --redis URL or set BURSAR_REDIS_URL"},
 		{[]string{"--redis", "redis://host", "--prefix", "a b"}, "--prefix: invalid key prefix"},
+		{[]string{"--redis", "redis://host", "--prefix", ""}, "--prefix: invalid key prefix"},
 		{[]string{"--redis", "redis://host", "--redis-password-file", "/nonexistent"}, "no such file"},
 		{[]string{"--redis", "redis://host", "--redis-password-file", file(t, "\n")}, "is empty"},
 		{[]string{"--redis", "rediss://host", "--redis-ca", "/nonexistent"}, "no such file"},
 		{[]string{"--redis", "rediss://host", "--redis-ca", file(t, "hello")}, "no certificate in PEM form"},
-		{[]string{"--redis", "redis://host", "--redis-ca", file(t, string(first(certificate(t))))}, "write rediss://host"},
+		{[]string{"--redis", "redis://host", "--redis-ca", file(t, string(ca))}, "--redis-ca is given, and redis://host has no TLS: write rediss://host"},
+		{[]string{"--redis", "rediss://host?skip_verify=true", "--redis-ca", file(t, string(ca))}, "leave one out"},
+		{[]string{"--redis", "rediss+sentinel://host/m?skip_verify=true", "--redis-ca", file(t, string(ca))}, "leave one out"},
 	} {
 		if _, err := open(t, c.args...); exit.Code(err) != exit.Usage || !strings.Contains(fmt.Sprint(err), c.want) {
 			t.Errorf("%v: code %d, %v; want usage, %q", c.args, exit.Code(err), err, c.want)
 		}
 	}
+}
+
+func TestTwoPasswords(t *testing.T) {
 	t.Setenv("BURSAR_REDIS_PASSWORD", "secret")
 	_, err := open(t, "--redis", "redis://host", "--redis-password-file", file(t, "secret"))
-	if exit.Code(err) != exit.Usage || !strings.Contains(fmt.Sprint(err), "leave one out") {
+	if exit.Code(err) != exit.Usage || !strings.Contains(fmt.Sprint(err), "both --redis-password-file and BURSAR_REDIS_PASSWORD") {
 		t.Errorf("two passwords: %v", err)
 	}
 }
 
-func first(ca []byte, _ tls.Certificate) []byte { return ca }
-
 // A typing error is answered at once.
 func TestNobodyThere(t *testing.T) {
-	for _, address := range []string{"redis://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/master", "redis+cluster://127.0.0.1:1"} {
+	t.Parallel()
+	for _, address := range []string{"redis://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/master", "redis+cluster://127.0.0.1:1,127.0.0.1:2"} {
 		c, err := open(t, "--redis", address)
 		if err != nil {
 			t.Fatal(err)

@@ -15,7 +15,11 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = os.Unsetenv("BURSAR_REDIS_PASSWORD") // the developer's, for another Redis
+	_ = os.Unsetenv("BURSAR_REDIS_USER")
+	goleak.VerifyTestMain(m)
+}
 
 // Servers of the space's own end with it.
 func TestOwnServers(t *testing.T) {
@@ -119,6 +123,9 @@ func TestOpenRefuses(t *testing.T) {
 		{"another scheme", "http://user:secret1@host", "write redis://host:6379", exit.Usage},
 		{"a bad port", "redis://:secret1@host:port", "host:port", exit.Usage},
 		{"a bad database", "redis://:secret1@host/five", `"five"`, exit.Usage},
+		{"a Cluster", "redis+cluster://:secret1@one:1,two:2", "redis+cluster://one:1,two:2 is not one server", exit.Usage},
+		{"Sentinels", "redis+sentinel://:secret1@one:1/m", "is not one server", exit.Usage},
+		{"a password not escaped", "redis://:secret1/2@host", "write special characters as %40", exit.Usage},
 		{"nobody there", "redis://:secret1@127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1", exit.Unavailable},
 		{"a wrong password", "redis://:secret10@" + protected.Addr(), "WRONGPASS", exit.Unavailable},
 		{"no password", "redis://" + protected.Addr(), "NOAUTH", exit.Unavailable},

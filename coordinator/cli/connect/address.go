@@ -1,0 +1,173 @@
+package connect
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// address is a URL taken apart; url.Parse knows one host only, and its errors repeat
+// what they cannot read, password and all.
+type address struct {
+	tls   bool
+	kind  kind
+	user  *url.Userinfo
+	hosts []string
+	path  string
+	query url.Values
+}
+
+// kind is what stands between the "+" and the "://".
+type kind string
+
+const (
+	single   kind = ""
+	sentinel kind = "sentinel"
+	cluster  kind = "cluster"
+)
+
+const remedy = "write redis://host:6379, redis+sentinel://host:26379,host:26379/MASTER or redis+cluster://host:6379,host:6379, and rediss for TLS"
+
+var errLogin = errors.New("the user and password in the Redis URL cannot be read: write special characters as %40 and the like, or set " + passwordVariable)
+
+func split(text string) (address, error) {
+	a, rest, err := splitScheme(text)
+	if err != nil {
+		return a, err
+	}
+	authority, tail := rest, ""
+	if end := strings.IndexAny(rest, "/?"); end >= 0 {
+		authority, tail = rest[:end], rest[end:]
+	}
+	// With an @ in it, all before may be a password whose / or ? was not escaped.
+	if strings.Contains(tail, "@") {
+		return a, errLogin
+	}
+	path, query, _ := strings.Cut(tail, "?")
+	if a.path, err = url.PathUnescape(strings.Trim(path, "/")); err != nil {
+		return a, fmt.Errorf("the Redis URL's path cannot be read; %s", remedy)
+	}
+	if a.query, err = url.ParseQuery(query); err != nil {
+		return a, fmt.Errorf("the Redis URL's query cannot be read; %s", remedy)
+	}
+	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+		if a.user, err = userinfo(authority[:at]); err != nil {
+			return a, err
+		}
+		authority = authority[at+1:]
+	}
+	a.hosts = append(strings.Split(authority, ","), a.query["addr"]...)
+	delete(a.query, "addr")
+	return a, a.checkHosts()
+}
+
+// hostAndPort is what can be repeated in an error: there is no password in it.
+var hostAndPort = regexp.MustCompile(`^[\w.-]*(:\d{1,5})?$`)
+
+func splitScheme(text string) (a address, rest string, err error) {
+	scheme, rest, found := strings.Cut(text, "://")
+	switch {
+	case !found && hostAndPort.MatchString(text):
+		return a, "", fmt.Errorf("%q is no address of a Redis; %s", text, remedy)
+	case !found:
+		return a, "", fmt.Errorf("the Redis URL has no scheme; %s", remedy)
+	}
+	base, suffix, _ := strings.Cut(scheme, "+")
+	a.tls, a.kind = base == "rediss", kind(suffix)
+	knownKind := a.kind == single || a.kind == sentinel || a.kind == cluster
+	if knownKind && (base == "redis" || a.tls) {
+		return a, rest, nil
+	}
+	if !hostAndPort.MatchString(strings.ReplaceAll(scheme, "+", "")) {
+		return a, "", fmt.Errorf("the Redis URL has no scheme that is known; %s", remedy)
+	}
+	return a, "", fmt.Errorf("%s:// is no scheme of a Redis; %s", scheme, remedy)
+}
+
+// userinfo is more lenient than url.Parse, which takes a # for the end.
+func userinfo(text string) (*url.Userinfo, error) {
+	name, password, set := strings.Cut(text, ":")
+	name, err1 := url.PathUnescape(name)
+	password, err2 := url.PathUnescape(password)
+	switch {
+	case err1 != nil || err2 != nil:
+		return nil, errLogin
+	case set:
+		return url.UserPassword(name, password), nil
+	default:
+		return url.User(name), nil
+	}
+}
+
+func (a address) checkHosts() error {
+	for _, host := range a.hosts {
+		parsed, err := url.Parse("redis://" + host)
+		if err == nil && parsed.Host == host && parsed.Hostname() != "" && validPort(parsed.Port()) {
+			continue
+		}
+		// Where the address has no @, this may be "user:password".
+		if strings.Contains(host, "@") || a.user == nil && !hostAndPort.MatchString(host) {
+			return fmt.Errorf("the Redis URL has a host, or a port, that cannot be read; %s", remedy)
+		}
+		return fmt.Errorf("the Redis URL has the host %q; %s", host, remedy)
+	}
+	return nil
+}
+
+func validPort(port string) bool {
+	const most = 1<<16 - 1
+	number, err := strconv.Atoi(port)
+	return port == "" || err == nil && number > 0 && number <= most
+}
+
+// name is the address without secrets: of the query, only the database is shown.
+func (a address) name() string {
+	name := a.scheme()
+	if a.kind != single {
+		name += "+" + string(a.kind)
+	}
+	name += "://" + strings.Join(a.hosts, ",")
+	if a.path != "" {
+		name += "/" + a.path
+	}
+	if db := a.query.Get("db"); db != "" {
+		name += "?db=" + db
+	}
+	return name
+}
+
+func (a address) scheme() string {
+	if a.tls {
+		return "rediss"
+	}
+	return "redis"
+}
+
+// plain is the URL of one host, as go-redis reads it, with the others as it wants them.
+func (a address) plain(path string) string {
+	query := url.Values{}
+	for key, values := range a.query {
+		query[key] = values
+	}
+	for _, host := range a.hosts[1:] {
+		query.Add("addr", a.withPort(host))
+	}
+	return (&url.URL{Scheme: a.scheme(), Host: a.withPort(a.hosts[0]), Path: path, RawQuery: query.Encode()}).String()
+}
+
+// withPort adds the port that the kind of server usually has.
+func (a address) withPort(host string) string {
+	port := "6379"
+	if a.kind == sentinel {
+		port = "26379"
+	}
+	parsed := url.URL{Host: host}
+	if parsed.Port() != "" {
+		return host
+	}
+	return net.JoinHostPort(parsed.Hostname(), port)
+}

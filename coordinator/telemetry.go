@@ -81,6 +81,9 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 		metric.WithDescription("Operations in a batch."),
 		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
 	errs = append(errs, err, t.observe(c, meter))
+	// What is alerted on shows from the start: a series that begins at 1 has no increase.
+	t.gaps.Add(context.Background(), 0)
+	t.abandoned.Add(context.Background(), 0)
 	t.probe(context.Background(), now())
 	return t, errors.Join(errs...)
 }

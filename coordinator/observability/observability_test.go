@@ -60,7 +60,10 @@ func exported(t *testing.T) map[string][]string {
 			}
 		}
 		for _, name := range names {
-			series[name] = append(series[name], "job", "instance", "le") // of the scrape, of histograms
+			series[name] = append(series[name], "job", "instance") // of the scrape
+			if strings.HasSuffix(name, "_bucket") {
+				series[name] = append(series[name], "le")
+			}
 		}
 	}
 	delete(series, "target_info")
@@ -132,15 +135,23 @@ type panel struct {
 	Targets []struct{ Expr string }
 
 	Description string
+	FieldConfig struct{ Defaults struct{ Unit string } }
 }
 
-func board(t *testing.T) []panel {
+type dashboard struct {
+	Panels     []panel
+	Templating struct {
+		List []struct{ Name, Definition string }
+	}
+}
+
+func board(t *testing.T) dashboard {
 	t.Helper()
-	var b struct{ Panels []panel }
+	var b dashboard
 	if err := json.Unmarshal(read(t, "board.json"), &b); err != nil {
 		t.Fatal(err)
 	}
-	return b.Panels
+	return b
 }
 
 type rule struct{ Alert, Expr string }
@@ -168,7 +179,14 @@ func read(t *testing.T, name string) []byte {
 func TestExpressionsFitTheInstruments(t *testing.T) {
 	t.Parallel()
 	var queries []query
-	for _, p := range board(t) {
+	shown := board(t)
+	for _, v := range shown.Templating.List {
+		if inner, is := strings.CutPrefix(v.Definition, "label_values("); is { // the last argument is a label
+			i := strings.LastIndex(inner, ",")
+			queries = append(queries, query{"variable " + v.Name, "sum by (" + strings.Trim(inner[i+1:], " )") + ") (" + inner[:i] + ")"})
+		}
+	}
+	for _, p := range shown.Panels {
 		for _, target := range p.Targets {
 			queries = append(queries, query{"panel " + p.Title, target.Expr})
 		}
@@ -205,7 +223,7 @@ func TestExpressionsFitTheInstruments(t *testing.T) {
 func TestBoardIsLaidOut(t *testing.T) {
 	t.Parallel()
 	ids, taken := make(map[int]bool), make(map[string]string)
-	for _, p := range board(t) {
+	for _, p := range board(t).Panels {
 		if p.ID == 0 || ids[p.ID] {
 			t.Errorf("panel %q has the id %d of another, or none", p.Title, p.ID)
 		}
@@ -244,5 +262,23 @@ func TestAlertsAreExplained(t *testing.T) {
 	slices.Sort(rules)
 	if !slices.Equal(sections, rules) || len(rules) == 0 {
 		t.Errorf("alerts %v, sections %v", rules, sections)
+	}
+}
+
+var money = regexp.MustCompile(`bursar_tenant_(granted|remaining|reserved|committed)\b`)
+
+// Money is shown in dollars: the gauges are in microcents, 1e8 a dollar.
+func TestMoneyIsInDollars(t *testing.T) {
+	t.Parallel()
+	for _, p := range board(t).Panels {
+		for _, target := range p.Targets {
+			of := len(money.FindAllString(target.Expr, -1))
+			if dollars := strings.HasSuffix(target.Expr, " / 1e8"); of == 1 && !dollars || of != 1 && dollars {
+				t.Errorf("panel %q: %s is neither dollars nor a share", p.Title, target.Expr)
+			}
+			if of == 1 && p.FieldConfig.Defaults.Unit != "currencyUSD" {
+				t.Errorf("panel %q shows dollars as %q", p.Title, p.FieldConfig.Defaults.Unit)
+			}
+		}
 	}
 }

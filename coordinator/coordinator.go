@@ -37,8 +37,9 @@ type Coordinator struct {
 	lanes    map[budget.TenantID]*lane
 	shardsMu sync.RWMutex
 	shards   map[string]*shard
-	broken   atomic.Int64 // shards whose breaker is not closed
-	workers  sync.WaitGroup
+	broken   atomic.Int64   // shards whose breaker is not closed
+	busy     sync.WaitGroup // lanes that run; each begins while a call is in flight
+	workers  sync.WaitGroup // of shards; each begins while a lane runs
 
 	inFlight atomic.Int64 // calls that are not resolved
 	closed   atomic.Bool
@@ -258,6 +259,7 @@ func (c *Coordinator) close(ctx context.Context) error {
 	}
 	ended := make(chan error, 1)
 	go func() {
+		c.busy.Wait() // a lane may wait to be tried again for calls whose callers have left
 		c.workers.Wait()
 		ended <- c.closeSessions(ctx)
 	}()

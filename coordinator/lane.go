@@ -83,8 +83,10 @@ func (l *lane) enqueue(c *call) (start, ok bool, err error) {
 		return false, true, ErrOverloaded
 	}
 	l.queue = append(l.queue, c)
-	start = !l.running
-	l.running = true
+	if start = !l.running; start {
+		l.running = true
+		l.c.busy.Add(1)
+	}
 	return start, true, nil
 }
 
@@ -185,10 +187,14 @@ func (l *lane) again() bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.c.closed.Load() && l.c.inFlight.Load() == 0 {
+		l.queue = nil // whoever is left in it has left
+	}
 	if l.pending != nil || len(l.queue) > 0 {
 		return true
 	}
 	l.running = false
+	defer l.c.busy.Done()
 	if l.session.family == "" {
 		// Nothing is known of this family, so nothing is lost by forgetting it;
 		// else ids that name no tenant would fill the memory.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/layout"
@@ -402,5 +404,36 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 	if n := len(kindsOf(t, l)); n != luascripts.MaxAccounts || len(l.queue) != 3 {
 		t.Errorf("a batch of %d accounts, and %d wait", n, len(l.queue))
+	}
+}
+
+// A coordinator that closes does not wait for what nobody waits for, and a lane does
+// nothing any more once it is closed: Close reads the lanes' sessions then.
+func TestLaneRestsWhenAllHaveLeftAClosedCoordinator(t *testing.T) {
+	t.Parallel()
+	c, l := loneLane(t)
+	op := ask(t, c, l, luascripts.KindReserve, 10, budget.ReservationID{})
+	l.next()
+	l.handle(nil, &net.OpError{Op: "dial", Err: io.ErrUnexpectedEOF}) // taken back, to be tried again
+	if !l.again() {
+		t.Fatal("a lane with a waiting call rests")
+	}
+	if left, err := op.leave(context.Canceled); !left || !errors.Is(err, ErrUnavailable) {
+		t.Fatal(left, err)
+	}
+	c.leave()
+	rested := make(chan struct{})
+	go func() {
+		c.busy.Wait()
+		close(rested)
+	}()
+	c.closed.Store(true)
+	if l.again() {
+		t.Error("the lane goes on for callers that have left")
+	}
+	select {
+	case <-rested:
+	case <-time.After(10 * time.Second):
+		t.Error("Close would wait for the lane")
 	}
 }

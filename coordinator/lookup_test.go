@@ -195,6 +195,7 @@ func enqueueTogether(t *testing.T, c *Coordinator, group []*call) {
 		l.queue = append(l.queue, op)
 	}
 	l.running = true
+	c.busy.Add(1)
 	l.mu.Unlock()
 	c.shardOf(l).push(l)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -169,38 +171,77 @@ func matching(ctx context.Context, cc *cli.Context, c *connect.Connection, f fil
 	return ids, err
 }
 
+// releasesAtOnce share script calls, and their answers are printed in one go.
+const releasesAtOnce = 512
+
+// releasedHold is the answer about one hold, as JSON.
+type releasedHold struct {
+	ID budget.ReservationID `json:"id"`
+	budget.Settlement
+	err error
+}
+
 func releaseEach(ctx context.Context, cc *cli.Context, out *output, node *coordinator.Coordinator, ids []budget.ReservationID) error {
 	if len(ids) == 0 && !cc.Bool(jsonFlag.Name) {
 		fmt.Fprintln(out, "no open hold is among them")
 	}
 	var notReleased []error
 	released := 0
-	for _, id := range ids {
-		s, err := node.Release(ctx, id)
-		if err != nil {
-			return unanswered(fmt.Errorf("%w (%d of %d holds are released)", err, released, len(ids)), "run it again: what is released stays so")
-		}
-		if s.Outcome == budget.Released {
-			released++
-			out.did("%d of %d holds released", released, len(ids))
-		}
-		answer := struct {
-			ID budget.ReservationID `json:"id"`
-			budget.Settlement
-		}{id, s}
-		if err := out.show(cc, answer, func(w io.Writer) {
-			if s.Outcome == budget.Released {
-				fmt.Fprintf(w, "released %s: %s\n", id, s.Returned)
+	for some := range slices.Chunk(ids, releasesAtOnce) {
+		var failed error
+		answers := releaseTogether(ctx, node, some)
+		for _, a := range answers {
+			switch {
+			case a.err != nil:
+				// Of several errors, that one is told which leaves something to be known.
+				if failed == nil || errors.Is(a.err, coordinator.ErrUnknownOutcome) {
+					failed = a.err
+				}
+			case a.Outcome == budget.Released:
+				released++
+			default:
+				notReleased = append(notReleased, fmt.Errorf("%s (%s)", a.ID, priorOr(a.Settlement)))
 			}
-		}); err != nil {
+		}
+		out.did("%d of %d holds released", released, len(ids))
+		if err := showReleased(cc, out, answers); err != nil {
 			return err
 		}
-		if s.Outcome != budget.Released {
-			notReleased = append(notReleased, fmt.Errorf("%s (%s)", id, priorOr(s)))
+		if failed != nil {
+			return unanswered(fmt.Errorf("%w (%d of %d holds are released)", failed, released, len(ids)), "run it again: what is released stays so")
 		}
 	}
 	if len(notReleased) > 0 {
 		return refused("%d of %d were not open: %w", len(notReleased), len(ids), errors.Join(notReleased...))
+	}
+	return nil
+}
+
+func releaseTogether(ctx context.Context, node *coordinator.Coordinator, ids []budget.ReservationID) []releasedHold {
+	answers := make([]releasedHold, len(ids))
+	var done sync.WaitGroup
+	for i, id := range ids {
+		done.Go(func() {
+			s, err := node.Release(ctx, id)
+			answers[i] = releasedHold{id, s, err}
+		})
+	}
+	done.Wait()
+	return answers
+}
+
+func showReleased(cc *cli.Context, out *output, answers []releasedHold) error {
+	for _, a := range answers {
+		if a.err != nil {
+			continue
+		}
+		if err := out.show(cc, a, func(w io.Writer) {
+			if a.Outcome == budget.Released {
+				fmt.Fprintf(w, "released %s: %s\n", a.ID, a.Returned)
+			}
+		}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -360,15 +361,24 @@ func TestVerifyOfAFamilyThatChangesTooFast(t *testing.T) {
 func TestBulkReleaseWhenRedisDies(t *testing.T) {
 	server := redistest.Start(t)
 	address := "redis://" + server.Addr()
-	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
-	for range 3 {
-		must(t, "reserve", "--redis", address, "acme", "$1")
+	must(t, "tenant", "ensure", "--redis", address, "acme", "$20")
+	node := newNode(t, server)
+	const holds = 1124 // more than two batches
+	for range holds {
+		if r, err := node.TryReserve(t.Context(), "acme", budget.Cent); err != nil || r.Err() != nil {
+			t.Fatal(r, err)
+		}
 	}
-	// The first opens the session, the next releases.
-	proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 2)
+	// The first call opens the session, the next two release at most a batch each.
+	proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 4)
 	code, _, stderr := bursar(t.Context(), "holds", "release", "--timeout", "300ms", "--redis", proxy.url(), "--tenant", "acme", "--yes")
-	if said := stderr.String(); code != exit.Unavailable || strings.Count(said, "\n") != 1 || !strings.Contains(said, "(1 of 3 holds are released); run it again") {
-		t.Errorf("code %d, %s", code, said)
+	told := regexp.MustCompile(`\((\d+) of 1124 holds are released\); run it again`).FindStringSubmatch(stderr.String())
+	if code != exit.Unavailable || strings.Count(stderr.String(), "\n") != 1 || told == nil {
+		t.Fatalf("code %d, %s", code, stderr)
+	}
+	b, err := node.Balance(t.Context(), "acme")
+	if open := int64(b.Reserved / budget.Cent); err != nil || told[1] == "0" || told[1] != strconv.FormatInt(holds-open, 10) {
+		t.Errorf("%s told, %d are open: %v", told[1], open, err)
 	}
 	must(t, "verify", "--redis", address)
 }

@@ -71,7 +71,7 @@ func (b *batch) add(c *call, node uint64) (full bool) {
 // caller may read it: the node, the batch's number and the place in the batch,
 // so that ids are unique by construction.
 func (b *batch) name(c *call, node uint64) {
-	if c.kind == luascripts.KindReserve || c.kind == luascripts.KindReserveTTL {
+	if c.reserves() {
 		place := uint64(len(b.calls)) //nolint:gosec // below MaxOperations
 		c.id = budget.NewReservationID(c.tenant, node, b.number<<indexBits|place)
 	}

@@ -178,6 +178,11 @@ func (c *call) names() bool { return c.settles() || c.kind == luascripts.KindLoo
 // ensures reports whether the call still wants its tenant to exist.
 func (c *call) ensures() bool { return c.kind == luascripts.KindEnsure && c.state.Load() != callLeft }
 
+// reserves reports whether the call makes a hold.
+func (c *call) reserves() bool {
+	return c.kind == luascripts.KindReserve || c.kind == luascripts.KindReserveTTL
+}
+
 // settles reports whether the call ends a hold.
 func (c *call) settles() bool {
 	return c.kind == luascripts.KindCommit || c.kind == luascripts.KindRelease

@@ -287,9 +287,9 @@ func (l *lane) fail(b *batch, reason func(*call) error) {
 func (l *lane) doubt(b *batch, cause error) {
 	l.ended(b, batchUnknown)
 	for _, c := range b.calls {
-		kind, id := c.kind, c.id
+		id, reserves := c.id, c.reserves()
 		l.answer(c, answer{err: &UnknownOutcomeError{ID: id, Cause: cause}})
-		if kind == luascripts.KindReserve || kind == luascripts.KindReserveTTL {
+		if reserves {
 			l.releaseAbandoned(id)
 		}
 	}

@@ -437,3 +437,21 @@ func TestLaneRestsWhenAllHaveLeftAClosedCoordinator(t *testing.T) {
 		t.Error("Close would wait for the lane")
 	}
 }
+
+// Who looks up a hold and gives up has no claim to it: the hold stays open.
+func TestAbandonedLookupReleasesNothing(t *testing.T) {
+	t.Parallel()
+	c, l := loneLane(t)
+	id := budget.NewReservationID("acme", 7, 1<<indexBits)
+	op := ask(t, c, l, luascripts.KindLookup, 0, id)
+	if kinds := kindsOf(t, l); kinds != "k" {
+		t.Fatalf("sends %q", kinds)
+	}
+	if left, err := op.leave(context.Canceled); left || !errors.Is(err, ErrUnknownOutcome) {
+		t.Fatal(left, err)
+	}
+	l.handle("APPLIED K 90 o10 1700000000000 1700000900000", nil)
+	if args := l.next(); args != nil {
+		t.Errorf("sends %v for another caller's hold", args)
+	}
+}

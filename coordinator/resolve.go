@@ -171,7 +171,7 @@ func (l *lane) batchAnswered(reply string) {
 }
 
 // resolve tells the callers. A reserve whose caller has left is released: nobody
-// else will ever know of it.
+// else will ever know of it. Not so a hold that was only looked up.
 func (l *lane) resolve(b *batch, reply string) {
 	answers, err := b.decode(reply)
 	if err == nil {
@@ -183,11 +183,11 @@ func (l *lane) resolve(b *batch, reply string) {
 	}
 	released := int64(0)
 	for i, c := range b.calls {
-		id, kept := c.id, c.kept // after the answer the call may be another caller's already
+		id, kept, reserves := c.id, c.kept, c.reserves() // after the answer the call may be another caller's already
 		if kept && answers[i].outcome == budget.Released {
 			released++
 		}
-		if !l.answer(c, answers[i]) && answers[i].outcome == budget.Reserved {
+		if !l.answer(c, answers[i]) && reserves && answers[i].outcome == budget.Reserved {
 			l.releaseAbandoned(id)
 		}
 	}

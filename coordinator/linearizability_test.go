@@ -46,7 +46,6 @@ func TestLinearizableUnderFaults(t *testing.T) {
 	random := seeded(t)
 	budgettest.Linearizability(t, func(t testing.TB, c budgettest.Config) budgettest.Subject {
 		f := &faults{random: rand.New(rand.NewPCG(random.Uint64(), 0)), count: make(map[fault]int)}
-		f.on.Store(true)
 		var nodes []budget.Engine
 		for range 2 {
 			opts := server.Options()
@@ -55,6 +54,7 @@ func TestLinearizableUnderFaults(t *testing.T) {
 			t.Cleanup(func() { client.Close() })
 			nodes = append(nodes, impatient{node(t, client, WithHoldTTL(c.HoldTTL), WithClock(c.Clock))})
 		}
+		f.on.Store(true) // New asks each thing once or a few times, and then gives up
 		t.Cleanup(func() { // the last one registered runs first, so the nodes close in peace
 			f.on.Store(false)
 			t.Logf("faults %v", f.count)

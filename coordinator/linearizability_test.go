@@ -54,7 +54,7 @@ func TestLinearizableUnderFaults(t *testing.T) {
 			t.Cleanup(func() { client.Close() })
 			nodes = append(nodes, impatient{node(t, client, WithHoldTTL(c.HoldTTL), WithClock(c.Clock))})
 		}
-		f.on.Store(true) // New asks each thing once or a few times, and then gives up
+		f.on.Store(true)   // New asks each thing once or a few times, and then gives up
 		t.Cleanup(func() { // the last one registered runs first, so the nodes close in peace
 			f.on.Store(false)
 			t.Logf("faults %v", f.count)

@@ -26,6 +26,10 @@ type batch struct {
 	short bool
 	// lost: an attempt ended without a reply, so the batch may have taken effect.
 	lost bool
+	// repair: it merges what Redis has lost, and no caller waits for it.
+	repair bool
+	// appliedAt is the family's time when it was applied, in milliseconds.
+	appliedAt int64
 	// refusals counts answers that no repeat is likely to change, such as a
 	// missing command right.
 	refusals int
@@ -94,12 +98,12 @@ func (b *batch) unwanted() bool {
 }
 
 // encode fixes the bytes.
-func (b *batch) encode(s session, clock string, cfg *config) {
+func (b *batch) encode(s session, clock string, until int64, cfg *config) {
 	var e encoder
 	e.text("") // the count's place
 	e.text(s.family)
 	e.text(s.nodeText)
-	e.number(s.last)
+	e.text(s.applied.text)
 	e.number(b.number)
 	e.text("") // the digest's place
 	e.text(clock)
@@ -122,6 +126,7 @@ func (b *batch) encode(s session, clock string, cfg *config) {
 	e.end()
 	e.number(uint64(cfg.retention.Milliseconds())) //nolint:gosec // validated: never negative
 	e.number(uint64(cfg.retained))                 //nolint:gosec // validated: never negative
+	e.number(uint64(until))                        //nolint:gosec // a time
 	for _, tenant := range b.accounts {
 		e.text(layout.AccountField(tenant))
 	}
@@ -184,6 +189,8 @@ func (e *encoder) finish() []any {
 func (e *encoder) operation(c *call) {
 	switch c.kind {
 	case luascripts.KindRelease, luascripts.KindBalance, luascripts.KindRemaining, luascripts.KindLookup, luascripts.KindDelete:
+	case luascripts.KindMerge:
+		e.text(c.merge)
 	case luascripts.KindReserve:
 		e.number(uint64(c.amount)) //nolint:gosec // validated: above 0
 		e.hold(c.id)

@@ -36,6 +36,8 @@ type call struct {
 	// kept: the coordinator's own release of an abandoned reserve. Nobody waits
 	// for it, and it is tried until it has been answered.
 	kept bool
+	// merge: of a repair, the state of the hold as the scripts write it.
+	merge string
 }
 
 const (
@@ -57,6 +59,7 @@ type answer struct {
 	balance   budget.Balance
 	at, until int64              // of a hold that was looked up: Unix milliseconds, 0 for none
 	batch     *trace.SpanContext // see call
+	code      byte               // of a merge, or CodeLost
 	err       error
 }
 
@@ -173,7 +176,9 @@ func (c *call) deliver(a answer) bool {
 }
 
 // names reports whether the call is about a hold that was made before.
-func (c *call) names() bool { return c.settles() || c.kind == luascripts.KindLookup }
+func (c *call) names() bool {
+	return c.settles() || c.kind == luascripts.KindLookup || c.kind == luascripts.KindMerge
+}
 
 // ensures reports whether the call still wants its tenant to exist.
 func (c *call) ensures() bool { return c.kind == luascripts.KindEnsure && c.state.Load() != callLeft }

@@ -12,5 +12,5 @@ func (c *Coordinator) familyTime() time.Time {
 	if c.config.clock != nil {
 		return c.config.clock()
 	}
-	return now()
+	return c.config.now()
 }

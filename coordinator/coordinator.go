@@ -42,6 +42,8 @@ type Coordinator struct {
 	workers  sync.WaitGroup // of shards; each begins while a lane runs
 
 	inFlight atomic.Int64 // calls that are not resolved
+	failedAt atomic.Int64 // when Redis last did not answer, in Unix milliseconds
+	retained atomic.Int64 // reservations that lanes retain for a repair
 	closed   atomic.Bool
 	dead     atomic.Bool
 	drained  chan struct{}
@@ -75,7 +77,7 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 	}
 	_, c.sharedCalls = client.(*redis.Client)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.node.Store(randomBits())
+	c.node.Store(cfg.entropy())
 	if c.telemetry, err = newTelemetry(c); err != nil {
 		return nil, fmt.Errorf("making the instruments: %w", err)
 	}
@@ -214,7 +216,7 @@ func (c *Coordinator) nextNumber() uint64 { return c.numbers.Add(1) }
 
 // renumber replaces a node number that somebody else uses, once.
 func (c *Coordinator) renumber(cloned uint64) uint64 {
-	c.node.CompareAndSwap(cloned, randomBits())
+	c.node.CompareAndSwap(cloned, c.config.entropy())
 	return c.node.Load()
 }
 
@@ -293,7 +295,7 @@ func (c *Coordinator) closeSessions(ctx context.Context) error {
 			continue
 		}
 		l.useSource = true
-		args := l.command(&c.scripts.Close, 2, l.session.family, l.session.nodeText, l.session.last, c.clockText())
+		args := l.command(&c.scripts.Close, 2, l.session.family, l.session.nodeText, l.session.applied.number, c.clockText())
 		cmds = append(cmds, newCommand(c.ctx, args))
 		if len(cmds) == lanesPerPipeline {
 			flush()

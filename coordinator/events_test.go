@@ -48,7 +48,7 @@ func TestEventsAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	log := &logRecorder{}
-	c := node(t, server.Client(), log.option())
+	c := node(t, server.Client(), log.option(), WithRepair(0, 0))
 	log.saysOnce(t, "node started")
 	ensure(t, c, "acme", 1000)
 	reserve(t, c, 1)

@@ -71,6 +71,9 @@ const (
 func (l *lane) failed(err error) time.Duration {
 	kind := classify(err)
 	l.c.telemetry.retried(l.c.ctx, kind)
+	if isDown(err) {
+		l.c.failedAt.Store(l.c.config.now().UnixMilli())
+	}
 	if l.pending != nil {
 		l.pending.attempts++
 	}
@@ -171,7 +174,7 @@ func (l *lane) giveUp(b *batch) {
 	l.superseded = b
 	l.sweeping = false
 	l.pending = &batch{number: l.c.nextNumber(), lost: true}
-	l.pending.encode(l.session, l.c.clockText(), &l.c.config)
+	l.pending.encode(l.session, l.c.clockText(), l.validUntil(), &l.c.config)
 }
 
 // isDown reports whether an error means that the server does no work for anybody

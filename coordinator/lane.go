@@ -47,6 +47,10 @@ type lane struct {
 	reopening  bool   // the session was lost, and is to be opened again
 	owing      bool   // a kept release was put back; not to be hurried
 	backoff    time.Duration
+
+	retained retained
+	repairs  []*call // to be merged before anything else is sent
+	repair   repairTally
 }
 
 // step is what a lane does next; each is one command.
@@ -98,7 +102,7 @@ func (l *lane) next() []any {
 		return []any{"zadd", l.timersKey, "nx", "+inf", layout.Sentinel}
 	case stepCreateBooks:
 		if l.proposed == "" {
-			l.proposed = layout.Incarnation(randomBits())
+			l.proposed = layout.Incarnation(l.c.config.entropy())
 		}
 		return []any{"hsetnx", l.booksKey, layout.FamilyField, layout.FamilyText(l.c.config.layouts.Current, l.proposed)}
 	case stepOpen:
@@ -120,14 +124,19 @@ func (l *lane) nextBatch() []any {
 		return l.command(&l.c.scripts.Sweep, 2, l.session.family, l.c.clockText(),
 			l.c.config.retention.Milliseconds(), l.c.config.retained)
 	}
-	if l.pending == nil {
+	if l.pending == nil && len(l.repairs) > 0 {
+		l.pending = l.gatherRepair()
+	} else if l.pending == nil {
 		l.pending = l.gather()
 	}
 	if l.pending == nil {
 		return nil
 	}
 	script := &l.c.scripts.Batch
-	if l.pending.short {
+	switch {
+	case l.pending.repair:
+		script = &l.c.scripts.Merge
+	case l.pending.short:
 		script = &l.c.scripts.BatchShortOfMemory
 	}
 	args := l.pending.args
@@ -159,8 +168,20 @@ func (l *lane) gather() *batch {
 		l.ended(b, batchUnsent)
 		return nil
 	}
-	b.encode(l.session, l.c.clockText(), &l.c.config)
+	b.encode(l.session, l.c.clockText(), l.validUntil(), &l.c.config)
 	return b
+}
+
+// batchValidity is how long a batch may take effect after it was made. What comes
+// later is a late duplicate, or stood in a queue for so long that its callers have
+// left. It is longer than Redis is ever busy in good health, and the protection of a
+// promoted primary from duplicates begins after it.
+const batchValidity = 5 * time.Second
+
+// validUntil is batchValidity from now by the family's time, as near as the node
+// knows it. Where that is wrong, the refusal tells the right one.
+func (l *lane) validUntil() int64 {
+	return l.session.time + (l.c.familyTime().Sub(l.session.answeredAt) + batchValidity).Milliseconds()
 }
 
 // command builds a script call with few arguments.
@@ -190,7 +211,7 @@ func (l *lane) again() bool {
 	if l.c.closed.Load() && l.c.inFlight.Load() == 0 {
 		l.queue = nil // whoever is left in it has left
 	}
-	if l.pending != nil || len(l.queue) > 0 {
+	if l.pending != nil || len(l.queue) > 0 || len(l.repairs) > 0 {
 		return true
 	}
 	l.running = false
@@ -207,6 +228,7 @@ func (l *lane) again() bool {
 // abort ends a lane whose coordinator could not close in time.
 func (l *lane) abort() {
 	l.failQueue(func(*call) error { return ErrClosed })
+	l.repairs = nil
 	if b := l.pending; b != nil {
 		l.pending = nil
 		l.ended(b, batchUnknown)
@@ -259,6 +281,9 @@ func (l *lane) takeQueue(n int) []*call {
 // the queue, in order, and forgets those whose callers have left: what nobody
 // waits for need not happen.
 func (l *lane) takeBack(b *batch) {
+	if b.repair {
+		return
+	}
 	kept := make([]*call, 0, len(b.calls))
 	for _, c := range b.calls {
 		if c.unsend() {
@@ -277,6 +302,9 @@ func (l *lane) ended(b *batch, result string) { l.c.telemetry.resolved(l.c.ctx, 
 
 // fail answers every call of a batch with an error.
 func (l *lane) fail(b *batch, reason func(*call) error) {
+	if b.repair {
+		return // what it was to merge is still to be merged
+	}
 	for _, c := range b.calls {
 		l.answer(c, answer{err: reason(c)})
 	}
@@ -286,6 +314,9 @@ func (l *lane) fail(b *batch, reason func(*call) error) {
 // took effect. What it may hold is released; that is harmless where it does not.
 func (l *lane) doubt(b *batch, cause error) {
 	l.ended(b, batchUnknown)
+	if b.repair {
+		return // as in fail
+	}
 	for _, c := range b.calls {
 		id, reserves := c.id, c.reserves()
 		l.answer(c, answer{err: &UnknownOutcomeError{ID: id, Cause: cause}})

@@ -23,7 +23,7 @@ const familyHere = "1 0123456789abcdef"
 // loneLane is a lane of acme with an open session, and nobody to send its commands.
 func loneLane(t *testing.T) (*Coordinator, *lane) {
 	t.Helper()
-	cfg, err := newConfig([]Option{quiet()})
+	cfg, err := newConfig([]Option{quiet(), WithRepair(0, 0)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func loneLane(t *testing.T) (*Coordinator, *lane) {
 	c.node.Store(randomBits())
 	l := c.lane("acme")
 	l.next()
-	l.handle(fmt.Sprintf("OPEN %s %d 0 ", familyHere, l.openNumber), nil)
+	l.handle(fmt.Sprintf("OPEN %s %d 0 5 ", familyHere, l.openNumber), nil)
 	if l.step != stepBatch {
 		t.Fatal("the session is not open")
 	}
@@ -108,11 +108,11 @@ func TestRefusedRepeatOfALostReserveIsReleased(t *testing.T) {
 		t.Fatalf("sends %q as batch %d, want an empty one after %d", kinds, l.pending.number, lost.number)
 	}
 	// It took effect: its number and digest are what Redis has.
-	l.handle(fmt.Sprintf("GAP %d %s APPLIED R 90", lost.number, lost.digest), nil)
+	l.handle(fmt.Sprintf("GAP %d %s 5 APPLIED R 5 90", lost.number, lost.digest), nil)
 	if kinds := kindsOf(t, l); kinds != "l" || l.pending.calls[0].id != unknown.ID {
 		t.Fatalf("sends %q, want the release of %s", kinds, unknown.ID)
 	}
-	l.handle("APPLIED L 80 10", nil)
+	l.handle("APPLIED L 5 80 10", nil)
 	if n := c.inFlight.Load(); n != 0 {
 		t.Errorf("%d calls are unresolved", n)
 	}
@@ -131,7 +131,7 @@ func TestRefusedRepeatThatNeverWas(t *testing.T) {
 	}
 	heard(t, op)
 	l.next()
-	l.handle("APPLIED ", nil)
+	l.handle("APPLIED  5", nil)
 	if args := l.next(); args != nil || c.inFlight.Load() != 0 {
 		t.Errorf("sends %v with %d unresolved, want nothing", args, c.inFlight.Load())
 	}
@@ -156,7 +156,7 @@ func TestKeptReleaseIsTriedAgain(t *testing.T) {
 	if kinds := kindsOf(t, l); kinds != "l" || l.pending.calls[0].id != id {
 		t.Fatalf("sends %q, want the release again", kinds)
 	}
-	l.handle("APPLIED L 0 10", nil)
+	l.handle("APPLIED L 5 0 10", nil)
 	if n := c.inFlight.Load(); n != 0 {
 		t.Errorf("%d calls are unresolved", n)
 	}
@@ -231,7 +231,7 @@ func TestAnotherIncarnationIsNotAdopted(t *testing.T) {
 	}
 	next := ask(t, c, l, luascripts.KindReserve, 10, budget.ReservationID{})
 	l.next()
-	l.handle(fmt.Sprintf("OPEN 1 %s %d 0 ", layout.Incarnation(7), l.openNumber), nil)
+	l.handle(fmt.Sprintf("OPEN 1 %s %d 0 5 ", layout.Incarnation(7), l.openNumber), nil)
 	if a := heard(t, next); !errors.Is(a.err, ErrRecreated) {
 		t.Errorf("another incarnation: %v", a.err)
 	}
@@ -245,7 +245,8 @@ func TestAnotherIncarnationIsNotAdopted(t *testing.T) {
 func TestUnreadableReplies(t *testing.T) {
 	t.Parallel()
 	for _, reply := range []string{
-		"", "APPLIED", "APPLIED RR 90", "APPLIED R", "APPLIED R x", "APPLIED ? 90", "APPLIED K 90 z5 1", "APPLIED K 90 o5 x 1", "GAP", "GAP x y z", "WHAT",
+		"", "APPLIED", "APPLIED RR 5 90", "APPLIED R", "APPLIED R 5", "APPLIED R x 90", "APPLIED R 5 x", "APPLIED ? 5 90", "APPLIED K 5 90 z5 1",
+		"APPLIED K 5 90 o5 x 1", "GAP", "GAP x y 5 z", "GAP 7 y z", "WHAT",
 	} {
 		c, l := loneLane(t)
 		op := ask(t, c, l, luascripts.KindReserve, 10, budget.ReservationID{})
@@ -258,7 +259,7 @@ func TestUnreadableReplies(t *testing.T) {
 			t.Errorf("%q: sends %q, want the release of what may be held", reply, kinds)
 		}
 	}
-	for _, reply := range []string{"OPEN", "OPEN 1 2", "OPEN 1 0123456789abcdef x 0 ", "LAYOUT 7", "CORRUPT s"} {
+	for _, reply := range []string{"OPEN", "OPEN 1 2", "OPEN 1 0123456789abcdef x 0 5 ", "OPEN 1 0123456789abcdef 0 0 x ", "LAYOUT 7", "CORRUPT s"} {
 		c, l := loneLane(t)
 		l.step = stepOpen
 		op := ask(t, c, l, luascripts.KindReserve, 10, budget.ReservationID{})
@@ -315,8 +316,8 @@ func TestGivingUpEndsWhateverRedisSays(t *testing.T) {
 		reply    func(l *lane) string
 		released bool
 	}{
-		{"writes were lost, and the reserve with them", func(*lane) string { return "GAP 0 0 " }, false},
-		{"another process goes on", func(l *lane) string { return fmt.Sprintf("GAP %d 7 x", l.pending.number+5) }, true},
+		{"writes were lost, and the reserve with them", func(*lane) string { return "GAP 0 0 5 " }, false},
+		{"another process goes on", func(l *lane) string { return fmt.Sprintf("GAP %d 7 5 x", l.pending.number+5) }, true},
 		{"the session is gone", func(*lane) string { return "NOSESSION" }, true},
 		{"the layout is another", func(*lane) string { return "LAYOUT 9" }, true},
 		{"the number was used", func(*lane) string { return "CLONED" }, true},
@@ -327,7 +328,7 @@ func TestGivingUpEndsWhateverRedisSays(t *testing.T) {
 			l.handle(c.reply(l), nil)
 			if l.step == stepOpen {
 				l.next()
-				l.handle(fmt.Sprintf("OPEN %s %d 0 ", familyHere, l.openNumber), nil)
+				l.handle(fmt.Sprintf("OPEN %s %d 0 5 ", familyHere, l.openNumber), nil)
 			}
 			if !c.released {
 				if args := l.next(); args != nil {
@@ -336,7 +337,7 @@ func TestGivingUpEndsWhateverRedisSays(t *testing.T) {
 			} else if kinds := kindsOf(t, l); kinds != "l" || l.pending.calls[0].id != id {
 				t.Errorf("sends %q, want the release", kinds)
 			} else {
-				l.handle("APPLIED n 0", nil)
+				l.handle("APPLIED n 5 0", nil)
 			}
 			if n := node.inFlight.Load(); n != 0 {
 				t.Errorf("%d calls are unresolved", n)
@@ -374,11 +375,11 @@ func TestClonedBatchIsSentAgain(t *testing.T) {
 	l.next()
 	l.handle("CLONED", nil)
 	l.next()
-	l.handle(fmt.Sprintf("OPEN %s %d 0 ", familyHere, l.openNumber), nil)
+	l.handle(fmt.Sprintf("OPEN %s %d 0 5 ", familyHere, l.openNumber), nil)
 	if kinds := kindsOf(t, l); kinds != "c" || l.session.node == before {
 		t.Fatalf("sends %q as the same node: %t", kinds, l.session.node == before)
 	}
-	l.handle("APPLIED C 0 10", nil)
+	l.handle("APPLIED C 5 0 10", nil)
 	if a := heard(t, op); a.err != nil || a.outcome != budget.Committed {
 		t.Errorf("told %+v", a)
 	}
@@ -450,7 +451,7 @@ func TestAbandonedLookupReleasesNothing(t *testing.T) {
 	if left, err := op.leave(context.Canceled); left || !errors.Is(err, ErrUnknownOutcome) {
 		t.Fatal(left, err)
 	}
-	l.handle("APPLIED K 90 o10 1700000000000 1700000900000", nil)
+	l.handle("APPLIED K 5 90 o10 1700000000000 1700000900000", nil)
 	if args := l.next(); args != nil {
 		t.Errorf("sends %v for another caller's hold", args)
 	}

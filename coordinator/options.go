@@ -19,19 +19,23 @@ import (
 type Option func(*config)
 
 type config struct {
-	prefix      string
-	holdTTL     time.Duration
-	callTimeout time.Duration
-	retention   time.Duration
-	retained    int
-	perFamily   int
-	total       int
-	breaker     time.Duration
-	clock       func() time.Time
-	logger      *slog.Logger
-	observed    []budget.TenantID
+	prefix       string
+	holdTTL      time.Duration
+	callTimeout  time.Duration
+	retention    time.Duration
+	retained     int
+	perFamily    int
+	total        int
+	breaker      time.Duration
+	repairWindow time.Duration
+	repairBytes  int
+	clock        func() time.Time
+	logger       *slog.Logger
+	observed     []budget.TenantID
 
 	layouts luascripts.Layouts
+	now     func() time.Time // the node's own clock
+	entropy func() uint64    // of node numbers and incarnations
 
 	tracerProvider trace.TracerProvider
 	meterProvider  metric.MeterProvider
@@ -43,8 +47,12 @@ const (
 	DefaultRetention   = 10 * time.Minute
 	DefaultRetained    = 4096
 	DefaultBreaker     = 10 * time.Second
-	DefaultPerFamily   = 16_384
-	DefaultTotal       = 65_536
+	DefaultRepair      = 5 * time.Minute
+	DefaultRepairBytes = 64 << 20
+
+	defaultWindow    time.Duration = -1 // as the retention allows
+	DefaultPerFamily               = 16_384
+	DefaultTotal                   = 65_536
 )
 
 // WithKeyPrefix begins every key with a text of 1 to 64 bytes of printable ASCII
@@ -84,6 +92,18 @@ func WithQueueLimits(perFamily, total int) Option {
 // a failover takes. Defaults to 10 seconds. In a Cluster each master has its own.
 func WithBreaker(after time.Duration) Option { return func(c *config) { c.breaker = after } }
 
+// WithRepair sets for how long a node retains what it was told of reservations, and
+// in how many bytes of its memory at the most, so that it can tell Redis again what a
+// failover has lost: at a gap it merges all of it, before it does anything else in
+// that family. Beyond the bound the oldest go first, and are counted. The window is
+// 0 for no repair (then whatever meets a gap gets ErrGap), or from 500ms to half
+// of the retention (WithRetention), since what Redis no longer remembers cannot be
+// told from what it has lost. Defaults to 5 minutes, or half of the retention where
+// that is less, and 64 MiB.
+func WithRepair(window time.Duration, bytes int) Option {
+	return func(c *config) { c.repairWindow, c.repairBytes = window, bytes }
+}
+
 // WithTracerProvider sets where spans go: one an operation, linked to the one of the
 // batch that carried it. Defaults to otel.GetTracerProvider() when New is called.
 func WithTracerProvider(provider trace.TracerProvider) Option {
@@ -119,17 +139,21 @@ func WithLogger(logger *slog.Logger) Option { return func(c *config) { c.logger 
 
 func newConfig(opts []Option) (config, error) {
 	c := config{
-		prefix:      layout.DefaultPrefix,
-		holdTTL:     budget.DefaultHoldTTL,
-		callTimeout: DefaultCallTimeout,
-		retention:   DefaultRetention,
-		retained:    DefaultRetained,
-		perFamily:   DefaultPerFamily,
-		total:       DefaultTotal,
-		breaker:     DefaultBreaker,
-		logger:      slog.Default(),
+		prefix:       layout.DefaultPrefix,
+		holdTTL:      budget.DefaultHoldTTL,
+		callTimeout:  DefaultCallTimeout,
+		retention:    DefaultRetention,
+		retained:     DefaultRetained,
+		perFamily:    DefaultPerFamily,
+		total:        DefaultTotal,
+		breaker:      DefaultBreaker,
+		repairWindow: defaultWindow,
+		repairBytes:  DefaultRepairBytes,
+		logger:       slog.Default(),
 
 		layouts: luascripts.Known,
+		entropy: randomBits,
+		now:     now,
 
 		tracerProvider: otel.GetTracerProvider(),
 		meterProvider:  otel.GetMeterProvider(),
@@ -142,6 +166,9 @@ func newConfig(opts []Option) (config, error) {
 		}
 		opt(&c)
 	}
+	if c.repairWindow == defaultWindow {
+		c.repairWindow = min(DefaultRepair, c.retention/2)
+	}
 	return c, errors.Join(append(errs, c.validate())...)
 }
 
@@ -153,6 +180,9 @@ func (c *config) validate() error {
 	}
 	if c.retention < time.Second || c.retention > 24*time.Hour || c.retained < 1 || c.retained > 1_000_000 {
 		errs = append(errs, fmt.Errorf("invalid retention %s of %d holds: give 1s to 24h, and 1 to 1,000,000", c.retention, c.retained))
+	}
+	if c.repairWindow != 0 && (c.repairWindow < 500*time.Millisecond || c.repairWindow > c.retention/2 || c.repairBytes < 1<<16) {
+		errs = append(errs, fmt.Errorf("invalid repair window %s with %d bytes: give 500ms to half of the retention (%s) and at least 65536 bytes, or a window of 0 for no repair", c.repairWindow, c.repairBytes, c.retention))
 	}
 	if c.perFamily < 1 || c.total < c.perFamily {
 		errs = append(errs, fmt.Errorf("invalid queue limits %d and %d: give at least 1 a family, and no less for all", c.perFamily, c.total))

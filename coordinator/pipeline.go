@@ -47,7 +47,7 @@ func (p *pipeline) add(c *Coordinator, l *lane, args []any) {
 // sharesCall: only plain batches go together, so that what a lane has to do
 // differently concerns no other.
 func (l *lane) sharesCall() bool {
-	return l.step == stepBatch && l.pending != nil && !l.sweeping && !l.pending.short && !l.useSource
+	return l.step == stepBatch && l.pending != nil && !l.sweeping && !l.pending.short && !l.pending.repair && !l.useSource
 }
 
 func (p *pipeline) commands(c *Coordinator) []redis.Cmder {

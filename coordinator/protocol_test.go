@@ -60,7 +60,7 @@ func TestLostFamilyIsReportedAndNotRecreated(t *testing.T) {
 
 func TestLostSessionIsAGap(t *testing.T) {
 	t.Parallel()
-	c, client := startNode(t)
+	c, client := startNode(t, WithRepair(0, 0))
 	ensure(t, c, "acme", 1000)
 	session := "s" + layout.Incarnation(c.node.Load())
 	if client.HDel(t.Context(), acmeBooks, session).Val() != 1 {
@@ -81,7 +81,7 @@ func TestLostSessionIsAGap(t *testing.T) {
 
 func TestLostWritesOfARestoredSnapshotAreAGap(t *testing.T) {
 	t.Parallel()
-	c, client := startNode(t)
+	c, client := startNode(t, WithRepair(0, 0))
 	ensure(t, c, "acme", 1000)
 	reserve(t, c, 10)
 	old := client.Dump(t.Context(), acmeBooks).Val()
@@ -92,7 +92,7 @@ func TestLostWritesOfARestoredSnapshotAreAGap(t *testing.T) {
 	_, err := c.TryReserve(t.Context(), "acme", 1)
 	wantErr(t, "first operation after a rollback", err, ErrGap)
 	s, err := c.Commit(t.Context(), id, 20)
-	if err != nil || s.Outcome != budget.MissingReservation {
+	if err != nil || s.Outcome != budget.MissingReservation { // no repair, and no window of doubt
 		t.Errorf("commit of a lost hold: %+v, %v", s, err)
 	}
 	if b := audit(t, client)["acme"].Balance; b.Reserved != 10 {

@@ -21,6 +21,7 @@ func (b *batch) decode(reply string) ([]answer, error) {
 	if len(codes) != len(b.calls) {
 		return nil, fmt.Errorf("unreadable reply %.60q: %d codes for %d operations", reply, len(codes), len(b.calls))
 	}
+	b.appliedAt = int64(r.amount())
 	remaining := make([]budget.Microcents, len(b.accounts))
 	for i := range remaining {
 		if text := r.next(); text != "-" {
@@ -29,6 +30,10 @@ func (b *batch) decode(reply string) ([]answer, error) {
 	}
 	answers := make([]answer, len(b.calls))
 	for i, c := range b.calls {
+		if b.repair {
+			answers[i].code = codes[i]
+			continue
+		}
 		answers[i] = r.answer(codes[i], c, &remaining[b.account(c)])
 	}
 	if r.err != nil || r.rest != "" {
@@ -76,7 +81,8 @@ func (r *reader) answer(code byte, c *call, remaining *budget.Microcents) answer
 		*remaining -= c.amount
 		a.outcome = budget.Reserved
 	case luascripts.CodeInsufficient:
-		a.outcome, a.required = budget.Insufficient, c.amount
+		// What a repair has left below zero is debt, and nothing to reserve from.
+		return answer{outcome: budget.Insufficient, required: c.amount, remaining: max(*remaining, 0)}
 	case luascripts.CodeNoTenant:
 		return answer{outcome: budget.MissingTenant}
 	case luascripts.CodeCommitted:
@@ -98,7 +104,7 @@ func (r *reader) answer(code byte, c *call, remaining *budget.Microcents) answer
 		*remaining -= c.amount
 		a.outcome = budget.Withdrawn
 	case luascripts.CodeRemaining:
-		a.outcome = budget.Found
+		return answer{outcome: budget.Found, remaining: max(*remaining, 0)} // as above
 	case luascripts.CodeBalance:
 		a.outcome = budget.Found
 		a.balance = budget.Balance{
@@ -157,6 +163,8 @@ func (r *reader) refusal(code byte, c *call) answer {
 	switch code {
 	case luascripts.CodeNoHold:
 		return answer{outcome: budget.MissingReservation}
+	case luascripts.CodeLost:
+		return answer{outcome: budget.MissingReservation, code: code}
 	case luascripts.CodeNotKnown:
 		return answer{outcome: budget.NotKnown}
 	case luascripts.CodeWasCommitted:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -112,13 +113,14 @@ func (l *lane) sessionOpened(reply string) {
 		l.failQueue(func(*call) error { return l.corrupt(err.Error()) })
 		return
 	}
-	if o.last > l.openNumber {
+	if o.last.number > l.openNumber {
 		l.renumber()
 		return
 	}
 	l.adopt(o.family)
 	if l.session.family == o.family {
-		l.session.last, l.session.open, l.session.answeredAt = o.last, true, l.c.familyTime()
+		l.session.applied, l.session.open, l.session.answeredAt = o.last, true, l.c.familyTime()
+		l.session.time = o.time
 		l.step, l.openNumber, l.proposed = stepBatch, 0, ""
 		if l.reopening {
 			l.reopening = false
@@ -153,11 +155,12 @@ func (l *lane) batchAnswered(reply string) {
 	switch word {
 	case luascripts.Applied:
 		l.pending = nil
-		l.session.last, l.session.answeredAt = b.number, l.c.familyTime()
+		l.tookEffect(b, words)
 		if given := l.superseded; given != nil {
 			// A higher number was applied without it, so it never will be.
 			l.superseded = nil
 			l.ended(given, batchRefused)
+			l.giveUpIDs(given)
 			l.fail(given, func(*call) error { return ErrUnavailable })
 		}
 		l.resolve(b, reply)
@@ -168,6 +171,15 @@ func (l *lane) batchAnswered(reply string) {
 	default:
 		l.refused(b, word, words)
 	}
+}
+
+// tookEffect moves the session to a batch that was applied.
+func (l *lane) tookEffect(b *batch, words string) {
+	_, rest, _ := strings.Cut(words, " ") // the codes
+	at, _, _ := strings.Cut(rest, " ")
+	l.session.applied = applied{b.number, strconv.FormatUint(b.number, 10) + " " + b.digest + " " + at}
+	l.session.answeredAt = l.c.familyTime()
+	l.session.time, _ = strconv.ParseInt(at, 10, 64) // decode tells of what cannot be read
 }
 
 // resolve tells the callers. A reserve whose caller has left is released: nobody
@@ -181,6 +193,12 @@ func (l *lane) resolve(b *batch, reply string) {
 		l.doubt(b, err)
 		return
 	}
+	if b.repair {
+		l.repaired(b, answers)
+		return
+	}
+	l.retain(b, answers)
+	l.doubtMissing(b, answers)
 	released := int64(0)
 	for i, c := range b.calls {
 		id, kept, reserves := c.id, c.kept, c.reserves() // after the answer the call may be another caller's already
@@ -218,23 +236,36 @@ func (l *lane) gapFound(b *batch, words string) {
 	l.pending = nil
 	given := l.superseded
 	l.superseded = nil
-	lastKnown := l.session.last
-	l.session.last = g.last
-	if given != nil && given.number == g.last && given.digest == g.digest {
+	lastKnown := l.session.applied.number
+	l.session.applied = g.last
+	if given != nil && given.number == g.last.number && given.digest == g.digest {
 		l.resolve(given, g.reply)
+		l.giveUpIDs(b)
 		l.ended(b, batchRefused)
 		l.fail(b, func(*call) error { return ErrUnavailable })
 		return
 	}
-	if g.last > lastKnown { // a batch that this node never sent
+	if g.last.number > lastKnown { // a batch that this node never sent
 		l.cloned(b, given)
 		return
 	}
 	l.c.config.logger.Error("bursar: Redis lost acknowledged writes", "family", l.root, "node", l.session.nodeText,
-		"last_acknowledged", lastKnown, "last_in_redis", g.last)
+		"last_acknowledged", lastKnown, "last_in_redis", g.last.number)
 	l.c.telemetry.gaps.Add(l.c.ctx, 1)
+	l.c.failedAt.Store(l.c.config.now().UnixMilli())
 	l.ended(b, batchLost)
-	lost := fmt.Errorf("%w: family %q is at this node's batch %d, and %d was acknowledged; the operation did not take effect", ErrGap, l.root, g.last, lastKnown)
+	if l.c.config.repairs() {
+		l.giveUpIDs(b)
+		l.takeBack(b)
+		if given != nil {
+			l.ended(given, batchLost)
+			l.giveUpIDs(given)
+			l.fail(given, func(*call) error { return ErrUnavailable })
+		}
+		l.startRepair(g.last.number)
+		return
+	}
+	lost := fmt.Errorf("%w: family %q is at this node's batch %d, and %d was acknowledged; the operation did not take effect", ErrGap, l.root, g.last.number, lastKnown)
 	l.fail(b, func(*call) error { return lost })
 	if given != nil {
 		l.ended(given, batchLost)
@@ -272,6 +303,9 @@ func (l *lane) refused(b *batch, word, words string) {
 	case luascripts.NoSession:
 		l.sessionMissing(b, given)
 		return
+	case luascripts.Expired:
+		l.expired(b, given, words)
+		return
 	case luascripts.Cloned, luascripts.Stale:
 		if word == luascripts.Cloned {
 			b.lost = false // its number is another batch's, for good
@@ -300,6 +334,22 @@ func (l *lane) refused(b *batch, word, words string) {
 	}
 }
 
+// expired: the batch took no effect and never will, nor will one that was given up
+// before it.
+func (l *lane) expired(b, given *batch, words string) {
+	if at, err := strconv.ParseInt(words, 10, 64); err == nil {
+		l.session.time, l.session.answeredAt = at, l.c.familyTime()
+	}
+	l.ended(b, batchRefused)
+	l.giveUpIDs(b)
+	l.takeBack(b)
+	if given != nil {
+		l.ended(given, batchRefused)
+		l.giveUpIDs(given)
+		l.fail(given, func(*call) error { return ErrUnavailable })
+	}
+}
+
 // reject answers the calls of a batch that is refused as it is.
 func (l *lane) reject(b *batch, err error) {
 	if b.lost {
@@ -323,9 +373,17 @@ func (l *lane) sessionMissing(b, given *batch) {
 		return
 	}
 	l.c.config.logger.Error("bursar: Redis lost acknowledged writes", "family", l.root, "node", l.session.nodeText,
-		"last_acknowledged", l.session.last, "last_in_redis", "none")
+		"last_acknowledged", l.session.applied.number, "last_in_redis", "none")
 	l.c.telemetry.gaps.Add(l.c.ctx, 1)
-	l.reject(b, fmt.Errorf("%w: family %q no longer knows this node, whose batch %d was acknowledged; the operation did not take effect", ErrGap, l.root, l.session.last))
+	l.c.failedAt.Store(l.c.config.now().UnixMilli())
+	if l.c.config.repairs() {
+		l.ended(b, batchLost)
+		l.giveUpIDs(b)
+		l.takeBack(b)
+		l.startRepair(0)
+		return
+	}
+	l.reject(b, fmt.Errorf("%w: family %q no longer knows this node, whose batch %d was acknowledged; the operation did not take effect", ErrGap, l.root, l.session.applied.number))
 }
 
 // lostFamily is what a call hears of a family that was there and is not.

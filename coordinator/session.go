@@ -9,16 +9,26 @@ import (
 	"github.com/calybris/bursar/coordinator/layout"
 )
 
-// session is what a lane knows of its session in its family: which number was
-// applied last. Every batch takes effect once because the script admits it only
-// after that one (PROTOCOL.md, S1 to S10).
+// session is what a lane knows of its session in its family: what was applied
+// last. Every batch takes effect once because the script admits it only after that
+// (PROTOCOL.md, S1 to S10).
 type session struct {
 	family     string // its field: layout and incarnation; empty until it was met
 	node       uint64
 	nodeText   string
-	last       uint64
+	applied    applied
+	time       int64 // the family's, in milliseconds, when it answered last
 	open       bool
 	answeredAt time.Time
+}
+
+// applied is a session's field: the last batch, its digest, and the family's time
+// when it was applied. All of it must be as the node was told: a batch that a
+// promoted replica had not received may be applied there once more, by a late
+// duplicate, and come to something else.
+type applied struct {
+	number uint64
+	text   string
 }
 
 // sessionRetention is how long Redis keeps the session of a silent node
@@ -35,39 +45,47 @@ func (s session) incarnation() string {
 	return incarnation
 }
 
+// cutApplied takes a session's field off the words of a reply.
+func cutApplied(words string) (a applied, digest, rest string, err error) {
+	parts := strings.SplitN(words, " ", 4)
+	if len(parts) < 4 {
+		return applied{}, "", "", fmt.Errorf("unreadable session %.60q", words)
+	}
+	number, err := strconv.ParseUint(parts[0], 10, 64)
+	if err != nil {
+		return applied{}, "", "", fmt.Errorf("unreadable session %.60q: %w", words, err)
+	}
+	return applied{number, words[:len(words)-len(parts[3])-1]}, parts[1], parts[3], nil
+}
+
 // opened is an OPEN reply.
 type opened struct {
 	family string
-	last   uint64
+	last   applied
+	time   int64 // when the session was written last
 }
 
 func parseOpened(words string) (opened, error) {
-	parts := strings.SplitN(words, " ", 5)
-	if len(parts) < 4 {
+	parts := strings.SplitN(words, " ", 3)
+	if len(parts) < 3 {
 		return opened{}, fmt.Errorf("unreadable reply OPEN %.60q", words)
 	}
-	last, err := strconv.ParseUint(parts[2], 10, 64)
+	last, _, _, err := cutApplied(parts[2])
 	if err != nil {
-		return opened{}, fmt.Errorf("unreadable reply OPEN %.60q: %w", words, err)
+		return opened{}, err
 	}
-	return opened{family: parts[0] + " " + parts[1], last: last}, nil
+	at, err := strconv.ParseInt(last.text[strings.LastIndexByte(last.text, ' ')+1:], 10, 64)
+	return opened{family: parts[0] + " " + parts[1], last: last, time: at}, err
 }
 
 // gap is a GAP reply: what Redis holds as this node's last batch.
 type gap struct {
-	last   uint64
+	last   applied
 	digest string
 	reply  string
 }
 
-func parseGap(words string) (gap, error) {
-	parts := strings.SplitN(words, " ", 3)
-	if len(parts) < 3 {
-		return gap{}, fmt.Errorf("unreadable reply GAP %.60q", words)
-	}
-	last, err := strconv.ParseUint(parts[0], 10, 64)
-	if err != nil {
-		return gap{}, fmt.Errorf("unreadable reply GAP %.60q: %w", words, err)
-	}
-	return gap{last: last, digest: parts[1], reply: parts[2]}, nil
+func parseGap(words string) (g gap, err error) {
+	g.last, g.digest, g.reply, err = cutApplied(words)
+	return g, err
 }

@@ -47,6 +47,9 @@ type telemetry struct {
 	retries       metric.Int64Counter
 	gaps          metric.Int64Counter
 	abandoned     metric.Int64Counter
+	merged        metric.Int64Counter
+	unmerged      metric.Int64Counter
+	forgotten     metric.Int64Counter
 
 	registration metric.Registration
 }
@@ -76,6 +79,9 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 	t.retries = counter("bursar.batch.retries", "{retry}", "Script calls that failed and are sent again, by reason.")
 	t.gaps = counter("bursar.gaps", "{gap}", "Times that Redis was found to have lost acknowledged writes.")
 	t.abandoned = counter("bursar.hold.abandoned", "{hold}", "Holds that were released because nobody was told of them.")
+	t.merged = counter("bursar.repair.merged", "{reservation}", "Reservations that a repair restored after Redis had lost writes.")
+	t.unmerged = counter("bursar.repair.unmerged", "{reservation}", "Reservations that a repair could not restore.")
+	t.forgotten = counter("bursar.repair.forgotten", "{reservation}", "Reservations that were dropped from memory within the repair window, since there were too many.")
 	var err error
 	t.batchSize, err = meter.Int64Histogram("bursar.batch.size", metric.WithUnit("{operation}"),
 		metric.WithDescription("Operations in a batch."),

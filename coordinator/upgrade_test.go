@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -95,10 +96,11 @@ func (p *previous) translate(ctx context.Context, cmd redis.Cmder) redis.Cmder {
 	switch {
 	case strings.Contains(source, "-- batch: applies"):
 		p.ran["batch"]++
-		const retention = commandPrefix + 12
-		words = append(words[:retention:retention], words[retention+2:]...)
+		const retention, session = commandPrefix + 12, commandPrefix + 3
+		words = append(words[:retention:retention], words[retention+3:]...)
 		count, _ := strconv.Atoi(words[commandPrefix].(string))
-		words[commandPrefix] = strconv.Itoa(count - 2)
+		words[commandPrefix] = strconv.Itoa(count - 3)
+		words[session], _, _ = strings.Cut(words[session].(string), " ")
 	case strings.Contains(source, "-- sweep: ends"):
 		p.ran["sweep"]++
 		words = words[:commandPrefix+2]
@@ -113,11 +115,23 @@ func give(cmd, sent redis.Cmder) {
 		return
 	}
 	value, err := sent.(*command).Result()
-	if text, isText := value.(string); isText && strings.HasPrefix(text, luascripts.Opened+" ") {
-		value = luascripts.Opened + " 1" + strings.TrimPrefix(text, luascripts.Opened)
+	text, _ := value.(string)
+	switch word, words, _ := strings.Cut(text, " "); word {
+	case luascripts.Opened:
+		value = word + " 1 " + timed(words, 3)
+	case luascripts.Gap:
+		value = word + " " + timed(words, 2)
+	case luascripts.Applied:
+		value = word + " " + timed(words, 1)
 	}
 	ours.SetVal(value)
 	ours.SetErr(err)
+}
+
+// timed puts a time after so many words: the previous scripts told none.
+func timed(words string, after int) string {
+	parts := strings.SplitN(words, " ", after+1)
+	return strings.Join(slices.Insert(parts, after, "0"), " ")
 }
 
 // oldNode is a node of the previous program.

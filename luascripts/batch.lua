@@ -6,21 +6,24 @@
 --       0 how many follow
 --       1 the family's field f, "version incarnation"
 --       2 node, 16 hexadecimal digits
---       3 number of the node's batch before this one here   4 number of this one
---       5 digest of the operations, hexadecimal
+--       3 the node's session here as it was told of it: "last digest time"
+--       4 number of this batch   5 digest of the operations, hexadecimal
 --       6 clock in milliseconds, '' for the server's   7 hold TTL in ms, 0 for none
---       8 count of accounts (A)   9 count of settles and lookups (S)
+--       8 count of accounts (A)   9 count of settles, lookups and merges (S)
 --      10 kinds, one letter an operation   11 accounts, one byte each ('0' the first)
 --      12 how long, in ms, and 13 of how many holds it is remembered how they ended
+--      14 the family's time until which the batch may take effect, in ms
 --      then A account fields, S hold fields (one each, in order), and by kind:
 --        r reserve: cost, hold field        d reserve: cost, hold field, TTL in ms
 --        c commit: actual    l release: –   e ensure: budget
 --        g grant: amount     w withdraw: amount   b balance: –   q remaining: –
 --        k lookup: –         x delete the tenant: –
+--        m merge: the hold's text, as endings.lua describes it
 --      amounts in microcents, decimal
 -- Reply of one family, a string; of several, a list of them (and there an error
 --       is a string ERROR text, so that it does not hide the others' replies):
---       APPLIED codes remaining… value…: a code an operation; for each account
+--       APPLIED codes time remaining… value…: a code an operation; the family's time
+--       in milliseconds; for each account
 --       remaining as the first operation met it ('-': none); the values of C, L
 --       (held), B, X and H (granted, reserved, committed) and K (the hold's text,
 --       two words or, where it is open, three), in order.
@@ -29,8 +32,11 @@
 --       E created  e exists  G granted  V overflow  W withdrawn  B Q found
 --       K known  k not known  X deleted  H not deleted, since it has open holds
 --       M refused for lack of memory
+--       y no hold, and Redis has lost the batch that made it
+--       m merged  u merged over how it ended otherwise  i as high already  o too old
 -- or    NOFAMILY, LAYOUT version, INCARNATION its own, NOSESSION, CLONED,
---       STALE last, GAP last digest reply, MORE (first run sweep), CORRUPT field
+--       STALE last, GAP last digest time reply, EXPIRED time, MORE (first run sweep),
+--       CORRUPT field
 --
 -- Invariant: for every account remaining + reserved + committed = granted before
 -- and after; reserved is the sum of its open holds; nothing is written unless
@@ -68,7 +74,7 @@ end
 local function settle(b, account, field, value, actual)
 	value = b.ended[field] or value
 	if not value then
-		return 'n'
+		return lostBatch(b, field) and 'y' or 'n'
 	end
 	if value:byte() ~= 111 then -- not open
 		return stillTold(b, value) or 'n'
@@ -201,6 +207,9 @@ local function decide(b, accounts, read, base, settling, argument, offset)
 		elseif kind == 107 then
 			code = lookup(b, ARGV[settling], read[settling + offset])
 			settling = settling + 1
+		elseif kind == 109 then
+			code = merge(b, account, ARGV[settling], read[settling + offset], ARGV[argument], read[4])
+			argument, settling = argument + 1, settling + 1
 		else
 			error('BURSAR malformed kind: ' .. kind, 0)
 		end
@@ -231,24 +240,20 @@ local function expire(books, timers, b, accounts, first, kinds, session)
 end
 
 local function apply(books, timers, base)
-	local node, prev, number, digest = ARGV[base + 2], ARGV[base + 3], ARGV[base + 4], ARGV[base + 5]
+	local node, number, digest = ARGV[base + 2], ARGV[base + 4], ARGV[base + 5]
 	local accountCount, session = ARGV[base + 8] + 0, 's' .. node
-	local settling = base + 14 + accountCount
+	local settling = base + 15 + accountCount
 	local argument = settling + ARGV[base + 9]
-	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 14, argument - 1))
+	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 15, argument - 1))
 	if read[1] ~= ARGV[base + 1] then
 		return refuseFamily(read[1])
 	end
-	if not read[5] or read[5]:find(prev .. ' ', 1, true) ~= 1 then
+	if read[5] ~= ARGV[base + 3] then
 		return refuseSession(books, read[5], node, number, digest)
-	end
-	local mark, after = read[5]:byte(#prev + 2, #prev + 3)
-	if mark == 45 then -- closed
-		return 'STALE ' .. prev
 	end
 	local accounts = {}
 	for i = 1, accountCount do
-		local field = ARGV[base + 13 + i]
+		local field = ARGV[base + 14 + i]
 		accounts[i] = readAccount(field, read[5 + i])
 		if not accounts[i] then
 			return 'CORRUPT ' .. field
@@ -256,7 +261,10 @@ local function apply(books, timers, base)
 	end
 
 	local b = newWrites(tick(read[2], ARGV[base + 6]), ARGV[base + 12], ARGV[base + 13])
-	b.values = {}
+	if b.now > ARGV[base + 14] + 0 then
+		return 'EXPIRED ' .. b.nowText
+	end
+	b.values, b.books, b.session = {}, books, session
 	local first, refusal = expire(books, timers, b, accounts, read[3] or '0', ARGV[base + 10], session)
 	if not first then
 		return refusal
@@ -266,7 +274,7 @@ local function apply(books, timers, base)
 		local account = accounts[i]
 		before = before .. ' ' .. (account.dirty and join(account.rh, account.rl) or account.before or '-')
 	end
-	local reply = 'APPLIED ' .. decide(b, accounts, read, base, settling, argument, -base - 8) .. before
+	local reply = 'APPLIED ' .. decide(b, accounts, read, base, settling, argument, -base - 9) .. ' ' .. b.nowText .. before
 	if #b.values > 0 then
 		reply = reply .. ' ' .. table.concat(b.values, ' ')
 	end
@@ -274,7 +282,7 @@ local function apply(books, timers, base)
 	set[size + 1], set[size + 2] = session, number .. ' ' .. digest .. ' ' .. b.nowText
 	set[size + 3], set[size + 4] = 'r' .. node, reply
 	b.size = size + 4
-	if mark == 48 and after == 32 then -- digest 0: the session's first batch
+	if read[5]:find(' 0 ', 1, true) then -- digest 0: the session's first batch
 		b.add[#b.add + 1], b.add[#b.add + 2] = ('%d'):format(b.now + 604800000), session
 	end
 	write(books, timers, b, accounts, read[4], read[3], first)

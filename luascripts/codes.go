@@ -13,6 +13,7 @@ const (
 	KindRemaining  = 'q'
 	KindLookup     = 'k'
 	KindDelete     = 'x'
+	KindMerge      = 'm'
 )
 
 // The codes of operations in an APPLIED reply.
@@ -39,6 +40,11 @@ const (
 	CodeNotKnown     = 'k'
 	CodeDeleted      = 'X'
 	CodeHoldsOpen    = 'H'
+	CodeLost         = 'y'
+	CodeMerged       = 'm'
+	CodeMergedOver   = 'u'
+	CodeAsHigh       = 'i'
+	CodeTooOld       = 'o'
 )
 
 // The words that replies begin with.
@@ -51,6 +57,7 @@ const (
 	Cloned      = "CLONED"
 	Stale       = "STALE"
 	Gap         = "GAP"
+	Expired     = "EXPIRED"
 	More        = "MORE"
 	Corrupt     = "CORRUPT"
 	Swept       = "SWEPT"

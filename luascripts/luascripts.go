@@ -24,6 +24,8 @@ var (
 	endingsLua string
 	//go:embed sessions.lua
 	sessionsLua string
+	//go:embed merge.lua
+	mergeLua string
 	//go:embed batch.lua
 	batchLua string
 	//go:embed sweep.lua
@@ -50,6 +52,8 @@ type Set struct {
 	// BatchShortOfMemory is Batch for a Redis that is past maxmemory: it answers
 	// M to what would hold more, and lets commits and releases land.
 	BatchShortOfMemory Script
+	// Merge is Batch for what Redis has lost. It too writes past maxmemory.
+	Merge Script
 	Sweep              Script
 	Open               Script
 	Close              Script
@@ -107,6 +111,7 @@ func Compose(d Dialect, layouts Layouts) Set {
 		Bare:               d == Bare,
 		Batch:              script("batch", "", "local MEMORY_SHORT = false\n", batch...),
 		BatchShortOfMemory: script("batch", allowOOM, "local MEMORY_SHORT = true\n", batch...),
+		Merge:              script("merge", allowOOM, "local MEMORY_SHORT = true\n", amountLua, familyLua, endingsLua, sessionsLua, mergeLua, batchLua),
 		Sweep:              script("sweep", allowOOM, "", amountLua, familyLua, endingsLua, sweepLua),
 		Open:               script("open", allowOOM, "", amountLua, familyLua, openLua),
 		Close:              script("close", allowOOM, "", amountLua, familyLua, closeLua),

@@ -3,7 +3,7 @@
 -- KEYS  1 books (hash)
 -- ARGV  1 node, 16 hexadecimal digits   2 number that the session starts from
 --       3 clock in milliseconds, '' for the server's
--- Reply OPEN layout incarnation last digest reply (digest 0 and no reply: no batch yet);
+-- Reply OPEN layout incarnation last digest time reply (digest 0 and no reply: no batch yet);
 -- or    NOFAMILY, LAYOUT version, CORRUPT field
 --
 -- Invariant: it moves no money, and never changes a session that exists. It
@@ -16,11 +16,11 @@ if not known(version) then
 	return refuseFamily(read[1])
 end
 if not read[3] then
-	redis.call('HSET', books, 's' .. node, number .. ' 0 ' .. ('%d'):format(tick(read[2], clock)))
-	return 'OPEN ' .. version .. ' ' .. born .. ' ' .. number .. ' 0 '
+	local session = number .. ' 0 ' .. ('%d'):format(tick(read[2], clock))
+	redis.call('HSET', books, 's' .. node, session)
+	return 'OPEN ' .. version .. ' ' .. born .. ' ' .. session .. ' '
 end
-local last, digest = read[3]:match('^(%d+) ([%x-]+) %d+$')
-if not last then
+if not read[3]:find('^%d+ [%x-]+ %d+$') then
 	return 'CORRUPT s' .. node
 end
-return 'OPEN ' .. version .. ' ' .. born .. ' ' .. last .. ' ' .. digest .. ' ' .. (read[4] or '')
+return 'OPEN ' .. version .. ' ' .. born .. ' ' .. read[3] .. ' ' .. (read[4] or '')

@@ -5,8 +5,13 @@
 -- written by the same HSET as the batch's money, so they say exactly what took
 -- effect.
 --
--- Invariant: batch n takes effect only where the last one was prev, and moves
--- last to n. So it takes effect once, whatever is lost, delayed or repeated.
+-- Invariant: batch n takes effect only where the session is the very one that the
+-- node was told of, and moves last to n. So it takes effect once, whatever is lost,
+-- delayed or repeated. The time is part of it: a batch that a promoted replica had
+-- not received may be applied there once more, by a late duplicate, and then other
+-- things may follow from it; the node has to hear of that. For the same reason a
+-- batch that is late takes no effect any more, and since a family's time never goes
+-- back it never will.
 
 -- refuseSession says what to answer where the last batch is not prev.
 local function refuseSession(books, session, node, number, digest)
@@ -26,5 +31,16 @@ local function refuseSession(books, session, node, number, digest)
 	if last + 0 > number + 0 then
 		return 'STALE ' .. last
 	end
-	return 'GAP ' .. last .. ' ' .. lastDigest .. ' ' .. (redis.call('HGET', books, 'r' .. node) or '')
+	return 'GAP ' .. session .. ' ' .. (redis.call('HGET', books, 'r' .. node) or '')
+end
+
+-- lostBatch returns the session of the node that made an id which is not there,
+-- where the id belongs to a batch that this family never had: the session stands
+-- below its number. An id is node 64, number 54 and index 10 bits, in hexadecimal
+-- after the h.
+local function lostBatch(b, field)
+	local session = redis.call('HGET', b.books, 's' .. field:sub(2, 17))
+	local last = session and session:match('^(%d+) ')
+	local number = tonumber(field:sub(18, 30), 16) * 4 + math.floor(tonumber(field:sub(31, 31), 16) / 4)
+	return last and last + 0 < number and session or nil
 end

@@ -1,0 +1,118 @@
+//go:build faults
+
+package coordinator
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// patchSeeds is how many schedules a mode may take to notice a patch. The unpatched
+// code has to survive ten times as many.
+const patchSeeds = 3000
+
+// The patches break one rule each, where it is kept. The simulation must notice.
+var patches = []struct{ name, file, old, broken string }{
+	{"no session check", "luascripts/batch.lua",
+		"if read[5] ~= ARGV[base + 3] then", "if not read[5] then"},
+	{"the session's number alone is checked", "luascripts/batch.lua",
+		"if read[5] ~= ARGV[base + 3] then", "if not read[5] or read[5]:match('^%d+') ~= ARGV[base + 3]:match('^%d+') then"},
+	{"a late batch takes effect", "luascripts/batch.lua",
+		"if b.now > ARGV[base + 14] + 0 then", "if false then"},
+	{"the stored reply is forgotten", "luascripts/sessions.lua",
+		"return redis.call('HGET', books, 'r' .. node)", "return 'STALE ' .. last"},
+	{"money that is not there is held", "luascripts/batch.lua",
+		"if not debitIfAvailable(account, hi, lo) then\n\t\treturn 'I'\n\tend\n\thold", "credit(account, -hi, -lo)\n\thold"},
+	{"a hold is released twice", "luascripts/batch.lua",
+		"if value:byte() ~= 111 then -- not open", "if value:byte() ~= 111 and (actual or value:byte() ~= 108) then"},
+	{"a committed hold is committed again", "luascripts/batch.lua",
+		"if value:byte() ~= 111 then -- not open", "if value:byte() ~= 111 and not (actual and value:byte() == 99) then"},
+	{"the tombstone is dropped", "luascripts/endings.lua",
+		"b.ended[field] = text\n", "drop(b, { field })\n"},
+	{"an amount goes through a double", "luascripts/batch.lua",
+		"field, 'o' .. cost .. lasting", "field, 'o' .. ('%d'):format(cost + 0) .. lasting"},
+	{"the surplus of a commit is lost", "luascripts/batch.lua",
+		"credit(account, -overHi, -overLo)", "account.dirty = true"},
+	{"what expires is not credited", "luascripts/endings.lua",
+		"\t\t\tcredit(account, hi, lo)\n\t\t\thold", "\t\t\thold"},
+	{"a settled hold keeps its reservation", "luascripts/batch.lua",
+		"\thold(account, -heldHi, -heldLo)\n\tb.values", "\tb.values"},
+	{"a merge lowers", "luascripts/merge.lua",
+		"if order[was] > order[state]", "if false and order[was] > order[state]"},
+	{"a merge does not undo what was there", "luascripts/merge.lua",
+		"\t\tmove(account, was, had, -1)\n\telse", "\telse"},
+	{"the batch of a merged id is not barred", "luascripts/merge.lua",
+		"if session then\n", "if false then\n"},
+	{"a batch is given up without an empty one", "coordinator/failure.go",
+		"\tl.superseded = b\n\tl.sweeping = false\n", "\tl.fail(b, func(*call) error { return ErrUnavailable })\n\tl.sweeping = false\n"},
+	{"a batch is given up under its own number", "coordinator/failure.go",
+		"l.pending = &batch{number: l.c.nextNumber(), lost: true}", "l.pending = &batch{number: b.number, lost: true}"},
+	{"a lost batch is sent again under a new number", "coordinator/failure.go",
+		"if !b.lost && l.superseded == nil {\n\t\t\t// Its bytes", "if l.superseded == nil {\n\t\t\t// Its bytes"},
+	{"a lost reply counts as a refusal", "coordinator/failure.go",
+		"b.lost = b.lost || !l.sweeping", "l.pending, l.sweeping = nil, false\n\t\tl.takeBack(b)\n\t\treturn"},
+	{"a repeat that meets full memory is refused", "coordinator/failure.go",
+		"l.pending.short = true\n\t\t\treturn 0", "b := l.pending\n\t\t\tl.pending = nil\n\t\t\tl.fail(b, func(*call) error { return ErrOutOfMemory })\n\t\t\treturn 0"},
+	{"an abandoned reserve is not released", "coordinator/resolve.go",
+		"if !l.answer(c, answers[i]) && reserves && answers[i].outcome == budget.Reserved {", "if !l.answer(c, answers[i]) && reserves && id.IsZero() {"},
+	{"an abandoned lookup releases", "coordinator/resolve.go",
+		"&& reserves && answers", "&& (reserves || true) && answers"},
+	{"a gap is not repaired", "coordinator/resolve.go",
+		"l.startRepair(g.last.number)", "l.repairs = nil"},
+	{"a lost session is not repaired", "coordinator/resolve.go",
+		"l.startRepair(0)", "l.repairs = nil"},
+	{"commits are not retained", "coordinator/repair.go",
+		"case a.outcome == budget.Committed && c.settles():", "case a.outcome == budget.Committed && c.kept:"},
+	{"holds are not retained", "coordinator/repair.go",
+		"case a.outcome == budget.Reserved && c.reserves():", "case a.outcome == budget.Reserved && c.kept:"},
+	{"a gap is taken for nothing", "coordinator/resolve.go",
+		"l.giveUpIDs(b)\n\t\tl.takeBack(b)\n\t\tif given != nil {\n\t\t\tl.ended(given, batchLost)", "l.takeBack(b)\n\t\treturn\n\t\tif given != nil {\n\t\t\tl.ended(given, batchLost)"},
+}
+
+var noticed = regexp.MustCompile(`seed (\d+): (.*)`)
+
+func TestSimulationNoticesEveryPatch(t *testing.T) {
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range patches {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(root, p.file)
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(source), p.old); n != 1 {
+				t.Fatalf("%s has %q %d times, want once", p.file, p.old, n)
+			}
+			folder := t.TempDir()
+			broken, overlay := filepath.Join(folder, "broken"), filepath.Join(folder, "overlay.json")
+			if err := os.WriteFile(broken, []byte(strings.Replace(string(source), p.old, p.broken, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			replaced, _ := json.Marshal(map[string]any{"Replace": map[string]string{file: broken}})
+			if err := os.WriteFile(overlay, replaced, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-overlay", overlay, "-run", "^TestSimulation$", "-sim.schedules", strconv.Itoa(patchSeeds), ".")
+			out, err := cmd.CombinedOutput()
+			found := noticed.FindStringSubmatch(string(out))
+			if err == nil || found == nil {
+				t.Fatalf("not noticed in %d schedules of each mode: %v\n%.2000s", patchSeeds, err, out)
+			}
+			t.Logf("seed %s: %.150s", found[1], found[2])
+		})
+	}
+}

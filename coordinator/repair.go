@@ -1,0 +1,167 @@
+package coordinator
+
+import (
+	"fmt"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// Repair: when Redis has lost writes that it had acknowledged, each node that was
+// told of them tells Redis again (PROTOCOL.md, R1 to R8). A lane retains what it
+// was told, and after a gap merges all of it, in numbered batches, before it sends
+// anything else.
+
+// repairs reports whether the coordinator keeps what a repair needs.
+func (c *config) repairs() bool { return c.repairWindow > 0 }
+
+// retain notes what a batch came to.
+func (l *lane) retain(b *batch, answers []answer) {
+	if !l.c.config.repairs() {
+		return
+	}
+	at, window := b.appliedAt, l.c.config.repairWindow.Milliseconds()
+	added := 0
+	for i, c := range b.calls {
+		switch a := answers[i]; {
+		case a.outcome == budget.Reserved && c.reserves():
+			h := retainedHold{state: stateOpen, amount: c.amount, at: at}
+			if ttl := l.c.ttlOf(c); ttl > 0 {
+				h.until = at + ttl
+			}
+			added += l.retained.keep(c.id, h)
+		case a.outcome == budget.Released && c.settles():
+			added += l.retained.keep(c.id, retainedHold{state: stateReleased, amount: a.returned, at: at})
+		case a.outcome == budget.Committed && c.settles():
+			added += l.retained.keep(c.id, retainedHold{state: stateCommitted, amount: a.actual, at: at})
+		case a.outcome == budget.Created, a.outcome == budget.Granted, a.outcome == budget.Withdrawn:
+			l.retained.grants = append(l.retained.grants, retainedGrant{b.number, a.outcome.String(), c.tenant, c.amount, at})
+		}
+	}
+	l.account(added, at, window)
+}
+
+// account keeps what all lanes retain within its bound.
+func (l *lane) account(added int, at, window int64) {
+	full := l.c.retained.Add(int64(added)) > int64(l.c.config.repairBytes/retainedBytes)
+	gone, early := l.retained.turn(at, window, full && added > 0)
+	l.c.retained.Add(-int64(gone))
+	if early > 0 {
+		l.c.telemetry.forgotten.Add(l.c.ctx, int64(early))
+	}
+}
+
+func (c *Coordinator) ttlOf(op *call) int64 {
+	if op.kind == luascripts.KindReserveTTL {
+		return op.holdTTL.Milliseconds()
+	}
+	return c.config.holdTTL.Milliseconds()
+}
+
+// doubtMissing: a reservation that is not there, of a batch that Redis does not have
+// either, may be one that a failover has lost, and that its node is about to merge
+// (R6). It may also be one that never was, under another tenant's name; so it is
+// doubted only where something has failed within the window.
+func (l *lane) doubtMissing(b *batch, answers []answer) {
+	for i, c := range b.calls {
+		if answers[i].code == luascripts.CodeLost && l.c.config.now().UnixMilli()-l.c.failedAt.Load() < l.c.config.repairWindow.Milliseconds() {
+			answers[i] = answer{err: fmt.Errorf("%w: reservation %s is not there, nor is the batch that made it; its node restores it if it lives: repeat the operation", ErrGap, c.id)}
+		}
+	}
+}
+
+// giveUpIDs retains that the reserves of a batch never were, so that a late
+// duplicate of it that reaches a promoted replica is undone by a repair (R3).
+func (l *lane) giveUpIDs(b *batch) {
+	if !l.c.config.repairs() {
+		return
+	}
+	added := 0
+	for _, c := range b.calls {
+		if c.reserves() && c.id != (budget.ReservationID{}) {
+			added += l.retained.keep(c.id, retainedHold{state: stateReleased, amount: c.amount, at: l.session.time})
+		}
+	}
+	l.account(added, l.session.time, l.c.config.repairWindow.Milliseconds())
+}
+
+// startRepair takes all that is retained as to be merged. What Redis has lost of
+// grants and ensures is said: nobody may make them again but their maker (R7).
+func (l *lane) startRepair(lastInRedis uint64) {
+	var tooOld int
+	window := l.c.config.repairWindow.Milliseconds()
+	l.repairs, tooOld = l.retained.merges(l.session.time, window)
+	if tooOld > 0 {
+		l.c.config.logger.Debug("bursar: states older than the repair window are not merged", "family", l.root, "reservations", tooOld)
+	}
+	kept := l.retained.grants[:0]
+	for _, g := range l.retained.grants {
+		if g.number <= lastInRedis {
+			kept = append(kept, g)
+			continue
+		}
+		l.c.config.logger.Error("bursar: Redis lost what was granted; it is not made again by itself",
+			"tenant", g.tenant, "lost", g.verb, "amount", g.amount)
+	}
+	l.retained.grants = kept
+	l.repair = repairTally{}
+}
+
+// repairTally is what a repair came to.
+type repairTally struct {
+	merged, over, lost int
+	mergedAmount       budget.Microcents
+}
+
+// gatherRepair makes a batch of what is to be merged next.
+func (l *lane) gatherRepair() *batch {
+	b := &batch{number: l.c.nextNumber(), repair: true}
+	l.c.telemetry.sent(l.c.ctx, b)
+	for _, c := range l.repairs {
+		c.state.Store(callQueued) // a batch before may have had it, to no effect
+		if b.add(c, l.session.node) {
+			break
+		}
+	}
+	b.encode(l.session, l.c.clockText(), l.validUntil(), &l.c.config)
+	return b
+}
+
+// repaired takes note of what was merged.
+func (l *lane) repaired(b *batch, answers []answer) {
+	l.repairs = l.repairs[len(b.calls):]
+	for i, c := range b.calls {
+		switch answers[i].code {
+		case luascripts.CodeAsHigh:
+		case luascripts.CodeMergedOver:
+			l.repair.over++
+			l.c.config.logger.Warn("bursar: a repair found that a reservation had ended otherwise meanwhile", "reservation", c.id, "merged", c.merge)
+			l.repair.merged++
+		case luascripts.CodeMerged:
+			l.repair.merged++
+		default:
+			l.repair.lost++
+			l.c.config.logger.Error("bursar: a repair could not restore a reservation",
+				"reservation", c.id, "state", c.merge, "reason", unmergedReason(answers[i].code))
+		}
+	}
+	if len(l.repairs) == 0 {
+		l.c.telemetry.merged.Add(l.c.ctx, int64(l.repair.merged))
+		l.c.telemetry.unmerged.Add(l.c.ctx, int64(l.repair.lost))
+		l.c.config.logger.Warn("bursar: repaired what Redis had lost", "family", l.root,
+			"merged", l.repair.merged, "ended_otherwise", l.repair.over, "not_restored", l.repair.lost)
+	}
+}
+
+func unmergedReason(code byte) string {
+	switch code {
+	case luascripts.CodeNoTenant:
+		return "the tenant is not there"
+	case luascripts.CodeTooOld:
+		return "it is older than what Redis remembers of ended holds"
+	case luascripts.CodeOverflow:
+		return "a sum would overflow"
+	default:
+		return fmt.Sprintf("unknown code %q", code)
+	}
+}

@@ -1,0 +1,116 @@
+package simredis
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// Store is what a server has: hashes and sorted sets by their keys. A Store is
+// changed only by a Server.
+type Store struct {
+	hashes map[string]map[string]string
+	sets   map[string]*sortedSet
+}
+
+// NewStore returns an empty store.
+func NewStore() *Store {
+	return &Store{hashes: make(map[string]map[string]string), sets: make(map[string]*sortedSet)}
+}
+
+// Clone returns a store of its own: what a replica has, or a snapshot.
+func (s *Store) Clone() *Store {
+	c := &Store{
+		hashes: make(map[string]map[string]string, len(s.hashes)),
+		sets:   make(map[string]*sortedSet, len(s.sets)),
+	}
+	for key, hash := range s.hashes {
+		c.hashes[key] = maps.Clone(hash)
+	}
+	for key, set := range s.sets {
+		c.sets[key] = &sortedSet{members: slices.Clone(set.members)}
+	}
+	return c
+}
+
+// Hash returns the fields of a hash, for reading.
+func (s *Store) Hash(key string) map[string]string { return s.hashes[key] }
+
+// Keys returns the keys of all hashes, in order.
+func (s *Store) Keys() []string { return slices.Sorted(maps.Keys(s.hashes)) }
+
+// Set writes a field of a hash, as an operator or a fault would.
+func (s *Store) Set(key, field, value string) { s.hash(key)[field] = value }
+
+// Delete removes fields of a hash.
+func (s *Store) Delete(key string, fields ...string) int64 {
+	removed := int64(0)
+	for _, field := range fields {
+		if _, there := s.hashes[key][field]; there {
+			delete(s.hashes[key], field)
+			removed++
+		}
+	}
+	if len(s.hashes[key]) == 0 {
+		delete(s.hashes, key)
+	}
+	return removed
+}
+
+func (s *Store) hash(key string) map[string]string {
+	hash, ok := s.hashes[key]
+	if !ok {
+		hash = make(map[string]string)
+		s.hashes[key] = hash
+	}
+	return hash
+}
+
+func (s *Store) set(key string) *sortedSet {
+	set, ok := s.sets[key]
+	if !ok {
+		set = &sortedSet{}
+		s.sets[key] = set
+	}
+	return set
+}
+
+// sortedSet keeps its members in the order of Redis: by score, then by name.
+type sortedSet struct{ members []member }
+
+type member struct {
+	name  string
+	score float64
+}
+
+func compareMembers(a, b member) int {
+	return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.name, b.name))
+}
+
+func (z *sortedSet) find(name string) int {
+	return slices.IndexFunc(z.members, func(m member) bool { return m.name == name })
+}
+
+// add puts a member in its place, and reports whether it is new.
+func (z *sortedSet) add(name string, score float64, onlyNew bool) bool {
+	at := z.find(name)
+	if at >= 0 {
+		if onlyNew {
+			return false
+		}
+		z.members = slices.Delete(z.members, at, at+1)
+	}
+	m := member{name, score}
+	place, _ := slices.BinarySearchFunc(z.members, m, compareMembers)
+	z.members = slices.Insert(z.members, place, m)
+	return at < 0
+}
+
+func (z *sortedSet) remove(name string) bool {
+	at := z.find(name)
+	if at < 0 {
+		return false
+	}
+	z.members = slices.Delete(z.members, at, at+1)
+	return true
+}

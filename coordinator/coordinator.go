@@ -41,14 +41,16 @@ type Coordinator struct {
 	busy     sync.WaitGroup // lanes that run; each begins while a call is in flight
 	workers  sync.WaitGroup // of shards; each begins while a lane runs
 
-	inFlight atomic.Int64 // calls that are not resolved
-	failedAt atomic.Int64 // when Redis last did not answer, in Unix milliseconds
-	retained atomic.Int64 // reservations that lanes retain for a repair
-	closed   atomic.Bool
-	dead     atomic.Bool
-	drained  chan struct{}
-	closing  sync.Once
-	closeErr error
+	inFlight  atomic.Int64 // calls that are not resolved
+	failedAt  atomic.Int64 // when Redis last did not answer, in Unix milliseconds
+	lossFound func()       // what follows a gap: suspect
+	probing   atomic.Bool  // all lanes are being asked
+	retained  atomic.Int64 // reservations that lanes retain for a repair
+	closed    atomic.Bool
+	dead      atomic.Bool
+	drained   chan struct{}
+	closing   sync.Once
+	closeErr  error
 }
 
 var _ budget.Engine = (*Coordinator)(nil)
@@ -78,6 +80,7 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 	_, c.sharedCalls = client.(*redis.Client)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.node.Store(cfg.entropy())
+	c.lossFound = c.suspect
 	if c.telemetry, err = newTelemetry(c); err != nil {
 		return nil, fmt.Errorf("making the instruments: %w", err)
 	}
@@ -247,6 +250,9 @@ func (c *Coordinator) Close(ctx context.Context) error {
 func (c *Coordinator) close(ctx context.Context) error {
 	if err := c.telemetry.stop(); err != nil {
 		c.config.logger.Warn("bursar: the node's metrics are still registered", "error", err)
+	}
+	if c.config.now().UnixMilli()-c.failedAt.Load() < c.config.repairWindow.Milliseconds() {
+		c.suspect() // what nobody restores now, nobody will
 	}
 	c.closed.Store(true)
 	defer c.cancel()

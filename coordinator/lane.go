@@ -48,6 +48,7 @@ type lane struct {
 	owing      bool   // a kept release was put back; not to be hurried
 	backoff    time.Duration
 
+	toldAt   atomic.Int64 // when something was retained last, in Unix milliseconds
 	retained retained
 	repairs  []*call // to be merged before anything else is sent
 	repair   repairTally

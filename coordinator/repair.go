@@ -21,7 +21,11 @@ func (l *lane) retain(b *batch, answers []answer) {
 		return
 	}
 	at, window := b.appliedAt, l.c.config.repairWindow.Milliseconds()
-	added := 0
+	added, kept := 0, false
+	keep := func(id budget.ReservationID, h retainedHold) {
+		added += l.retained.keep(id, h)
+		kept = true
+	}
 	for i, c := range b.calls {
 		switch a := answers[i]; {
 		case a.outcome == budget.Reserved && c.reserves():
@@ -29,14 +33,17 @@ func (l *lane) retain(b *batch, answers []answer) {
 			if ttl := l.c.ttlOf(c); ttl > 0 {
 				h.until = at + ttl
 			}
-			added += l.retained.keep(c.id, h)
+			keep(c.id, h)
 		case a.outcome == budget.Released && c.settles():
-			added += l.retained.keep(c.id, retainedHold{state: stateReleased, amount: a.returned, at: at})
+			keep(c.id, retainedHold{state: stateReleased, amount: a.returned, at: at})
 		case a.outcome == budget.Committed && c.settles():
-			added += l.retained.keep(c.id, retainedHold{state: stateCommitted, amount: a.actual, at: at})
+			keep(c.id, retainedHold{state: stateCommitted, amount: a.actual, at: at})
 		case a.outcome == budget.Created, a.outcome == budget.Granted, a.outcome == budget.Withdrawn:
 			l.retained.grants = append(l.retained.grants, retainedGrant{b.number, a.outcome.String(), c.tenant, c.amount, at})
 		}
+	}
+	if kept {
+		l.toldAt.Store(l.c.config.now().UnixMilli())
 	}
 	l.account(added, at, window)
 }
@@ -105,6 +112,7 @@ func (l *lane) startRepair(lastInRedis uint64) {
 	}
 	l.retained.grants = kept
 	l.repair = repairTally{}
+	l.c.lossFound()
 }
 
 // repairTally is what a repair came to.

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,6 +23,10 @@ type shard struct {
 	mu      sync.Mutex
 	ready   []*lane
 	workers int
+	rested  time.Time   // when the last worker went
+	watch   *time.Timer // asks after a while of rest
+
+	failing atomic.Bool // nothing was answered the last time
 }
 
 const (
@@ -40,6 +45,7 @@ func (s *shard) push(l *lane) {
 	s.mu.Lock()
 	s.ready = append(s.ready, l)
 	start := s.workers < workersPerShard
+	woken := s.workers == 0 && !s.rested.IsZero() && now().Sub(s.rested) > unheard
 	if start {
 		s.workers++
 		s.c.workers.Add(1)
@@ -47,6 +53,9 @@ func (s *shard) push(l *lane) {
 	s.mu.Unlock()
 	if start {
 		go s.work()
+	}
+	if woken {
+		s.c.watch()
 	}
 }
 
@@ -60,8 +69,22 @@ func (s *shard) take(into []*lane) []*lane {
 	if n == 0 {
 		s.workers--
 		s.c.workers.Done()
+		s.rest()
 	}
 	return into
+}
+
+// rest watches over a server that this node asks nothing. The shard is locked.
+func (s *shard) rest() {
+	if s.workers > 0 || !s.c.config.repairs() {
+		return
+	}
+	s.rested = now()
+	if s.watch == nil {
+		s.watch = time.AfterFunc(watchEvery, s.c.watch)
+	} else {
+		s.watch.Reset(watchEvery)
+	}
 }
 
 func (s *shard) work() {
@@ -99,6 +122,11 @@ func (s *shard) judge(cmds []redis.Cmder, began time.Time) {
 	}
 	down := func(cmd redis.Cmder) bool { return cmd.Err() != nil && isDown(cmd.Err()) }
 	i := slices.IndexFunc(cmds, func(cmd redis.Cmder) bool { return !down(cmd) })
+	if i < 0 {
+		s.failing.Store(true)
+	} else if s.failing.CompareAndSwap(true, false) {
+		s.c.suspect()
+	}
 	if i >= 0 {
 		if outage, closed := s.breaker.succeeded(now()); closed {
 			s.c.broken.Add(-1)

@@ -154,6 +154,7 @@ func (s *simulation) addNode() {
 		ctx: shared.ctx,
 	}
 	c.config.entropy = s.random.Uint64
+	c.lossFound = func() {} // askAll asks every lane in the end
 	c.config.now = func() time.Time { return time.UnixMilli(s.server.Now) }
 	c.config.holdTTL = s.holdTTL
 	c.node.Store(s.random.Uint64())

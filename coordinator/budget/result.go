@@ -60,6 +60,10 @@ type Balance struct {
 	Committed Microcents `json:"committed"`
 }
 
+// Debt is what is spent or held beyond the budget: 0, unless a repair after a
+// failover found money that had been spent twice. A grant pays it first.
+func (b Balance) Debt() Microcents { return max(-b.Remaining, 0) }
+
 // Conserved reports whether the terms keep the law without overflow.
 func (b Balance) Conserved() bool {
 	sum, err := b.Reserved.Add(b.Committed)

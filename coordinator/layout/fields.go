@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -101,28 +102,37 @@ const DeletedAccount = "-"
 // IsHold reports whether a field is a hold, open or ended.
 func IsHold(field string) bool { return strings.HasPrefix(field, holdPrefix) }
 
+// ParseHoldField returns the reservation that a hold's field is about.
+func ParseHoldField(root budget.TenantID, field string) (budget.ReservationID, error) {
+	digits, is := strings.CutPrefix(field, holdPrefix)
+	if !is || len(digits) < idDigits {
+		return budget.ReservationID{}, fmt.Errorf("%q is no hold's field", field)
+	}
+	hi, errHi := strconv.ParseUint(digits[:16], 16, 64)
+	lo, errLo := strconv.ParseUint(digits[16:idDigits], 16, 64)
+	return budget.NewReservationID(root+budget.TenantID(digits[idDigits:]), hi, lo), errors.Join(errHi, errLo)
+}
+
 // ParseHold reads a hold. open is false for a tombstone.
 func ParseHold(root budget.TenantID, field, text string) (hold budget.Hold, open bool, err error) {
 	if text == "" || text[0] != openHold {
 		return budget.Hold{}, false, nil
 	}
 	parts := strings.Split(text[1:], " ")
-	if len(field) < len(holdPrefix)+idDigits || len(parts) != 3 {
+	if len(parts) != 3 {
 		return budget.Hold{}, false, fmt.Errorf("hold %q = %q: want held, made and deadline", field, text)
 	}
-	digits := field[len(holdPrefix):]
-	hi, errHi := strconv.ParseUint(digits[:16], 16, 64)
-	lo, errLo := strconv.ParseUint(digits[16:idDigits], 16, 64)
+	id, errID := ParseHoldField(root, field)
 	held, errHeld := strconv.ParseInt(parts[0], 10, 64)
 	made, errMade := strconv.ParseInt(parts[1], 10, 64)
 	deadline, errDeadline := strconv.ParseInt(parts[2], 10, 64)
-	for _, e := range []error{errHi, errLo, errHeld, errMade, errDeadline} {
+	for _, e := range []error{errID, errHeld, errMade, errDeadline} {
 		if e != nil {
 			return budget.Hold{}, false, fmt.Errorf("hold %q = %q: %w", field, text, e)
 		}
 	}
 	hold = budget.Hold{
-		ID:   budget.NewReservationID(root+budget.TenantID(digits[idDigits:]), hi, lo),
+		ID:   id,
 		Held: budget.Microcents(held),
 		Made: time.UnixMilli(made).UTC(),
 	}

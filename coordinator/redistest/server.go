@@ -102,6 +102,9 @@ func (s *Server) makeHome() error {
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 
+// Dir is the server's private folder, with what it has written to disk.
+func (s *Server) Dir() string { return s.dir }
+
 // Addr is the server's "127.0.0.1:port". It stays the same over a Restart.
 func (s *Server) Addr() string { return loopback(s.port) }
 

@@ -1,0 +1,137 @@
+//go:build faults
+
+package faults
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// pair is a primary with a replica, behind a proxy that leads to whoever is primary.
+type pair struct {
+	t                *testing.T
+	primary, replica *redistest.Server
+	proxy            *proxy
+}
+
+func newPair(t *testing.T) *pair {
+	t.Helper()
+	user := redistest.WithUser("replica", "secret", "+psync", "+replconf", "+ping")
+	primary := redistest.Start(t, user)
+	replica := redistest.StartReplica(t, primary, user, redistest.WithConfig("masteruser replica", "masterauth secret"))
+	return &pair{t: t, primary: primary, replica: replica, proxy: interpose(t, primary.Addr())}
+}
+
+// inStep waits until a replica has heard all until now: right after its first
+// synchronisation the primary may wait up to a second before it sends more.
+func inStep(t *testing.T, primary, replica *redistest.Server) {
+	t.Helper()
+	target := offset(t, primary, "master_repl_offset")
+	for began := time.Now(); offset(t, replica, "slave_repl_offset") < target; time.Sleep(time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("the replica does not follow")
+		}
+	}
+}
+
+// lag cuts the replica off: what the primary does from now on it does not hear.
+func (p *pair) lag() {
+	p.t.Helper()
+	ctx := context.Background()
+	client := p.primary.Client()
+	inStep(p.t, p.primary, p.replica)
+	if err := client.Do(ctx, "acl", "setuser", "replica", "resetpass", ">other").Err(); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := client.Do(ctx, "client", "kill", "type", "replica").Err(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// offset is how far a server is in the stream of writes.
+func offset(t *testing.T, server *redistest.Server, name string) int64 {
+	t.Helper()
+	info := server.Client().InfoMap(context.Background(), "replication").Item("Replication", name)
+	n, err := strconv.ParseInt(info, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// promote kills the primary and makes the replica one.
+func (p *pair) promote() {
+	p.t.Helper()
+	p.primary.Kill()
+	if err := p.replica.Client().ReplicaOf(context.Background(), "no", "one").Err(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.proxy.lead(p.replica.Addr())
+}
+
+// lostCommits counts those that somebody was told of and Redis does not have.
+func (f *fleet) lostCommits(state held) (n int) {
+	for _, p := range f.workers {
+		for _, e := range p.events {
+			if text := state[e.ID]; e.Op == "commit" && e.Outcome == budget.Committed && (text == "" || text[0] != 'c' || amountOf(text) != e.Amount) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+const laggedFailovers = 20
+
+// A replica that lagged is promoted. Without repair the commits that it had not
+// received are gone; with it every one comes back, for two nodes lived on that were
+// told of them.
+func TestLaggedFailovers(t *testing.T) {
+	t.Parallel()
+	for name, off := range map[string]bool{"repair off": true, "repair on": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			counted, gone, most := 0, 0, 0
+			for range laggedFailovers {
+				n := laggedFailover(t, off)
+				gone += n
+				most = max(most, n)
+				if n > 0 {
+					counted++
+				}
+			}
+			t.Logf("%s: %d acknowledged commits lost in %d lagged failovers, at most %d in one", name, gone, laggedFailovers, most)
+			if off && counted < laggedFailovers {
+				t.Errorf("only %d of %d failovers lost something", counted, laggedFailovers)
+			}
+			if !off && gone > 0 {
+				t.Errorf("%d commits are lost that a living node was told of", gone)
+			}
+		})
+	}
+}
+
+func laggedFailover(t *testing.T, off bool) int {
+	t.Helper()
+	p := newPair(t)
+	f := start(t, p.primary.Client(), 2, workload{Addrs: []string{p.proxy.addr()}, NoRepair: off, Patience: 300 * time.Millisecond})
+	p.lag()
+	f.answered(150)
+	if f.inFlight() == 0 {
+		t.Error("no operation was in flight")
+	}
+	p.promote()
+	f.answered(150)
+	f.stop()
+	l := repaired
+	if off {
+		l = lost
+	}
+	f.check(p.replica.Client(), l)
+	return f.lostCommits(stored(t, p.replica.Client(), f.load.Tenants))
+}

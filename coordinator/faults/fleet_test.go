@@ -1,0 +1,289 @@
+//go:build faults
+
+package faults
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// fleet is a group of worker processes and all that their callers were told.
+type fleet struct {
+	t       *testing.T
+	load    workload
+	workers []*process
+}
+
+// process is one worker, as the test sees it.
+type process struct {
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	log    *bytes.Buffer
+	read   chan struct{} // closed when all it said is read
+	killed bool
+
+	mu     sync.Mutex
+	events []event
+	begun  map[[2]int64]event // by caller and beginning
+}
+
+const eachBudget = 1_000_000_000
+
+func tenants(n int) []budget.TenantID {
+	var all []budget.TenantID
+	for i := range n {
+		all = append(all, budget.TenantID(fmt.Sprintf("tenant-%d", i)))
+	}
+	return all
+}
+
+// start makes the tenants and so many workers, and returns when all are at work.
+func start(t *testing.T, admin redis.UniversalClient, workers int, load workload) *fleet {
+	t.Helper()
+	if load.Patience == 0 {
+		load.Patience = 500 * time.Millisecond
+	}
+	if load.Callers == 0 {
+		load.Callers = 8
+	}
+	if load.Pause == 0 {
+		load.Pause = 2 * time.Millisecond
+	}
+	if load.HoldTTL == 0 {
+		load.HoldTTL = 10 * time.Minute
+	}
+	if load.Tenants == nil {
+		load.Tenants = tenants(6)
+	}
+	f := &fleet{t: t, load: load}
+	c := f.node(admin)
+	for _, tenant := range load.Tenants {
+		if r, err := c.EnsureTenant(t.Context(), tenant, eachBudget); err != nil || r.Outcome != budget.Created {
+			t.Fatal(r, err)
+		}
+	}
+	for i := range workers {
+		f.spawn(uint64(i))
+	}
+	f.atWork()
+	return f
+}
+
+// atWork waits until every worker has answered its callers.
+func (f *fleet) atWork() {
+	f.t.Helper()
+	f.await("all callers to be at work", 20*time.Second, func() bool {
+		for _, p := range f.workers {
+			if p.count(func(e event) bool { return e.Ended > 0 && e.Outcome == budget.Committed }) < f.load.Callers {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// node is a coordinator of the test itself.
+func (f *fleet) node(client redis.UniversalClient) *coordinator.Coordinator {
+	f.t.Helper()
+	c, err := coordinator.New(f.t.Context(), client, coordinator.WithLogger(slog.New(slog.DiscardHandler)),
+		coordinator.WithHoldTTL(f.load.HoldTTL), coordinator.WithRetention(10*time.Minute, 1_000_000))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = c.Close(ctx) // the fault may have taken its Redis
+	})
+	return c
+}
+
+func (f *fleet) spawn(seed uint64) *process {
+	f.t.Helper()
+	load := f.load
+	load.Seed = seed
+	text, err := json.Marshal(load)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	p := &process{cmd: exec.Command(os.Args[0]), log: &bytes.Buffer{}, read: make(chan struct{}), begun: make(map[[2]int64]event)}
+	p.cmd.Env = append(os.Environ(), workerVariable+"="+string(text))
+	p.cmd.Stderr = p.log
+	stdin, err := p.cmd.StdinPipe()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	p.stdin = stdin
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(p.kill)
+	go p.listen(stdout)
+	f.workers = append(f.workers, p)
+	return p
+}
+
+func (p *process) listen(stdout io.Reader) {
+	defer close(p.read)
+	lines := bufio.NewScanner(stdout)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var e event
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			continue // the last line of a worker that was killed
+		}
+		key := [2]int64{int64(e.Caller), e.Began}
+		p.mu.Lock()
+		if e.Ended == 0 {
+			p.begun[key] = e
+		} else {
+			delete(p.begun, key)
+			p.events = append(p.events, e)
+		}
+		p.mu.Unlock()
+	}
+}
+
+// kill is kill -9.
+func (p *process) kill() {
+	p.killed = true
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.read
+	_ = p.cmd.Wait()
+}
+
+func (p *process) count(is func(event) bool) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, e := range p.events {
+		if is(e) {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *fleet) count(is func(event) bool) int {
+	n := 0
+	for _, p := range f.workers {
+		n += p.count(is)
+	}
+	return n
+}
+
+// inFlight are the operations that wait for an answer now, besides those that have
+// only just begun.
+func (f *fleet) inFlight() int {
+	n := 0
+	for _, p := range f.workers {
+		p.mu.Lock()
+		n += len(p.begun)
+		p.mu.Unlock()
+	}
+	return n
+}
+
+func (f *fleet) unknown() int {
+	return f.count(func(e event) bool { return e.Failure == "unknown" })
+}
+
+// hurts waits until the fault has met operations in flight: callers gave up on some
+// that had been sent.
+func (f *fleet) hurts() {
+	f.t.Helper()
+	before := f.unknown()
+	f.await("an outcome unknown to its caller", 10*time.Second, func() bool { return f.unknown() > before })
+}
+
+// answered waits until so many more operations have succeeded.
+func (f *fleet) answered(more int) {
+	f.t.Helper()
+	good := func(e event) bool { return e.Outcome == budget.Committed }
+	target := f.count(good) + more
+	f.await(fmt.Sprintf("%d more commits", more), 30*time.Second, func() bool { return f.count(good) >= target })
+}
+
+func (f *fleet) await(what string, patience time.Duration, is func() bool) {
+	f.t.Helper()
+	for began := time.Now(); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(began) > patience {
+			f.t.Fatalf("not within %s: %s\n%s", patience, what, f.logs())
+		}
+	}
+}
+
+func (f *fleet) logs() string {
+	var all strings.Builder
+	for i, p := range f.workers {
+		p.kill()
+		last := p.events[max(0, len(p.events)-5):]
+		fmt.Fprintf(&all, "worker %d: %.3000s\nlast told: %+v\n", i, p.log, last)
+	}
+	return all.String()
+}
+
+// stop lets every worker end: callers are answered, what is unknown is resolved, the
+// node is closed.
+func (f *fleet) stop() {
+	f.t.Helper()
+	for _, p := range f.workers {
+		_ = p.stdin.Close()
+	}
+	for i, p := range f.workers {
+		select {
+		case <-p.read:
+		case <-time.After(60 * time.Second):
+			f.t.Fatalf("worker %d does not end", i)
+		}
+		if p.killed {
+			continue
+		}
+		if err := p.cmd.Wait(); err != nil {
+			f.t.Fatalf("worker %d: %v\n%s", i, err, p.log)
+		}
+		if n := p.count(func(e event) bool { return e.Op == "close" && e.Failure == "" }); n != 1 {
+			f.t.Errorf("worker %d did not close: %+v", i, p.events[len(p.events)-1])
+		}
+	}
+}
+
+// noFailure: callers that wait long enough saw latency only.
+func (f *fleet) noFailure() {
+	f.t.Helper()
+	for _, p := range f.workers {
+		for _, e := range p.events {
+			if e.Failure != "" {
+				f.t.Fatalf("%s failed: %s", e.Op, e.Text)
+			}
+		}
+	}
+}
+
+// said counts the lines with a text in the logs of workers that have ended.
+func (f *fleet) said(text string) (n int) {
+	for _, p := range f.workers {
+		n += strings.Count(p.log.String(), text)
+	}
+	return n
+}

@@ -1,0 +1,94 @@
+//go:build faults
+
+package faults
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// A Redis that is frozen for five seconds: callers get their own deadlines, and all
+// goes on by itself, with everything that was unknown found out within two seconds.
+func TestFrozenRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Patience: 200 * time.Millisecond})
+	for range 2 {
+		f.frozen(5*time.Second, func() { must(t, server.Pause()) }, func() { must(t, server.Resume()) })
+	}
+	f.stop()
+	f.check(server.Client(), nothingLost)
+}
+
+// A script that blocks Redis is as a freeze, with an answer: BUSY.
+func TestBusyRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.WithConfig("busy-reply-threshold 50"))
+	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Patience: 200 * time.Millisecond})
+	blocker := server.Options()
+	blocker.MaxRetries, blocker.ReadTimeout = -1, time.Minute
+	f.frozen(2*time.Second, func() {
+		client := newClient(t, blocker)
+		go client.Eval(context.Background(), "local n = 0 while true do n = n + 1 end", nil)
+	}, func() {
+		must(t, server.Client().ScriptKill(context.Background()).Err())
+	})
+	f.stop()
+	f.check(server.Client(), nothingLost)
+}
+
+// frozen lets Redis stand still, and watches how callers fare and how it goes on.
+func (f *fleet) frozen(lasting time.Duration, freeze, thaw func()) {
+	f.t.Helper()
+	f.answered(200)
+	freeze()
+	f.hurts()
+	began := time.Now()
+	time.Sleep(lasting)
+	late := f.count(func(e event) bool {
+		return e.Op != "close" && e.Began > began.UnixNano() && time.Duration(e.Ended-e.Began) > f.load.Patience+500*time.Millisecond
+	})
+	if late > 0 {
+		f.t.Errorf("%d callers got their answer more than half a second after their deadline", late)
+	}
+	thaw()
+	thawed := time.Now()
+	f.answered(100)
+	f.t.Logf("100 commits %s after it went on", time.Since(thawed).Round(time.Millisecond))
+	if since := time.Since(thawed); since > 5*time.Second {
+		f.t.Errorf("it took %s to go on", since)
+	}
+}
+
+// One frozen shard of three disturbs no other.
+func TestFrozenShard(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, redistest.WithMasters(3), redistest.WithConfig("cluster-node-timeout 30000"))
+	f := start(t, cluster.Client(), 2, workload{Addrs: cluster.Addrs(), Cluster: true, Tenants: tenants(24), Patience: 200 * time.Millisecond})
+	frozen := make(map[budget.TenantID]bool)
+	for _, tenant := range f.load.Tenants {
+		owner, err := cluster.Owner(t.Context(), slotOf(t, cluster, tenant))
+		must(t, err)
+		frozen[tenant] = owner == cluster.Masters()[0]
+	}
+	elsewhere := func(e event) bool { return !frozen[e.Tenant] && e.Op == "reserve" && e.Ended > 0 }
+	before := f.count(elsewhere)
+	failed := f.count(func(e event) bool { return elsewhere(e) && e.Failure != "" })
+	must(t, cluster.Masters()[0].Pause())
+	f.hurts()
+	time.Sleep(5 * time.Second)
+	after := f.count(elsewhere)
+	failures := f.count(func(e event) bool { return elsewhere(e) && e.Failure != "" }) - failed
+	must(t, cluster.Masters()[0].Resume())
+	f.answered(200)
+	f.stop()
+	if failures > 0 || after-before < 100 {
+		t.Errorf("on the other shards %d of %d reserves failed while one was frozen", failures, after-before)
+	}
+	t.Logf("%d reserves on the other shards meanwhile, %d failed", after-before, failures)
+	f.check(cluster.Client(), nothingLost)
+}

@@ -1,0 +1,46 @@
+//go:build faults
+
+package faults
+
+import (
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// Each fault of the network alone, over and over, and then late duplicates of old
+// batches: everything takes effect once, and everybody learns what became of it.
+func TestNetwork(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]netFault{
+		"reply lost": loseReply, "reset before": resetBefore, "reset in the middle": resetMiddle,
+		"reply too late": delayReply, "late duplicates": repeatLater, "stalled": stall,
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			p := interpose(t, server.Addr())
+			f := start(t, server.Client(), 2, workload{Addrs: []string{p.addr()}, Patience: 150 * time.Millisecond})
+			inFlight := 0
+			for range 4 {
+				f.answered(100)
+				p.fault.Store(int32(fault))
+				time.Sleep(250 * time.Millisecond)
+				inFlight += f.inFlight()
+				p.fault.Store(int32(healthy))
+				p.redeliver()
+			}
+			f.answered(100)
+			f.stop()
+			p.redeliver()
+			if inFlight == 0 || fault != stall && p.met.Load() == 0 {
+				t.Errorf("%d in flight, %d batches met the fault: it showed nothing", inFlight, p.met.Load())
+			}
+			if fault != repeatLater && f.unknown() == 0 {
+				t.Error("no outcome was unknown: the fault showed nothing")
+			}
+			t.Logf("%d batches met the fault, %d outcomes unknown to callers", p.met.Load(), f.unknown())
+			f.check(server.Client(), nothingLost)
+		})
+	}
+}

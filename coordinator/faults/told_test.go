@@ -1,0 +1,235 @@
+//go:build faults
+
+package faults
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/books"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/layout"
+)
+
+// held is what Redis has of reservations: "o…" open, "c…", "l…", "x…" ended.
+type held map[budget.ReservationID]string
+
+func stored(t *testing.T, client redis.UniversalClient, tenants []budget.TenantID) held {
+	t.Helper()
+	all := make(held)
+	for _, tenant := range tenants {
+		fields, err := client.HGetAll(context.Background(), layout.KeysOf(layout.DefaultPrefix, tenant.Root()).Books).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for field, text := range fields {
+			if layout.IsHold(field) {
+				id, err := layout.ParseHoldField(tenant.Root(), field)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all[id] = text
+			}
+		}
+	}
+	return all
+}
+
+// amountOf is the amount in a hold's text.
+func amountOf(text string) budget.Microcents {
+	word, _, _ := strings.Cut(text[1:], " ")
+	var amount budget.Microcents
+	for _, digit := range word {
+		amount = 10*amount + budget.Microcents(digit-'0')
+	}
+	return amount
+}
+
+// checkLaw holds Redis' own state to the law and to the sum of the holds.
+func checkLaw(t *testing.T, client redis.UniversalClient, tenants []budget.TenantID) {
+	t.Helper()
+	for _, tenant := range tenants {
+		report, err := books.Verify(context.Background(), client, layout.DefaultPrefix, tenant.Root(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range report.Differences {
+			t.Errorf("%s: %v", tenant, d)
+		}
+		if report.Tenants == 0 {
+			t.Errorf("%s is gone", tenant)
+		}
+	}
+}
+
+// loss is what Redis may have lost in a test.
+type loss int
+
+const (
+	nothingLost loss = iota
+	repaired         // writes, and nodes that were told of them are alive to restore them
+	lost             // writes, and nobody restores them
+)
+
+// check compares what everybody was told with what Redis has.
+func (f *fleet) check(client redis.UniversalClient, l loss) {
+	f.t.Helper()
+	checkLaw(f.t, client, f.load.Tenants)
+	state := stored(f.t, client, f.load.Tenants)
+	told := make(map[budget.ReservationID]bool)
+	wrong := 0
+	fail := func(format string, args ...any) {
+		if wrong++; wrong <= 10 {
+			f.t.Errorf(format, args...)
+		}
+	}
+	for _, p := range f.workers {
+		bound := l != lost && !(l == repaired && p.killed)
+		for _, e := range p.events {
+			text := state[e.ID]
+			switch {
+			case e.Op == "reserve" && e.Outcome == budget.Reserved:
+				told[e.ID] = true
+				if text == "" && bound {
+					fail("%s was told reserved, and Redis has nothing", e.ID)
+				}
+			case e.Outcome == budget.Committed && e.Op == "commit":
+				exact := text != "" && text[0] == 'c' && amountOf(text) == e.Amount
+				if bound && !exact {
+					fail("%s was told committed %d, and Redis has %q", e.ID, e.Amount, text)
+				}
+			case e.Outcome == budget.Released:
+				if bound && (text == "" || text[0] != 'l') {
+					fail("%s was told released, and Redis has %q", e.ID, text)
+				}
+			case e.Op == "lookup" && e.Failure != "":
+				fail("%s: its outcome could not be found out: %s", e.ID, e.Text)
+			case e.Op == "lookup" && l == nothingLost:
+				if want := map[byte]budget.Outcome{'o': budget.Reserved, 'c': budget.Committed, 'l': budget.Released, 'x': budget.Expired}; text != "" && e.Outcome != want[text[0]] || text == "" && e.Outcome != budget.NotKnown {
+					fail("%s: Lookup said %s, and Redis has %q", e.ID, e.Outcome, text)
+				}
+			case (e.Op == "commit" || e.Op == "release") && e.Outcome == budget.MissingReservation && l == nothingLost:
+				fail("%s: told missing (%s), and it was never settled before", e.ID, e.Prior)
+			case e.Failure == "other" || e.Failure == "corrupt":
+				fail("unexpected error: %s", e.Text)
+			}
+		}
+		for _, e := range p.begun { // of a worker that was killed
+			told[e.ID] = true
+		}
+	}
+	f.checkLeftBehind(state, told, fail)
+	if l == nothingLost {
+		f.checkOrder(state)
+	}
+	if wrong > 10 {
+		f.t.Errorf("and %d more", wrong-10)
+	}
+}
+
+// checkLeftBehind: what is open was told to somebody, or its node was killed.
+func (f *fleet) checkLeftBehind(state held, told map[budget.ReservationID]bool, fail func(string, ...any)) {
+	killed := slices.ContainsFunc(f.workers, func(p *process) bool { return p.killed })
+	for id, text := range state {
+		if text[0] == 'o' && !told[id] && !killed {
+			fail("%s is held, and nobody was told of it", id)
+		}
+	}
+}
+
+// checkOrder looks for one order of events in which every answer is right. A
+// tenant's remaining money is all there is to an answer here: who settled what is
+// compared above.
+func (f *fleet) checkOrder(state held) {
+	f.t.Helper()
+	byTenant := make(map[budget.TenantID][]porcupine.Operation)
+	amounts := make(map[budget.ReservationID]budget.Microcents)
+	end := time.Now().UnixNano()
+	for _, p := range f.workers {
+		for _, e := range p.events {
+			if e.Op == "reserve" && !e.ID.IsZero() {
+				amounts[e.ID] = e.Amount
+			}
+		}
+	}
+	caller := 0
+	for _, p := range f.workers {
+		for _, e := range p.events {
+			if op, ok := moveOf(e, state, amounts, end); ok {
+				op.ClientId = caller
+				caller++ // an operation without an answer ends late, so no caller has two
+				byTenant[e.Tenant] = append(byTenant[e.Tenant], op)
+				if e.Op == "reserve" && e.Failure == "unknown" { // released, by whoever found out
+					byTenant[e.Tenant] = append(byTenant[e.Tenant], porcupine.Operation{
+						ClientId: caller, Call: e.Began, Return: end, Input: move{delta: e.Amount}, Output: unseen})
+					caller++
+				}
+			}
+		}
+	}
+	operations := 0
+	for tenant, history := range byTenant {
+		operations += len(history)
+		slices.SortFunc(history, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+		if verdict := porcupine.CheckOperationsTimeout(remainingModel, history, 30*time.Second); verdict != porcupine.Ok {
+			f.t.Errorf("%s: no order of %d events explains every answer: %s", tenant, len(history), verdict)
+		}
+	}
+	f.t.Logf("%d operations fit one order for each tenant", operations)
+}
+
+// move is what an operation did to a tenant's remaining money.
+type move struct {
+	delta budget.Microcents
+	needs budget.Microcents // refused below this
+}
+
+const unseen = budget.Microcents(-1) // the caller was not told what remained
+
+var remainingModel = porcupine.Model{
+	Init: func() any { return budget.Microcents(eachBudget) },
+	Step: func(state, input, output any) (bool, any) {
+		remaining, m, told := state.(budget.Microcents), input.(move), output.(budget.Microcents)
+		if m.needs > 0 {
+			return remaining < m.needs && remaining == told, remaining
+		}
+		remaining += m.delta
+		return remaining >= 0 && (told == unseen || told == remaining), remaining
+	},
+}
+
+// moveOf is an event as an operation of the model; false where it moved nothing.
+func moveOf(e event, state held, amounts map[budget.ReservationID]budget.Microcents, end int64) (porcupine.Operation, bool) {
+	op := porcupine.Operation{Call: e.Began, Return: e.Ended, Output: e.Remaining}
+	switch {
+	case e.Op == "reserve" && e.Outcome == budget.Reserved:
+		op.Input = move{delta: -e.Amount}
+	case e.Op == "reserve" && e.Outcome == budget.Insufficient:
+		op.Input = move{needs: e.Amount}
+	case e.Op == "reserve" && e.Failure == "unknown":
+		op.Input, op.Output, op.Return = move{delta: -e.Amount}, unseen, end
+		return op, state[e.ID] != ""
+	case e.Op == "commit" && e.Outcome == budget.Committed:
+		op.Input = move{delta: amounts[e.ID] - e.Amount}
+	case e.Op == "release" && e.Outcome == budget.Released:
+		op.Input = move{delta: amounts[e.ID]}
+	case (e.Op == "commit" || e.Op == "release") && e.Failure == "unknown":
+		text := state[e.ID]
+		op.Output, op.Return = unseen, end
+		op.Input = move{delta: amounts[e.ID]}
+		if text[0] == 'c' {
+			op.Input = move{delta: amounts[e.ID] - amountOf(text)}
+		}
+		return op, text[0] == 'c' || text[0] == 'l'
+	default:
+		return op, false
+	}
+	return op, true
+}

@@ -127,6 +127,7 @@ func (b *batch) encode(s session, clock string, until int64, cfg *config) {
 	e.number(uint64(cfg.retention.Milliseconds())) //nolint:gosec // validated: never negative
 	e.number(uint64(cfg.retained))                 //nolint:gosec // validated: never negative
 	e.number(uint64(until))                        //nolint:gosec // a time
+	e.number(uint64(cfg.maxHolds))                 //nolint:gosec // validated: never negative
 	for _, tenant := range b.accounts {
 		e.text(layout.AccountField(tenant))
 	}

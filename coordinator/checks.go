@@ -222,7 +222,7 @@ if not redis.acl_check_cmd then return '' end
 local missing = {}
 for _, command in ipairs({
 	{'HMGET', ARGV[1], 'f'}, {'HGET', ARGV[1], 'f'}, {'HGETALL', ARGV[1]}, {'HSET', ARGV[1], 'f', '1'},
-	{'HSETNX', ARGV[1], 'f', '1'}, {'HDEL', ARGV[1], 'f'}, {'ZADD', ARGV[2], '1', 'm'}, {'ZREM', ARGV[2], 'm'},
+	{'HSETNX', ARGV[1], 'f', '1'}, {'HDEL', ARGV[1], 'f'}, {'ZADD', ARGV[2], '1', 'm'}, {'ZREM', ARGV[2], 'm'}, {'ZCARD', ARGV[2]},
 	{'ZRANGEBYSCORE', ARGV[2], '0', '1'}, {'TIME'}, {'EVALSHA', '1', '1', ARGV[1]},
 }) do
 	if not redis.acl_check_cmd(unpack(command)) then missing[#missing + 1] = command[1] end

@@ -27,6 +27,7 @@ type config struct {
 	perFamily    int
 	total        int
 	breaker      time.Duration
+	maxHolds     int
 	repairWindow time.Duration
 	repairBytes  int
 	clock        func() time.Time
@@ -47,6 +48,7 @@ const (
 	DefaultRetention   = 10 * time.Minute
 	DefaultRetained    = 4096
 	DefaultBreaker     = 10 * time.Second
+	DefaultMaxHolds    = 100_000
 	DefaultRepair      = 5 * time.Minute
 	DefaultRepairBytes = 64 << 20
 
@@ -84,6 +86,13 @@ func WithRetention(retention time.Duration, holds int) Option {
 func WithQueueLimits(perFamily, total int) Option {
 	return func(c *config) { c.perFamily, c.total = perFamily, total }
 }
+
+// WithMaxHolds bounds how many holds of a family are open at a time, so that callers
+// who never settle do not fill Redis; beyond, TryReserve is ErrOverloaded. Redis'
+// timers are counted: the family's open holds that have a deadline, and the sessions
+// of nodes. 1 to 100,000,000, or 0 for no bound. Defaults to 100,000. Nodes that share
+// budgets should agree on it.
+func WithMaxHolds(holds int) Option { return func(c *config) { c.maxHolds = holds } }
 
 // WithBreaker sets after how long without any answer from a server calls to it are
 // refused at once with ErrUnavailable, instead of each waiting for its deadline;
@@ -147,6 +156,7 @@ func newConfig(opts []Option) (config, error) {
 		perFamily:    DefaultPerFamily,
 		total:        DefaultTotal,
 		breaker:      DefaultBreaker,
+		maxHolds:     DefaultMaxHolds,
 		repairWindow: defaultWindow,
 		repairBytes:  DefaultRepairBytes,
 		logger:       slog.Default(),
@@ -186,6 +196,9 @@ func (c *config) validate() error {
 	}
 	if c.perFamily < 1 || c.total < c.perFamily {
 		errs = append(errs, fmt.Errorf("invalid queue limits %d and %d: give at least 1 a family, and no less for all", c.perFamily, c.total))
+	}
+	if c.maxHolds < 0 || c.maxHolds > 100_000_000 {
+		errs = append(errs, fmt.Errorf("invalid bound of %d open holds: give 1 to 100,000,000, or 0 for none", c.maxHolds))
 	}
 	if c.logger == nil {
 		errs = append(errs, errors.New("WithLogger(nil): give a logger, slog.New(slog.DiscardHandler) for none"))

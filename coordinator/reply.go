@@ -175,6 +175,8 @@ func (r *reader) refusal(code byte, c *call) answer {
 		return answer{outcome: budget.MissingReservation, prior: budget.Expired}
 	case luascripts.CodeOverflow:
 		return answer{err: fmt.Errorf("%w: granting %d microcents more to tenant %q", budget.ErrOverflow, c.amount, c.tenant)}
+	case luascripts.CodeHoldsFull:
+		return answer{err: fmt.Errorf("%w: family %q has as many open holds as it may have; settle some, or raise WithMaxHolds", ErrOverloaded, c.tenant.Root())}
 	case luascripts.CodeMemory:
 		return answer{err: fmt.Errorf("%w: nothing new is held, created or granted until maxmemory is raised or memory is freed", ErrOutOfMemory)}
 	default:

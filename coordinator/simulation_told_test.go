@@ -187,20 +187,18 @@ func (s *simulation) books(root budget.TenantID) simBooks {
 }
 
 // checkLaw holds at every instant.
-func (s *simulation) checkLaw() {
-	for _, root := range simFamilies {
-		b := s.books(root)
-		reserved, committed := b.sums(root)
-		for tenant, a := range b.accounts {
-			if a.Remaining+a.Reserved+a.Committed != a.Granted {
-				s.fail("the law is broken: %s %+v", tenant, a)
-			}
-			if a.Reserved != reserved[tenant] || a.Committed != committed[tenant] {
-				s.fail("%s has %d reserved and %d committed, its holds sum up to %d and %d", tenant, a.Reserved, a.Committed, reserved[tenant], committed[tenant])
-			}
-			if a.Remaining < 0 && !s.mode.failovers {
-				s.fail("overspent: %s %+v", tenant, a)
-			}
+func (s *simulation) checkLaw(root budget.TenantID) {
+	b := s.books(root)
+	reserved, committed := b.sums(root)
+	for tenant, a := range b.accounts {
+		if a.Remaining+a.Reserved+a.Committed != a.Granted {
+			s.fail("the law is broken: %s %+v", tenant, a)
+		}
+		if a.Reserved != reserved[tenant] || a.Committed != committed[tenant] {
+			s.fail("%s has %d reserved and %d committed, its holds sum up to %d and %d", tenant, a.Reserved, a.Committed, reserved[tenant], committed[tenant])
+		}
+		if a.Remaining < 0 && !s.mode.failovers {
+			s.fail("overspent: %s %+v", tenant, a)
 		}
 	}
 }

@@ -13,6 +13,7 @@
 --      10 kinds, one letter an operation   11 accounts, one byte each ('0' the first)
 --      12 how long, in ms, and 13 of how many holds it is remembered how they ended
 --      14 the family's time until which the batch may take effect, in ms
+--      15 most timers of the family (open holds with a deadline, sessions), 0 for any
 --      then A account fields, S hold fields (one each, in order), and by kind:
 --        r reserve: cost, hold field        d reserve: cost, hold field, TTL in ms
 --        c commit: actual    l release: –   e ensure: budget
@@ -31,7 +32,7 @@
 --       n c l x: no open hold (not known why; was committed, released, expired)
 --       E created  e exists  G granted  V overflow  W withdrawn  B Q found
 --       K known  k not known  X deleted  H not deleted, since it has open holds
---       M refused for lack of memory
+--       M refused for lack of memory  F refused, since too many holds are open
 --       y no hold, and Redis has lost the batch that made it
 --       m merged  u merged over how it ended otherwise  i as high already  o too old
 -- or    NOFAMILY, LAYOUT version, INCARNATION its own, NOSESSION, CLONED,
@@ -54,6 +55,8 @@ local function reserve(b, account, cost, field, lasting, deadline)
 	local hi, lo = split(cost)
 	if MEMORY_SHORT then
 		return 'M'
+	elseif b.room < 1 then
+		return 'F'
 	end
 	if not debitIfAvailable(account, hi, lo) then
 		return 'I'
@@ -63,6 +66,7 @@ local function reserve(b, account, cost, field, lasting, deadline)
 	set[size + 1], set[size + 2] = field, 'o' .. cost .. lasting
 	b.size = size + 2
 	if deadline then
+		b.room = b.room - 1
 		local add = b.add
 		local n = #add
 		add[n + 1], add[n + 2] = deadline, field
@@ -242,9 +246,9 @@ end
 local function apply(books, timers, base)
 	local node, number, digest = ARGV[base + 2], ARGV[base + 4], ARGV[base + 5]
 	local accountCount, session = ARGV[base + 8] + 0, 's' .. node
-	local settling = base + 15 + accountCount
+	local settling = base + 16 + accountCount
 	local argument = settling + ARGV[base + 9]
-	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 15, argument - 1))
+	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 16, argument - 1))
 	if read[1] ~= ARGV[base + 1] then
 		return refuseFamily(read[1])
 	end
@@ -253,7 +257,7 @@ local function apply(books, timers, base)
 	end
 	local accounts = {}
 	for i = 1, accountCount do
-		local field = ARGV[base + 14 + i]
+		local field = ARGV[base + 15 + i]
 		accounts[i] = readAccount(field, read[5 + i])
 		if not accounts[i] then
 			return 'CORRUPT ' .. field
@@ -264,7 +268,11 @@ local function apply(books, timers, base)
 	if b.now > ARGV[base + 14] + 0 then
 		return 'EXPIRED ' .. b.nowText
 	end
-	b.values, b.books, b.session = {}, books, session
+	b.values, b.books, b.session, b.room = {}, books, session, 1000
+	local most = ARGV[base + 15] + 0
+	if most > 0 and ARGV[base + 10]:find('[rd]') then
+		b.room = most + 1 - redis.call('ZCARD', timers) -- the sentinel is no hold
+	end
 	local first, refusal = expire(books, timers, b, accounts, read[3] or '0', ARGV[base + 10], session)
 	if not first then
 		return refusal
@@ -274,7 +282,7 @@ local function apply(books, timers, base)
 		local account = accounts[i]
 		before = before .. ' ' .. (account.dirty and join(account.rh, account.rl) or account.before or '-')
 	end
-	local reply = 'APPLIED ' .. decide(b, accounts, read, base, settling, argument, -base - 9) .. ' ' .. b.nowText .. before
+	local reply = 'APPLIED ' .. decide(b, accounts, read, base, settling, argument, -base - 10) .. ' ' .. b.nowText .. before
 	if #b.values > 0 then
 		reply = reply .. ' ' .. table.concat(b.values, ' ')
 	end

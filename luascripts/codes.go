@@ -40,6 +40,7 @@ const (
 	CodeNotKnown     = 'k'
 	CodeDeleted      = 'X'
 	CodeHoldsOpen    = 'H'
+	CodeHoldsFull    = 'F'
 	CodeLost         = 'y'
 	CodeMerged       = 'm'
 	CodeMergedOver   = 'u'

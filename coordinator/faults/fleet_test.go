@@ -99,10 +99,10 @@ func (f *fleet) atWork() {
 }
 
 // node is a coordinator of the test itself.
-func (f *fleet) node(client redis.UniversalClient) *coordinator.Coordinator {
+func (f *fleet) node(client redis.UniversalClient, opts ...coordinator.Option) *coordinator.Coordinator {
 	f.t.Helper()
-	c, err := coordinator.New(f.t.Context(), client, coordinator.WithLogger(slog.New(slog.DiscardHandler)),
-		coordinator.WithHoldTTL(f.load.HoldTTL), coordinator.WithRetention(10*time.Minute, 1_000_000))
+	c, err := coordinator.New(f.t.Context(), client, append(opts, coordinator.WithLogger(slog.New(slog.DiscardHandler)),
+		coordinator.WithHoldTTL(f.load.HoldTTL), coordinator.WithRetention(10*time.Minute, 1_000_000))...)
 	if err != nil {
 		f.t.Fatal(err)
 	}

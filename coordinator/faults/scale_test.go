@@ -106,7 +106,7 @@ func TestDecisionsStayFlat(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	f := &fleet{t: t, load: workload{HoldTTL: time.Hour}}
-	c := f.node(client)
+	c := f.node(client, coordinator.WithMaxHolds(0))
 	ensure := func(tenant budget.TenantID) {
 		if r, err := c.EnsureTenant(t.Context(), tenant, 1<<50); err != nil || r.Outcome != budget.Created {
 			t.Error(r, err)

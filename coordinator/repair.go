@@ -68,10 +68,11 @@ func (c *Coordinator) ttlOf(op *call) int64 {
 // doubtMissing: a reservation that is not there, of a batch that Redis does not have
 // either, may be one that a failover has lost, and that its node is about to merge
 // (R6). It may also be one that never was, under another tenant's name; so it is
-// doubted only where something has failed within the window.
+// doubted only where something has failed within the window. What the coordinator
+// itself wants released needs no more where it is not there.
 func (l *lane) doubtMissing(b *batch, answers []answer) {
 	for i, c := range b.calls {
-		if answers[i].code == luascripts.CodeLost && l.c.config.now().UnixMilli()-l.c.failedAt.Load() < l.c.config.repairWindow.Milliseconds() {
+		if answers[i].code == luascripts.CodeLost && !c.kept && l.c.config.now().UnixMilli()-l.c.failedAt.Load() < l.c.config.repairWindow.Milliseconds() {
 			answers[i] = answer{err: fmt.Errorf("%w: reservation %s is not there, nor is the batch that made it; its node restores it if it lives: repeat the operation", ErrGap, c.id)}
 		}
 	}

@@ -7,6 +7,8 @@ BENCH ?= .
 COUNT ?= 5
 FUZZTIME ?= 30s
 TEST_TIMEOUT ?= 15m
+FAULT ?= .
+SCHEDULES ?= 3000
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -15,7 +17,7 @@ GOLANGCI := .bin/golangci-lint-$(GOLANGCI_VERSION)
 
 .PHONY: help
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## run the main job: bursar bench, with ARGS="--duration 3s …"
@@ -24,6 +26,15 @@ run: ## run the main job: bursar bench, with ARGS="--duration 3s …"
 .PHONY: test
 test: redis cc ## run all tests with the race detector, shuffled; PKG=./local for one package
 	go test -race -shuffle=on -timeout $(TEST_TIMEOUT) $(ARGS) $(PKG)
+
+.PHONY: test-faults
+test-faults: redis ## break Redis, the network and the nodes under processes at work; FAULT=Lagged for one
+	go test -tags faults -count=1 -timeout $(TEST_TIMEOUT) -parallel 4 -run '$(FAULT)' $(ARGS) ./coordinator/faults
+
+.PHONY: test-sim
+test-sim: ## simulate SCHEDULES=3000 of each mode, then let the simulation notice every patch
+	go test -count=1 -timeout $(TEST_TIMEOUT) -run '^TestSimulation' $(ARGS) ./coordinator -sim.schedules $(SCHEDULES)
+	go test -tags faults -count=1 -timeout $(TEST_TIMEOUT) -run '^TestPatches' $(ARGS) ./coordinator
 
 COVERED := ./coordinator ./coordinator/cli ./coordinator/budget ./local
 

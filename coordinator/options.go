@@ -51,11 +51,12 @@ const (
 	DefaultMaxHolds    = 100_000
 	DefaultRepair      = 5 * time.Minute
 	DefaultRepairBytes = 64 << 20
-
-	defaultWindow    time.Duration = -1 // as the retention allows
-	DefaultPerFamily               = 16_384
-	DefaultTotal                   = 65_536
+	DefaultPerFamily   = 16_384
+	DefaultTotal       = 65_536
 )
+
+// defaultWindow is as long as the retention allows.
+const defaultWindow time.Duration = -1
 
 // WithKeyPrefix begins every key with a text of 1 to 64 bytes of printable ASCII
 // without blanks and braces, so that several environments share one Redis.

@@ -79,7 +79,7 @@ var patches = []struct{ name, file, old, broken string }{
 
 var noticed = regexp.MustCompile(`seed (\d+): (.*)`)
 
-func TestSimulationNoticesEveryPatch(t *testing.T) {
+func TestPatchesAreNoticed(t *testing.T) {
 	root, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)

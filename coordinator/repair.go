@@ -119,7 +119,6 @@ func (l *lane) startRepair(lastInRedis uint64) {
 // repairTally is what a repair came to.
 type repairTally struct {
 	merged, over, lost int
-	mergedAmount       budget.Microcents
 }
 
 // gatherRepair makes a batch of what is to be merged next.

@@ -54,10 +54,10 @@ type Set struct {
 	BatchShortOfMemory Script
 	// Merge is Batch for what Redis has lost. It too writes past maxmemory.
 	Merge Script
-	Sweep              Script
-	Open               Script
-	Close              Script
-	Holds              Script
+	Sweep Script
+	Open  Script
+	Close Script
+	Holds Script
 }
 
 // Dialect says which first line a script gets.

@@ -280,10 +280,10 @@ func (f *fleet) noFailure() {
 	}
 }
 
-// said counts the lines with a text in the logs of workers that have ended.
-func (f *fleet) said(text string) (n int) {
+// gaps counts the losses of writes in the logs of workers that have ended.
+func (f *fleet) gaps() (n int) {
 	for _, p := range f.workers {
-		n += strings.Count(p.log.String(), text)
+		n += strings.Count(p.log.String(), "Redis lost acknowledged writes")
 	}
 	return n
 }

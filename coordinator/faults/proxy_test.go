@@ -154,6 +154,7 @@ func (c *link) requests() {
 			c.p.mu.Lock()
 			c.p.sent = append(c.p.sent, bytes.Clone(buffer[:n]))
 			c.p.mu.Unlock()
+		case healthy, loseReply, delayReply, stall, netFaultKind:
 		}
 		if _, err := c.server.Write(buffer[:n]); err != nil {
 			return
@@ -174,6 +175,7 @@ func (c *link) replies() {
 			return
 		case delayReply:
 			time.Sleep(1500 * time.Millisecond)
+		case healthy, resetBefore, resetMiddle, repeatLater, stall, netFaultKind:
 		}
 		for netFault(c.p.fault.Load()) == stall && !c.p.ended() {
 			time.Sleep(time.Millisecond)

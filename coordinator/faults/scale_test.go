@@ -32,12 +32,12 @@ func (c cost) String() string {
 }
 
 // measure lets one caller, whose batches carry one operation each, reserve and commit.
-func measure(t *testing.T, client *redis.Client, c *coordinator.Coordinator, tenant budget.TenantID) cost {
+func measure(t *testing.T, client *redis.Client, c *coordinator.Coordinator) cost {
 	t.Helper()
 	const cycles = 300
 	before := meters(t, client)
 	for range cycles {
-		r, err := c.TryReserve(t.Context(), tenant, 10)
+		r, err := c.TryReserve(t.Context(), "acme", 10)
 		if err != nil || r.Outcome != budget.Reserved {
 			t.Fatal(r, err)
 		}
@@ -113,8 +113,8 @@ func TestDecisionsStayFlat(t *testing.T) {
 		}
 	}
 	ensure("acme")
-	measure(t, client, c, "acme") // the family's hash grows into a table
-	small := measure(t, client, c, "acme")
+	measure(t, client, c) // the family's hash grows into a table
+	small := measure(t, client, c)
 
 	const holds = 100_000
 	memory := used(t, client)
@@ -124,13 +124,13 @@ func TestDecisionsStayFlat(t *testing.T) {
 		}
 	})
 	t.Logf("%.0f bytes a hold", float64(used(t, client)-memory)/holds)
-	flat(t, "100,000 open holds", small, measure(t, client, c, "acme"))
+	flat(t, "100,000 open holds", small, measure(t, client, c))
 
 	const others = 100_000
 	memory = used(t, client)
 	atOnce(others, func(i int) { ensure(budget.TenantID("tenant-" + strconv.Itoa(i))) })
 	t.Logf("%.0f bytes a tenant", float64(used(t, client)-memory)/others)
-	flat(t, "100,000 tenants", small, measure(t, client, c, "acme"))
+	flat(t, "100,000 tenants", small, measure(t, client, c))
 	checkLaw(t, client, []budget.TenantID{"acme", "tenant-1", "tenant-100000"})
 }
 
@@ -150,8 +150,8 @@ func TestDeadSessionsGo(t *testing.T) {
 	if _, err := c.EnsureTenant(t.Context(), "acme", 1<<40); err != nil {
 		t.Fatal(err)
 	}
-	measure(t, client, c, "acme")
-	small := measure(t, client, c, "acme")
+	measure(t, client, c)
+	small := measure(t, client, c)
 	const dead = 500
 	memory := used(t, client)
 	for range dead {
@@ -160,7 +160,7 @@ func TestDeadSessionsGo(t *testing.T) {
 		}
 	}
 	t.Logf("%.0f bytes a session", float64(used(t, client)-memory)/dead)
-	flat(t, "500 dead sessions", small, measure(t, client, c, "acme"))
+	flat(t, "500 dead sessions", small, measure(t, client, c))
 	if n := sessions(t, client); n != dead+1 {
 		t.Fatalf("%d sessions, want %d", n, dead+1)
 	}

@@ -33,6 +33,8 @@ type call struct {
 	// writes it before the call becomes sent.
 	batch *trace.SpanContext
 	timer *time.Timer // bounds the wait of a caller without a deadline
+	// owed: a Do owes it for what it has reserved, so no bound keeps it away.
+	owed bool
 	// kept: the coordinator's own release of an abandoned reserve. Nobody waits
 	// for it, and it is tried until it has been answered.
 	kept bool

@@ -95,6 +95,8 @@ func (s *server) topology() Check {
 	switch {
 	case mode == "":
 		return untold("topology", "mode", "see to it that the client is of the right kind: single server, Sentinel or Cluster")
+	case mode == "sentinel":
+		return failed("topology", "the server is a Sentinel, which keeps no data", "connect with redis.NewFailoverClient (redis+sentinel:// on the command line)")
 	case mode == "cluster" && s.cluster == nil:
 		return failed("topology", "the server is part of a Cluster", "connect with redis.NewClusterClient (redis+cluster:// on the command line)")
 	case s.cluster != nil:

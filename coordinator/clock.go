@@ -12,5 +12,6 @@ func (c *Coordinator) familyTime() time.Time {
 	if c.config.clock != nil {
 		return c.config.clock()
 	}
-	return c.config.now()
+	// Without the monotonic clock, which stands still while a machine is suspended.
+	return c.config.now().Round(0)
 }

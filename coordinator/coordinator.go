@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -47,6 +49,8 @@ type Coordinator struct {
 	probing   atomic.Bool  // all lanes are being asked
 	retained  atomic.Int64 // reservations that lanes retain for a repair
 	closed    atomic.Bool
+	readyMu   sync.Mutex
+	asked     *readiness // under way, or nil
 	dead      atomic.Bool
 	drained   chan struct{}
 	closing   sync.Once
@@ -182,12 +186,7 @@ func (c *Coordinator) shardOf(l *lane) *shard { return c.shard(l.keys.Books) }
 // shard returns that of a key. The cluster client follows redirections by itself, so
 // an outdated answer costs only some grouping.
 func (c *Coordinator) shard(key string) *shard {
-	address := ""
-	if cluster, ok := c.client.(*redis.ClusterClient); ok {
-		if master, err := cluster.MasterForKey(c.ctx, key); err == nil {
-			address = master.Options().Addr
-		}
-	}
+	address := c.address(key)
 	c.shardsMu.RLock()
 	s, ok := c.shards[address]
 	c.shardsMu.RUnlock()
@@ -195,12 +194,50 @@ func (c *Coordinator) shard(key string) *shard {
 		return s
 	}
 	c.shardsMu.Lock()
-	defer c.shardsMu.Unlock()
 	if s, ok = c.shards[address]; !ok {
-		s = &shard{c: c, address: address, breaker: breaker{after: c.config.breaker}}
+		s = &shard{c: c, address: address, key: key, breaker: breaker{after: c.config.breaker}}
 		c.shards[address] = s
 	}
+	c.shardsMu.Unlock()
+	if !ok {
+		c.dropReplaced()
+	}
 	return s
+}
+
+// address is where the server of a key listens. Of a Cluster's servers it is empty
+// while none is known.
+func (c *Coordinator) address(key string) string {
+	switch client := c.client.(type) {
+	case *redis.ClusterClient:
+		master, err := client.MasterForKey(c.ctx, key)
+		if err != nil {
+			return ""
+		}
+		return master.Options().Addr
+	case *redis.Client:
+		return client.Options().Addr
+	default:
+		return ""
+	}
+}
+
+// dropReplaced forgets the shards of servers that no longer answer for what they
+// answered for, so that no outage of theirs stays on show.
+func (c *Coordinator) dropReplaced() {
+	c.shardsMu.RLock()
+	known := slices.Collect(maps.Values(c.shards))
+	c.shardsMu.RUnlock()
+	for _, s := range known {
+		if c.address(s.key) == s.address || !s.end() {
+			continue // one that is at work looks again when it ends
+		}
+		c.shardsMu.Lock()
+		if c.shards[s.address] == s {
+			delete(c.shards, s.address)
+		}
+		c.shardsMu.Unlock()
+	}
 }
 
 func (c *Coordinator) enter() int64 { return c.inFlight.Add(1) }
@@ -248,9 +285,6 @@ func (c *Coordinator) Close(ctx context.Context) error {
 }
 
 func (c *Coordinator) close(ctx context.Context) error {
-	if err := c.telemetry.stop(); err != nil {
-		c.config.logger.Warn("bursar: the node's metrics are still registered", "error", err)
-	}
 	if c.config.now().UnixMilli()-c.failedAt.Load() < c.config.repairWindow.Milliseconds() {
 		c.suspect() // what nobody restores now, nobody will
 	}
@@ -262,11 +296,15 @@ func (c *Coordinator) close(ctx context.Context) error {
 		case <-ctx.Done():
 			unresolved := c.inFlight.Load()
 			c.dead.Store(true)
+			go func() { _ = c.telemetry.stop() }()
 			return fmt.Errorf("%w: %d operations are unresolved: %w", ErrUnavailable, unresolved, context.Cause(ctx))
 		}
 	}
 	ended := make(chan error, 1)
 	go func() {
+		if err := c.telemetry.stop(); err != nil { // it waits for a collection that is under way
+			c.config.logger.Warn("bursar: the node's metrics are still registered", "error", err)
+		}
 		c.busy.Wait() // a lane may wait to be tried again for calls whose callers have left
 		c.workers.Wait()
 		ended <- c.closeSessions(ctx)

@@ -62,7 +62,9 @@ func (c *Coordinator) settleContext(ctx context.Context) (context.Context, conte
 func (c *Coordinator) settleHeld(ctx context.Context, kind byte, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	c.enter()
 	o := c.telemetry.begin(ctx, operationOf(kind))
-	a, _, err := c.dispatch(ctx, newCall(kind, id.Tenant(), actual, id))
+	op := newCall(kind, id.Tenant(), actual, id)
+	op.owed = true
+	a, _, err := c.dispatch(ctx, op)
 	c.telemetry.end(ctx, o, a, err)
 	if err != nil {
 		return budget.Settlement{}, err

@@ -3,9 +3,12 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/redistest"
 )
 
 func TestDoAlwaysSettles(t *testing.T) {
@@ -63,6 +66,36 @@ func TestDoSettlesAfterAPanicAndAfterItsContext(t *testing.T) {
 	}
 	if b := audit(t, client)["acme"].Balance; b.Reserved != 0 || b.Committed != 40 {
 		t.Errorf("after the request ended: %+v", b)
+	}
+}
+
+// The bound of what waits is for what callers ask anew: a Do that holds money settles.
+func TestDoSettlesThoughItsFamilyIsFull(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := node(t, server.Client(), WithQueueLimits(1, 100))
+	ensure(t, c, "acme", 1000)
+	var others sync.WaitGroup
+	defer others.Wait()
+	settled, err := c.Do(t.Context(), "acme", 100, func(context.Context) (budget.Microcents, error) {
+		if err := server.Pause(); err != nil {
+			return 0, err
+		}
+		for waiting := range int64(2) { // one on its way, one that waits
+			others.Go(func() { _, _ = c.Remaining(context.Background(), "acme") })
+			for c.inFlight.Load() < waiting+2 {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if _, err := c.Remaining(t.Context(), "acme"); !errors.Is(err, ErrOverloaded) {
+			t.Errorf("the family is not full: %v", err)
+		}
+		time.AfterFunc(50*time.Millisecond, func() { _ = server.Resume() })
+		return 7, nil
+	})
+	if err != nil || settled.Outcome != budget.Committed || settled.Actual != 7 {
+		t.Errorf("%+v, %v", settled, err)
 	}
 }
 

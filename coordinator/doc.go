@@ -49,9 +49,12 @@
 //	bursar.batch.size          {operation}
 //	bursar.batch.retries       {retry}      bursar.retry.reason: lost, unsent, transient, no_script, out_of_memory, refused
 //	bursar.queue.length        {operation}  what waits for an answer
-//	bursar.breaker.state       {state}      server.address; 0 closed, 1 half-open, 2 open
+//	bursar.breaker.state       {state}      server.address, server.port; 0 closed, 1 half-open, 2 open
 //	bursar.gaps                {gap}        Redis has lost acknowledged writes
 //	bursar.hold.abandoned      {hold}       released, since nobody was told of them
+//	bursar.repair.merged       {reservation} told Redis again, which had lost them
+//	bursar.repair.unmerged     {reservation} that could not be restored
+//	bursar.repair.forgotten    {reservation} dropped from memory within the repair window
 //
 // and, of the tenants of WithObservedTenants alone, with bursar.tenant.id:
 // bursar.tenant.granted, bursar.tenant.remaining, bursar.tenant.reserved,
@@ -59,8 +62,8 @@
 // observability has a board and alerts for them.
 //
 // What an operator must read is logged, once each: the start and its warnings, a
-// breaker that opens or closes, lost writes and families, a session opened again,
-// abandoned holds released, corrupt state.
+// breaker that opens or closes, lost writes and families, what a repair came to, a
+// session opened again, abandoned holds released, corrupt state.
 //
 // # What belongs here
 //

@@ -38,7 +38,7 @@ var transientErrors = []string{
 
 func classify(err error) failure {
 	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, redis.ErrPoolTimeout) {
+	if errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrClosed) {
 		return failureUnsent
 	}
 	var reply redis.Error
@@ -70,6 +70,9 @@ const (
 // pending and is repeated, byte for byte, until its session tells (S7).
 func (l *lane) failed(err error) time.Duration {
 	kind := classify(err)
+	if errors.Is(err, redis.ErrClosed) && l.c.clientClosed() {
+		return 0 // the lane ends
+	}
 	l.c.telemetry.retried(l.c.ctx, kind)
 	if isDown(err) {
 		l.c.failedAt.Store(l.c.config.now().UnixMilli())
@@ -102,6 +105,18 @@ func (l *lane) failed(err error) time.Duration {
 	}
 	l.owing = false
 	return l.backOff()
+}
+
+// clientClosed reports whether the client was closed, and ends the node with it. A
+// Cluster's client closes by itself those of servers that have left.
+func (c *Coordinator) clientClosed() bool {
+	if cluster, ok := c.client.(*redis.ClusterClient); ok && !errors.Is(cluster.Ping(c.ctx).Err(), redis.ErrClosed) {
+		return false
+	}
+	if !c.dead.Swap(true) {
+		c.config.logger.Error("bursar: the Redis client was closed before the node, which ends with it; close the node first")
+	}
+	return true
 }
 
 // backOff returns the next wait of a lane that is not answered.

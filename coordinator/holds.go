@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/layout"
 	"github.com/calybris/bursar/luascripts"
@@ -18,20 +20,31 @@ import (
 // for every request.
 func (c *Coordinator) Holds(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.HoldList, error) {
 	o := c.telemetry.begin(ctx, opHolds)
-	list, err := c.listHolds(ctx, tenant, opts)
-	c.telemetry.end(ctx, o, answer{outcome: list.Outcome}, err)
+	list, batch, err := c.listHolds(ctx, tenant, opts)
+	c.telemetry.end(ctx, o, answer{outcome: list.Outcome, batch: batch}, err)
 	return list, err
 }
 
-func (c *Coordinator) listHolds(ctx context.Context, tenant budget.TenantID, opts []budget.Option) (budget.HoldList, error) {
+// listHolds also returns the span of the batch that ended what was due.
+func (c *Coordinator) listHolds(ctx context.Context, tenant budget.TenantID, opts []budget.Option) (budget.HoldList, *trace.SpanContext, error) {
 	if err := errors.Join(tenant.Validate(), validateOptions(opts)); err != nil {
-		return budget.HoldList{}, err
+		return budget.HoldList{}, nil, err
 	}
-	// The lane ends what is due; what the script reads after it is later.
+	if _, bounded := ctx.Deadline(); !bounded {
+		within, cancel := context.WithTimeoutCause(ctx, c.config.callTimeout, fmt.Errorf("%w within %s", ErrUnavailable, c.config.callTimeout))
+		defer cancel()
+		ctx = within
+	}
+	// What the script reads is later than this batch.
 	a, _, err := c.carry(ctx, newCall(luascripts.KindRemaining, tenant, 0, budget.ReservationID{}))
 	if err != nil || a.outcome != budget.Found {
-		return budget.HoldList{Outcome: a.outcome, Balance: budget.Balance{Outcome: a.outcome}}, err
+		return budget.HoldList{Outcome: a.outcome, Balance: budget.Balance{Outcome: a.outcome}}, a.batch, err
 	}
+	list, err := c.askHolds(ctx, tenant)
+	return list, a.batch, err
+}
+
+func (c *Coordinator) askHolds(ctx context.Context, tenant budget.TenantID) (budget.HoldList, error) {
 	l := c.lane(tenant.Root())
 	family := *l.met.Load() // the lane has just answered
 	type result struct {
@@ -63,6 +76,9 @@ func (c *Coordinator) readHolds(ctx context.Context, l *lane, family, level stri
 		value, err := cmd.reply()
 		if words, ok := value.([]any); ok {
 			return words, nil
+		}
+		if err == nil {
+			return nil, l.corrupt(fmt.Sprintf("unreadable list of holds %.60q", fmt.Sprint(value)))
 		}
 		if classify(err) == failureRefused || c.closed.Load() || now().Sub(began) > c.config.callTimeout {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)

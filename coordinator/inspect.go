@@ -65,7 +65,8 @@ func (c Check) err() error {
 // Inspect makes every check of New, on each server that holds budgets, without
 // starting a node, and changes nothing: reachable, version, role, topology,
 // eviction, persistence, min-replicas, rights, clock, scripts, layout. A server that
-// is out of reach has the first one only. The error is about the options.
+// is out of reach has the first one only; where ctx ends before, that is all there is.
+// The error is about the options.
 func Inspect(ctx context.Context, client redis.UniversalClient, opts ...Option) ([]Check, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
@@ -75,8 +76,30 @@ func Inspect(ctx context.Context, client redis.UniversalClient, opts ...Option) 
 	return checks, nil
 }
 
-// inspect also returns the dialect that the servers' scripts are written in.
+// inspect also returns the dialect that the servers' scripts are written in. It
+// keeps to ctx, where go-redis may wait for timeouts of its own.
 func inspect(ctx context.Context, client redis.UniversalClient, cfg config) ([]Check, luascripts.Dialect) {
+	type result struct {
+		checks  []Check
+		dialect luascripts.Dialect
+	}
+	done := make(chan result, 1)
+	go func() {
+		checks, dialect := inspectAll(ctx, client, cfg)
+		done <- result{checks, dialect}
+	}()
+	select {
+	case r := <-done:
+		return r.checks, r.dialect
+	case <-ctx.Done():
+		err := fmt.Errorf("no answer in time: %w", context.Cause(ctx))
+		check := failed("reachable", err.Error(), "check the address, and that the server runs, or wait longer")
+		check.sentinel, check.cause = ErrUnavailable, err
+		return []Check{check}, luascripts.Redis
+	}
+}
+
+func inspectAll(ctx context.Context, client redis.UniversalClient, cfg config) ([]Check, luascripts.Dialect) {
 	fail := func(name string, sentinel error, found, remedy string) []Check {
 		return []Check{{Name: name, Status: CheckFailed, Found: found, Remedy: remedy, sentinel: sentinel}}
 	}

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,8 @@ type lane struct {
 	probed  int  // how many of them an OPEN on its way speaks for
 	running bool // at its shard, or waiting to be tried again
 	gone    bool // dropped from the coordinator; callers look it up anew
+	// searched is when callers that have left were last looked for.
+	searched time.Time
 
 	// met is the family's field once it is known, for readers beside the lane.
 	met atomic.Pointer[string]
@@ -45,6 +48,7 @@ type lane struct {
 	useSource  bool   // the last command was answered NOSCRIPT
 	lost       bool   // the family that was known here is gone
 	reopening  bool   // the session was lost, and is to be opened again
+	corrupted  bool   // it was said that stored state is corrupt
 	owing      bool   // a kept release was put back; not to be hurried
 	backoff    time.Duration
 
@@ -79,13 +83,11 @@ func (l *lane) enqueue(c *call) (start, ok bool, err error) {
 	if l.gone {
 		return false, false, nil
 	}
-	if len(l.queue) >= l.c.config.perFamily {
-		// Callers that have left must not keep others out.
-		waiting := slices.DeleteFunc(l.queue[l.probed:], func(c *call) bool { return c.state.Load() == callLeft })
-		l.queue = l.queue[:l.probed+len(waiting)]
-	}
-	if len(l.queue) >= l.c.config.perFamily {
-		return false, true, ErrOverloaded
+	if len(l.queue) >= l.c.config.perFamily && !c.owed {
+		l.forgetLeft()
+		if len(l.queue) >= l.c.config.perFamily {
+			return false, true, ErrOverloaded
+		}
 	}
 	l.queue = append(l.queue, c)
 	if start = !l.running; start {
@@ -93,6 +95,19 @@ func (l *lane) enqueue(c *call) (start, ok bool, err error) {
 		l.c.busy.Add(1)
 	}
 	return start, true, nil
+}
+
+// forgetEvery bounds what refusals cost: each search is as long as the queue.
+const forgetEvery = 5 * time.Millisecond
+
+// forgetLeft makes room: callers that have left must not keep others out. The lane
+// is locked.
+func (l *lane) forgetLeft() {
+	if at := now(); at.Sub(l.searched) >= forgetEvery {
+		waiting := slices.DeleteFunc(l.queue[l.probed:], func(c *call) bool { return c.state.Load() == callLeft })
+		l.queue = l.queue[:l.probed+len(waiting)]
+		l.searched = at
+	}
 }
 
 // next returns the command to send now; nil where there is none, since every
@@ -232,22 +247,27 @@ func (l *lane) abort() {
 	l.repairs = nil
 	if b := l.pending; b != nil {
 		l.pending = nil
-		l.ended(b, batchUnknown)
-		l.fail(b, func(c *call) error { return &UnknownOutcomeError{ID: c.id, Cause: ErrClosed} })
+		if b.lost {
+			l.ended(b, batchUnknown)
+			l.fail(b, func(c *call) error { return &UnknownOutcomeError{ID: c.id, Cause: ErrClosed} })
+		} else {
+			l.ended(b, batchRefused) // each time that it was sent
+			l.fail(b, func(*call) error { return ErrClosed })
+		}
 	}
 	if b := l.superseded; b != nil {
 		l.superseded = nil
 		l.ended(b, batchUnknown)
-		l.fail(b, func(*call) error { return ErrClosed })
+		l.fail(b, func(c *call) error { return &UnknownOutcomeError{ID: c.id, Cause: ErrClosed} })
 	}
 }
 
 // answer tells a caller, and counts the call as resolved. It reports false where
 // the caller had left. A kept release is put back instead of failing: while the
-// family is there, what nobody was told of is not left held.
+// family is there and can be read, what nobody was told of is not left held.
 func (l *lane) answer(c *call, a answer) bool {
 	if c.kept && a.err != nil {
-		if !l.lost && !l.c.dead.Load() {
+		if !l.lost && !l.c.dead.Load() && !errors.Is(a.err, ErrCorrupt) && !errors.Is(a.err, ErrLayout) {
 			c.state.Store(callQueued)
 			l.mu.Lock()
 			l.queue = slices.Insert(l.queue, 0, c) // as in releaseAbandoned

@@ -147,10 +147,14 @@ func TestKeptReleaseIsTriedAgain(t *testing.T) {
 	if kinds := kindsOf(t, l); kinds != "lb" {
 		t.Fatalf("sends %q", kinds)
 	}
-	if wait := l.handle("CORRUPT a", nil); wait == 0 {
+	l.handle(nil, noPermission)
+	if kinds := kindsOf(t, l); kinds != "lb" {
+		t.Fatalf("sends %q", kinds)
+	}
+	if wait := l.handle(nil, noPermission); wait == 0 {
 		t.Error("it is tried again at once")
 	}
-	if a := heard(t, other); !errors.Is(a.err, ErrCorrupt) {
+	if a := heard(t, other); !errors.Is(a.err, ErrUnavailable) {
 		t.Errorf("the other call was told %v", a.err)
 	}
 	if kinds := kindsOf(t, l); kinds != "l" || l.pending.calls[0].id != id {
@@ -162,18 +166,43 @@ func TestKeptReleaseIsTriedAgain(t *testing.T) {
 	}
 }
 
-// Where the family is gone, so is the hold: the release ends, and the log says so.
+// Where the family is gone, so is the hold, and where it cannot be read, no repeat
+// reads it: the release ends, and the log says so.
 func TestKeptReleaseEndsWithItsFamily(t *testing.T) {
+	t.Parallel()
+	for _, reply := range []string{"NOFAMILY", "CORRUPT a", "LAYOUT 99"} {
+		c, l := loneLane(t)
+		log := &logRecorder{}
+		log.option()(&c.config)
+		l.releaseAbandoned(budget.NewReservationID("acme", 1, 2))
+		l.next()
+		l.handle(reply, nil)
+		log.saysOnce(t, "could not be released; it ends at its deadline")
+		if n := c.inFlight.Load(); n != 0 {
+			t.Errorf("%s: %d calls are unresolved", reply, n)
+		}
+	}
+}
+
+// Corrupt state is said once, until it is well again.
+func TestCorruptStateIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	c, l := loneLane(t)
 	log := &logRecorder{}
 	log.option()(&c.config)
-	l.releaseAbandoned(budget.NewReservationID("acme", 1, 2))
-	l.next()
-	l.handle("NOFAMILY", nil)
-	log.saysOnce(t, "could not be released; it ends at its deadline")
-	if n := c.inFlight.Load(); n != 0 {
-		t.Errorf("%d calls are unresolved", n)
+	answer := func(reply string) {
+		op := ask(t, c, l, luascripts.KindRemaining, 0, budget.ReservationID{})
+		l.next()
+		l.handle(reply, nil)
+		heard(t, op)
+	}
+	answer("CORRUPT a")
+	answer("CORRUPT a")
+	log.saysOnce(t, "bursar: stored state is corrupt")
+	answer("APPLIED Q 5 0")
+	answer("CORRUPT a")
+	if n := strings.Count(log.text(), "bursar: stored state is corrupt"); n != 2 {
+		t.Errorf("the log says %d times that state is corrupt, want 2", n)
 	}
 }
 

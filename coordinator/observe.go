@@ -126,6 +126,9 @@ func (t *telemetry) resolved(ctx context.Context, b *batch, result string) {
 	if b.span == nil {
 		return
 	}
+	if len(b.calls) == 0 {
+		return // a span that is not ended is shown to nobody
+	}
 	b.span.SetAttributes(m.attributes...)
 	b.span.SetAttributes(attribute.Int("db.operation.batch.size", len(b.calls)), attribute.Int("bursar.batch.retries", b.attempts))
 	if result != batchApplied {

@@ -28,6 +28,7 @@ func (c *Coordinator) EnsureTenant(ctx context.Context, tenant budget.TenantID, 
 // what it finds held.
 func (c *Coordinator) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
 	if cost <= 0 {
+		c.refuse(ctx, opReserve, budget.Insufficient)
 		return budget.Reservation{Outcome: budget.Insufficient, Required: cost}, nil
 	}
 	if err := tenant.Validate(); err != nil {
@@ -56,6 +57,7 @@ func (c *Coordinator) TryReserve(ctx context.Context, tenant budget.TenantID, co
 // settles once.
 func (c *Coordinator) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
 	if actual < 0 {
+		c.refuse(ctx, opCommit, budget.InvalidAmount)
 		return budget.Settlement{Outcome: budget.InvalidAmount}, nil
 	}
 	return c.settle(ctx, luascripts.KindCommit, id, actual, opts)
@@ -170,6 +172,11 @@ func (c *Coordinator) adjust(ctx context.Context, kind byte, verb string, tenant
 		return budget.Adjustment{}, err
 	}
 	return budget.Adjustment{Outcome: a.outcome, Remaining: a.remaining, Required: a.required}, nil
+}
+
+// refuse counts an operation that is answered without Redis.
+func (c *Coordinator) refuse(ctx context.Context, op operation, outcome budget.Outcome) {
+	c.telemetry.end(ctx, c.telemetry.begin(ctx, op), answer{outcome: outcome}, nil)
 }
 
 // validateOptions is for operations that take no option: a bad one is an error all

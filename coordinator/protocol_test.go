@@ -265,6 +265,40 @@ func TestCorruptTermsAreNoticed(t *testing.T) {
 	audit(t, client)
 }
 
+// A hold that is not what it was when it was made pays nothing out, whoever ends it.
+func TestCorruptHoldsAreNoticed(t *testing.T) {
+	t.Parallel()
+	c, client := startNode(t)
+	ensure(t, c, "acme", 1000)
+	id := reserve(t, c, 10)
+	field := string(layout.AppendHoldField(nil, id))
+	sound := client.HGet(t.Context(), acmeBooks, field).Val()
+	for _, corrupt := range []string{
+		"o90" + sound[3:], "o10x" + sound[3:], "o10", "o", "", "o99999999999999999999" + sound[3:], "o-1" + sound[3:],
+	} {
+		client.HSet(t.Context(), acmeBooks, field, corrupt)
+		_, commitErr := c.Commit(t.Context(), id, 1)
+		_, releaseErr := c.Release(t.Context(), id)
+		client.ZAdd(t.Context(), acmeTimers, redis.Z{Score: 1, Member: field})
+		client.HSet(t.Context(), acmeBooks, "n", "1") // the hold is due
+		_, err := c.Remaining(t.Context(), "acme")
+		if strings.HasPrefix(corrupt, "o") {
+			for what, err := range map[string]error{"commit": commitErr, "release": releaseErr, "its deadline": err} {
+				wantErr(t, what+" of a hold "+corrupt, err, ErrCorrupt)
+			}
+		}
+		if got := client.HMGet(t.Context(), acmeBooks, "a", field).Val(); got[0] != "1000 990 10 0" || got[1] != corrupt {
+			t.Errorf("hold %q was ended: %q", corrupt, got)
+		}
+		client.ZAdd(t.Context(), acmeTimers, redis.Z{Score: 9e12, Member: field})
+	}
+	client.HSet(t.Context(), acmeBooks, field, sound)
+	if s, err := c.Commit(t.Context(), id, 3); err != nil || s.Outcome != budget.Committed {
+		t.Errorf("the sound hold: %+v, %v", s, err)
+	}
+	audit(t, client)
+}
+
 func TestForeignKeysAreRefused(t *testing.T) {
 	t.Parallel()
 	c, client := startNode(t)

@@ -3,6 +3,10 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -13,6 +17,7 @@ const readyScript = "#!lua flags=allow-oom\nreturn 1"
 // Ready is for health endpoints: nil where the node is open and each server that
 // holds budgets runs a script now, else an ErrClosed or an ErrUnavailable that names
 // the server. It waits until ctx ends, and for the node's call timeout at the most.
+// Callers at one time share the question.
 // A node that is not ready need not be restarted: it goes on by itself.
 func (c *Coordinator) Ready(ctx context.Context) error {
 	if c.closed.Load() {
@@ -20,30 +25,88 @@ func (c *Coordinator) Ready(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.callTimeout)
 	defer cancel()
-	cluster, ok := c.client.(*redis.ClusterClient)
-	if !ok {
-		return c.runsScripts(ctx, c.client, "Redis")
+	asked := c.ready()
+	select {
+	case <-asked.done:
+		return asked.err
+	case <-ctx.Done(): // go-redis waits for its own timeouts
+		return fmt.Errorf("%w: %s: %w", ErrUnavailable, asked.silent(), context.Cause(ctx))
 	}
-	return cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
-		return c.runsScripts(ctx, master, master.Options().Addr)
-	})
 }
 
-func (c *Coordinator) runsScripts(ctx context.Context, server redis.UniversalClient, name string) error {
+// readiness is a question to all servers, of which one is under way at a time: a
+// server that hangs is not asked again by every health check.
+type readiness struct {
+	done chan struct{}
+	err  error // once it is done
+
+	mu      sync.Mutex
+	waiting map[string]bool // servers
+}
+
+// ready returns the question that is under way, or asks.
+func (c *Coordinator) ready() *readiness {
+	c.readyMu.Lock()
+	defer c.readyMu.Unlock()
+	if c.asked != nil {
+		return c.asked
+	}
+	r := &readiness{done: make(chan struct{}), waiting: make(map[string]bool)}
+	c.asked = r
+	go func() {
+		r.err = c.askServers(r)
+		c.readyMu.Lock()
+		c.asked = nil
+		c.readyMu.Unlock()
+		close(r.done)
+	}()
+	return r
+}
+
+func (c *Coordinator) askServers(r *readiness) error {
+	cluster, ok := c.client.(*redis.ClusterClient)
+	if !ok {
+		return c.runsScripts(r, c.client, "Redis")
+	}
+	err := cluster.ForEachMaster(c.ctx, func(_ context.Context, master *redis.Client) error {
+		return c.runsScripts(r, master, master.Options().Addr)
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+func (c *Coordinator) runsScripts(r *readiness, server redis.UniversalClient, name string) error {
 	script := readyScript
 	if c.scripts.Bare {
 		script = "return 1"
 	}
-	done := make(chan error, 1)
-	go func() { done <- server.Eval(c.ctx, script, nil).Err() }()
-	var err error
-	select {
-	case err = <-done:
-	case <-ctx.Done(): // go-redis waits for its own timeouts
-		err = context.Cause(ctx)
-	}
-	if err != nil {
+	r.await(name, true)
+	defer r.await(name, false)
+	cmd := newCommand(c.ctx, []any{"eval", script, "0"})
+	if err := server.Process(c.ctx, cmd); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, name, err)
 	}
 	return nil
+}
+
+func (r *readiness) await(name string, waiting bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if waiting {
+		r.waiting[name] = true
+	} else {
+		delete(r.waiting, name)
+	}
+}
+
+// silent names the servers that have not answered.
+func (r *readiness) silent() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) == 0 {
+		return "the Cluster's masters are not found"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(r.waiting)), ", ")
 }

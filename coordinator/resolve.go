@@ -175,6 +175,7 @@ func (l *lane) batchAnswered(reply string) {
 
 // tookEffect moves the session to a batch that was applied.
 func (l *lane) tookEffect(b *batch, words string) {
+	l.corrupted = false
 	_, rest, _ := strings.Cut(words, " ") // the codes
 	at, _, _ := strings.Cut(rest, " ")
 	l.session.applied = applied{b.number, strconv.FormatUint(b.number, 10) + " " + b.digest + " " + at}
@@ -324,7 +325,10 @@ func (l *lane) refused(b *batch, word, words string) {
 		l.reject(b, l.layoutError(words))
 	case luascripts.Corrupt:
 		err := l.corrupt(words)
-		l.c.config.logger.Error("bursar: stored state is corrupt", "family", l.root, "error", err)
+		if !l.corrupted {
+			l.corrupted = true
+			l.c.config.logger.Error("bursar: stored state is corrupt", "family", l.root, "error", err)
+		}
 		l.reject(b, err)
 	default:
 		l.doubt(b, l.corrupt(fmt.Sprintf("unreadable reply %.60q", word+" "+words)))

@@ -17,7 +17,8 @@ import (
 // each keeps one command in flight. A shard that hangs delays no other.
 type shard struct {
 	c       *Coordinator
-	address string // of a Cluster's master; "" for the only server
+	address string // of its server
+	key     string // one that the server answered for when it was met
 	breaker breaker
 
 	mu      sync.Mutex
@@ -27,6 +28,9 @@ type shard struct {
 	watch   *time.Timer // asks after a while of rest
 
 	failing atomic.Bool // nothing was answered the last time
+
+	judging sync.Mutex // the breaker, with its part in c.broken
+	ended   bool       // it has none any more
 }
 
 const (
@@ -92,6 +96,9 @@ func (s *shard) work() {
 	for {
 		lanes = s.take(lanes)
 		if len(lanes) == 0 {
+			if s.breaker.state() != breakerClosed {
+				s.c.dropReplaced()
+			}
 			return
 		}
 		var p pipeline
@@ -127,6 +134,11 @@ func (s *shard) judge(cmds []redis.Cmder, began time.Time) {
 	} else if s.failing.CompareAndSwap(true, false) {
 		s.c.suspect()
 	}
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	if s.ended {
+		return
+	}
 	if i >= 0 {
 		if outage, closed := s.breaker.succeeded(now()); closed {
 			s.c.broken.Add(-1)
@@ -135,8 +147,26 @@ func (s *shard) judge(cmds []redis.Cmder, began time.Time) {
 	} else if s.breaker.failed(began, now()) {
 		s.c.broken.Add(1)
 		s.c.config.logger.Error("bursar: Redis does not answer; new calls are refused until it does",
-			"server", s.address, "after", s.breaker.after, "error", errorType(cmds[0].Err()))
+			"server", s.address, "after", s.breaker.after, "error", cmds[0].Err())
 	}
+}
+
+// end takes the shard of a replaced server out of the count, unless it is at work.
+func (s *shard) end() bool {
+	s.mu.Lock()
+	atWork := s.workers > 0 || len(s.ready) > 0
+	s.mu.Unlock()
+	if atWork {
+		return false
+	}
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	if !s.ended && s.breaker.state() != breakerClosed {
+		s.c.broken.Add(-1)
+		s.c.config.logger.Info("bursar: a server that did not answer was replaced; calls go to the new one", "server", s.address)
+	}
+	s.ended = true
+	return true
 }
 
 // reloadTopology: go-redis learns of a promoted master by redirections, and a dead

@@ -3,6 +3,8 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +27,8 @@ const (
 	errorTypeKey = attribute.Key("error.type")            // where there is no answer: which error
 	reasonKey    = attribute.Key("bursar.retry.reason")   // why a script call is sent again
 	resultKey    = attribute.Key("bursar.batch.result")   // how a batch ended
-	addressKey   = attribute.Key("server.address")        // host:port of a Cluster's master, "" for the only server
+	addressKey   = attribute.Key("server.address")        // a server's host, or the path of its socket
+	portKey      = attribute.Key("server.port")
 	tenantKey    = attribute.Key("bursar.tenant.id")
 )
 
@@ -76,7 +79,7 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 	t.duration = seconds("bursar.operation.duration", "How long callers waited for an operation.")
 	t.unknown = counter("bursar.operation.unknown", "{operation}", "Operations whose callers heard that the outcome is unknown.")
 	t.batchDuration = seconds("bursar.batch.duration", "From the first sending of a batch until it was resolved.")
-	t.retries = counter("bursar.batch.retries", "{retry}", "Script calls that failed and are sent again, by reason.")
+	t.retries = counter("bursar.batch.retries", "{retry}", "Script calls without an answer, by reason. Most are sent again.")
 	t.gaps = counter("bursar.gaps", "{gap}", "Times that Redis was found to have lost acknowledged writes.")
 	t.abandoned = counter("bursar.hold.abandoned", "{hold}", "Holds that were released because nobody was told of them.")
 	t.merged = counter("bursar.repair.merged", "{reservation}", "Reservations that a repair restored after Redis had lost writes.")
@@ -88,8 +91,9 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
 	errs = append(errs, err, t.observe(c, meter))
 	// What is alerted on shows from the start: a series that begins at 1 has no increase.
-	t.gaps.Add(context.Background(), 0)
-	t.abandoned.Add(context.Background(), 0)
+	for _, watched := range []metric.Int64Counter{t.gaps, t.abandoned, t.merged, t.unmerged, t.forgotten} {
+		watched.Add(context.Background(), 0)
+	}
 	t.probe(context.Background(), now())
 	return t, errors.Join(errs...)
 }
@@ -108,14 +112,26 @@ func (t *telemetry) observe(c *Coordinator, meter metric.Meter) error {
 	var err error
 	t.registration, err = meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		o.ObserveInt64(queue, c.inFlight.Load())
+		c.dropReplaced()
 		c.shardsMu.RLock()
 		for address, s := range c.shards {
-			o.ObserveInt64(state, int64(s.breaker.state()), metric.WithAttributes(addressKey.String(address)))
+			o.ObserveInt64(state, int64(s.breaker.state()), metric.WithAttributes(serverAttributes(address)...))
 		}
 		c.shardsMu.RUnlock()
 		return tenants.observe(ctx, c, o)
 	}, observables...)
 	return err
+}
+
+// serverAttributes are those of the semantic conventions. go-redis calls the primary
+// that Sentinel names FailoverClient, wherever it is.
+func serverAttributes(address string) []attribute.KeyValue {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return []attribute.KeyValue{addressKey.String(address)} // also of a Unix socket
+	}
+	number, _ := strconv.Atoi(port)
+	return []attribute.KeyValue{addressKey.String(host), portKey.Int(number)}
 }
 
 // stop ends the reading.

@@ -86,8 +86,12 @@ local function settle(b, account, field, value, actual)
 	if not account.g then
 		return 'T'
 	end
-	local held = value:sub(2, value:find(' ', 3, true) - 1)
-	local heldHi, heldLo = limbs(held)
+	local held = heldBy(value)
+	local heldHi, heldLo = limbs(held or '0')
+	if not held or not counted(account, heldHi, heldLo) then
+		b.corrupt = b.corrupt or field
+		return 'n' -- nobody hears it
+	end
 	if not actual then
 		credit(account, heldHi, heldLo)
 		finish(b, field, 'l', held)
@@ -282,7 +286,11 @@ local function apply(books, timers, base)
 		local account = accounts[i]
 		before = before .. ' ' .. (account.dirty and join(account.rh, account.rl) or account.before or '-')
 	end
-	local reply = 'APPLIED ' .. decide(b, accounts, read, base, settling, argument, -base - 10) .. ' ' .. b.nowText .. before
+	local codes = decide(b, accounts, read, base, settling, argument, -base - 10)
+	if b.corrupt then
+		return 'CORRUPT ' .. b.corrupt
+	end
+	local reply = 'APPLIED ' .. codes .. ' ' .. b.nowText .. before
 	if #b.values > 0 then
 		reply = reply .. ' ' .. table.concat(b.values, ' ')
 	end

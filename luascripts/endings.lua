@@ -10,6 +10,7 @@
 --
 -- A tombstone speaks for the retention that the node asks for, and a family keeps
 -- so many as it asks for. A session that is silent for 7 days (604800000 ms) goes.
+
 -- newWrites collects what a script will write: set and its size, the arguments of
 -- the HSET; add, those of the ZADD; ended, what holds have become in this script,
 -- and fields, their names; timers and dropped, what goes besides, if anything.
@@ -25,6 +26,12 @@ local function newWrites(now, retention, retained)
 		-- The nils make room, so that a small batch does not grow the table.
 		set = { 't', nowText, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, size = 2,
 	}
+end
+
+-- heldBy returns what a hold that is open holds, or nil where it is not that text.
+local function heldBy(value)
+	local held = value:match('^o(%d+) %d+ %d+$')
+	return held and #held <= 19 and held or nil
 end
 
 -- drop notes fields of the books to delete, and expel a member of the timers.
@@ -84,11 +91,14 @@ local function sweep(books, due, b, accounts, own)
 				account = readAccount(name, redis.call('HGET', books, name))
 				accounts[#accounts + 1], byField[name] = account, account
 			end
-			local held = value:match('^o(%d+) %d+ %d+$')
+			local held = heldBy(value)
 			if not account or not account.g or not held then
 				return account and field or name
 			end
-			local hi, lo = split(held)
+			local hi, lo = limbs(held)
+			if not counted(account, hi, lo) then
+				return field
+			end
 			credit(account, hi, lo)
 			hold(account, -hi, -lo)
 			finish(b, field, 'x', held)

@@ -8,6 +8,7 @@
 -- Invariant: an account is used only where it is whole and
 -- remaining + reserved + committed = granted; a script that finds anything else
 -- answers CORRUPT and has written nothing.
+
 -- known reports whether a layout is one that these scripts read. A family stays in
 -- the layout that it was created in.
 local function known(version)
@@ -46,9 +47,9 @@ local function tick(stored, clock)
 end
 
 -- readAccount returns the account (without g where there is none; the text - is
--- one that was deleted), or nil where
--- the stored text breaks the invariant. The texts g, s and c stand for granted,
--- reserved and committed until those change, and then they are nil.
+-- one that was deleted), or nil where the stored text breaks the invariant. The
+-- texts g, s and c stand for granted, reserved and committed until those change,
+-- and then they are nil.
 local function readAccount(field, text)
 	if not text or text == '-' then
 		return { field = field, rh = 0, rl = 0, sh = 0, sl = 0, ch = 0, cl = 0 }
@@ -108,4 +109,10 @@ end
 local function hold(account, hi, lo)
 	account.sh, account.sl, account.s = account.sh + hi, account.sl + lo, nil
 	account.dirty = true
+end
+
+-- counted reports whether a hold of that amount can be among what is reserved.
+local function counted(account, hi, lo)
+	hi = carry(account.sh - hi, account.sl - lo)
+	return hi >= 0
 end

@@ -69,8 +69,11 @@ local function merge(b, account, field, value, text, ring)
 	if not account.g then
 		return 'T'
 	end
-	local was, had = (value or ''):match('^(%l)(%d+) ')
-	if was then
+	local was, had = (value or ''):match('^([olxc])(%d+) %d+ ?%d*$')
+	if value and (not was or was == 'o' and not (heldBy(value) and counted(account, limbs(had)))) then
+		b.corrupt = b.corrupt or field
+		return 'i' -- nobody hears it
+	elseif was then
 		if order[was] > order[state] or (order[was] == order[state] and not (state == 'c' and less(had, amount))) then
 			return 'i'
 		end

@@ -43,7 +43,8 @@ type lane struct {
 	pending    *batch // sent, not resolved
 	superseded *batch // given up, while an empty batch finds out about it
 	sweeping   bool   // the batch was answered MORE
-	openNumber uint64
+	openNumber uint64 // that the session is being opened with
+	opened     uint64 // that it was opened with
 	proposed   string // the incarnation, where this lane creates the family
 	useSource  bool   // the last command was answered NOSCRIPT
 	lost       bool   // the family that was known here is gone
@@ -125,6 +126,11 @@ func (l *lane) next() []any {
 		l.mu.Lock()
 		l.probed = len(l.queue)
 		l.mu.Unlock()
+		if l.openNumber == 0 {
+			// A session that was lost begins anew where it began: Redis never had what
+			// followed, and the number says so.
+			l.openNumber = l.opened
+		}
 		if l.openNumber == 0 {
 			l.openNumber = l.c.nextNumber()
 		}

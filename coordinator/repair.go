@@ -29,15 +29,15 @@ func (l *lane) retain(b *batch, answers []answer) {
 	for i, c := range b.calls {
 		switch a := answers[i]; {
 		case a.outcome == budget.Reserved && c.reserves():
-			h := retainedHold{state: stateOpen, amount: c.amount, at: at}
+			h := retainedHold{state: stateOpen, amount: c.amount, at: at, number: b.number}
 			if ttl := l.c.ttlOf(c); ttl > 0 {
 				h.until = at + ttl
 			}
 			keep(c.id, h)
 		case a.outcome == budget.Released && c.settles():
-			keep(c.id, retainedHold{state: stateReleased, amount: a.returned, at: at})
+			keep(c.id, retainedHold{state: stateReleased, amount: a.returned, at: at, number: b.number})
 		case a.outcome == budget.Committed && c.settles():
-			keep(c.id, retainedHold{state: stateCommitted, amount: a.actual, at: at})
+			keep(c.id, retainedHold{state: stateCommitted, amount: a.actual, at: at, number: b.number})
 		case a.outcome == budget.Created, a.outcome == budget.Granted, a.outcome == budget.Withdrawn:
 			l.retained.grants = append(l.retained.grants, retainedGrant{b.number, a.outcome.String(), c.tenant, c.amount, at})
 		}
@@ -87,24 +87,20 @@ func (l *lane) giveUpIDs(b *batch) {
 	added := 0
 	for _, c := range b.calls {
 		if c.reserves() && c.id != (budget.ReservationID{}) {
-			added += l.retained.keep(c.id, retainedHold{state: stateReleased, amount: c.amount, at: l.session.time})
+			added += l.retained.keep(c.id, retainedHold{state: stateReleased, amount: c.amount, at: l.session.time, number: b.number})
 		}
 	}
 	l.account(added, l.session.time, l.c.config.repairWindow.Milliseconds())
 }
 
-// startRepair takes all that is retained as to be merged. What Redis has lost of
-// grants and ensures is said: nobody may make them again but their maker (R7).
-func (l *lane) startRepair(lastInRedis uint64) {
-	var tooOld int
-	window := l.c.config.repairWindow.Milliseconds()
-	l.repairs, tooOld = l.retained.merges(l.session.time, window)
-	if tooOld > 0 {
-		l.c.config.logger.Debug("bursar: states older than the repair window are not merged", "family", l.root, "reservations", tooOld)
-	}
+// startRepair takes what is retained and lost as to be merged: what was told by
+// batches beyond the last one that Redis has. What Redis has lost of grants and
+// ensures is said: nobody may make them again but their maker (R7).
+func (l *lane) startRepair(last applied) {
+	l.repairs = l.retained.merges(l.session.time, l.c.config.repairWindow.Milliseconds(), last)
 	kept := l.retained.grants[:0]
 	for _, g := range l.retained.grants {
-		if g.number <= lastInRedis {
+		if g.number <= last.number {
 			kept = append(kept, g)
 			continue
 		}
@@ -139,6 +135,7 @@ func (l *lane) gatherRepair() *batch {
 func (l *lane) repaired(b *batch, answers []answer) {
 	l.repairs = l.repairs[len(b.calls):]
 	for i, c := range b.calls {
+		l.retained.retold(c.id, b.number)
 		switch answers[i].code {
 		case luascripts.CodeAsHigh:
 		case luascripts.CodeMergedOver:
@@ -165,8 +162,8 @@ func unmergedReason(code byte) string {
 	switch code {
 	case luascripts.CodeNoTenant:
 		return "the tenant is not there"
-	case luascripts.CodeTooOld:
-		return "it is older than what Redis remembers of ended holds"
+	case luascripts.CodeForgotten:
+		return "it has ended otherwise since, and how is forgotten"
 	case luascripts.CodeOverflow:
 		return "a sum would overflow"
 	default:

@@ -113,12 +113,13 @@ func (l *lane) sessionOpened(reply string) {
 		l.failQueue(func(*call) error { return l.corrupt(err.Error()) })
 		return
 	}
-	if o.last.number > l.openNumber {
+	if o.last.number > max(l.openNumber, l.session.applied.number) {
 		l.renumber()
 		return
 	}
 	l.adopt(o.family)
 	if l.session.family == o.family {
+		l.opened = l.openNumber
 		l.session.applied, l.session.open, l.session.answeredAt = o.last, true, l.c.familyTime()
 		l.session.time = o.time
 		l.step, l.openNumber, l.proposed = stepBatch, 0, ""
@@ -136,7 +137,7 @@ func (l *lane) renumber() {
 	l.c.config.logger.Warn("bursar: another process uses this node's number; taking a new one", "family", l.root, "node", l.session.nodeText)
 	l.session = newSession(l.c.renumber(l.session.node))
 	l.session.family = family
-	l.step, l.openNumber = stepOpen, 0
+	l.step, l.openNumber, l.opened = stepOpen, 0, 0
 }
 
 func (l *lane) swept(reply string) {
@@ -178,7 +179,11 @@ func (l *lane) tookEffect(b *batch, words string) {
 	l.corrupted = false
 	_, rest, _ := strings.Cut(words, " ") // the codes
 	at, _, _ := strings.Cut(rest, " ")
-	l.session.applied = applied{b.number, strconv.FormatUint(b.number, 10) + " " + b.digest + " " + at}
+	digest := b.digest
+	if b.repair {
+		digest += l.session.applied.repairing()
+	}
+	l.session.applied = applied{b.number, strconv.FormatUint(b.number, 10) + " " + digest + " " + at}
 	l.session.answeredAt = l.c.familyTime()
 	l.session.time, _ = strconv.ParseInt(at, 10, 64) // decode tells of what cannot be read
 }
@@ -263,7 +268,7 @@ func (l *lane) gapFound(b *batch, words string) {
 			l.giveUpIDs(given)
 			l.fail(given, func(*call) error { return ErrUnavailable })
 		}
-		l.startRepair(g.last.number)
+		l.startRepair(g.last)
 		return
 	}
 	lost := fmt.Errorf("%w: family %q is at this node's batch %d, and %d was acknowledged; the operation did not take effect", ErrGap, l.root, g.last.number, lastKnown)
@@ -384,7 +389,7 @@ func (l *lane) sessionMissing(b, given *batch) {
 		l.ended(b, batchLost)
 		l.giveUpIDs(b)
 		l.takeBack(b)
-		l.startRepair(0)
+		l.startRepair(applied{})
 		return
 	}
 	l.reject(b, fmt.Errorf("%w: family %q no longer knows this node, whose batch %d was acknowledged; the operation did not take effect", ErrGap, l.root, l.session.applied.number))

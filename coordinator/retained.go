@@ -25,6 +25,7 @@ type retainedHold struct {
 	amount budget.Microcents // held or, of a commit, what it cost
 	at     int64             // in the family's milliseconds
 	until  int64             // of an open hold: its deadline, 0 for none
+	number uint64            // of the batch that told it last
 	state  byte              // as endings.lua writes it: o, l, c
 }
 
@@ -69,13 +70,25 @@ func (r *retained) turn(at, window int64, must bool) (gone, early int) {
 	return gone, early
 }
 
-// merges is all that is retained and not older than the window, in the order of
-// the ids, and how many are too old.
-func (r *retained) merges(at, window int64) (merges []*call, tooOld int) {
+// retold notes that a batch has told Redis the state again.
+func (r *retained) retold(id budget.ReservationID, number uint64) {
+	for _, generation := range []map[budget.ReservationID]retainedHold{r.old, r.young} {
+		if h, ok := generation[id]; ok {
+			h.number = number
+			generation[id] = h
+		}
+	}
+}
+
+// merges is what is retained, not older than the window, and lost where last is the
+// node's last batch in Redis, in the order of the ids. A batch of that number which
+// was applied at another time than the node was told may have come to something else.
+func (r *retained) merges(at, window int64, last applied) []*call {
+	var merges []*call
 	for _, generation := range []map[budget.ReservationID]retainedHold{r.old, r.young} {
 		for id, h := range generation {
-			if at-h.at >= window {
-				tooOld++
+			there := h.number < last.number || h.number == last.number && h.at == last.at()
+			if there || at-h.at >= window {
 				continue
 			}
 			merges = append(merges, &call{kind: luascripts.KindMerge, tenant: id.Tenant(), id: id, amount: h.amount, merge: h.text()})
@@ -86,7 +99,7 @@ func (r *retained) merges(at, window int64) (merges []*call, tooOld int) {
 		bHi, bLo := b.id.Bits()
 		return cmp.Or(cmp.Compare(aHi, bHi), cmp.Compare(aLo, bLo))
 	})
-	return merges, tooOld
+	return merges
 }
 
 // text is the hold as endings.lua writes it.

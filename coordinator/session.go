@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -31,6 +32,23 @@ type applied struct {
 	text   string
 }
 
+// at is the family's time when it was applied.
+func (a applied) at() int64 {
+	at, _ := strconv.ParseInt(a.text[strings.LastIndexByte(a.text, ' ')+1:], 10, 64) // it was tried
+	return at
+}
+
+// repairing is the digest's end while a repair goes on: the last batch that Redis had
+// when it began.
+func (a applied) repairing() string {
+	_, digest, _ := strings.Cut(a.text, " ")
+	digest, _, _ = strings.Cut(digest, " ")
+	if _, since, goesOn := strings.Cut(digest, "-"); goesOn {
+		return "-" + since
+	}
+	return "-" + strconv.FormatUint(a.number, 10)
+}
+
 // sessionRetention is how long Redis keeps the session of a silent node
 // (SESSION_RETENTION in sessions.lua), less a day for clocks and delays.
 const sessionRetention = 6 * 24 * time.Hour
@@ -51,8 +69,9 @@ func cutApplied(words string) (a applied, digest, rest string, err error) {
 	if len(parts) < 4 {
 		return applied{}, "", "", fmt.Errorf("unreadable session %.60q", words)
 	}
-	number, err := strconv.ParseUint(parts[0], 10, 64)
-	if err != nil {
+	number, err1 := strconv.ParseUint(parts[0], 10, 64)
+	_, err2 := strconv.ParseInt(parts[2], 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
 		return applied{}, "", "", fmt.Errorf("unreadable session %.60q: %w", words, err)
 	}
 	return applied{number, words[:len(words)-len(parts[3])-1]}, parts[1], parts[3], nil
@@ -74,8 +93,7 @@ func parseOpened(words string) (opened, error) {
 	if err != nil {
 		return opened{}, err
 	}
-	at, err := strconv.ParseInt(last.text[strings.LastIndexByte(last.text, ' ')+1:], 10, 64)
-	return opened{family: parts[0] + " " + parts[1], last: last, time: at}, err
+	return opened{family: parts[0] + " " + parts[1], last: last, time: last.at()}, nil
 }
 
 // gap is a GAP reply: what Redis holds as this node's last batch.
@@ -87,5 +105,6 @@ type gap struct {
 
 func parseGap(words string) (g gap, err error) {
 	g.last, g.digest, g.reply, err = cutApplied(words)
+	g.digest, _, _ = strings.Cut(g.digest, "-")
 	return g, err
 }

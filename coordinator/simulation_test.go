@@ -42,6 +42,7 @@ type simulation struct {
 	stray   *simredis.Store   // of the server that was primary before
 	named   int               // messages so far
 	holdTTL time.Duration
+	retains int // of how many holds Redis remembers how they ended
 }
 
 // simMode is what may happen in a schedule.
@@ -121,6 +122,7 @@ func simulate(server *simredis.Server, seed uint64, mode simMode, said *strings.
 	server.Store, server.Now, server.Full = simredis.NewStore(), simBegan, false
 	server.Forget()
 	s.holdTTL = []time.Duration{simHoldTTL / 10, simHoldTTL, 0}[s.random.IntN(3)]
+	s.retains = []int{1, 5, DefaultRetained}[s.random.IntN(3)]
 	for range 2 + s.random.IntN(2) {
 		s.addNode()
 	}
@@ -156,7 +158,7 @@ func (s *simulation) addNode() {
 	c.config.entropy = s.random.Uint64
 	c.lossFound = func() {} // askAll asks every lane in the end
 	c.config.now = func() time.Time { return time.UnixMilli(s.server.Now) }
-	c.config.holdTTL = s.holdTTL
+	c.config.holdTTL, c.config.retained = s.holdTTL, s.retains
 	c.node.Store(s.random.Uint64())
 	n := &simNode{name: fmt.Sprintf("node%d", len(s.nodes)), c: c, alive: true}
 	s.nodes = append(s.nodes, n)

@@ -34,7 +34,8 @@
 --       K known  k not known  X deleted  H not deleted, since it has open holds
 --       M refused for lack of memory  F refused, since too many holds are open
 --       y no hold, and Redis has lost the batch that made it
---       m merged  u merged over how it ended otherwise  i as high already  o too old
+--       m merged  u merged over how it ended otherwise  i as high already
+--       o it was here, and how it ended is forgotten
 -- or    NOFAMILY, LAYOUT version, INCARNATION its own, NOSESSION, CLONED,
 --       STALE last, GAP last digest time reply, EXPIRED time, MORE (first run sweep),
 --       CORRUPT field
@@ -78,7 +79,7 @@ end
 local function settle(b, account, field, value, actual)
 	value = b.ended[field] or value
 	if not value then
-		return lostBatch(b, field) and 'y' or 'n'
+		return beyond(b, field) and 'y' or 'n'
 	end
 	if value:byte() ~= 111 then -- not open
 		return stillTold(b, value) or 'n'
@@ -216,7 +217,7 @@ local function decide(b, accounts, read, base, settling, argument, offset)
 			code = lookup(b, ARGV[settling], read[settling + offset])
 			settling = settling + 1
 		elseif kind == 109 then
-			code = merge(b, account, ARGV[settling], read[settling + offset], ARGV[argument], read[4])
+			code = merge(b, account, ARGV[settling], read[settling + offset], ARGV[argument])
 			argument, settling = argument + 1, settling + 1
 		else
 			error('BURSAR malformed kind: ' .. kind, 0)
@@ -293,6 +294,10 @@ local function apply(books, timers, base)
 	local reply = 'APPLIED ' .. codes .. ' ' .. b.nowText .. before
 	if #b.values > 0 then
 		reply = reply .. ' ' .. table.concat(b.values, ' ')
+	end
+	if MERGES then
+		digest = digest .. '-' .. sinceOf(read[5])
+		b.record = 'm' .. node .. number
 	end
 	local set, size = b.set, b.size
 	set[size + 1], set[size + 2] = session, number .. ' ' .. digest .. ' ' .. b.nowText

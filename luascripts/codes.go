@@ -45,7 +45,7 @@ const (
 	CodeMerged       = 'm'
 	CodeMergedOver   = 'u'
 	CodeAsHigh       = 'i'
-	CodeTooOld       = 'o'
+	CodeForgotten    = 'o'
 )
 
 // The words that replies begin with.

@@ -24,7 +24,7 @@ func TestCodesHaveOneMeaningOnBothSides(t *testing.T) {
 		CodeNoHold, CodeWasCommitted, CodeWasReleased, CodeWasExpired, CodeCreated, CodeExists,
 		CodeGranted, CodeOverflow, CodeWithdrawn, CodeBalance, CodeRemaining, CodeMemory,
 		CodeKnown, CodeNotKnown, CodeDeleted, CodeHoldsOpen, CodeHoldsFull, CodeLost,
-		CodeMerged, CodeMergedOver, CodeAsHigh, CodeTooOld,
+		CodeMerged, CodeMergedOver, CodeAsHigh, CodeForgotten,
 	}
 	for code := range inLua {
 		if !slices.Contains(inGo, code[0]) {

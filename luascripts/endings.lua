@@ -3,7 +3,9 @@
 -- A hold's field h<id><level> is "o<held> <made> <deadline>" while it is open (a
 -- deadline of 0 is none) and a tombstone afterwards: "c<actual> <at>" committed,
 -- "l<held> <at>" released, "x<held> <at>" expired. Tombstones are listed in ring
--- records d<n>: "<at>\n<field>\n<field>…".
+-- records d<n>: "<at>\n<field>\n<field>…". Those of a repair are in a record
+-- m<node><number> "<field>\n<field>…", each with a timer, and stay for the whole
+-- retention, however many they are: other nodes may merge the same holds yet.
 --
 -- Invariant: a hold that is open is counted in its account's reserved, once; a
 -- tombstone never becomes open again. So a hold ends once, whoever ends it.
@@ -60,12 +62,23 @@ local function stillTold(b, value)
 	return state and b.now - at <= b.retention + 0 and state or nil
 end
 
+-- dropRecord forgets the holds that a record names, and the record.
+local function dropRecord(b, name, fields)
+	local gone = { name }
+	for field in fields:gmatch('[^\n]+') do
+		gone[#gone + 1] = field
+	end
+	drop(b, gone)
+	return #gone - 1
+end
+
 -- sweep ends what the timers call due. It returns nil, or the field that is
 -- corrupt. Accounts that it has to load are added to accounts. The timer of a
 -- session in use is renewed; one that is silent for the retention goes, reply and
 -- all, and so does one that was closed. own is the session that the script itself
 -- writes.
 local function sweep(books, due, b, accounts, own)
+	local records = 0
 	local function endSession(field, value)
 		local seen = field == own and b.now or (value:match('%x (%d+)$') or 0) + 0
 		if seen + 604800000 > b.now then
@@ -104,6 +117,15 @@ local function sweep(books, due, b, accounts, own)
 			finish(b, field, 'x', held)
 		elseif kind == 115 and value then
 			endSession(field, value)
+		elseif kind == 109 and value then
+			records = records + 1
+			if records > 4 then -- each may name hundreds
+				b.add[#b.add + 1] = ('%d'):format(b.now + 1000)
+				b.add[#b.add + 1] = field
+			else
+				dropRecord(b, field, value)
+				expel(b, field)
+			end
 		else
 			expel(b, field)
 		end
@@ -157,12 +179,7 @@ local function remember(books, ring, b)
 		if not at or (count <= retained and b.now - at <= retention) then
 			break
 		end
-		local gone = { name }
-		for field in old:sub(#at + 2):gmatch('[^\n]+') do
-			gone[#gone + 1] = field
-		end
-		drop(b, gone)
-		count = count - (#gone - 1)
+		count = count - dropRecord(b, name, old:sub(#at + 2))
 		tail = tail + 1
 	end
 	set[size + 3], set[size + 4] = 'd', ('%d %d %d'):format(head + 1, tail, count)
@@ -175,7 +192,12 @@ end
 -- that an error of a script always means that nothing was written. first is a time
 -- before which no other timer is due, stored the one that Redis has.
 local function write(books, timers, b, accounts, ring, stored, first)
-	if #b.fields > 0 then
+	if #b.fields > 0 and b.record then
+		local set, size, add = b.set, b.size, b.add
+		set[size + 1], set[size + 2] = b.record, table.concat(b.fields, '\n')
+		b.size = size + 2
+		add[#add + 1], add[#add + 2] = ('%d'):format(b.now + b.retention), b.record
+	elseif #b.fields > 0 then
 		remember(books, ring, b)
 	end
 	local set, size, add = b.set, b.size, b.add

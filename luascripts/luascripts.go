@@ -109,9 +109,9 @@ func Compose(d Dialect, layouts Layouts) Set {
 	batch := []string{amountLua, familyLua, endingsLua, sessionsLua, batchLua}
 	return Set{
 		Bare:               d == Bare,
-		Batch:              script("batch", "", "local MEMORY_SHORT = false\n", batch...),
-		BatchShortOfMemory: script("batch", allowOOM, "local MEMORY_SHORT = true\n", batch...),
-		Merge:              script("merge", allowOOM, "local MEMORY_SHORT = true\n", amountLua, familyLua, endingsLua, sessionsLua, mergeLua, batchLua),
+		Batch:              script("batch", "", "local MEMORY_SHORT, MERGES = false, false\n", batch...),
+		BatchShortOfMemory: script("batch", allowOOM, "local MEMORY_SHORT, MERGES = true, false\n", batch...),
+		Merge:              script("merge", allowOOM, "local MEMORY_SHORT, MERGES = true, true\n", amountLua, familyLua, endingsLua, sessionsLua, mergeLua, batchLua),
 		Sweep:              script("sweep", allowOOM, "", amountLua, familyLua, endingsLua, sweepLua),
 		Open:               script("open", allowOOM, "", amountLua, familyLua, openLua),
 		Close:              script("close", allowOOM, "", amountLua, familyLua, closeLua),

@@ -11,21 +11,31 @@ import (
 type Store struct {
 	hashes map[string]map[string]string
 	sets   map[string]*sortedSet
+	// deleted is what deleted fields were last. Redis has none of it; whoever checks
+	// may need it.
+	deleted map[string]map[string]string
 }
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{hashes: make(map[string]map[string]string), sets: make(map[string]*sortedSet)}
+	return &Store{
+		hashes: make(map[string]map[string]string), sets: make(map[string]*sortedSet),
+		deleted: make(map[string]map[string]string),
+	}
 }
 
 // Clone returns a store of its own: what a replica has, or a snapshot.
 func (s *Store) Clone() *Store {
 	c := &Store{
-		hashes: make(map[string]map[string]string, len(s.hashes)),
-		sets:   make(map[string]*sortedSet, len(s.sets)),
+		hashes:  make(map[string]map[string]string, len(s.hashes)),
+		sets:    make(map[string]*sortedSet, len(s.sets)),
+		deleted: make(map[string]map[string]string, len(s.deleted)),
 	}
 	for key, hash := range s.hashes {
 		c.hashes[key] = maps.Clone(hash)
+	}
+	for key, hash := range s.deleted {
+		c.deleted[key] = maps.Clone(hash)
 	}
 	for key, set := range s.sets {
 		c.sets[key] = &sortedSet{members: slices.Clone(set.members)}
@@ -35,6 +45,9 @@ func (s *Store) Clone() *Store {
 
 // Hash returns the fields of a hash, for reading.
 func (s *Store) Hash(key string) map[string]string { return s.hashes[key] }
+
+// Deleted returns the deleted fields of a hash, as they were.
+func (s *Store) Deleted(key string) map[string]string { return s.deleted[key] }
 
 // Keys returns the keys of all hashes, in order.
 func (s *Store) Keys() []string { return slices.Sorted(maps.Keys(s.hashes)) }
@@ -46,8 +59,12 @@ func (s *Store) Set(key, field, value string) { s.hash(key)[field] = value }
 func (s *Store) Delete(key string, fields ...string) int64 {
 	removed := int64(0)
 	for _, field := range fields {
-		if _, there := s.hashes[key][field]; there {
+		if value, there := s.hashes[key][field]; there {
 			delete(s.hashes[key], field)
+			if s.deleted[key] == nil {
+				s.deleted[key] = make(map[string]string)
+			}
+			s.deleted[key][field] = value
 			removed++
 		}
 	}

@@ -1,0 +1,99 @@
+package coordinator
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// BenchmarkRepair reports what the repair costs a node that needs none: bytes of its
+// memory for each reservation that it retains, and the speed of one hot tenant with
+// the repair over that without, in interleaved rounds. Run it with -benchtime=1x.
+func BenchmarkRepair(b *testing.B) {
+	b.Run("memory", func(b *testing.B) {
+		for b.Loop() {
+			var kept retained
+			before := heapBytes()
+			const entries = 300_000
+			for i := range uint64(entries) {
+				kept.keep(budget.NewReservationID("acme", 1, i), retainedHold{state: stateOpen, amount: 1, at: 1})
+				if i == entries/2 {
+					kept.turn(1, 1<<40, true)
+				}
+			}
+			b.ReportMetric(float64(heapBytes()-before)/entries, "B/reservation")
+			runtime.KeepAlive(kept)
+		}
+	})
+	b.Run("speed", func(b *testing.B) {
+		server := redistest.Start(b)
+		with, without := node(b, server.Client()), node(b, server.Client(), WithRepair(0, 0))
+		ensure(b, with, "acme", 1<<55)
+		cycle := func(c *Coordinator) func(int) {
+			return func(int) {
+				r, err := c.TryReserve(context.Background(), "acme", 100)
+				if err == nil {
+					_, err = c.Commit(context.Background(), r.ID, 90)
+				}
+				if err != nil {
+					b.Error(err)
+				}
+			}
+		}
+		rate(256, cycle(with))
+		rate(256, cycle(without))
+		for b.Loop() {
+			var ratios []float64
+			for range 3 * benchRounds {
+				ratios = append(ratios, rate(256, cycle(with))/rate(256, cycle(without)))
+			}
+			b.ReportMetric(median(ratios), "ratio")
+		}
+	})
+	b.Run("merge", func(b *testing.B) {
+		server := redistest.Start(b)
+		for b.Loop() {
+			mergeAll(b, server)
+		}
+	})
+}
+
+// mergeAll lets Redis lose 20,000 committed holds, and reports how fast they come back.
+func mergeAll(b *testing.B, server *redistest.Server) {
+	b.Helper()
+	client, ctx := server.Client(), context.Background()
+	c := node(b, client)
+	const holds = 20_000
+	client.FlushAll(ctx)
+	ensure(b, c, "acme", 1<<55)
+	reserve(b, c, 1)
+	old := client.Dump(ctx, acmeBooks).Val()
+	timers := client.Dump(ctx, acmeTimers).Val()
+	spread(64, holds, func(int) {
+		if _, err := c.Commit(ctx, reserve(b, c, 1), 1); err != nil {
+			b.Error(err)
+		}
+	})
+	client.RestoreReplace(ctx, acmeBooks, 0, old)
+	client.RestoreReplace(ctx, acmeTimers, 0, timers)
+	began := time.Now()
+	if _, err := c.Remaining(ctx, "acme"); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(holds/time.Since(began).Seconds(), "merged/s")
+	if r, err := c.Balance(ctx, "acme"); err != nil || r.Committed != holds {
+		b.Fatalf("%+v, %v", r, err)
+	}
+}
+
+func heapBytes() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}

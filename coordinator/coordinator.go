@@ -48,6 +48,7 @@ type Coordinator struct {
 	lossFound func()       // what follows a gap: suspect
 	probing   atomic.Bool  // all lanes are being asked
 	retained  atomic.Int64 // reservations that lanes retain for a repair
+	forgotAt  atomic.Int64 // when room was last made among them, Unix milliseconds
 	closed    atomic.Bool
 	readyMu   sync.Mutex
 	asked     *readiness // under way, or nil

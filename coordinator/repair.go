@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/luascripts"
@@ -50,12 +51,37 @@ func (l *lane) retain(b *batch, answers []answer) {
 
 // account keeps what all lanes retain within its bound.
 func (l *lane) account(added int, at, window int64) {
-	full := l.c.retained.Add(int64(added)) > int64(l.c.config.repairBytes/retainedBytes)
+	full := l.c.retained.Add(int64(added)) > int64(l.c.config.repairBytes/retainedBytes) && !l.c.forgetIdle()
 	gone, early := l.retained.turn(at, window, full && added > 0)
 	l.c.retained.Add(-int64(gone))
 	if early > 0 {
 		l.c.telemetry.forgotten.Add(l.c.ctx, int64(early))
 	}
+}
+
+// forgetIdle makes room: what lanes retain that rest for longer than the window is of
+// no use. It reports whether there is room now. Lanes are many, so it looks about once
+// a second.
+func (c *Coordinator) forgetIdle() bool {
+	at := c.config.now().UnixMilli()
+	last := c.forgotAt.Load()
+	if at-last < time.Second.Milliseconds() || !c.forgotAt.CompareAndSwap(last, at) {
+		return false
+	}
+	gone := 0
+	c.lanesMu.RLock()
+	for _, l := range c.lanes {
+		if l.toldAt.Load() < at-c.config.repairWindow.Milliseconds() {
+			l.mu.Lock()
+			if !l.running { // else what it retains belongs to whoever runs it
+				gone += len(l.retained.young) + len(l.retained.old)
+				l.retained = retained{}
+			}
+			l.mu.Unlock()
+		}
+	}
+	c.lanesMu.RUnlock()
+	return c.retained.Add(int64(-gone)) <= int64(c.config.repairBytes/retainedBytes)
 }
 
 func (c *Coordinator) ttlOf(op *call) int64 {

@@ -184,7 +184,7 @@ func (s *server) layout(ctx context.Context) Check {
 		text, err := texts[i].Result()
 		root, isFamily := layout.RootOf(s.cfg.prefix, key)
 		if isFamily && redis.HasErrorPrefix(err, "WRONGTYPE") {
-			return warning("layout", fmt.Sprintf("%s holds something that Bursar did not write", key), "give it a prefix of its own")
+			return warning("layout", fmt.Sprintf("family %q: its books are something that Bursar did not write", root), "give it a prefix of its own")
 		}
 		if err != nil || !isFamily {
 			continue

@@ -129,10 +129,10 @@ func (l *lane) backOff() time.Duration {
 func (l *lane) explain(err error) error {
 	switch text := err.Error(); {
 	case strings.HasPrefix(text, "WRONGTYPE"):
-		return fmt.Errorf("%w: %s or %s holds something that Bursar did not write; give it a prefix of its own with WithKeyPrefix: %w",
-			ErrCorrupt, l.keys.Books, l.keys.Timers, err)
+		return fmt.Errorf("%w: family %q: its books or its timers hold something that Bursar did not write; give it a prefix of its own with WithKeyPrefix: %w",
+			ErrCorrupt, l.root, err)
 	case strings.HasPrefix(text, "NOPERM"), strings.Contains(text, "can't run this command"), strings.Contains(text, "can't access"):
-		return fmt.Errorf("the Redis user lacks a right on %s or %s; grant it with ACL SETUSER: %w", l.keys.Books, l.keys.Timers, err)
+		return fmt.Errorf("the Redis user lacks a right on keys %s:*; grant it with ACL SETUSER: %w", l.c.config.prefix, err)
 	default:
 		return err
 	}

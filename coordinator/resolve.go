@@ -412,5 +412,5 @@ func (l *lane) layoutError(version string) error {
 }
 
 func (l *lane) corrupt(what string) error {
-	return fmt.Errorf("%w: %s: %s", ErrCorrupt, l.keys.Books, what)
+	return fmt.Errorf("%w: family %q: %s", ErrCorrupt, l.root, what)
 }

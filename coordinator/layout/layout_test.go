@@ -44,6 +44,13 @@ func FuzzNoTenantReachesAnothersKeys(f *testing.F) {
 		if (a.Root() == b.Root()) != (hashTag(ka.Books) == hashTag(kb.Books)) || hashTag(ka.Books) != hashTag(ka.Timers) {
 			t.Errorf("%q and %q have the hash tags %q, %q and %q", a, b, hashTag(ka.Books), hashTag(ka.Timers), hashTag(kb.Books))
 		}
+		if (a.Level() == b.Level()) != (AccountField(a) == AccountField(b)) {
+			t.Errorf("%q and %q have the accounts %q and %q", a, b, AccountField(a), AccountField(b))
+		}
+		id := budget.NewReservationID(a, 1, 2)
+		if hold, _, err := ParseHold(a.Root(), string(AppendHoldField(nil, id)), "o1 1 1"); err != nil || hold.ID != id {
+			t.Errorf("the hold of %q became that of %q: %v", a, hold.ID.Tenant(), err)
+		}
 		if root, ok := RootOf("bursar", ka.Books); !ok || root != a.Root() {
 			t.Errorf("%q became %q, %t", a.Root(), root, ok)
 		}

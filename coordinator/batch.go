@@ -26,8 +26,12 @@ type batch struct {
 	short bool
 	// lost: an attempt ended without a reply, so the batch may have taken effect.
 	lost bool
-	// repair: it merges what Redis has lost, and no caller waits for it.
+	// repair: it merges what Redis has lost, and no caller waits for it. since is the
+	// last batch that Redis had when the repair began; behind is written behind the
+	// digest, while more of it follows.
 	repair bool
+	since  string
+	behind string
 	// appliedAt is the family's time when it was applied, in milliseconds.
 	appliedAt int64
 	// refusals counts answers that no repeat is likely to change, such as a
@@ -128,6 +132,8 @@ func (b *batch) encode(s session, clock string, until int64, cfg *config) {
 	e.number(uint64(cfg.retained))                 //nolint:gosec // validated: never negative
 	e.number(uint64(until))                        //nolint:gosec // a time
 	e.number(uint64(cfg.maxHolds))                 //nolint:gosec // validated: never negative
+	e.text(b.since)
+	e.text(b.behind)
 	for _, tenant := range b.accounts {
 		e.text(layout.AccountField(tenant))
 	}

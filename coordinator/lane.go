@@ -57,6 +57,8 @@ type lane struct {
 	retained retained
 	repairs  []*call // to be merged before anything else is sent
 	repair   repairTally
+	// repairSince is the last batch that Redis had when the repair began.
+	repairSince uint64
 }
 
 // step is what a lane does next; each is one command.

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
@@ -124,6 +125,10 @@ func (l *lane) giveUpIDs(b *batch) {
 // ensures is said: nobody may make them again but their maker (R7).
 func (l *lane) startRepair(last applied) {
 	l.repairs = l.retained.merges(l.session.time, l.c.config.repairWindow.Milliseconds(), last)
+	l.repairSince = last.since()
+	if l.retained.otherwise(last) {
+		l.repairSince = min(l.repairSince, last.number-1)
+	}
 	kept := l.retained.grants[:0]
 	for _, g := range l.retained.grants {
 		if g.number <= last.number {
@@ -152,6 +157,10 @@ func (l *lane) gatherRepair() *batch {
 		if b.add(c, l.session.node) {
 			break
 		}
+	}
+	b.since = strconv.FormatUint(l.repairSince, 10)
+	if len(b.calls) < len(l.repairs) {
+		b.behind = "-" + b.since
 	}
 	b.encode(l.session, l.c.clockText(), l.validUntil(), &l.c.config)
 	return b

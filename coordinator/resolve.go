@@ -179,11 +179,7 @@ func (l *lane) tookEffect(b *batch, words string) {
 	l.corrupted = false
 	_, rest, _ := strings.Cut(words, " ") // the codes
 	at, _, _ := strings.Cut(rest, " ")
-	digest := b.digest
-	if b.repair {
-		digest += l.session.applied.repairing()
-	}
-	l.session.applied = applied{b.number, strconv.FormatUint(b.number, 10) + " " + digest + " " + at}
+	l.session.applied = applied{b.number, strconv.FormatUint(b.number, 10) + " " + b.digest + b.behind + " " + at}
 	l.session.answeredAt = l.c.familyTime()
 	l.session.time, _ = strconv.ParseInt(at, 10, 64) // decode tells of what cannot be read
 }

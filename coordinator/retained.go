@@ -80,9 +80,21 @@ func (r *retained) retold(id budget.ReservationID, number uint64) {
 	}
 }
 
+// otherwise reports whether the batch of that number came to something else in Redis
+// than the node was told: it was applied at another time, by a late duplicate.
+func (r *retained) otherwise(last applied) bool {
+	for _, generation := range []map[budget.ReservationID]retainedHold{r.old, r.young} {
+		for _, h := range generation {
+			if h.number == last.number && h.at != last.at() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // merges is what is retained, not older than the window, and lost where last is the
-// node's last batch in Redis, in the order of the ids. A batch of that number which
-// was applied at another time than the node was told may have come to something else.
+// node's last batch in Redis, in the order of the ids.
 func (r *retained) merges(at, window int64, last applied) []*call {
 	var merges []*call
 	for _, generation := range []map[budget.ReservationID]retainedHold{r.old, r.young} {

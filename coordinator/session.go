@@ -38,15 +38,15 @@ func (a applied) at() int64 {
 	return at
 }
 
-// repairing is the digest's end while a repair goes on: the last batch that Redis had
-// when it began.
-func (a applied) repairing() string {
+// since is the last batch that Redis had before a repair of the node that was not ended.
+func (a applied) since() uint64 {
 	_, digest, _ := strings.Cut(a.text, " ")
 	digest, _, _ = strings.Cut(digest, " ")
-	if _, since, goesOn := strings.Cut(digest, "-"); goesOn {
-		return "-" + since
+	_, text, _ := strings.Cut(digest, "-")
+	if since, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return since
 	}
-	return "-" + strconv.FormatUint(a.number, 10)
+	return a.number
 }
 
 // sessionRetention is how long Redis keeps the session of a silent node

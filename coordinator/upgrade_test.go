@@ -97,9 +97,9 @@ func (p *previous) translate(ctx context.Context, cmd redis.Cmder) redis.Cmder {
 	case strings.Contains(source, "-- batch: applies"):
 		p.ran["batch"]++
 		const retention, session = commandPrefix + 12, commandPrefix + 3
-		words = append(words[:retention:retention], words[retention+4:]...)
+		words = append(words[:retention:retention], words[retention+6:]...)
 		count, _ := strconv.Atoi(words[commandPrefix].(string))
-		words[commandPrefix] = strconv.Itoa(count - 4)
+		words[commandPrefix] = strconv.Itoa(count - 6)
 		words[session], _, _ = strings.Cut(words[session].(string), " ")
 	case strings.Contains(source, "-- sweep: ends"):
 		p.ran["sweep"]++

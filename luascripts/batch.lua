@@ -14,6 +14,8 @@
 --      12 how long, in ms, and 13 of how many holds it is remembered how they ended
 --      14 the family's time until which the batch may take effect, in ms
 --      15 most timers of the family (open holds with a deadline, sessions), 0 for any
+--      16 of a repair the last batch that was here when it began, else ''
+--      17 what to put behind the digest: - and 16 while more of the repair follows, or ''
 --      then A account fields, S hold fields (one each, in order), and by kind:
 --        r reserve: cost, hold field        d reserve: cost, hold field, TTL in ms
 --        c commit: actual    l release: –   e ensure: budget
@@ -251,9 +253,9 @@ end
 local function apply(books, timers, base)
 	local node, number, digest = ARGV[base + 2], ARGV[base + 4], ARGV[base + 5]
 	local accountCount, session = ARGV[base + 8] + 0, 's' .. node
-	local settling = base + 16 + accountCount
+	local settling = base + 18 + accountCount
 	local argument = settling + ARGV[base + 9]
-	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 16, argument - 1))
+	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 18, argument - 1))
 	if read[1] ~= ARGV[base + 1] then
 		return refuseFamily(read[1])
 	end
@@ -262,7 +264,7 @@ local function apply(books, timers, base)
 	end
 	local accounts = {}
 	for i = 1, accountCount do
-		local field = ARGV[base + 15 + i]
+		local field = ARGV[base + 17 + i]
 		accounts[i] = readAccount(field, read[5 + i])
 		if not accounts[i] then
 			return 'CORRUPT ' .. field
@@ -273,7 +275,7 @@ local function apply(books, timers, base)
 	if b.now > ARGV[base + 14] + 0 then
 		return 'EXPIRED ' .. b.nowText
 	end
-	b.values, b.books, b.session, b.room = {}, books, session, 1000
+	b.values, b.books, b.session, b.since, b.room = {}, books, session, ARGV[base + 16], 1000
 	local most = ARGV[base + 15] + 0
 	if most > 0 and ARGV[base + 10]:find('[rd]') then
 		b.room = most + 1 - redis.call('ZCARD', timers) -- the sentinel is no hold
@@ -287,7 +289,7 @@ local function apply(books, timers, base)
 		local account = accounts[i]
 		before = before .. ' ' .. (account.dirty and join(account.rh, account.rl) or account.before or '-')
 	end
-	local codes = decide(b, accounts, read, base, settling, argument, -base - 10)
+	local codes = decide(b, accounts, read, base, settling, argument, -base - 12)
 	if b.corrupt then
 		return 'CORRUPT ' .. b.corrupt
 	end
@@ -295,12 +297,9 @@ local function apply(books, timers, base)
 	if #b.values > 0 then
 		reply = reply .. ' ' .. table.concat(b.values, ' ')
 	end
-	if MERGES then
-		digest = digest .. '-' .. sinceOf(read[5])
-		b.record = 'm' .. node .. number
-	end
+	b.record = MERGES and 'm' .. node .. number
 	local set, size = b.set, b.size
-	set[size + 1], set[size + 2] = session, number .. ' ' .. digest .. ' ' .. b.nowText
+	set[size + 1], set[size + 2] = session, number .. ' ' .. digest .. ARGV[base + 17] .. ' ' .. b.nowText
 	set[size + 3], set[size + 4] = 'r' .. node, reply
 	b.size = size + 4
 	if read[5]:find(' 0 ', 1, true) then -- digest 0: the session's first batch

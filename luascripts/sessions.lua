@@ -3,8 +3,8 @@
 -- A node's field s<node> is "last digest time" of the last batch that it had
 -- applied (digest 0: none yet; -: closed), and r<node> the reply of that batch. They are
 -- written by the same HSET as the batch's money, so they say exactly what took
--- effect. While a repair goes on, the digest has -<since> behind it: the last batch
--- that was there when it began.
+-- effect. While more of a repair follows, the digest has -<since> behind it: the last
+-- batch that was there when it began.
 --
 -- Invariant: batch n takes effect only where the session is the very one that the
 -- node was told of, and moves last to n. So it takes effect once, whatever is lost,
@@ -35,19 +35,17 @@ local function refuseSession(books, session, node, number, digest)
 	return 'GAP ' .. session .. ' ' .. (redis.call('HGET', books, 'r' .. node) or '')
 end
 
--- sinceOf returns the last batch that a session's family had before any repair of the
--- node that goes on.
-local function sinceOf(session)
-	local last, digest = session:match('^(%d+) ([%x-]+) %d+$')
-	return last and (digest:match('-(%d+)$') or last)
-end
-
 -- beyond reports whether the batch that made an id is beyond what its node's session
 -- shows, so that this family never had it, and returns the session; nil where there
 -- is none. An id is node 64, number 54 and index 10 bits, in hexadecimal after the h.
 local function beyond(b, field)
-	local session = redis.call('HGET', b.books, 's' .. field:sub(2, 17))
-	local since = session and sinceOf(session)
+	local name = 's' .. field:sub(2, 17)
+	local session = redis.call('HGET', b.books, name)
+	local last, digest = (session or ''):match('^(%d+) ([%x-]+) %d+$')
+	local since = last and (digest:match('-(%d+)$') or last)
+	if name == b.session and b.since ~= '' then
+		since = b.since
+	end
 	local number = tonumber(field:sub(18, 30), 16) * 4 + math.floor(tonumber(field:sub(31, 31), 16) / 4)
 	return since and since + 0 < number, session
 end

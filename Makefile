@@ -12,6 +12,7 @@ SCHEDULES ?= 3000
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .bin/golangci-lint-$(GOLANGCI_VERSION)
+GOVULNCHECK_VERSION := v1.9.0
 
 .DEFAULT_GOAL := help
 
@@ -46,9 +47,13 @@ cover: redis ## say how much of the main packages the tests reach; below 85 % it
 .PHONY: lint
 lint: $(GOLANGCI) ## check format, vet, go.mod and the rules of .golangci.yml
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted, run gofmt -w:" $$unformatted; exit 1; }
-	go vet ./...
+	go vet -tags faults ./...
 	go mod tidy -diff
-	$(GOLANGCI) run
+	$(GOLANGCI) run --build-tags faults
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities, or say that their database is out of reach
+	@.ci/vuln $(CURDIR)/.bin/govulncheck-$(GOVULNCHECK_VERSION) $(GOVULNCHECK_VERSION)
 
 .PHONY: bench
 bench: redis ## run the Go benchmarks COUNT=5 times that match BENCH=., as text for benchstat

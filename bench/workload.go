@@ -43,7 +43,7 @@ type drawn struct {
 	tenants int
 }
 
-func (d *drawn) part(round, _ int) part { return drawnPart{d, uint64(round)} }
+func (d *drawn) part(round, _ int) part { return drawnPart{d, uint64(round)} } //nolint:gosec // a count
 
 func (d *drawn) typical() budget.Microcents { return meanHold(d.deck) }
 
@@ -53,7 +53,7 @@ type drawnPart struct {
 }
 
 func (p drawnPart) source(caller int) source {
-	return &drawnSource{drawn: p.drawn, rng: *rand.NewPCG(p.seed, p.round<<32|uint64(caller)+1)}
+	return &drawnSource{drawn: p.drawn, rng: *rand.NewPCG(p.seed, p.round<<32|uint64(caller)+1)} //nolint:gosec // a count
 }
 
 type drawnSource struct {
@@ -64,7 +64,7 @@ type drawnSource struct {
 func (s *drawnSource) next(r *request) bool {
 	bits := s.rng.Uint64()
 	*r = s.deck[bits%deckSize]
-	r.tenant = int((bits >> 32) * uint64(s.tenants) >> 32)
+	r.tenant = int((bits >> 32) * uint64(s.tenants) >> 32) //nolint:gosec // a count
 	return true
 }
 

@@ -80,7 +80,7 @@ func (b *batch) add(c *call, node uint64) (full bool) {
 // so that ids are unique by construction.
 func (b *batch) name(c *call, node uint64) {
 	if c.reserves() {
-		place := uint64(len(b.calls)) //nolint:gosec // below MaxOperations
+		place := uint64(len(b.calls))
 		c.id = budget.NewReservationID(c.tenant, node, b.number<<indexBits|place)
 	}
 }
@@ -119,13 +119,13 @@ func (b *batch) encode(s session, clock string, until int64, cfg *config) {
 		}
 	}
 	e.number(uint64(len(b.accounts)))
-	e.number(uint64(named)) //nolint:gosec // a count
+	e.number(uint64(named))
 	for _, c := range b.calls {
 		e.byte(c.kind)
 	}
 	e.end()
 	for _, c := range b.calls {
-		e.byte('0' + byte(slices.Index(b.accounts, c.tenant)))
+		e.byte('0' + byte(slices.Index(b.accounts, c.tenant))) //nolint:gosec // below MaxAccounts
 	}
 	e.end()
 	e.number(uint64(cfg.retention.Milliseconds())) //nolint:gosec // validated: never negative

@@ -39,7 +39,7 @@ type account struct {
 func newAccount(tenant budget.TenantID, granted budget.Microcents) *account {
 	// Generations begin anywhere in 64 bits, so that those of another engine are
 	// not met again here.
-	a := &account{tenant: tenant, granted: granted, generation: rand.Uint64()}
+	a := &account{tenant: tenant, granted: granted, generation: rand.Uint64()} //nolint:gosec // it spreads load, and protects nothing
 	a.remaining.Store(int64(granted))
 	a.latest.Store(math.MinInt64)
 	return a

@@ -43,7 +43,7 @@ func newTable(accounts int) *table {
 }
 
 func (s *accounts) init() {
-	s.seed = rand.Uint64()
+	s.seed = rand.Uint64() //nolint:gosec // it spreads load, and protects nothing
 	s.table.Store(newTable(leastAccounts))
 }
 
@@ -67,7 +67,7 @@ func (s *accounts) numbered(number uint64, tenant budget.TenantID) *account {
 
 func (t *table) find(tenant budget.TenantID, hash uint64) *account {
 	places := t.places
-	last := uint64(len(places) - 1)
+	last := uint64(len(places) - 1) //nolint:gosec // an index
 	for i := hash; ; i++ {
 		a := places[i&last].Load()
 		if a == nil || a.hash == hash && a.tenant == tenant {
@@ -79,7 +79,7 @@ func (t *table) find(tenant budget.TenantID, hash uint64) *account {
 // insert stores the number first: who finds the account can have an id of it.
 func (t *table) insert(a *account) {
 	t.byNumber[a.number].Store(a)
-	last := uint64(len(t.places) - 1)
+	last := uint64(len(t.places) - 1) //nolint:gosec // an index
 	i := a.hash
 	for t.places[i&last].Load() != nil {
 		i++

@@ -48,7 +48,7 @@ func (s *slot) prior(now int64) budget.Outcome {
 	if now-s.since > retention {
 		return budget.Unknown
 	}
-	return budget.Outcome(s.until)
+	return budget.Outcome(s.until) //nolint:gosec // cut to bits on purpose
 }
 
 const (
@@ -135,7 +135,7 @@ func (s *slots) grow() uint64 {
 		// Now, when a reserve pays for it: an ending allocates nothing.
 		s.free = make([]uint32, 0, max(2*cap(s.free), 8))
 	}
-	return uint64(number)
+	return uint64(number) //nolint:gosec // an index
 }
 
 func (s *slots) growBlock() {
@@ -168,7 +168,7 @@ func (s *slots) end(number uint64, h *slot, outcome budget.Outcome, amount budge
 	if s.endings >= remembered {
 		s.free = append(s.free, *oldest)
 	}
-	*oldest = uint32(number)
+	*oldest = uint32(number) //nolint:gosec // cut to bits on purpose
 	s.endings++
 }
 
@@ -190,7 +190,7 @@ func (s *slots) expireBelow(level, i int, now int64) (expired budget.Microcents)
 			case !h.open():
 			case h.until <= now:
 				expired += h.held
-				s.end(uint64(i*fanOut+in), h, budget.Expired, h.held, now)
+				s.end(uint64(i*fanOut+in), h, budget.Expired, h.held, now) //nolint:gosec // an index
 			default:
 				least = min(least, h.until)
 			}

@@ -45,7 +45,7 @@ func (a Microcents) Add(b Microcents) (Microcents, error) {
 // String prints the amount exactly, in dollars: at least two decimals, at most
 // eight, for example "$12.50", "$0.000025", "-$3.00". [ParseMicrocents] reads it back.
 func (a Microcents) String() string {
-	magnitude := uint64(a)
+	magnitude := uint64(a) //nolint:gosec // of a negative one, its two's complement
 	sign := ""
 	if a < 0 {
 		magnitude, sign = -magnitude, "-"
@@ -91,7 +91,7 @@ func ParseMicrocents(text string) (Microcents, error) {
 	if negative {
 		magnitude = -magnitude
 	}
-	return Microcents(magnitude), nil
+	return Microcents(magnitude), nil //nolint:gosec // its size was checked
 }
 
 // CostOf returns what tokens cost at a price per million tokens, rounded up to

@@ -98,7 +98,7 @@ func unescape(escaped string) (string, bool) {
 		if hi < 0 || lo < 0 {
 			return "", false
 		}
-		b.WriteByte(byte(hi<<4 | lo))
+		b.WriteByte(byte(hi<<4 | lo)) //nolint:gosec // a byte was parsed
 		i += 2
 	}
 	return b.String(), true

@@ -58,10 +58,11 @@ func (s *server) reachable(ctx context.Context) Check {
 	if err == nil {
 		return ok("reachable", "it answers after "+now().Sub(began).Round(10*time.Microsecond).String())
 	}
-	check := failed("reachable", err.Error(), "check the address, and that the server runs")
+	check := failed("reachable", "no answer: "+err.Error(), "check the address, and that the server runs")
 	check.sentinel, check.cause = ErrUnavailable, err
 	var reply redis.Error
 	if errors.As(err, &reply) && !strings.HasPrefix(reply.Error(), "LOADING") {
+		check.Found = "it refuses to answer: " + err.Error()
 		check.sentinel, check.Remedy = ErrUnfit, "check the user, the password and the rights"
 	}
 	return check

@@ -126,13 +126,14 @@ func WithMeterProvider(provider metric.MeterProvider) Option {
 	return func(c *config) { c.meterProvider = provider }
 }
 
-// maxObserved bounds what a collection of metrics costs.
-const maxObserved = 100
+// MaxObserved is how many tenants WithObservedTenants takes; it bounds what a collection
+// of metrics costs.
+const MaxObserved = 100
 
 // WithObservedTenants shows the balances and the number of open holds of these
 // tenants as metrics, with the tenant's id as an attribute. Each costs a Holds when
 // metrics are collected, whose time grows with the family's holds; what is not read
-// within 2 seconds is not shown. At most 100.
+// within 2 seconds is not shown. At most MaxObserved.
 // Defaults to none: a metric of its own for each tenant is more than most stores of
 // metrics can bear.
 func WithObservedTenants(tenants ...budget.TenantID) Option {
@@ -210,8 +211,8 @@ func (c *config) validate() error {
 	if c.tracerProvider == nil || c.meterProvider == nil {
 		errs = append(errs, errors.New("WithTracerProvider(nil) or WithMeterProvider(nil): give a provider, the noop package's for none"))
 	}
-	if len(c.observed) > maxObserved {
-		errs = append(errs, fmt.Errorf("%d observed tenants: give at most %d", len(c.observed), maxObserved))
+	if len(c.observed) > MaxObserved {
+		errs = append(errs, fmt.Errorf("%d observed tenants: give at most %d", len(c.observed), MaxObserved))
 	}
 	for _, tenant := range c.observed {
 		errs = append(errs, tenant.Validate())

@@ -28,7 +28,7 @@ func Commands() []*cli.Command {
 
 var (
 	jsonFlag    = &cli.BoolFlag{Name: "json", Usage: "print JSON, amounts in microcents; of a list one object a line"}
-	timeoutFlag = &cli.DurationFlag{Name: "timeout", Usage: "wait so long for an answer of Redis, and as long again for what is unknown", Value: 10 * time.Second}
+	timeoutFlag = &cli.DurationFlag{Name: "timeout", Usage: "wait so long for each answer of Redis, and as long again for what is unknown", Value: 10 * time.Second}
 )
 
 // redisFlags are those of a command that uses the operator's Redis.
@@ -80,12 +80,19 @@ func idArgument(text string) (budget.ReservationID, error) {
 	return id, exit.With(exit.Usage, err)
 }
 
+// open makes the client for the operator's Redis, which waits for each answer as long
+// as --timeout says.
+func open(cc *cli.Context) (*connect.Connection, error) {
+	timeout := cc.Duration(timeoutFlag.Name)
+	if timeout < time.Millisecond || timeout > time.Hour {
+		return nil, exit.With(exit.Usage, fmt.Errorf("--timeout %s: give 1ms to 1h", timeout))
+	}
+	return connect.Open(cc, timeout)
+}
+
 // withRedis runs do on the operator's Redis.
 func withRedis(cc *cli.Context, do func(ctx context.Context, connection *connect.Connection) error) error {
-	if timeout := cc.Duration(timeoutFlag.Name); timeout < time.Millisecond || timeout > time.Hour {
-		return exit.With(exit.Usage, fmt.Errorf("--timeout %s: give 1ms to 1h", timeout))
-	}
-	connection, err := connect.Open(cc)
+	connection, err := open(cc)
 	if err != nil {
 		return err
 	}
@@ -108,22 +115,30 @@ func interrupted(ctx context.Context, err error) error {
 // releases what nobody was told of.
 func withNode(cc *cli.Context, do func(ctx context.Context, node *coordinator.Coordinator) error, opts ...coordinator.Option) error {
 	return withRedis(cc, func(ctx context.Context, connection *connect.Connection) error {
-		opts := append(opts,
-			coordinator.WithKeyPrefix(connection.Prefix), coordinator.WithCallTimeout(cc.Duration(timeoutFlag.Name)),
-			// What an operator must read of a single operation is in its error.
-			coordinator.WithLogger(slog.New(slog.DiscardHandler)))
-		node, err := coordinator.New(ctx, connection.Client, opts...)
-		if err != nil {
-			return exit.With(exit.Unavailable, fmt.Errorf("%s: %w", connection.Name, err))
-		}
-		err = do(ctx, node)
-		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), cc.Duration(timeoutFlag.Name))
-		defer cancel()
-		if closeErr := node.Close(after); err != nil {
-			return errors.Join(err, closeErr)
-		}
-		return nil // a session that is not closed goes by itself
+		return onNode(ctx, cc, connection, do, opts...)
 	})
+}
+
+func onNode(ctx context.Context, cc *cli.Context, connection *connect.Connection, do func(ctx context.Context, node *coordinator.Coordinator) error, opts ...coordinator.Option) error {
+	opts = append(opts,
+		coordinator.WithKeyPrefix(connection.Prefix), coordinator.WithCallTimeout(cc.Duration(timeoutFlag.Name)),
+		// It tells all that is remembered, and forgets nothing for the fleet.
+		coordinator.WithRetention(24*time.Hour, 1_000_000), coordinator.WithRepair(0, 0),
+		// What an operator must read of a single operation is in its error.
+		coordinator.WithLogger(slog.New(slog.DiscardHandler)))
+	starting, cancel := context.WithTimeout(ctx, cc.Duration(timeoutFlag.Name))
+	defer cancel()
+	node, err := coordinator.New(starting, connection.Client, opts...)
+	if err != nil {
+		return exit.With(exit.Unavailable, fmt.Errorf("%s: %w", connection.Name, err))
+	}
+	err = do(ctx, node)
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), cc.Duration(timeoutFlag.Name))
+	defer cancel()
+	if closeErr := node.Close(after); err != nil {
+		return errors.Join(err, closeErr)
+	}
+	return nil // a session that is not closed goes by itself
 }
 
 // unanswered gives the error of a node its code: there was no answer, unless the

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -9,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/calybris/bursar/coordinator"
-	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
@@ -30,12 +30,14 @@ func doctor(cc *cli.Context, out *output) error {
 	if _, err := arguments(cc); err != nil {
 		return err
 	}
-	connection, err := connect.Open(cc)
+	connection, err := open(cc)
 	if err != nil {
 		return err
 	}
 	defer connection.Close()
-	checks, err := coordinator.Inspect(cc.Context, connection.Client, coordinator.WithKeyPrefix(connection.Prefix))
+	ctx, cancel := context.WithTimeout(cc.Context, cc.Duration(timeoutFlag.Name))
+	defer cancel()
+	checks, err := coordinator.Inspect(ctx, connection.Client, coordinator.WithKeyPrefix(connection.Prefix))
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
@@ -79,7 +81,7 @@ func diagnosis(name string, checks []coordinator.Check) error {
 			continue
 		}
 		if c.Name == "reachable" {
-			return exit.With(exit.Unavailable, fmt.Errorf("no Redis answers at %s: %s; %s", name, c.Found, c.Remedy))
+			return exit.With(exit.Unavailable, fmt.Errorf("%s: %s; %s", name, c.Found, c.Remedy))
 		}
 		failed++
 	}

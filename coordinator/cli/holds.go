@@ -60,7 +60,7 @@ type filter struct {
 
 func filterOf(cc *cli.Context) (filter, error) {
 	f := filter{older: cc.Duration(olderFlag.Name)}
-	if f.older < 0 {
+	if f.older < 0 || f.older == 0 && cc.IsSet(olderFlag.Name) {
 		return f, exit.With(exit.Usage, fmt.Errorf("--older-than %s: give a time above 0", f.older))
 	}
 	if !cc.IsSet(tenantFlag.Name) {
@@ -121,18 +121,15 @@ func releaseHolds(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+	return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
 		if len(ids) == 0 {
-			c, err := connect.Open(cc)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
 			if ids, err = matching(ctx, cc, c, f); err != nil {
 				return err
 			}
 		}
-		return releaseEach(ctx, cc, out, node, ids)
+		return onNode(ctx, cc, c, func(ctx context.Context, node *coordinator.Coordinator) error {
+			return releaseEach(ctx, cc, out, node, ids)
+		})
 	})
 }
 

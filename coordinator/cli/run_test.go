@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,9 +59,10 @@ func must(t *testing.T, args ...string) string {
 	return stdout.String()
 }
 
-func newNode(t *testing.T, server *redistest.Server) *coordinator.Coordinator {
+func newNode(t *testing.T, server *redistest.Server, opts ...coordinator.Option) *coordinator.Coordinator {
 	t.Helper()
-	node, err := coordinator.New(t.Context(), server.Client(), coordinator.WithLogger(slog.New(slog.DiscardHandler)))
+	opts = append(opts, coordinator.WithLogger(slog.New(slog.DiscardHandler)))
+	node, err := coordinator.New(t.Context(), server.Client(), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -381,4 +383,59 @@ func TestBulkReleaseWhenRedisDies(t *testing.T) {
 		t.Errorf("%s told, %d are open: %v", told[1], open, err)
 	}
 	must(t, "verify", "--redis", address)
+}
+
+// The operator's commands tell what a fleet has asked to be remembered, and drop none
+// of it.
+func TestCommandsRememberForTheFleet(t *testing.T) {
+	server := redistest.Start(t)
+	address := "redis://" + server.Addr()
+	must(t, "tenant", "ensure", "--redis", address, "acme", "$20")
+	ago := func() time.Time { return time.Now().Add(-30 * time.Minute) }
+	node := newNode(t, server, coordinator.WithRetention(time.Hour, 100_000), coordinator.WithClock(ago))
+	if err := server.Client().HDel(t.Context(), "bursar:{acme}:books", "t").Err(); err != nil {
+		t.Fatal(err) // the family's time never goes back
+	}
+	r, err := node.TryReserve(t.Context(), "acme", budget.Cent)
+	if err != nil || r.Err() != nil {
+		t.Fatal(r, err)
+	}
+	if s, err := node.Commit(t.Context(), r.ID, budget.Cent); err != nil || s.Err() != nil {
+		t.Fatal(s, err)
+	}
+	for range 40 { // settles drop what is too old, every 32 of them
+		id := strings.Fields(must(t, "reserve", "--redis", address, "acme", "1c"))[0]
+		must(t, "commit", "--redis", address, id, "1c")
+	}
+	if said := must(t, "lookup", "--redis", address, r.ID.String()); !strings.HasPrefix(said, "committed $0.01 at ") {
+		t.Errorf("lookup says %q", said)
+	}
+}
+
+// --timeout is how long a command waits for a Redis that hangs.
+func TestTimeoutOfEveryCommand(t *testing.T) {
+	server := redistest.Start(t)
+	address := "redis://" + server.Addr()
+	must(t, "tenant", "ensure", "--redis", address, "acme", "$20")
+	if err := server.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := server.Resume(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, command := range []string{"doctor", "verify", "tenant list", "tenant show acme", "holds list", "reserve acme 1c"} {
+		words := strings.Fields(command)
+		at := 1
+		if len(words) > 1 && (words[0] == "tenant" || words[0] == "holds") {
+			at = 2
+		}
+		args := slices.Insert(words, at, "--timeout", "200ms", "--redis", address)
+		began := time.Now()
+		code, _, stderr := bursar(t.Context(), args...)
+		if took := time.Since(began); code != exit.Unavailable || took > 2*time.Second {
+			t.Errorf("%s: code %d after %s: %s", command, code, took, stderr)
+		}
+	}
 }

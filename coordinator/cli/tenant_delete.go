@@ -42,7 +42,7 @@ func deleteTenant(cc *cli.Context, out *output) error {
 		}
 		switch {
 		case err != nil:
-			return unanswered(fmt.Errorf("%w%s", err, gone.sofar()), "run it again")
+			return unanswered(fmt.Errorf("%w%s", err, gone.sofar()), "look at bursar tenant show "+string(tenant)+", and run it again where the tenant is still there")
 		case gone.Outcome == budget.MissingTenant && gone.sofar() != "":
 			return refused("somebody else has deleted %s meanwhile%s", tenant, gone.sofar())
 		case gone.Outcome == budget.MissingTenant:

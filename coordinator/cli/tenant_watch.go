@@ -68,6 +68,12 @@ func watched(cc *cli.Context) ([]budget.TenantID, error) {
 	if len(given) == 0 {
 		return nil, exit.With(exit.Usage, fmt.Errorf("%s needs at least one TENANT", cc.Command.HelpName))
 	}
+	if len(given) > coordinator.MaxObserved {
+		return nil, exit.With(exit.Usage, fmt.Errorf("%d tenants: give at most %d", len(given), coordinator.MaxObserved))
+	}
+	if times := cc.Int("times"); times < 0 {
+		return nil, exit.With(exit.Usage, fmt.Errorf("--times %d: give 0 or more", times))
+	}
 	if every := cc.Duration("every"); every < 100*time.Millisecond {
 		return nil, exit.With(exit.Usage, fmt.Errorf("--every %s: give 100ms or more", every))
 	}

@@ -10,6 +10,7 @@ package connect
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v2"
@@ -27,14 +28,15 @@ type Connection struct {
 	target Target
 }
 
-// Open reads the command's flags. It asks Redis nothing: see Ping. Errors carry
-// exit.Usage, and name the flag or the variable.
-func Open(cc *cli.Context) (*Connection, error) {
-	connection, err := open(cc)
+// Open reads the command's flags. It asks Redis nothing: see Ping. The client waits for
+// each answer for the timeout, and asks once. Errors carry exit.Usage, and name the
+// flag or the variable.
+func Open(cc *cli.Context, timeout time.Duration) (*Connection, error) {
+	connection, err := open(cc, timeout)
 	return connection, exit.With(exit.Usage, err)
 }
 
-func open(cc *cli.Context) (*Connection, error) {
+func open(cc *cli.Context, timeout time.Duration) (*Connection, error) {
 	prefix := cc.String(prefixFlag)
 	if err := layout.ValidatePrefix(prefix); err != nil {
 		return nil, fmt.Errorf("--%s: %w", prefixFlag, err)
@@ -51,6 +53,7 @@ func open(cc *cli.Context) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
+	target.wait(timeout)
 	return &Connection{Client: target.Client(), Name: target.Name, Prefix: prefix, target: target}, nil
 }
 

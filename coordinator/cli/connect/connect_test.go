@@ -38,7 +38,7 @@ func open(t *testing.T, args ...string) (*connect.Connection, error) {
 		Name: "bursar", HideHelp: true, Flags: connect.Flags(), Writer: io.Discard, ErrWriter: io.Discard,
 		ExitErrHandler: func(*cli.Context, error) {},
 		Action: func(cc *cli.Context) (err error) {
-			connection, err = connect.Open(cc)
+			connection, err = connect.Open(cc, time.Minute)
 			return err
 		},
 	}

@@ -1,10 +1,12 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -65,11 +67,33 @@ func (t Target) Client() redis.UniversalClient {
 	}
 }
 
+// wait bounds how long a client waits for an answer, unless the address says so, and
+// has it ask once.
+func (t *Target) wait(timeout time.Duration) {
+	within := func(dial, read, write *time.Duration) {
+		*dial, *read, *write = cmp.Or(*dial, timeout), cmp.Or(*read, timeout), cmp.Or(*write, timeout)
+	}
+	switch {
+	case t.Sentinel != nil:
+		within(&t.Sentinel.DialTimeout, &t.Sentinel.ReadTimeout, &t.Sentinel.WriteTimeout)
+		t.Sentinel.MaxRetries = cmp.Or(t.Sentinel.MaxRetries, -1)
+	case t.Cluster != nil:
+		within(&t.Cluster.DialTimeout, &t.Cluster.ReadTimeout, &t.Cluster.WriteTimeout)
+	default:
+		within(&t.Single.DialTimeout, &t.Single.ReadTimeout, &t.Single.WriteTimeout)
+		t.Single.MaxRetries = cmp.Or(t.Single.MaxRetries, -1)
+	}
+}
+
 // Ping asks once, with short patience. The error carries exit.Unavailable.
 func (t Target) Ping(ctx context.Context) error {
 	client := t.impatient().Client()
 	defer client.Close()
-	if err := client.Ping(ctx).Err(); err != nil {
+	err := client.Ping(ctx).Err()
+	if reply := redis.Error(nil); errors.As(err, &reply) && !errors.Is(err, redis.Nil) {
+		return exit.With(exit.Unavailable, fmt.Errorf("%s refuses to answer: %w; check the user and the password", t.Name, err))
+	}
+	if err != nil {
 		return exit.With(exit.Unavailable, fmt.Errorf("no Redis answers at %s: %w; check the address, and that the server runs", t.Name, t.explain(err)))
 	}
 	return nil

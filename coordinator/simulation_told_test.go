@@ -262,7 +262,7 @@ func (s *simulation) check() {
 		text, _ := s.state(h)
 		switch {
 		case text == "":
-		case s.mode.quick && text[0] == 'o':
+		case s.mode.quick && (text[0] == 'o' || text[0] == 'x'):
 		case !op.unknown() && !(s.mode.failovers && text[0] == 'l'):
 			s.fail("%s was told that nothing is held, and Redis has %s", op, text)
 		case text[0] == 'o' && op.node.alive:

@@ -28,6 +28,7 @@ type simulation struct {
 	mode   simMode
 	random *rand.Rand
 	server *simredis.Server
+	twin   *realTwin        // nil where no real Redis stands by
 	said   *strings.Builder // nil where nobody reads it
 	wrong  []string
 
@@ -118,7 +119,15 @@ func (s *simulation) fail(format string, args ...any) {
 
 // simulate runs one schedule and returns what went wrong in it.
 func simulate(server *simredis.Server, seed uint64, mode simMode, said *strings.Builder) []string {
-	s := &simulation{seed: seed, mode: mode, random: rand.New(rand.NewPCG(seed, 4)), server: server, said: said}
+	return newSimulation(server, seed, mode, said).run()
+}
+
+func newSimulation(server *simredis.Server, seed uint64, mode simMode, said *strings.Builder) *simulation {
+	return &simulation{seed: seed, mode: mode, random: rand.New(rand.NewPCG(seed, 4)), server: server, said: said}
+}
+
+func (s *simulation) run() []string {
+	server := s.server
 	server.Store, server.Now, server.Full = simredis.NewStore(), simBegan, false
 	server.Forget()
 	s.holdTTL = []time.Duration{simHoldTTL / 10, simHoldTTL, 0}[s.random.IntN(3)]
@@ -296,7 +305,11 @@ func simArgs(args []any) []string {
 }
 
 func (s *simulation) arrives(m *message) (reply any, err error) {
-	reply, err = s.server.Do(m.args)
+	if s.twin == nil {
+		reply, err = s.server.Do(m.args)
+	} else {
+		reply, err = s.twin.do(s, m.args)
+	}
 	s.say("  at Redis: %v %v", reply, err)
 	for _, root := range simFamilies {
 		if layout.KeysOf(layout.DefaultPrefix, root).Books == m.books() {

@@ -39,10 +39,7 @@ func (s *Server) call(words []string) (any, error) {
 	case "hdel":
 		return store.Delete(words[1], words[2:]...), nil
 	case "zcard":
-		if set := store.sets[words[1]]; set != nil {
-			return int64(len(set.members)), nil
-		}
-		return int64(0), nil
+		return int64(store.sets[words[1]].length()), nil
 	case "zadd":
 		return store.addMembers(words[1], words[2:])
 	case "zrem":

@@ -46,6 +46,15 @@ func (s *Store) Clone() *Store {
 // Hash returns the fields of a hash, for reading.
 func (s *Store) Hash(key string) map[string]string { return s.hashes[key] }
 
+// Members returns the members of a sorted set with their scores, in order.
+func (s *Store) Members(key string) (names []string, scores []float64) {
+	set := s.sets[key]
+	for i := range set.length() {
+		names, scores = append(names, set.members[i].name), append(scores, set.members[i].score)
+	}
+	return names, scores
+}
+
 // Deleted returns the deleted fields of a hash, as they were.
 func (s *Store) Deleted(key string) map[string]string { return s.deleted[key] }
 
@@ -102,6 +111,13 @@ type member struct {
 
 func compareMembers(a, b member) int {
 	return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.name, b.name))
+}
+
+func (z *sortedSet) length() int {
+	if z == nil {
+		return 0
+	}
+	return len(z.members)
 }
 
 func (z *sortedSet) find(name string) int {

@@ -55,7 +55,7 @@ type lane struct {
 
 	toldAt   atomic.Int64 // when something was retained last, in Unix milliseconds
 	retained retained
-	repairs  []*call // to be merged before anything else is sent
+	repairs  []retainedHold // to be merged before anything else is sent
 	repair   repairTally
 	// repairSince is the last batch that Redis had when the repair began.
 	repairSince uint64

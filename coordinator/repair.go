@@ -23,10 +23,10 @@ func (l *lane) retain(b *batch, answers []answer) {
 		return
 	}
 	at, window := b.appliedAt, l.c.config.repairWindow.Milliseconds()
-	added, kept := 0, false
+	added := 0
 	keep := func(id budget.ReservationID, h retainedHold) {
-		added += l.retained.keep(id, h)
-		kept = true
+		l.retained.keep(id, h)
+		added++
 	}
 	for i, c := range b.calls {
 		switch a := answers[i]; {
@@ -44,7 +44,7 @@ func (l *lane) retain(b *batch, answers []answer) {
 			l.retained.grants = append(l.retained.grants, retainedGrant{b.number, a.outcome.String(), c.tenant, c.amount, at})
 		}
 	}
-	if kept {
+	if added > 0 {
 		l.toldAt.Store(l.c.config.now().UnixMilli())
 	}
 	l.account(added, at, window)
@@ -75,7 +75,7 @@ func (c *Coordinator) forgetIdle() bool {
 		if l.toldAt.Load() < at-c.config.repairWindow.Milliseconds() {
 			l.mu.Lock()
 			if !l.running { // else what it retains belongs to whoever runs it
-				gone += len(l.retained.young) + len(l.retained.old)
+				gone += l.retained.len()
 				l.retained = retained{}
 			}
 			l.mu.Unlock()
@@ -114,7 +114,8 @@ func (l *lane) giveUpIDs(b *batch) {
 	added := 0
 	for _, c := range b.calls {
 		if c.reserves() && c.id != (budget.ReservationID{}) {
-			added += l.retained.keep(c.id, retainedHold{state: stateReleased, amount: c.amount, at: l.session.time, number: b.number})
+			l.retained.keep(c.id, retainedHold{state: stateReleased, amount: c.amount, at: l.session.time, number: b.number})
+			added++
 		}
 	}
 	l.account(added, l.session.time, l.c.config.repairWindow.Milliseconds())
@@ -152,9 +153,8 @@ type repairTally struct {
 func (l *lane) gatherRepair() *batch {
 	b := &batch{number: l.c.nextNumber(), repair: true}
 	l.c.telemetry.sent(l.c.ctx, b)
-	for _, c := range l.repairs {
-		c.state.Store(callQueued) // a batch before may have had it, to no effect
-		if b.add(c, l.session.node) {
+	for _, h := range l.repairs {
+		if b.add(l.retained.merge(h), l.session.node) {
 			break
 		}
 	}
@@ -168,9 +168,10 @@ func (l *lane) gatherRepair() *batch {
 
 // repaired takes note of what was merged.
 func (l *lane) repaired(b *batch, answers []answer) {
-	l.repairs = l.repairs[len(b.calls):]
 	for i, c := range b.calls {
-		l.retained.retold(c.id, b.number)
+		h := l.repairs[i]
+		h.number = b.number // Redis was told again
+		l.retained.keep(c.id, h)
 		switch answers[i].code {
 		case luascripts.CodeAsHigh:
 		case luascripts.CodeMergedOver:
@@ -185,7 +186,8 @@ func (l *lane) repaired(b *batch, answers []answer) {
 				"reservation", c.id, "state", c.merge, "reason", unmergedReason(answers[i].code))
 		}
 	}
-	if len(l.repairs) == 0 {
+	l.account(len(b.calls), b.appliedAt, l.c.config.repairWindow.Milliseconds())
+	if l.repairs = l.repairs[len(b.calls):]; len(l.repairs) == 0 {
 		l.c.telemetry.merged.Add(l.c.ctx, int64(l.repair.merged))
 		l.c.telemetry.unmerged.Add(l.c.ctx, int64(l.repair.lost))
 		l.c.config.logger.Warn("bursar: repaired what Redis had lost", "family", l.root,

@@ -10,22 +10,28 @@ import (
 )
 
 // retained is what a lane keeps of what Redis told it, so that it can tell Redis
-// where a failover has lost it (PROTOCOL.md, R3): of each reservation the latest
-// state, and of each grant and ensure that it took effect. It is kept in two
-// generations: the older goes as a whole, which costs nothing a reservation.
+// where a failover has lost it (PROTOCOL.md, R3): the states of reservations in the
+// order in which they were told, and of each grant and ensure that it took effect.
+// Which state is a reservation's latest is found out when it is needed. It is kept in
+// two generations: the older goes as a whole, and its memory is used again.
 type retained struct {
-	young, old map[budget.ReservationID]retainedHold
-	turned     int64 // when young began, in the family's milliseconds
+	young, old []retainedHold
+	turned     int64             // when young began, in the family's milliseconds
+	tenants    []budget.TenantID // of the family
+	places     map[budget.TenantID]uint32
 	grants     []retainedGrant
 }
 
 // retainedHold is a state that Redis had told: open, released (also: given up, so
-// that it never was), or committed.
+// that it never was), or committed. It has no pointers, so that the collector passes
+// it by however many there are.
 type retainedHold struct {
+	hi, lo uint64            // the reservation's id
 	amount budget.Microcents // held or, of a commit, what it cost
 	at     int64             // in the family's milliseconds
 	until  int64             // of an open hold: its deadline, 0 for none
-	number uint64            // of the batch that told it last
+	number uint64            // of the batch that told it
+	tenant uint32            // its place in tenants
 	state  byte              // as endings.lua writes it: o, l, c
 }
 
@@ -38,80 +44,79 @@ type retainedGrant struct {
 	at     int64
 }
 
-// retainedBytes is about what an entry takes, for the bound: BenchmarkRepair.
-const retainedBytes = 160
+// retainedBytes is about what a state takes, for the bound: BenchmarkRepair.
+const retainedBytes = 64
 
-// keep notes a state, the latest of its reservation.
-func (r *retained) keep(id budget.ReservationID, h retainedHold) (added int) {
-	if r.young == nil {
-		r.young, r.turned = make(map[budget.ReservationID]retainedHold), h.at
+// keep notes a state of a reservation.
+func (r *retained) keep(id budget.ReservationID, h retainedHold) {
+	if len(r.young) == 0 {
+		r.turned = h.at
 	}
-	before := len(r.young) + len(r.old)
-	delete(r.old, id)
-	r.young[id] = h
-	return len(r.young) + len(r.old) - before
+	place, known := r.places[id.Tenant()]
+	if !known {
+		if r.places == nil {
+			r.places = make(map[budget.TenantID]uint32)
+		}
+		place = uint32(len(r.tenants)) //nolint:gosec // a count
+		r.places[id.Tenant()] = place
+		r.tenants = append(r.tenants, id.Tenant())
+	}
+	h.hi, h.lo = id.Bits()
+	h.tenant = place
+	r.young = append(r.young, h)
 }
+
+func (r *retained) len() int { return len(r.young) + len(r.old) }
 
 // turn begins a new generation where the young one is as old as the window, or
-// where it must. It returns how many entries went, and how many of them within
-// the window.
+// where it must. It returns how many states went, and how many of them within the
+// window.
 func (r *retained) turn(at, window int64, must bool) (gone, early int) {
-	if at-r.turned < window && !must || len(r.young)+len(r.old) == 0 {
+	if at-r.turned < window && !must || r.len() == 0 {
 		return 0, 0
 	}
-	for _, h := range r.old {
-		if at-h.at < window {
-			early++
-		}
+	for i := len(r.old) - 1; i >= 0 && at-r.old[i].at < window; i-- {
+		early++
 	}
 	gone = len(r.old)
-	r.old, r.young, r.turned = r.young, make(map[budget.ReservationID]retainedHold), at
+	r.old, r.young, r.turned = r.young, r.old[:0], at
 	r.grants = slices.DeleteFunc(r.grants, func(g retainedGrant) bool { return at-g.at >= window })
 	return gone, early
-}
-
-// retold notes that a batch has told Redis the state again.
-func (r *retained) retold(id budget.ReservationID, number uint64) {
-	for _, generation := range []map[budget.ReservationID]retainedHold{r.old, r.young} {
-		if h, ok := generation[id]; ok {
-			h.number = number
-			generation[id] = h
-		}
-	}
 }
 
 // otherwise reports whether the batch of that number came to something else in Redis
 // than the node was told: it was applied at another time, by a late duplicate.
 func (r *retained) otherwise(last applied) bool {
-	for _, generation := range []map[budget.ReservationID]retainedHold{r.old, r.young} {
-		for _, h := range generation {
-			if h.number == last.number && h.at != last.at() {
-				return true
-			}
-		}
-	}
-	return false
+	differs := func(h retainedHold) bool { return h.number == last.number && h.at != last.at() }
+	return slices.ContainsFunc(r.old, differs) || slices.ContainsFunc(r.young, differs)
 }
 
 // merges is what is retained, not older than the window, and lost where last is the
 // node's last batch in Redis, in the order of the ids.
-func (r *retained) merges(at, window int64, last applied) []*call {
-	var merges []*call
-	for _, generation := range []map[budget.ReservationID]retainedHold{r.old, r.young} {
-		for id, h := range generation {
+func (r *retained) merges(at, window int64, last applied) []retainedHold {
+	latest := make(map[[2]uint64]retainedHold)
+	for _, generation := range [][]retainedHold{r.old, r.young} {
+		for _, h := range generation {
 			there := h.number < last.number || h.number == last.number && h.at == last.at()
-			if there || at-h.at >= window {
-				continue
+			if id := [2]uint64{h.hi, h.lo}; there || at-h.at >= window {
+				delete(latest, id)
+			} else {
+				latest[id] = h
 			}
-			merges = append(merges, &call{kind: luascripts.KindMerge, tenant: id.Tenant(), id: id, amount: h.amount, merge: h.text()})
 		}
 	}
-	slices.SortFunc(merges, func(a, b *call) int {
-		aHi, aLo := a.id.Bits()
-		bHi, bLo := b.id.Bits()
-		return cmp.Or(cmp.Compare(aHi, bHi), cmp.Compare(aLo, bLo))
-	})
+	merges := make([]retainedHold, 0, len(latest))
+	for _, h := range latest {
+		merges = append(merges, h)
+	}
+	slices.SortFunc(merges, func(a, b retainedHold) int { return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo)) })
 	return merges
+}
+
+// merge is the call that tells Redis a state.
+func (r *retained) merge(h retainedHold) *call {
+	tenant := r.tenants[h.tenant]
+	return &call{kind: luascripts.KindMerge, tenant: tenant, id: budget.NewReservationID(tenant, h.hi, h.lo), amount: h.amount, merge: h.text()}
 }
 
 // text is the hold as endings.lua writes it.

@@ -17,12 +17,13 @@ func TestRetainedIsBounded(t *testing.T) {
 	c.config.repairWindow, c.config.repairBytes = time.Minute, room*retainedBytes
 	fill := func(l *lane, node uint64, n int) {
 		for i := range uint64(n) {
-			l.account(l.retained.keep(budget.NewReservationID("acme", node, i), retainedHold{state: stateOpen, at: at}), at, c.config.repairWindow.Milliseconds())
+			l.retained.keep(budget.NewReservationID("acme", node, i), retainedHold{state: stateOpen, at: at})
+			l.account(1, at, c.config.repairWindow.Milliseconds())
 		}
 	}
 	fill(l, 1, 3*room)
-	if n := c.retained.Load(); n > room || n < room/2 || n != int64(len(l.retained.young)+len(l.retained.old)) {
-		t.Errorf("%d are retained, and %d are counted; there is room for %d", len(l.retained.young)+len(l.retained.old), n, room)
+	if n := c.retained.Load(); n > room || n < room/2 || n != int64(l.retained.len()) {
+		t.Errorf("%d are retained, and %d are counted; there is room for %d", l.retained.len(), n, room)
 	}
 	// A lane that rests for longer than the window makes room for others.
 	l.toldAt.Store(at)
@@ -30,8 +31,8 @@ func TestRetainedIsBounded(t *testing.T) {
 	other := c.lane("globex")
 	other.toldAt.Store(at)
 	fill(other, 2, room)
-	if n := len(other.retained.young) + len(other.retained.old); n != room || len(l.retained.young) != 0 {
-		t.Errorf("%d are retained beside %d that are too old", n, len(l.retained.young))
+	if n := other.retained.len(); n != room || l.retained.len() != 0 {
+		t.Errorf("%d are retained beside %d that are too old", n, l.retained.len())
 	}
 }
 
@@ -45,8 +46,8 @@ func TestRetainedKeepsTheLatest(t *testing.T) {
 	r.turn(20, 10, false)
 	r.keep(id, retainedHold{state: stateCommitted, amount: 4, at: 20, number: 3})
 	states := func(at int64, last applied) (texts string) {
-		for _, c := range r.merges(at, 15, last) {
-			texts += c.merge + ";"
+		for _, h := range r.merges(at, 15, last) {
+			texts += h.text() + ";"
 		}
 		return texts
 	}
@@ -66,7 +67,7 @@ func TestRetainedKeepsTheLatest(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
 	}
-	r.retold(other, 9)
+	r.keep(other, retainedHold{state: stateOpen, amount: 7, at: 11, number: 9})
 	if got := states(21, applied{8, "8 d 21"}); got != "o7 11 0;" {
 		t.Errorf("after a repair by batch 9: %q", got)
 	}

@@ -26,6 +26,11 @@
 // waits for nobody. Each such batch is numbered, and Redis keeps the number and
 // the reply of a node's last one; a repeat is recognised and changes nothing.
 //
+// When Redis comes back without what it had acknowledged, as after a failover to a
+// replica that lagged, a node finds its session behind what it was told, and merges what
+// is lost before it does anything else in that family (WithRepair). What others have
+// spent meanwhile is the tenant's debt: see budget.Balance.Debt.
+//
 // # Errors
 //
 // A refusal is an outcome, not an error. An error means that there is no answer;

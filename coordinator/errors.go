@@ -15,8 +15,9 @@ var (
 	// Nothing happened; make a new coordinator.
 	ErrClosed = errors.New("coordinator is closed")
 
-	// ErrOverloaded: too many operations wait. Nothing happened; shed load, or
-	// raise the limits with WithQueueLimits.
+	// ErrOverloaded: too many operations wait (WithQueueLimits), or too many holds of
+	// the family are open (WithMaxHolds). Nothing happened; shed load, settle what is
+	// open, or raise the limit that the text names.
 	ErrOverloaded = errors.New("too many operations are waiting")
 
 	// ErrUnavailable: Redis gave no answer in time, or refuses to. Nothing
@@ -30,9 +31,12 @@ var (
 	// MissingReservation with Prior then tells how it went. See UnknownOutcomeError.
 	ErrUnknownOutcome = errors.New("outcome unknown")
 
-	// ErrGap: Redis has lost writes that it had acknowledged (a failover, a
-	// restore). The operation did not take effect. What was lost is not known
-	// here; repeat it after an operator has looked.
+	// ErrGap: Redis has lost writes that it had acknowledged (a failover, a restore),
+	// and the operation did not take effect. With a repair (WithRepair, the default) only
+	// two things are told so: a settle of a reservation that is lost, and whose node may be
+	// about to restore it: repeat it until the repair's window has passed; and an
+	// operation on a family that is gone: an operator looks. Without a repair, whatever
+	// meets the gap is: repeat it after an operator has looked.
 	ErrGap = errors.New("Redis lost acknowledged writes")
 
 	// ErrRecreated: the family was deleted, or deleted and created again, since

@@ -73,10 +73,12 @@ func WithCallTimeout(timeout time.Duration) Option {
 	return func(c *config) { c.callTimeout = timeout }
 }
 
-// WithRetention sets for how long, and of how many holds a family at the most, it is
-// remembered how they ended: for Lookup, and for Settlement.Prior. From a second to
-// 24 hours, and 1 to 1,000,000 holds; each takes memory in Redis until then.
-// Defaults to 10 minutes and 4,096. Nodes that share budgets should agree on it.
+// WithRetention sets for how long, and of about how many holds a family, it is
+// remembered how they ended: for Lookup, and for Settlement.Prior. At times there are a
+// batch or two more, and after a repair all that it merged. From a second to 24 hours,
+// and 1 to 1,000,000 holds; each takes memory in Redis until then. Defaults to 10
+// minutes and 4,096. Nodes that share budgets should agree on it: the shortest time and
+// the smallest number decide what is there to be told.
 func WithRetention(retention time.Duration, holds int) Option {
 	return func(c *config) { c.retention, c.retained = retention, holds }
 }
@@ -103,9 +105,10 @@ func WithMaxHolds(holds int) Option { return func(c *config) { c.maxHolds = hold
 func WithBreaker(after time.Duration) Option { return func(c *config) { c.breaker = after } }
 
 // WithRepair sets for how long a node retains what it was told of reservations, and
-// in how many bytes of its memory at the most, so that it can tell Redis again what a
-// failover has lost: at a gap it merges all of it, before it does anything else in
-// that family. Beyond the bound the oldest go first, and are counted. The window is
+// in how many bytes of its memory at the most (56 a state, two states a settled hold), so
+// that it can tell Redis again what a failover has lost: at a gap it merges that,
+// before it does anything else in that family. Beyond the bound the oldest go first,
+// and are counted. The window is
 // 0 for no repair (then whatever meets a gap gets ErrGap), or from 500ms to half
 // of the retention (WithRetention), since what Redis no longer remembers cannot be
 // told from what it has lost. Defaults to 5 minutes, or half of the retention where

@@ -57,9 +57,9 @@
 //	bursar.breaker.state       {state}      server.address, server.port; 0 closed, 1 half-open, 2 open
 //	bursar.gaps                {gap}        Redis has lost acknowledged writes
 //	bursar.hold.abandoned      {hold}       released, since nobody was told of them
-//	bursar.repair.merged       {reservation} told Redis again, which had lost them
-//	bursar.repair.unmerged     {reservation} that could not be restored
-//	bursar.repair.forgotten    {reservation} dropped from memory within the repair window
+//	bursar.repair.merged       {reservation}  told Redis again, which had lost them
+//	bursar.repair.unmerged     {reservation}  that could not be restored
+//	bursar.repair.forgotten    {reservation}  dropped from memory within the repair window
 //
 // and, of the tenants of WithObservedTenants alone, with bursar.tenant.id:
 // bursar.tenant.granted, bursar.tenant.remaining, bursar.tenant.reserved,
@@ -75,6 +75,7 @@
 // The client: lanes (one family's queue, session and batches), shards (what goes
 // to one server), the start's checks, telemetry. Names and texts in Redis are package
 // layout's, the Lua is package luascripts'. Reading the source: call.go, batch.go,
-// lane.go, resolve.go, failure.go, shard.go, in this order. PROTOCOL.md explains how a
-// node and Redis work together, OPERATIONS.md how to run them.
+// lane.go, resolve.go, failure.go, shard.go, in this order, then retained.go, repair.go
+// and probe.go for what follows on a loss. PROTOCOL.md explains how a node and Redis
+// work together, OPERATIONS.md how to run them.
 package coordinator

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -72,6 +73,13 @@ func (f *faults) choose(b []byte) fault {
 	}
 	f.count[kind]++
 	return kind
+}
+
+// met is how often each fault was chosen. A node may still be sending.
+func (f *faults) met() map[fault]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.count)
 }
 
 type faultyConn struct {
@@ -172,12 +180,12 @@ func TestEveryOperationTakesEffectOnce(t *testing.T) {
 		t.Error("no caller gave up: the faults showed nothing")
 	}
 	for kind := dropReply; kind < faultKinds; kind++ {
-		if f.count[kind] == 0 {
+		if f.met()[kind] == 0 {
 			t.Errorf("fault %d did not happen", kind)
 		}
 	}
 	executed = executions(t, client) - executed
-	t.Logf("%d operations, %d unknown, %d batches executed, faults %v", operations.Load(), unknown.Load(), executed, f.count)
+	t.Logf("%d operations, %d unknown, %d batches executed, faults %v", operations.Load(), unknown.Load(), executed, f.met())
 	if int64(executed) <= operations.Load() {
 		t.Errorf("the server executed %d batches for %d operations; too few were repeated to show anything", executed, operations.Load())
 	}

@@ -57,7 +57,7 @@ func TestLinearizableUnderFaults(t *testing.T) {
 		f.on.Store(true)   // New asks each thing once or a few times, and then gives up
 		t.Cleanup(func() { // the last one registered runs first, so the nodes close in peace
 			f.on.Store(false)
-			t.Logf("faults %v", f.count)
+			t.Logf("faults %v", f.met())
 		})
 		return budgettest.Subject{Engine: budgettest.Spread(nodes...)}
 	})

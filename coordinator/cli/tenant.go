@@ -49,10 +49,20 @@ func tenantCommand() *cli.Command {
 	}
 }
 
-// account is a tenant's balance as JSON.
-type account struct {
+// standing is a tenant's balance as JSON.
+type standing struct {
 	Tenant budget.TenantID `json:"tenant"`
 	budget.Balance
+	Debt budget.Microcents `json:"debt,omitzero"`
+}
+
+func standingOf(tenant budget.TenantID, b budget.Balance) standing {
+	return standing{tenant, b, b.Debt()}
+}
+
+// account is the same with the number of open holds.
+type account struct {
+	standing
 	Holds int `json:"holds"`
 }
 
@@ -117,7 +127,7 @@ func showTenant(cc *cli.Context, out *output) error {
 		if list.Outcome == budget.MissingTenant {
 			return missingTenant(cc, tenant)
 		}
-		return out.show(cc, account{tenant, list.Balance, len(list.Holds)}, func(w io.Writer) {
+		return out.show(cc, account{standingOf(tenant, list.Balance), len(list.Holds)}, func(w io.Writer) {
 			printBalance(w, tenant, list.Balance, len(list.Holds))
 		})
 	})
@@ -126,8 +136,8 @@ func showTenant(cc *cli.Context, out *output) error {
 func printBalance(w io.Writer, tenant budget.TenantID, b budget.Balance, holds int) {
 	fmt.Fprintf(w, "tenant     %s\ngranted    %s\nremaining  %s\nreserved   %s in %s\ncommitted  %s\n",
 		tenant, b.Granted, b.Remaining, b.Reserved, count(holds, "open hold"), b.Committed)
-	if b.Remaining < 0 {
-		fmt.Fprintf(w, "debt       %s\n", -b.Remaining)
+	if debt := b.Debt(); debt > 0 {
+		fmt.Fprintf(w, "debt       %s\n", debt)
 	}
 }
 
@@ -160,11 +170,7 @@ func listFamily(ctx context.Context, c *connect.Connection, root budget.TenantID
 	}
 	for _, a := range accounts {
 		b := a.Balance
-		answer := struct {
-			Tenant budget.TenantID `json:"tenant"`
-			budget.Balance
-		}{a.Tenant, b}
-		if err := t.row(answer, "%s\t%s\t%s\t%s\t%s", a.Tenant, b.Granted, b.Remaining, b.Reserved, b.Committed); err != nil {
+		if err := t.row(standingOf(a.Tenant, b), "%s\t%s\t%s\t%s\t%s", a.Tenant, b.Granted, b.Remaining, b.Reserved, b.Committed); err != nil {
 			return err
 		}
 	}

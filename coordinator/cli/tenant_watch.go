@@ -95,7 +95,7 @@ func watchOnce(ctx context.Context, cc *cli.Context, out *output, node *coordina
 	now, b := time.Now().UTC(), list.Balance
 	t := out.table(cc, "")
 	if t.text == nil {
-		return t.row(sight{now, account{tenant, b, len(list.Holds)}}, "")
+		return t.row(sight{now, account{standingOf(tenant, b), len(list.Holds)}}, "")
 	}
 	if list.Outcome == budget.MissingTenant {
 		fmt.Fprintf(out, "%s  %s  no such tenant\n", instant(now, ""), tenant)

@@ -1,12 +1,15 @@
 package connect_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -139,6 +142,65 @@ func refusesLogin(t *testing.T, address string) {
 	}
 	if err = c.Ping(t.Context()); exit.Code(err) != exit.Unavailable || strings.Contains(err.Error(), "secret") {
 		t.Errorf("%s: code %d, %v; want %d and no secret", address, exit.Code(err), err, exit.Unavailable)
+	}
+}
+
+// A refusal that is not about the user does not send the operator to the password.
+func TestRefusalsNameTheirRemedy(t *testing.T) {
+	t.Parallel()
+	for reply, want := range map[string]string{
+		"LOADING Redis is loading the dataset in memory":                        "wait until it is ready",
+		"ERR max number of clients reached":                                     "check the address, and the server's log and settings",
+		"NOAUTH Authentication required.":                                       "check the user and the password",
+		"WRONGPASS invalid username-password pair or user is disabled.":         "check the user and the password",
+		"NOPERM this user has no permissions to run the 'ping' command":         "check the rights of the user",
+		"ERR AUTH <password> called without any password configured for a user": "check the user and the password",
+	} {
+		c, err := open(t, "--redis", "redis://"+saying(t, reply))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.Ping(t.Context())
+		if exit.Code(err) != exit.Unavailable || !strings.Contains(err.Error(), "refuses to answer: "+reply) || !strings.HasSuffix(err.Error(), "; "+want) {
+			t.Errorf("%s: code %d, %v; want it to end with %q", reply, exit.Code(err), err, want)
+		}
+	}
+}
+
+// saying is a server that answers everything with an error.
+func saying(t *testing.T, reply string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			group.Go(func() { refuse(conn, reply) })
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		group.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// refuse answers each command, whose lines begin with their number.
+func refuse(conn net.Conn, reply string) {
+	defer conn.Close()
+	for lines := bufio.NewScanner(conn); lines.Scan(); {
+		if !strings.HasPrefix(lines.Text(), "*") {
+			continue
+		}
+		if _, err := fmt.Fprintf(conn, "-%s\r\n", reply); err != nil {
+			return
+		}
 	}
 }
 

@@ -91,12 +91,26 @@ func (t Target) Ping(ctx context.Context) error {
 	defer client.Close()
 	err := client.Ping(ctx).Err()
 	if reply := redis.Error(nil); errors.As(err, &reply) && !errors.Is(err, redis.Nil) {
-		return exit.With(exit.Unavailable, fmt.Errorf("%s refuses to answer: %w; check the user and the password", t.Name, err))
+		return exit.With(exit.Unavailable, fmt.Errorf("%s refuses to answer: %w; %s", t.Name, err, remedyOf(err)))
 	}
 	if err != nil {
 		return exit.With(exit.Unavailable, fmt.Errorf("no Redis answers at %s: %w; check the address, and that the server runs", t.Name, t.explain(err)))
 	}
 	return nil
+}
+
+// remedyOf a refusal is what to do where a server answers, and says no.
+func remedyOf(err error) string {
+	switch {
+	case redis.IsAuthError(err), redis.HasErrorPrefix(err, "AUTH "):
+		return "check the user and the password"
+	case redis.IsPermissionError(err):
+		return "check the rights of the user"
+	case redis.IsLoadingError(err):
+		return "wait until it is ready"
+	default:
+		return "check the address, and the server's log and settings"
+	}
 }
 
 // explain says what a Sentinel means by a nil.

@@ -278,6 +278,42 @@ func TestUnknownOutcomeNamesTheReservation(t *testing.T) {
 	must(t, "verify", "--redis", address)
 }
 
+// A deletion whose answer does not come: repeating it blindly would be told that there
+// is no such tenant, so that one looks first.
+func TestUnknownDeletion(t *testing.T) {
+	server := redistest.Start(t)
+	address := "redis://" + server.Addr()
+	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
+	for _, flags := range [][]string{nil, {"--force"}} {
+		proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 1)
+		args := append([]string{"tenant", "delete", "--timeout", "300ms", "--redis", proxy.url()}, flags...)
+		code, _, stderr := bursar(t.Context(), append(args, "acme")...)
+		said := stderr.String()
+		if code != exit.Unavailable || strings.Count(said, "\n") != 1 ||
+			!strings.Contains(said, "; look at bursar tenant show acme, and run it again where the tenant is still there") || strings.Contains(said, "lookup") {
+			t.Errorf("%v: code %d, %s", flags, code, said)
+		}
+	}
+}
+
+// A bulk release asks by the connections that it has.
+func TestBulkReleaseUsesOneClient(t *testing.T) {
+	server := redistest.Start(t)
+	address := "redis://" + server.Addr()
+	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
+	logins := func(args ...string) int64 {
+		proxy := interpose(t, server.Addr(), "\r\nhello\r\n", func(int64) bool { return true })
+		must(t, append([]string{"holds", "release", "--redis", proxy.url()}, args...)...)
+		return proxy.met.Load()
+	}
+	id, _, _ := strings.Cut(must(t, "reserve", "--redis", address, "acme", "$1"), "\n")
+	one := logins(id)
+	must(t, "reserve", "--redis", address, "acme", "$1")
+	if bulk := logins("--tenant", "acme", "--yes"); bulk != one {
+		t.Errorf("%d logins for a bulk release, and %d for one by its id", bulk, one)
+	}
+}
+
 // Two operators force the same deletion: whose part was done by the other is told what
 // went by its own hand.
 func TestForcedDeletionOvertaken(t *testing.T) {

@@ -4,6 +4,8 @@ package coordinator
 
 import (
 	"context"
+	"crypto/sha1" //nolint:gosec // as in package luascripts
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -13,14 +15,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/calybris/bursar/coordinator/simredis"
+	"github.com/calybris/bursar/luascripts"
 )
 
 // patchSeeds is how many schedules a mode may take to notice a patch. The unpatched
 // code has to survive ten times as many.
 const patchSeeds = 10_000
 
+type patch struct{ name, file, old, broken string }
+
 // The patches break one rule each, where it is kept. The simulation must notice.
-var patches = []struct{ name, file, old, broken string }{
+var patches = []patch{
 	{"no session check", "luascripts/batch.lua",
 		"if read[5] ~= ARGV[base + 3] then", "if not read[5] then"},
 	{"the session's number alone is checked", "luascripts/batch.lua",
@@ -86,39 +93,72 @@ var patches = []struct{ name, file, old, broken string }{
 var noticed = regexp.MustCompile(`seed (\d+): (.*)`)
 
 func TestPatchesAreNoticed(t *testing.T) {
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, p := range patches {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			file := filepath.Join(root, p.file)
-			source, err := os.ReadFile(file)
+			source, err := os.ReadFile(filepath.Join("..", p.file))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if n := strings.Count(string(source), p.old); n != 1 {
 				t.Fatalf("%s has %q %d times, want once", p.file, p.old, n)
 			}
-			folder := t.TempDir()
-			broken, overlay := filepath.Join(folder, "broken"), filepath.Join(folder, "overlay.json")
-			if err := os.WriteFile(broken, []byte(strings.Replace(string(source), p.old, p.broken, 1)), 0o600); err != nil {
-				t.Fatal(err)
+			if filepath.Ext(p.file) == ".lua" {
+				p.inLua(t)
+			} else {
+				p.inGo(t, string(source))
 			}
-			replaced, _ := json.Marshal(map[string]any{"Replace": map[string]string{file: broken}})
-			if err := os.WriteFile(overlay, replaced, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-overlay", overlay, "-run", "^TestSimulation$", "-sim.schedules", strconv.Itoa(patchSeeds), ".")
-			out, err := cmd.CombinedOutput()
-			found := noticed.FindStringSubmatch(string(out))
-			if err == nil || found == nil {
-				t.Fatalf("not noticed in %d schedules of each mode: %v\n%.2000s", patchSeeds, err, out)
-			}
-			t.Logf("seed %s: %.150s", found[1], found[2])
 		})
 	}
+}
+
+// inLua runs the scripts as they would be composed of the broken file.
+func (p patch) inLua(t *testing.T) {
+	scripts := simShared().scripts
+	for _, script := range []*luascripts.Script{&scripts.Batch, &scripts.BatchShortOfMemory, &scripts.Merge, &scripts.Sweep, &scripts.Open, &scripts.Close, &scripts.Holds} {
+		script.Source = strings.Replace(script.Source, p.old, p.broken, 1)
+		sum := sha1.Sum([]byte(script.Source)) //nolint:gosec // Redis names scripts by their SHA-1; it protects nothing.
+		script.SHA = hex.EncodeToString(sum[:])
+	}
+	server := simredis.NewServer()
+	for seed := range uint64(patchSeeds) {
+		for _, mode := range simModes {
+			s := newSimulation(server, seed, mode, nil)
+			s.scripts = scripts
+			if wrong := s.run(); len(wrong) > 0 {
+				t.Logf("seed %d: %.150s", seed, wrong[0])
+				return
+			}
+		}
+	}
+	t.Fatalf("not noticed in %d schedules of each mode", patchSeeds)
+}
+
+// inGo runs TestSimulation of a package that is built with the broken file.
+func (p patch) inGo(t *testing.T, source string) {
+	file, err := filepath.Abs(filepath.Join("..", p.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	broken, overlay := filepath.Join(folder, "broken.go"), filepath.Join(folder, "overlay.json")
+	if err := os.WriteFile(broken, []byte(strings.Replace(source, p.old, p.broken, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	replaced, err := json.Marshal(map[string]any{"Replace": map[string]string{file: broken}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, replaced, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-ldflags=-w", "-overlay", overlay, "-run", "^TestSimulation$", "-sim.schedules", strconv.Itoa(patchSeeds), ".")
+	out, err := cmd.CombinedOutput()
+	found := noticed.FindStringSubmatch(string(out))
+	if err == nil || found == nil {
+		t.Fatalf("not noticed in %d schedules of each mode: %v\n%.2000s", patchSeeds, err, out)
+	}
+	t.Logf("seed %s: %.150s", found[1], found[2])
 }

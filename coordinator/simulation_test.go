@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,13 +25,14 @@ import (
 // of chance, and owns the clock. So a seed gives one schedule, step by step, and
 // its log is the same byte for byte.
 type simulation struct {
-	seed   uint64
-	mode   simMode
-	random *rand.Rand
-	server *simredis.Server
-	twin   *realTwin        // nil where no real Redis stands by
-	said   *strings.Builder // nil where nobody reads it
-	wrong  []string
+	seed    uint64
+	mode    simMode
+	random  *rand.Rand
+	server  *simredis.Server
+	scripts luascripts.Set
+	twin    *realTwin        // nil where no real Redis stands by
+	said    *strings.Builder // nil where nobody reads it
+	wrong   []string
 
 	nodes    []*simNode
 	inFlight []*message
@@ -53,6 +55,8 @@ type simMode struct {
 	// batch can take effect at the replica that came to something else before.
 	quick bool
 }
+
+var simModes = map[string]simMode{"steady": {}, "failovers": {failovers: true}, "quick failovers": {failovers: true, quick: true}}
 
 // simNode is one node of the fleet.
 type simNode struct {
@@ -123,7 +127,7 @@ func simulate(server *simredis.Server, seed uint64, mode simMode, said *strings.
 }
 
 func newSimulation(server *simredis.Server, seed uint64, mode simMode, said *strings.Builder) *simulation {
-	return &simulation{seed: seed, mode: mode, random: rand.New(rand.NewPCG(seed, 4)), server: server, said: said}
+	return &simulation{seed: seed, mode: mode, random: rand.New(rand.NewPCG(seed, 4)), server: server, scripts: simShared().scripts, said: said}
 }
 
 func (s *simulation) run() []string {
@@ -160,7 +164,7 @@ func simBudget(tenant budget.TenantID) budget.Microcents {
 func (s *simulation) addNode() {
 	shared := simShared()
 	c := &Coordinator{
-		config: shared.config, scripts: shared.scripts, telemetry: shared.telemetry,
+		config: shared.config, scripts: s.scripts, telemetry: shared.telemetry,
 		lanes: make(map[budget.TenantID]*lane), shards: make(map[string]*shard),
 		ctx: shared.ctx,
 	}
@@ -504,12 +508,14 @@ func TestSimulationIsDeterministic(t *testing.T) {
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	schedules := *simSchedules
-	for name, mode := range map[string]simMode{"steady": {}, "failovers": {failovers: true}, "quick failovers": {failovers: true, quick: true}} {
+	var failed atomic.Bool // one log is enough to read
+	for name, mode := range simModes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := simredis.NewServer()
-			for seed := *simFirst; seed < *simFirst+schedules; seed++ {
+			for seed := *simFirst; seed < *simFirst+schedules && !failed.Load(); seed++ {
 				if wrong := simulate(server, seed, mode, nil); len(wrong) > 0 {
+					failed.Store(true)
 					var log strings.Builder
 					simulate(server, seed, mode, &log)
 					t.Fatalf("seed %d: %s\n%s", seed, strings.Join(wrong, "\n"), log.String())

@@ -46,6 +46,8 @@ local function beyond(b, field)
 	if name == b.session and b.since ~= '' then
 		since = b.since
 	end
+	-- Not an amount. Nodes count from 1; where an id made by hand has more than the 53 bits
+	-- of a double, rounding leaves it above any number that a session can have come to.
 	local number = tonumber(field:sub(18, 30), 16) * 4 + math.floor(tonumber(field:sub(31, 31), 16) / 4)
 	return since and since + 0 < number, session
 end

@@ -19,7 +19,7 @@ import (
 func TestKilledNode(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	f := start(t, server.Client(), 3, workload{Addrs: []string{server.Addr()}, HoldTTL: 3 * time.Second})
+	f := start(t, server.Client(), 3, workload{Addrs: []string{server.Addr()}, Callers: 40, Work: 5 * time.Millisecond, HoldTTL: 3 * time.Second})
 	killed := 0
 	for _, p := range f.workers[:2] {
 		f.answered(200)

@@ -47,6 +47,7 @@ type workload struct {
 	Callers   int
 	Patience  time.Duration // of a caller
 	Pause     time.Duration // between two operations of a caller
+	Work      time.Duration // of a caller, between its reservation and the settlement
 	HoldTTL   time.Duration
 	NoRepair  bool
 	Ensure    bool // callers ensure their tenant now and then, as fleets do at a start
@@ -160,6 +161,7 @@ func (w *worker) call(caller int) {
 			if random.IntN(4) == 0 {
 				e.Op, e.Amount = "release", 0
 			}
+			time.Sleep(w.Work)
 			w.do(e, w.Patience)
 		}
 		time.Sleep(time.Duration(random.Int64N(int64(2*w.Pause) + 1)))

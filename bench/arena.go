@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/books"
 	"github.com/calybris/bursar/coordinator/budget"
@@ -37,7 +38,7 @@ func openArena(ctx context.Context, c Config, unit budget.Microcents) (*arena, e
 	if a.budgets, err = budgetsOf(c, unit); err != nil {
 		return nil, err
 	}
-	if c.Engine == EngineLocal {
+	if c.Engine == report.EngineLocal {
 		err = a.openLocal()
 	} else {
 		err = a.openRedis(ctx, c)

@@ -3,26 +3,27 @@ package bench
 import (
 	"fmt"
 
+	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
 // audit compares, tenant by tenant, what is stored with the budget that was
 // given and with what the callers were told. It trusts no sum of the engine's.
-func (a *arena) audit(stored map[budget.TenantID]budget.HoldList, l *ledger) Books {
-	var found Books
+func (a *arena) audit(stored map[budget.TenantID]budget.HoldList, l *ledger) report.Books {
+	var found report.Books
 	known := make(map[budget.TenantID]bool, len(a.tenants))
 	for i, tenant := range a.tenants {
 		known[tenant] = true
 		account, told := stored[tenant], l.told(i)
-		found.add(account, told)
+		addToBooks(&found, account, told)
 		found.Overspent += overspent(account.Balance, a.budgets[i])
 		if err := auditTenant(account, a.budgets[i], told); err != nil {
-			found.report(tenant, err)
+			breakBook(&found, tenant, err)
 		}
 	}
 	for tenant := range stored {
 		if !known[tenant] {
-			found.report(tenant, fmt.Errorf("nobody created it"))
+			breakBook(&found, tenant, fmt.Errorf("nobody created it"))
 		}
 	}
 	return found

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -115,9 +116,9 @@ func TestOverspentSurvivesOverflow(t *testing.T) {
 
 func TestBrokenBooksAreBounded(t *testing.T) {
 	t.Parallel()
-	var found Books
+	var found report.Books
 	for range 3 * shownBroken {
-		found.report("t", budget.ErrOverflow)
+		breakBook(&found, "t", budget.ErrOverflow)
 	}
 	if found.BrokenAll != 3*shownBroken || len(found.Broken) != shownBroken {
 		t.Errorf("%d counted, %d kept", found.BrokenAll, len(found.Broken))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/calybris/bursar/bench/report"
+
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -79,8 +81,8 @@ func (r *rival) play(ctx context.Context, c Config, round int, work workload) er
 }
 
 // result is the best pool size by the median of its rounds.
-func (r *rival) result(ours float64) Baseline {
-	best := Baseline{Name: r.name}
+func (r *rival) result(ours float64) report.Baseline {
+	best := report.Baseline{Name: r.name}
 	for _, pool := range r.pools {
 		if rate := median(pool.rates); rate >= best.OpsPerSecond {
 			best.OpsPerSecond, best.PoolSize = rate, pool.size

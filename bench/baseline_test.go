@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
 )
@@ -85,7 +86,7 @@ func TestRivalTakesItsBestPool(t *testing.T) {
 		{size: 2, rates: []float64{30, 31, 29, 1, 32}},
 		{size: 3, rates: []float64{5, 5, 5, 5, 5}},
 	}}
-	if got, want := r.result(60), (Baseline{Name: "x", OpsPerSecond: 30, Ratio: 2, PoolSize: 2}); got != want {
+	if got, want := r.result(60), (report.Baseline{Name: "x", OpsPerSecond: 30, Ratio: 2, PoolSize: 2}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if got := (&rival{name: "x", pools: []*rivalPool{{}}}).result(60); got.Ratio != 0 || got.OpsPerSecond != 0 {

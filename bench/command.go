@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -68,14 +69,14 @@ func act(cc *cli.Context) error {
 		return exit.With(exit.Usage, err)
 	}
 	c.Logger = warnings(cc.App.ErrWriter)
-	report, err := Run(cc.Context, c)
-	if report.Rounds == 0 { // it never began
+	result, err := Run(cc.Context, c)
+	if result.Rounds == 0 { // it never began
 		return err
 	}
 	if cc.Bool("json") {
-		return errors.Join(err, writeJSON(cc, report))
+		return errors.Join(err, writeJSON(cc, result))
 	}
-	return errors.Join(err, report.WriteTable(cc.App.Writer))
+	return errors.Join(err, result.WriteTable(cc.App.Writer))
 }
 
 // warnings prints what a person must read, without the time of day.
@@ -101,10 +102,10 @@ func configOf(cc *cli.Context) (Config, error) {
 		Duration: cc.Duration("duration"), Seed: cc.Uint64("seed"), Baseline: cc.Bool("baseline"),
 		Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
 	}
-	if c.Engine == EngineLocal && !cc.IsSet("redis") {
+	if c.Engine == report.EngineLocal && !cc.IsSet("redis") {
 		c.Redis = ""
 	}
-	if c.Engine == EngineLocal && !cc.IsSet("nodes") {
+	if c.Engine == report.EngineLocal && !cc.IsSet("nodes") {
 		c.Nodes = 1
 	}
 	if c.Duration <= 0 && cc.IsSet("duration") {
@@ -135,8 +136,8 @@ func amountOf(cc *cli.Context, flag string) (budget.Microcents, error) {
 	return amount, nil
 }
 
-func writeJSON(cc *cli.Context, report Report) error {
+func writeJSON(cc *cli.Context, result report.Report) error {
 	encoder := json.NewEncoder(cc.App.Writer)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(report)
+	return encoder.Encode(result)
 }

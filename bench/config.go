@@ -6,15 +6,10 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
-)
-
-// The engines that can be measured.
-const (
-	EngineRedis = "redis"
-	EngineLocal = "local"
 )
 
 // Bounds of a Config. They keep a typing error from filling the machine.
@@ -29,9 +24,9 @@ const (
 // Config says what to run. [Defaults] is a good start; a field has no other
 // default than that.
 type Config struct {
-	Engine      string        // EngineRedis or EngineLocal
-	Redis       string        // as scratch.Open takes it; "" with EngineLocal
-	Nodes       int           // coordinators; 1 with EngineLocal
+	Engine      string        // report.EngineRedis or report.EngineLocal
+	Redis       string        // as scratch.Open takes it; "" with report.EngineLocal
+	Nodes       int           // coordinators; 1 with report.EngineLocal
 	Tenants     int           // budgets
 	Concurrency int           // callers a node
 	Duration    time.Duration // with a Trace, 0 is as long as it lasts
@@ -52,7 +47,7 @@ type Config struct {
 // Defaults is the run that `bursar bench` makes without a flag.
 func Defaults() Config {
 	return Config{
-		Engine: EngineRedis, Redis: scratch.Embedded,
+		Engine: report.EngineRedis, Redis: scratch.Embedded,
 		Nodes: 3, Tenants: 100, Concurrency: 64,
 		Duration: 10 * time.Second, Seed: 1,
 		InputPrice: 250 * budget.Cent, OutputPrice: 10 * budget.Dollar, MaxOutput: 4096,
@@ -90,9 +85,9 @@ func (c Config) Validate() error {
 
 func (c Config) validateEngine() error {
 	switch {
-	case c.Engine != EngineRedis && c.Engine != EngineLocal:
-		return fmt.Errorf("--engine %q: give %s or %s", c.Engine, EngineRedis, EngineLocal)
-	case c.Engine == EngineRedis:
+	case c.Engine != report.EngineRedis && c.Engine != report.EngineLocal:
+		return fmt.Errorf("--engine %q: give %s or %s", c.Engine, report.EngineRedis, report.EngineLocal)
+	case c.Engine == report.EngineRedis:
 		return nil
 	case c.Redis != "":
 		return errors.New("--engine local uses no Redis: leave out --redis, or give --engine redis")

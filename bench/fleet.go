@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -39,7 +40,7 @@ func newFleet(nodes []decider, c Config, tenants []budget.TenantID) *fleet {
 		ledger: newLedger(len(tenants), callers),
 	}
 	finest := time.Microsecond
-	if c.Engine == EngineLocal {
+	if c.Engine == report.EngineLocal {
 		f.timeEvery, finest = timeEveryLocal, time.Nanosecond
 	}
 	f.reserve, f.commit = newLatencies(callers, finest), newLatencies(callers, finest)

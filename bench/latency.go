@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/calybris/bursar/bench/report"
+
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
@@ -42,12 +44,12 @@ func (s *latencyStripe) record(took time.Duration) {
 }
 
 // percentiles merges the stripes. The callers must have stopped.
-func (l *latencies) percentiles() Percentiles {
+func (l *latencies) percentiles() report.Percentiles {
 	all := l.stripes[0].histogram.Clone()
 	for i := range l.stripes[1:] {
 		all.Merge(l.stripes[i+1].histogram)
 	}
 	at := all.ValueAtPercentilesSlice([]float64{50, 99, 99.9})
 	micros := func(nanos int64) float64 { return float64(nanos) / 1e3 }
-	return Percentiles{P50: micros(at[0]), P99: micros(at[1]), P999: micros(at[2])}
+	return report.Percentiles{P50: micros(at[0]), P99: micros(at[1]), P999: micros(at[2])}
 }

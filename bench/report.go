@@ -3,77 +3,14 @@ package bench
 import (
 	"fmt"
 
+	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// Report is what a run came to. Its JSON form is the output of `bench --json`;
-// fields are added to it, none is taken away.
-type Report struct {
-	Engine      string `json:"engine"`
-	Redis       string `json:"redis,omitempty"` // what it ran on, without a password
-	Nodes       int    `json:"nodes"`
-	Tenants     int    `json:"tenants"`
-	Concurrency int    `json:"concurrency"` // callers a node
-	Seed        uint64 `json:"seed"`
-	Trace       string `json:"trace,omitempty"`
-	Interrupted bool   `json:"interrupted"` // by the user, before its time
-
-	Cycles  int64   `json:"cycles"`  // reserves that were settled
-	Seconds float64 `json:"seconds"` // of all rounds of ours
-	// Rates are medians over the rounds; without a baseline there is one round.
-	Rounds             int              `json:"rounds"`
-	CyclesPerSecond    float64          `json:"cycles_per_second"`
-	DecisionsPerSecond float64          `json:"decisions_per_second"` // answers, refusals included
-	Reserve            Percentiles      `json:"reserve"`
-	Commit             Percentiles      `json:"commit"`
-	Outcomes           map[string]int64 `json:"outcomes"` // answers by outcome; "unknown" counts calls without one
-
-	Books
-	Audited   bool       `json:"audited"`   // the books could be read
-	Conserved bool       `json:"conserved"` // and nothing is wrong with them
-	Baselines []Baseline `json:"baselines,omitempty"`
-}
-
-// Percentiles are latencies in microseconds, to 1 %.
-type Percentiles struct {
-	P50  float64 `json:"p50_us"`
-	P99  float64 `json:"p99_us"`
-	P999 float64 `json:"p999_us"`
-}
-
-// Baseline is a rival's best pool size, by the median of its rounds.
-type Baseline struct {
-	Name         string  `json:"name"`
-	OpsPerSecond float64 `json:"ops_per_second"`
-	Ratio        float64 `json:"ratio"`     // our decisions a second over its operations a second
-	PoolSize     int     `json:"pool_size"` // connections a node
-}
-
-// Books are the sums over all tenants of what is stored, in microcents.
-type Books struct {
-	Granted   budget.Microcents `json:"granted_microcents"`
-	Committed budget.Microcents `json:"committed_microcents"`
-	Reserved  budget.Microcents `json:"reserved_microcents"`
-	Remaining budget.Microcents `json:"remaining_microcents"`
-	OpenHolds int               `json:"open_holds"`
-	Refused   int64             `json:"refused"`              // reserves refused for lack of money, as the callers were told
-	Exhausted int               `json:"exhausted_tenants"`    // that refused at least one
-	InDoubt   budget.Microcents `json:"in_doubt_microcents"`  // at most, of operations whose outcome is unknown
-	Overspent budget.Microcents `json:"overspent_microcents"` // committed and reserved above the budget, over all tenants
-	Broken    []BrokenBook      `json:"broken,omitempty"`     // the first ones
-	BrokenAll int               `json:"broken_tenants"`
-}
-
-// BrokenBook says what is wrong with a tenant.
-type BrokenBook struct {
-	Tenant  budget.TenantID `json:"tenant"`
-	Problem string          `json:"problem"`
-}
-
 const shownBroken = 10
 
-func (b *Books) add(account budget.HoldList, told told) {
+func addToBooks(b *report.Books, account budget.HoldList, told told) {
 	b.Granted += account.Balance.Granted
 	b.Committed += account.Balance.Committed
 	b.Reserved += account.Balance.Reserved
@@ -86,17 +23,17 @@ func (b *Books) add(account budget.HoldList, told told) {
 	}
 }
 
-func (b *Books) report(tenant budget.TenantID, problem error) {
+func breakBook(b *report.Books, tenant budget.TenantID, problem error) {
 	b.BrokenAll++
 	if len(b.Broken) < shownBroken {
-		b.Broken = append(b.Broken, BrokenBook{tenant, problem.Error()})
+		b.Broken = append(b.Broken, report.BrokenBook{Tenant: tenant, Problem: problem.Error()})
 	}
 }
 
 // report is all but the books.
-func (m *match) report() Report {
+func (m *match) report() report.Report {
 	c := m.config
-	r := Report{
+	r := report.Report{
 		Engine: c.Engine, Nodes: c.Nodes, Tenants: c.Tenants, Concurrency: c.Concurrency,
 		Seed: c.Seed, Trace: c.Trace, Rounds: len(m.paces),
 		Reserve: m.fleet.reserve.percentiles(), Commit: m.fleet.commit.percentiles(),
@@ -113,7 +50,7 @@ func (m *match) report() Report {
 		decisions = append(decisions, p.rate(p.decisions))
 	}
 	r.CyclesPerSecond, r.DecisionsPerSecond = median(cycles), median(decisions)
-	for _, outcome := range played {
+	for _, outcome := range report.Played {
 		r.Outcomes[outcome.String()] = m.fleet.counts[outcome]
 	}
 	for _, rival := range m.rivals {
@@ -122,17 +59,11 @@ func (m *match) report() Report {
 	return r
 }
 
-// played are the outcomes that a run can have; what never came is shown as 0.
-var played = []budget.Outcome{
-	budget.Reserved, budget.Insufficient, budget.Committed, budget.Released,
-	budget.Overrun, budget.MissingTenant, budget.MissingReservation, budget.InvalidAmount, budget.Unknown,
-}
-
-func (r *Report) audited(found Books) {
+func audited(r *report.Report, found report.Books) {
 	r.Books, r.Audited, r.Conserved = found, true, found.BrokenAll == 0
 }
 
-func (r *Report) brokenBooks() error {
+func brokenBooks(r report.Report) error {
 	if r.BrokenAll == 0 {
 		return nil
 	}

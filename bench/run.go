@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/calybris/bursar/bench/report"
+
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
@@ -27,23 +29,23 @@ const (
 //
 // When ctx ends, the callers finish the call that they are in, and the books are
 // checked as at any other end; that is no error.
-func Run(ctx context.Context, c Config) (report Report, err error) {
+func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	if err := c.Validate(); err != nil {
-		return Report{}, err
+		return report.Report{}, err
 	}
 	work, err := newWorkload(c)
 	if err != nil {
-		return Report{}, err
+		return report.Report{}, err
 	}
 	a, err := openArena(ctx, c, work.typical())
 	if err != nil {
-		return Report{}, exit.OrInterrupted(ctx, err)
+		return report.Report{}, exit.OrInterrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, a.close(ctx)) }()
 	m := &match{config: c, work: work, arena: a}
 	if c.Baseline {
 		if m.rivals, err = a.rivals(ctx, c); err != nil {
-			return Report{}, exit.OrInterrupted(ctx, err)
+			return report.Report{}, exit.OrInterrupted(ctx, err)
 		}
 	}
 	m.play(ctx)
@@ -92,9 +94,9 @@ func share(whole time.Duration, parts int) time.Duration {
 }
 
 // finish reads the books when nothing writes to them any more.
-func (m *match) finish(ctx context.Context) (Report, error) {
-	report := m.report()
-	report.Interrupted = ctx.Err() != nil
+func (m *match) finish(ctx context.Context) (report.Report, error) {
+	result := m.report()
+	result.Interrupted = ctx.Err() != nil
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
 	defer cancel()
 	failure := m.failure
@@ -106,10 +108,10 @@ func (m *match) finish(ctx context.Context) (Report, error) {
 	}
 	stored, err := m.arena.readBooks(ctx)
 	if err != nil {
-		return report, errors.Join(failure, fmt.Errorf("the books could not be checked: %w", err))
+		return result, errors.Join(failure, fmt.Errorf("the books could not be checked: %w", err))
 	}
-	report.audited(m.arena.audit(stored, m.fleet.ledger))
-	return report, errors.Join(report.brokenBooks(), failure)
+	audited(&result, m.arena.audit(stored, m.fleet.ledger))
+	return result, errors.Join(brokenBooks(result), failure)
 }
 
 func (m *match) stopNodes(ctx context.Context) error {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/layout"
@@ -26,32 +27,32 @@ func brief() Config {
 
 func TestRun(t *testing.T) {
 	t.Parallel()
-	report, err := Run(t.Context(), brief())
+	result, err := Run(t.Context(), brief())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !report.Conserved || report.Overspent != 0 || report.Cycles == 0 || report.InDoubt != 0 {
-		t.Errorf("%+v", report)
+	if !result.Conserved || result.Overspent != 0 || result.Cycles == 0 || result.InDoubt != 0 {
+		t.Errorf("%+v", result)
 	}
-	settled := report.Outcomes["committed"] + report.Outcomes["released"]
-	if settled != report.Cycles || report.Outcomes["reserved"] != settled+int64(report.OpenHolds) {
-		t.Errorf("%d cycles, %d open holds, outcomes %v", report.Cycles, report.OpenHolds, report.Outcomes)
+	settled := result.Outcomes["committed"] + result.Outcomes["released"]
+	if settled != result.Cycles || result.Outcomes["reserved"] != settled+int64(result.OpenHolds) {
+		t.Errorf("%d cycles, %d open holds, outcomes %v", result.Cycles, result.OpenHolds, result.Outcomes)
 	}
-	if report.Granted != report.Committed+report.Reserved+report.Remaining {
-		t.Errorf("the sums do not keep the law: %+v", report.Books)
+	if result.Granted != result.Committed+result.Reserved+result.Remaining {
+		t.Errorf("the sums do not keep the law: %+v", result.Books)
 	}
-	if report.Commit.P50 <= 0 || report.Reserve.P99 < report.Reserve.P50 || report.DecisionsPerSecond < report.CyclesPerSecond {
-		t.Errorf("rates %f, %f, percentiles %+v %+v", report.CyclesPerSecond, report.DecisionsPerSecond, report.Reserve, report.Commit)
+	if result.Commit.P50 <= 0 || result.Reserve.P99 < result.Reserve.P50 || result.DecisionsPerSecond < result.CyclesPerSecond {
+		t.Errorf("rates %f, %f, percentiles %+v %+v", result.CyclesPerSecond, result.DecisionsPerSecond, result.Reserve, result.Commit)
 	}
 }
 
 func TestRunLocal(t *testing.T) {
 	t.Parallel()
 	c := brief()
-	c.Engine, c.Redis, c.Nodes, c.Duration = EngineLocal, "", 1, 50*time.Millisecond
-	report, err := Run(t.Context(), c)
-	if err != nil || !report.Conserved || report.Cycles == 0 || report.Exhausted == 0 || report.Redis != "" {
-		t.Errorf("%v: %+v", err, report)
+	c.Engine, c.Redis, c.Nodes, c.Duration = report.EngineLocal, "", 1, 50*time.Millisecond
+	result, err := Run(t.Context(), c)
+	if err != nil || !result.Conserved || result.Cycles == 0 || result.Exhausted == 0 || result.Redis != "" {
+		t.Errorf("%v: %+v", err, result)
 	}
 }
 
@@ -62,15 +63,15 @@ func TestRunToExhaustion(t *testing.T) {
 	c := brief()
 	c.Tenants, c.MaxOutput, c.Budget = 2, 50, 20*cost
 	c.Trace, c.Duration = traceFile(t, strings.Repeat("t,100,50\n", 200)), 0
-	report, err := Run(t.Context(), c)
-	if err != nil || !report.Conserved || report.Cycles != 40 || report.Refused != 160 || report.Exhausted != 2 {
-		t.Errorf("%v: %+v", err, report)
+	result, err := Run(t.Context(), c)
+	if err != nil || !result.Conserved || result.Cycles != 40 || result.Refused != 160 || result.Exhausted != 2 {
+		t.Errorf("%v: %+v", err, result)
 	}
-	if report.Granted != 40*cost || report.Committed != 40*cost || report.Remaining != 0 {
-		t.Errorf("granted %d, committed %d, remaining %d", report.Granted, report.Committed, report.Remaining)
+	if result.Granted != 40*cost || result.Committed != 40*cost || result.Remaining != 0 {
+		t.Errorf("granted %d, committed %d, remaining %d", result.Granted, result.Committed, result.Remaining)
 	}
-	if report.Outcomes["insufficient"] != 160 || report.Outcomes["committed"] != 40 {
-		t.Errorf("outcomes %v", report.Outcomes)
+	if result.Outcomes["insufficient"] != 160 || result.Outcomes["committed"] != 40 {
+		t.Errorf("outcomes %v", result.Outcomes)
 	}
 }
 
@@ -88,12 +89,12 @@ func TestRunTraceOnce(t *testing.T) {
 	c := brief()
 	c.Duration, c.Budget, c.MaxOutput = 0, budget.Dollar, 100
 	c.Trace = traceFile(t, strings.Repeat("2023-11-16 18:17:03.9799600,4808,10\r\n", 299)+"2023-11-16 18:17:03.9799600,0,200")
-	report, err := Run(t.Context(), c)
-	if err != nil || report.Cycles != 300 || !report.Conserved || report.Reserved != 0 {
-		t.Fatalf("%v: %+v", err, report)
+	result, err := Run(t.Context(), c)
+	if err != nil || result.Cycles != 300 || !result.Conserved || result.Reserved != 0 {
+		t.Fatalf("%v: %+v", err, result)
 	}
-	if want := budget.Microcents(299*(4808*250+10*1000) + 200*1000); report.Committed != want {
-		t.Errorf("committed %s, want %s", report.Committed, want)
+	if want := budget.Microcents(299*(4808*250+10*1000) + 200*1000); result.Committed != want {
+		t.Errorf("committed %s, want %s", result.Committed, want)
 	}
 }
 
@@ -101,16 +102,16 @@ func TestRunWithBaselines(t *testing.T) {
 	t.Parallel()
 	c := brief()
 	c.Baseline = true
-	report, err := Run(t.Context(), c)
-	if err != nil || !report.Conserved || report.Rounds != rounds {
-		t.Fatalf("%v: %+v", err, report)
+	result, err := Run(t.Context(), c)
+	if err != nil || !result.Conserved || result.Rounds != rounds {
+		t.Fatalf("%v: %+v", err, result)
 	}
-	if len(report.Baselines) != 2 || report.Baselines[0].Name != "incr" || report.Baselines[1].Name != "script" {
-		t.Fatalf("baselines %+v", report.Baselines)
+	if len(result.Baselines) != 2 || result.Baselines[0].Name != "incr" || result.Baselines[1].Name != "script" {
+		t.Fatalf("baselines %+v", result.Baselines)
 	}
-	for _, b := range report.Baselines {
-		if b.OpsPerSecond <= 0 || b.PoolSize < 1 || b.Ratio != report.DecisionsPerSecond/b.OpsPerSecond {
-			t.Errorf("%+v, ours %f", b, report.DecisionsPerSecond)
+	for _, b := range result.Baselines {
+		if b.OpsPerSecond <= 0 || b.PoolSize < 1 || b.Ratio != result.DecisionsPerSecond/b.OpsPerSecond {
+			t.Errorf("%+v, ours %f", b, result.DecisionsPerSecond)
 		}
 	}
 }
@@ -154,12 +155,12 @@ func TestRunNoticesCorruption(t *testing.T) {
 
 func noticed(t *testing.T, c Config, victim string) {
 	t.Helper()
-	report, err := Run(t.Context(), c)
+	result, err := Run(t.Context(), c)
 	if exit.Code(err) != exit.Refused || !strings.Contains(fmt.Sprint(err), victim) {
 		t.Errorf("code %d, %v; want code %d and %s", exit.Code(err), err, exit.Refused, victim)
 	}
-	if report.Conserved || report.BrokenAll != 1 || string(report.Broken[0].Tenant) != victim {
-		t.Errorf("conserved %t, broken %+v", report.Conserved, report.Broken)
+	if result.Conserved || result.BrokenAll != 1 || string(result.Broken[0].Tenant) != victim {
+		t.Errorf("conserved %t, broken %+v", result.Conserved, result.Broken)
 	}
 }
 
@@ -186,12 +187,12 @@ func TestRunInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	time.AfterFunc(200*time.Millisecond, cancel)
-	report, err := Run(ctx, c)
+	result, err := Run(ctx, c)
 	if err != nil && !errors.Is(err, exit.ErrInterrupted) {
 		t.Fatal(err)
 	}
-	if err == nil && (!report.Interrupted || !report.Conserved) {
-		t.Errorf("%+v", report)
+	if err == nil && (!result.Interrupted || !result.Conserved) {
+		t.Errorf("%+v", result)
 	}
 	if _, err := Run(ctx, c); !errors.Is(err, exit.ErrInterrupted) {
 		t.Errorf("a context that has ended: %v", err)
@@ -218,18 +219,18 @@ func TestRunRefusesBadConfigs(t *testing.T) {
 		{"budgets beyond 64 bits", func(c *Config) { c.Budget = budget.MaxMicrocents }, "lower the prices, --budget or --tenants"},
 		{"prices beyond 64 bits", func(c *Config) { c.InputPrice = budget.MaxMicrocents }, "lower the prices"},
 		{"engine", func(c *Config) { c.Engine = "etcd" }, `--engine "etcd"`},
-		{"local on Redis", func(c *Config) { c.Engine = EngineLocal }, "uses no Redis"},
-		{"local on nodes", func(c *Config) { c.Engine, c.Redis = EngineLocal, "" }, "a single node"},
-		{"local with baseline", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Baseline = EngineLocal, "", 1, true }, "--baseline"},
+		{"local on Redis", func(c *Config) { c.Engine = report.EngineLocal }, "uses no Redis"},
+		{"local on nodes", func(c *Config) { c.Engine, c.Redis = report.EngineLocal, "" }, "a single node"},
+		{"local with baseline", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Baseline = report.EngineLocal, "", 1, true }, "--baseline"},
 		{"address", func(c *Config) { c.Redis = "localhost" }, "no address of a Redis"},
 	} {
 		config := brief()
 		c.edit(&config)
-		report, err := Run(t.Context(), config)
+		result, err := Run(t.Context(), config)
 		if exit.Code(err) != exit.Usage || !strings.Contains(fmt.Sprint(err), c.want) {
 			t.Errorf("%s: code %d, %v; want code %d, %q", c.name, exit.Code(err), err, exit.Usage, c.want)
 		}
-		if report.Rounds != 0 {
+		if result.Rounds != 0 {
 			t.Errorf("%s: it ran", c.name)
 		}
 	}

@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"fmt"
@@ -75,7 +75,7 @@ func (t *table) rates(r Report) {
 func (t *table) outcomes(counts map[string]int64) {
 	t.line("")
 	t.line("%-20s %14s", "outcome", "answers")
-	for _, outcome := range played {
+	for _, outcome := range Played {
 		if count := counts[outcome.String()]; count > 0 {
 			t.line("%-20s %14d", outcome, count)
 		}

@@ -109,8 +109,9 @@ type Contender struct {
 	Decides  bool   `json:"decides"`  // false for INCR, which says yes to all
 
 	DecisionsPerSecond Spread       `json:"decisions_per_second"`
-	Ratio              Spread       `json:"ratio"`    // our rate over its rate, round by round
-	Decision           Percentiles  `json:"decision"` // latency of a decision, reserves and settlements together
+	Rates              []float64    `json:"rates,omitempty"` // decisions a second, round by round; the best pool's
+	Ratio              Spread       `json:"ratio"`           // our rate over its rate, round by round
+	Decision           Percentiles  `json:"decision"`        // latency of a decision, reserves and settlements together
 	Quantiles          []Quantile   `json:"quantiles,omitempty"`
 	RedisCPU           float64      `json:"redis_cpu_us_per_decision"` // of used_cpu_user + used_cpu_sys; the embedded Redis has none
 	RoundTrips         float64      `json:"round_trips_per_decision"`  // writes to a connection that wait for an answer

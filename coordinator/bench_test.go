@@ -2,7 +2,7 @@ package coordinator
 
 import (
 	"context"
-	"slices"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/calybris/bursar/bench/duel"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
@@ -20,31 +21,29 @@ const (
 	benchRound  = 500 * time.Millisecond
 )
 
-// rate runs work on many goroutines for one round and returns operations a second.
-func rate(callers int, work func(caller int)) float64 {
-	var wg sync.WaitGroup
-	counts := make([]int, callers)
-	began := time.Now()
-	end := began.Add(benchRound)
-	for k := range callers {
-		wg.Go(func() {
-			for time.Now().Before(end) {
-				work(k)
-				counts[k]++
-			}
-		})
+// cycle is a reserve and the commit of what it held.
+func cycle(c *Coordinator, tenant budget.TenantID) error {
+	r, err := c.TryReserve(context.Background(), tenant, 100)
+	if err != nil || r.Outcome != budget.Reserved {
+		return fmt.Errorf("reserve: %+v, %w", r, err)
 	}
-	wg.Wait()
-	total := 0
-	for _, n := range counts {
-		total += n
+	if s, err := c.Commit(context.Background(), r.ID, 90); err != nil || s.Outcome != budget.Committed {
+		return fmt.Errorf("commit: %+v, %w", s, err)
 	}
-	return float64(total) / time.Since(began).Seconds()
+	return nil
 }
 
-func median(values []float64) float64 {
-	slices.Sort(values)
-	return values[len(values)/2]
+// play warms up, and then plays so many rounds of both sides.
+func play(b *testing.B, rounds int, ours duel.Side, theirs ...duel.Side) duel.Result {
+	b.Helper()
+	if _, err := ours.Rate(benchRound); err != nil {
+		b.Fatal(err)
+	}
+	got, err := duel.Play(rounds, benchRound, ours, theirs...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return got
 }
 
 // BenchmarkAgainstIncr compares decisions a second with go-redis' INCR, one call
@@ -64,41 +63,26 @@ func BenchmarkAgainstIncr(b *testing.B) {
 				names[i] = numbered("tenant", i)
 				ensure(b, c, names[i], 1<<55)
 			}
-			var pools []*redis.Client
+			var theirs []duel.Side
 			for _, size := range []int{10, 64, 256} {
 				opts := server.Options()
 				opts.PoolSize = size
 				client := redis.NewClient(opts)
 				defer client.Close()
-				pools = append(pools, client)
+				theirs = append(theirs, duel.Side{Callers: callers, Each: 1, Work: func(int) error {
+					return client.Incr(context.Background(), "counter").Err()
+				}})
 			}
 			turns := make([]int, callers)
-			cycle := func(k int) {
+			ours := duel.Side{Callers: callers, Each: 2, Work: func(k int) error {
 				turns[k]++
-				tenant := names[(k*131+turns[k]*7)%len(names)]
-				r, err := c.TryReserve(context.Background(), tenant, 100)
-				if err != nil || r.Outcome != budget.Reserved {
-					b.Error(r, err)
-					return
-				}
-				if s, err := c.Commit(context.Background(), r.ID, 90); err != nil || s.Outcome != budget.Committed {
-					b.Error(s, err)
-				}
-			}
-			rate(callers, cycle) // warm
+				return cycle(c, names[(k*131+turns[k]*7)%len(names)])
+			}}
 			for b.Loop() {
-				var ours, theirs, ratios []float64
-				for range benchRounds {
-					best := 0.0
-					for _, client := range pools {
-						best = max(best, rate(callers, func(int) { client.Incr(context.Background(), "counter") }))
-					}
-					decisions := 2 * rate(callers, cycle)
-					ours, theirs, ratios = append(ours, decisions), append(theirs, best), append(ratios, decisions/best)
-				}
-				b.ReportMetric(median(ours), "decisions/s")
-				b.ReportMetric(median(theirs), "incr/s")
-				b.ReportMetric(median(ratios), "ratio")
+				got := play(b, benchRounds, ours, theirs...)
+				b.ReportMetric(got.Ours, "decisions/s")
+				b.ReportMetric(got.Theirs, "incr/s")
+				b.ReportMetric(got.Ratio, "ratio")
 			}
 		})
 	}
@@ -113,26 +97,15 @@ func BenchmarkOneCaller(b *testing.B) {
 	ensure(b, c, "acme", 1<<55)
 	script := redis.NewScript("return 1")
 	script.Load(context.Background(), client)
-	cycle := func(int) {
-		r, err := c.TryReserve(context.Background(), "acme", 100)
-		if err == nil {
-			_, err = c.Commit(context.Background(), r.ID, 90)
-		}
-		if err != nil {
-			b.Error(err)
-		}
-	}
-	rate(1, cycle)
+	ours := duel.Side{Callers: 1, Each: 2, Work: func(int) error { return cycle(c, "acme") }}
+	bare := duel.Side{Callers: 1, Each: 1, Work: func(int) error {
+		return client.EvalSha(context.Background(), script.Hash(), nil).Err()
+	}}
 	for b.Loop() {
-		var ours, theirs, ratios []float64
-		for range benchRounds {
-			bare := 1e6 / rate(1, func(int) { client.EvalSha(context.Background(), script.Hash(), nil) })
-			operation := 1e6 / (2 * rate(1, cycle))
-			ours, theirs, ratios = append(ours, operation), append(theirs, bare), append(ratios, operation/bare)
-		}
-		b.ReportMetric(median(ours), "us/operation")
-		b.ReportMetric(median(theirs), "us/evalsha")
-		b.ReportMetric(median(ratios), "ratio")
+		got := play(b, benchRounds, ours, bare)
+		b.ReportMetric(1e6/got.Ours, "us/operation")
+		b.ReportMetric(1e6/got.Theirs, "us/evalsha")
+		b.ReportMetric(1/got.Ratio, "ratio")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calybris/bursar/bench/duel"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
@@ -33,25 +34,11 @@ func BenchmarkRepair(b *testing.B) {
 		server := redistest.Start(b)
 		with, without := node(b, server.Client()), node(b, server.Client(), WithRepair(0, 0))
 		ensure(b, with, "acme", 1<<55)
-		cycle := func(c *Coordinator) func(int) {
-			return func(int) {
-				r, err := c.TryReserve(context.Background(), "acme", 100)
-				if err == nil {
-					_, err = c.Commit(context.Background(), r.ID, 90)
-				}
-				if err != nil {
-					b.Error(err)
-				}
-			}
+		side := func(c *Coordinator) duel.Side {
+			return duel.Side{Callers: 256, Each: 2, Work: func(int) error { return cycle(c, "acme") }}
 		}
-		rate(256, cycle(with))
-		rate(256, cycle(without))
 		for b.Loop() {
-			var ratios []float64
-			for range 3 * benchRounds {
-				ratios = append(ratios, rate(256, cycle(with))/rate(256, cycle(without)))
-			}
-			b.ReportMetric(median(ratios), "ratio")
+			b.ReportMetric(play(b, 3*benchRounds, side(with), side(without)).Ratio, "ratio")
 		}
 	})
 	b.Run("merge", func(b *testing.B) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -103,7 +104,8 @@ func (s *Server) runProcess(log *os.File) (*process, error) {
 	if err := os.RemoveAll(s.path(socketName)); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(s.binary, append([]string{configName}, s.role.args...)...)
+	words := slices.Concat(s.settings.launcher, []string{s.binary, configName}, s.role.args)
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
 	p, err := startProcess(cmd, s.warden)
 	if err != nil {

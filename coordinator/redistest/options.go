@@ -10,6 +10,7 @@ type Option func(*settings)
 
 type settings struct {
 	config   []string
+	launcher []string
 	password string
 	masters  int
 	replicas int
@@ -22,6 +23,12 @@ type settings struct {
 // port, unixsocket) is not theirs to change.
 func WithConfig(lines ...string) Option {
 	return func(s *settings) { s.config = append(s.config, lines...) }
+}
+
+// WithLauncher runs redis-server under another program, which must become it or
+// pass signals on: "valgrind", "--tool=callgrind". It is run in the server's folder.
+func WithLauncher(command ...string) Option {
+	return func(s *settings) { s.launcher = command }
 }
 
 // WithPassword protects the default user. URL, Client and replicas know it.

@@ -319,3 +319,12 @@ func groupEmpty(leader int) error {
 	}
 	return nil
 }
+
+func TestLauncherRunsTheServer(t *testing.T) {
+	t.Parallel()
+	s := Start(t, WithLauncher("sh", "-c", `touch launched; exec "$0" "$@"`))
+	check(t, s.Client().Ping(t.Context()).Err())
+	if _, err := os.Stat(s.path("launched")); err != nil {
+		t.Errorf("the launcher left nothing in the server's folder: %v", err)
+	}
+}

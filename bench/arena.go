@@ -27,6 +27,7 @@ type arena struct {
 
 	space   *scratch.Space // nil with the local engine
 	prefix  string
+	server  *report.Server
 	closers []func(context.Context) error
 }
 
@@ -67,6 +68,10 @@ func (a *arena) openRedis(ctx context.Context, c Config) error {
 		return err
 	}
 	a.space, a.name, a.prefix = space, space.Name, space.Prefix("bench")
+	a.server = &report.Server{Mode: report.ModeEmbedded}
+	if c.Redis != scratch.Embedded {
+		a.server = describeServer(ctx, space.Client())
+	}
 	logger := c.Logger
 	if logger == nil || c.Redis == scratch.Embedded || c.Redis == scratch.Spawn {
 		logger = slog.New(slog.DiscardHandler) // what would be warned of is our own choice

@@ -38,6 +38,7 @@ func (m *match) report() report.Report {
 		Seed: c.Seed, Trace: c.Trace, Rounds: len(m.paces),
 		Reserve: m.fleet.reserve.percentiles(), Commit: m.fleet.commit.percentiles(),
 		Outcomes: make(map[string]int64),
+		Machine:  machine(), Server: m.arena.server,
 	}
 	if m.arena.space != nil {
 		r.Redis = m.arena.name

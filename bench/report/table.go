@@ -45,6 +45,10 @@ func (t *table) heading(r Report) {
 		ended = ", interrupted"
 	}
 	t.line("%.2f s measured in %s%s", r.Seconds, plural(r.Rounds, "round"), ended)
+	t.line("machine: %s", r.Machine)
+	if r.Server != nil {
+		t.line("server: %s", r.Server)
+	}
 }
 
 func (t *table) budgets(b Books) {

@@ -16,6 +16,13 @@ import (
 func exampleReport() Report {
 	return Report{
 		Engine: EngineRedis, Redis: "embedded Redis", Nodes: 3, Tenants: 2, Concurrency: 64, Seed: 1,
+		Machine: Machine{
+			CPU: "AMD EPYC 7763", Cores: 2, OS: "linux/amd64", Go: "go1.26.8", GOMAXPROCS: 2,
+			GOGC: "100", GOMEMLIMIT: "off", Version: "v0.1.0",
+		},
+		Server: &Server{Version: "7.0.15", Mode: "standalone", Settings: map[string]string{
+			"appendonly": "yes", "appendfsync": "everysec", "save": "",
+		}},
 		Cycles: 20_000, Seconds: 2.5, Rounds: 5, CyclesPerSecond: 8_000, DecisionsPerSecond: 17_000,
 		Reserve:  Percentiles{P50: 812.4, P99: 12_345.6, P999: 1_234_567},
 		Commit:   Percentiles{P50: 0.123, P99: 99.95, P999: 1000},
@@ -35,9 +42,11 @@ func TestTable(t *testing.T) {
 	broken := exampleReport()
 	broken.Conserved, broken.BrokenAll, broken.Overspent, broken.InDoubt = false, 1, 8, 9
 	broken.Broken = []BrokenBook{{"tenant-1", "the law is broken"}}
+	broken.Server = &Server{Mode: ModeEmbedded}
 	broken.Interrupted, broken.Trace, broken.Baselines = true, "usage.csv", nil
 	unread := exampleReport()
 	unread.Audited, unread.Conserved = false, false
+	unread.Server, unread.Machine.CPU = nil, ""
 	unread.Redis, unread.Engine, unread.Rounds, unread.Nodes = "", EngineLocal, 1, 1
 	for name, report := range map[string]Report{"sound": exampleReport(), "broken": broken, "unread": unread} {
 		want, err := os.ReadFile(filepath.Join("testdata", "table", name+".txt"))

@@ -1,0 +1,43 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// String is one line for people.
+func (m Machine) String() string {
+	cpu := m.CPU
+	if cpu == "" {
+		cpu = "unknown CPU"
+	}
+	return fmt.Sprintf("%s, %s, %s, %s, GOMAXPROCS %d, GOGC %s, GOMEMLIMIT %s, bursar %s",
+		cpu, plural(m.Cores, "core"), m.OS, m.Go, m.GOMAXPROCS, m.GOGC, m.GOMEMLIMIT, m.Version)
+}
+
+// ModeEmbedded is the server in this process, whose speed says little of a Redis'.
+const ModeEmbedded = "embedded"
+
+// String is one line for people.
+func (s Server) String() string {
+	if s.Mode == ModeEmbedded {
+		return "miniredis, in this process: its speed says little of a Redis'"
+	}
+	parts := []string{strings.TrimSpace("Redis " + s.Version)}
+	if s.Version == "" {
+		parts[0] += " of a version that it does not tell"
+	}
+	if s.Mode != "" {
+		parts = append(parts, s.Mode)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Settings)) {
+		value := s.Settings[name]
+		if value == "" {
+			value = `""`
+		}
+		parts = append(parts, name+" "+value)
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,67 @@
+package bench
+
+import (
+	"context"
+	"maps"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/bench/report"
+)
+
+// serverSettings are those that decide how fast a Redis is and what it can lose.
+// None of them is a secret.
+var serverSettings = []string{
+	"appendonly", "appendfsync", "save", "maxmemory", "maxmemory-policy", "io-threads", "hz",
+}
+
+// describeServer asks the Redis behind a run, which may not tell all: CONFIG is
+// forbidden on many managed services, INFO to some users.
+func describeServer(ctx context.Context, client *redis.Client) *report.Server {
+	info := serverInfo(ctx, client)
+	settings := settingsOfInfo(info)
+	for _, name := range serverSettings {
+		told, err := client.ConfigGet(ctx, name).Result()
+		if err != nil {
+			break
+		}
+		maps.Copy(settings, told)
+	}
+	return &report.Server{Version: info["redis_version"], Mode: info["redis_mode"], Settings: settings}
+}
+
+// settingsOfInfo are the settings that INFO shows as well.
+func settingsOfInfo(info map[string]string) map[string]string {
+	settings := make(map[string]string)
+	for setting, field := range map[string]string{
+		"maxmemory": "maxmemory", "maxmemory-policy": "maxmemory_policy", "hz": "configured_hz",
+	} {
+		if value, told := info[field]; told {
+			settings[setting] = value
+		}
+	}
+	switch info["aof_enabled"] {
+	case "0":
+		settings["appendonly"] = "no"
+	case "1":
+		settings["appendonly"] = "yes"
+	}
+	return settings
+}
+
+func serverInfo(ctx context.Context, client *redis.Client) map[string]string {
+	info := make(map[string]string)
+	for _, section := range []string{"server", "memory", "persistence"} {
+		text, err := client.Info(ctx, section).Result()
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(text) {
+			if name, value, found := strings.Cut(strings.TrimSpace(line), ":"); found {
+				info[name] = value
+			}
+		}
+	}
+	return info
+}

@@ -1,0 +1,80 @@
+package bench
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// What a Redis tells of itself is reported, and no secret with it.
+func TestServer(t *testing.T) {
+	t.Parallel()
+	protected := redistest.Start(t, redistest.WithPassword("secret1"), redistest.WithConfig("appendonly yes", "save 60 1000", "hz 20"))
+	got := describeServer(t.Context(), protected.Client())
+	if !strings.HasPrefix(got.Version, "7") && !strings.HasPrefix(got.Version, "8") || got.Mode != "standalone" {
+		t.Errorf("version %q, mode %q", got.Version, got.Mode)
+	}
+	want := map[string]string{
+		"appendonly": "yes", "appendfsync": "everysec", "save": "60 1000", "maxmemory": "0",
+		"maxmemory-policy": "noeviction", "io-threads": "1", "hz": "20",
+	}
+	if !maps.Equal(got.Settings, want) {
+		t.Errorf("settings %q, want %q", got.Settings, want)
+	}
+	if strings.Contains(got.String(), "secret1") {
+		t.Errorf("%s", got)
+	}
+}
+
+// Where CONFIG is forbidden, what INFO tells is left; where both are, nothing, and no error.
+func TestServerThatTellsLittle(t *testing.T) {
+	t.Parallel()
+	managed := redistest.Start(t, redistest.WithConfig("appendonly yes"))
+	client := managed.Client()
+	if err := client.Do(t.Context(), "ACL", "SETUSER", "default", "-config").Err(); err != nil {
+		t.Fatal(err)
+	}
+	got := describeServer(t.Context(), client)
+	names := slices.Sorted(maps.Keys(got.Settings))
+	if got.Version == "" || !slices.Equal(names, []string{"appendonly", "hz", "maxmemory", "maxmemory-policy"}) || got.Settings["appendonly"] != "yes" {
+		t.Errorf("%+v", got)
+	}
+	if err := client.Do(t.Context(), "ACL", "SETUSER", "default", "-info").Err(); err != nil {
+		t.Fatal(err)
+	}
+	silent := describeServer(t.Context(), client)
+	if silent.Version != "" || len(silent.Settings) != 0 || silent.String() != "Redis of a version that it does not tell" {
+		t.Errorf("%+v", silent)
+	}
+}
+
+func TestMachine(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "1GiB")
+	got := machine()
+	if got.Cores < 1 || got.GOMAXPROCS < 1 || got.Go == "" || got.Version == "" || !strings.Contains(got.OS, "/") {
+		t.Errorf("%+v", got)
+	}
+	if got.GOGC != "100" || got.GOMEMLIMIT != "1GiB" {
+		t.Errorf("GOGC %q, GOMEMLIMIT %q", got.GOGC, got.GOMEMLIMIT)
+	}
+}
+
+// The run reports its surroundings.
+func TestRunReportsItsSurroundings(t *testing.T) {
+	t.Parallel()
+	c := brief()
+	c.Duration /= 4
+	embedded, err := Run(t.Context(), c)
+	if err != nil || embedded.Machine != machine() || embedded.Server == nil || embedded.Server.Mode != report.ModeEmbedded {
+		t.Errorf("%v: %+v, %+v", err, embedded.Machine, embedded.Server)
+	}
+	c.Engine, c.Redis, c.Nodes = report.EngineLocal, "", 1
+	if local, err := Run(t.Context(), c); err != nil || local.Server != nil {
+		t.Errorf("%v: %+v", err, local.Server)
+	}
+}

@@ -181,6 +181,7 @@ func tenantNames(count int) []budget.TenantID {
 const (
 	smallestBudget = 1  // typical holds; a request costs about a quarter of one
 	budgetSteps    = 26 // doublings up to the largest
+	stormBudget    = 4  // typical holds, of every tenant in a storm
 )
 
 func budgetsOf(c Config, unit budget.Microcents) ([]budget.Microcents, error) {
@@ -188,7 +189,10 @@ func budgetsOf(c Config, unit budget.Microcents) ([]budget.Microcents, error) {
 	var sum budget.Microcents
 	for i := range budgets {
 		amount, steps := c.Budget, 0
-		if amount == 0 {
+		switch {
+		case amount == 0 && c.Workload == WorkloadStorm && c.Trace == "":
+			amount = stormBudget * unit
+		case amount == 0:
 			amount, steps = smallestBudget*unit, budgetSteps
 			if c.Tenants > 1 {
 				steps = i * budgetSteps / (c.Tenants - 1)

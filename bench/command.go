@@ -49,6 +49,9 @@ func flags(d Config) []cli.Flag {
 		&cli.IntFlag{Name: "concurrency", Value: d.Concurrency, Usage: "callers a node"},
 		&cli.DurationFlag{Name: "duration", Value: d.Duration, Usage: "how long to measure; a --trace ends with its last line, or here where this is given"},
 		&cli.Uint64Flag{Name: "seed", Value: d.Seed, Usage: "of the drawn requests"},
+		&cli.StringFlag{Name: "workload", Value: d.Workload, Usage: "`NAME`: uniform; hot (one tenant); zipf (some tenants much hotter); storm (budgets for a few requests: most are refused)"},
+		&cli.Float64Flag{Name: "zipf", Value: d.Zipf, Usage: "exponent `S` of --workload zipf"},
+		&cli.IntFlag{Name: "above", Value: d.Above, Usage: "requests of a thousand (`PERMILLE`) that commit above their hold"},
 		&cli.BoolFlag{Name: "baseline", Usage: "also measure INCR and a script a call beside ours, in turns; takes three times as long"},
 		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON, and nothing else, on stdout"},
 		&cli.StringFlag{Name: "trace", Usage: "play the requests of a CSV `FILE` (" + traceHeader + "), once, in order, as fast as possible"},
@@ -96,10 +99,12 @@ func configOf(cc *cli.Context) (Config, error) {
 	if cc.Args().Present() {
 		return Config{}, fmt.Errorf("bench takes flags only, not %q; see bursar bench --help", cc.Args().First())
 	}
+	d := Defaults()
 	c := Config{
 		Engine: cc.String("engine"), Redis: cc.String("redis"), Nodes: cc.Int("nodes"),
 		Tenants: cc.Int("tenants"), Concurrency: cc.Int("concurrency"),
 		Duration: cc.Duration("duration"), Seed: cc.Uint64("seed"), Baseline: cc.Bool("baseline"),
+		Workload: cc.String("workload"), Zipf: cc.Float64("zipf"), Above: cc.Int("above"), Warmup: d.Warmup,
 		Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
 	}
 	if c.Engine == report.EngineLocal && !cc.IsSet("redis") {
@@ -107,6 +112,12 @@ func configOf(cc *cli.Context) (Config, error) {
 	}
 	if c.Engine == report.EngineLocal && !cc.IsSet("nodes") {
 		c.Nodes = 1
+	}
+	if c.Workload == WorkloadHot && !cc.IsSet("tenants") {
+		c.Tenants = 1
+	}
+	if err := needless(cc, c); err != nil {
+		return Config{}, err
 	}
 	if c.Duration <= 0 && cc.IsSet("duration") {
 		return Config{}, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, MaxDuration)
@@ -126,6 +137,19 @@ func configOf(cc *cli.Context) (Config, error) {
 		}
 	}
 	return c, errors.Join(errIn, errOut, errBudget)
+}
+
+// needless finds flags that would do nothing, and are a misunderstanding.
+func needless(cc *cli.Context, c Config) error {
+	if cc.IsSet("zipf") && c.Workload != WorkloadZipf {
+		return errors.New("--zipf is of --workload zipf: give that as well")
+	}
+	for _, flag := range []string{"workload", "above"} {
+		if c.Trace != "" && cc.IsSet(flag) {
+			return fmt.Errorf("--%s: a trace says itself what is asked for; leave out one of both", flag)
+		}
+	}
+	return nil
 }
 
 func amountOf(cc *cli.Context, flag string) (budget.Microcents, error) {

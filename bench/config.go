@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/calybris/bursar/bench/report"
@@ -19,6 +21,11 @@ const (
 	MaxTenants   = 1_000_000
 	MaxDuration  = 24 * time.Hour
 	MaxMaxOutput = 100_000_000
+	MaxZipf      = 10
+	MaxHoldTime  = 10 * time.Minute // the engine releases a hold after 15
+	MaxOpenHolds = 100_000          // of an open loop with a hold time
+	MaxRate      = 10_000_000
+	MaxSpeed     = 1_000_000
 )
 
 // Config says what to run. [Defaults] is a good start; a field has no other
@@ -33,13 +40,25 @@ type Config struct {
 	Seed        uint64
 	Baseline    bool // measure INCR and a script a call as well; it takes three times as long
 
+	Workload string        // one of the constants; a Trace stands for it
+	Zipf     float64       // exponent of WorkloadZipf
+	Above    int           // requests of a thousand that commit above their hold
+	HoldTime time.Duration // between a reserve and its settlement
+	Rate     float64       // requests a second of all nodes at constant intervals; 0 is a closed loop
+	Speed    float64       // of a Trace: 1 is its own pace, 0 as fast as possible
+	Warmup   time.Duration // before the first round, not measured; AutoWarmup
+	// Processes makes every node a process of its own, with which this one deals over
+	// pipes: this program again, as os.Executable finds it, with the arguments "bench node".
+	Processes bool
+
 	Trace       string            // CSV file of TIMESTAMP,ContextTokens,GeneratedTokens; "" draws requests from the seed
 	InputPrice  budget.Microcents // a million context tokens
 	OutputPrice budget.Microcents // a million generated tokens
 	MaxOutput   int64             // generated tokens that a request reserves
 	Budget      budget.Microcents // of every tenant; 0 makes them very different
 
-	Logger *slog.Logger // hears the engine's warnings; nil is silence
+	Logger *slog.Logger   `json:"-"` // hears the engine's warnings; nil is silence
+	Watch  func(Progress) `json:"-"` // is called about four times a second, by one goroutine at a time; or nil
 
 	tamper func(*arena) error // for tests: it runs before the books are read
 }
@@ -50,6 +69,7 @@ func Defaults() Config {
 		Engine: report.EngineRedis, Redis: scratch.Embedded,
 		Nodes: 3, Tenants: 100, Concurrency: 64,
 		Duration: 10 * time.Second, Seed: 1,
+		Workload: WorkloadUniform, Zipf: 1.1, Above: 10, Warmup: AutoWarmup,
 		InputPrice: 250 * budget.Cent, OutputPrice: 10 * budget.Dollar, MaxOutput: 4096,
 	}
 }
@@ -79,8 +99,63 @@ func (c Config) Validate() error {
 	if c.Budget < 0 {
 		errs = append(errs, fmt.Errorf("--budget %s: give more than $0.00", c.Budget))
 	}
-	errs = append(errs, c.validateEngine())
+	errs = append(errs, c.validateWorkload(), c.validateArrivals(), c.validateEngine())
 	return exit.With(exit.Usage, errors.Join(errs...))
+}
+
+// AutoWarmup is a tenth of the duration, at most 2 s, and none for a trace.
+const AutoWarmup time.Duration = -1
+
+func (c Config) warmup() time.Duration {
+	if c.Warmup == AutoWarmup {
+		return min(c.Duration/10, 2*time.Second)
+	}
+	return c.Warmup
+}
+
+func (c Config) validateWorkload() error {
+	var errs []error
+	if c.Workload == WorkloadHot && c.Tenants != 1 {
+		errs = append(errs, fmt.Errorf("--workload hot is one tenant: leave out --tenants %d, or give --workload uniform", c.Tenants))
+	}
+	known := []string{WorkloadUniform, WorkloadHot, WorkloadZipf, WorkloadStorm}
+	if !slices.Contains(known, c.Workload) {
+		errs = append(errs, fmt.Errorf("--workload %q: give %s", c.Workload, strings.Join(known, ", ")))
+	}
+	if !(c.Zipf > 0 && c.Zipf <= MaxZipf) {
+		errs = append(errs, fmt.Errorf("--zipf %g: give an exponent above 0, at most %d", c.Zipf, MaxZipf))
+	}
+	if c.Above < 0 || c.Above > allParts {
+		errs = append(errs, fmt.Errorf("--above %d: give 0 to %d requests of a thousand", c.Above, allParts))
+	}
+	if c.HoldTime < 0 || c.HoldTime > MaxHoldTime {
+		errs = append(errs, fmt.Errorf("--hold-time %s: give 0s to %s", c.HoldTime, MaxHoldTime))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validateArrivals() error {
+	var errs []error
+	if !(c.Rate >= 0 && c.Rate <= MaxRate) {
+		errs = append(errs, fmt.Errorf("--rate %g: give requests a second above 0, at most %d", c.Rate, MaxRate))
+	} else if c.HoldTime > 0 && c.Rate*c.HoldTime.Seconds() > MaxOpenHolds {
+		errs = append(errs, fmt.Errorf("--rate %g with --hold-time %s: give less, so that at most %d holds are open together", c.Rate, c.HoldTime, MaxOpenHolds))
+	}
+	switch {
+	case !(c.Speed >= 0 && c.Speed <= MaxSpeed):
+		errs = append(errs, fmt.Errorf("--speed %g: give 0 (as fast as possible) to %d", c.Speed, MaxSpeed))
+	case c.Speed > 0 && c.Trace == "":
+		errs = append(errs, fmt.Errorf("--speed %g is of a trace: give --trace, or --rate for a constant rate", c.Speed))
+	case c.Speed > 0 && c.Rate > 0:
+		errs = append(errs, errors.New("--speed and --rate are two arrival rates: leave out one"))
+	}
+	if c.Warmup < 0 && c.Warmup != AutoWarmup || c.Warmup > MaxDuration {
+		errs = append(errs, fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, MaxDuration))
+	}
+	if c.Warmup > 0 && c.Trace != "" {
+		errs = append(errs, errors.New("--warmup: a trace is played once, as it is; leave out one of both"))
+	}
+	return errors.Join(errs...)
 }
 
 func (c Config) validateEngine() error {
@@ -89,6 +164,8 @@ func (c Config) validateEngine() error {
 		return fmt.Errorf("--engine %q: give %s or %s", c.Engine, report.EngineRedis, report.EngineLocal)
 	case c.Engine == report.EngineRedis:
 		return nil
+	case c.Processes:
+		return errors.New("--processes: the local engine is in this process; leave it out, or give --engine redis")
 	case c.Redis != "":
 		return errors.New("--engine local uses no Redis: leave out --redis, or give --engine redis")
 	case c.Nodes != 1:

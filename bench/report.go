@@ -35,7 +35,7 @@ func (m *match) report() report.Report {
 	c := m.config
 	r := report.Report{
 		Engine: c.Engine, Nodes: c.Nodes, Tenants: c.Tenants, Concurrency: c.Concurrency,
-		Seed: c.Seed, Trace: c.Trace, Rounds: len(m.paces),
+		Seed: c.Seed, Trace: c.Trace, Workload: c.workload(), Rounds: len(m.paces),
 		Reserve: m.fleet.reserve.percentiles(), Commit: m.fleet.commit.percentiles(),
 		Outcomes: make(map[string]int64),
 		Machine:  machine(), Server: m.arena.server,

@@ -58,26 +58,27 @@ const (
 	medianGenerated = 200
 	generatedSpread = 1.0
 	failedPart      = 30
-	excessPart      = 10
+	allParts        = 1000
 )
 
 // newDeck draws the requests that all callers play, each from a place of its
-// own. Drawing them ahead keeps the callers' own work out of the measurement.
-func newDeck(seed uint64, t tariff) ([]request, error) {
+// own; above of a thousand cost more than they hold. Drawing them ahead keeps the
+// callers' own work out of the measurement.
+func newDeck(seed uint64, t tariff, above int) ([]request, error) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	deck := make([]request, deckSize)
 	for i := range deck {
 		context := logNormal(rng, medianContext, contextSpread, maxContext)
 		generated := logNormal(rng, medianGenerated, generatedSpread, t.maxOutput)
-		kind := rng.IntN(1000)
-		if kind < excessPart {
+		kind := rng.IntN(allParts)
+		if kind < above {
 			generated = t.maxOutput + 1 + rng.Int64N(t.maxOutput)
 		}
 		drawn, err := t.request(context, generated)
 		if err != nil {
 			return nil, fmt.Errorf("a request of %d and %d tokens cannot be priced: %w; lower the prices or --max-output", context, t.maxOutput, err)
 		}
-		drawn.failed = kind >= excessPart && kind < excessPart+failedPart
+		drawn.failed = kind >= above && kind < above+failedPart
 		deck[i] = drawn
 	}
 	return deck, nil

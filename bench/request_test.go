@@ -36,7 +36,7 @@ func TestTariff(t *testing.T) {
 func TestDeckIsSeeded(t *testing.T) {
 	t.Parallel()
 	deck := func(seed uint64) []request {
-		cards, err := newDeck(seed, Defaults().tariff())
+		cards, err := newDeck(seed, Defaults().tariff(), Defaults().Above)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,34 +64,6 @@ func TestDeckIsSeeded(t *testing.T) {
 	}
 	if failed < 100 || excess < 20 || within < 9*deckSize/10 {
 		t.Errorf("of %d requests %d fail, %d exceed their hold, %d stay within", deckSize, failed, excess, within)
-	}
-}
-
-func TestDrawnPartIsRepeatable(t *testing.T) {
-	t.Parallel()
-	c := Defaults()
-	play := func(round, caller int) (tenants []int) {
-		work, err := newWorkload(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		from := work.part(round, rounds).source(caller)
-		var r request
-		for range 100 {
-			from.next(&r)
-			tenants = append(tenants, r.tenant)
-		}
-		return tenants
-	}
-	first := play(1, 5)
-	if !slices.Equal(first, play(1, 5)) {
-		t.Error("the same caller of the same round drew two sequences")
-	}
-	if slices.Equal(first, play(2, 5)) || slices.Equal(first, play(1, 6)) {
-		t.Error("another round or caller drew the same sequence")
-	}
-	if low, high := slices.Min(first), slices.Max(first); low < 0 || high >= c.Tenants || low == high {
-		t.Errorf("tenants from %d to %d, of %d", low, high, c.Tenants)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 
+	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -25,22 +26,49 @@ type source interface {
 	next(r *request) bool
 }
 
+// The workloads that are drawn from a seed. A trace is another.
+const (
+	WorkloadUniform = "uniform" // all tenants alike, with very different budgets
+	WorkloadHot     = "hot"     // one tenant
+	WorkloadZipf    = "zipf"    // some tenants much hotter than others
+	WorkloadStorm   = "storm"   // budgets for a few requests each, so that most are refused
+	workloadTrace   = "trace"
+)
+
 func newWorkload(c Config) (workload, error) {
 	if c.Trace != "" {
 		return readTrace(c.Trace, c.tariff(), c.Tenants)
 	}
-	deck, err := newDeck(c.Seed, c.tariff())
+	deck, err := newDeck(c.Seed, c.tariff(), c.Above)
 	if err != nil {
 		return nil, err
 	}
-	return &drawn{deck: deck, seed: c.Seed, tenants: c.Tenants}, nil
+	work := &drawn{deck: deck, seed: c.Seed, tenants: c.Tenants}
+	if c.Workload == WorkloadZipf {
+		work.skew = newZipf(c.Tenants, c.Zipf)
+	}
+	return work, nil
 }
 
-// drawn never ends: requests of the deck, for tenants drawn uniformly.
+// workload says what is played, for the report.
+func (c Config) workload() report.Workload {
+	if c.Trace != "" {
+		return report.Workload{Name: workloadTrace, Arrivals: "closed", LatencyFrom: "call"}
+	}
+	said := report.Workload{Name: c.Workload, Arrivals: "closed", LatencyFrom: "call", AbovePermille: c.Above}
+	if c.Workload == WorkloadZipf {
+		said.ZipfExponent = c.Zipf
+	}
+	return said
+}
+
+// drawn never ends: requests of the deck, for tenants drawn uniformly, or by a
+// skew.
 type drawn struct {
 	deck    []request
 	seed    uint64
 	tenants int
+	skew    zipf
 }
 
 func (d *drawn) part(round, _ int) part { return drawnPart{d, uint64(round)} } //nolint:gosec // a count
@@ -64,7 +92,11 @@ type drawnSource struct {
 func (s *drawnSource) next(r *request) bool {
 	bits := s.rng.Uint64()
 	*r = s.deck[bits%deckSize]
-	r.tenant = int((bits >> 32) * uint64(s.tenants) >> 32) //nolint:gosec // a count
+	if s.skew.upTo != nil {
+		r.tenant = s.skew.tenant(uint32(bits >> 32)) //nolint:gosec // 32 bits are left
+	} else {
+		r.tenant = int((bits >> 32) * uint64(s.tenants) >> 32) //nolint:gosec // a count
+	}
 	return true
 }
 

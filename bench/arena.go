@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator"
-	"github.com/calybris/bursar/coordinator/books"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
@@ -27,6 +25,7 @@ type arena struct {
 
 	space   *scratch.Space // nil with the local engine
 	prefix  string
+	mark    string // in the name of every tenant, where others may use the prefix
 	server  *report.Server
 	closers []func(context.Context) error
 }
@@ -34,7 +33,7 @@ type arena struct {
 // openArena returns the arena with every tenant created and every node
 // acquainted with it, or nothing and no trace of it.
 func openArena(ctx context.Context, c Config, unit budget.Microcents) (*arena, error) {
-	a := &arena{tenants: tenantNames(c.Tenants)}
+	a := new(arena)
 	var err error
 	if a.budgets, err = budgetsOf(c, unit); err != nil {
 		return nil, err
@@ -45,6 +44,7 @@ func openArena(ctx context.Context, c Config, unit budget.Microcents) (*arena, e
 		err = a.openRedis(ctx, c)
 	}
 	if err == nil {
+		a.tenants = tenantNames(c.Tenants, a.mark)
 		err = a.prepare(ctx)
 	}
 	if err != nil {
@@ -67,7 +67,10 @@ func (a *arena) openRedis(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	a.space, a.name, a.prefix = space, space.Name, space.Prefix("bench")
+	a.space, a.name = space, space.Name
+	if err := a.takePlace(ctx, c); err != nil {
+		return err
+	}
 	a.server = &report.Server{Mode: report.ModeEmbedded}
 	if c.Redis != scratch.Embedded {
 		a.server = describeServer(ctx, space.Client())
@@ -151,7 +154,7 @@ func (a *arena) close(ctx context.Context) error {
 // the engine.
 func (a *arena) readBooks(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
 	if a.space != nil {
-		all, err := books.Read(ctx, a.space.Client(), a.prefix)
+		all, err := a.readRedis(ctx)
 		return all, exit.With(exit.Unavailable, err)
 	}
 	all := make(map[budget.TenantID]budget.HoldList, len(a.tenants))
@@ -163,16 +166,6 @@ func (a *arena) readBooks(ctx context.Context) (map[budget.TenantID]budget.HoldL
 		all[tenant] = account
 	}
 	return all, nil
-}
-
-func tenantNames(count int) []budget.TenantID {
-	names := make([]budget.TenantID, count)
-	width := len(fmt.Sprint(count - 1))
-	for i := range names {
-		digits := fmt.Sprint(i)
-		names[i] = budget.TenantID("tenant-" + strings.Repeat("0", width-len(digits)) + digits)
-	}
-	return names
 }
 
 // The spread of budgets: the smallest tenant can pay for a few requests, the

@@ -20,8 +20,8 @@ tenants' budgets, until the time is over; some budgets run out meanwhile. Then
 the books are read from Redis' own state over a separate connection and checked
 for each tenant: a broken book ends with exit code 1.
 
-On a Redis of yours, it writes under a random prefix (bursar-bench-…) only, and
-deletes that at the end, also after Ctrl-C.
+On a Redis of yours, it writes under a random prefix (bursar-bench-…) or the one
+that you give, and deletes what it made at the end, also after Ctrl-C.
 
 Examples:
   bursar bench
@@ -44,6 +44,8 @@ func flags(d Config) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "engine", Value: d.Engine, Usage: "`NAME`: redis, or local (in this process, one node)"},
 		&cli.StringFlag{Name: "redis", Value: d.Redis, Usage: "`WHERE`: embedded (miniredis), spawn (a private redis-server), or the URL of yours (redis://, rediss://)"},
+		&cli.StringFlag{Name: "prefix", Usage: "`TEXT` that the keys begin with, which must have no keys yet (default: a random one)"},
+		&cli.BoolFlag{Name: "share-prefix", Usage: "use --prefix though it has keys: tenants have random names, and only what they made is deleted"},
 		&cli.IntFlag{Name: "nodes", Value: d.Nodes, Usage: "coordinators, each with its own connections (1 with --engine local)"},
 		&cli.IntFlag{Name: "tenants", Value: d.Tenants, Usage: "budgets"},
 		&cli.IntFlag{Name: "concurrency", Value: d.Concurrency, Usage: "callers a node"},
@@ -106,6 +108,7 @@ func configOf(cc *cli.Context) (Config, error) {
 		Duration: cc.Duration("duration"), Seed: cc.Uint64("seed"), Baseline: cc.Bool("baseline"),
 		Workload: cc.String("workload"), Zipf: cc.Float64("zipf"), Above: cc.Int("above"), Warmup: d.Warmup,
 		Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
+		Prefix: cc.String("prefix"), SharePrefix: cc.Bool("share-prefix"),
 	}
 	if c.Engine == report.EngineLocal && !cc.IsSet("redis") {
 		c.Redis = ""
@@ -121,6 +124,9 @@ func configOf(cc *cli.Context) (Config, error) {
 	}
 	if c.Duration <= 0 && cc.IsSet("duration") {
 		return Config{}, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, MaxDuration)
+	}
+	if cc.IsSet("prefix") && c.Prefix == "" {
+		return Config{}, errors.New("--prefix is empty: give 1 to 64 characters, or leave it out for a random one")
 	}
 	if cc.IsSet("trace") && c.Trace == "" {
 		return Config{}, errors.New("--trace is empty: give the path of a CSV file")

@@ -12,6 +12,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
+	"github.com/calybris/bursar/coordinator/layout"
 )
 
 // Bounds of a Config. They keep a typing error from filling the machine.
@@ -57,6 +58,9 @@ type Config struct {
 	MaxOutput   int64             // generated tokens that a request reserves
 	Budget      budget.Microcents // of every tenant; 0 makes them very different
 
+	Prefix      string // of the keys on a Redis of the user's; "" takes a random one
+	SharePrefix bool   // though others have keys under Prefix already; they are left alone
+
 	Logger *slog.Logger   `json:"-"` // hears the engine's warnings; nil is silence
 	Watch  func(Progress) `json:"-"` // is called about four times a second, by one goroutine at a time; or nil
 
@@ -99,7 +103,7 @@ func (c Config) Validate() error {
 	if c.Budget < 0 {
 		errs = append(errs, fmt.Errorf("--budget %s: give more than $0.00", c.Budget))
 	}
-	errs = append(errs, c.validateWorkload(), c.validateArrivals(), c.validateEngine())
+	errs = append(errs, c.validateWorkload(), c.validateArrivals(), c.validateEngine(), c.validatePrefix())
 	return exit.With(exit.Usage, errors.Join(errs...))
 }
 
@@ -170,8 +174,24 @@ func (c Config) validateEngine() error {
 		return errors.New("--engine local uses no Redis: leave out --redis, or give --engine redis")
 	case c.Nodes != 1:
 		return fmt.Errorf("--engine local is a single node: leave out --nodes %d, or give --engine redis", c.Nodes)
+	case c.Prefix != "":
+		return errors.New("--prefix is of a Redis' keys: leave it out, or give --engine redis")
 	case c.Baseline:
 		return errors.New("--baseline measures the Redis beside ours: leave it out, or give --engine redis")
+	default:
+		return nil
+	}
+}
+
+func (c Config) validatePrefix() error {
+	switch {
+	case c.Prefix != "":
+		if err := layout.ValidatePrefix(c.Prefix); err != nil {
+			return fmt.Errorf("--prefix: %w", err)
+		}
+		return nil
+	case c.SharePrefix:
+		return errors.New("--share-prefix is about a --prefix: give that too, or leave both out for a random one")
 	default:
 		return nil
 	}

@@ -38,7 +38,7 @@ func (s scriptless) Release(context.Context, budget.ReservationID, ...budget.Opt
 func smallFleet(d decider) *fleet {
 	c := Defaults()
 	c.Tenants, c.Concurrency = 2, 3
-	return newFleet([]decider{d, d}, c, tenantNames(c.Tenants))
+	return newFleet([]decider{d, d}, c, tenantNames(c.Tenants, ""))
 }
 
 func rows(requests ...request) *recorded { return &recorded{rows: requests} }
@@ -172,7 +172,7 @@ func TestCycleDoesNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, from, stop := f.caller(0), work.part(0, 1).source(0), new(atomic.Bool)
-	c.tenants = tenantNames(Defaults().Tenants)
+	c.tenants = tenantNames(Defaults().Tenants, "")
 	c.lines = newLedger(len(c.tenants), 1).of(0)
 	var r request
 	if allocations := testing.AllocsPerRun(1000, func() {
@@ -222,7 +222,7 @@ func BenchmarkCycle(b *testing.B) {
 	for name, every := range map[string]uint64{"timed": 1, "local": timeEveryLocal} {
 		b.Run(name, func(b *testing.B) {
 			f := smallFleet(scriptless{})
-			f.tenants = tenantNames(Defaults().Tenants)
+			f.tenants = tenantNames(Defaults().Tenants, "")
 			f.ledger = newLedger(len(f.tenants), 1)
 			c, from, stop := f.caller(0), work.part(0, 1).source(0), new(atomic.Bool)
 			b.ReportAllocs()

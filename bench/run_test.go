@@ -222,6 +222,9 @@ func TestRunRefusesBadConfigs(t *testing.T) {
 		{"local on Redis", func(c *Config) { c.Engine = report.EngineLocal }, "uses no Redis"},
 		{"local on nodes", func(c *Config) { c.Engine, c.Redis = report.EngineLocal, "" }, "a single node"},
 		{"local with baseline", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Baseline = report.EngineLocal, "", 1, true }, "--baseline"},
+		{"local with a prefix", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Prefix = report.EngineLocal, "", 1, "mine" }, "--prefix"},
+		{"a prefix with a brace", func(c *Config) { c.Prefix = "mine{" }, "--prefix: invalid key prefix"},
+		{"a prefix shared that is not given", func(c *Config) { c.SharePrefix = true }, "--share-prefix is about a --prefix"},
 		{"address", func(c *Config) { c.Redis = "localhost" }, "no address of a Redis"},
 	} {
 		config := brief()
@@ -250,13 +253,5 @@ func TestBudgetsSpread(t *testing.T) {
 	c.Tenants, c.Budget = 3, 7
 	if budgets, err = budgetsOf(c, 10); err != nil || !slices.Equal(budgets, []budget.Microcents{7, 7, 7}) {
 		t.Errorf("equal budgets: %v, %v", budgets, err)
-	}
-}
-
-func TestTenantNames(t *testing.T) {
-	t.Parallel()
-	names := tenantNames(11)
-	if names[0] != "tenant-00" || names[10] != "tenant-10" || tenantNames(1)[0] != "tenant-0" {
-		t.Errorf("%v", names)
 	}
 }

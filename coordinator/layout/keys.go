@@ -33,8 +33,12 @@ func KeysOf(prefix string, root budget.TenantID) Keys {
 
 // BooksPattern matches the books of every family under a prefix, for SCAN.
 func BooksPattern(prefix string) string {
-	quoted := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(prefix)
-	return quoted + ":{*" + booksSuffix
+	return QuotePattern(prefix) + ":{*" + booksSuffix
+}
+
+// QuotePattern returns the pattern that matches a text and no other, for SCAN.
+func QuotePattern(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
 }
 
 // RootOf returns the root tenant whose books a key is.

@@ -1,6 +1,7 @@
 // Package scratch gives a command a private place on a Redis for a while: an
-// embedded one, a redis-server of its own, or random key prefixes on the user's.
-// Whatever it was, nothing is left of it after Close.
+// embedded one, a redis-server of its own, or keys on the user's: under random
+// prefixes, or with a random mark under a prefix of the user's. Whatever it was,
+// nothing is left of it after Close.
 //
 // What belongs here is getting such a place and giving it back. It knows nothing
 // of what is stored there.
@@ -9,6 +10,7 @@ package scratch
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +21,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/layout"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -28,8 +31,12 @@ const (
 	Spawn    = "spawn"    // a private redis-server, on a free loopback port
 )
 
-// closeTimeout bounds the clean-up, which a cancelled context does not stop.
-const closeTimeout = 30 * time.Second
+// closeTimeout bounds the clean-up, which a cancelled context does not stop;
+// scanTimeout the search for other people's keys.
+const (
+	closeTimeout = 30 * time.Second
+	scanTimeout  = 30 * time.Second
+)
 
 // Space is the place. Its methods are safe for concurrent use.
 type Space struct {
@@ -41,7 +48,7 @@ type Space struct {
 
 	mu       sync.Mutex
 	clients  []*redis.Client
-	prefixes []string
+	patterns []string // of the keys that Close deletes
 }
 
 // Open takes an address: [Embedded], [Spawn], or the URL of the user's Redis
@@ -123,16 +130,47 @@ func (s *Space) ClientOf(poolSize int) *redis.Client {
 // Prefix returns a key prefix that nobody else has: the name and 64 random bits.
 // What is stored under it is deleted by Close.
 func (s *Space) Prefix(name string) string {
-	var bits [8]byte
-	_, _ = rand.Read(bits[:]) // it never fails: it ends the process instead
-	prefix := fmt.Sprintf("bursar-%s-%x", name, bits)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.prefixes = append(s.prefixes, prefix)
+	prefix := "bursar-" + name + "-" + randomText()
+	s.deleteLater(layout.QuotePattern(prefix) + ":*")
 	return prefix
 }
 
-// Close deletes what is stored under the space's prefixes, closes its clients
+// Mark returns 16 characters that nobody else has, for a prefix that others may use.
+// The keys under the prefix with the mark in their names are deleted by Close, and
+// no others.
+func (s *Space) Mark(prefix string) string {
+	mark := randomText()
+	s.deleteLater(layout.QuotePattern(prefix) + ":*" + mark + "*")
+	return mark
+}
+
+func randomText() string {
+	var bits [8]byte
+	_, _ = rand.Read(bits[:]) // it never fails: it ends the process instead
+	return hex.EncodeToString(bits[:])
+}
+
+func (s *Space) deleteLater(pattern string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.patterns = append(s.patterns, pattern)
+}
+
+// KeyUnder returns one of the keys that begin with the prefix and a colon, or "". It
+// looks for up to 30 s; the error carries exit.Unavailable.
+func (s *Space) KeyUnder(ctx context.Context, prefix string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, scanTimeout)
+	defer cancel()
+	client := redis.NewClient(s.options)
+	defer client.Close()
+	key, err := firstMatching(ctx, client, layout.QuotePattern(prefix)+":*")
+	if err != nil {
+		return "", exit.With(exit.Unavailable, fmt.Errorf("looking for keys under %q on %s: %w", prefix, s.Name, err))
+	}
+	return key, nil
+}
+
+// Close deletes what is stored under the space's prefixes and marks, closes its clients
 // and ends its server. It takes up to 30 s where Redis does not answer, and a
 // cancelled context does not keep it from cleaning up.
 func (s *Space) Close(ctx context.Context) error {
@@ -141,13 +179,13 @@ func (s *Space) Close(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
-	if s.server == nil && len(s.prefixes) > 0 {
+	if s.server == nil && len(s.patterns) > 0 {
 		errs = append(errs, s.wipe(ctx))
 	}
 	for _, client := range s.clients {
 		errs = append(errs, client.Close())
 	}
-	s.clients, s.prefixes = nil, nil
+	s.clients, s.patterns = nil, nil
 	if s.server != nil {
 		errs = append(errs, s.server.Close())
 		s.server = nil
@@ -158,10 +196,10 @@ func (s *Space) Close(ctx context.Context) error {
 func (s *Space) wipe(ctx context.Context) error {
 	client := redis.NewClient(s.options)
 	defer client.Close()
-	for i, prefix := range s.prefixes {
-		if err := deletePrefix(ctx, client, prefix); err != nil {
+	for i, pattern := range s.patterns {
+		if err := deleteMatching(ctx, client, pattern); err != nil {
 			return exit.With(exit.Unavailable, fmt.Errorf(
-				"keys were left on %s: %w; delete what matches %q once it answers", s.Name, err, s.prefixes[i:]))
+				"keys were left on %s: %w; delete what matches %q once it answers", s.Name, err, s.patterns[i:]))
 		}
 	}
 	return nil

@@ -95,6 +95,39 @@ func TestWipe(t *testing.T) {
 	}
 }
 
+// Under a prefix that others use, what has the mark goes, and nothing else.
+func TestMark(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	theirs := server.Client()
+	space, err := scratch.Open(t.Context(), server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err := space.KeyUnder(t.Context(), "b*g"); err != nil || key != "" {
+		t.Errorf("an empty Redis has %q, %v", key, err)
+	}
+	mark := space.Mark("b*g")
+	foreign := []string{"b*g:{a}:books", "b*g:x", "b*g" + mark, "bug:{a-" + mark + "}:books"}
+	for _, key := range append([]string{"b*g:{a-" + mark + "}:books", "b*g:x:a-" + mark}, foreign...) {
+		if err := theirs.Set(t.Context(), key, "v", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if key, err := space.KeyUnder(t.Context(), "b*g"); err != nil || !strings.HasPrefix(key, "b*g:") {
+		t.Errorf("found %q, %v", key, err)
+	}
+	if key, err := space.KeyUnder(t.Context(), "b?g"); err != nil || key != "" {
+		t.Errorf("found %q, %v; a prefix is no pattern", key, err)
+	}
+	if err := space.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := theirs.Keys(t.Context(), "*").Result(); err != nil || len(kept) != len(foreign) {
+		t.Errorf("%q are left, %v; want %q", kept, err, foreign)
+	}
+}
+
 // A Redis that dies before the clean-up leaves keys, and the error names them.
 func TestWipeOfADeadRedis(t *testing.T) {
 	t.Parallel()

@@ -6,19 +6,35 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// deletePrefix deletes the keys that begin with a prefix of [Space.Prefix], in
-// steps that keep no busy Redis waiting. SCAN may pass over a key that is
-// written meanwhile, so whoever writes must have ended.
-func deletePrefix(ctx context.Context, client *redis.Client, prefix string) error {
-	const step = 500
-	var cursor uint64
-	for {
-		keys, next, err := client.Scan(ctx, cursor, prefix+":*", step).Result()
+// scanStep is how many keys Redis looks at before it answers others.
+const scanStep = 1000
+
+// deleteMatching deletes the keys that match a pattern, in steps that keep no busy
+// Redis waiting. SCAN may pass over a key that is written meanwhile, so whoever
+// writes must have ended.
+func deleteMatching(ctx context.Context, client *redis.Client, pattern string) error {
+	return eachPage(ctx, client, pattern, func(keys []string) (more bool, err error) {
+		return true, client.Unlink(ctx, keys...).Err()
+	})
+}
+
+// firstMatching returns one of the keys that match, "" where none does.
+func firstMatching(ctx context.Context, client *redis.Client, pattern string) (key string, err error) {
+	err = eachPage(ctx, client, pattern, func(keys []string) (more bool, err error) {
+		key = keys[0]
+		return false, nil
+	})
+	return key, err
+}
+
+func eachPage(ctx context.Context, client *redis.Client, pattern string, visit func(keys []string) (more bool, err error)) error {
+	for cursor := uint64(0); ; {
+		keys, next, err := client.Scan(ctx, cursor, pattern, scanStep).Result()
 		if err != nil {
 			return err
 		}
 		if len(keys) > 0 {
-			if err := client.Unlink(ctx, keys...).Err(); err != nil {
+			if more, err := visit(keys); err != nil || !more {
 				return err
 			}
 		}

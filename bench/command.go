@@ -50,6 +50,7 @@ func flags(d Config) []cli.Flag {
 		&cli.IntFlag{Name: "tenants", Value: d.Tenants, Usage: "budgets"},
 		&cli.IntFlag{Name: "concurrency", Value: d.Concurrency, Usage: "callers a node"},
 		&cli.DurationFlag{Name: "duration", Value: d.Duration, Usage: "how long to measure; a --trace ends with its last line, or here where this is given"},
+		&cli.Int64Flag{Name: "requests", Usage: "end after so many requests of all callers (`N`), or after --duration, whichever comes first"},
 		&cli.Uint64Flag{Name: "seed", Value: d.Seed, Usage: "of the drawn requests"},
 		&cli.StringFlag{Name: "workload", Value: d.Workload, Usage: "`NAME`: uniform; hot (one tenant); zipf (some tenants much hotter); storm (budgets for a few requests: most are refused)"},
 		&cli.Float64Flag{Name: "zipf", Value: d.Zipf, Usage: "exponent `S` of --workload zipf"},
@@ -105,7 +106,7 @@ func configOf(cc *cli.Context) (Config, error) {
 	c := Config{
 		Engine: cc.String("engine"), Redis: cc.String("redis"), Nodes: cc.Int("nodes"),
 		Tenants: cc.Int("tenants"), Concurrency: cc.Int("concurrency"),
-		Duration: cc.Duration("duration"), Seed: cc.Uint64("seed"), Baseline: cc.Bool("baseline"),
+		Duration: cc.Duration("duration"), Requests: cc.Int64("requests"), Seed: cc.Uint64("seed"), Baseline: cc.Bool("baseline"),
 		Workload: cc.String("workload"), Zipf: cc.Float64("zipf"), Above: cc.Int("above"), Warmup: d.Warmup,
 		Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
 		Prefix: cc.String("prefix"), SharePrefix: cc.Bool("share-prefix"),
@@ -124,6 +125,9 @@ func configOf(cc *cli.Context) (Config, error) {
 	}
 	if c.Duration <= 0 && cc.IsSet("duration") {
 		return Config{}, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, MaxDuration)
+	}
+	if cc.IsSet("requests") && c.Requests < 1 {
+		return Config{}, fmt.Errorf("--requests %d: give 1 to %d, or leave it out", c.Requests, MaxRequests)
 	}
 	if cc.IsSet("prefix") && c.Prefix == "" {
 		return Config{}, errors.New("--prefix is empty: give 1 to 64 characters, or leave it out for a random one")

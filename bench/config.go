@@ -21,6 +21,7 @@ const (
 	MaxCallers   = 100_000 // of all nodes together
 	MaxTenants   = 1_000_000
 	MaxDuration  = 24 * time.Hour
+	MaxRequests  = 1_000_000_000_000
 	MaxMaxOutput = 100_000_000
 	MaxZipf      = 10
 	MaxHoldTime  = 10 * time.Minute // the engine releases a hold after 15
@@ -38,6 +39,7 @@ type Config struct {
 	Tenants     int           // budgets
 	Concurrency int           // callers a node
 	Duration    time.Duration // with a Trace, 0 is as long as it lasts
+	Requests    int64         // of all callers, after which it ends before Duration; 0 is no bound
 	Seed        uint64
 	Baseline    bool // measure INCR and a script a call as well; it takes three times as long
 
@@ -90,6 +92,7 @@ func (c Config) Validate() error {
 	between("nodes", int64(c.Nodes), 1, MaxNodes)
 	between("tenants", int64(c.Tenants), 1, MaxTenants)
 	between("concurrency", int64(c.Concurrency), 1, MaxCallers)
+	between("requests", c.Requests, 0, MaxRequests)
 	between("max-output", c.MaxOutput, 1, MaxMaxOutput)
 	if len(errs) == 0 && c.Nodes*c.Concurrency > MaxCallers {
 		errs = append(errs, fmt.Errorf("%d nodes of %d callers: give at most %d callers together", c.Nodes, c.Concurrency, MaxCallers))

@@ -255,3 +255,24 @@ func TestBudgetsSpread(t *testing.T) {
 		t.Errorf("equal budgets: %v, %v", budgets, err)
 	}
 }
+
+// A count ends the run long before its time, to the request, over all rounds.
+func TestRunEndsAfterSoManyRequests(t *testing.T) {
+	t.Parallel()
+	c := brief()
+	c.Requests, c.Duration, c.Baseline = 1003, time.Hour, true
+	played := func() int64 {
+		result, err := Run(t.Context(), c)
+		if err != nil || !result.Conserved || result.Interrupted {
+			t.Errorf("%v: %+v", err, result)
+		}
+		return result.Outcomes["reserved"] + result.Outcomes["insufficient"]
+	}
+	if got := played(); got != c.Requests {
+		t.Errorf("played %d, want %d", got, c.Requests)
+	}
+	c.Requests, c.Trace = 400, traceFile(t, strings.Repeat("t,1,1\n", 300))
+	if got := played(); got != 300 {
+		t.Errorf("played %d of a trace of 300", got)
+	}
+}

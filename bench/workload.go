@@ -36,6 +36,15 @@ const (
 )
 
 func newWorkload(c Config) (workload, error) {
+	work, err := endlessWorkload(c)
+	if err == nil && c.Requests > 0 {
+		work = limited{work, c.Requests}
+	}
+	return work, err
+}
+
+// endlessWorkload is without the bound of a count.
+func endlessWorkload(c Config) (workload, error) {
 	if c.Trace != "" {
 		return readTrace(c.Trace, c.tariff(), c.Tenants)
 	}

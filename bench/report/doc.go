@@ -5,4 +5,9 @@
 // What belongs here knows nothing of how a run is made: it takes a finished
 // [Report] and writes it. All latencies are in microseconds, all amounts in
 // microcents, all rates a second.
+//
+// The page's plots are SVG from html/template: uPlot draws nothing without scripts
+// and on paper, and the libraries for Go (go-analyze/charts, gonum/plot) write fixed
+// sizes and colours, where one page must fit a phone, a desktop and the dark, and
+// know no axis of percentiles.
 package report

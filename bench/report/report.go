@@ -1,6 +1,8 @@
 package report
 
 import (
+	"time"
+
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -16,6 +18,9 @@ type Report struct {
 	Seed        uint64 `json:"seed"`
 	Trace       string `json:"trace,omitempty"`
 	Interrupted bool   `json:"interrupted"` // by the user, before its time
+
+	Began   time.Time `json:"began,omitzero"`    // by the clock of this machine
+	Command string    `json:"command,omitempty"` // the command line, without a password
 
 	Workload Workload `json:"workload"`
 	Machine  Machine  `json:"machine"`
@@ -113,6 +118,8 @@ type Contender struct {
 	Ratio              Spread       `json:"ratio"`           // our rate over its rate, round by round
 	Decision           Percentiles  `json:"decision"`        // latency of a decision, reserves and settlements together
 	Quantiles          []Quantile   `json:"quantiles,omitempty"`
+	Mean               float64      `json:"mean_us,omitempty"`         // of a decision's latency; 0 where it is not known
+	Deviation          float64      `json:"deviation_us,omitempty"`    // standard deviation, the same
 	RedisCPU           float64      `json:"redis_cpu_us_per_decision"` // of used_cpu_user + used_cpu_sys; the embedded Redis has none
 	RoundTrips         float64      `json:"round_trips_per_decision"`  // writes to a connection that wait for an answer
 	Commands           float64      `json:"redis_commands_per_decision"`
@@ -178,6 +185,7 @@ type Sweep struct {
 type SweepPoint struct {
 	Value              int         `json:"value"` // of what is swept over
 	DecisionsPerSecond Spread      `json:"decisions_per_second"`
+	Rates              []float64   `json:"rates,omitempty"` // decisions a second, round by round
 	Decision           Percentiles `json:"decision"`
 	RedisCPU           float64     `json:"redis_cpu_us_per_decision"`
 	RoundTrips         float64     `json:"round_trips_per_decision"`

@@ -1,0 +1,166 @@
+package report
+
+import (
+	"bufio"
+	"cmp"
+	_ "embed" // the page is made of files of their own
+	"fmt"
+	"html/template"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+)
+
+var (
+	//go:embed page.html
+	pageText string
+	//go:embed page.css
+	pageStyle template.CSS
+
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+		"left":  func(at float64) string { return share(at) },
+		"below": func(at float64) string { return share(1 - at) },
+		"style": func() template.CSS { return pageStyle },
+	}).Parse(pageText))
+)
+
+// share writes a place in a plot as the percentage that SVG takes.
+func share(at float64) string { return strconv.FormatFloat(100*at, 'f', 2, 64) + "%" }
+
+// WriteHTML writes one page with plots that loads nothing, not even an icon: it can
+// be kept, mailed and read anywhere, printed too, and needs no script.
+func (r Report) WriteHTML(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	if err := pageTemplate.Execute(out, r.page()); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// page is the report in the words of the page.
+type page struct {
+	Title   string
+	Lead    string
+	Began   string
+	Books   verdict
+	Tiles   []tile
+	Rivals  []bar
+	Figures []*figure
+	Tables  []titled
+	How     [][2]string
+}
+
+type verdict struct {
+	State string // kept, broken, unread: a class of the style sheet too
+	Said  string
+	More  []string
+}
+
+type tile struct{ Name, Value, Unit string }
+
+type titled struct {
+	Title string
+	grid
+}
+
+func (r Report) page() page {
+	p := page{
+		Title: "bursar bench", Lead: r.lead(), Books: r.judged(), Tiles: r.tiles(),
+		Rivals: bars(r.Contenders), How: r.how(),
+	}
+	if r.Sweep != nil {
+		p.Title = "bursar bench sweep"
+	}
+	if !r.Began.IsZero() {
+		p.Began = r.Began.Format(time.RFC1123)
+	}
+	for _, f := range []*figure{swept(r.Sweep), distribution(r.Contenders), overTime(r.Timeline), draining(r.Drains)} {
+		if f != nil {
+			p.Figures = append(p.Figures, f)
+		}
+	}
+	if len(r.Contenders) > 0 {
+		p.Tables = append(p.Tables, titled{"Contenders", contenderGrid(r.Contenders)})
+	}
+	if r.Audited {
+		p.Tables = append(p.Tables, titled{"Budgets, all tenants", r.Books.grid()})
+	}
+	if answers := outcomeGrid(r.Outcomes); len(answers.Rows) > 0 {
+		p.Tables = append(p.Tables, titled{"Answers", answers})
+	}
+	return p
+}
+
+func (r Report) lead() string {
+	where := "in this process"
+	if r.Redis != "" {
+		where = "on " + r.Redis
+	}
+	said := fmt.Sprintf("%s engine %s: %s × %s, %s", r.Engine, where,
+		plural(r.Nodes, "node"), plural(r.Concurrency, "caller"), plural(r.Tenants, "tenant"))
+	if r.Workload.Name != "" {
+		said += ", workload " + r.Workload.Name
+	}
+	if r.Interrupted {
+		said += "; interrupted"
+	}
+	return said
+}
+
+func (r Report) judged() verdict {
+	switch {
+	case !r.Audited:
+		return verdict{"unread", "The books could not be checked", nil}
+	case r.Conserved:
+		return verdict{"kept", "The books are kept", []string{
+			fmt.Sprintf("For each of %s, remaining + reserved + committed = granted; %s sum up to what is reserved; callers were told the same. Overspent: %s.",
+				plural(r.Tenants, "tenant"), plural(r.OpenHolds, "open hold"), r.Overspent)}}
+	default:
+		more := []string{fmt.Sprintf("Broken for %d of %s; overspent %s.", r.BrokenAll, plural(r.Tenants, "tenant"), r.Overspent)}
+		for _, b := range r.Broken {
+			more = append(more, fmt.Sprintf("%s: %s", b.Tenant, b.Problem))
+		}
+		return verdict{"broken", "The books are BROKEN", more}
+	}
+}
+
+// tiles are the figures that come first.
+func (r Report) tiles() []tile {
+	if r.Sweep != nil {
+		return sweepTiles(r.Sweep)
+	}
+	at, of := r.Reserve, "of a reserve"
+	if len(r.Contenders) > 0 {
+		at, of = r.Contenders[0].Decision, "of a decision"
+	}
+	return []tile{
+		{"decisions a second", count(r.DecisionsPerSecond), spreadOf(r.Contenders)},
+		{"p50 " + of, micros(at.P50), ""},
+		{"p99 " + of, micros(at.P99), ""},
+		{"p99.9 " + of, micros(at.P999), ""},
+		{"reserves refused", count(r.Refused), "by " + plural(r.Exhausted, "tenant")},
+	}
+}
+
+func sweepTiles(s *Sweep) []tile {
+	best := slices.MaxFunc(s.Points, func(a, b SweepPoint) int {
+		return cmp.Compare(a.DecisionsPerSecond.Median, b.DecisionsPerSecond.Median)
+	})
+	knee := tile{"knee", "none", "was found"}
+	if s.Knee != nil {
+		knee = tile{"knee", count(s.Knee.Value), s.Over}
+	}
+	return []tile{
+		{"most decisions a second", count(best.DecisionsPerSecond.Median), fmt.Sprintf("at %s %s", count(best.Value), s.Over)},
+		{"p99 there", micros(best.Decision.P99), ""}, knee,
+	}
+}
+
+func spreadOf(all []Contender) string {
+	if len(all) == 0 || len(all[0].Rates) < 2 {
+		return ""
+	}
+	s := all[0].DecisionsPerSecond
+	return count(s.Lowest) + " to " + count(s.Most)
+}

@@ -1,0 +1,66 @@
+package report
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// count writes an integer with commas between the thousands.
+func count[N int | int64 | float64](n N) string {
+	digits := strconv.FormatInt(int64(math.Round(float64(n))), 10)
+	var b strings.Builder
+	for i, digit := range digits {
+		if left := len(digits) - i; i > 0 && left%3 == 0 && digits[i-1] != '-' {
+			b.WriteByte(',')
+		}
+		b.WriteRune(digit)
+	}
+	return b.String()
+}
+
+// significant writes three digits, and no more than needed.
+func significant(value float64) string { return rounded(value, 3) }
+
+func rounded(value float64, digits int) string {
+	if value == 0 {
+		return "0"
+	}
+	decimals := max(digits-1-int(math.Floor(math.Log10(math.Abs(value)))), 0)
+	text := strconv.FormatFloat(value, 'f', decimals, 64)
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text
+}
+
+// units of time in microseconds, the largest first.
+var units = []struct {
+	name   string
+	micros float64
+}{{"s", 1e6}, {"ms", 1e3}, {"µs", 1}, {"ns", 1e-3}}
+
+// micros writes a latency with three digits and the unit that suits it.
+func micros(value float64) string {
+	if value <= 0 {
+		return "0"
+	}
+	for _, unit := range units {
+		if value >= unit.micros*0.9995 { // what rounds up to one of the unit is one
+			return significant(value/unit.micros) + " " + unit.name
+		}
+	}
+	return significant(value*1e3) + " ns"
+}
+
+// short writes a count for an axis: 20k, 1.5M.
+func short(value float64) string {
+	switch {
+	case math.Abs(value) >= 1e6:
+		return significant(value/1e6) + "M"
+	case math.Abs(value) >= 1e4:
+		return significant(value/1e3) + "k"
+	default:
+		return significant(value)
+	}
+}

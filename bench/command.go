@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +26,7 @@ Examples:
   bursar bench
   bursar bench --redis spawn --baseline
   bursar bench --redis redis://localhost:6379 --nodes 1 --concurrency 256 --tenants 1
+  bursar bench --redis spawn --baseline --html report.html
   bursar bench --trace usage.csv --input-price '$2.50' --output-price '$10.00'`
 
 // Command is `bursar bench`.
@@ -36,7 +36,7 @@ func Command() *cli.Command {
 		Usage:       "measure budget decisions under load, and check the books",
 		Description: description,
 		Action:      act,
-		Flags:       flags(Defaults()),
+		Flags:       append(flags(Defaults()), outputFlags()...),
 	}
 }
 
@@ -56,7 +56,6 @@ func flags(d Config) []cli.Flag {
 		&cli.Float64Flag{Name: "zipf", Value: d.Zipf, Usage: "exponent `S` of --workload zipf"},
 		&cli.IntFlag{Name: "above", Value: d.Above, Usage: "requests of a thousand (`PERMILLE`) that commit above their hold"},
 		&cli.BoolFlag{Name: "baseline", Usage: "also measure INCR and a script a call beside ours, in turns; takes three times as long"},
-		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON, and nothing else, on stdout"},
 		&cli.StringFlag{Name: "trace", Usage: "play the requests of a CSV `FILE` (" + traceHeader + "), once, in order, as fast as possible"},
 		amountFlag("input-price", d.InputPrice.String(), "of a million context tokens, with its unit"),
 		amountFlag("output-price", d.OutputPrice.String(), "of a million generated tokens, with its unit"),
@@ -74,15 +73,18 @@ func act(cc *cli.Context) error {
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
+	outputs, err := outputsOf(cc)
+	if err != nil {
+		return exit.With(exit.Usage, err)
+	}
 	c.Logger = warnings(cc.App.ErrWriter)
+	began := time.Now()
 	result, err := Run(cc.Context, c)
 	if result.Rounds == 0 { // it never began
 		return err
 	}
-	if cc.Bool("json") {
-		return errors.Join(err, writeJSON(cc, result))
-	}
-	return errors.Join(err, result.WriteTable(cc.App.Writer))
+	result.Began, result.Command = began, commandLine(cc, result.Redis)
+	return errors.Join(err, writeOutputs(cc, outputs, result))
 }
 
 // warnings prints what a person must read, without the time of day.
@@ -168,10 +170,4 @@ func amountOf(cc *cli.Context, flag string) (budget.Microcents, error) {
 		return 0, fmt.Errorf("--%s: %w", flag, err)
 	}
 	return amount, nil
-}
-
-func writeJSON(cc *cli.Context, result report.Report) error {
-	encoder := json.NewEncoder(cc.App.Writer)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(result)
 }

@@ -1,0 +1,45 @@
+package bench
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/coordinator/cli/scratch"
+)
+
+// commandLine is what to type for the same run again. Of the Redis it says its
+// name, because its URL may hold a password.
+func commandLine(cc *cli.Context, redisName string) string {
+	words := []string{"bursar", cc.Command.HelpName}
+	if full := cc.Command.HelpName; strings.Contains(full, " ") {
+		words = strings.Fields(full)
+	}
+	for _, flag := range cc.Command.Flags {
+		name := flag.Names()[0]
+		if !cc.IsSet(name) {
+			continue
+		}
+		value := fmt.Sprint(cc.Value(name))
+		if name == "redis" && value != scratch.Embedded && value != scratch.Spawn {
+			value = redisName
+		}
+		words = append(words, "--"+name)
+		if _, isBool := flag.(*cli.BoolFlag); !isBool {
+			words = append(words, quoted(value))
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// quoted keeps a word one word for a shell.
+func quoted(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,@%+", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

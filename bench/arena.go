@@ -7,30 +7,36 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/report"
-	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
-	"github.com/calybris/bursar/local"
 )
 
-// arena is where a run takes place: the engine's nodes, the tenants with their
-// budgets, and the Redis behind, if any.
+// arena is where a run takes place: the tenants with their budgets, ours on them,
+// and the Redis behind, if any.
 type arena struct {
-	name    string
-	nodes   []budget.Engine
-	tenants []budget.TenantID
-	budgets []budget.Microcents
+	field
+	name string
+	ours *entrant
 
-	space   *scratch.Space // nil with the local engine
-	prefix  string
-	mark    string // in the name of every tenant, where others may use the prefix
+	space   *scratch.Space   // nil with the local engine
+	mark    string           // in the name of every tenant, where others may use the prefix
+	meter   *contender.Meter // nil where Redis tells nothing
 	server  *report.Server
+	logger  *slog.Logger
 	closers []func(context.Context) error
 }
 
-// openArena returns the arena with every tenant created and every node
+// field is what is played for: tenants and their budgets, under a prefix of their own.
+type field struct {
+	prefix  string
+	tenants []budget.TenantID
+	budgets []budget.Microcents
+}
+
+// openArena returns the arena with every tenant created and every node of ours
 // acquainted with it, or nothing and no trace of it.
 func openArena(ctx context.Context, c Config, unit budget.Microcents) (*arena, error) {
 	a := new(arena)
@@ -38,28 +44,20 @@ func openArena(ctx context.Context, c Config, unit budget.Microcents) (*arena, e
 	if a.budgets, err = budgetsOf(c, unit); err != nil {
 		return nil, err
 	}
+	name := contender.Bursar
 	if c.Engine == report.EngineLocal {
-		err = a.openLocal()
+		a.name, name = "no Redis", contender.Local
 	} else {
 		err = a.openRedis(ctx, c)
 	}
 	if err == nil {
 		a.tenants = tenantNames(c.Tenants, a.mark)
-		err = a.prepare(ctx)
+		a.ours, err = a.enter(ctx, c, name, a.field, a.poolSizes(c))
 	}
 	if err != nil {
 		return nil, errors.Join(err, a.close(ctx))
 	}
 	return a, nil
-}
-
-func (a *arena) openLocal() error {
-	engine, err := local.New()
-	if err != nil {
-		return err
-	}
-	a.name, a.nodes = "no Redis", []budget.Engine{engine}
-	return nil
 }
 
 func (a *arena) openRedis(ctx context.Context, c Config) error {
@@ -75,43 +73,16 @@ func (a *arena) openRedis(ctx context.Context, c Config) error {
 	if c.Redis != scratch.Embedded {
 		a.server = describeServer(ctx, space.Client())
 	}
-	logger := c.Logger
-	if logger == nil || c.Redis == scratch.Embedded || c.Redis == scratch.Spawn {
-		logger = slog.New(slog.DiscardHandler) // what would be warned of is our own choice
-	}
-	queue := c.Concurrency + prepareWidth // every caller may ask for the same tenant
-	for range c.Nodes {
-		node, err := coordinator.New(ctx, space.Client(),
-			coordinator.WithKeyPrefix(a.prefix), coordinator.WithLogger(logger),
-			coordinator.WithQueueLimits(queue, queue))
-		if err != nil {
-			return exit.With(exit.Unavailable, fmt.Errorf("%s: %w", a.name, err))
-		}
-		a.nodes, a.closers = append(a.nodes, node), append(a.closers, node.Close)
-		logger = slog.New(slog.DiscardHandler) // one node has said it for all
+	a.meter = contender.NewMeter(ctx, space.ClientOf(1))
+	a.logger = c.Logger
+	if a.logger == nil || c.Redis == scratch.Embedded || c.Redis == scratch.Spawn {
+		a.logger = slog.New(slog.DiscardHandler) // what would be warned of is our own choice
 	}
 	return nil
 }
 
-// prepareWidth is how many tenants are prepared at once.
+// prepareWidth is how many tenants are prepared, and how many books read, at once.
 const prepareWidth = 64
-
-// prepare creates the tenants, and lets every node ask for each once: what only
-// the first call does is done before the clock starts.
-func (a *arena) prepare(ctx context.Context) error {
-	return forEach(ctx, len(a.tenants), func(i int) error {
-		ensured, err := a.nodes[0].EnsureTenant(ctx, a.tenants[i], a.budgets[i])
-		if err == nil && ensured.Outcome != budget.Created {
-			err = fmt.Errorf("creating tenant %q: the answer is %s", a.tenants[i], ensured.Outcome)
-		}
-		for _, node := range a.nodes {
-			if err == nil {
-				_, err = node.Remaining(ctx, a.tenants[i])
-			}
-		}
-		return exit.With(exit.Unavailable, err)
-	})
-}
 
 // forEach calls do for 0 to count-1, some at a time, until one fails.
 func forEach(ctx context.Context, count int, do func(i int) error) error {
@@ -148,24 +119,6 @@ func (a *arena) close(ctx context.Context) error {
 		err = errors.Join(err, a.space.Close(ctx))
 	}
 	return err
-}
-
-// readBooks asks Redis itself, over a connection of its own; without a Redis,
-// the engine.
-func (a *arena) readBooks(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
-	if a.space != nil {
-		all, err := a.readRedis(ctx)
-		return all, exit.With(exit.Unavailable, err)
-	}
-	all := make(map[budget.TenantID]budget.HoldList, len(a.tenants))
-	for _, tenant := range a.tenants {
-		account, err := a.nodes[0].Holds(ctx, tenant)
-		if err != nil {
-			return nil, err
-		}
-		all[tenant] = account
-	}
-	return all, nil
 }
 
 // The spread of budgets: the smallest tenant can pay for a few requests, the

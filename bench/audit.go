@@ -9,15 +9,15 @@ import (
 
 // audit compares, tenant by tenant, what is stored with the budget that was
 // given and with what the callers were told. It trusts no sum of the engine's.
-func (a *arena) audit(stored map[budget.TenantID]budget.HoldList, l *ledger) report.Books {
+func (f field) audit(stored map[budget.TenantID]budget.HoldList, l *ledger) report.Books {
 	var found report.Books
-	known := make(map[budget.TenantID]bool, len(a.tenants))
-	for i, tenant := range a.tenants {
+	known := make(map[budget.TenantID]bool, len(f.tenants))
+	for i, tenant := range f.tenants {
 		known[tenant] = true
 		account, told := stored[tenant], l.told(i)
 		addToBooks(&found, account, told)
-		found.Overspent += overspent(account.Balance, a.budgets[i])
-		if err := auditTenant(account, a.budgets[i], told); err != nil {
+		found.Overspent += overspent(account.Balance, f.budgets[i])
+		if err := auditTenant(account, f.budgets[i], told); err != nil {
 			breakBook(&found, tenant, err)
 		}
 	}

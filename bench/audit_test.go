@@ -10,8 +10,8 @@ import (
 
 // auditCase is an arena of two tenants with budgets of 100, and books and
 // ledger that agree: a committed 30 and holds 20 + 5, b did nothing.
-func auditCase() (*arena, map[budget.TenantID]budget.HoldList, *ledger) {
-	a := &arena{tenants: []budget.TenantID{"a", "b"}, budgets: []budget.Microcents{100, 100}}
+func auditCase() (field, map[budget.TenantID]budget.HoldList, *ledger) {
+	a := field{tenants: []budget.TenantID{"a", "b"}, budgets: []budget.Microcents{100, 100}}
 	hold := func(n uint64, held budget.Microcents) budget.Hold {
 		return budget.Hold{ID: budget.NewReservationID("a", 1, n), Held: held}
 	}

@@ -2,10 +2,12 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
+	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -57,6 +59,8 @@ func (c *caller) cycle(r *request, timed bool, stop *atomic.Bool) {
 	c.counts[reserved.Outcome]++
 	entry := &c.lines[r.tenant]
 	switch {
+	case errors.Is(err, contender.ErrConflict):
+		return
 	case err != nil:
 		c.fail("reserve", r, exit.With(exit.Unavailable, err))
 		return
@@ -94,6 +98,8 @@ func (c *caller) commit(r *request, id budget.ReservationID, watch *stopwatch) {
 func (c *caller) settled(r *request, settled budget.Settlement, err error, want budget.Outcome) {
 	c.counts[settled.Outcome]++
 	switch {
+	case errors.Is(err, contender.ErrConflict):
+		c.lines[r.tenant].open.Add(int64(r.hold))
 	case err != nil:
 		c.fail("settle", r, exit.With(exit.Unavailable, err))
 	case settled.Outcome != want:

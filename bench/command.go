@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -24,9 +26,8 @@ that you give, and deletes what it made at the end, also after Ctrl-C.
 
 Examples:
   bursar bench
-  bursar bench --redis spawn --baseline
+  bursar bench --redis spawn --against all --html report.html
   bursar bench --redis redis://localhost:6379 --nodes 1 --concurrency 256 --tenants 1
-  bursar bench --redis spawn --baseline --html report.html
   bursar bench --trace usage.csv --input-price '$2.50' --output-price '$10.00'`
 
 // Command is `bursar bench`.
@@ -55,7 +56,9 @@ func flags(d Config) []cli.Flag {
 		&cli.StringFlag{Name: "workload", Value: d.Workload, Usage: "`NAME`: uniform; hot (one tenant); zipf (some tenants much hotter); storm (budgets for a few requests: most are refused)"},
 		&cli.Float64Flag{Name: "zipf", Value: d.Zipf, Usage: "exponent `S` of --workload zipf"},
 		&cli.IntFlag{Name: "above", Value: d.Above, Usage: "requests of a thousand (`PERMILLE`) that commit above their hold"},
-		&cli.BoolFlag{Name: "baseline", Usage: "also measure INCR and a script a call beside ours, in turns; takes three times as long"},
+		&cli.StringFlag{Name: "against", Usage: "also measure the contenders of this `LIST` beside ours, in turns; each takes as long again: all, or some of " + strings.Join(contender.All, ",")},
+		&cli.BoolFlag{Name: "baseline", Usage: "the same as --against incr,script"},
+		&cli.IntFlag{Name: "rounds", Usage: "in which the contenders take turns, of which the medians are told (default: 5 with contenders, 1 without)"},
 		&cli.StringFlag{Name: "trace", Usage: "play the requests of a CSV `FILE` (" + traceHeader + "), once, in order, as fast as possible"},
 		amountFlag("input-price", d.InputPrice.String(), "of a million context tokens, with its unit"),
 		amountFlag("output-price", d.OutputPrice.String(), "of a million generated tokens, with its unit"),
@@ -108,7 +111,7 @@ func configOf(cc *cli.Context) (Config, error) {
 	c := Config{
 		Engine: cc.String("engine"), Redis: cc.String("redis"), Nodes: cc.Int("nodes"),
 		Tenants: cc.Int("tenants"), Concurrency: cc.Int("concurrency"),
-		Duration: cc.Duration("duration"), Requests: cc.Int64("requests"), Seed: cc.Uint64("seed"), Baseline: cc.Bool("baseline"),
+		Duration: cc.Duration("duration"), Requests: cc.Int64("requests"), Seed: cc.Uint64("seed"), Rounds: cc.Int("rounds"),
 		Workload: cc.String("workload"), Zipf: cc.Float64("zipf"), Above: cc.Int("above"), Warmup: d.Warmup,
 		Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
 		Prefix: cc.String("prefix"), SharePrefix: cc.Bool("share-prefix"),
@@ -123,6 +126,13 @@ func configOf(cc *cli.Context) (Config, error) {
 		c.Tenants = 1
 	}
 	if err := needless(cc, c); err != nil {
+		return Config{}, err
+	}
+	if c.Rounds <= 0 && cc.IsSet("rounds") {
+		return Config{}, fmt.Errorf("--rounds %d: give 1 to %d", c.Rounds, MaxRounds)
+	}
+	var err error
+	if c.Against, err = against(cc); err != nil {
 		return Config{}, err
 	}
 	if c.Duration <= 0 && cc.IsSet("duration") {
@@ -162,6 +172,23 @@ func needless(cc *cli.Context, c Config) error {
 		}
 	}
 	return nil
+}
+
+// against reads --against and its short form.
+func against(cc *cli.Context) ([]string, error) {
+	switch {
+	case cc.IsSet("against") && cc.Bool("baseline"):
+		return nil, errors.New("--baseline is --against incr,script: give one of both")
+	case cc.Bool("baseline"):
+		return []string{contender.Incr, contender.Script}, nil
+	case !cc.IsSet("against"):
+		return nil, nil
+	}
+	names, err := contender.Parse(cc.String("against"))
+	if err != nil {
+		return nil, fmt.Errorf("--against: %w", err)
+	}
+	return names, nil
 }
 
 func amountOf(cc *cli.Context, flag string) (budget.Microcents, error) {

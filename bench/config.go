@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -28,6 +29,7 @@ const (
 	MaxOpenHolds = 100_000          // of an open loop with a hold time
 	MaxRate      = 10_000_000
 	MaxSpeed     = 1_000_000
+	MaxRounds    = 1_000
 )
 
 // Config says what to run. [Defaults] is a good start; a field has no other
@@ -41,7 +43,8 @@ type Config struct {
 	Duration    time.Duration // with a Trace, 0 is as long as it lasts
 	Requests    int64         // of all callers, after which it ends before Duration; 0 is no bound
 	Seed        uint64
-	Baseline    bool // measure INCR and a script a call as well; it takes three times as long
+	Against     []string // contenders beside ours, by the names of package contender; each takes as long again
+	Rounds      int      // in which the contenders take turns; 0 is 5 with contenders, 1 without
 
 	Workload string        // one of the constants; a Trace stands for it
 	Zipf     float64       // exponent of WorkloadZipf
@@ -94,6 +97,9 @@ func (c Config) Validate() error {
 	between("concurrency", int64(c.Concurrency), 1, MaxCallers)
 	between("requests", c.Requests, 0, MaxRequests)
 	between("max-output", c.MaxOutput, 1, MaxMaxOutput)
+	if c.Rounds != 0 {
+		between("rounds", int64(c.Rounds), 1, MaxRounds)
+	}
 	if len(errs) == 0 && c.Nodes*c.Concurrency > MaxCallers {
 		errs = append(errs, fmt.Errorf("%d nodes of %d callers: give at most %d callers together", c.Nodes, c.Concurrency, MaxCallers))
 	}
@@ -105,6 +111,11 @@ func (c Config) Validate() error {
 	}
 	if c.Budget < 0 {
 		errs = append(errs, fmt.Errorf("--budget %s: give more than $0.00", c.Budget))
+	}
+	for _, name := range c.Against {
+		if !slices.Contains(contender.All, name) {
+			errs = append(errs, fmt.Errorf("a contender %q: give some of %v", name, contender.All))
+		}
 	}
 	errs = append(errs, c.validateWorkload(), c.validateArrivals(), c.validateEngine(), c.validatePrefix())
 	return exit.With(exit.Usage, errors.Join(errs...))
@@ -179,8 +190,8 @@ func (c Config) validateEngine() error {
 		return fmt.Errorf("--engine local is a single node: leave out --nodes %d, or give --engine redis", c.Nodes)
 	case c.Prefix != "":
 		return errors.New("--prefix is of a Redis' keys: leave it out, or give --engine redis")
-	case c.Baseline:
-		return errors.New("--baseline measures the Redis beside ours: leave it out, or give --engine redis")
+	case len(c.Against) > 0:
+		return errors.New("--against and --baseline measure beside ours on Redis: leave them out, or give --engine redis, of which local can be a contender")
 	default:
 		return nil
 	}
@@ -189,7 +200,11 @@ func (c Config) validateEngine() error {
 func (c Config) validatePrefix() error {
 	switch {
 	case c.Prefix != "":
-		if err := layout.ValidatePrefix(c.Prefix); err != nil {
+		longest := c.Prefix
+		if len(c.Against) > 0 {
+			longest += raceSuffix
+		}
+		if err := layout.ValidatePrefix(longest); err != nil {
 			return fmt.Errorf("--prefix: %w", err)
 		}
 		return nil

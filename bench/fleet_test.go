@@ -191,7 +191,7 @@ func TestLatencies(t *testing.T) {
 	}
 	l.of(0).record(time.Hour) // beyond the histogram: kept as its longest
 	l.of(0).record(-1)
-	got := l.percentiles()
+	got := percentiles(l)
 	for _, c := range []struct {
 		name      string
 		got, want float64

@@ -43,11 +43,15 @@ func (s *latencyStripe) record(took time.Duration) {
 	_ = s.histogram.RecordValue(min(max(int64(took), 0), longestLatency))
 }
 
-// percentiles merges the stripes. The callers must have stopped.
-func (l *latencies) percentiles() report.Percentiles {
-	all := l.stripes[0].histogram.Clone()
-	for i := range l.stripes[1:] {
-		all.Merge(l.stripes[i+1].histogram)
+// percentiles merges the stripes of all kinds. The callers must have stopped.
+func percentiles(kinds ...*latencies) report.Percentiles {
+	all := kinds[0].stripes[0].histogram.Clone()
+	for k, kind := range kinds {
+		for i := range kind.stripes {
+			if k+i > 0 {
+				all.Merge(kind.stripes[i].histogram)
+			}
+		}
 	}
 	at := all.ValueAtPercentilesSlice([]float64{50, 99, 99.9})
 	micros := func(nanos int64) float64 { return float64(nanos) / 1e3 }

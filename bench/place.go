@@ -45,16 +45,17 @@ func tenantNames(count int, mark string) []budget.TenantID {
 }
 
 // readRedis returns all accounts under a prefix of our own, and of a prefix that
-// others may use those of our tenants.
-func (a *arena) readRedis(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
+// others may use those of our tenants. It asks Redis itself, over a connection of
+// its own.
+func (a *arena) readRedis(ctx context.Context, f field) (map[budget.TenantID]budget.HoldList, error) {
 	client := a.space.Client()
 	if a.mark == "" {
-		return books.Read(ctx, client, a.prefix)
+		return books.Read(ctx, client, f.prefix)
 	}
 	var mu sync.Mutex
-	all := make(map[budget.TenantID]budget.HoldList, len(a.tenants))
-	err := forEach(ctx, len(a.tenants), func(i int) error {
-		family, err := books.ReadFamily(ctx, client, a.prefix, a.tenants[i])
+	all := make(map[budget.TenantID]budget.HoldList, len(f.tenants))
+	err := forEach(ctx, len(f.tenants), func(i int) error {
+		family, err := books.ReadFamily(ctx, client, f.prefix, f.tenants[i])
 		mu.Lock()
 		defer mu.Unlock()
 		for tenant, account := range family {

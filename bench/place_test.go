@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -103,7 +104,7 @@ func TestPrefixThatIsTaken(t *testing.T) {
 func TestPrefixThatIsShared(t *testing.T) {
 	t.Parallel()
 	c, client, before := onRedis(t)
-	c.Prefix, c.SharePrefix, c.Baseline = "mine", true, true
+	c.Prefix, c.SharePrefix, c.Against = "mine", true, contender.All
 	result, err := Run(t.Context(), c)
 	if err != nil || !result.Conserved || result.Cycles == 0 {
 		t.Errorf("%v: %+v", err, result)
@@ -167,7 +168,7 @@ func TestInterruptedInEachPhase(t *testing.T) {
 	} {
 		ctx, interrupt := context.WithCancel(t.Context())
 		config := c
-		config.Prefix, config.SharePrefix, config.Baseline = "mine", true, true
+		config.Prefix, config.SharePrefix, config.Against = "mine", true, contender.All
 		phase.edit(&config, interrupt)
 		result, err := Run(ctx, config)
 		never := slices.Contains([]string{"opening", "preparing"}, phase.name)

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 
+	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -30,38 +31,65 @@ func breakBook(b *report.Books, tenant budget.TenantID, problem error) {
 	}
 }
 
+// addBroken adds what is wrong with other books than ours.
+func addBroken(b *report.Books, found report.Books, name string, raced bool) {
+	where := "as kept by " + name
+	if raced {
+		where += " in the race"
+	}
+	for _, broken := range found.Broken {
+		broken.Problem = where + ": " + broken.Problem
+		if len(b.Broken) < shownBroken {
+			b.Broken = append(b.Broken, broken)
+		}
+	}
+	b.BrokenAll += found.BrokenAll
+}
+
 // report is all but the books.
 func (m *match) report() report.Report {
-	c := m.config
+	c, ours := m.config, m.arena.ours
+	best := ours.best()
 	r := report.Report{
 		Engine: c.Engine, Nodes: c.Nodes, Tenants: c.Tenants, Concurrency: c.Concurrency,
-		Seed: c.Seed, Trace: c.Trace, Workload: c.workload(), Rounds: len(m.paces),
-		Reserve: m.fleet.reserve.percentiles(), Commit: m.fleet.commit.percentiles(),
+		Seed: c.Seed, Trace: c.Trace, Workload: c.workload(), Rounds: len(best.paces),
+		Reserve: percentiles(best.fleet.reserve), Commit: percentiles(best.fleet.commit),
 		Outcomes: make(map[string]int64),
 		Machine:  machine(), Server: m.arena.server,
 	}
 	if m.arena.space != nil {
 		r.Redis = m.arena.name
 	}
-	var cycles, decisions []float64
-	for _, p := range m.paces {
-		r.Cycles += p.cycles
-		r.Seconds += p.took.Seconds()
+	var cycles []float64
+	for _, p := range best.paces {
 		cycles = append(cycles, p.rate(p.cycles))
-		decisions = append(decisions, p.rate(p.decisions))
 	}
-	r.CyclesPerSecond, r.DecisionsPerSecond = median(cycles), median(decisions)
-	for _, outcome := range report.Played {
-		r.Outcomes[outcome.String()] = m.fleet.counts[outcome]
+	r.CyclesPerSecond, r.DecisionsPerSecond = median(cycles), median(best.rates())
+	for _, p := range ours.pools {
+		for _, paced := range p.paces {
+			r.Cycles += paced.cycles
+			r.Seconds += paced.took.Seconds()
+		}
+		for _, outcome := range report.Played {
+			r.Outcomes[outcome.String()] += p.fleet.counts[outcome]
+		}
 	}
-	for _, rival := range m.rivals {
-		r.Baselines = append(r.Baselines, rival.result(r.DecisionsPerSecond))
+	for _, e := range m.entrants {
+		result := e.result(best.rates())
+		r.Contenders = append(r.Contenders, result)
+		if e.name == contender.Incr || e.name == contender.Script {
+			r.Baselines = append(r.Baselines, baseline(result, r.DecisionsPerSecond))
+		}
 	}
 	return r
 }
 
-func audited(r *report.Report, found report.Books) {
-	r.Books, r.Audited, r.Conserved = found, true, found.BrokenAll == 0
+func baseline(c report.Contender, ours float64) report.Baseline {
+	b := report.Baseline{Name: c.Name, OpsPerSecond: c.DecisionsPerSecond.Median, PoolSize: c.PoolSize}
+	if b.OpsPerSecond > 0 {
+		b.Ratio = ours / b.OpsPerSecond
+	}
+	return b
 }
 
 func brokenBooks(r report.Report) error {

@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/report"
-
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// With a baseline the time is divided into rounds, in which the contenders take
-// turns, so that the machine's mood favours none.
-const rounds = 5
+// With contenders the time is divided into rounds, in which they take turns, so that
+// the machine's mood favours none.
+const defaultRounds = 5
 
 // Bounds of what follows the measurement.
 const (
@@ -43,45 +43,64 @@ func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	}
 	defer func() { err = errors.Join(err, a.close(ctx)) }()
 	m := &match{config: c, work: work, arena: a}
-	if c.Baseline {
-		if m.rivals, err = a.rivals(ctx, c); err != nil {
-			return report.Report{}, exit.OrInterrupted(ctx, err)
-		}
+	if err := m.enter(ctx); err != nil {
+		return report.Report{}, exit.OrInterrupted(ctx, err)
 	}
-	m.play(ctx)
+	if m.failure = m.play(ctx); m.failure == nil && len(m.entrants) > 1 {
+		m.failure = m.race(ctx)
+	}
 	return m.finish(ctx)
 }
 
 // match is one run in progress.
 type match struct {
-	config  Config
-	work    workload
-	arena   *arena
-	rivals  []*rival
-	fleet   *fleet
-	paces   []pace
-	failure error
+	config   Config
+	work     workload
+	arena    *arena
+	entrants []*entrant // ours first
+	failure  error
 }
 
-func (m *match) play(ctx context.Context) {
-	nodes := make([]decider, len(m.arena.nodes))
-	for i, node := range m.arena.nodes {
-		nodes[i] = node
+// enter lets the contenders beside ours in, with as many nodes and callers, and
+// budgets alike.
+func (m *match) enter(ctx context.Context) error {
+	m.entrants = []*entrant{m.arena.ours}
+	for _, name := range m.config.Against {
+		e, err := m.arena.enter(ctx, m.config, name, m.arena.field, poolSizes(m.config.Concurrency))
+		if err != nil {
+			return err
+		}
+		m.entrants = append(m.entrants, e)
 	}
-	m.fleet = newFleet(nodes, m.config, m.arena.tenants)
-	turns := 1
-	if len(m.rivals) > 0 {
-		turns = rounds
-	}
-	for turn := 0; turn < turns && ctx.Err() == nil && m.failure == nil; turn++ {
-		var paced pace
-		paced, m.failure = m.fleet.play(ctx, m.work.part(turn, turns), share(m.config.Duration, turns))
-		m.paces = append(m.paces, paced)
-		for _, rival := range m.rivals {
-			if m.failure == nil && ctx.Err() == nil {
-				m.failure = rival.play(ctx, m.config, turn, m.work)
+	return nil
+}
+
+// play has the contenders take turns; each round begins with the next of them.
+func (m *match) play(ctx context.Context) error {
+	turns := m.config.rounds()
+	limit := share(m.config.Duration, turns)
+	for turn := range turns {
+		for i := range m.entrants {
+			e := m.entrants[(turn+i)%len(m.entrants)]
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err := e.play(ctx, m.arena.meter, m.work, turn, turns, limit); err != nil {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+func (c Config) rounds() int {
+	switch {
+	case c.Rounds > 0:
+		return c.Rounds
+	case len(c.Against) > 0:
+		return defaultRounds
+	default:
+		return 1
 	}
 }
 
@@ -106,12 +125,36 @@ func (m *match) finish(ctx context.Context) (report.Report, error) {
 	if m.config.tamper != nil {
 		failure = errors.Join(failure, m.config.tamper(m.arena))
 	}
-	stored, err := m.arena.readBooks(ctx)
-	if err != nil {
+	if err := m.readBooks(ctx, &result); err != nil {
 		return result, errors.Join(failure, fmt.Errorf("the books could not be checked: %w", err))
 	}
-	audited(&result, m.arena.audit(stored, m.fleet.ledger))
 	return result, errors.Join(brokenBooks(result), failure)
+}
+
+// readBooks reads every contender's, in the rounds and in the race. Where Redis does
+// not answer it says so once.
+func (m *match) readBooks(ctx context.Context, result *report.Report) error {
+	var failure error
+	for i, e := range m.entrants {
+		for _, played := range []*entrant{e, e.race} {
+			if played == nil || failure != nil && played.name != contender.Local {
+				continue
+			}
+			money, found, err := played.readMoney(ctx)
+			if err != nil {
+				failure = e.named(err)
+				continue
+			}
+			if played == m.arena.ours {
+				result.Books, result.Audited = found, true
+			} else {
+				addBroken(&result.Books, found, e.name, played == e.race)
+			}
+			result.Contenders[i].Money = addMoney(result.Contenders[i].Money, money)
+		}
+	}
+	result.Conserved = result.Audited && result.BrokenAll == 0
+	return failure
 }
 
 func (m *match) stopNodes(ctx context.Context) error {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -101,9 +102,9 @@ func TestRunTraceOnce(t *testing.T) {
 func TestRunWithBaselines(t *testing.T) {
 	t.Parallel()
 	c := brief()
-	c.Baseline = true
+	c.Against = []string{"incr", "script"}
 	result, err := Run(t.Context(), c)
-	if err != nil || !result.Conserved || result.Rounds != rounds {
+	if err != nil || !result.Conserved || result.Rounds != defaultRounds {
 		t.Fatalf("%v: %+v", err, result)
 	}
 	if len(result.Baselines) != 2 || result.Baselines[0].Name != "incr" || result.Baselines[1].Name != "script" {
@@ -221,7 +222,7 @@ func TestRunRefusesBadConfigs(t *testing.T) {
 		{"engine", func(c *Config) { c.Engine = "etcd" }, `--engine "etcd"`},
 		{"local on Redis", func(c *Config) { c.Engine = report.EngineLocal }, "uses no Redis"},
 		{"local on nodes", func(c *Config) { c.Engine, c.Redis = report.EngineLocal, "" }, "a single node"},
-		{"local with baseline", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Baseline = report.EngineLocal, "", 1, true }, "--baseline"},
+		{"local with baseline", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Against = report.EngineLocal, "", 1, []string{"incr"} }, "--against"},
 		{"local with a prefix", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Prefix = report.EngineLocal, "", 1, "mine" }, "--prefix"},
 		{"a prefix with a brace", func(c *Config) { c.Prefix = "mine{" }, "--prefix: invalid key prefix"},
 		{"a prefix shared that is not given", func(c *Config) { c.SharePrefix = true }, "--share-prefix is about a --prefix"},
@@ -256,17 +257,18 @@ func TestBudgetsSpread(t *testing.T) {
 	}
 }
 
-// A count ends the run long before its time, to the request, over all rounds.
+// A count ends the run long before its time, to the request, over all rounds; each
+// pool size plays so many.
 func TestRunEndsAfterSoManyRequests(t *testing.T) {
 	t.Parallel()
 	c := brief()
-	c.Requests, c.Duration, c.Baseline = 1003, time.Hour, true
+	c.Requests, c.Duration, c.Against = 1003, time.Hour, []string{contender.Incr}
 	played := func() int64 {
 		result, err := Run(t.Context(), c)
 		if err != nil || !result.Conserved || result.Interrupted {
 			t.Errorf("%v: %+v", err, result)
 		}
-		return result.Outcomes["reserved"] + result.Outcomes["insufficient"]
+		return (result.Outcomes["reserved"] + result.Outcomes["insufficient"]) / int64(len(result.Contenders[0].Pools))
 	}
 	if got := played(); got != c.Requests {
 		t.Errorf("played %d, want %d", got, c.Requests)

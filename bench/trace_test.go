@@ -92,8 +92,8 @@ func TestRecordedParts(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var played []budget.Microcents
-	for round := range rounds {
-		part := work.part(round, rounds)
+	for round := range defaultRounds {
+		part := work.part(round, defaultRounds)
 		var callers sync.WaitGroup
 		for caller := range 4 {
 			callers.Go(func() {

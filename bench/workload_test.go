@@ -15,7 +15,7 @@ func drawnFrom(t *testing.T, c Config, round, caller, count int) []request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from := work.part(round, rounds).source(caller)
+	from := work.part(round, defaultRounds).source(caller)
 	requests := make([]request, count)
 	for i := range requests {
 		from.next(&requests[i])

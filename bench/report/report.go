@@ -125,7 +125,8 @@ type Contender struct {
 	Commands           float64      `json:"redis_commands_per_decision"`
 	PoolSize           int          `json:"pool_size"` // connections a node, of the best one
 	Pools              []Pool       `json:"pools,omitempty"`
-	Money              Overspending `json:"money"`
+	GivenUp            int64        `json:"given_up,omitempty"` // calls without an answer, because others came between in every attempt
+	Money              Overspending `json:"money"`              // in the rounds, and in the race after them
 }
 
 // Pool is what a pool size came to.

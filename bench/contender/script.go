@@ -1,11 +1,8 @@
-package bench
+package contender
 
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"strconv"
-	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -17,10 +14,9 @@ import (
 // deadlines, a repeated call counts twice, and amounts above 2^53 microcents
 // round.
 type scripted struct {
-	client  *redis.Client
-	prefix  string
-	node    uint64
-	counter atomic.Uint64
+	client *redis.Client
+	prefix string
+	ids    *ids
 }
 
 var (
@@ -49,26 +45,23 @@ redis.call('HDEL', books, ARGV[2])
 return {1, remaining}`)
 )
 
-func newScripted(client *redis.Client, prefix string) *scripted {
-	return &scripted{client: client, prefix: prefix, node: rand.Uint64()}
-}
-
 func (s *scripted) key(tenant budget.TenantID) string {
 	return s.prefix + ":script:{" + string(tenant) + "}"
 }
 
-func (s *scripted) create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error {
-	return s.client.HSet(ctx, s.key(tenant), "granted", int64(amount), "remaining", int64(amount), "reserved", 0, "committed", 0).Err()
+// Create writes the tenant's hash.
+func (s *scripted) Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error {
+	return createHash(ctx, s.client, s.key(tenant), amount)
 }
 
-func holdField(id budget.ReservationID) string {
-	hi, lo := id.Bits()
-	return "h" + strconv.FormatUint(hi, 16) + "." + strconv.FormatUint(lo, 16)
+// Spent sums up the hash.
+func (s *scripted) Spent(ctx context.Context, tenant budget.TenantID, _ budget.Microcents) (budget.Microcents, error) {
+	return spentOfHash(ctx, s.client, s.key(tenant))
 }
 
 // TryReserve is Reserved, Insufficient or MissingTenant.
 func (s *scripted) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.Option) (budget.Reservation, error) {
-	id := budget.NewReservationID(tenant, s.node, s.counter.Add(1))
+	id := s.ids.next(tenant)
 	code, remaining, err := s.run(ctx, scriptedReserve, tenant, cost, id)
 	if err != nil {
 		return budget.Reservation{}, err

@@ -1,0 +1,75 @@
+package contender
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Meter reads what a Redis has used since it started, over a client of its own, so
+// that what it asks itself is no contender's.
+type Meter struct{ client *redis.Client }
+
+// NewMeter returns a meter, or nil where this Redis tells nothing: the embedded one
+// and some managed services do not.
+func NewMeter(ctx context.Context, client *redis.Client) *Meter {
+	m := &Meter{client}
+	if _, err := m.Read(ctx); err != nil {
+		return nil
+	}
+	return m
+}
+
+// Usage is what Redis used, of all its clients: nobody else's may be at work while
+// it is measured.
+type Usage struct {
+	CPU      float64 // seconds, used_cpu_user and used_cpu_sys
+	Commands int64   // also those that scripts call; without those by which it is watched
+}
+
+// Minus is what was used since an earlier reading.
+func (u Usage) Minus(earlier Usage) Usage {
+	return Usage{CPU: u.CPU - earlier.CPU, Commands: u.Commands - earlier.Commands}
+}
+
+// Plus adds what was used in another stretch.
+func (u Usage) Plus(other Usage) Usage {
+	return Usage{CPU: u.CPU + other.CPU, Commands: u.Commands + other.Commands}
+}
+
+// Read asks Redis. A nil meter reads nothing.
+func (m *Meter) Read(ctx context.Context) (Usage, error) {
+	if m == nil {
+		return Usage{}, nil
+	}
+	text, err := m.client.Info(ctx, "cpu", "commandstats").Result()
+	if err != nil {
+		return Usage{}, err
+	}
+	return parseUsage(text)
+}
+
+func parseUsage(text string) (u Usage, err error) {
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		command, isCommand := strings.CutPrefix(name, "cmdstat_")
+		switch {
+		case name == "used_cpu_user" || name == "used_cpu_sys":
+			var seconds float64
+			seconds, err = strconv.ParseFloat(value, 64)
+			u.CPU += seconds
+		case isCommand && command != "info" && command != "ping":
+			calls, _, _ := strings.Cut(strings.TrimPrefix(value, "calls="), ",")
+			var count int64
+			count, err = strconv.ParseInt(calls, 10, 64)
+			u.Commands += count
+		}
+		if err != nil {
+			return Usage{}, fmt.Errorf("INFO says %q: %w", line, err)
+		}
+	}
+	return u, nil
+}

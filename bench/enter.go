@@ -1,0 +1,143 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/local"
+)
+
+const largestPool = 512
+
+// poolSizes are connections a node at which a contender is measured. Without others
+// to compare with, ours has the pool that go-redis gives everybody: size 0.
+func (a *arena) poolSizes(c Config) []int {
+	if a.space == nil || len(c.Against) == 0 {
+		return []int{0}
+	}
+	return poolSizes(c.Concurrency)
+}
+
+func poolSizes(callers int) []int {
+	sizes := []int{callers / 16, callers / 4, callers}
+	for i := range sizes {
+		sizes[i] = min(max(sizes[i], 1), largestPool)
+	}
+	return slices.Compact(sizes)
+}
+
+// enter lets a contender onto a field: its tenants are created, and its nodes made
+// for each pool size.
+func (a *arena) enter(ctx context.Context, c Config, name string, f field, sizes []int) (*entrant, error) {
+	e := &entrant{name: name, field: f}
+	var err error
+	switch name {
+	case contender.Bursar:
+		err = a.enterBursar(ctx, c, e, sizes)
+	case contender.Local:
+		err = a.enterLocal(ctx, c, e)
+	default:
+		err = a.enterKeeper(ctx, c, e, sizes)
+	}
+	if err != nil {
+		return nil, exit.With(exit.Unavailable, err)
+	}
+	return e, nil
+}
+
+// enterBursar makes coordinators. Every one asks for each tenant once: what only the
+// first call does is done before the clock starts.
+func (a *arena) enterBursar(ctx context.Context, c Config, e *entrant, sizes []int) error {
+	queue := c.Concurrency + prepareWidth // every caller may ask for the same tenant
+	var nodes []budget.Engine
+	for _, size := range sizes {
+		trips := new(contender.Trips)
+		var ours []decider
+		for range c.Nodes {
+			client := a.space.ClientOf(size)
+			client.AddHook(trips)
+			node, err := coordinator.New(ctx, client,
+				coordinator.WithKeyPrefix(e.field.prefix), coordinator.WithLogger(a.logger),
+				coordinator.WithQueueLimits(queue, queue))
+			if err != nil {
+				return fmt.Errorf("%s: %w", a.name, err)
+			}
+			a.closers = append(a.closers, node.Close)
+			a.logger = slog.New(slog.DiscardHandler) // one node has said it for all
+			nodes, ours = append(nodes, node), append(ours, node)
+			size = client.Options().PoolSize
+		}
+		e.addPool(c, size, trips, ours)
+	}
+	e.accounts = func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
+		return a.readRedis(ctx, e.field)
+	}
+	return prepare(ctx, e.field, nodes)
+}
+
+// enterLocal makes one engine, which all nodes are.
+func (a *arena) enterLocal(ctx context.Context, c Config, e *entrant) error {
+	engine, err := local.New()
+	if err != nil {
+		return err
+	}
+	c.Engine = report.EngineLocal
+	e.addPool(c, 0, new(contender.Trips), slices.Repeat([]decider{engine}, c.Nodes))
+	e.accounts = func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
+		all := make(map[budget.TenantID]budget.HoldList, len(e.field.tenants))
+		for _, tenant := range e.field.tenants {
+			account, err := engine.Holds(ctx, tenant)
+			if err != nil {
+				return nil, err
+			}
+			all[tenant] = account
+		}
+		return all, nil
+	}
+	return prepare(ctx, e.field, []budget.Engine{engine})
+}
+
+// enterKeeper makes what is written by hand.
+func (a *arena) enterKeeper(ctx context.Context, c Config, e *entrant, sizes []int) error {
+	for _, size := range sizes {
+		trips := new(contender.Trips)
+		nodes := make([]decider, c.Nodes)
+		for i := range nodes {
+			client := a.space.ClientOf(size)
+			client.AddHook(trips)
+			nodes[i] = contender.New(e.name, client, e.field.prefix)
+		}
+		e.addPool(c, size, trips, nodes)
+	}
+	e.keeper = contender.New(e.name, a.space.Client(), e.field.prefix)
+	err := forEach(ctx, len(e.field.tenants), func(i int) error {
+		return e.keeper.Create(ctx, e.field.tenants[i], e.field.budgets[i])
+	})
+	if err != nil {
+		return fmt.Errorf("preparing the contender %s: %w", e.name, err)
+	}
+	return nil
+}
+
+// prepare creates the tenants, and lets every node ask for each once.
+func prepare(ctx context.Context, f field, nodes []budget.Engine) error {
+	return forEach(ctx, len(f.tenants), func(i int) error {
+		ensured, err := nodes[0].EnsureTenant(ctx, f.tenants[i], f.budgets[i])
+		if err == nil && ensured.Outcome != budget.Created {
+			err = fmt.Errorf("creating tenant %q: the answer is %s", f.tenants[i], ensured.Outcome)
+		}
+		for _, node := range nodes {
+			if err == nil {
+				_, err = node.Remaining(ctx, f.tenants[i])
+			}
+		}
+		return exit.With(exit.Unavailable, err)
+	})
+}

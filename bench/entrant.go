@@ -1,0 +1,169 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+)
+
+// entrant is a contender in a run, at one or several pool sizes, of which the best
+// one counts. They play for the same budgets and have one ledger.
+type entrant struct {
+	name   string
+	field  field
+	pools  []*pool
+	ledger *ledger
+	race   *entrant // the same contender in the race; nil where it did not come to it
+
+	// accounts are an engine's books; nil of a keeper.
+	accounts func(context.Context) (map[budget.TenantID]budget.HoldList, error)
+	keeper   contender.Keeper // over a connection of its own; nil of an engine
+}
+
+// pool is an entrant at one pool size.
+type pool struct {
+	size  int // connections a node; 0 without a Redis
+	trips *contender.Trips
+	fleet *fleet
+
+	paces  []pace // a round each
+	usage  contender.Usage
+	rounds int64 // trips in all rounds
+}
+
+func (e *entrant) addPool(c Config, size int, trips *contender.Trips, nodes []decider) {
+	p := &pool{size: size, trips: trips, fleet: newFleet(nodes, c, e.field.tenants)}
+	if e.ledger == nil {
+		e.ledger = p.fleet.ledger
+	}
+	p.fleet.ledger = e.ledger
+	e.pools = append(e.pools, p)
+}
+
+// play gives each pool an equal share of a round's time, and the same requests.
+func (e *entrant) play(ctx context.Context, meter *contender.Meter, work workload, turn, turns int, limit time.Duration) error {
+	if e.name == contender.Local {
+		meter = nil // it asks no Redis
+	}
+	for _, p := range e.pools {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := p.play(ctx, meter, work.part(turn, turns), share(limit, len(e.pools))); err != nil {
+			return e.named(err)
+		}
+	}
+	return nil
+}
+
+// named says whose an error is, where it is not ours.
+func (e *entrant) named(err error) error {
+	if err == nil || e.name == contender.Bursar {
+		return err
+	}
+	return fmt.Errorf("%s: %w", e.name, err)
+}
+
+func (e *entrant) decides() bool { return contender.Decides(e.name) }
+
+func (p *pool) play(ctx context.Context, meter *contender.Meter, work part, limit time.Duration) error {
+	asking := context.WithoutCancel(ctx) // of a Redis that answers, for it is at work
+	before, err := meter.Read(asking)
+	if err != nil {
+		return exit.With(exit.Unavailable, err)
+	}
+	trips := p.trips.Load()
+	paced, err := p.fleet.play(ctx, work, limit)
+	p.paces = append(p.paces, paced)
+	p.rounds += p.trips.Load() - trips
+	if err != nil {
+		return err
+	}
+	after, err := meter.Read(asking)
+	p.usage = p.usage.Plus(after.Minus(before))
+	return exit.With(exit.Unavailable, err)
+}
+
+func (p *pool) rates() []float64 {
+	rates := make([]float64, len(p.paces))
+	for i, paced := range p.paces {
+		rates[i] = paced.rate(paced.decisions)
+	}
+	return rates
+}
+
+func (p *pool) decisions() (sum int64) {
+	for _, paced := range p.paces {
+		sum += paced.decisions
+	}
+	return sum
+}
+
+// best is the pool with the highest median.
+func (e *entrant) best() *pool {
+	best, highest := e.pools[0], 0.0
+	for _, p := range e.pools {
+		if rate := median(p.rates()); rate > highest {
+			best, highest = p, rate
+		}
+	}
+	return best
+}
+
+// result is all but the money.
+func (e *entrant) result(ours []float64) report.Contender {
+	best := e.best()
+	rates := best.rates()
+	result := report.Contender{
+		Name: e.name, Describe: contender.Describe(e.name), Decides: e.decides(),
+		DecisionsPerSecond: spread(rates), Rates: rates, Ratio: spread(ratios(ours, rates)),
+		Decision: percentiles(best.fleet.reserve, best.fleet.commit), PoolSize: best.size,
+	}
+	if count := float64(best.decisions()); count > 0 {
+		result.RedisCPU = best.usage.CPU * 1e6 / count
+		result.Commands = float64(best.usage.Commands) / count
+		result.RoundTrips = float64(best.rounds) / count
+	}
+	for _, p := range e.pools {
+		result.GivenUp += p.fleet.counts[budget.Unknown]
+		if p.size > 0 {
+			result.Pools = append(result.Pools, report.Pool{Size: p.size, DecisionsPerSecond: spread(p.rates())})
+		}
+	}
+	return result
+}
+
+// ratios are ours over theirs, round by round, as far as both were played.
+func ratios(ours, theirs []float64) (all []float64) {
+	for i := range min(len(ours), len(theirs)) {
+		if theirs[i] > 0 {
+			all = append(all, ours[i]/theirs[i])
+		}
+	}
+	return all
+}
+
+func spread(values []float64) report.Spread {
+	if len(values) == 0 {
+		return report.Spread{}
+	}
+	return report.Spread{Median: median(values), Lowest: slices.Min(values), Most: slices.Max(values)}
+}
+
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	middle := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[middle]
+	}
+	return (sorted[middle-1] + sorted[middle]) / 2
+}

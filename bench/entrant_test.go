@@ -1,0 +1,122 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// pooled is a pool that played rounds of a second.
+func pooled(size int, decisions ...int64) *pool {
+	p := &pool{size: size, trips: new(contender.Trips), fleet: smallFleet(scriptless{})}
+	for _, n := range decisions {
+		p.paces = append(p.paces, pace{decisions: n, took: time.Second})
+	}
+	return p
+}
+
+func TestEntrantTakesItsBestPool(t *testing.T) {
+	t.Parallel()
+	best := pooled(2, 30, 31, 29, 1, 32)
+	best.usage, best.rounds = contender.Usage{CPU: 0.00123, Commands: 492}, 246
+	e := &entrant{name: contender.Script, pools: []*pool{pooled(1, 10, 1000, 20, 15, 12), best, pooled(3, 5, 5, 5, 5, 5)}}
+	e.pools[0].fleet.counts[budget.Unknown] = 7
+	got := e.result([]float64{60, 62, 58, 4, 64})
+	want := report.Contender{
+		Name: "script", Describe: contender.Describe("script"), Decides: true,
+		DecisionsPerSecond: report.Spread{Median: 30, Lowest: 1, Most: 32}, Rates: []float64{30, 31, 29, 1, 32},
+		Ratio: report.Spread{Median: 2, Lowest: 2, Most: 4}, PoolSize: 2,
+		RedisCPU: 10, Commands: 4, RoundTrips: 2, GivenUp: 7,
+		Pools: []report.Pool{
+			{Size: 1, DecisionsPerSecond: report.Spread{Median: 15, Lowest: 10, Most: 1000}},
+			{Size: 2, DecisionsPerSecond: report.Spread{Median: 30, Lowest: 1, Most: 32}},
+			{Size: 3, DecisionsPerSecond: report.Spread{Median: 5, Lowest: 5, Most: 5}},
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("- want, + got:\n%s", diff)
+	}
+	if got := baseline(got, 90); got != (report.Baseline{Name: "script", OpsPerSecond: 30, Ratio: 3, PoolSize: 2}) {
+		t.Errorf("as a baseline: %+v", got)
+	}
+}
+
+func TestEntrantWithoutARound(t *testing.T) {
+	t.Parallel()
+	e := &entrant{name: contender.Incr, pools: []*pool{pooled(1)}}
+	got := e.result([]float64{60})
+	if got.Ratio != (report.Spread{}) || got.DecisionsPerSecond.Median != 0 || got.RoundTrips != 0 || baseline(got, 60).Ratio != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	t.Parallel()
+	for want, values := range map[float64][]float64{0: nil, 4: {4}, 3: {2, 4}, 5: {9, 5, 1}} {
+		if got := median(values); got != want {
+			t.Errorf("median of %v is %f, want %f", values, got, want)
+		}
+	}
+}
+
+func TestPoolSizes(t *testing.T) {
+	t.Parallel()
+	for callers, want := range map[int][]int{1: {1}, 64: {4, 16, 64}, 256: {16, 64, 256}, 100_000: {largestPool}} {
+		if got := poolSizes(callers); !slices.Equal(got, want) {
+			t.Errorf("%d callers: %v, want %v", callers, got, want)
+		}
+	}
+}
+
+// numbered is a workload of one request a part, whose hold is the number of the part.
+type numbered struct{}
+
+func (numbered) part(round, _ int) part {
+	return rows(request{hold: budget.Microcents(round + 1)}).part(0, 1)
+}
+
+func (numbered) typical() budget.Microcents { return 1 }
+
+// Every contender plays every part at each of its pool sizes, and each round begins
+// with another of them.
+func TestMatchTakesTurns(t *testing.T) {
+	t.Parallel()
+	var played []string
+	m := &match{config: Config{Rounds: 3}, work: numbered{}, arena: &arena{}}
+	for _, name := range []string{"a", "b", "c"} {
+		e := &entrant{name: name}
+		for size := range 2 {
+			p := pooled(size + 1)
+			p.fleet = smallFleet(scriptless{reserve: func(hold budget.Microcents) (budget.Reservation, error) {
+				played = append(played, fmt.Sprint(name, int64(hold), "/", size))
+				return budget.Reservation{Outcome: budget.Insufficient}, nil
+			}})
+			e.pools = append(e.pools, p)
+		}
+		m.entrants = append(m.entrants, e)
+	}
+	if err := m.play(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Fields(`
+		a1/0 a1/1 b1/0 b1/1 c1/0 c1/1
+		b2/0 b2/1 c2/0 c2/1 a2/0 a2/1
+		c3/0 c3/1 a3/0 a3/1 b3/0 b3/1`)
+	if diff := cmp.Diff(want, played); diff != "" {
+		t.Errorf("- want, + got:\n%s", diff)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.play(ended); err != nil || len(played) != len(want) {
+		t.Errorf("a run that was ended went on: %v, %v", err, played)
+	}
+}

@@ -1,0 +1,85 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// The race: after the rounds each contender has some tenants whose budgets cover few
+// requests, and all callers ask for the same tenant at once, more than it can pay
+// for; then for the next tenant. Nobody waits or is made to wait. Rates and latencies
+// are not taken from it, only what was spent.
+const (
+	raceTenants  = 8
+	raceCovered  = 16 // requests that a budget covers
+	raceRequests = 64 // at least so many are made of each
+	raceLimit    = 5 * time.Second
+)
+
+// raceSuffix ends the prefix of what is played for in the race.
+const raceSuffix = ":race"
+
+// race is a workload of one part.
+type race struct {
+	callers int
+	hold    budget.Microcents
+}
+
+func (r race) part(int, int) part { return r }
+
+func (r race) typical() budget.Microcents { return r.hold }
+
+func (r race) source(int) source { return &raceSource{race: r} }
+
+type raceSource struct {
+	race
+	played int
+}
+
+// next has everybody ask for the tenants in the same order. Costs are what was held,
+// so that nothing comes back.
+func (s *raceSource) next(r *request) bool {
+	each := (raceRequests + s.callers - 1) / s.callers
+	tenant := s.played / each
+	s.played++
+	*r = request{tenant: tenant, hold: s.hold, cost: s.hold}
+	return tenant < raceTenants
+}
+
+// race plays it, of each contender at its largest pool: the more connections, the
+// more that is under way at once.
+func (m *match) race(ctx context.Context) error {
+	hold := m.work.typical()
+	for _, e := range m.entrants {
+		if !e.decides() || ctx.Err() != nil {
+			continue
+		}
+		f, err := m.arena.raceField(hold)
+		if err != nil {
+			return err
+		}
+		racer, err := m.arena.enter(ctx, m.config, e.name, f, []int{e.pools[len(e.pools)-1].size})
+		if err != nil {
+			return e.named(err)
+		}
+		e.race = racer
+		game := race{callers: m.config.Nodes * m.config.Concurrency, hold: hold}
+		if err := racer.play(ctx, nil, game, 0, 1, raceLimit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *arena) raceField(hold budget.Microcents) (field, error) {
+	if hold > budget.MaxMicrocents/raceCovered/raceTenants {
+		return field{}, fmt.Errorf("the budgets of a race of %s a request: %w; lower the prices", hold, budget.ErrOverflow)
+	}
+	f := field{prefix: a.prefix + raceSuffix, tenants: tenantNames(raceTenants, a.mark)}
+	f.budgets = slices.Repeat([]budget.Microcents{raceCovered * hold}, raceTenants)
+	return f, nil
+}

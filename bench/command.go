@@ -80,9 +80,11 @@ func act(cc *cli.Context) error {
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	c.Logger = warnings(cc.App.ErrWriter)
+	view := openLive(cc.Context, cc.App.ErrWriter)
+	c.Logger, c.Watch = warnings(view), view.watch()
 	began := time.Now()
 	result, err := Run(cc.Context, c)
+	view.close()
 	if result.Rounds == 0 { // it never began
 		return err
 	}

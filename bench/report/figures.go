@@ -47,7 +47,7 @@ func distribution(all []Contender) *figure {
 		Table: grid{Head: []string{"percentile"}},
 	}
 	x, xTicks := rarities(rarest)
-	y, yTicks := logarithmic(lowest, highest, micros)
+	y, yTicks := logarithmic(lowest, highest, Micros)
 	p := plot{
 		Label: "Latency of a decision by percentile, on logarithmic axes; one line for " + nameList(all, measured),
 		YName: "latency", XName: "percentile", X: xTicks, Y: yTicks,
@@ -87,7 +87,7 @@ func quantileAt(all []Quantile, percentile float64) string {
 			if q.Percentile >= 100 && percentile < 100 {
 				break
 			}
-			return micros(q.Micros)
+			return Micros(q.Micros)
 		}
 	}
 	return "–"
@@ -133,12 +133,12 @@ func overTime(all []Moment) *figure {
 		decisions = append(decisions, point{m.Seconds, m.DecisionsPerSecond})
 		refused = append(refused, point{m.Seconds, m.RefusedPerSecond})
 		f.Table.Rows = append(f.Table.Rows, []string{
-			significant(m.Seconds), count(m.DecisionsPerSecond), count(m.RefusedPerSecond),
-			micros(m.P50), micros(m.P99), micros(m.Longest),
+			significant(m.Seconds), Count(m.DecisionsPerSecond), Count(m.RefusedPerSecond),
+			Micros(m.P50), Micros(m.P99), Micros(m.Longest),
 		})
 	}
 	x, xTicks := linear(all[len(all)-1].Seconds, significant)
-	latency, latencyTicks := logarithmic(fastest, slowest, micros)
+	latency, latencyTicks := logarithmic(fastest, slowest, Micros)
 	rates, rateTicks := linear(rate, short)
 	gap := 3 * usualStep(decisions)
 	places := make([]float64, len(all))

@@ -18,10 +18,10 @@ func contenderGrid(all []Contender) grid {
 			overspent, drift = "–", "–"
 		}
 		g.Rows = append(g.Rows, []string{
-			c.Name, count(c.DecisionsPerSecond.Median), ratio,
-			micros(c.Decision.P50), micros(c.Decision.P99), micros(c.Decision.P999),
-			measured(c.RedisCPU, micros), measured(c.RoundTrips, significant), measured(c.Commands, significant),
-			measured(float64(c.PoolSize), count[float64]), overspent, drift,
+			c.Name, Count(c.DecisionsPerSecond.Median), ratio,
+			Micros(c.Decision.P50), Micros(c.Decision.P99), Micros(c.Decision.P999),
+			measured(c.RedisCPU, Micros), measured(c.RoundTrips, significant), measured(c.Commands, significant),
+			measured(float64(c.PoolSize), Count[float64]), overspent, drift,
 		})
 	}
 	return g
@@ -38,7 +38,7 @@ func measured(value float64, say func(float64) string) string {
 func (b Books) grid() grid {
 	return grid{
 		Head: []string{"granted", "committed", "reserved", "remaining", "refused reserves"},
-		Rows: [][]string{{b.Granted.String(), b.Committed.String(), b.Reserved.String(), b.Remaining.String(), count(b.Refused)}},
+		Rows: [][]string{{b.Granted.String(), b.Committed.String(), b.Reserved.String(), b.Remaining.String(), Count(b.Refused)}},
 	}
 }
 
@@ -46,7 +46,7 @@ func outcomeGrid(counts map[string]int64) grid {
 	g := grid{Head: []string{"outcome", "answers"}}
 	for _, outcome := range Played {
 		if n := counts[outcome.String()]; n > 0 {
-			g.Rows = append(g.Rows, []string{strings.ReplaceAll(outcome.String(), "_", " "), count(n)})
+			g.Rows = append(g.Rows, []string{strings.ReplaceAll(outcome.String(), "_", " "), Count(n)})
 		}
 	}
 	return g
@@ -60,11 +60,11 @@ func (r Report) how() [][2]string {
 		{"requests", w.RequestsSaid},
 		{"arrivals", w.Arrivals}, {"latency from", w.LatencyFrom},
 		{"offered", perSecond(w.Offered, "requests")},
-		{"unsent", measured(float64(w.Unsent), func(n float64) string { return count(n) + " requests that the end came before" })},
+		{"unsent", measured(float64(w.Unsent), func(n float64) string { return Count(n) + " requests that the end came before" })},
 		{"seed", strconv.FormatUint(r.Seed, 10)},
 		{"measured", significant(r.Seconds) + " s in " + plural(r.Rounds, "round") + warmedUp(w)},
-		{"machine", m.CPU}, {"cores", measured(float64(m.Cores), count[float64])},
-		{"system", m.OS}, {"Go", m.Go}, {"GOMAXPROCS", measured(float64(m.GOMAXPROCS), count[float64])},
+		{"machine", m.CPU}, {"cores", measured(float64(m.Cores), Count[float64])},
+		{"system", m.OS}, {"Go", m.Go}, {"GOMAXPROCS", measured(float64(m.GOMAXPROCS), Count[float64])},
 		{"GOGC", m.GOGC}, {"GOMEMLIMIT", m.GOMEMLIMIT}, {"bursar", m.Version},
 	}
 	if s := r.Server; s != nil {
@@ -80,7 +80,7 @@ func perSecond(rate float64, what string) string {
 	if rate == 0 {
 		return ""
 	}
-	return count(rate) + " " + what + " a second"
+	return Count(rate) + " " + what + " a second"
 }
 
 func warmedUp(w Workload) string {

@@ -135,11 +135,11 @@ func (r Report) tiles() []tile {
 		at, of = r.Contenders[0].Decision, "of a decision"
 	}
 	return []tile{
-		{"decisions a second", count(r.DecisionsPerSecond), spreadOf(r.Contenders)},
-		{"p50 " + of, micros(at.P50), ""},
-		{"p99 " + of, micros(at.P99), ""},
-		{"p99.9 " + of, micros(at.P999), ""},
-		{"reserves refused", count(r.Refused), "by " + plural(r.Exhausted, "tenant")},
+		{"decisions a second", Count(r.DecisionsPerSecond), spreadOf(r.Contenders)},
+		{"p50 " + of, Micros(at.P50), ""},
+		{"p99 " + of, Micros(at.P99), ""},
+		{"p99.9 " + of, Micros(at.P999), ""},
+		{"reserves refused", Count(r.Refused), "by " + plural(r.Exhausted, "tenant")},
 	}
 }
 
@@ -149,11 +149,11 @@ func sweepTiles(s *Sweep) []tile {
 	})
 	knee := tile{"knee", "none", "was found"}
 	if s.Knee != nil {
-		knee = tile{"knee", count(s.Knee.Value), s.Over}
+		knee = tile{"knee", Count(s.Knee.Value), s.Over}
 	}
 	return []tile{
-		{"most decisions a second", count(best.DecisionsPerSecond.Median), fmt.Sprintf("at %s %s", count(best.Value), s.Over)},
-		{"p99 there", micros(best.Decision.P99), ""}, knee,
+		{"most decisions a second", Count(best.DecisionsPerSecond.Median), fmt.Sprintf("at %s %s", Count(best.Value), s.Over)},
+		{"p99 there", Micros(best.Decision.P99), ""}, knee,
 	}
 }
 
@@ -162,5 +162,5 @@ func spreadOf(all []Contender) string {
 		return ""
 	}
 	s := all[0].DecisionsPerSecond
-	return count(s.Lowest) + " to " + count(s.Most)
+	return Count(s.Lowest) + " to " + Count(s.Most)
 }

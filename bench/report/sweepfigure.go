@@ -29,8 +29,8 @@ func swept(s *Sweep) *figure {
 			books = "BROKEN"
 		}
 		f.Table.Rows = append(f.Table.Rows, []string{
-			count(p.Value), count(p.DecisionsPerSecond.Median), count(p.DecisionsPerSecond.Lowest), count(p.DecisionsPerSecond.Most),
-			micros(p.Decision.P50), micros(p.Decision.P99), micros(p.Decision.P999), micros(p.RedisCPU), significant(p.RoundTrips), books,
+			Count(p.Value), Count(p.DecisionsPerSecond.Median), Count(p.DecisionsPerSecond.Lowest), Count(p.DecisionsPerSecond.Most),
+			Micros(p.Decision.P50), Micros(p.Decision.P99), Micros(p.Decision.P999), Micros(p.RedisCPU), significant(p.RoundTrips), books,
 		})
 	}
 	same := scale{even, 0, 1}
@@ -59,12 +59,12 @@ func swept(s *Sweep) *figure {
 		through.Dots[i].Lowest, through.Dots[i].Most = rates.at(p.DecisionsPerSecond.Lowest), rates.at(p.DecisionsPerSecond.Most)
 	}
 	add("Decisions a second over "+s.Over, "decisions a second", rates, rateTicks, through)
-	latency, latencyTicks := logarithmic(fastest, slowest, micros)
+	latency, latencyTicks := logarithmic(fastest, slowest, Micros)
 	add("Latency of a decision over "+s.Over+", on a logarithmic axis", "latency", latency, latencyTicks,
 		line(1, latency, func(p SweepPoint) float64 { return p.Decision.P99 }),
 		line(0, latency, func(p SweepPoint) float64 { return p.Decision.P50 }))
 	if cost > 0 {
-		costs, costTicks := linear(cost, micros)
+		costs, costTicks := linear(cost, Micros)
 		add("Redis' CPU time a decision over "+s.Over, "Redis' CPU a decision", costs, costTicks,
 			line(5, costs, func(p SweepPoint) float64 { return p.RedisCPU }))
 	} else {
@@ -118,7 +118,7 @@ func (s *Sweep) knee(places []float64) []mark {
 	}
 	for i, p := range s.Points {
 		if p.Value == s.Knee.Value {
-			return []mark{{At: places[i], Label: fmt.Sprintf("knee: %s", count(p.Value)), Left: places[i] > 0.5}}
+			return []mark{{At: places[i], Label: fmt.Sprintf("knee: %s", Count(p.Value)), Left: places[i] > 0.5}}
 		}
 	}
 	return nil

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// count writes an integer with commas between the thousands.
-func count[N int | int64 | float64](n N) string {
+// Count writes an integer with commas between the thousands.
+func Count[N int | int64 | float64](n N) string {
 	digits := strconv.FormatInt(int64(math.Round(float64(n))), 10)
 	var b strings.Builder
 	for i, digit := range digits {
@@ -40,8 +40,8 @@ var units = []struct {
 	micros float64
 }{{"s", 1e6}, {"ms", 1e3}, {"µs", 1}, {"ns", 1e-3}}
 
-// micros writes a latency with three digits and the unit that suits it.
-func micros(value float64) string {
+// Micros writes a latency in microseconds with three digits and the unit that suits it.
+func Micros(value float64) string {
 	if value <= 0 {
 		return "0"
 	}

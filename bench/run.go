@@ -150,6 +150,9 @@ func (m *match) readBooks(ctx context.Context, result *report.Report) error {
 			} else {
 				addBroken(&result.Books, found, e.name, played == e.race)
 			}
+			if played == e.race {
+				result.Contenders[i].Race = &money
+			}
 			result.Contenders[i].Money = addMoney(result.Contenders[i].Money, money)
 		}
 	}

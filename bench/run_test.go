@@ -16,6 +16,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/redistest"
 )
 
 // brief is a run on the embedded Redis that takes a moment.
@@ -113,6 +114,35 @@ func TestRunWithBaselines(t *testing.T) {
 	for _, b := range result.Baselines {
 		if b.OpsPerSecond <= 0 || b.PoolSize < 1 || b.Ratio != result.DecisionsPerSecond/b.OpsPerSecond {
 			t.Errorf("%+v, ours %f", b, result.DecisionsPerSecond)
+		}
+	}
+}
+
+// On a real Redis, where all callers ask for the last of a budget, what looks before
+// it takes spends more than there is; the others never do, and every contender's
+// books say what its callers were told.
+func TestRace(t *testing.T) {
+	t.Parallel()
+	c := brief()
+	c.Redis, c.Duration, c.Rounds, c.Against = redistest.Start(t).URL(), 100*time.Millisecond, 1, contender.All
+	c.Concurrency = 64
+	result, err := Run(t.Context(), c)
+	if err != nil || !result.Conserved || len(result.Contenders) != 1+len(contender.All) {
+		t.Fatalf("%v: %+v", err, result)
+	}
+	for _, found := range result.Contenders {
+		if !found.Decides {
+			if found.Money.Kept || found.Race != nil {
+				t.Errorf("%s has no books: %+v", found.Name, found)
+			}
+			continue
+		}
+		racy := found.Name == contender.Check
+		if !found.Money.Kept || found.Race == nil || (found.Race.Overspent > 0) != racy || (found.Money.Overspent > 0) != racy || found.Money.Drift != 0 {
+			t.Errorf("%s: money %+v, in the race %+v", found.Name, found.Money, found.Race)
+		}
+		if !racy && found.Name != contender.Watch && found.Race.Spent != found.Race.Granted {
+			t.Errorf("%s: %d of %d were spent; a race ends when all is", found.Name, found.Race.Spent, found.Race.Granted)
 		}
 	}
 }

@@ -113,20 +113,21 @@ type Contender struct {
 	Describe string `json:"describe"` // one line for people
 	Decides  bool   `json:"decides"`  // false for INCR, which says yes to all
 
-	DecisionsPerSecond Spread       `json:"decisions_per_second"`
-	Rates              []float64    `json:"rates,omitempty"` // decisions a second, round by round; the best pool's
-	Ratio              Spread       `json:"ratio"`           // our rate over its rate, round by round
-	Decision           Percentiles  `json:"decision"`        // latency of a decision, reserves and settlements together
-	Quantiles          []Quantile   `json:"quantiles,omitempty"`
-	Mean               float64      `json:"mean_us,omitempty"`         // of a decision's latency; 0 where it is not known
-	Deviation          float64      `json:"deviation_us,omitempty"`    // standard deviation, the same
-	RedisCPU           float64      `json:"redis_cpu_us_per_decision"` // of used_cpu_user + used_cpu_sys; the embedded Redis has none
-	RoundTrips         float64      `json:"round_trips_per_decision"`  // writes to a connection that wait for an answer
-	Commands           float64      `json:"redis_commands_per_decision"`
-	PoolSize           int          `json:"pool_size"` // connections a node, of the best one
-	Pools              []Pool       `json:"pools,omitempty"`
-	GivenUp            int64        `json:"given_up,omitempty"` // calls without an answer, because others came between in every attempt
-	Money              Overspending `json:"money"`              // in the rounds, and in the race after them
+	DecisionsPerSecond Spread        `json:"decisions_per_second"`
+	Rates              []float64     `json:"rates,omitempty"` // decisions a second, round by round; the best pool's
+	Ratio              Spread        `json:"ratio"`           // our rate over its rate, round by round
+	Decision           Percentiles   `json:"decision"`        // latency of a decision, reserves and settlements together
+	Quantiles          []Quantile    `json:"quantiles,omitempty"`
+	Mean               float64       `json:"mean_us,omitempty"`         // of a decision's latency; 0 where it is not known
+	Deviation          float64       `json:"deviation_us,omitempty"`    // standard deviation, the same
+	RedisCPU           float64       `json:"redis_cpu_us_per_decision"` // of used_cpu_user + used_cpu_sys; the embedded Redis has none
+	RoundTrips         float64       `json:"round_trips_per_decision"`  // writes to a connection that wait for an answer
+	Commands           float64       `json:"redis_commands_per_decision"`
+	PoolSize           int           `json:"pool_size"` // connections a node, of the best one
+	Pools              []Pool        `json:"pools,omitempty"`
+	GivenUp            int64         `json:"given_up,omitempty"` // calls without an answer, because others came between in every attempt
+	Money              Overspending  `json:"money"`              // in the rounds, and in the race after them
+	Race               *Overspending `json:"race,omitempty"`     // its part of the money: all callers at once for the last of it
 }
 
 // Pool is what a pool size came to.

@@ -19,7 +19,7 @@ func (r Report) WriteTable(w io.Writer) error {
 	}
 	t.rates(r)
 	t.outcomes(r.Outcomes)
-	t.baselines(r.Baselines)
+	t.contenders(r.Contenders)
 	t.verdict(r)
 	_, err := io.WriteString(w, t.String())
 	return err
@@ -83,17 +83,6 @@ func (t *table) outcomes(counts map[string]int64) {
 		if count := counts[outcome.String()]; count > 0 {
 			t.line("%-20s %14d", outcome, count)
 		}
-	}
-}
-
-func (t *table) baselines(all []Baseline) {
-	if len(all) == 0 {
-		return
-	}
-	t.line("")
-	t.line("%-10s %12s %12s %12s", "baseline", "ops a second", "ours/theirs", "pool size")
-	for _, b := range all {
-		t.line("%-10s %12.0f %12.2f %12d", b.Name, b.OpsPerSecond, b.Ratio, b.PoolSize)
 	}
 }
 

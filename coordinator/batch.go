@@ -19,8 +19,12 @@ type batch struct {
 	number   uint64
 	calls    []*call
 	accounts []budget.TenantID
+	args     []any  // of the command, with room for what comes before ARGV
+	header   string // the arguments that batches in one call share, end to end
+	mark     string // number and digest, as the session has them
 	digest   string
-	args     []any // of the command, with room for what comes before ARGV
+	encoder  encoder
+	answers  []answer
 	// short: Redis answered OOM, so the same bytes go to the script that may
 	// write past maxmemory.
 	short bool
@@ -45,13 +49,22 @@ type batch struct {
 	link     *trace.SpanContext
 }
 
-// Where a batch's arguments are, as in the header of batch.lua.
 const (
-	countArgument  = 0
-	digestArgument = 5
-	commandPrefix  = 5  // EVALSHA, the SHA, the number of keys, two keys
-	indexBits      = 10 // of a reservation id: the operation's place in its batch
+	commandPrefix = 5  // EVALSHA, the SHA, the number of keys, two keys
+	indexBits     = 10 // of a reservation id: the operation's place in its batch
+	countBits     = 10 // of the script's counts: below the accounts', the holds to settle
 )
+
+// again makes a batch that was resolved ready for use, with its memory.
+func (b *batch) again(number uint64) *batch {
+	clear(b.calls)
+	clear(b.accounts)
+	*b = batch{
+		number: number, calls: b.calls[:0], accounts: b.accounts[:0],
+		args: b.args[:0], encoder: b.encoder, answers: b.answers[:0],
+	}
+	return b
+}
 
 // add claims a call for the batch, unless its caller has left. It reports that
 // there is no room, and then the call stays as it is.
@@ -103,39 +116,46 @@ func (b *batch) unwanted() bool {
 
 // encode fixes the bytes.
 func (b *batch) encode(s session, clock string, until int64, cfg *config) {
-	var e encoder
-	e.text("") // the count's place
-	e.text(s.family)
+	e := &b.encoder
+	e.begin()
 	e.text(s.nodeText)
-	e.text(s.applied.text)
-	e.number(b.number)
-	e.text("") // the digest's place
 	e.text(clock)
-	e.number(uint64(cfg.holdTTL.Milliseconds())) //nolint:gosec // validated: never negative
+	e.number(uint64(cfg.holdTTL.Milliseconds()))   //nolint:gosec // validated: never negative
+	e.number(uint64(cfg.retention.Milliseconds())) //nolint:gosec // validated: never negative
+	e.number(uint64(cfg.retained))                 //nolint:gosec // validated: never negative
+	e.number(uint64(cfg.maxHolds))                 //nolint:gosec // validated: never negative
+	if b.repair {
+		e.text(b.since)
+		e.text(b.behind)
+	}
+	e.headerEnds()
+	e.text(s.family)
+	e.text(s.applied.text)
+	e.mark(b.number)
+	e.number(uint64(until)) //nolint:gosec // a time
+	b.encodeCalls(e)
+	e.finish(b)
+}
+
+func (b *batch) encodeCalls(e *encoder) {
 	named := 0
 	for _, c := range b.calls {
 		if c.names() {
 			named++
 		}
 	}
-	e.number(uint64(len(b.accounts)))
-	e.number(uint64(named))
+	e.number(uint64(len(b.accounts)<<countBits + named)) //nolint:gosec // counts
 	for _, c := range b.calls {
 		e.byte(c.kind)
 	}
-	e.end()
-	for _, c := range b.calls {
-		e.byte('0' + byte(slices.Index(b.accounts, c.tenant))) //nolint:gosec // below MaxAccounts
+	if len(b.accounts) > 1 {
+		for _, c := range b.calls {
+			e.byte('0' + byte(b.account(c))) //nolint:gosec // below MaxAccounts
+		}
 	}
 	e.end()
-	e.number(uint64(cfg.retention.Milliseconds())) //nolint:gosec // validated: never negative
-	e.number(uint64(cfg.retained))                 //nolint:gosec // validated: never negative
-	e.number(uint64(until))                        //nolint:gosec // a time
-	e.number(uint64(cfg.maxHolds))                 //nolint:gosec // validated: never negative
-	e.text(b.since)
-	e.text(b.behind)
 	for _, tenant := range b.accounts {
-		e.text(layout.AccountField(tenant))
+		e.account(tenant)
 	}
 	for _, c := range b.calls {
 		if c.names() {
@@ -145,16 +165,23 @@ func (b *batch) encode(s session, clock string, until int64, cfg *config) {
 	for _, c := range b.calls {
 		e.operation(c)
 	}
-	b.args = e.finish()
-	b.digest = e.digest
 }
 
 // encoder lays arguments end to end in one buffer, so that a batch costs a few
-// allocations however many operations it has.
+// allocations however many operations it has, and none of them twice.
 type encoder struct {
 	buffer []byte
 	ends   []int
-	digest string
+	texts  []string
+	header int // arguments in it
+	marked int // where the digest's place in the buffer is
+}
+
+// digestDigits is room for the digest, until everything is there to be digested.
+const digestDigits = "----------------"
+
+func (e *encoder) begin() {
+	e.buffer, e.ends = e.buffer[:0], e.ends[:0]
 }
 
 func (e *encoder) byte(c byte) { e.buffer = append(e.buffer, c) }
@@ -170,28 +197,53 @@ func (e *encoder) number(n uint64) {
 	e.end()
 }
 
+func (e *encoder) account(tenant budget.TenantID) {
+	e.buffer = layout.AppendAccountField(e.buffer, tenant)
+	e.end()
+}
+
 func (e *encoder) hold(id budget.ReservationID) {
 	e.buffer = layout.AppendHoldField(e.buffer, id)
 	e.end()
 }
 
+// headerEnds is called behind what all batches of a call share. It leaves a place for
+// the number of arguments that follow.
+func (e *encoder) headerEnds() {
+	e.header = len(e.ends)
+	e.end()
+}
+
+func (e *encoder) mark(number uint64) {
+	e.buffer = strconv.AppendUint(e.buffer, number, 10)
+	e.byte(' ')
+	e.marked = len(e.buffer)
+	e.text(digestDigits)
+}
+
 // finish cuts the buffer into arguments. They are pointers to strings, which an
 // interface holds without an allocation each.
-func (e *encoder) finish() []any {
+func (e *encoder) finish(b *batch) {
+	layout.PutHex(e.buffer[e.marked:], xxhash.Sum64(e.buffer))
 	all := string(e.buffer)
-	e.digest = layout.Incarnation(xxhash.Sum64String(all))
-	texts := make([]string, len(e.ends))
-	args := make([]any, commandPrefix+len(e.ends))
+	e.texts = e.texts[:0]
 	start := 0
-	for i, end := range e.ends {
-		texts[i] = all[start:end]
-		args[commandPrefix+i] = &texts[i]
+	for _, end := range e.ends {
+		e.texts = append(e.texts, all[start:end])
 		start = end
 	}
-	texts[countArgument] = strconv.Itoa(len(texts) - 1)
-	texts[digestArgument] = e.digest
-	return args
+	e.texts[e.header] = strconv.Itoa(len(e.texts) - e.header - 1)
+	b.args = slices.Grow(b.args[:0], commandPrefix+len(e.texts))[:commandPrefix]
+	for i := range e.texts {
+		b.args = append(b.args, &e.texts[i])
+	}
+	b.header = all[:e.ends[e.header]]
+	b.mark = e.texts[e.header+markArgument]
+	b.digest = b.mark[len(b.mark)-len(digestDigits):]
 }
+
+// markArgument is where number and digest are, behind the number of arguments.
+const markArgument = 3
 
 func (e *encoder) operation(c *call) {
 	switch c.kind {

@@ -42,6 +42,7 @@ type lane struct {
 	session    session
 	pending    *batch // sent, not resolved
 	superseded *batch // given up, while an empty batch finds out about it
+	spare      *batch // resolved; its memory is used again
 	sweeping   bool   // the batch was answered MORE
 	openNumber uint64 // that the session is being opened with
 	opened     uint64 // that it was opened with
@@ -174,10 +175,14 @@ func (l *lane) nextBatch() []any {
 
 // gather makes a batch of what waits, in the order of arrival.
 func (l *lane) gather() *batch {
-	b := &batch{number: l.c.nextNumber()}
+	b := l.spare
+	if l.spare = nil; b == nil {
+		b = &batch{}
+	}
+	b = b.again(l.c.nextNumber())
 	l.c.telemetry.sent(l.c.ctx, b)
 	l.mu.Lock()
-	b.calls = make([]*call, 0, min(len(l.queue), luascripts.MaxOperations))
+	b.calls = slices.Grow(b.calls, min(len(l.queue), luascripts.MaxOperations))
 	taken := 0
 	for _, c := range l.queue {
 		if full := b.add(c, l.session.node); full {
@@ -190,6 +195,7 @@ func (l *lane) gather() *batch {
 	l.mu.Unlock()
 	if len(b.calls) == 0 {
 		l.ended(b, batchUnsent)
+		l.spare = b
 		return nil
 	}
 	b.encode(l.session, l.c.clockText(), l.validUntil(), &l.c.config)

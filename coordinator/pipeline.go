@@ -31,7 +31,7 @@ func (p *pipeline) add(c *Coordinator, l *lane, args []any) {
 	operations := 0
 	if batch {
 		operations = len(l.pending.calls)
-		if g := p.shared; g != nil && len(g.lanes) < lanesPerCall && g.operations+operations <= operationsPerCall {
+		if g := p.shared; g != nil && g.lanes[0].pending.header == l.pending.header && len(g.lanes) < lanesPerCall && g.operations+operations <= operationsPerCall {
 			g.lanes, g.args = append(g.lanes, l), append(g.args, args)
 			g.operations += operations
 			return
@@ -74,8 +74,10 @@ func (g *group) merge() []any {
 	for _, args := range g.args {
 		merged = append(merged, args[commandPrefix-2:commandPrefix]...)
 	}
+	header := g.lanes[0].pending.encoder.header
+	merged = append(merged, first[commandPrefix:commandPrefix+header]...)
 	for _, args := range g.args {
-		merged = append(merged, args[commandPrefix:]...)
+		merged = append(merged, args[commandPrefix+header:]...)
 	}
 	return merged
 }

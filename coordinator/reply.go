@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,16 +23,18 @@ func (b *batch) decode(reply string) ([]answer, error) {
 		return nil, fmt.Errorf("unreadable reply %.60q: %d codes for %d operations", reply, len(codes), len(b.calls))
 	}
 	b.appliedAt = int64(r.amount())
-	remaining := make([]budget.Microcents, len(b.accounts))
+	var room [luascripts.MaxAccounts]budget.Microcents
+	remaining := room[:len(b.accounts)]
 	for i := range remaining {
 		if text := r.next(); text != "-" {
 			remaining[i] = r.parse(text)
 		}
 	}
-	answers := make([]answer, len(b.calls))
+	answers := slices.Grow(b.answers[:0], len(b.calls))[:len(b.calls)]
+	b.answers = answers
 	for i, c := range b.calls {
 		if b.repair {
-			answers[i].code = codes[i]
+			answers[i] = answer{code: codes[i]}
 			continue
 		}
 		answers[i] = r.answer(codes[i], c, &remaining[b.account(c)])

@@ -165,6 +165,7 @@ func (l *lane) batchAnswered(reply string) {
 			l.fail(given, func(*call) error { return ErrUnavailable })
 		}
 		l.resolve(b, reply)
+		l.spare = b
 	case luascripts.More:
 		l.sweeping = true
 	case luascripts.Gap:
@@ -179,7 +180,7 @@ func (l *lane) tookEffect(b *batch, words string) {
 	l.corrupted = false
 	_, rest, _ := strings.Cut(words, " ") // the codes
 	at, _, _ := strings.Cut(rest, " ")
-	l.session.applied = applied{b.number, strconv.FormatUint(b.number, 10) + " " + b.digest + b.behind + " " + at}
+	l.session.applied = applied{b.number, b.mark + b.behind + " " + at}
 	l.session.answeredAt = l.c.familyTime()
 	l.session.time, _ = strconv.ParseInt(at, 10, 64) // decode tells of what cannot be read
 }

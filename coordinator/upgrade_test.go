@@ -19,12 +19,12 @@ import (
 )
 
 // previous makes a node run the scripts that the commit before this one had, and
-// speak to them as they expect: a hook puts their text in place of today's, leaves
-// out the arguments that they do not know, and adds the word that they do not answer.
+// speak to them as they expect: a hook puts their text in place of today's, and lays
+// the arguments out as theirs.
 type previous struct {
 	sources map[string]string // by the SHA and by the text of today's script
-	ran     map[string]int
 	mu      sync.Mutex
+	ran     map[string]int
 }
 
 func newPrevious(t *testing.T) *previous {
@@ -32,14 +32,14 @@ func newPrevious(t *testing.T) *previous {
 	p := &previous{sources: make(map[string]string), ran: make(map[string]int)}
 	today := luascripts.Compose(luascripts.Redis, luascripts.Known)
 	for name, script := range map[string]luascripts.Script{
-		"batch": today.Batch, "batch-short": today.BatchShortOfMemory, "sweep": today.Sweep,
+		"batch": today.Batch, "batch-short": today.BatchShortOfMemory, "merge": today.Merge, "sweep": today.Sweep,
 		"open": today.Open, "close": today.Close, "holds": today.Holds,
 	} {
 		text, err := os.ReadFile(filepath.Join("testdata", "layout-1", name+".lua"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if string(text) == script.Source && (name == "batch" || name == "open") {
+		if string(text) == script.Source && name == "batch" {
 			t.Fatalf("%s is today's: nothing is tested", name)
 		}
 		p.sources[script.SHA], p.sources[script.Source] = string(text), string(text)
@@ -91,47 +91,48 @@ func (p *previous) translate(ctx context.Context, cmd redis.Cmder) redis.Cmder {
 		return cmd
 	}
 	words[0], words[1] = "eval", source
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case strings.Contains(source, "-- batch: applies"):
+	if strings.Contains(source, "-- batch: applies") {
+		p.mu.Lock()
 		p.ran["batch"]++
-		const retention, session = commandPrefix + 12, commandPrefix + 3
-		words = append(words[:retention:retention], words[retention+6:]...)
-		count, _ := strconv.Atoi(words[commandPrefix].(string))
-		words[commandPrefix] = strconv.Itoa(count - 6)
-		words[session], _, _ = strings.Cut(words[session].(string), " ")
-	case strings.Contains(source, "-- sweep: ends"):
-		p.ran["sweep"]++
-		words = words[:commandPrefix+2]
+		p.mu.Unlock()
+		words = append(words[:commandPrefix:commandPrefix], previousBatch(words[commandPrefix:])...)
 	}
 	return newCommand(ctx, words)
 }
 
-// give hands the answer to who waits for it, in today's words.
-func give(cmd, sent redis.Cmder) {
-	ours, isOurs := cmd.(*command)
-	if !isOurs || cmd == sent {
-		return
+// previousBatch lays out the arguments of one family's batch.
+func previousBatch(args []any) []any {
+	word := func(i int) string { return args[i].(string) }
+	node, clock, ttl, retention, retained, most := args[0], args[1], args[2], args[3], args[4], args[5]
+	since, behind := any(""), any("")
+	own := args[6:]
+	if strings.HasPrefix(word(7), "-") || !strings.Contains(word(7), " ") { // of a merge
+		since, behind, own = args[6], args[7], args[8:]
 	}
-	value, err := sent.(*command).Result()
-	text, _ := value.(string)
-	switch word, words, _ := strings.Cut(text, " "); word {
-	case luascripts.Opened:
-		value = word + " 1 " + timed(words, 3)
-	case luascripts.Gap:
-		value = word + " " + timed(words, 2)
-	case luascripts.Applied:
-		value = word + " " + timed(words, 1)
+	family, session, until := own[1], own[2], own[4]
+	number, digest, _ := strings.Cut(own[3].(string), " ")
+	counts, _ := strconv.Atoi(own[5].(string))
+	accounts, settles := counts>>countBits, counts&(1<<countBits-1)
+	kinds := own[6].(string)
+	of := strings.Repeat("0", len(kinds))
+	if accounts > 1 {
+		kinds, of = kinds[:len(kinds)/2], kinds[len(kinds)/2:]
 	}
-	ours.SetVal(value)
-	ours.SetErr(err)
+	all := []any{
+		family, node, session, number, digest, clock, ttl, strconv.Itoa(accounts), strconv.Itoa(settles),
+		kinds, of, retention, retained, until, most, since, behind,
+	}
+	all = append(all, own[7:]...)
+	return slices.Insert(all, 0, any(strconv.Itoa(len(all))))
 }
 
-// timed puts a time after so many words: the previous scripts told none.
-func timed(words string, after int) string {
-	parts := strings.SplitN(words, " ", after+1)
-	return strings.Join(slices.Insert(parts, after, "0"), " ")
+// give hands the answer to who waits for it.
+func give(cmd, sent redis.Cmder) {
+	if ours, isOurs := cmd.(*command); isOurs && cmd != sent {
+		value, err := sent.(*command).Result()
+		ours.SetVal(value)
+		ours.SetErr(err)
+	}
 }
 
 // oldNode is a node of the previous program.

@@ -17,9 +17,9 @@ import (
 const sums = `
 local out = {}
 local function readBack(text)
-	local account = readAccount('a', '0 ' .. text .. ' 0 0') or readAccount('a', text .. ' ' .. text .. ' 0 0')
+	local account = readAccount({}, 'a', '0 ' .. text .. ' 0 0') or readAccount({}, 'a', text .. ' ' .. text .. ' 0 0')
 	if not account then -- below zero: debt against what is committed
-		account = readAccount('a', '0 ' .. text .. ' 0 ' .. text:sub(2))
+		account = readAccount({}, 'a', '0 ' .. text .. ' 0 ' .. text:sub(2))
 	end
 	return join(account.rh, account.rl)
 end

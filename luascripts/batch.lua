@@ -2,20 +2,23 @@
 --
 -- KEYS  two a family: books (hash), timers (sorted set), both with its hash tag.
 --       Several families go along only where no slots are (no Cluster).
--- ARGV  a family's arguments, one family after the other:
+-- ARGV  what all families share:
+--       1 node, 16 hexadecimal digits   2 clock in milliseconds, '' for the server's
+--       3 hold TTL in ms, 0 for none
+--       4 how long, in ms, and 5 of how many holds it is remembered how they ended
+--       6 most timers of a family (open holds with a deadline, sessions), 0 for any
+--       of a merge also 7 the last batch that was here when the repair began, and 8 what
+--       to put behind the digest: - and 7 while more of the repair follows, or ''
+--       then a family's own, one family after the other:
 --       0 how many follow
 --       1 the family's field f, "version incarnation"
---       2 node, 16 hexadecimal digits
---       3 the node's session here as it was told of it: "last digest time"
---       4 number of this batch   5 digest of the operations, hexadecimal
---       6 clock in milliseconds, '' for the server's   7 hold TTL in ms, 0 for none
---       8 count of accounts (A)   9 count of settles, lookups and merges (S)
---      10 kinds, one letter an operation   11 accounts, one byte each ('0' the first)
---      12 how long, in ms, and 13 of how many holds it is remembered how they ended
---      14 the family's time until which the batch may take effect, in ms
---      15 most timers of the family (open holds with a deadline, sessions), 0 for any
---      16 of a repair the last batch that was here when it began, else ''
---      17 what to put behind the digest: - and 16 while more of the repair follows, or ''
+--       2 the node's session here as it was told of it: "last digest time"
+--       3 number of this batch and digest of the operations: "number digest"
+--       4 the family's time until which the batch may take effect, in ms
+--       5 1024 times the count of accounts (A), and the count of settles, lookups and
+--         merges (S)
+--       6 kinds, one letter an operation; of several accounts, behind them the account
+--         of each operation, one byte each ('0' the first)
 --      then A account fields, S hold fields (one each, in order), and by kind:
 --        r reserve: cost, hold field        d reserve: cost, hold field, TTL in ms
 --        c commit: actual    l release: –   e ensure: budget
@@ -47,39 +50,49 @@
 -- the batch is admitted, and then all of it, with the session, by one HSET. No
 -- family's batch has a part in another's.
 
--- What the functions below share about one family's batch is its table b, made
--- by newWrites, and in it the values of the reply.
+-- What the functions below share about one family's batch is b, see endings.lua.
 
--- reserve holds cost; lasting is what the hold's text ends with.
-local function reserve(b, account, cost, field, lasting, deadline)
+-- reserve holds cost; ending is what the hold's text ends with.
+local function reserve(b, account, cost, field, ending, deadline)
 	if not account.g then
 		return 'T'
 	end
 	local hi, lo = split(cost)
 	if MEMORY_SHORT then
 		return 'M'
-	elseif b.room < 1 then
+	end
+	if b.most > 0 and not b.room then
+		b.room = b.most + 1 - redis.call('ZCARD', b.timersKey) -- the sentinel is no hold
+	end
+	if b.room and b.room < 1 then
 		return 'F'
 	end
 	if not debitIfAvailable(account, hi, lo) then
 		return 'I'
 	end
 	hold(account, hi, lo)
-	local set, size = b.set, b.size
-	set[size + 1], set[size + 2] = field, 'o' .. cost .. lasting
-	b.size = size + 2
+	put(b, field, 'o' .. cost .. ending)
 	if deadline then
-		b.room = b.room - 1
-		local add = b.add
-		local n = #add
-		add[n + 1], add[n + 2] = deadline, field
+		b.room = b.room and b.room - 1
+		schedule(b, deadline, field)
 	end
 	return 'R'
 end
 
+-- tell adds a value to the reply.
+local function tell(b, value)
+	local n = b.told + 1
+	b.values[n], b.told = value, n
+end
+
+-- current returns what a hold is by now: what it has become in this batch, or its text.
+local function current(b, field, value)
+	return b.ended and b.ended[field] or value
+end
+
 -- settle ends a hold: at actual, or returns all of it where actual is nil.
 local function settle(b, account, field, value, actual)
-	value = b.ended[field] or value
+	value = current(b, field, value)
 	if not value then
 		return beyond(b, field) and 'y' or 'n'
 	end
@@ -110,7 +123,7 @@ local function settle(b, account, field, value, actual)
 		finish(b, field, 'c', actual)
 	end
 	hold(account, -heldHi, -heldLo)
-	b.values[#b.values + 1] = held
+	tell(b, held)
 	return actual and 'C' or 'L'
 end
 
@@ -153,11 +166,9 @@ local function look(b, account, kind)
 	elseif kind == 113 then
 		return 'Q'
 	end
-	local values = b.values
-	local n = #values
-	values[n + 1] = account.g
-	values[n + 2] = join(account.sh, account.sl)
-	values[n + 3] = join(account.ch, account.cl)
+	tell(b, account.g)
+	tell(b, join(account.sh, account.sl))
+	tell(b, join(account.ch, account.cl))
 	if kind == 98 then
 		return 'B'
 	end
@@ -165,39 +176,44 @@ local function look(b, account, kind)
 	if hi ~= 0 or lo ~= 0 then
 		return 'H'
 	end
-	for key, value in pairs(readAccount(account.field, '-')) do
-		account[key] = value
-	end
-	account.g, account.s, account.c, account.dirty = nil, nil, nil, true
+	readAccount(account, account.field, '-')
+	account.dirty = true
 	return 'X'
 end
 
 -- lookup tells what became of a hold.
 local function lookup(b, field, value)
-	value = b.ended[field] or value
+	value = current(b, field, value)
 	if not value or (value:byte() ~= 111 and not stillTold(b, value)) then
 		return 'k'
 	end
-	b.values[#b.values + 1] = value
+	tell(b, value)
 	return 'K'
 end
 
--- decide runs the operations in memory and returns their codes. base is where
--- the family's arguments are; settling and argument where its holds to settle
--- and its operations' arguments begin; read[settling + offset] is a hold's text.
-local function decide(b, accounts, read, base, settling, argument, offset)
-	local kinds, accountOf, codes = { ARGV[base + 10]:byte(1, -1) }, { ARGV[base + 11]:byte(1, -1) }, {}
-	local deadline, lasting
-	for i = 1, #kinds do
-		local kind, account = kinds[i], accounts[accountOf[i] - 47]
-		local code
+-- due returns when a hold made now ends ('0': never) and what its text ends with.
+local function due(b, ttl)
+	local deadline = ttl > 0 and ('%d'):format(b.now + ttl) or nil
+	return deadline, ' ' .. b.nowText .. ' ' .. (deadline or '0')
+end
+
+-- decide runs the operations in memory and returns their codes. settling and argument
+-- are where the holds to settle and the operations' arguments begin; the text of the
+-- hold at settling is read[settling + offset].
+local codes = {}
+local function decide(b, kinds, operations, read, settling, argument, offset)
+	local accounts = b.accounts
+	local account, several = accounts[1], #kinds > operations
+	for i = 1, operations do
+		local kind, code = kinds:byte(i), nil
+		if several then
+			account = accounts[kinds:byte(operations + i) - 47]
+		end
 		if kind == 114 then
-			if not lasting then
-				local ttl = ARGV[base + 7] + 0
-				deadline = ttl > 0 and ('%d'):format(b.now + ttl) or nil
-				lasting = ' ' .. b.nowText .. ' ' .. (deadline or '0')
+			if not b.lasting then -- the families of a call mostly share one time
+				b.deadline, b.lasting = due(b, b.ttl)
 			end
-			code = reserve(b, account, ARGV[argument], ARGV[argument + 1], lasting, deadline)
+			code = reserve(b, account, ARGV[argument], ARGV[argument + 1], b.lasting, b.deadline)
 			argument = argument + 2
 		elseif kind == 99 then
 			code = settle(b, account, ARGV[settling], read[settling + offset], ARGV[argument])
@@ -206,9 +222,8 @@ local function decide(b, accounts, read, base, settling, argument, offset)
 			code = settle(b, account, ARGV[settling], read[settling + offset])
 			settling = settling + 1
 		elseif kind == 100 then
-			local own = ARGV[argument + 2] + 0
-			local ends = own > 0 and ('%d'):format(b.now + own) or nil
-			code = reserve(b, account, ARGV[argument], ARGV[argument + 1], ' ' .. b.nowText .. ' ' .. (ends or '0'), ends)
+			local deadline, ending = due(b, ARGV[argument + 2] + 0)
+			code = reserve(b, account, ARGV[argument], ARGV[argument + 1], ending, deadline)
 			argument = argument + 3
 		elseif kind == 101 or kind == 103 or kind == 119 then
 			code = adjust(account, kind, ARGV[argument])
@@ -226,23 +241,23 @@ local function decide(b, accounts, read, base, settling, argument, offset)
 		end
 		codes[i] = code
 	end
-	return table.concat(codes)
+	return table.concat(codes, '', 1, operations)
 end
 
 -- expire ends what is due before anything is decided. It returns the time before
 -- which nothing more is due, or nil and the refusal.
-local function expire(books, timers, b, accounts, first, kinds, session)
+local function expire(books, timers, b, first, operations)
 	if first == '0' or first + 0 > b.now then
 		return first
 	end
 	-- The bound keeps a call short, and above what it adds, so that endings keep up.
-	local bound = math.min(2 * #kinds + 64, 640)
-	local due = redis.call('ZRANGEBYSCORE', timers, '-inf', b.nowText, 'LIMIT', 0, bound + 1)
-	if #due > bound then
+	local bound = math.min(2 * operations + 64, 640)
+	local ending = redis.call('ZRANGEBYSCORE', timers, '-inf', b.nowText, 'LIMIT', 0, bound + 1)
+	if #ending > bound then
 		return nil, 'MORE'
 	end
-	if #due > 0 then
-		local corrupt = sweep(books, due, b, accounts, session)
+	if #ending > 0 then
+		local corrupt = sweep(books, ending, b, b.session)
 		if corrupt then
 			return nil, 'CORRUPT ' .. corrupt
 		end
@@ -250,69 +265,70 @@ local function expire(books, timers, b, accounts, first, kinds, session)
 	return nextDue(timers, b.nowText)
 end
 
+local node, clock, behind = ARGV[1], ARGV[2], MERGES and ARGV[8] or ''
+local session, answered = 's' .. node, 'r' .. node
+writes.ttl, writes.retention, writes.retained, writes.most = ARGV[3] + 0, ARGV[4] + 0, ARGV[5] + 0, ARGV[6] + 0
+writes.session, writes.since = session, MERGES and ARGV[7] or ''
+
 local function apply(books, timers, base)
-	local node, number, digest = ARGV[base + 2], ARGV[base + 4], ARGV[base + 5]
-	local accountCount, session = ARGV[base + 8] + 0, 's' .. node
-	local settling = base + 18 + accountCount
-	local argument = settling + ARGV[base + 9]
-	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 18, argument - 1))
+	local mark, counts, kinds = ARGV[base + 3], ARGV[base + 5] + 0, ARGV[base + 6]
+	local settles = counts % 1024
+	local accountCount = (counts - settles) / 1024
+	local operations = accountCount > 1 and #kinds / 2 or #kinds
+	local settling = base + 7 + accountCount
+	local argument = settling + settles
+	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 7, argument - 1))
 	if read[1] ~= ARGV[base + 1] then
 		return refuseFamily(read[1])
 	end
-	if read[5] ~= ARGV[base + 3] then
-		return refuseSession(books, read[5], node, number, digest)
+	local last = read[5]
+	if last ~= ARGV[base + 2] then
+		return refuseSession(books, last, node, mark)
 	end
-	local accounts = {}
+	local b = newWrites(tick(read[2], clock))
+	if b.now > ARGV[base + 4] + 0 then
+		return 'EXPIRED ' .. b.nowText
+	end
+	local accounts = b.accounts
 	for i = 1, accountCount do
-		local field = ARGV[base + 17 + i]
-		accounts[i] = readAccount(field, read[5 + i])
-		if not accounts[i] then
+		local field = ARGV[base + 6 + i]
+		accounts[i] = accounts[i] or {}
+		if not readAccount(accounts[i], field, read[5 + i]) then
 			return 'CORRUPT ' .. field
 		end
 	end
+	b.count, b.books, b.timersKey = accountCount, books, timers
 
-	local b = newWrites(tick(read[2], ARGV[base + 6]), ARGV[base + 12], ARGV[base + 13])
-	if b.now > ARGV[base + 14] + 0 then
-		return 'EXPIRED ' .. b.nowText
-	end
-	b.values, b.books, b.session, b.since, b.room = {}, books, session, ARGV[base + 16], 1000
-	local most = ARGV[base + 15] + 0
-	if most > 0 and ARGV[base + 10]:find('[rd]') then
-		b.room = most + 1 - redis.call('ZCARD', timers) -- the sentinel is no hold
-	end
-	local first, refusal = expire(books, timers, b, accounts, read[3] or '0', ARGV[base + 10], session)
+	local first, refusal = expire(books, timers, b, read[3] or '0', operations)
 	if not first then
 		return refusal
 	end
 	local before = ''
 	for i = 1, accountCount do
 		local account = accounts[i]
-		before = before .. ' ' .. (account.dirty and join(account.rh, account.rl) or account.before or '-')
+		before = before .. ' ' .. (account.dirty and join(account.rh, account.rl) or account.before)
 	end
-	local codes = decide(b, accounts, read, base, settling, argument, -base - 12)
+	local reply = 'APPLIED ' .. decide(b, kinds, operations, read, settling, argument, -base - 1) .. ' ' .. b.nowText .. before
 	if b.corrupt then
 		return 'CORRUPT ' .. b.corrupt
 	end
-	local reply = 'APPLIED ' .. codes .. ' ' .. b.nowText .. before
-	if #b.values > 0 then
-		reply = reply .. ' ' .. table.concat(b.values, ' ')
+	if b.told > 0 then
+		reply = reply .. ' ' .. table.concat(b.values, ' ', 1, b.told)
 	end
-	b.record = MERGES and 'm' .. node .. number
-	local set, size = b.set, b.size
-	set[size + 1], set[size + 2] = session, number .. ' ' .. digest .. ARGV[base + 17] .. ' ' .. b.nowText
-	set[size + 3], set[size + 4] = 'r' .. node, reply
-	b.size = size + 4
-	if read[5]:find(' 0 ', 1, true) then -- digest 0: the session's first batch
-		b.add[#b.add + 1], b.add[#b.add + 2] = ('%d'):format(b.now + 604800000), session
+	put(b, session, mark .. behind .. ' ' .. b.nowText)
+	put(b, answered, reply)
+	if last:find(' 0 ', 1, true) then -- digest 0: the session's first batch
+		schedule(b, ('%d'):format(b.now + 604800000), session)
 	end
-	write(books, timers, b, accounts, read[4], read[3], first)
+	write(books, timers, b, MERGES and 'm' .. node .. mark:match('^%d+'), read[4], read[3], first)
 	return reply
 end
 
+local base = MERGES and 9 or 7
 if #KEYS == 2 then
-	return apply(KEYS[1], KEYS[2], 1)
+	return apply(KEYS[1], KEYS[2], base)
 end
-local replies, base = {}, 1
+local replies = {}
 for i = 1, #KEYS, 2 do
 	local ok, reply = pcall(apply, KEYS[i], KEYS[i + 1], base)
 	if not ok then

@@ -13,21 +13,37 @@
 -- A tombstone speaks for the retention that the node asks for, and a family keeps
 -- so many as it asks for. A session that is silent for 7 days (604800000 ms) goes.
 
--- newWrites collects what a script will write: set and its size, the arguments of
--- the HSET; add, those of the ZADD; ended, what holds have become in this script,
--- and fields, their names; timers and dropped, what goes besides, if anything.
--- The families of one call mostly share one time and its text.
-local textOf, lastText
-local function newWrites(now, retention, retained)
-	if textOf ~= now then
-		textOf, lastText = now, ('%d'):format(now)
+-- What a script will write to one family, and what its batch shares: set and its size,
+-- the arguments of the HSET; add and added, those of the ZADD; fields and finished, the
+-- holds that end; accounts and their count; values and their number told, for the reply;
+-- and for one family alone ended, what its holds have become, timers and dropped, what
+-- goes besides, and corrupt, the field that broke an invariant. Tables cost more to make
+-- than to use, so the families of a call take turns with these.
+local writes = { set = { 't' }, add = {}, fields = {}, accounts = {}, values = {} }
+
+local function newWrites(now)
+	local b = writes
+	if b.now ~= now then
+		b.now, b.nowText, b.lasting = now, ('%d'):format(now), nil
 	end
-	local nowText = lastText
-	return {
-		now = now, nowText = nowText, retention = retention, retained = retained, add = {}, ended = {}, fields = {}, timers = false, dropped = false,
-		-- The nils make room, so that a small batch does not grow the table.
-		set = { 't', nowText, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, size = 2,
-	}
+	b.set[2] = b.nowText
+	b.size, b.added, b.finished, b.count, b.told = 2, 0, 0, 0, 0
+	b.ended, b.timers, b.dropped, b.corrupt, b.room = nil, nil, nil, nil, nil
+	return b
+end
+
+-- schedule adds a timer.
+local function schedule(b, at, member)
+	local add, n = b.add, b.added
+	add[n + 1], add[n + 2] = at, member
+	b.added = n + 2
+end
+
+-- put adds a field to what is written.
+local function put(b, field, text)
+	local set, size = b.set, b.size
+	set[size + 1], set[size + 2] = field, text
+	b.size = size + 2
 end
 
 -- heldBy returns what a hold that is open holds, or nil where it is not that text.
@@ -48,18 +64,17 @@ local function expel(b, member)
 end
 
 local function finish(b, field, state, amount)
-	local text = state .. amount .. ' ' .. b.nowText
+	local text, n = state .. amount .. ' ' .. b.nowText, b.finished + 1
+	b.ended = b.ended or {}
 	b.ended[field] = text
-	b.fields[#b.fields + 1] = field
-	local set, size = b.set, b.size
-	set[size + 1], set[size + 2] = field, text
-	b.size = size + 2
+	b.fields[n], b.finished = field, n
+	put(b, field, text)
 end
 
 -- stillTold returns the state of a tombstone that may still be told, else nil.
 local function stillTold(b, value)
 	local state, at = value:match('^(%l)%d+ (%d+)$')
-	return state and b.now - at <= b.retention + 0 and state or nil
+	return state and b.now - at <= b.retention and state or nil
 end
 
 -- dropRecord forgets the holds that a record names, and the record.
@@ -73,25 +88,24 @@ local function dropRecord(b, name, fields)
 end
 
 -- sweep ends what the timers call due. It returns nil, or the field that is
--- corrupt. Accounts that it has to load are added to accounts. The timer of a
+-- corrupt. Accounts that it has to load are added to those of b. The timer of a
 -- session in use is renewed; one that is silent for the retention goes, reply and
 -- all, and so does one that was closed. own is the session that the script itself
 -- writes.
-local function sweep(books, due, b, accounts, own)
+local function sweep(books, due, b, own)
 	local records = 0
 	local function endSession(field, value)
 		local seen = field == own and b.now or (value:match('%x (%d+)$') or 0) + 0
 		if seen + 604800000 > b.now then
-			b.add[#b.add + 1] = ('%d'):format(seen + 604800000)
-			b.add[#b.add + 1] = field
+			schedule(b, ('%d'):format(seen + 604800000), field)
 		else
 			drop(b, { field, 'r' .. field:sub(2) })
 			expel(b, field)
 		end
 	end
 	local values = redis.call('HMGET', books, unpack(due))
-	local byField = {}
-	for i = 1, #accounts do
+	local accounts, byField = b.accounts, {}
+	for i = 1, b.count do
 		byField[accounts[i].field] = accounts[i]
 	end
 	for i = 1, #due do
@@ -101,8 +115,9 @@ local function sweep(books, due, b, accounts, own)
 			local name = 'a' .. field:sub(34)
 			local account = byField[name]
 			if not account then
-				account = readAccount(name, redis.call('HGET', books, name))
-				accounts[#accounts + 1], byField[name] = account, account
+				account = readAccount({}, name, redis.call('HGET', books, name))
+				b.count = b.count + 1
+				accounts[b.count], byField[name] = account, account
 			end
 			local held = heldBy(value)
 			if not account or not account.g or not held then
@@ -120,8 +135,7 @@ local function sweep(books, due, b, accounts, own)
 		elseif kind == 109 and value then
 			records = records + 1
 			if records > 4 then -- each may name hundreds
-				b.add[#b.add + 1] = ('%d'):format(b.now + 1000)
-				b.add[#b.add + 1] = field
+				schedule(b, ('%d'):format(b.now + 1000), field)
 			else
 				dropRecord(b, field, value)
 				expel(b, field)
@@ -141,8 +155,8 @@ end
 
 -- earliest returns the first of a time ('0': none) and the times in a ZADD's
 -- arguments.
-local function earliest(first, add)
-	for i = 1, #add, 2 do
+local function earliest(first, add, added)
+	for i = 1, added, 2 do
 		if first == '0' or add[i] + 0 < first + 0 then
 			first = add[i]
 		end
@@ -155,75 +169,72 @@ end
 -- one; and every 32 records those that are too old, at most twice as many as
 -- have come.
 local function remember(books, ring, b)
-	local new = #b.fields
+	local new = b.finished
 	local head, tail, count = (ring or '0 0 0'):match('^(%d+) (%d+) (%d+)$')
+	local name = 'd' .. head
 	head, tail, count = head + 0, tail + 0, count + new
-	local record = b.nowText .. '\n' .. table.concat(b.fields, '\n')
+	local record = b.nowText .. '\n' .. table.concat(b.fields, '\n', 1, new)
 	if head == 16 then
 		-- A value of more than 64 bytes makes Redis keep the hash as a table from
 		-- here on; as a list, up to 128 fields, it is searched from end to end.
 		record = record .. ('\n'):rep(64)
 	end
-	local set, size = b.set, b.size
-	set[size + 1], set[size + 2] = ('d%d'):format(head), record
-	local stop, retained, retention = tail, b.retained + 0, b.retention + 0
-	if count > retained then
+	put(b, name, record)
+	local stop = tail
+	if count > b.retained then
 		stop = math.min(head, tail + new + 1)
 	elseif head % 32 == 31 then
 		stop = math.min(head, tail + 64)
 	end
 	while tail < stop do
-		local name = ('d%d'):format(tail)
+		name = ('d%d'):format(tail)
 		local old = redis.call('HGET', books, name) or ''
 		local at = old:match('^(%d+)\n')
-		if not at or (count <= retained and b.now - at <= retention) then
+		if not at or (count <= b.retained and b.now - at <= b.retention) then
 			break
 		end
 		count = count - dropRecord(b, name, old:sub(#at + 2))
 		tail = tail + 1
 	end
-	set[size + 3], set[size + 4] = 'd', ('%d %d %d'):format(head + 1, tail, count)
-	b.size = size + 4
+	put(b, 'd', ('%d %d %d'):format(head + 1, tail, count))
 end
 
 -- write comes after every check and decision: deadlines first, since one without
 -- a hold ends nothing; then all that is money, with its session, at once; then
 -- what is no longer needed, which is harmless where it stays; it may fail, so
--- that an error of a script always means that nothing was written. first is a time
--- before which no other timer is due, stored the one that Redis has.
-local function write(books, timers, b, accounts, ring, stored, first)
-	if #b.fields > 0 and b.record then
-		local set, size, add = b.set, b.size, b.add
-		set[size + 1], set[size + 2] = b.record, table.concat(b.fields, '\n')
-		b.size = size + 2
-		add[#add + 1], add[#add + 2] = ('%d'):format(b.now + b.retention), b.record
-	elseif #b.fields > 0 then
+-- that an error of a script always means that nothing was written. record names the
+-- record of a repair, else nil; first is a time before which no other timer is due,
+-- stored the one that Redis has.
+local function write(books, timers, b, record, ring, stored, first)
+	local finished, accounts = b.finished, b.accounts
+	if finished > 0 and record then
+		put(b, record, table.concat(b.fields, '\n', 1, finished))
+		schedule(b, ('%d'):format(b.now + b.retention), record)
+	elseif finished > 0 then
 		remember(books, ring, b)
 	end
-	local set, size, add = b.set, b.size, b.add
-	for i = 1, #accounts do
-		if accounts[i].dirty then
-			set[size + 1], set[size + 2] = accounts[i].field, accountText(accounts[i])
-			size = size + 2
-			if not accounts[i].g then
-				drop(b, { accounts[i].field })
+	for i = 1, b.count do
+		local account = accounts[i]
+		if account.dirty then
+			put(b, account.field, accountText(account))
+			if not account.g then
+				drop(b, { account.field })
 			end
 		end
 	end
-	if #add > 0 then
-		redis.call('ZADD', timers, unpack(add))
-		first = earliest(first, add)
+	if b.added > 0 then
+		redis.call('ZADD', timers, unpack(b.add, 1, b.added))
+		first = earliest(first, b.add, b.added)
 	end
 	if first ~= stored then
-		set[size + 1], set[size + 2] = 'n', first
-		size = size + 2
+		put(b, 'n', first)
 	end
-	redis.call('HSET', books, unpack(set, 1, size))
+	redis.call('HSET', books, unpack(b.set, 1, b.size))
 	for i = 1, b.dropped and #b.dropped or 0 do
 		redis.pcall('HDEL', books, unpack(b.dropped[i]))
 	end
-	if #b.fields > 0 then
-		redis.pcall('ZREM', timers, unpack(b.fields))
+	if finished > 0 then
+		redis.pcall('ZREM', timers, unpack(b.fields, 1, finished))
 	end
 	if b.timers then
 		redis.pcall('ZREM', timers, unpack(b.timers))

@@ -46,13 +46,16 @@ local function tick(stored, clock)
 	return now
 end
 
--- readAccount returns the account (without g where there is none; the text - is
--- one that was deleted), or nil where the stored text breaks the invariant. The
--- texts g, s and c stand for granted, reserved and committed until those change,
--- and then they are nil.
-local function readAccount(field, text)
+-- readAccount fills an account from its stored text (without g where there is none;
+-- the text - is one that was deleted) and returns it, or nil where the text breaks the
+-- invariant. The texts g, s and c stand for granted, reserved and committed until those
+-- change, and then they are nil. The families of a call use the same tables in turns.
+local function readAccount(account, field, text)
+	account.field, account.dirty = field, false
 	if not text or text == '-' then
-		return { field = field, rh = 0, rl = 0, sh = 0, sl = 0, ch = 0, cl = 0 }
+		account.g, account.s, account.c, account.before = nil, nil, nil, '-'
+		account.rh, account.rl, account.sh, account.sl, account.ch, account.cl = 0, 0, 0, 0, 0, 0
+		return account
 	end
 	local g, r, s, c = text:match('^(%d+) (%-?%d+) (%d+) (%d+)$')
 	if not g or #g > 19 or #r > 20 or #s > 19 or #c > 19 then
@@ -72,7 +75,10 @@ local function readAccount(field, text)
 	if hi ~= gh or lo ~= gl then
 		return nil
 	end
-	return { field = field, g = g, s = s, c = c, gh = gh, gl = gl, rh = rh, rl = rl, sh = sh, sl = sl, ch = ch, cl = cl, before = r }
+	account.g, account.s, account.c, account.before = g, s, c, r
+	account.gh, account.gl, account.rh, account.rl = gh, gl, rh, rl
+	account.sh, account.sl, account.ch, account.cl = sh, sl, ch, cl
+	return account
 end
 
 local function accountText(account)

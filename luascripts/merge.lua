@@ -43,16 +43,14 @@ local function bar(b, field, session)
 	local name = 's' .. field:sub(2, 17)
 	local last, digest, at = (session or ''):match('^(%d+) ([%x-]+) (%d+)$')
 	if last and name ~= b.session and not digest:find('-', 2, true) then
-		local set, size = b.set, b.size
-		set[size + 1], set[size + 2] = name, last .. ' ' .. digest .. (' %d'):format(at + 1)
-		b.size = size + 2
+		put(b, name, last .. ' ' .. digest .. (' %d'):format(at + 1))
 	end
 end
 
 local order = { o = 1, l = 2, x = 2, c = 3 }
 
 local function merge(b, account, field, value, text)
-	value = b.ended[field] or value
+	value = b.ended and b.ended[field] or value
 	local state, amount, deadline = text:match('^([olc])(%d+) %d+ ?(%d*)$')
 	split(amount)
 	if not account.g then
@@ -87,12 +85,11 @@ local function merge(b, account, field, value, text)
 		return 'V'
 	end
 	if state == 'o' then
-		local set, size = b.set, b.size
-		set[size + 1], set[size + 2] = field, text
-		b.size = size + 2
+		put(b, field, text)
+		b.ended = b.ended or {}
 		b.ended[field] = text
 		if deadline ~= '0' then
-			b.add[#b.add + 1], b.add[#b.add + 2] = deadline, field
+			schedule(b, deadline, field)
 		end
 	else
 		finish(b, field, state, amount)

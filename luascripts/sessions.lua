@@ -15,7 +15,8 @@
 -- back it never will.
 
 -- refuseSession says what to answer where the last batch is not prev.
-local function refuseSession(books, session, node, number, digest)
+local function refuseSession(books, session, node, mark)
+	local number, digest = mark:match('^(%d+) (%x+)$')
 	if not session then
 		return 'NOSESSION'
 	end

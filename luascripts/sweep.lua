@@ -15,15 +15,16 @@ local read = redis.call('HMGET', books, 'f', 't', 'd')
 if read[1] ~= ARGV[1] then
 	return refuseFamily(read[1])
 end
-local b, accounts = newWrites(tick(read[2], ARGV[2]), ARGV[3], ARGV[4]), {}
+local b = newWrites(tick(read[2], ARGV[2]))
+b.retention, b.retained = ARGV[3] + 0, ARGV[4] + 0
 local due = redis.call('ZRANGEBYSCORE', timers, '-inf', b.nowText, 'LIMIT', 0, bound + 1)
 local left = #due > bound
 due[bound + 1] = nil
 if #due > 0 then
-	local corrupt = sweep(books, due, b, accounts, '')
+	local corrupt = sweep(books, due, b, '')
 	if corrupt then
 		return 'CORRUPT ' .. corrupt
 	end
 end
-write(books, timers, b, accounts, read[3], '', left and b.nowText or nextDue(timers, b.nowText))
+write(books, timers, b, nil, read[3], '', left and b.nowText or nextDue(timers, b.nowText))
 return left and 'SWEPT 1' or 'SWEPT 0'

@@ -49,10 +49,18 @@ func ParseFamily(text string) (version, incarnation string, err error) {
 }
 
 // Incarnation writes 64 bits as 16 hexadecimal digits; nodes are written alike.
-func Incarnation(bits uint64) string { return fmt.Sprintf("%016x", bits) }
+func Incarnation(bits uint64) string { return string(appendHex(nil, bits)) }
+
+// PutHex writes 64 bits over the first 16 bytes of b as Incarnation does.
+func PutHex(b []byte, bits uint64) { appendHex(b[:0], bits) }
 
 // AccountField names the account of a tenant.
 func AccountField(tenant budget.TenantID) string { return accountPrefix + tenant.Level() }
+
+// AppendAccountField appends that name.
+func AppendAccountField(b []byte, tenant budget.TenantID) []byte {
+	return append(append(b, accountPrefix...), tenant.Level()...)
+}
 
 // AppendHoldField appends the name of a reservation's hold.
 func AppendHoldField(b []byte, id budget.ReservationID) []byte {

@@ -1,5 +1,6 @@
 #!lua
-local MEMORY_SHORT = false
+local OLDEST_LAYOUT, LAYOUT = 1, 1
+local MEMORY_SHORT, MERGES = false, false
 -- amount: exact arithmetic on amounts of up to 64 bits.
 --
 -- A Lua number is a double and rounds above 2^53, so an amount is never one. It
@@ -59,13 +60,20 @@ end
 -- Invariant: an account is used only where it is whole and
 -- remaining + reserved + committed = granted; a script that finds anything else
 -- answers CORRUPT and has written nothing.
+
+-- known reports whether a layout is one that these scripts read. A family stays in
+-- the layout that it was created in.
+local function known(version)
+	return version and version + 0 >= OLDEST_LAYOUT and version + 0 <= LAYOUT
+end
+
 -- refuseFamily says why a family's field is not the expected one.
 local function refuseFamily(text)
 	if not text then
 		return 'NOFAMILY'
 	end
 	local version, born = text:match('^(%d+) (%x*)')
-	if version ~= '1' then
+	if not known(version) then
 		return 'LAYOUT ' .. (version or '?')
 	end
 	return 'INCARNATION ' .. born
@@ -90,11 +98,12 @@ local function tick(stored, clock)
 	return now
 end
 
--- readAccount returns the account (without g where there is none), or nil where
--- the stored text breaks the invariant. The texts g, s and c stand for granted,
--- reserved and committed until those change, and then they are nil.
+-- readAccount returns the account (without g where there is none; the text - is
+-- one that was deleted), or nil where the stored text breaks the invariant. The
+-- texts g, s and c stand for granted, reserved and committed until those change,
+-- and then they are nil.
 local function readAccount(field, text)
-	if not text then
+	if not text or text == '-' then
 		return { field = field, rh = 0, rl = 0, sh = 0, sl = 0, ch = 0, cl = 0 }
 	end
 	local g, r, s, c = text:match('^(%d+) (%-?%d+) (%d+) (%d+)$')
@@ -119,6 +128,9 @@ local function readAccount(field, text)
 end
 
 local function accountText(account)
+	if not account.g then
+		return '-'
+	end
 	return account.g .. ' ' .. join(account.rh, account.rl) .. ' '
 		.. (account.s or join(account.sh, account.sl)) .. ' ' .. (account.c or join(account.ch, account.cl))
 end
@@ -151,33 +163,48 @@ local function hold(account, hi, lo)
 	account.dirty = true
 end
 
+-- counted reports whether a hold of that amount can be among what is reserved.
+local function counted(account, hi, lo)
+	hi = carry(account.sh - hi, account.sl - lo)
+	return hi >= 0
+end
+
 -- endings: how holds end, and what is remembered of them.
 --
 -- A hold's field h<id><level> is "o<held> <made> <deadline>" while it is open (a
 -- deadline of 0 is none) and a tombstone afterwards: "c<actual> <at>" committed,
 -- "l<held> <at>" released, "x<held> <at>" expired. Tombstones are listed in ring
--- records d<n>: "<at>\n<field>\n<field>…".
+-- records d<n>: "<at>\n<field>\n<field>…". Those of a repair are in a record
+-- m<node><number> "<field>\n<field>…", each with a timer, and stay for the whole
+-- retention, however many they are: other nodes may merge the same holds yet.
 --
 -- Invariant: a hold that is open is counted in its account's reserved, once; a
 -- tombstone never becomes open again. So a hold ends once, whoever ends it.
 --
--- A tombstone speaks for 10 minutes (600000 ms), and at most 4096 are kept. A
--- session that is silent for 7 days (604800000 ms) goes.
+-- A tombstone speaks for the retention that the node asks for, and a family keeps
+-- so many as it asks for. A session that is silent for 7 days (604800000 ms) goes.
+
 -- newWrites collects what a script will write: set and its size, the arguments of
 -- the HSET; add, those of the ZADD; ended, what holds have become in this script,
 -- and fields, their names; timers and dropped, what goes besides, if anything.
 -- The families of one call mostly share one time and its text.
 local textOf, lastText
-local function newWrites(now)
+local function newWrites(now, retention, retained)
 	if textOf ~= now then
 		textOf, lastText = now, ('%d'):format(now)
 	end
 	local nowText = lastText
 	return {
-		now = now, nowText = nowText, add = {}, ended = {}, fields = {}, timers = false, dropped = false,
+		now = now, nowText = nowText, retention = retention, retained = retained, add = {}, ended = {}, fields = {}, timers = false, dropped = false,
 		-- The nils make room, so that a small batch does not grow the table.
 		set = { 't', nowText, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, size = 2,
 	}
+end
+
+-- heldBy returns what a hold that is open holds, or nil where it is not that text.
+local function heldBy(value)
+	local held = value:match('^o(%d+) %d+ %d+$')
+	return held and #held <= 19 and held or nil
 end
 
 -- drop notes fields of the books to delete, and expel a member of the timers.
@@ -200,12 +227,29 @@ local function finish(b, field, state, amount)
 	b.size = size + 2
 end
 
+-- stillTold returns the state of a tombstone that may still be told, else nil.
+local function stillTold(b, value)
+	local state, at = value:match('^(%l)%d+ (%d+)$')
+	return state and b.now - at <= b.retention + 0 and state or nil
+end
+
+-- dropRecord forgets the holds that a record names, and the record.
+local function dropRecord(b, name, fields)
+	local gone = { name }
+	for field in fields:gmatch('[^\n]+') do
+		gone[#gone + 1] = field
+	end
+	drop(b, gone)
+	return #gone - 1
+end
+
 -- sweep ends what the timers call due. It returns nil, or the field that is
 -- corrupt. Accounts that it has to load are added to accounts. The timer of a
 -- session in use is renewed; one that is silent for the retention goes, reply and
 -- all, and so does one that was closed. own is the session that the script itself
 -- writes.
 local function sweep(books, due, b, accounts, own)
+	local records = 0
 	local function endSession(field, value)
 		local seen = field == own and b.now or (value:match('%x (%d+)$') or 0) + 0
 		if seen + 604800000 > b.now then
@@ -231,16 +275,28 @@ local function sweep(books, due, b, accounts, own)
 				account = readAccount(name, redis.call('HGET', books, name))
 				accounts[#accounts + 1], byField[name] = account, account
 			end
-			local held = value:match('^o(%d+) %d+ %d+$')
+			local held = heldBy(value)
 			if not account or not account.g or not held then
 				return account and field or name
 			end
-			local hi, lo = split(held)
+			local hi, lo = limbs(held)
+			if not counted(account, hi, lo) then
+				return field
+			end
 			credit(account, hi, lo)
 			hold(account, -hi, -lo)
 			finish(b, field, 'x', held)
 		elseif kind == 115 and value then
 			endSession(field, value)
+		elseif kind == 109 and value then
+			records = records + 1
+			if records > 4 then -- each may name hundreds
+				b.add[#b.add + 1] = ('%d'):format(b.now + 1000)
+				b.add[#b.add + 1] = field
+			else
+				dropRecord(b, field, value)
+				expel(b, field)
+			end
 		else
 			expel(b, field)
 		end
@@ -281,8 +337,8 @@ local function remember(books, ring, b)
 	end
 	local set, size = b.set, b.size
 	set[size + 1], set[size + 2] = ('d%d'):format(head), record
-	local stop = tail
-	if count > 4096 then
+	local stop, retained, retention = tail, b.retained + 0, b.retention + 0
+	if count > retained then
 		stop = math.min(head, tail + new + 1)
 	elseif head % 32 == 31 then
 		stop = math.min(head, tail + 64)
@@ -291,15 +347,10 @@ local function remember(books, ring, b)
 		local name = ('d%d'):format(tail)
 		local old = redis.call('HGET', books, name) or ''
 		local at = old:match('^(%d+)\n')
-		if not at or (count <= 4096 and b.now - at <= 600000) then
+		if not at or (count <= retained and b.now - at <= retention) then
 			break
 		end
-		local gone = { name }
-		for field in old:sub(#at + 2):gmatch('[^\n]+') do
-			gone[#gone + 1] = field
-		end
-		drop(b, gone)
-		count = count - (#gone - 1)
+		count = count - dropRecord(b, name, old:sub(#at + 2))
 		tail = tail + 1
 	end
 	set[size + 3], set[size + 4] = 'd', ('%d %d %d'):format(head + 1, tail, count)
@@ -312,7 +363,12 @@ end
 -- that an error of a script always means that nothing was written. first is a time
 -- before which no other timer is due, stored the one that Redis has.
 local function write(books, timers, b, accounts, ring, stored, first)
-	if #b.fields > 0 then
+	if #b.fields > 0 and b.record then
+		local set, size, add = b.set, b.size, b.add
+		set[size + 1], set[size + 2] = b.record, table.concat(b.fields, '\n')
+		b.size = size + 2
+		add[#add + 1], add[#add + 2] = ('%d'):format(b.now + b.retention), b.record
+	elseif #b.fields > 0 then
 		remember(books, ring, b)
 	end
 	local set, size, add = b.set, b.size, b.add
@@ -320,6 +376,9 @@ local function write(books, timers, b, accounts, ring, stored, first)
 		if accounts[i].dirty then
 			set[size + 1], set[size + 2] = accounts[i].field, accountText(accounts[i])
 			size = size + 2
+			if not accounts[i].g then
+				drop(b, { accounts[i].field })
+			end
 		end
 	end
 	if #add > 0 then
@@ -347,10 +406,16 @@ end
 -- A node's field s<node> is "last digest time" of the last batch that it had
 -- applied (digest 0: none yet; -: closed), and r<node> the reply of that batch. They are
 -- written by the same HSET as the batch's money, so they say exactly what took
--- effect.
+-- effect. While more of a repair follows, the digest has -<since> behind it: the last
+-- batch that was there when it began.
 --
--- Invariant: batch n takes effect only where the last one was prev, and moves
--- last to n. So it takes effect once, whatever is lost, delayed or repeated.
+-- Invariant: batch n takes effect only where the session is the very one that the
+-- node was told of, and moves last to n. So it takes effect once, whatever is lost,
+-- delayed or repeated. The time is part of it: a batch that a promoted replica had
+-- not received may be applied there once more, by a late duplicate, and then other
+-- things may follow from it; the node has to hear of that. For the same reason a
+-- batch that is late takes no effect any more, and since a family's time never goes
+-- back it never will.
 
 -- refuseSession says what to answer where the last batch is not prev.
 local function refuseSession(books, session, node, number, digest)
@@ -362,7 +427,7 @@ local function refuseSession(books, session, node, number, digest)
 		return 'CORRUPT s' .. node
 	end
 	if last == number then
-		if lastDigest == digest then
+		if lastDigest:match('^%x*') == digest then
 			return redis.call('HGET', books, 'r' .. node)
 		end
 		return 'CLONED'
@@ -370,7 +435,24 @@ local function refuseSession(books, session, node, number, digest)
 	if last + 0 > number + 0 then
 		return 'STALE ' .. last
 	end
-	return 'GAP ' .. last .. ' ' .. lastDigest .. ' ' .. (redis.call('HGET', books, 'r' .. node) or '')
+	return 'GAP ' .. session .. ' ' .. (redis.call('HGET', books, 'r' .. node) or '')
+end
+
+-- beyond reports whether the batch that made an id is beyond what its node's session
+-- shows, so that this family never had it, and returns the session; nil where there
+-- is none. An id is node 64, number 54 and index 10 bits, in hexadecimal after the h.
+local function beyond(b, field)
+	local name = 's' .. field:sub(2, 17)
+	local session = redis.call('HGET', b.books, name)
+	local last, digest = (session or ''):match('^(%d+) ([%x-]+) %d+$')
+	local since = last and (digest:match('-(%d+)$') or last)
+	if name == b.session and b.since ~= '' then
+		since = b.since
+	end
+	-- Not an amount. Nodes count from 1; where an id made by hand has more than the 53 bits
+	-- of a double, rounding leaves it above any number that a session can have come to.
+	local number = tonumber(field:sub(18, 30), 16) * 4 + math.floor(tonumber(field:sub(31, 31), 16) / 4)
+	return since and since + 0 < number, session
 end
 
 -- batch: applies numbered batches of operations, each to one family, in order.
@@ -381,27 +463,41 @@ end
 --       0 how many follow
 --       1 the family's field f, "version incarnation"
 --       2 node, 16 hexadecimal digits
---       3 number of the node's batch before this one here   4 number of this one
---       5 digest of the operations, hexadecimal
+--       3 the node's session here as it was told of it: "last digest time"
+--       4 number of this batch   5 digest of the operations, hexadecimal
 --       6 clock in milliseconds, '' for the server's   7 hold TTL in ms, 0 for none
---       8 count of accounts (A)   9 count of settles (S)
+--       8 count of accounts (A)   9 count of settles, lookups and merges (S)
 --      10 kinds, one letter an operation   11 accounts, one byte each ('0' the first)
---      then A account fields, S hold fields (one a settle, in order), and by kind:
+--      12 how long, in ms, and 13 of how many holds it is remembered how they ended
+--      14 the family's time until which the batch may take effect, in ms
+--      15 most timers of the family (open holds with a deadline, sessions), 0 for any
+--      16 of a repair the last batch that was here when it began, else ''
+--      17 what to put behind the digest: - and 16 while more of the repair follows, or ''
+--      then A account fields, S hold fields (one each, in order), and by kind:
 --        r reserve: cost, hold field        d reserve: cost, hold field, TTL in ms
 --        c commit: actual    l release: –   e ensure: budget
 --        g grant: amount     w withdraw: amount   b balance: –   q remaining: –
+--        k lookup: –         x delete the tenant: –
+--        m merge: the hold's text, as endings.lua describes it
 --      amounts in microcents, decimal
 -- Reply of one family, a string; of several, a list of them (and there an error
 --       is a string ERROR text, so that it does not hide the others' replies):
---       APPLIED codes remaining… value…: a code an operation; for each account
+--       APPLIED codes time remaining… value…: a code an operation; the family's time
+--       in milliseconds; for each account
 --       remaining as the first operation met it ('-': none); the values of C, L
---       (held) and B (granted, reserved, committed), in order.
+--       (held), B, X and H (granted, reserved, committed) and K (the hold's text,
+--       two words or, where it is open, three), in order.
 --       R reserved  I insufficient  T no tenant  C committed  L released  O overrun
 --       n c l x: no open hold (not known why; was committed, released, expired)
 --       E created  e exists  G granted  V overflow  W withdrawn  B Q found
---       M refused for lack of memory
+--       K known  k not known  X deleted  H not deleted, since it has open holds
+--       M refused for lack of memory  F refused, since too many holds are open
+--       y no hold, and Redis has lost the batch that made it
+--       m merged  u merged over how it ended otherwise  i as high already
+--       o it was here, and how it ended is forgotten
 -- or    NOFAMILY, LAYOUT version, INCARNATION its own, NOSESSION, CLONED,
---       STALE last, GAP last digest reply, MORE (first run sweep), CORRUPT field
+--       STALE last, GAP last digest time reply, EXPIRED time, MORE (first run sweep),
+--       CORRUPT field
 --
 -- Invariant: for every account remaining + reserved + committed = granted before
 -- and after; reserved is the sum of its open holds; nothing is written unless
@@ -419,6 +515,8 @@ local function reserve(b, account, cost, field, lasting, deadline)
 	local hi, lo = split(cost)
 	if MEMORY_SHORT then
 		return 'M'
+	elseif b.room < 1 then
+		return 'F'
 	end
 	if not debitIfAvailable(account, hi, lo) then
 		return 'I'
@@ -428,6 +526,7 @@ local function reserve(b, account, cost, field, lasting, deadline)
 	set[size + 1], set[size + 2] = field, 'o' .. cost .. lasting
 	b.size = size + 2
 	if deadline then
+		b.room = b.room - 1
 		local add = b.add
 		local n = #add
 		add[n + 1], add[n + 2] = deadline, field
@@ -439,17 +538,20 @@ end
 local function settle(b, account, field, value, actual)
 	value = b.ended[field] or value
 	if not value then
-		return 'n'
+		return beyond(b, field) and 'y' or 'n'
 	end
 	if value:byte() ~= 111 then -- not open
-		local state, at = value:match('^(%l)%d+ (%d+)$')
-		return state and b.now - at <= 600000 and state or 'n'
+		return stillTold(b, value) or 'n'
 	end
 	if not account.g then
 		return 'T'
 	end
-	local held = value:sub(2, value:find(' ', 3, true) - 1)
-	local heldHi, heldLo = limbs(held)
+	local held = heldBy(value)
+	local heldHi, heldLo = limbs(held or '0')
+	if not held or not counted(account, heldHi, heldLo) then
+		b.corrupt = b.corrupt or field
+		return 'n' -- nobody hears it
+	end
 	if not actual then
 		credit(account, heldHi, heldLo)
 		finish(b, field, 'l', held)
@@ -500,6 +602,8 @@ local function adjust(account, kind, amount)
 	return kind == 119 and 'W' or 'G'
 end
 
+-- look reads an account, or (120) deletes it where it has no open holds: with its
+-- committed money, so that the terms of the law go together.
 local function look(b, account, kind)
 	if not account.g then
 		return 'T'
@@ -511,7 +615,28 @@ local function look(b, account, kind)
 	values[n + 1] = account.g
 	values[n + 2] = join(account.sh, account.sl)
 	values[n + 3] = join(account.ch, account.cl)
-	return 'B'
+	if kind == 98 then
+		return 'B'
+	end
+	local hi, lo = carry(account.sh, account.sl)
+	if hi ~= 0 or lo ~= 0 then
+		return 'H'
+	end
+	for key, value in pairs(readAccount(account.field, '-')) do
+		account[key] = value
+	end
+	account.g, account.s, account.c, account.dirty = nil, nil, nil, true
+	return 'X'
+end
+
+-- lookup tells what became of a hold.
+local function lookup(b, field, value)
+	value = b.ended[field] or value
+	if not value or (value:byte() ~= 111 and not stillTold(b, value)) then
+		return 'k'
+	end
+	b.values[#b.values + 1] = value
+	return 'K'
 end
 
 -- decide runs the operations in memory and returns their codes. base is where
@@ -545,8 +670,14 @@ local function decide(b, accounts, read, base, settling, argument, offset)
 		elseif kind == 101 or kind == 103 or kind == 119 then
 			code = adjust(account, kind, ARGV[argument])
 			argument = argument + 1
-		elseif kind == 98 or kind == 113 then
+		elseif kind == 98 or kind == 113 or kind == 120 then
 			code = look(b, account, kind)
+		elseif kind == 107 then
+			code = lookup(b, ARGV[settling], read[settling + offset])
+			settling = settling + 1
+		elseif kind == 109 then
+			code = merge(b, account, ARGV[settling], read[settling + offset], ARGV[argument])
+			argument, settling = argument + 1, settling + 1
 		else
 			error('BURSAR malformed kind: ' .. kind, 0)
 		end
@@ -577,32 +708,35 @@ local function expire(books, timers, b, accounts, first, kinds, session)
 end
 
 local function apply(books, timers, base)
-	local node, prev, number, digest = ARGV[base + 2], ARGV[base + 3], ARGV[base + 4], ARGV[base + 5]
+	local node, number, digest = ARGV[base + 2], ARGV[base + 4], ARGV[base + 5]
 	local accountCount, session = ARGV[base + 8] + 0, 's' .. node
-	local settling = base + 12 + accountCount
+	local settling = base + 18 + accountCount
 	local argument = settling + ARGV[base + 9]
-	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 12, argument - 1))
+	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 18, argument - 1))
 	if read[1] ~= ARGV[base + 1] then
 		return refuseFamily(read[1])
 	end
-	if not read[5] or read[5]:find(prev .. ' ', 1, true) ~= 1 then
+	if read[5] ~= ARGV[base + 3] then
 		return refuseSession(books, read[5], node, number, digest)
-	end
-	local mark, after = read[5]:byte(#prev + 2, #prev + 3)
-	if mark == 45 then -- closed
-		return 'STALE ' .. prev
 	end
 	local accounts = {}
 	for i = 1, accountCount do
-		local field = ARGV[base + 11 + i]
+		local field = ARGV[base + 17 + i]
 		accounts[i] = readAccount(field, read[5 + i])
 		if not accounts[i] then
 			return 'CORRUPT ' .. field
 		end
 	end
 
-	local b = newWrites(tick(read[2], ARGV[base + 6]))
-	b.values = {}
+	local b = newWrites(tick(read[2], ARGV[base + 6]), ARGV[base + 12], ARGV[base + 13])
+	if b.now > ARGV[base + 14] + 0 then
+		return 'EXPIRED ' .. b.nowText
+	end
+	b.values, b.books, b.session, b.since, b.room = {}, books, session, ARGV[base + 16], 1000
+	local most = ARGV[base + 15] + 0
+	if most > 0 and ARGV[base + 10]:find('[rd]') then
+		b.room = most + 1 - redis.call('ZCARD', timers) -- the sentinel is no hold
+	end
 	local first, refusal = expire(books, timers, b, accounts, read[3] or '0', ARGV[base + 10], session)
 	if not first then
 		return refusal
@@ -612,15 +746,20 @@ local function apply(books, timers, base)
 		local account = accounts[i]
 		before = before .. ' ' .. (account.dirty and join(account.rh, account.rl) or account.before or '-')
 	end
-	local reply = 'APPLIED ' .. decide(b, accounts, read, base, settling, argument, -base - 6) .. before
+	local codes = decide(b, accounts, read, base, settling, argument, -base - 12)
+	if b.corrupt then
+		return 'CORRUPT ' .. b.corrupt
+	end
+	local reply = 'APPLIED ' .. codes .. ' ' .. b.nowText .. before
 	if #b.values > 0 then
 		reply = reply .. ' ' .. table.concat(b.values, ' ')
 	end
+	b.record = MERGES and 'm' .. node .. number
 	local set, size = b.set, b.size
-	set[size + 1], set[size + 2] = session, number .. ' ' .. digest .. ' ' .. b.nowText
+	set[size + 1], set[size + 2] = session, number .. ' ' .. digest .. ARGV[base + 17] .. ' ' .. b.nowText
 	set[size + 3], set[size + 4] = 'r' .. node, reply
 	b.size = size + 4
-	if mark == 48 and after == 32 then -- digest 0: the session's first batch
+	if read[5]:find(' 0 ', 1, true) then -- digest 0: the session's first batch
 		b.add[#b.add + 1], b.add[#b.add + 2] = ('%d'):format(b.now + 604800000), session
 	end
 	write(books, timers, b, accounts, read[4], read[3], first)

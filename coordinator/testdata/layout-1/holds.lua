@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+local OLDEST_LAYOUT, LAYOUT = 1, 1
 -- amount: exact arithmetic on amounts of up to 64 bits.
 --
 -- A Lua number is a double and rounds above 2^53, so an amount is never one. It
@@ -58,13 +59,20 @@ end
 -- Invariant: an account is used only where it is whole and
 -- remaining + reserved + committed = granted; a script that finds anything else
 -- answers CORRUPT and has written nothing.
+
+-- known reports whether a layout is one that these scripts read. A family stays in
+-- the layout that it was created in.
+local function known(version)
+	return version and version + 0 >= OLDEST_LAYOUT and version + 0 <= LAYOUT
+end
+
 -- refuseFamily says why a family's field is not the expected one.
 local function refuseFamily(text)
 	if not text then
 		return 'NOFAMILY'
 	end
 	local version, born = text:match('^(%d+) (%x*)')
-	if version ~= '1' then
+	if not known(version) then
 		return 'LAYOUT ' .. (version or '?')
 	end
 	return 'INCARNATION ' .. born
@@ -89,11 +97,12 @@ local function tick(stored, clock)
 	return now
 end
 
--- readAccount returns the account (without g where there is none), or nil where
--- the stored text breaks the invariant. The texts g, s and c stand for granted,
--- reserved and committed until those change, and then they are nil.
+-- readAccount returns the account (without g where there is none; the text - is
+-- one that was deleted), or nil where the stored text breaks the invariant. The
+-- texts g, s and c stand for granted, reserved and committed until those change,
+-- and then they are nil.
 local function readAccount(field, text)
-	if not text then
+	if not text or text == '-' then
 		return { field = field, rh = 0, rl = 0, sh = 0, sl = 0, ch = 0, cl = 0 }
 	end
 	local g, r, s, c = text:match('^(%d+) (%-?%d+) (%d+) (%d+)$')
@@ -118,6 +127,9 @@ local function readAccount(field, text)
 end
 
 local function accountText(account)
+	if not account.g then
+		return '-'
+	end
 	return account.g .. ' ' .. join(account.rh, account.rl) .. ' '
 		.. (account.s or join(account.sh, account.sl)) .. ' ' .. (account.c or join(account.ch, account.cl))
 end
@@ -150,6 +162,12 @@ local function hold(account, hi, lo)
 	account.dirty = true
 end
 
+-- counted reports whether a hold of that amount can be among what is reserved.
+local function counted(account, hi, lo)
+	hi = carry(account.sh - hi, account.sl - lo)
+	return hi >= 0
+end
+
 -- holds: reads one account and its open holds at one instant.
 --
 -- KEYS  1 books (hash)
@@ -167,7 +185,7 @@ for i = 1, #all, 2 do
 	local kind = field:byte()
 	if field == 'f' then
 		family = value
-	elseif kind == 97 and field:sub(2) == level then
+	elseif kind == 97 and field:sub(2) == level and value ~= '-' then
 		account = value
 	elseif kind == 104 and value:byte() == 111 and field:sub(34) == level then
 		found[#found + 1] = field

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+local OLDEST_LAYOUT, LAYOUT = 1, 1
 -- amount: exact arithmetic on amounts of up to 64 bits.
 --
 -- A Lua number is a double and rounds above 2^53, so an amount is never one. It
@@ -58,13 +59,20 @@ end
 -- Invariant: an account is used only where it is whole and
 -- remaining + reserved + committed = granted; a script that finds anything else
 -- answers CORRUPT and has written nothing.
+
+-- known reports whether a layout is one that these scripts read. A family stays in
+-- the layout that it was created in.
+local function known(version)
+	return version and version + 0 >= OLDEST_LAYOUT and version + 0 <= LAYOUT
+end
+
 -- refuseFamily says why a family's field is not the expected one.
 local function refuseFamily(text)
 	if not text then
 		return 'NOFAMILY'
 	end
 	local version, born = text:match('^(%d+) (%x*)')
-	if version ~= '1' then
+	if not known(version) then
 		return 'LAYOUT ' .. (version or '?')
 	end
 	return 'INCARNATION ' .. born
@@ -89,11 +97,12 @@ local function tick(stored, clock)
 	return now
 end
 
--- readAccount returns the account (without g where there is none), or nil where
--- the stored text breaks the invariant. The texts g, s and c stand for granted,
--- reserved and committed until those change, and then they are nil.
+-- readAccount returns the account (without g where there is none; the text - is
+-- one that was deleted), or nil where the stored text breaks the invariant. The
+-- texts g, s and c stand for granted, reserved and committed until those change,
+-- and then they are nil.
 local function readAccount(field, text)
-	if not text then
+	if not text or text == '-' then
 		return { field = field, rh = 0, rl = 0, sh = 0, sl = 0, ch = 0, cl = 0 }
 	end
 	local g, r, s, c = text:match('^(%d+) (%-?%d+) (%d+) (%d+)$')
@@ -118,6 +127,9 @@ local function readAccount(field, text)
 end
 
 local function accountText(account)
+	if not account.g then
+		return '-'
+	end
 	return account.g .. ' ' .. join(account.rh, account.rl) .. ' '
 		.. (account.s or join(account.sh, account.sl)) .. ' ' .. (account.c or join(account.ch, account.cl))
 end
@@ -150,33 +162,48 @@ local function hold(account, hi, lo)
 	account.dirty = true
 end
 
+-- counted reports whether a hold of that amount can be among what is reserved.
+local function counted(account, hi, lo)
+	hi = carry(account.sh - hi, account.sl - lo)
+	return hi >= 0
+end
+
 -- endings: how holds end, and what is remembered of them.
 --
 -- A hold's field h<id><level> is "o<held> <made> <deadline>" while it is open (a
 -- deadline of 0 is none) and a tombstone afterwards: "c<actual> <at>" committed,
 -- "l<held> <at>" released, "x<held> <at>" expired. Tombstones are listed in ring
--- records d<n>: "<at>\n<field>\n<field>…".
+-- records d<n>: "<at>\n<field>\n<field>…". Those of a repair are in a record
+-- m<node><number> "<field>\n<field>…", each with a timer, and stay for the whole
+-- retention, however many they are: other nodes may merge the same holds yet.
 --
 -- Invariant: a hold that is open is counted in its account's reserved, once; a
 -- tombstone never becomes open again. So a hold ends once, whoever ends it.
 --
--- A tombstone speaks for 10 minutes (600000 ms), and at most 4096 are kept. A
--- session that is silent for 7 days (604800000 ms) goes.
+-- A tombstone speaks for the retention that the node asks for, and a family keeps
+-- so many as it asks for. A session that is silent for 7 days (604800000 ms) goes.
+
 -- newWrites collects what a script will write: set and its size, the arguments of
 -- the HSET; add, those of the ZADD; ended, what holds have become in this script,
 -- and fields, their names; timers and dropped, what goes besides, if anything.
 -- The families of one call mostly share one time and its text.
 local textOf, lastText
-local function newWrites(now)
+local function newWrites(now, retention, retained)
 	if textOf ~= now then
 		textOf, lastText = now, ('%d'):format(now)
 	end
 	local nowText = lastText
 	return {
-		now = now, nowText = nowText, add = {}, ended = {}, fields = {}, timers = false, dropped = false,
+		now = now, nowText = nowText, retention = retention, retained = retained, add = {}, ended = {}, fields = {}, timers = false, dropped = false,
 		-- The nils make room, so that a small batch does not grow the table.
 		set = { 't', nowText, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, size = 2,
 	}
+end
+
+-- heldBy returns what a hold that is open holds, or nil where it is not that text.
+local function heldBy(value)
+	local held = value:match('^o(%d+) %d+ %d+$')
+	return held and #held <= 19 and held or nil
 end
 
 -- drop notes fields of the books to delete, and expel a member of the timers.
@@ -199,12 +226,29 @@ local function finish(b, field, state, amount)
 	b.size = size + 2
 end
 
+-- stillTold returns the state of a tombstone that may still be told, else nil.
+local function stillTold(b, value)
+	local state, at = value:match('^(%l)%d+ (%d+)$')
+	return state and b.now - at <= b.retention + 0 and state or nil
+end
+
+-- dropRecord forgets the holds that a record names, and the record.
+local function dropRecord(b, name, fields)
+	local gone = { name }
+	for field in fields:gmatch('[^\n]+') do
+		gone[#gone + 1] = field
+	end
+	drop(b, gone)
+	return #gone - 1
+end
+
 -- sweep ends what the timers call due. It returns nil, or the field that is
 -- corrupt. Accounts that it has to load are added to accounts. The timer of a
 -- session in use is renewed; one that is silent for the retention goes, reply and
 -- all, and so does one that was closed. own is the session that the script itself
 -- writes.
 local function sweep(books, due, b, accounts, own)
+	local records = 0
 	local function endSession(field, value)
 		local seen = field == own and b.now or (value:match('%x (%d+)$') or 0) + 0
 		if seen + 604800000 > b.now then
@@ -230,16 +274,28 @@ local function sweep(books, due, b, accounts, own)
 				account = readAccount(name, redis.call('HGET', books, name))
 				accounts[#accounts + 1], byField[name] = account, account
 			end
-			local held = value:match('^o(%d+) %d+ %d+$')
+			local held = heldBy(value)
 			if not account or not account.g or not held then
 				return account and field or name
 			end
-			local hi, lo = split(held)
+			local hi, lo = limbs(held)
+			if not counted(account, hi, lo) then
+				return field
+			end
 			credit(account, hi, lo)
 			hold(account, -hi, -lo)
 			finish(b, field, 'x', held)
 		elseif kind == 115 and value then
 			endSession(field, value)
+		elseif kind == 109 and value then
+			records = records + 1
+			if records > 4 then -- each may name hundreds
+				b.add[#b.add + 1] = ('%d'):format(b.now + 1000)
+				b.add[#b.add + 1] = field
+			else
+				dropRecord(b, field, value)
+				expel(b, field)
+			end
 		else
 			expel(b, field)
 		end
@@ -280,8 +336,8 @@ local function remember(books, ring, b)
 	end
 	local set, size = b.set, b.size
 	set[size + 1], set[size + 2] = ('d%d'):format(head), record
-	local stop = tail
-	if count > 4096 then
+	local stop, retained, retention = tail, b.retained + 0, b.retention + 0
+	if count > retained then
 		stop = math.min(head, tail + new + 1)
 	elseif head % 32 == 31 then
 		stop = math.min(head, tail + 64)
@@ -290,15 +346,10 @@ local function remember(books, ring, b)
 		local name = ('d%d'):format(tail)
 		local old = redis.call('HGET', books, name) or ''
 		local at = old:match('^(%d+)\n')
-		if not at or (count <= 4096 and b.now - at <= 600000) then
+		if not at or (count <= retained and b.now - at <= retention) then
 			break
 		end
-		local gone = { name }
-		for field in old:sub(#at + 2):gmatch('[^\n]+') do
-			gone[#gone + 1] = field
-		end
-		drop(b, gone)
-		count = count - (#gone - 1)
+		count = count - dropRecord(b, name, old:sub(#at + 2))
 		tail = tail + 1
 	end
 	set[size + 3], set[size + 4] = 'd', ('%d %d %d'):format(head + 1, tail, count)
@@ -311,7 +362,12 @@ end
 -- that an error of a script always means that nothing was written. first is a time
 -- before which no other timer is due, stored the one that Redis has.
 local function write(books, timers, b, accounts, ring, stored, first)
-	if #b.fields > 0 then
+	if #b.fields > 0 and b.record then
+		local set, size, add = b.set, b.size, b.add
+		set[size + 1], set[size + 2] = b.record, table.concat(b.fields, '\n')
+		b.size = size + 2
+		add[#add + 1], add[#add + 2] = ('%d'):format(b.now + b.retention), b.record
+	elseif #b.fields > 0 then
 		remember(books, ring, b)
 	end
 	local set, size, add = b.set, b.size, b.add
@@ -319,6 +375,9 @@ local function write(books, timers, b, accounts, ring, stored, first)
 		if accounts[i].dirty then
 			set[size + 1], set[size + 2] = accounts[i].field, accountText(accounts[i])
 			size = size + 2
+			if not accounts[i].g then
+				drop(b, { accounts[i].field })
+			end
 		end
 	end
 	if #add > 0 then
@@ -345,6 +404,7 @@ end
 --
 -- KEYS  1 books (hash)  2 timers (sorted set), both with the family's hash tag
 -- ARGV  1 the family's field f   2 clock in milliseconds, '' for the server's
+--       3 how long, in ms, and 4 of how many holds it is remembered how they ended
 -- Reply SWEPT left, where left is 1 while more is due;
 -- or    NOFAMILY, LAYOUT version, INCARNATION its own, CORRUPT field
 --
@@ -357,7 +417,7 @@ local read = redis.call('HMGET', books, 'f', 't', 'd')
 if read[1] ~= ARGV[1] then
 	return refuseFamily(read[1])
 end
-local b, accounts = newWrites(tick(read[2], ARGV[2])), {}
+local b, accounts = newWrites(tick(read[2], ARGV[2]), ARGV[3], ARGV[4]), {}
 local due = redis.call('ZRANGEBYSCORE', timers, '-inf', b.nowText, 'LIMIT', 0, bound + 1)
 local left = #due > bound
 due[bound + 1] = nil

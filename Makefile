@@ -18,7 +18,7 @@ GOVULNCHECK_VERSION := v1.9.0
 
 .PHONY: help
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## run the main job: bursar bench, with ARGS="--duration 3s …"
@@ -59,13 +59,21 @@ vuln: ## look for known vulnerabilities, or say that their database is out of re
 bench: redis ## run the Go benchmarks COUNT=5 times that match BENCH=., as text for benchstat
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 0 $(ARGS) $(PKG)
 
+.PHONY: bench-check
+bench-check: redis valgrind ## compare calls, bytes, allocations, instructions and ratios with bench/baseline.json
+	go run ./bench/guard
+
+.PHONY: bench-baseline
+bench-baseline: redis valgrind ## accept what bench-check would measure; the commit explains each change
+	go run ./bench/guard -write
+
 .PHONY: fuzz
 fuzz: redis ## run every fuzz target for FUZZTIME=30s
 	@FUZZTIME=$(FUZZTIME) .ci/fuzz $(PKG)
 
 # What the tests need beside Go: found, or installed where that is allowed.
-.PHONY: redis cc
-redis cc:
+.PHONY: redis cc valgrind
+redis cc valgrind:
 	@.ci/provide $@
 
 $(GOLANGCI):

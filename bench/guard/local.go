@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/local"
+)
+
+const (
+	localWarm   = 1_000
+	localCycles = 30_000
+)
+
+// localLoads are the cycles whose instructions are counted.
+var localLoads = []struct {
+	name string
+	turn func(ctx context.Context, e *local.Engine) error
+}{
+	{"local, reserve and commit", func(ctx context.Context, e *local.Engine) error {
+		r, err := e.TryReserve(ctx, hot, cost)
+		if err != nil || r.Outcome != budget.Reserved {
+			return fmt.Errorf("a reserve came to %+v, %w", r, err)
+		}
+		settled, err := e.Commit(ctx, r.ID, actual)
+		if err != nil || settled.Outcome != budget.Committed {
+			return fmt.Errorf("a commit came to %+v, %w", settled, err)
+		}
+		return nil
+	}},
+	{"local, reserve and release", func(ctx context.Context, e *local.Engine) error {
+		r, err := e.TryReserve(ctx, hot, cost)
+		if err != nil || r.Outcome != budget.Reserved {
+			return fmt.Errorf("a reserve came to %+v, %w", r, err)
+		}
+		settled, err := e.Release(ctx, r.ID)
+		if err != nil || settled.Outcome != budget.Released {
+			return fmt.Errorf("a release came to %+v, %w", settled, err)
+		}
+		return nil
+	}},
+	{"local, refused reserve", func(ctx context.Context, e *local.Engine) error {
+		r, err := e.TryReserve(ctx, hot, beyond)
+		if err != nil || r.Outcome != budget.Insufficient {
+			return fmt.Errorf("a reserve beyond the budget came to %+v, %w", r, err)
+		}
+		return nil
+	}},
+}
+
+// localMark begins and ends what callgrind counts: it is called before and after
+// each load.
+//
+//go:noinline
+func localMark() {}
+
+// playLocal is what runs under callgrind.
+func playLocal(ctx context.Context) error {
+	e, err := local.New()
+	if err != nil {
+		return err
+	}
+	if _, err := e.EnsureTenant(ctx, hot, wealth); err != nil {
+		return err
+	}
+	for _, l := range localLoads {
+		for i := range localWarm + localCycles {
+			if i == localWarm {
+				localMark()
+			}
+			if err := l.turn(ctx, e); err != nil {
+				return err
+			}
+		}
+		localMark()
+	}
+	return nil
+}
+
+// instructionsOfLocal builds this command again, since go run leaves out the symbols
+// that callgrind finds the marks by, and runs it under callgrind.
+func instructionsOfLocal(ctx context.Context) ([]figure, error) {
+	if err := findValgrind(); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "bursar-guard-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	self := filepath.Join(dir, "guard")
+	if said, err := exec.CommandContext(ctx, "go", "build", "-o", self, "github.com/calybris/bursar/bench/guard").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("building what callgrind runs: %w; it said:\n%s", err, said)
+	}
+	command := append(callgrind("main.localMark"), self, localArgument)
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // it is this program
+	cmd.Dir = dir
+	// One thread, and no collector in the count. The signals that Go interrupts its
+	// goroutines with make callgrind fail at times (threads.c, post_signal).
+	cmd.Env = append(os.Environ(), "GOGC=off", "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("the local engine under valgrind: %w; it said:\n%s", err, said)
+	}
+	var figures []figure
+	for i, l := range localLoads {
+		count, err := instructions(dir, 2*i+2)
+		if err != nil {
+			return nil, err
+		}
+		figures = append(figures, newFigure(l.name+": instructions", count/localCycles, localInstr))
+	}
+	return figures, nil
+}

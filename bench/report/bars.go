@@ -1,9 +1,6 @@
 package report
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // bar is one contender's row: its rate, against ours, and what money it lost.
 type bar struct {
@@ -16,14 +13,16 @@ type bar struct {
 	Lowest, Most float64
 	Cut          bool   // it is longer than there is room for
 	Ratio        string // ours to theirs; "" of ours
+	RatioSpread  string
 	Money        string
+	By           string // how many tenants
 	Overspent    bool
 }
 
-// bars are all contenders' rows. The one that is many times as fast as all others,
+// bars are all contenders' rows, if there is anything to compare. The one that is many times as fast as all others,
 // an engine in this process, is cut, so that the others can be told apart.
 func bars(all []Contender) []bar {
-	if len(all) == 0 {
+	if len(all) < 2 {
 		return nil
 	}
 	const room = 1.02 // of the longest, so that its spread ends within
@@ -38,14 +37,11 @@ func bars(all []Contender) []bar {
 			Cut: rate.Median > longest, Overspent: c.Money.Overspent > 0,
 		}
 		if i > 0 {
-			rows[i].Ratio = significant(c.Ratio.Median) + " ×"
-			if said := between(c.Ratio, significant); said != "" {
-				rows[i].Ratio += " (" + said + ")"
-			}
+			rows[i].Ratio, rows[i].RatioSpread = significant(c.Ratio.Median), between(c.Ratio, significant)
 		}
 		switch {
 		case c.Money.Overspent > 0:
-			rows[i].Money = fmt.Sprintf("overspent %s, by %s", c.Money.Overspent, plural(c.Money.Tenants, "tenant"))
+			rows[i].Money, rows[i].By = "overspent "+c.Money.Overspent.String(), "by "+plural(c.Money.Tenants, "tenant")
 		case c.Money.Kept:
 			rows[i].Money = "overspent nothing"
 		default:

@@ -13,7 +13,6 @@ type figure struct {
 	ID    string
 	Title string
 	Note  string
-	Keys  []key
 	Plots []plot
 	Table grid
 }
@@ -53,7 +52,7 @@ func distribution(all []Contender) *figure {
 		YName: "latency", XName: "percentile", X: xTicks, Y: yTicks,
 	}
 	for _, i := range measured {
-		f.Keys = append(f.Keys, key{i, all[i].Name})
+		p.Keys = append(p.Keys, key{i, all[i].Name})
 		f.Table.Head = append(f.Table.Head, all[i].Name)
 		var points []point
 		for _, q := range all[i].Quantiles {
@@ -90,7 +89,7 @@ func quantileAt(all []Quantile, percentile float64) string {
 			return Micros(q.Micros)
 		}
 	}
-	return "–"
+	return none
 }
 
 func nameList(all []Contender, which []int) string {
@@ -117,7 +116,6 @@ func overTime(all []Moment) *figure {
 	}
 	f := &figure{
 		ID: "time", Title: "Over time",
-		Keys:  []key{{0, "p50"}, {1, "p99"}, {2, "longest"}, {3, "decisions"}, {4, "refused"}},
 		Table: grid{Head: []string{"at, s", "decisions a second", "refused a second", "p50", "p99", "longest"}},
 	}
 	fastest, slowest, rate := math.Inf(1), 0.0, 0.0
@@ -149,10 +147,12 @@ func overTime(all []Moment) *figure {
 	f.Plots = []plot{{
 		Label: "Latency over time on a logarithmic axis: median, 99th percentile, longest",
 		YName: "latency", XName: "seconds", X: xTicks, Y: latencyTicks, Columns: asked,
+		Keys:   []key{{0, "p50"}, {1, "p99"}, {2, "longest"}},
 		Curves: []curve{draw(2, longest, x, latency, gap), draw(1, p99, x, latency, gap), draw(0, p50, x, latency, gap)},
 	}, {
 		Label: "Decisions and refusals a second over time",
 		YName: "a second", XName: "seconds", X: xTicks, Y: rateTicks, Columns: asked,
+		Keys:   []key{{3, "decisions"}, {4, "refused"}},
 		Curves: []curve{draw(3, decisions, x, rates, gap), draw(4, refused, x, rates, gap)},
 	}}
 	return f
@@ -200,7 +200,7 @@ func draining(all []Drain) *figure {
 			points = append(points, point{at.Seconds, max(float64(at.Remaining)/float64(d.Granted), 0)})
 		}
 		last := d.Points[len(d.Points)-1]
-		f.Keys = append(f.Keys, key{i, fmt.Sprintf("%s, %s", d.Tenant, d.Granted)})
+		p.Keys = append(p.Keys, key{i, fmt.Sprintf("%s, %s", d.Tenant, d.Granted)})
 		f.Table.Rows = append(f.Table.Rows, []string{string(d.Tenant), d.Granted.String(), last.Remaining.String(), significant(last.Seconds)})
 		p.Curves = append(p.Curves, draw(i, points, x, y, 0))
 	}

@@ -8,37 +8,65 @@ import (
 )
 
 func contenderGrid(all []Contender) grid {
-	g := grid{Head: []string{"contender", "decisions a second", "ours / theirs", "p50", "p99", "p99.9", "Redis' CPU", "round trips", "commands", "connections", "overspent", "drift"}}
+	g := grid{Head: []string{
+		"contender", "decisions a second", "ours / theirs", "p50", "p99", "p99.9", "Redis' CPU", "round trips", "commands",
+		"connections", "given up", "overspent", "drift",
+	}}
 	for i, c := range all {
-		ratio, overspent, drift := significant(c.Ratio.Median), c.Money.Overspent.String(), c.Money.Drift.String()
+		ratio, overspent := significant(c.Ratio.Median), c.Money.Overspent.String()
 		if i == 0 {
 			ratio = "1"
 		}
 		if !c.Money.Kept {
-			overspent, drift = "–", "–"
+			overspent = none
+		}
+		drift := none
+		if c.Money.Drift != 0 {
+			drift = c.Money.Drift.String()
 		}
 		g.Rows = append(g.Rows, []string{
 			c.Name, Count(c.DecisionsPerSecond.Median), ratio,
 			Micros(c.Decision.P50), Micros(c.Decision.P99), Micros(c.Decision.P999),
 			measured(c.RedisCPU, Micros), measured(c.RoundTrips, significant), measured(c.Commands, significant),
-			measured(float64(c.PoolSize), Count[float64]), overspent, drift,
+			measured(float64(c.PoolSize), Count[float64]), measured(float64(c.GivenUp), Count[float64]), overspent, drift,
 		})
 	}
-	return g
+	return g.filled()
+}
+
+// none is in the place of a figure that there is not.
+const none = "–"
+
+// filled leaves out the columns that say nothing.
+func (g grid) filled() grid {
+	kept := grid{Rows: make([][]string, len(g.Rows))}
+	for i, head := range g.Head {
+		if !slices.ContainsFunc(g.Rows, func(row []string) bool { return row[i] != none }) {
+			continue
+		}
+		kept.Head = append(kept.Head, head)
+		for n, row := range g.Rows {
+			kept.Rows[n] = append(kept.Rows[n], row[i])
+		}
+	}
+	return kept
 }
 
 // measured says of 0 that there is no figure.
 func measured(value float64, say func(float64) string) string {
 	if value == 0 {
-		return "–"
+		return none
 	}
 	return say(value)
 }
 
 func (b Books) grid() grid {
 	return grid{
-		Head: []string{"granted", "committed", "reserved", "remaining", "refused reserves"},
-		Rows: [][]string{{b.Granted.String(), b.Committed.String(), b.Reserved.String(), b.Remaining.String(), Count(b.Refused)}},
+		Head: []string{"budgets of all tenants", "sum"},
+		Rows: [][]string{
+			{"granted", b.Granted.String()}, {"committed", b.Committed.String()}, {"reserved", b.Reserved.String()},
+			{"remaining", b.Remaining.String()}, {"overspent", b.Overspent.String()},
+		},
 	}
 }
 
@@ -56,7 +84,6 @@ func outcomeGrid(counts map[string]int64) grid {
 func (r Report) how() [][2]string {
 	w, m := r.Workload, r.Machine
 	pairs := [][2]string{
-		{"command", r.Command},
 		{"requests", w.RequestsSaid},
 		{"arrivals", w.Arrivals}, {"latency from", w.LatencyFrom},
 		{"offered", perSecond(w.Offered, "requests")},
@@ -73,7 +100,7 @@ func (r Report) how() [][2]string {
 			pairs = append(pairs, [2]string{name, s.Settings[name]})
 		}
 	}
-	return slices.DeleteFunc(pairs, func(p [2]string) bool { return p[1] == "" || p[1] == "–" })
+	return slices.DeleteFunc(pairs, func(p [2]string) bool { return p[1] == "" || p[1] == none })
 }
 
 func perSecond(rate float64, what string) string {

@@ -19,7 +19,7 @@ var (
 	pageStyle template.CSS
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-		"left":  func(at float64) string { return share(at) },
+		"left":  share,
 		"below": func(at float64) string { return share(1 - at) },
 		"style": func() template.CSS { return pageStyle },
 	}).Parse(pageText))
@@ -40,15 +40,18 @@ func (r Report) WriteHTML(w io.Writer) error {
 
 // page is the report in the words of the page.
 type page struct {
-	Title   string
-	Lead    string
-	Began   string
-	Books   verdict
-	Tiles   []tile
-	Rivals  []bar
-	Figures []*figure
-	Tables  []titled
-	How     [][2]string
+	Title      string
+	Lead       string
+	Began      string
+	Books      verdict
+	Tiles      []tile
+	Rounds     string
+	Rivals     []bar
+	Figures    []*figure
+	Contenders grid
+	Sums       []grid
+	Command    string
+	How        [][2]string
 }
 
 type verdict struct {
@@ -59,15 +62,10 @@ type verdict struct {
 
 type tile struct{ Name, Value, Unit string }
 
-type titled struct {
-	Title string
-	grid
-}
-
 func (r Report) page() page {
 	p := page{
 		Title: "bursar bench", Lead: r.lead(), Books: r.judged(), Tiles: r.tiles(),
-		Rivals: bars(r.Contenders), How: r.how(),
+		Rounds: plural(r.Rounds, "round"), Rivals: bars(r.Contenders), Command: r.Command, How: r.how(),
 	}
 	if r.Sweep != nil {
 		p.Title = "bursar bench sweep"
@@ -81,13 +79,13 @@ func (r Report) page() page {
 		}
 	}
 	if len(r.Contenders) > 0 {
-		p.Tables = append(p.Tables, titled{"Contenders", contenderGrid(r.Contenders)})
+		p.Contenders = contenderGrid(r.Contenders)
 	}
 	if r.Audited {
-		p.Tables = append(p.Tables, titled{"Budgets, all tenants", r.Books.grid()})
+		p.Sums = append(p.Sums, r.Books.grid())
 	}
 	if answers := outcomeGrid(r.Outcomes); len(answers.Rows) > 0 {
-		p.Tables = append(p.Tables, titled{"Answers", answers})
+		p.Sums = append(p.Sums, answers)
 	}
 	return p
 }
@@ -114,8 +112,8 @@ func (r Report) judged() verdict {
 		return verdict{"unread", "The books could not be checked", nil}
 	case r.Conserved:
 		return verdict{"kept", "The books are kept", []string{
-			fmt.Sprintf("For each of %s, remaining + reserved + committed = granted; %s sum up to what is reserved; callers were told the same. Overspent: %s.",
-				plural(r.Tenants, "tenant"), plural(r.OpenHolds, "open hold"), r.Overspent)}}
+			fmt.Sprintf("For each of %s: remaining + reserved + committed = granted. The open holds (%s) sum up to what is reserved, and callers were told the same. Overspent: %s.",
+				plural(r.Tenants, "tenant"), Count(r.OpenHolds), r.Overspent)}}
 	default:
 		more := []string{fmt.Sprintf("Broken for %d of %s; overspent %s.", r.BrokenAll, plural(r.Tenants, "tenant"), r.Overspent)}
 		for _, b := range r.Broken {
@@ -152,7 +150,7 @@ func sweepTiles(s *Sweep) []tile {
 		knee = tile{"knee", Count(s.Knee.Value), s.Over}
 	}
 	return []tile{
-		{"most decisions a second", Count(best.DecisionsPerSecond.Median), fmt.Sprintf("at %s %s", Count(best.Value), s.Over)},
+		{"most decisions a second", Count(best.DecisionsPerSecond.Median), "at " + s.Over + " " + Count(best.Value)},
 		{"p99 there", Micros(best.Decision.P99), ""}, knee,
 	}
 }

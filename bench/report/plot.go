@@ -12,6 +12,7 @@ type plot struct {
 	Label   string // says in a sentence what is to be seen
 	YName   string
 	XName   string
+	Keys    []key // none where the name of the axis says it
 	X, Y    []tick
 	Curves  []curve
 	Marks   []mark
@@ -49,6 +50,7 @@ type column struct {
 	Text      string
 }
 
+// key says which curve is which.
 type key struct {
 	Series int
 	Name   string

@@ -20,7 +20,8 @@ func (s scale) at(value float64) float64 {
 
 func even(value float64) float64 { return value }
 
-// linear begins at 0 and ends with the last of its ticks, about five.
+// linear begins at 0 and ends with the last of its ticks, of which there are up to
+// five.
 func linear(highest float64, say func(float64) string) (scale, []tick) {
 	const about = 4
 	if highest <= 0 {
@@ -36,10 +37,10 @@ func linear(highest float64, say func(float64) string) (scale, []tick) {
 	return s, ticks
 }
 
-// roundStep is 1, 2 or 5 times a power of ten, and no less than asked.
+// roundStep is 1, 2, 2.5 or 5 times a power of ten, and no less than asked.
 func roundStep(atLeast float64) float64 {
 	power := math.Pow(10, math.Floor(math.Log10(atLeast)))
-	for _, digit := range []float64{1, 2, 5} {
+	for _, digit := range []float64{1, 2, 2.5, 5} {
 		if digit*power >= atLeast*(1-1e-9) {
 			return digit * power
 		}
@@ -93,6 +94,7 @@ func rarities(rarest float64) (scale, []tick) {
 			ticks = append(ticks, tick{At: at, Label: percent(percentile)})
 		}
 	}
+	ticks[0].Label = "" // 50% stands too close for two
 	return s, ticks
 }
 

@@ -13,7 +13,6 @@ func swept(s *Sweep) *figure {
 	}
 	f := &figure{
 		ID: "sweep", Title: "Over " + s.Over,
-		Keys:  []key{{3, "decisions a second, with lowest and highest"}, {0, "p50"}, {1, "p99"}, {5, "Redis' CPU a decision"}},
 		Table: grid{Head: []string{s.Over, "decisions a second", "lowest", "highest", "p50", "p99", "p99.9", "Redis' CPU", "round trips", "books"}},
 	}
 	if s.Knee != nil {
@@ -35,9 +34,9 @@ func swept(s *Sweep) *figure {
 	}
 	same := scale{even, 0, 1}
 	base := plot{XName: s.Over, X: ticks, Marks: s.knee(places), Columns: columns(places, f.Table.text)}
-	add := func(label, name string, y scale, yTicks []tick, curves ...curve) {
+	add := func(label, name string, yTicks []tick, keys []key, curves ...curve) {
 		p := base
-		p.Label, p.YName, p.Y, p.Curves = label, name, yTicks, curves
+		p.Label, p.YName, p.Y, p.Keys, p.Curves = label, name, yTicks, keys, curves
 		f.Plots = append(f.Plots, p)
 	}
 	line := func(series int, y scale, value func(SweepPoint) float64) curve {
@@ -58,17 +57,15 @@ func swept(s *Sweep) *figure {
 	for i, p := range s.Points {
 		through.Dots[i].Lowest, through.Dots[i].Most = rates.at(p.DecisionsPerSecond.Lowest), rates.at(p.DecisionsPerSecond.Most)
 	}
-	add("Decisions a second over "+s.Over, "decisions a second", rates, rateTicks, through)
+	add("Decisions a second over "+s.Over, "decisions a second, lowest to highest", rateTicks, nil, through)
 	latency, latencyTicks := logarithmic(fastest, slowest, Micros)
-	add("Latency of a decision over "+s.Over+", on a logarithmic axis", "latency", latency, latencyTicks,
+	add("Latency of a decision over "+s.Over+", on a logarithmic axis", "latency", latencyTicks, []key{{0, "p50"}, {1, "p99"}},
 		line(1, latency, func(p SweepPoint) float64 { return p.Decision.P99 }),
 		line(0, latency, func(p SweepPoint) float64 { return p.Decision.P50 }))
 	if cost > 0 {
 		costs, costTicks := linear(cost, Micros)
-		add("Redis' CPU time a decision over "+s.Over, "Redis' CPU a decision", costs, costTicks,
+		add("Redis' CPU time a decision over "+s.Over, "Redis' CPU a decision", costTicks, nil,
 			line(5, costs, func(p SweepPoint) float64 { return p.RedisCPU }))
-	} else {
-		f.Keys = f.Keys[:3]
 	}
 	return f
 }

@@ -1,9 +1,6 @@
 package bench
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "sync/atomic"
 
 // limited is a workload that ends after so many requests of all callers, unless it
 // ends by itself before.
@@ -15,15 +12,14 @@ type limited struct {
 func (l limited) part(round, rounds int) part {
 	of := int64(rounds)
 	last := l.requests * int64(round+1) / of
-	p := &limitedPart{part: l.workload.part(round, rounds), count: last - l.requests*int64(round)/of}
-	p.left.Store(p.count)
+	p := &limitedPart{part: l.workload.part(round, rounds)}
+	p.left.Store(last - l.requests*int64(round)/of)
 	return p
 }
 
 type limitedPart struct {
 	part
-	count int64
-	left  atomic.Int64
+	left atomic.Int64
 }
 
 func (p *limitedPart) source(caller int) source {
@@ -35,11 +31,4 @@ type limitedSource struct {
 	left *atomic.Int64
 }
 
-func (p *limitedPart) offset(number int) (time.Duration, bool) {
-	offset, exists := p.part.offset(number)
-	return offset, exists && int64(number) < p.count
-}
-
-func (s *limitedSource) next(number uint64, r *request) bool {
-	return s.left.Add(-1) >= 0 && s.source.next(number, r)
-}
+func (s *limitedSource) next(r *request) bool { return s.left.Add(-1) >= 0 && s.source.next(r) }

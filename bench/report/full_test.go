@@ -91,9 +91,7 @@ func drains() []Drain {
 func sweptReport() Report {
 	r := fullReport()
 	r.Command, r.Contenders, r.Timeline, r.Drains = "bursar bench sweep --over concurrency --redis spawn --html sweep.html", nil, nil, nil
-	r.Sweep = &Sweep{Over: "concurrency", Knee: &Knee{
-		Value: 64, Said: "From 64 callers on, doubling them brings less than a tenth more decisions, and p99 doubles.",
-	}}
+	r.Sweep = &Sweep{Over: "concurrency", Runs: 30}
 	for n := range 10 {
 		callers := 1 << n
 		rate := 180_000 * float64(callers) / (float64(callers) + 22)
@@ -104,5 +102,6 @@ func sweptReport() Report {
 			RedisCPU: 4 + 30/float64(callers), RoundTrips: 1 / float64(callers), Conserved: true,
 		})
 	}
+	r.Sweep.Conclude()
 	return r
 }

@@ -130,7 +130,7 @@ func TestHTMLEscapes(t *testing.T) {
 	r.Machine.CPU, r.Server.Settings = evil, map[string]string{evil: evil}
 	r.Drains[0].Tenant, r.Contenders[0].Name, r.Contenders[0].Describe = evil, evil, evil
 	r.Conserved, r.BrokenAll, r.Broken = false, 1, []BrokenBook{{evil, evil}}
-	r.Sweep = &Sweep{Over: evil, Points: sweptReport().Sweep.Points, Knee: &Knee{Value: 64, Said: evil}}
+	r.Sweep = &Sweep{Over: evil, Points: sweptReport().Sweep.Points, Said: evil}
 	text := written(t, r.WriteHTML)
 	if strings.Contains(text, "<script") {
 		t.Error("a name has become an element")

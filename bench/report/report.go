@@ -179,11 +179,13 @@ type DrainPoint struct {
 // Sweep is how cost grows as work grows.
 type Sweep struct {
 	Over   string       `json:"over"` // concurrency, nodes, tenants, holds
+	Runs   int          `json:"runs"` // of all points; Report.Rounds of each, unless interrupted
 	Points []SweepPoint `json:"points"`
 	Knee   *Knee        `json:"knee,omitempty"` // nil where none was found
+	Said   string       `json:"said"`           // what the points mean, for people
 }
 
-// SweepPoint is one run of a sweep.
+// SweepPoint is one value, in medians over the rounds.
 type SweepPoint struct {
 	Value              int         `json:"value"` // of what is swept over
 	DecisionsPerSecond Spread      `json:"decisions_per_second"`
@@ -194,7 +196,8 @@ type SweepPoint struct {
 	Conserved          bool        `json:"conserved"`
 }
 
-// Knee is where more work begins to cost more than it brings.
+// Knee is where more callers begin to bring less than they wait more, or where a decision
+// begins to cost something else than at the first point.
 type Knee struct {
 	Value int    `json:"value"`
 	Said  string `json:"said"` // what it means, for people

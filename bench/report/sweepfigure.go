@@ -15,9 +15,7 @@ func swept(s *Sweep) *figure {
 		ID: "sweep", Title: "Over " + s.Over,
 		Table: grid{Head: []string{s.Over, "decisions a second", "lowest", "highest", "p50", "p99", "p99.9", "Redis' CPU", "round trips", "books"}},
 	}
-	if s.Knee != nil {
-		f.Note = s.Knee.Said
-	}
+	f.Note = s.Said
 	places, ticks := spaced(s.Points)
 	rate, slowest, fastest, cost := 0.0, 0.0, math.Inf(1), 0.0
 	for _, p := range s.Points {
@@ -52,7 +50,7 @@ func swept(s *Sweep) *figure {
 		}
 		return c
 	}
-	rates, rateTicks := linear(rate, Short)
+	rates, rateTicks := linear(rate, short)
 	through := line(3, rates, func(p SweepPoint) float64 { return p.DecisionsPerSecond.Median })
 	for i, p := range s.Points {
 		through.Dots[i].Lowest, through.Dots[i].Most = rates.at(p.DecisionsPerSecond.Lowest), rates.at(p.DecisionsPerSecond.Most)
@@ -106,7 +104,7 @@ func powers(value int) string {
 	if value >= 4*kibi && value%kibi == 0 {
 		return strconv.Itoa(value/kibi) + "Ki"
 	}
-	return Short(float64(value))
+	return short(float64(value))
 }
 
 func (s *Sweep) knee(places []float64) []mark {

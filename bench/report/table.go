@@ -14,6 +14,12 @@ import (
 func (r Report) WriteTable(w io.Writer) error {
 	var t table
 	t.heading(r)
+	if r.Sweep != nil {
+		t.sweep(r)
+		t.sweepVerdict(r)
+		_, err := io.WriteString(w, t.String())
+		return err
+	}
 	if r.Audited {
 		t.budgets(r.Books)
 	}
@@ -39,7 +45,10 @@ func (t *table) heading(r Report) {
 		how = "of " + r.Trace
 	}
 	t.line("%s engine, %s: %s × %s, %s, requests %s", r.Engine, where,
-		plural(r.Nodes, "node"), plural(r.Concurrency, "caller"), plural(r.Tenants, "tenant"), how)
+		r.swept(OverNodes, r.Nodes, "node"), r.swept(OverConcurrency, r.Concurrency, "caller"), r.swept(OverTenants, r.Tenants, "tenant"), how)
+	if r.Sweep != nil && r.Sweep.Over == OverHolds {
+		t.line("%s before each run", r.swept(OverHolds, 0, "open hold"))
+	}
 	ended := ""
 	if r.Interrupted {
 		ended = ", interrupted"

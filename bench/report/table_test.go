@@ -77,7 +77,7 @@ func TestTable(t *testing.T) {
 	unread.Redis, unread.Engine, unread.Rounds, unread.Nodes = "", EngineLocal, 1, 1
 	beside := exampleReport()
 	beside.Contenders = exampleContenders()
-	for name, report := range map[string]Report{"sound": exampleReport(), "broken": broken, "unread": unread, "contenders": beside} {
+	for name, report := range map[string]Report{"sweep": sweptReport(), "sound": exampleReport(), "broken": broken, "unread": unread, "contenders": beside} {
 		want, err := os.ReadFile(filepath.Join("testdata", "table", name+".txt"))
 		if err != nil {
 			t.Fatal(err)

@@ -29,8 +29,8 @@ func (c *counts) answers() int64 {
 	return sum
 }
 
-// caller is one closed loop. Its own work in a cycle is a draw, a few sums, and
-// the clock; it allocates nothing.
+// caller plays one request after the other. Its own work in a cycle is a draw, a few
+// sums, and the clock; it allocates nothing.
 type caller struct {
 	node      decider
 	tenants   []budget.TenantID
@@ -38,53 +38,81 @@ type caller struct {
 	lines     []line
 	reserves  *latencyStripe
 	commits   *latencyStripe
+	remains   *remains
+	stint     *stint
+	timer     *time.Timer // of a closed loop with a hold time
 
 	cycles  int64
+	sent    int64 // requests begun
 	counts  counts
 	failure error // the first call without an answer; the caller stops there
+
+	// What the counts came to, for whoever watches meanwhile.
+	answered, refused atomic.Int64
 }
 
-func (c *caller) run(from source, stop *atomic.Bool) {
+// loop is a closed one: the next request follows the last.
+func (c *caller) loop(from source) {
+	defer c.publish()
 	var r request
-	for turn := uint64(0); c.failure == nil && !stop.Load() && from.next(&r); turn++ {
-		c.cycle(&r, turn%c.timeEvery == 0, stop)
+	for turn := uint64(0); c.failure == nil && !c.stint.over.Load() && from.next(turn, &r); turn++ {
+		c.cycle(&r, stopwatch{on: turn%c.timeEvery == 0})
 	}
 }
 
-func (c *caller) cycle(r *request, timed bool, stop *atomic.Bool) {
-	watch := stopwatch{on: timed}
+// serve is an open one: it plays what has become due, and what is late counts from
+// when it was due.
+func (c *caller) serve(from source) {
+	defer c.publish()
+	var r request
+	for due := range c.stint.tickets {
+		if c.failure != nil || c.stint.over.Load() || !from.next(due.number, &r) {
+			return
+		}
+		c.cycle(&r, stopwatch{on: true, due: due.at})
+	}
+}
+
+func (c *caller) cycle(r *request, watch stopwatch) {
+	c.sent++
 	watch.start()
 	reserved, err := c.node.TryReserve(context.Background(), c.tenants[r.tenant], r.hold)
 	watch.stop(c.reserves)
 	c.counts[reserved.Outcome]++
+	if watch.on {
+		c.remains.tell(r.tenant, reserved.Remaining)
+		c.publish()
+	}
 	entry := &c.lines[r.tenant]
 	switch {
-	case errors.Is(err, contender.ErrConflict):
-		return
+	case errors.Is(err, contender.ErrConflict): // given up, and counted as an answer that never came
 	case err != nil:
 		c.fail("reserve", r, exit.With(exit.Unavailable, err))
-		return
 	case reserved.Outcome == budget.Insufficient:
 		entry.refused.Add(1)
-		return
 	case reserved.Outcome != budget.Reserved:
 		c.fail("reserve", r, fmt.Errorf("the answer is %s", reserved.Outcome))
-		return
-	case stop.Load():
+	case c.stint.holdTime > 0:
+		c.hold(r, reserved.ID, watch)
+	case c.stint.leavesOpen():
 		entry.open.Add(int64(r.hold))
-		return
+	default:
+		c.settle(r, reserved.ID, stopwatch{on: watch.on})
 	}
+}
+
+func (c *caller) settle(r *request, id budget.ReservationID, watch stopwatch) {
 	if r.failed {
-		settled, err := c.node.Release(context.Background(), reserved.ID)
+		settled, err := c.node.Release(context.Background(), id)
 		c.settled(r, settled, err, budget.Released)
 	} else {
-		c.commit(r, reserved.ID, &watch)
+		c.commit(r, id, watch)
 	}
 }
 
 // commit caps what an overrun refused at the hold, which is always affordable:
 // the work is done, and an open hold would pay for nothing.
-func (c *caller) commit(r *request, id budget.ReservationID, watch *stopwatch) {
+func (c *caller) commit(r *request, id budget.ReservationID, watch stopwatch) {
 	watch.start()
 	settled, err := c.node.Commit(context.Background(), id, r.cost)
 	watch.stop(c.commits)
@@ -113,17 +141,32 @@ func (c *caller) settled(r *request, settled budget.Settlement, err error, want 
 func (c *caller) fail(verb string, r *request, err error) {
 	c.lines[r.tenant].doubt.Add(int64(max(r.hold, r.cost)))
 	c.failure = fmt.Errorf("%s for tenant %q: %w", verb, c.tenants[r.tenant], err)
+	c.stint.cancel()
 }
 
-// stopwatch reads the clock only where the cycle is timed.
+func (c *caller) publish() {
+	c.answered.Store(c.counts.answers())
+	c.refused.Store(c.counts[budget.Insufficient])
+}
+
+// stopwatch reads the clock only where the cycle is timed. It starts at the call, or
+// when the call was due: what waited for a caller to be free has waited, too.
+// Measuring from the call would leave out just the requests that a stall kept from
+// being made (Gil Tene's "coordinated omission"; wrk2 measures as this does).
 type stopwatch struct {
-	on    bool
+	on  bool
+	due time.Time // zero in a closed loop
+
 	began time.Time
 }
 
 func (w *stopwatch) start() {
-	if w.on {
+	switch {
+	case !w.on:
+	case w.due.IsZero():
 		w.began = time.Now()
+	default:
+		w.began = w.due
 	}
 }
 

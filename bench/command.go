@@ -56,10 +56,14 @@ func flags(d Config) []cli.Flag {
 		&cli.StringFlag{Name: "workload", Value: d.Workload, Usage: "`NAME`: uniform; hot (one tenant); zipf (some tenants much hotter); storm (budgets for a few requests: most are refused)"},
 		&cli.Float64Flag{Name: "zipf", Value: d.Zipf, Usage: "exponent `S` of --workload zipf"},
 		&cli.IntFlag{Name: "above", Value: d.Above, Usage: "requests of a thousand (`PERMILLE`) that commit above their hold"},
+		&cli.DurationFlag{Name: "hold-time", Usage: "between a reserve and its settlement"},
+		&cli.Float64Flag{Name: "rate", Usage: "requests a second of all nodes, at constant intervals, with latencies from when they were due (default: each caller's next request follows its last)"},
+		&cli.DurationFlag{Name: "warmup", Usage: "before the first round, not measured, but in the books (default: a tenth of the duration, at most 2s; none with --trace)"},
 		&cli.StringFlag{Name: "against", Usage: "also measure the contenders of this `LIST` beside ours, in turns; each takes as long again: all, or some of " + strings.Join(contender.All, ",")},
 		&cli.BoolFlag{Name: "baseline", Usage: "the same as --against incr,script"},
 		&cli.IntFlag{Name: "rounds", Usage: "in which the contenders take turns, of which the medians are told (default: 5 with contenders, 1 without)"},
-		&cli.StringFlag{Name: "trace", Usage: "play the requests of a CSV `FILE` (" + traceHeader + "), once, in order, as fast as possible"},
+		&cli.StringFlag{Name: "trace", Usage: "play the requests of a CSV `FILE` (" + traceHeader + "), once, in order"},
+		&cli.Float64Flag{Name: "speed", Usage: "of a --trace: 1 is its own pace, 10 is ten times as fast, 0 is as fast as possible"},
 		amountFlag("input-price", d.InputPrice.String(), "of a million context tokens, with its unit"),
 		amountFlag("output-price", d.OutputPrice.String(), "of a million generated tokens, with its unit"),
 		&cli.Int64Flag{Name: "max-output", Value: d.MaxOutput, Usage: "generated tokens that a request reserves"},
@@ -114,7 +118,8 @@ func configOf(cc *cli.Context) (Config, error) {
 		Engine: cc.String("engine"), Redis: cc.String("redis"), Nodes: cc.Int("nodes"),
 		Tenants: cc.Int("tenants"), Concurrency: cc.Int("concurrency"),
 		Duration: cc.Duration("duration"), Requests: cc.Int64("requests"), Seed: cc.Uint64("seed"), Rounds: cc.Int("rounds"),
-		Workload: cc.String("workload"), Zipf: cc.Float64("zipf"), Above: cc.Int("above"), Warmup: d.Warmup,
+		Workload: cc.String("workload"), Zipf: cc.Float64("zipf"), Above: cc.Int("above"),
+		HoldTime: cc.Duration("hold-time"), Rate: cc.Float64("rate"), Speed: cc.Float64("speed"), Warmup: d.Warmup,
 		Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
 		Prefix: cc.String("prefix"), SharePrefix: cc.Bool("share-prefix"),
 	}
@@ -126,6 +131,9 @@ func configOf(cc *cli.Context) (Config, error) {
 	}
 	if c.Workload == WorkloadHot && !cc.IsSet("tenants") {
 		c.Tenants = 1
+	}
+	if cc.IsSet("warmup") {
+		c.Warmup = cc.Duration("warmup")
 	}
 	if err := needless(cc, c); err != nil {
 		return Config{}, err
@@ -167,6 +175,12 @@ func configOf(cc *cli.Context) (Config, error) {
 func needless(cc *cli.Context, c Config) error {
 	if cc.IsSet("zipf") && c.Workload != WorkloadZipf {
 		return errors.New("--zipf is of --workload zipf: give that as well")
+	}
+	if cc.IsSet("rate") && c.Rate == 0 {
+		return fmt.Errorf("--rate 0: give requests a second above 0, at most %d", MaxRate)
+	}
+	if cc.IsSet("warmup") && c.Warmup < 0 {
+		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, MaxDuration)
 	}
 	for _, flag := range []string{"workload", "above"} {
 		if c.Trace != "" && cc.IsSet(flag) {

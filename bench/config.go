@@ -28,6 +28,7 @@ const (
 	MaxHoldTime  = 10 * time.Minute // the engine releases a hold after 15
 	MaxOpenHolds = 100_000          // of an open loop with a hold time
 	MaxRate      = 10_000_000
+	MinSpeed     = 0.01
 	MaxSpeed     = 1_000_000
 	MaxRounds    = 1_000
 )
@@ -125,10 +126,14 @@ func (c Config) Validate() error {
 const AutoWarmup time.Duration = -1
 
 func (c Config) warmup() time.Duration {
-	if c.Warmup == AutoWarmup {
+	switch {
+	case c.Warmup != AutoWarmup:
+		return c.Warmup
+	case c.Trace != "":
+		return 0
+	default:
 		return min(c.Duration/10, 2*time.Second)
 	}
-	return c.Warmup
 }
 
 func (c Config) validateWorkload() error {
@@ -160,8 +165,8 @@ func (c Config) validateArrivals() error {
 		errs = append(errs, fmt.Errorf("--rate %g with --hold-time %s: give less, so that at most %d holds are open together", c.Rate, c.HoldTime, MaxOpenHolds))
 	}
 	switch {
-	case !(c.Speed >= 0 && c.Speed <= MaxSpeed):
-		errs = append(errs, fmt.Errorf("--speed %g: give 0 (as fast as possible) to %d", c.Speed, MaxSpeed))
+	case c.Speed != 0 && !(c.Speed >= MinSpeed && c.Speed <= MaxSpeed):
+		errs = append(errs, fmt.Errorf("--speed %g: give 0 (as fast as possible), or %g to %d", c.Speed, MinSpeed, MaxSpeed))
 	case c.Speed > 0 && c.Trace == "":
 		errs = append(errs, fmt.Errorf("--speed %g is of a trace: give --trace, or --rate for a constant rate", c.Speed))
 	case c.Speed > 0 && c.Rate > 0:

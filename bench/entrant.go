@@ -55,7 +55,7 @@ func (e *entrant) play(ctx context.Context, meter *contender.Meter, work workloa
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := p.play(ctx, meter, work.part(turn, turns), share(limit, len(e.pools))); err != nil {
+		if err := p.play(ctx, meter, work, turn, turns, share(limit, len(e.pools))); err != nil {
 			return e.named(err)
 		}
 	}
@@ -72,14 +72,18 @@ func (e *entrant) named(err error) error {
 
 func (e *entrant) decides() bool { return contender.Decides(e.name) }
 
-func (p *pool) play(ctx context.Context, meter *contender.Meter, work part, limit time.Duration) error {
+func (p *pool) play(ctx context.Context, meter *contender.Meter, work workload, turn, turns int, limit time.Duration) error {
+	if err := p.fleet.warmUp(ctx, work.part(turn, turns), limit); err != nil {
+		p.paces = append(p.paces, pace{})
+		return err
+	}
 	asking := context.WithoutCancel(ctx) // of a Redis that answers, for it is at work
 	before, err := meter.Read(asking)
 	if err != nil {
 		return exit.With(exit.Unavailable, err)
 	}
 	trips := p.trips.Load()
-	paced, err := p.fleet.play(ctx, work, limit)
+	paced, err := p.fleet.play(ctx, work.part(turn, turns), limit)
 	p.paces = append(p.paces, paced)
 	p.rounds += p.trips.Load() - trips
 	if err != nil {
@@ -119,11 +123,11 @@ func (e *entrant) best() *pool {
 // result is all but the money.
 func (e *entrant) result(ours []float64) report.Contender {
 	best := e.best()
-	rates := best.rates()
+	rates, latency := best.rates(), best.fleet.decisions()
 	result := report.Contender{
 		Name: e.name, Describe: contender.Describe(e.name), Decides: e.decides(),
 		DecisionsPerSecond: spread(rates), Rates: rates, Ratio: spread(ratios(ours, rates)),
-		Decision: percentiles(best.fleet.reserve, best.fleet.commit), PoolSize: best.size,
+		Decision: percentilesOf(latency), Quantiles: quantilesOf(latency), PoolSize: best.size,
 	}
 	if count := float64(best.decisions()); count > 0 {
 		result.RedisCPU = best.usage.CPU * 1e6 / count

@@ -2,8 +2,6 @@ package bench
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/calybris/bursar/bench/report"
@@ -21,13 +19,24 @@ type decider interface {
 type fleet struct {
 	nodes       []decider
 	concurrency int
+	firstCaller int // of this process, where each node has one of its own
 	tenants     []budget.TenantID
-	timeEvery   uint64 // of so many cycles, the latency of one is measured
+	timeEvery   uint64        // of so many cycles, the latency of one is measured
+	finest      time.Duration // that a latency can be
+	arrivals    arrivals
+	holdTime    time.Duration
+	warmup      time.Duration // that is still to be played
+	tick        time.Duration // between two samples
 
 	ledger  *ledger
 	reserve *latencies
 	commit  *latencies
 	counts  counts
+	unsent  int64
+	remains *remains
+
+	timeline *timeline    // nil where none is kept
+	watched  func(sample) // nil where nobody watches
 }
 
 // timeEveryLocal: reading the clock takes about as long as a local decision.
@@ -36,14 +45,14 @@ const timeEveryLocal = 64
 func newFleet(nodes []decider, c Config, tenants []budget.TenantID) *fleet {
 	callers := len(nodes) * c.Concurrency
 	f := &fleet{
-		nodes: nodes, concurrency: c.Concurrency, tenants: tenants, timeEvery: 1,
-		ledger: newLedger(len(tenants), callers),
+		nodes: nodes, concurrency: c.Concurrency, tenants: tenants, timeEvery: 1, finest: time.Microsecond,
+		arrivals: c.arrivals(), holdTime: c.HoldTime, warmup: c.warmup(), tick: sampleEvery(c.Duration),
+		ledger: newLedger(len(tenants), callers), remains: newRemains(len(tenants)),
 	}
-	finest := time.Microsecond
 	if c.Engine == report.EngineLocal {
-		f.timeEvery, finest = timeEveryLocal, time.Nanosecond
+		f.timeEvery, f.finest = timeEveryLocal, time.Nanosecond
 	}
-	f.reserve, f.commit = newLatencies(callers, finest), newLatencies(callers, finest)
+	f.reserve, f.commit = newLatencies(callers, f.finest), newLatencies(callers, f.finest)
 	return f
 }
 
@@ -53,51 +62,27 @@ type pace struct {
 	took              time.Duration
 }
 
-// play runs one round: until the part is played, the limit (0 is none) has
-// passed, ctx has ended, or an engine gave no answer, which is the error. Calls
-// in flight are waited for; ctx is not handed to them, because a call given up
-// is an outcome unknown.
-func (f *fleet) play(ctx context.Context, work part, limit time.Duration) (pace, error) {
-	if limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
+// warmUp plays what is not measured, once and no longer than a round.
+func (f *fleet) warmUp(ctx context.Context, work part, limit time.Duration) error {
+	warmup := f.warmup
+	if f.warmup = 0; limit > 0 {
+		warmup = min(warmup, limit)
 	}
-	var stop atomic.Bool
-	defer context.AfterFunc(ctx, func() { stop.Store(true) })()
-
-	callers := make([]*caller, len(f.nodes)*f.concurrency)
-	var all sync.WaitGroup
-	start := time.Now()
-	for i := range callers {
-		c := f.caller(i)
-		callers[i] = c
-		all.Go(func() {
-			c.run(work.source(i), &stop)
-			if c.failure != nil {
-				stop.Store(true)
-			}
-		})
+	if warmup == 0 {
+		return nil
 	}
-	all.Wait()
-	round := pace{took: time.Since(start)}
-	var failure error
-	for _, c := range callers {
-		round.cycles += c.cycles
-		round.decisions += c.counts.answers()
-		f.counts.add(&c.counts)
-		if failure == nil {
-			failure = c.failure
-		}
-	}
-	return round, failure
+	_, err := f.stint(ctx, work, warmup, true)
+	return err
 }
 
-func (f *fleet) caller(i int) *caller {
-	return &caller{
-		node: f.nodes[i/f.concurrency], tenants: f.tenants, timeEvery: f.timeEvery,
-		lines: f.ledger.of(i), reserves: f.reserve.of(i), commits: f.commit.of(i),
+// play runs one round: until the part is played, the limit (0 is none) has passed,
+// ctx has ended, or an engine gave no answer, which is the error.
+func (f *fleet) play(ctx context.Context, work part, limit time.Duration) (pace, error) {
+	round, err := f.stint(ctx, work, limit, false)
+	if f.timeline != nil {
+		f.timeline.played += round.took
 	}
+	return round, err
 }
 
 func (p pace) rate(count int64) float64 {

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,7 +36,7 @@ func (s scriptless) Release(context.Context, budget.ReservationID, ...budget.Opt
 
 func smallFleet(d decider) *fleet {
 	c := Defaults()
-	c.Tenants, c.Concurrency = 2, 3
+	c.Tenants, c.Concurrency, c.Warmup = 2, 3, 0
 	return newFleet([]decider{d, d}, c, tenantNames(c.Tenants, ""))
 }
 
@@ -136,51 +135,63 @@ func TestFleetStopsAtAFailure(t *testing.T) {
 	}
 }
 
+// endless requests, all alike.
+type endless struct{ request }
+
+func (e endless) source(int) source                { return e }
+func (e endless) offset(int) (time.Duration, bool) { return 0, true }
+func (e endless) next(_ uint64, r *request) bool   { *r = e.request; return true }
+
 // A reserve that is answered when the time is over stays open, and is counted.
 func TestFleetLeavesHoldsOpenAtTheEnd(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	f := smallFleet(scriptless{})
 	f.nodes, f.concurrency = f.nodes[:1], 1
-	var stop atomic.Bool
-	c := f.caller(0)
-	c.node = scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
-		stop.Store(true)
+	s := f.newStint(ctx, cancel, false)
+	s.callers[0].node = scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
+		s.stop()
 		return budget.Reservation{Outcome: budget.Reserved}, nil
 	}}
-	c.run(rows(request{hold: 9, cost: 4}, request{hold: 9, cost: 4}).part(0, 1).source(0), &stop)
-	if got := f.ledger.told(0); got != (told{open: 9}) || c.cycles != 0 {
-		t.Errorf("%+v after %d cycles, want one hold of 9", got, c.cycles)
+	s.run(endless{request{hold: 9, cost: 4}})
+	if got := f.ledger.told(0); got != (told{open: 9}) || s.callers[0].cycles != 0 {
+		t.Errorf("%+v after %d cycles, want one hold of 9", got, s.callers[0].cycles)
 	}
 	cancel()
-	paced, err := f.play(ctx, &drawnForever{}, 0)
+	paced, err := f.play(ctx, endless{request{hold: 2, cost: 1}}, 0)
 	if err != nil || paced.took > time.Minute {
 		t.Errorf("a context that has ended: %v after %s", err, paced.took)
 	}
 }
 
-type drawnForever struct{}
-
-func (d *drawnForever) source(int) source    { return d }
-func (d *drawnForever) next(r *request) bool { *r = request{hold: 2, cost: 1}; return true }
-
 // The runner measures the engine, so its own cycle must cost little.
 func TestCycleDoesNotAllocate(t *testing.T) {
-	f := smallFleet(scriptless{})
-	work, err := newWorkload(Defaults())
+	for _, workload := range []string{WorkloadUniform, WorkloadZipf} {
+		config := Defaults()
+		config.Workload = workload
+		c, from := aCaller(t, config)
+		var r request
+		if allocations := testing.AllocsPerRun(1000, func() {
+			from.next(0, &r)
+			c.cycle(&r, stopwatch{on: true, due: time.Now()})
+		}); allocations != 0 {
+			t.Errorf("%s: %v allocations a cycle", workload, allocations)
+		}
+	}
+}
+
+// aCaller is one of an engine that costs nothing, with what it plays.
+func aCaller(tb testing.TB, c Config) (*caller, source) {
+	tb.Helper()
+	work, err := newWorkload(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	c, from, stop := f.caller(0), work.part(0, 1).source(0), new(atomic.Bool)
-	c.tenants = tenantNames(Defaults().Tenants, "")
-	c.lines = newLedger(len(c.tenants), 1).of(0)
-	var r request
-	if allocations := testing.AllocsPerRun(1000, func() {
-		from.next(&r)
-		c.cycle(&r, true, stop)
-	}); allocations != 0 {
-		t.Errorf("%v allocations a cycle", allocations)
-	}
+	ctx, cancel := context.WithCancel(tb.Context())
+	tb.Cleanup(cancel)
+	c.Concurrency = 1
+	s := newFleet([]decider{scriptless{}}, c, tenantNames(c.Tenants, "")).newStint(ctx, cancel, false)
+	return s.callers[0], work.part(0, 1).source(0)
 }
 
 func TestLatencies(t *testing.T) {
@@ -191,7 +202,7 @@ func TestLatencies(t *testing.T) {
 	}
 	l.of(0).record(time.Hour) // beyond the histogram: kept as its longest
 	l.of(0).record(-1)
-	got := percentiles(l)
+	got := percentilesOf(l.all())
 	for _, c := range []struct {
 		name      string
 		got, want float64
@@ -215,22 +226,19 @@ func TestLedgerIsBounded(t *testing.T) {
 
 // The runner's own share of a cycle: what is left when the engine costs nothing.
 func BenchmarkCycle(b *testing.B) {
-	work, err := newWorkload(Defaults())
-	if err != nil {
-		b.Fatal(err)
-	}
 	for name, every := range map[string]uint64{"timed": 1, "local": timeEveryLocal} {
-		b.Run(name, func(b *testing.B) {
-			f := smallFleet(scriptless{})
-			f.tenants = tenantNames(Defaults().Tenants, "")
-			f.ledger = newLedger(len(f.tenants), 1)
-			c, from, stop := f.caller(0), work.part(0, 1).source(0), new(atomic.Bool)
-			b.ReportAllocs()
-			var r request
-			for turn := uint64(0); b.Loop(); turn++ {
-				from.next(&r)
-				c.cycle(&r, turn%every == 0, stop)
-			}
-		})
+		for _, workload := range []string{WorkloadUniform, WorkloadZipf} {
+			b.Run(name+"/"+workload, func(b *testing.B) {
+				config := Defaults()
+				config.Workload = workload
+				c, from := aCaller(b, config)
+				b.ReportAllocs()
+				var r request
+				for turn := uint64(0); b.Loop(); turn++ {
+					from.next(turn, &r)
+					c.cycle(&r, stopwatch{on: turn%every == 0})
+				}
+			})
+		}
 	}
 }

@@ -1,6 +1,9 @@
 package bench
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // limited is a workload that ends after so many requests of all callers, unless it
 // ends by itself before.
@@ -12,14 +15,15 @@ type limited struct {
 func (l limited) part(round, rounds int) part {
 	of := int64(rounds)
 	last := l.requests * int64(round+1) / of
-	p := &limitedPart{part: l.workload.part(round, rounds)}
-	p.left.Store(last - l.requests*int64(round)/of)
+	p := &limitedPart{part: l.workload.part(round, rounds), count: last - l.requests*int64(round)/of}
+	p.left.Store(p.count)
 	return p
 }
 
 type limitedPart struct {
 	part
-	left atomic.Int64
+	count int64
+	left  atomic.Int64
 }
 
 func (p *limitedPart) source(caller int) source {
@@ -31,4 +35,11 @@ type limitedSource struct {
 	left *atomic.Int64
 }
 
-func (s *limitedSource) next(r *request) bool { return s.left.Add(-1) >= 0 && s.source.next(r) }
+func (p *limitedPart) offset(number int) (time.Duration, bool) {
+	offset, exists := p.part.offset(number)
+	return offset, exists && int64(number) < p.count
+}
+
+func (s *limitedSource) next(number uint64, r *request) bool {
+	return s.left.Add(-1) >= 0 && s.source.next(number, r)
+}

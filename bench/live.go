@@ -24,6 +24,7 @@ type live struct {
 	mu      sync.Mutex
 	watched bool // and not over yet
 	bar     *progressbar.ProgressBar
+	columns int         // that the terminal had when the bar was made
 	drop    func() bool // what listens for the end of ctx
 }
 
@@ -56,18 +57,18 @@ func (l *live) show(p Progress) {
 	if !l.watched {
 		return
 	}
-	if l.bar == nil {
-		l.bar = newBar(l.to, p.Left > 0)
+	if columns := columnsOf(l.to); l.bar == nil || columns != l.columns { // people resize their windows
+		l.wipe()
+		l.columns, l.bar = columns, newBar(l.to, barWidth(columns), p.Left > 0)
 	}
-	l.bar.Describe(said(p, widthOf(l.to)))
+	l.bar.Describe(said(p, l.columns-beside-barWidth(l.columns)))
 	if p.Left > 0 {
 		l.bar.ChangeMax64(int64(p.Elapsed + p.Left))
 		_ = l.bar.Set64(int64(p.Elapsed)) // a line that cannot be drawn is not the run's failure
 	}
 }
 
-// widthOf is asked each time: people resize their windows.
-func widthOf(w io.Writer) int {
+func columnsOf(w io.Writer) int {
 	const usual = 80
 	if file, ok := w.(*os.File); ok {
 		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
@@ -77,22 +78,33 @@ func widthOf(w io.Writer) int {
 	return usual
 }
 
+// beside is what the line has apart from the bar and what is said: the percentage,
+// spaces, and room for the ^C that a terminal echoes, which would otherwise break
+// the line so that it could not be wiped.
+const beside = len("  100%    ^C")
+
+// barWidth leaves the figures as much as they usually take.
+func barWidth(columns int) int {
+	const figures, widest = 68, 20
+	return min(max(columns-beside-figures, 0), widest)
+}
+
 // newBar is a bar, or without a known end a spinner; neither has a clock of its own.
-func newBar(to io.Writer, bounded bool) *progressbar.ProgressBar {
-	const width = 20
+func newBar(to io.Writer, width int, bounded bool) *progressbar.ProgressBar {
 	longest := int64(1)
 	if !bounded {
-		longest = -1
+		longest, width = -1, 1 // a spinner without any is not drawn
 	}
 	return progressbar.NewOptions64(longest,
-		progressbar.OptionSetWriter(to), progressbar.OptionUseANSICodes(true), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetWidth(width), progressbar.OptionShowDescriptionAtLineEnd(), progressbar.OptionSetSpinnerChangeInterval(0),
+		progressbar.OptionSetWriter(struct{ io.Writer }{to}), // a file it would fill to its last column
+		progressbar.OptionUseANSICodes(true), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetWidth(width), progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░"}),
+		progressbar.OptionShowDescriptionAtLineEnd(), progressbar.OptionSetSpinnerChangeInterval(0),
 		progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(false))
 }
 
-// said is the line beside the bar, of what the terminal has room for.
-func said(p Progress, width int) string {
-	const others = len("  100% ||  ") // what the bar shows beside itself
+// said is what the line says, as far as there is room.
+func said(p Progress, room int) string {
 	line := ""
 	for _, part := range []struct {
 		known bool
@@ -100,14 +112,14 @@ func said(p Progress, width int) string {
 	}{
 		{p.Left > 0, p.Left.Round(time.Second).String() + " left"},
 		{true, p.Phase},
-		{true, report.Count(p.Rate) + " decisions/s"},
+		{true, report.Count(p.Rate) + "/s"},
 		{p.P99 > 0, "p99 " + report.Micros(p.P99)},
-		{true, report.Count(p.Refused) + " refused"},
+		{true, report.Short(float64(p.Refused)) + " refused"},
 	} {
 		if line != "" {
 			part.text = ", " + part.text
 		}
-		if part.known && utf8.RuneCountInString(line+part.text) <= width-others {
+		if part.known && utf8.RuneCountInString(line+part.text) <= room {
 			line += part.text
 		}
 	}

@@ -35,6 +35,9 @@ func (r race) typical() budget.Microcents { return r.hold }
 
 func (r race) source(int) source { return &raceSource{race: r} }
 
+// offset is of an open loop, which the race is not.
+func (r race) offset(int) (time.Duration, bool) { return 0, true }
+
 type raceSource struct {
 	race
 	played int
@@ -42,7 +45,7 @@ type raceSource struct {
 
 // next has everybody ask for the tenants in the same order. Costs are what was held,
 // so that nothing comes back.
-func (s *raceSource) next(r *request) bool {
+func (s *raceSource) next(_ uint64, r *request) bool {
 	each := (raceRequests + s.callers - 1) / s.callers
 	tenant := s.played / each
 	s.played++
@@ -54,6 +57,8 @@ func (s *raceSource) next(r *request) bool {
 // more that is under way at once.
 func (m *match) race(ctx context.Context) error {
 	hold := m.work.typical()
+	c := m.config
+	c.Rate, c.Speed, c.HoldTime, c.Warmup = 0, 0, 0, 0
 	for _, e := range m.entrants {
 		if !e.decides() || ctx.Err() != nil {
 			continue
@@ -62,7 +67,7 @@ func (m *match) race(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		racer, err := m.arena.enter(ctx, m.config, e.name, f, []int{e.pools[len(e.pools)-1].size})
+		racer, err := m.arena.enter(ctx, c, e.name, f, []int{e.pools[len(e.pools)-1].size})
 		if err != nil {
 			return e.named(err)
 		}

@@ -53,7 +53,7 @@ func (m *match) report() report.Report {
 	r := report.Report{
 		Engine: c.Engine, Nodes: c.Nodes, Tenants: c.Tenants, Concurrency: c.Concurrency,
 		Seed: c.Seed, Trace: c.Trace, Workload: c.workload(), Rounds: len(best.paces),
-		Reserve: percentiles(best.fleet.reserve), Commit: percentiles(best.fleet.commit),
+		Reserve: percentilesOf(best.fleet.reserve.all()), Commit: percentilesOf(best.fleet.commit.all()),
 		Outcomes: make(map[string]int64),
 		Machine:  machine(), Server: m.arena.server,
 	}
@@ -74,6 +74,11 @@ func (m *match) report() report.Report {
 			r.Outcomes[outcome.String()] += p.fleet.counts[outcome]
 		}
 	}
+	if trace, ok := m.work.(*recorded); ok && c.Speed > 0 {
+		r.Workload.Offered = c.offered(trace)
+	}
+	r.Workload.Unsent = best.fleet.unsent
+	r.Timeline, r.Drains = best.fleet.timeline.report(), best.fleet.drains(m.arena.budgets)
 	for _, e := range m.entrants {
 		result := e.result(best.rates())
 		r.Contenders = append(r.Contenders, result)

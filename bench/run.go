@@ -58,6 +58,7 @@ type match struct {
 	work     workload
 	arena    *arena
 	entrants []*entrant // ours first
+	watcher  *watcher   // nil where nobody watches
 	failure  error
 }
 
@@ -72,7 +73,38 @@ func (m *match) enter(ctx context.Context) error {
 		}
 		m.entrants = append(m.entrants, e)
 	}
+	m.observe()
 	return nil
+}
+
+// observe keeps the story of ours, and lets a live view see all.
+func (m *match) observe() {
+	for _, p := range m.arena.ours.pools {
+		p.fleet.timeline = newTimeline(p.fleet.tick)
+	}
+	if m.config.Watch == nil {
+		return
+	}
+	m.watcher = newWatcher(m.config.Watch, m.lasting())
+	for _, e := range m.entrants {
+		for _, p := range e.pools {
+			p.fleet.watched = m.watcher.sampled
+		}
+	}
+}
+
+// lasting is how long all rounds take with what comes before them; 0 is not known.
+func (m *match) lasting() time.Duration {
+	c := m.config
+	whole := c.Duration * time.Duration(len(m.entrants))
+	if trace, ok := m.work.(*recorded); ok && c.Duration == 0 {
+		return c.lasting(trace) * time.Duration(len(m.entrants))
+	}
+	for _, e := range m.entrants {
+		each := min(c.warmup(), share(share(c.Duration, c.rounds()), len(e.pools)))
+		whole += each * time.Duration(len(e.pools))
+	}
+	return whole
 }
 
 // play has the contenders take turns; each round begins with the next of them.
@@ -85,6 +117,7 @@ func (m *match) play(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
+			m.watcher.announce(turn, turns, e.name)
 			if err := e.play(ctx, m.arena.meter, m.work, turn, turns, limit); err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -29,7 +30,7 @@ func TestParseTrace(t *testing.T) {
 		"byte order mark":       "\ufeff" + strings.Join(lines, "\n"),
 		"empty lines":           strings.Join(lines, "\n\r\n") + "\n\n",
 	} {
-		trace, err := parseTrace("usage.csv", strings.NewReader(text), testTariff, 2)
+		trace, err := parseTrace("usage.csv", strings.NewReader(text), testTariff, 2, false)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if !slices.Equal(trace.rows, want) {
@@ -55,29 +56,35 @@ func TestParseTraceRefuses(t *testing.T) {
 		{"beyond 64 bits", good + "t,99999999999999999999,1\n", "usage.csv:3: "},
 		{"long line", good + strings.Repeat("x", 2*maxTraceLine), "usage.csv:3: "},
 	} {
-		_, err := parseTrace("usage.csv", strings.NewReader(c.text), testTariff, 1)
+		_, err := parseTrace("usage.csv", strings.NewReader(c.text), testTariff, 1, false)
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s…", c.name, err, c.want)
 		}
 	}
 	dear := tariff{input: budget.MaxMicrocents, output: 1, maxOutput: 1}
-	_, err := parseTrace("usage.csv", strings.NewReader(traceHeader+"\nt,999999999,1\n"), dear, 1)
+	_, err := parseTrace("usage.csv", strings.NewReader(traceHeader+"\nt,999999999,1\n"), dear, 1, false)
 	if err == nil || !strings.HasPrefix(err.Error(), "usage.csv:2: it cannot be priced") {
 		t.Errorf("a price beyond 64 bits: %v", err)
 	}
 }
 
+func traced(name string) Config {
+	c := Defaults()
+	c.Trace, c.Duration = name, 0
+	return c
+}
+
 func TestReadTraceFile(t *testing.T) {
 	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "none.csv")
-	if _, err := readTrace(missing, testTariff, 1); exit.Code(err) != exit.Usage || !strings.Contains(err.Error(), missing) {
+	if _, err := readTrace(traced(missing)); exit.Code(err) != exit.Usage || !strings.Contains(err.Error(), missing) {
 		t.Errorf("a file that is not there: %v, code %d", err, exit.Code(err))
 	}
 	name := filepath.Join(t.TempDir(), "usage.csv")
 	if err := os.WriteFile(name, []byte(traceHeader+"\nt,1,1\nt,2,2\nt,3,3\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	trace, err := readTrace(name, testTariff, 1)
+	trace, err := readTrace(traced(name))
 	if err != nil || len(trace.rows) != 3 {
 		t.Fatalf("%d rows, %v", len(trace.rows), err)
 	}
@@ -98,7 +105,7 @@ func TestRecordedParts(t *testing.T) {
 		for caller := range 4 {
 			callers.Go(func() {
 				from := part.source(caller)
-				for r := (request{}); from.next(&r); {
+				for r := (request{}); from.next(0, &r); {
 					mu.Lock()
 					played = append(played, r.hold)
 					mu.Unlock()
@@ -111,6 +118,33 @@ func TestRecordedParts(t *testing.T) {
 	for i := range work.rows {
 		if len(played) != len(work.rows) || played[i] != budget.Microcents(i) {
 			t.Fatalf("played %v", played)
+		}
+	}
+}
+
+func TestTraceTimes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		times []string
+		want  []time.Duration
+		error string
+	}{
+		{"as published", []string{"2023-11-16 18:17:03.9799600", "2023-11-16 18:17:04.0319600", "2023-11-16 18:17:04.0319600"}, []time.Duration{0, 52 * time.Millisecond, 52 * time.Millisecond}, ""},
+		{"whole seconds", []string{"2023-12-31 23:59:59", "2024-01-01 00:00:00"}, []time.Duration{0, time.Second}, ""},
+		{"RFC 3339, in two zones", []string{"2023-11-16T18:00:00.5Z", "2023-11-16T19:00:01+01:00"}, []time.Duration{0, 500 * time.Millisecond}, ""},
+		{"backwards", []string{"2023-11-16 18:17:03.98", "2023-11-16 18:17:03.97"}, nil, `usage.csv:3: "2023-11-16 18:17:03.97" is before the row above it`},
+		{"no time", []string{"2023-11-16 18:17:03.98", "18:17"}, nil, `usage.csv:3: "18:17" is no timestamp`},
+	} {
+		text := traceHeader + "\n" + strings.Join(c.times, ",1,1\n") + ",1,1\n"
+		trace, err := parseTrace("usage.csv", strings.NewReader(text), testTariff, 1, true)
+		switch {
+		case c.error != "":
+			if err == nil || !strings.HasPrefix(err.Error(), c.error) {
+				t.Errorf("%s: %v, want %s…", c.name, err, c.error)
+			}
+		case err != nil || !slices.Equal(trace.at, c.want):
+			t.Errorf("%s: %v, %v; want %v", c.name, trace, err, c.want)
 		}
 	}
 }

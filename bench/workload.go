@@ -2,7 +2,7 @@ package bench
 
 import (
 	"math/rand/v2"
-	"sync/atomic"
+	"time"
 
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
@@ -20,10 +20,15 @@ type workload interface {
 // caller alone, until it says that there are no more.
 type part interface {
 	source(caller int) source
+	// offset is when a request was recorded, since the first of the part; 0 where that
+	// is not known. It is false where the part has no such request.
+	offset(number int) (time.Duration, bool)
 }
 
+// source is asked for the caller's own next request, or, in an open loop, for the one
+// of that number that has become due; false says that there is none.
 type source interface {
-	next(r *request) bool
+	next(number uint64, r *request) bool
 }
 
 // The workloads that are drawn from a seed. A trace is another.
@@ -46,7 +51,7 @@ func newWorkload(c Config) (workload, error) {
 // endlessWorkload is without the bound of a count.
 func endlessWorkload(c Config) (workload, error) {
 	if c.Trace != "" {
-		return readTrace(c.Trace, c.tariff(), c.Tenants)
+		return readTrace(c)
 	}
 	deck, err := newDeck(c.Seed, c.tariff(), c.Above)
 	if err != nil {
@@ -61,11 +66,16 @@ func endlessWorkload(c Config) (workload, error) {
 
 // workload says what is played, for the report.
 func (c Config) workload() report.Workload {
-	if c.Trace != "" {
-		return report.Workload{Name: workloadTrace, Arrivals: "closed", LatencyFrom: "call"}
+	said := report.Workload{
+		Name: c.Workload, Arrivals: "closed", LatencyFrom: "call", AbovePermille: c.Above, Speed: c.Speed,
+		Offered: c.Rate, HoldMillis: float64(c.HoldTime.Microseconds()) / 1e3, WarmupSeconds: c.warmup().Seconds(),
 	}
-	said := report.Workload{Name: c.Workload, Arrivals: "closed", LatencyFrom: "call", AbovePermille: c.Above}
-	if c.Workload == WorkloadZipf {
+	if c.arrivals().open() {
+		said.Arrivals, said.LatencyFrom = "open", "intended start"
+	}
+	if c.Trace != "" {
+		said.Name, said.AbovePermille = workloadTrace, 0
+	} else if c.Workload == WorkloadZipf {
 		said.ZipfExponent = c.Zipf
 	}
 	return said
@@ -98,7 +108,10 @@ type drawnSource struct {
 	rng rand.PCG
 }
 
-func (s *drawnSource) next(r *request) bool {
+// offset: what is drawn has no time of its own, and no end.
+func (p drawnPart) offset(int) (time.Duration, bool) { return 0, true }
+
+func (s *drawnSource) next(_ uint64, r *request) bool {
 	bits := s.rng.Uint64()
 	*r = s.deck[bits%deckSize]
 	if s.skew.upTo != nil {
@@ -106,35 +119,6 @@ func (s *drawnSource) next(r *request) bool {
 	} else {
 		r.tenant = int((bits >> 32) * uint64(s.tenants) >> 32) //nolint:gosec // a count
 	}
-	return true
-}
-
-// recorded is a usage trace: its rows in their order, each once, for whichever
-// caller is free; the tenants take turns.
-type recorded struct {
-	rows []request
-}
-
-func (t *recorded) part(round, rounds int) part {
-	from, to := len(t.rows)*round/rounds, len(t.rows)*(round+1)/rounds
-	return &recordedPart{rows: t.rows[from:to]}
-}
-
-func (t *recorded) typical() budget.Microcents { return meanHold(t.rows) }
-
-type recordedPart struct {
-	rows  []request
-	taken atomic.Int64
-}
-
-func (p *recordedPart) source(int) source { return p }
-
-func (p *recordedPart) next(r *request) bool {
-	i := p.taken.Add(1) - 1
-	if i >= int64(len(p.rows)) {
-		return false
-	}
-	*r = p.rows[i]
 	return true
 }
 

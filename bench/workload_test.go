@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -18,7 +19,7 @@ func drawnFrom(t *testing.T, c Config, round, caller, count int) []request {
 	from := work.part(round, defaultRounds).source(caller)
 	requests := make([]request, count)
 	for i := range requests {
-		from.next(&requests[i])
+		from.next(uint64(i), &requests[i])
 	}
 	return requests
 }
@@ -103,7 +104,7 @@ func TestAbove(t *testing.T) {
 func TestRunStorm(t *testing.T) {
 	t.Parallel()
 	c := brief()
-	c.Workload = WorkloadStorm
+	c.Engine, c.Redis, c.Nodes, c.Workload = report.EngineLocal, "", 1, WorkloadStorm
 	result, err := Run(t.Context(), c)
 	if err != nil || !result.Conserved || result.Overspent != 0 {
 		t.Fatalf("%v: %+v", err, result)

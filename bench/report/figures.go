@@ -137,7 +137,7 @@ func overTime(all []Moment) *figure {
 	}
 	x, xTicks := linear(all[len(all)-1].Seconds, significant)
 	latency, latencyTicks := logarithmic(fastest, slowest, Micros)
-	rates, rateTicks := linear(rate, short)
+	rates, rateTicks := linear(rate, Short)
 	gap := 3 * usualStep(decisions)
 	places := make([]float64, len(all))
 	for i, m := range all {

@@ -50,7 +50,7 @@ func swept(s *Sweep) *figure {
 		}
 		return c
 	}
-	rates, rateTicks := linear(rate, short)
+	rates, rateTicks := linear(rate, Short)
 	through := line(3, rates, func(p SweepPoint) float64 { return p.DecisionsPerSecond.Median })
 	for i, p := range s.Points {
 		through.Dots[i].Lowest, through.Dots[i].Most = rates.at(p.DecisionsPerSecond.Lowest), rates.at(p.DecisionsPerSecond.Most)
@@ -104,7 +104,7 @@ func powers(value int) string {
 	if value >= 4*kibi && value%kibi == 0 {
 		return strconv.Itoa(value/kibi) + "Ki"
 	}
-	return short(float64(value))
+	return Short(float64(value))
 }
 
 func (s *Sweep) knee(places []float64) []mark {

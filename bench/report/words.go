@@ -53,8 +53,8 @@ func Micros(value float64) string {
 	return significant(value*1e3) + " ns"
 }
 
-// short writes a count for an axis: 20k, 1.5M.
-func short(value float64) string {
+// Short writes a count with three digits: 20k, 1.5M.
+func Short(value float64) string {
 	switch {
 	case math.Abs(value) >= 1e6:
 		return significant(value/1e6) + "M"

@@ -1,0 +1,147 @@
+package bench
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// stalling answers at once, but for one stall in which nobody is answered.
+type stalling struct {
+	scriptless
+	calls *atomic.Int64
+	gate  *sync.RWMutex
+}
+
+const stall = 300 * time.Millisecond
+
+func (s stalling) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+	if s.calls.Add(1) == 200 {
+		s.gate.Lock()
+		time.Sleep(stall)
+		s.gate.Unlock()
+	}
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	return s.scriptless.TryReserve(ctx, tenant, cost, opts...)
+}
+
+// The same stall, seen by both loops. In 1.5 s of 1000 requests a second, 300 are due
+// while nobody answers, a fifth of all: their latencies say so. A closed loop does not
+// make them at all: it sees the stall once a caller, and looks well.
+//
+// It is not parallel: beside other tests at full speed everything is late.
+func TestOpenLoopShowsAStall(t *testing.T) {
+	play := func(rate float64) *fleet {
+		c := Defaults()
+		c.Nodes, c.Concurrency, c.Tenants, c.Rate, c.Warmup = 1, 4, 3, rate, 0
+		f := newFleet([]decider{stalling{calls: new(atomic.Int64), gate: new(sync.RWMutex)}}, c, tenantNames(c.Tenants, ""))
+		work, err := newWorkload(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.play(t.Context(), work.part(0, 1), 1500*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	stalled := micros(int64(stall))
+	open := play(1000)
+	if at := percentilesOf(open.reserve.all()); at.P99 < 0.8*stalled {
+		t.Errorf("open loop: p99 is %.0f µs, and the stall was %.0f", at.P99, stalled)
+	}
+	if got := open.counts[budget.Reserved]; got > 1501 || got+open.unsent < 1500 {
+		t.Errorf("open loop: %d requests of 1500, %d unsent", got, open.unsent)
+	}
+	if closed := percentilesOf(play(0).reserve.all()); closed.P99 > stalled/10 {
+		t.Errorf("closed loop: p99 is %.0f µs: it is not to see the stall", closed.P99)
+	}
+}
+
+// Where all callers are busy nothing is dropped: what the end came before is counted.
+func TestOpenLoopCountsWhatWasNotSent(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	c := Defaults()
+	c.Nodes, c.Concurrency, c.Tenants, c.Rate, c.Warmup = 1, 2, 1, 100, 0
+	stuck := scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
+		<-release
+		return budget.Reservation{Outcome: budget.Insufficient}, nil
+	}}
+	f := newFleet([]decider{stuck}, c, tenantNames(1, ""))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	context.AfterFunc(ctx, func() { close(release) })
+	paced, err := f.play(ctx, endless{request{hold: 2, cost: 1}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if due := int64(paced.took.Seconds()*c.Rate) + 1; f.counts[budget.Insufficient] != 2 || f.unsent != due-2 {
+		t.Errorf("%d answered, %d unsent of %d due, want 2 and the rest", f.counts[budget.Insufficient], f.unsent, due)
+	}
+}
+
+func TestArrivals(t *testing.T) {
+	t.Parallel()
+	trace := &recorded{rows: make([]request, 4), at: []time.Duration{0, 100, 100, 900}, due: true}
+	steady := endless{}
+	for _, c := range []struct {
+		name   string
+		a      arrivals
+		part   part
+		offset []time.Duration // of the first ones
+		until  time.Duration
+		due    int64
+	}{
+		{"a rate", arrivals{rate: 1000}, steady, []time.Duration{0, time.Millisecond, 2 * time.Millisecond}, 2 * time.Millisecond, 3},
+		{"a node's share of it", arrivals{rate: 1000}.share(1, 4), steady, []time.Duration{time.Millisecond, 5 * time.Millisecond}, 4 * time.Millisecond, 1},
+		{"a trace", arrivals{speed: 1}, trace.part(0, 1), []time.Duration{0, 100, 100, 900}, 100, 3},
+		{"ten times as fast", arrivals{speed: 10}, trace.part(0, 1), []time.Duration{0, 10, 10, 90}, 10, 3},
+		{"half as fast", arrivals{speed: 0.5}, trace.part(0, 1), []time.Duration{0, 200, 200, 1800}, time.Hour, 4},
+		{"its second half", arrivals{speed: 1}, trace.part(1, 2), []time.Duration{0, 800}, 0, 1},
+		{"a node's share of a trace", arrivals{speed: 1}, trace.share(1, 2).part(0, 1), []time.Duration{100, 900}, 99, 0},
+		{"a trace at a rate", arrivals{rate: 1e9}, trace.part(0, 1), []time.Duration{0, 1, 2, 3}, time.Millisecond, 4},
+	} {
+		var offsets []time.Duration
+		for i := range c.offset {
+			offset, exists := c.a.due(c.part, i)
+			if exists {
+				offsets = append(offsets, offset)
+			}
+		}
+		if !slices.Equal(offsets, c.offset) {
+			t.Errorf("%s: due at %v, want %v", c.name, offsets, c.offset)
+		}
+		if due := c.a.until(c.part, c.until); due != c.due {
+			t.Errorf("%s: %d are due until %s, want %d", c.name, due, c.until, c.due)
+		}
+	}
+}
+
+// An alarm is not early, is stopped at once, and stays stopped.
+func TestAlarm(t *testing.T) {
+	t.Parallel()
+	a, err := newAlarm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	for range 20 {
+		instant := time.Now().Add(time.Millisecond)
+		if !a.sleepUntil(instant) || time.Now().Before(instant) {
+			t.Errorf("it rang %s early, or was stopped", time.Until(instant))
+		}
+	}
+	if !a.sleepUntil(time.Now().Add(-time.Hour)) {
+		t.Error("an instant that has passed: it did not return at once")
+	}
+	time.AfterFunc(10*time.Millisecond, a.stop)
+	if a.sleepUntil(time.Now().Add(time.Hour)) || a.sleepUntil(time.Now().Add(time.Hour)) {
+		t.Error("it was stopped and rang")
+	}
+}

@@ -1,0 +1,100 @@
+package bench
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+func holdingFleet(t *testing.T, rate float64, holdTime time.Duration, d decider) *fleet {
+	t.Helper()
+	c := Defaults()
+	c.Nodes, c.Concurrency, c.Tenants, c.Rate, c.HoldTime, c.Warmup = 1, 1, 1, rate, holdTime, 0
+	return newFleet([]decider{d}, c, tenantNames(1, ""))
+}
+
+// One caller of an open loop makes 20 requests while the first hold is open; all are
+// settled, none before its time.
+func TestLongHoldsDoNotBlockAnOpenLoop(t *testing.T) {
+	t.Parallel()
+	const holdTime = 200 * time.Millisecond
+	var open, most atomic.Int64
+	began := time.Now()
+	f := holdingFleet(t, 1000, holdTime, scriptless{
+		reserve: func(budget.Microcents) (budget.Reservation, error) {
+			most.Store(max(most.Load(), open.Add(1)))
+			return budget.Reservation{Outcome: budget.Reserved}, nil
+		},
+		commit: func(actual budget.Microcents) (budget.Settlement, error) {
+			if time.Since(began) < holdTime {
+				t.Error("a hold was settled before its time")
+			}
+			open.Add(-1)
+			return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
+		},
+	})
+	work := &recorded{due: true}
+	for range 20 {
+		work.rows = append(work.rows, request{hold: 5, cost: 3})
+	}
+	paced, err := f.play(t.Context(), work.part(0, 1), 0)
+	if err != nil || paced.cycles != 20 || paced.took < holdTime {
+		t.Errorf("%d cycles in %s, %v; want 20", paced.cycles, paced.took, err)
+	}
+	if got := f.ledger.told(0); got != (told{committed: 60}) {
+		t.Errorf("%+v, want all committed", got)
+	}
+	if most.Load() < 2 {
+		t.Error("the caller waited for its first hold")
+	}
+}
+
+// A closed loop waits. At the end its hold, and all those of an open loop, stay open
+// and are counted.
+func TestHoldsThatTheEndInterrupts(t *testing.T) {
+	t.Parallel()
+	for name, rate := range map[string]float64{"closed": 0, "open": 100} {
+		ctx, cancel := context.WithCancel(t.Context())
+		f := holdingFleet(t, rate, MaxHoldTime, scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
+			time.AfterFunc(50*time.Millisecond, cancel)
+			return budget.Reservation{Outcome: budget.Reserved}, nil
+		}})
+		paced, err := f.play(ctx, endless{request{hold: 7, cost: 3}}, 0)
+		if err != nil || paced.cycles != 0 || paced.took > time.Minute {
+			t.Errorf("%s: %d cycles in %s, %v", name, paced.cycles, paced.took, err)
+		}
+		reserved := f.counts[budget.Reserved]
+		if got := f.ledger.told(0); got != (told{open: budget.Microcents(7 * reserved)}) || reserved < 1 || rate == 0 && reserved != 1 {
+			t.Errorf("%s: %d reserved, %+v", name, reserved, got)
+		}
+		cancel()
+	}
+}
+
+// A warm-up counts in the books only, and leaves no hold, though its end interrupts some.
+//
+// It is not parallel: beside other tests at full speed 50 ms are little.
+func TestWarmup(t *testing.T) {
+	for name, rate := range map[string]float64{"closed": 0, "open": 100} {
+		f := holdingFleet(t, rate, time.Minute, scriptless{})
+		f.warmup = 50 * time.Millisecond
+		ctx, cancel := context.WithTimeout(t.Context(), f.warmup*3)
+		if err := f.warmUp(ctx, endless{request{hold: 7, cost: 3}}, 0); err != nil {
+			t.Error(err)
+		}
+		if _, err := f.play(ctx, endless{request{hold: 7, cost: 3}}, 0); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		got, reserved := f.ledger.told(0), f.counts[budget.Reserved]
+		if got.committed == 0 || got.open != budget.Microcents(7*reserved) || f.counts[budget.Committed] != 0 {
+			t.Errorf("%s: %+v, with %d reserves measured", name, got, reserved)
+		}
+		if f.decisions().TotalCount() != reserved {
+			t.Errorf("%s: %d latencies for %d reserves", name, f.decisions().TotalCount(), reserved)
+		}
+	}
+}

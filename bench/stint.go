@@ -1,0 +1,174 @@
+package bench
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// stint is one stretch of play: a round, or the warm-up before the first.
+type stint struct {
+	*fleet
+	warming bool // nothing of it is measured, and no hold is left
+	reserve *latencies
+	commit  *latencies
+	start   time.Time
+
+	callers []*caller
+	cancel  context.CancelFunc
+	ended   <-chan struct{}
+	over    atomic.Bool // ended, at less cost
+
+	// An open loop has these.
+	tickets  chan ticket
+	arriving *alarm
+	// And with a hold time these.
+	held     chan hold
+	due      chan hold
+	settlers []*caller
+	settling *alarm
+}
+
+// stint plays a part until it is played, the limit (0 is none) has passed, ctx has
+// ended, or an engine gave no answer, which is the error.
+func (f *fleet) stint(ctx context.Context, work part, limit time.Duration, warming bool) (pace, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if limit > 0 {
+		var expire context.CancelFunc
+		ctx, expire = context.WithTimeout(ctx, limit)
+		defer expire()
+	}
+	s := f.newStint(ctx, cancel, warming)
+	if err := s.prepare(); err != nil {
+		return pace{}, err
+	}
+	defer s.giveBack()
+	defer context.AfterFunc(ctx, s.stop)()
+	s.start = time.Now()
+	watched := s.watch()
+	s.run(work)
+	round := pace{took: time.Since(s.start)}
+	watched()
+	return round, s.sumUp(&round, work)
+}
+
+func (f *fleet) newStint(ctx context.Context, cancel context.CancelFunc, warming bool) *stint {
+	s := &stint{
+		fleet: f, warming: warming, reserve: f.reserve, commit: f.commit,
+		ended: ctx.Done(), cancel: cancel, callers: make([]*caller, len(f.nodes)*f.concurrency),
+	}
+	if warming {
+		s.reserve, s.commit = newLatencies(len(s.callers), f.finest), newLatencies(len(s.callers), f.finest)
+	}
+	for i := range s.callers {
+		s.callers[i] = s.caller(i)
+	}
+	return s
+}
+
+func (s *stint) caller(i int) *caller {
+	c := &caller{
+		node: s.nodes[i/s.concurrency], tenants: s.tenants, timeEvery: s.timeEvery, stint: s,
+		lines: s.ledger.of(i), reserves: s.reserve.of(i), commits: s.commit.of(i), remains: s.remains,
+	}
+	if s.holdTime > 0 {
+		c.timer = time.NewTimer(s.holdTime)
+		c.timer.Stop()
+	}
+	return c
+}
+
+// prepare makes what an open loop needs.
+func (s *stint) prepare() (err error) {
+	if !s.arrivals.open() {
+		return nil
+	}
+	s.tickets = make(chan ticket)
+	if s.arriving, err = newAlarm(); err != nil || s.holdTime == 0 {
+		return err
+	}
+	s.held, s.due = make(chan hold, MaxOpenHolds), make(chan hold)
+	for i := range s.callers {
+		s.settlers = append(s.settlers, s.caller(i))
+	}
+	s.settling, err = newAlarm()
+	return err
+}
+
+// stop ends the play: who waits is woken.
+func (s *stint) stop() {
+	s.over.Store(true)
+	for _, a := range []*alarm{s.arriving, s.settling} {
+		if a != nil {
+			a.stop()
+		}
+	}
+}
+
+func (s *stint) giveBack() {
+	for _, a := range []*alarm{s.arriving, s.settling} {
+		if a != nil {
+			a.close()
+		}
+	}
+}
+
+// leavesOpen says that what is held now stays open: there are to be holds to sum.
+func (s *stint) leavesOpen() bool { return !s.warming && s.over.Load() }
+
+// run waits for all calls in flight; ctx is not handed to them, because a call given
+// up is an outcome unknown.
+func (s *stint) run(work part) {
+	var callers, others sync.WaitGroup
+	if s.tickets != nil {
+		others.Go(func() { s.admit(work) })
+	}
+	if s.held != nil {
+		others.Go(s.release)
+		for _, c := range s.settlers {
+			others.Go(c.settleDue)
+		}
+	}
+	for i, c := range s.callers {
+		from := work.source(s.firstCaller + i)
+		callers.Go(func() {
+			if s.tickets != nil {
+				c.serve(from)
+			} else {
+				c.loop(from)
+			}
+		})
+	}
+	callers.Wait()
+	if s.held != nil {
+		close(s.held)
+	}
+	others.Wait()
+}
+
+// sumUp adds what the callers were told to the fleet's sums, and returns the first
+// failure.
+func (s *stint) sumUp(round *pace, work part) error {
+	var failure error
+	var sent int64
+	for _, c := range append(s.callers, s.settlers...) {
+		round.cycles += c.cycles
+		round.decisions += c.counts.answers()
+		sent += c.sent
+		if s.warming {
+			c.counts = counts{budget.Unknown: c.counts[budget.Unknown]} // a failure counts anywhere
+		}
+		s.counts.add(&c.counts)
+		if failure == nil {
+			failure = c.failure
+		}
+	}
+	if s.tickets != nil && !s.warming {
+		s.unsent += max(0, s.arrivals.until(work, round.took)-sent)
+	}
+	return failure
+}

@@ -1,0 +1,69 @@
+package bench
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// watcher turns samples into what a live view is told. It is told of one stint at a
+// time.
+type watcher struct {
+	tell  func(Progress)
+	began time.Time
+	whole time.Duration // that the run will take; 0 is not known
+	phase string
+
+	last               time.Time
+	stretch            int64 // decisions since then
+	latency            *hdrhistogram.Histogram
+	decisions, refused int64
+}
+
+func newWatcher(tell func(Progress), whole time.Duration) *watcher {
+	now := time.Now()
+	return &watcher{tell: tell, began: now, last: now, whole: whole}
+}
+
+// announce says what is to be seen next; without a watcher, to nobody.
+func (w *watcher) announce(turn, turns int, name string) {
+	if w == nil {
+		return
+	}
+	if w.phase = name; turns > 1 {
+		w.phase = fmt.Sprintf("round %d of %d: %s", turn+1, turns, name)
+	}
+}
+
+// tellEvery bounds how often a view is told, whatever the samples do.
+const tellEvery = seldomest
+
+func (w *watcher) sampled(s sample) {
+	w.decisions += s.decisions
+	w.refused += s.refused
+	w.stretch += s.decisions
+	if w.latency == nil {
+		w.latency = s.latency.Clone() // a timeline may keep the sample's own
+	} else {
+		w.latency.Merge(s.latency)
+	}
+	now := time.Now()
+	took := now.Sub(w.last)
+	if took < tellEvery*9/10 {
+		return
+	}
+	p := Progress{
+		Phase: w.phase, Elapsed: now.Sub(w.began),
+		Rate: float64(w.stretch) / took.Seconds(), P99: percentilesOf(w.latency).P99,
+		Decisions: w.decisions, Refused: w.refused,
+	}
+	if s.warming {
+		p.Phase += ", warm-up"
+	}
+	if w.whole > 0 {
+		p.Left = max(0, w.whole-p.Elapsed)
+	}
+	w.last, w.stretch, w.latency = now, 0, nil
+	w.tell(p)
+}

@@ -142,6 +142,9 @@ func (r Report) tiles() []tile {
 }
 
 func sweepTiles(s *Sweep) []tile {
+	if len(s.Points) == 0 {
+		return nil
+	}
 	best := slices.MaxFunc(s.Points, func(a, b SweepPoint) int {
 		return cmp.Compare(a.DecisionsPerSecond.Median, b.DecisionsPerSecond.Median)
 	})

@@ -36,7 +36,7 @@ func currentBuild(ctx context.Context) (build, error) {
 	if err != nil {
 		return build{}, err
 	}
-	said, err := exec.CommandContext(ctx, binary, "--version").Output()
+	said, err := exec.CommandContext(ctx, binary, "--version").Output() //nolint:gosec // it is the server that is started
 	found := redisVersion.FindSubmatch(said)
 	if err != nil || found == nil {
 		return build{}, fmt.Errorf("%s --version says %.100q: %w", binary, said, err)

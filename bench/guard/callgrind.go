@@ -42,7 +42,7 @@ func instructions(dir string, call int) (float64, error) {
 	if found == nil {
 		return 0, fmt.Errorf("%s has no total", path)
 	}
-	return strconv.ParseFloat(string(found[1]), 64) //nolint:forbidigo // a count, no amount
+	return strconv.ParseFloat(string(found[1]), 64)
 }
 
 // instructionsOfRedis counts what a decision costs redis-server.

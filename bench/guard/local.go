@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -83,7 +84,7 @@ func playLocal(ctx context.Context) error {
 
 // instructionsOfLocal builds this command again, since go run leaves out the symbols
 // that callgrind finds the marks by, and runs it under callgrind.
-func instructionsOfLocal(ctx context.Context) ([]figure, error) {
+func instructionsOfLocal(ctx context.Context) (figures []figure, err error) {
 	if err := findValgrind(); err != nil {
 		return nil, err
 	}
@@ -91,9 +92,10 @@ func instructionsOfLocal(ctx context.Context) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	self := filepath.Join(dir, "guard")
-	if said, err := exec.CommandContext(ctx, "go", "build", "-o", self, "github.com/calybris/bursar/bench/guard").CombinedOutput(); err != nil {
+	compile := exec.CommandContext(ctx, "go", "build", "-o", self, "github.com/calybris/bursar/bench/guard") //nolint:gosec // it is this program
+	if said, err := compile.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building what callgrind runs: %w; it said:\n%s", err, said)
 	}
 	command := append(callgrind("main.localMark"), self, localArgument)
@@ -105,7 +107,6 @@ func instructionsOfLocal(ctx context.Context) ([]figure, error) {
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("the local engine under valgrind: %w; it said:\n%s", err, said)
 	}
-	var figures []figure
 	for i, l := range localLoads {
 		count, err := instructions(dir, 2*i+2)
 		if err != nil {

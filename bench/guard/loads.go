@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"github.com/calybris/bursar/coordinator/budget"
 )
@@ -114,9 +115,13 @@ func (s *stage) loads(ctx context.Context) ([]load, error) {
 	}, nil
 }
 
+// repeat plays a turn of one caller again and again. The worker that brought its
+// answer comes to its end first, or chance would decide which worker, the old one or
+// a new one with what it allocates, takes the next call.
 func repeat(t turn) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for i := range alone {
+			runtime.Gosched()
 			if err := t(ctx, i); err != nil {
 				return err
 			}

@@ -15,10 +15,11 @@
 //   - exactly: how often Redis runs each command for a decision, those inside the
 //     scripts included (evalsha is the script calls), and the bytes sent and received.
 //     Every number and every id on the wire has the same length each time;
-//   - allocations a decision in the client, to 0.1: the scheduler makes a few in a
-//     thousand differ; allocated bytes to 2 %;
-//   - instructions of redis-server a decision, under callgrind, to 2 %: its clock's
-//     housekeeping is in them. Five runs differed by 0.9 % at the most.
+//   - allocations a decision in the client, to 0.1: the scheduler makes one in a
+//     hundred differ; allocated bytes to 2 %;
+//   - instructions of redis-server a decision, under callgrind, to 2 %: the levels of
+//     its sorted sets and the seeds of its hashes are random. Ten runs differed by 1.5 %
+//     in a reserve, and by 0.6 % at the most in all else.
 //
 // The local engine's cycles are counted under callgrind to 1 %; thirty runs differed
 // by 0.15 %, most by nothing. Go's and Redis' instructions, and Go's allocations, depend on who compiled

@@ -22,9 +22,9 @@
 //     in a reserve, and by 0.6 % at the most in all else.
 //
 // The local engine's cycles are counted under callgrind to 1 %; thirty runs differed
-// by 0.15 %, most by nothing. Go's and Redis' instructions, and Go's allocations, depend on who compiled
-// them: with another minor version than the baseline's they are shown, and not
-// compared.
+// by 0.15 %, most by nothing. Go's and Redis' instructions, and Go's allocations,
+// depend on who compiled them: with another minor version than the baseline's they are
+// shown, and not compared.
 //
 // Ratios of two speeds, measured in turns in one run (package duel), fail a third
 // below the baseline, and only there.
@@ -103,8 +103,9 @@ type part func(ctx context.Context) ([]figure, error)
 var parts = []part{countOnRedis, instructionsOfRedis, instructionsOfLocal, ratios}
 
 // attempts: what fails is measured again, all of its part, and the last time counts. A
-// baseline has the least ratios of as many. So neither a moment in which the machine
-// stalls nor one in which it has nothing else to do decides anything.
+// baseline is of as many, with the least of the ratios and the median of all else. So
+// neither a moment in which the machine stalls nor one in which it has nothing else to
+// do decides anything.
 const attempts = 3
 
 func measureUntil(ctx context.Context, measure part, failed func(figure) bool) (figures []figure, err error) {
@@ -121,22 +122,29 @@ func writeBaseline(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	figures := make(map[string]float64)
+	values := make(map[string][]float64)
+	rules := make(map[string]*rule)
 	for range attempts {
 		for _, measure := range parts {
-			more, err := measure(ctx)
+			figures, err := measure(ctx)
 			if err != nil {
 				return err
 			}
-			for _, f := range more {
-				was, known := figures[f.name]
-				if known && f.rule == exact && f.value != was {
-					return fmt.Errorf("%s was %v and then %v: what is exact must be the same in each run", f.name, was, f.value)
-				}
-				if !known || f.rule == ratioOfRates && f.value < was {
-					figures[f.name] = f.value
-				}
+			for _, f := range figures {
+				values[f.name], rules[f.name] = append(values[f.name], f.value), f.rule
 			}
+		}
+	}
+	figures := make(map[string]float64)
+	for name, v := range values {
+		slices.Sort(v)
+		switch least, most := v[0], v[len(v)-1]; {
+		case rules[name] == exact && (least != most || len(v) != attempts):
+			return fmt.Errorf("%s was %v in %d runs: what is exact must be the same in each", name, v, attempts)
+		case rules[name] == ratioOfRates:
+			figures[name] = least
+		default:
+			figures[name] = v[len(v)/2]
 		}
 	}
 	return baseline{Build: now, Figures: figures}.write(path)

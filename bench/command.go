@@ -37,6 +37,7 @@ func Command() *cli.Command {
 		Usage:       "measure budget decisions under load, and check the books",
 		Description: description,
 		Action:      act,
+		Subcommands: []*cli.Command{nodeSubcommand()},
 		Flags:       append(flags(Defaults()), outputFlags()...),
 	}
 }
@@ -56,6 +57,7 @@ func flags(d Config) []cli.Flag {
 		&cli.StringFlag{Name: "workload", Value: d.Workload, Usage: "`NAME`: uniform; hot (one tenant); zipf (some tenants much hotter); storm (budgets for a few requests: most are refused)"},
 		&cli.Float64Flag{Name: "zipf", Value: d.Zipf, Usage: "exponent `S` of --workload zipf"},
 		&cli.IntFlag{Name: "above", Value: d.Above, Usage: "requests of a thousand (`PERMILLE`) that commit above their hold"},
+		&cli.BoolFlag{Name: "processes", Usage: "every node is a process of its own"},
 		&cli.DurationFlag{Name: "hold-time", Usage: "between a reserve and its settlement"},
 		&cli.Float64Flag{Name: "rate", Usage: "requests a second of all nodes, at constant intervals, with latencies from when they were due (default: each caller's next request follows its last)"},
 		&cli.DurationFlag{Name: "warmup", Usage: "before the first round, not measured, but in the books (default: a tenth of the duration, at most 2s; none with --trace)"},
@@ -120,7 +122,8 @@ func configOf(cc *cli.Context) (Config, error) {
 		Duration: cc.Duration("duration"), Requests: cc.Int64("requests"), Seed: cc.Uint64("seed"), Rounds: cc.Int("rounds"),
 		Workload: cc.String("workload"), Zipf: cc.Float64("zipf"), Above: cc.Int("above"),
 		HoldTime: cc.Duration("hold-time"), Rate: cc.Float64("rate"), Speed: cc.Float64("speed"), Warmup: d.Warmup,
-		Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
+		Processes: cc.Bool("processes"),
+		Trace:     cc.String("trace"), MaxOutput: cc.Int64("max-output"),
 		Prefix: cc.String("prefix"), SharePrefix: cc.Bool("share-prefix"),
 	}
 	if c.Engine == report.EngineLocal && !cc.IsSet("redis") {

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator"
@@ -55,7 +57,12 @@ func (a *arena) enter(ctx context.Context, c Config, name string, f field, sizes
 // enterBursar makes coordinators. Every one asks for each tenant once: what only the
 // first call does is done before the clock starts.
 func (a *arena) enterBursar(ctx context.Context, c Config, e *entrant, sizes []int) error {
-	queue := c.Concurrency + prepareWidth // every caller may ask for the same tenant
+	e.accounts = func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
+		return a.readRedis(ctx, e.field)
+	}
+	if c.Processes {
+		return a.enterCrews(ctx, c, e, sizes)
+	}
 	var nodes []budget.Engine
 	for _, size := range sizes {
 		trips := new(contender.Trips)
@@ -63,23 +70,54 @@ func (a *arena) enterBursar(ctx context.Context, c Config, e *entrant, sizes []i
 		for range c.Nodes {
 			client := a.space.ClientOf(size)
 			client.AddHook(trips)
-			node, err := coordinator.New(ctx, client,
-				coordinator.WithKeyPrefix(e.field.prefix), coordinator.WithLogger(a.logger),
-				coordinator.WithQueueLimits(queue, queue))
+			node, err := a.coordinator(ctx, client, c, e.field.prefix)
 			if err != nil {
-				return fmt.Errorf("%s: %w", a.name, err)
+				return err
 			}
-			a.closers = append(a.closers, node.Close)
-			a.logger = slog.New(slog.DiscardHandler) // one node has said it for all
 			nodes, ours = append(nodes, node), append(ours, node)
 			size = client.Options().PoolSize
 		}
 		e.addPool(c, size, trips, ours)
 	}
-	e.accounts = func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
-		return a.readRedis(ctx, e.field)
-	}
 	return prepare(ctx, e.field, nodes)
+}
+
+// enterCrews starts processes, after a coordinator in this one has created the tenants.
+func (a *arena) enterCrews(ctx context.Context, c Config, e *entrant, sizes []int) error {
+	node, err := a.coordinator(ctx, a.space.Client(), c, e.field.prefix)
+	if err != nil {
+		return err
+	}
+	if err := prepare(ctx, e.field, []budget.Engine{node}); err != nil {
+		return err
+	}
+	for _, size := range sizes {
+		trips := new(contender.Trips)
+		crew, size, err := a.muster(ctx, c, e.field, size, trips)
+		if err != nil {
+			return err
+		}
+		e.addPool(c, size, trips, nil)
+		e.pools[len(e.pools)-1].fleet.crew = crew
+	}
+	return nil
+}
+
+func (a *arena) coordinator(ctx context.Context, client *redis.Client, c Config, prefix string) (*coordinator.Coordinator, error) {
+	node, err := newCoordinator(ctx, client, c, prefix, a.logger)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.name, err)
+	}
+	a.closers = append(a.closers, node.Close)
+	a.logger = slog.New(slog.DiscardHandler) // one node has said it for all
+	return node, nil
+}
+
+func newCoordinator(ctx context.Context, client *redis.Client, c Config, prefix string, logger *slog.Logger) (*coordinator.Coordinator, error) {
+	queue := c.Concurrency + prepareWidth // every caller may ask for the same tenant
+	node, err := coordinator.New(ctx, client,
+		coordinator.WithKeyPrefix(prefix), coordinator.WithLogger(logger), coordinator.WithQueueLimits(queue, queue))
+	return node, exit.With(exit.Unavailable, err)
 }
 
 // enterLocal makes one engine, which all nodes are.

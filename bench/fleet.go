@@ -18,6 +18,7 @@ type decider interface {
 // fleet is all callers of all nodes, and what they were told over all rounds.
 type fleet struct {
 	nodes       []decider
+	crew        *crew // instead of nodes, where each is a process of its own
 	concurrency int
 	firstCaller int // of this process, where each node has one of its own
 	tenants     []budget.TenantID
@@ -71,18 +72,25 @@ func (f *fleet) warmUp(ctx context.Context, work part, limit time.Duration) erro
 	if warmup == 0 {
 		return nil
 	}
-	_, err := f.stint(ctx, work, warmup, true)
+	_, err := f.stretch(ctx, work, warmup, true)
 	return err
 }
 
 // play runs one round: until the part is played, the limit (0 is none) has passed,
 // ctx has ended, or an engine gave no answer, which is the error.
 func (f *fleet) play(ctx context.Context, work part, limit time.Duration) (pace, error) {
-	round, err := f.stint(ctx, work, limit, false)
+	round, err := f.stretch(ctx, work, limit, false)
 	if f.timeline != nil {
 		f.timeline.played += round.took
 	}
 	return round, err
+}
+
+func (f *fleet) stretch(ctx context.Context, work part, limit time.Duration, warming bool) (pace, error) {
+	if f.crew != nil {
+		return f.crew.stint(ctx, f, work, limit, warming)
+	}
+	return f.stint(ctx, work, limit, warming)
 }
 
 func (p pace) rate(count int64) float64 {

@@ -138,6 +138,7 @@ func TestFleetStopsAtAFailure(t *testing.T) {
 // endless requests, all alike.
 type endless struct{ request }
 
+func (e endless) which() turn                      { return turn{0, 1} }
 func (e endless) source(int) source                { return e }
 func (e endless) offset(int) (time.Duration, bool) { return 0, true }
 func (e endless) next(_ uint64, r *request) bool   { *r = e.request; return true }

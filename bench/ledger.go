@@ -55,3 +55,12 @@ func (l *ledger) told(tenant int) told {
 	}
 	return sum
 }
+
+// lose puts in doubt all that a tenant could have spent, because what some callers were
+// told is not known any more.
+func (l *ledger) lose(budgets []budget.Microcents) {
+	for tenant, granted := range budgets {
+		t := l.told(tenant)
+		l.of(0)[tenant].doubt.Add(int64(max(0, granted-t.committed-t.doubt)))
+	}
+}

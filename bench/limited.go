@@ -13,9 +13,7 @@ type limited struct {
 }
 
 func (l limited) part(round, rounds int) part {
-	of := int64(rounds)
-	last := l.requests * int64(round+1) / of
-	p := &limitedPart{part: l.workload.part(round, rounds), count: last - l.requests*int64(round)/of}
+	p := &limitedPart{part: l.workload.part(round, rounds), count: shareOf(l.requests, round, rounds)}
 	p.left.Store(p.count)
 	return p
 }

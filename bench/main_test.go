@@ -1,9 +1,23 @@
 package bench
 
 import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The tests of --processes start this program as a node.
+func TestMain(m *testing.M) {
+	if slices.Equal(os.Args[1:], []string{"bench", nodeCommand}) {
+		if err := serveNode(context.Background(), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}

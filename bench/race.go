@@ -33,6 +33,8 @@ func (r race) part(int, int) part { return r }
 
 func (r race) typical() budget.Microcents { return r.hold }
 
+func (r race) which() turn { return turn{0, 1} }
+
 func (r race) source(int) source { return &raceSource{race: r} }
 
 // offset is of an open loop, which the race is not.
@@ -58,7 +60,7 @@ func (s *raceSource) next(_ uint64, r *request) bool {
 func (m *match) race(ctx context.Context) error {
 	hold := m.work.typical()
 	c := m.config
-	c.Rate, c.Speed, c.HoldTime, c.Warmup = 0, 0, 0, 0
+	c.Rate, c.Speed, c.HoldTime, c.Warmup, c.Processes = 0, 0, 0, 0, false
 	for _, e := range m.entrants {
 		if !e.decides() || ctx.Err() != nil {
 			continue

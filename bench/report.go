@@ -51,7 +51,7 @@ func (m *match) report() report.Report {
 	c, ours := m.config, m.arena.ours
 	best := ours.best()
 	r := report.Report{
-		Engine: c.Engine, Nodes: c.Nodes, Tenants: c.Tenants, Concurrency: c.Concurrency,
+		Engine: c.Engine, Nodes: c.Nodes, Processes: c.Processes, Tenants: c.Tenants, Concurrency: c.Concurrency,
 		Seed: c.Seed, Trace: c.Trace, Workload: c.workload(), Rounds: len(best.paces),
 		Reserve: percentilesOf(best.fleet.reserve.all()), Commit: percentilesOf(best.fleet.commit.all()),
 		Outcomes: make(map[string]int64),
@@ -74,7 +74,7 @@ func (m *match) report() report.Report {
 			r.Outcomes[outcome.String()] += p.fleet.counts[outcome]
 		}
 	}
-	if trace, ok := m.work.(*recorded); ok && c.Speed > 0 {
+	if trace, ok := traceOf(m.work); ok && c.Speed > 0 {
 		r.Workload.Offered = c.offered(trace)
 	}
 	r.Workload.Unsent = best.fleet.unsent

@@ -97,7 +97,7 @@ func (m *match) observe() {
 func (m *match) lasting() time.Duration {
 	c := m.config
 	whole := c.Duration * time.Duration(len(m.entrants))
-	if trace, ok := m.work.(*recorded); ok && c.Duration == 0 {
+	if trace, ok := traceOf(m.work); ok && c.Duration == 0 {
 		return c.lasting(trace) * time.Duration(len(m.entrants))
 	}
 	for _, e := range m.entrants {

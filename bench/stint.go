@@ -48,6 +48,9 @@ func (f *fleet) stint(ctx context.Context, work part, limit time.Duration, warmi
 	}
 	defer s.giveBack()
 	defer context.AfterFunc(ctx, s.stop)()
+	if ctx.Err() != nil {
+		s.stop() // at once, not soon
+	}
 	s.start = time.Now()
 	watched := s.watch()
 	s.run(work)

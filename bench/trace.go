@@ -31,7 +31,7 @@ type recorded struct {
 
 func (t *recorded) part(round, rounds int) part {
 	from, to := len(t.rows)*round/rounds, len(t.rows)*(round+1)/rounds
-	p := &recordedPart{rows: t.rows[from:to], due: t.due}
+	p := &recordedPart{turn: turn{round, rounds}, rows: t.rows[from:to], due: t.due}
 	if t.at != nil {
 		p.at = t.at[from:to]
 		if from > 0 && from < to {
@@ -56,6 +56,7 @@ func (t *recorded) share(node, nodes int) *recorded {
 }
 
 type recordedPart struct {
+	turn
 	rows  []request
 	at    []time.Duration
 	due   bool
@@ -104,6 +105,15 @@ func readTrace(c Config) (*recorded, error) {
 		return nil, exit.With(exit.Usage, fmt.Errorf("--trace %s lasts %s at --speed %g: give more speed, or --duration", c.Trace, lasts, c.Speed))
 	}
 	return trace, nil
+}
+
+// traceOf is the trace that is played, if one is.
+func traceOf(work workload) (*recorded, bool) {
+	if l, ok := work.(limited); ok {
+		work = l.workload
+	}
+	trace, ok := work.(*recorded)
+	return trace, ok
 }
 
 // offered is the mean rate of a trace over its length, at the speed asked for.

@@ -19,11 +19,17 @@ type workload interface {
 // part hands requests to callers. source is called once a caller, next by that
 // caller alone, until it says that there are no more.
 type part interface {
+	which() turn
 	source(caller int) source
 	// offset is when a request was recorded, since the first of the part; 0 where that
 	// is not known. It is false where the part has no such request.
 	offset(number int) (time.Duration, bool)
 }
+
+// turn says which part it is, of how many.
+type turn struct{ number, of int }
+
+func (t turn) which() turn { return t }
 
 // source is asked for the caller's own next request, or, in an open loop, for the one
 // of that number that has become due; false says that there is none.
@@ -40,12 +46,24 @@ const (
 	workloadTrace   = "trace"
 )
 
-func newWorkload(c Config) (workload, error) {
+func newWorkload(c Config) (workload, error) { return shareOfWorkload(c, 0, 1) }
+
+// shareOfWorkload is what one node plays, of so many.
+func shareOfWorkload(c Config, node, nodes int) (workload, error) {
 	work, err := endlessWorkload(c)
+	if trace, ok := work.(*recorded); ok && err == nil && nodes > 1 {
+		work = trace.share(node, nodes)
+	}
 	if err == nil && c.Requests > 0 {
-		work = limited{work, c.Requests}
+		work = limited{work, shareOf(c.Requests, node, nodes)}
 	}
 	return work, err
+}
+
+// shareOf divides a count, so that the shares add up.
+func shareOf(count int64, part, parts int) int64 {
+	upTo := func(i int64) int64 { return count/int64(parts)*i + count%int64(parts)*i/int64(parts) }
+	return upTo(int64(part)+1) - upTo(int64(part))
 }
 
 // endlessWorkload is without the bound of a count.
@@ -90,17 +108,17 @@ type drawn struct {
 	skew    zipf
 }
 
-func (d *drawn) part(round, _ int) part { return drawnPart{d, uint64(round)} } //nolint:gosec // a count
+func (d *drawn) part(round, rounds int) part { return drawnPart{d, turn{round, rounds}} }
 
 func (d *drawn) typical() budget.Microcents { return meanHold(d.deck) }
 
 type drawnPart struct {
 	*drawn
-	round uint64
+	turn
 }
 
 func (p drawnPart) source(caller int) source {
-	return &drawnSource{drawn: p.drawn, rng: *rand.NewPCG(p.seed, p.round<<32|uint64(caller)+1)} //nolint:gosec // a count
+	return &drawnSource{drawn: p.drawn, rng: *rand.NewPCG(p.seed, uint64(p.number)<<32|uint64(caller)+1)} //nolint:gosec // a count
 }
 
 type drawnSource struct {

@@ -57,7 +57,9 @@ func prepare(list []*cli.Command) {
 		command.OnUsageError = usageError
 		command.HideHelpCommand = true
 		if len(command.Subcommands) > 0 {
-			command.Action = noSubcommand
+			if command.Action == nil {
+				command.Action = noSubcommand
+			}
 			prepare(command.Subcommands)
 		}
 	}

@@ -43,6 +43,7 @@ type Space struct {
 	// Name says what it is, for people; it holds no password.
 	Name string
 
+	address string // what Open takes for the same Redis from another process
 	options *redis.Options
 	server  io.Closer // nil where Redis is the user's
 
@@ -73,19 +74,22 @@ func open(ctx context.Context, address string) (*Space, error) {
 		if err := server.Start(); err != nil {
 			return nil, fmt.Errorf("starting the embedded Redis: %w", err)
 		}
-		return &Space{Name: "embedded Redis", options: &redis.Options{Addr: server.Addr()}, server: embedded{server}}, nil
+		return &Space{
+			Name: "embedded Redis", address: "redis://" + server.Addr(),
+			options: &redis.Options{Addr: server.Addr()}, server: embedded{server},
+		}, nil
 	case Spawn:
 		server, err := redistest.Spawn(ctx)
 		if err != nil {
 			return nil, exit.With(exit.Unavailable, err)
 		}
-		return &Space{Name: "private redis-server", options: server.Options(), server: server}, nil
+		return &Space{Name: "private redis-server", address: server.URL(), options: server.Options(), server: server}, nil
 	default:
 		options, name, err := parseURL(address)
 		if err != nil {
 			return nil, exit.With(exit.Usage, err)
 		}
-		return &Space{Name: name, options: options}, nil
+		return &Space{Name: name, address: address, options: options}, nil
 	}
 }
 
@@ -126,6 +130,11 @@ func (s *Space) ClientOf(poolSize int) *redis.Client {
 	s.clients = append(s.clients, client)
 	return client
 }
+
+// Address is what another process gives to [Open] for the same Redis, which ends with
+// this space where own is true. It may hold a password; of the user's Redis, that may
+// be in the environment instead, which an own one must be opened without.
+func (s *Space) Address() (address string, own bool) { return s.address, s.server != nil }
 
 // Prefix returns a key prefix that nobody else has: the name and 64 random bits.
 // What is stored under it is deleted by Close.

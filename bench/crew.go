@@ -1,0 +1,211 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+)
+
+// crew is a fleet's nodes where each is a process of its own.
+type crew struct {
+	members []*member
+	budgets []budget.Microcents
+	trips   *contender.Trips
+	orders  int
+}
+
+// muster starts a crew, and returns when all its nodes are ready, with the size of
+// their pools.
+func (a *arena) muster(ctx context.Context, c Config, f field, size int, trips *contender.Trips) (*crew, int, error) {
+	address, own := a.space.Address()
+	nodes := c.Nodes
+	c.Redis, c.Against, c.Processes, c.Nodes = address, nil, false, 1
+	w := &crew{budgets: f.budgets, trips: trips}
+	a.closers = append(a.closers, w.close)
+	for i := range nodes {
+		m, err := startMember(assignment{Config: c, Prefix: f.prefix, Tenants: f.tenants, PoolSize: size, Node: i, Nodes: nodes}, !own)
+		if err != nil {
+			return nil, 0, err
+		}
+		w.members = append(w.members, m)
+	}
+	defer context.AfterFunc(ctx, w.kill)()
+	size, err := w.ready()
+	for _, m := range w.members {
+		m.missed = err != nil // what one fails at, most do
+	}
+	return w, size, err
+}
+
+func (w *crew) ready() (poolSize int, err error) {
+	for _, m := range w.members {
+		switch said, alive := <-m.words; {
+		case !alive:
+			return 0, m.gone()
+		case said.Failure != nil:
+			return 0, m.named(said.Failure.err())
+		default:
+			poolSize = said.Ready.PoolSize
+		}
+	}
+	return poolSize, nil
+}
+
+// crewStint is one in progress.
+type crewStint struct {
+	*crew
+	fleet *fleet
+	ended <-chan struct{} // the run, from outside
+
+	mu    sync.Mutex
+	round pace
+	lost  bool // one of them, with what it had been told
+	first error
+}
+
+// stint has all play at once, each its share. With a process that ends by itself, what
+// it had been told is lost, and the others are stopped.
+func (w *crew) stint(ctx context.Context, f *fleet, work part, limit time.Duration, warming bool) (pace, error) {
+	inner, cancel := context.WithCancel(ctx)
+	if limit > 0 {
+		inner, cancel = context.WithTimeout(ctx, limit)
+	}
+	defer cancel()
+	w.orders++
+	w.tell(order{Number: w.orders, Part: work.which().number, Parts: work.which().of, Limit: limit, Warming: warming})
+	s := &crewStint{crew: w, fleet: f, ended: ctx.Done()}
+	done := make(chan struct{})
+	var stopping, playing sync.WaitGroup
+	stopping.Go(func() { w.stopAtEnd(inner, done) })
+	for _, m := range w.members {
+		playing.Go(func() {
+			if err := s.follow(m); err != nil {
+				s.fail(err)
+				cancel()
+			}
+		})
+	}
+	playing.Wait()
+	close(done)
+	stopping.Wait()
+	if s.lost {
+		f.ledger.lose(w.budgets)
+	}
+	return s.round, s.first
+}
+
+// stopAtEnd stops who still plays, and who does not stop is ended.
+func (w *crew) stopAtEnd(ctx context.Context, done <-chan struct{}) {
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	w.tell(order{Number: w.orders, Stop: true})
+	patience := time.NewTimer(stopTimeout)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-patience.C:
+		w.kill()
+	}
+}
+
+// follow hears a node out until it has played.
+func (s *crewStint) follow(m *member) error {
+	for said := range m.words {
+		switch {
+		case said.Sample != nil:
+			if err := s.heard(said.Sample); err != nil {
+				return m.named(err)
+			}
+		case said.Played != nil:
+			err := s.include(said.Played)
+			if err == nil {
+				err = said.Failure.err()
+			}
+			if err == nil && said.Played.Interrupted && !s.interrupted() {
+				err = exit.With(exit.Unavailable, errors.New("it was interrupted, and this process was not"))
+			}
+			return m.named(err)
+		default:
+			return m.named(fmt.Errorf("it says %+v while it plays", said))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = true
+	return m.gone()
+}
+
+// interrupted: a Ctrl-C on a terminal reaches the nodes as well, perhaps before it has
+// reached this process.
+func (s *crewStint) interrupted() bool {
+	const while = 500 * time.Millisecond
+	select {
+	case <-s.ended:
+		return true
+	case <-time.After(while):
+		return false
+	}
+}
+
+func (s *crewStint) heard(words *sampleWords) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := words.sample(s.fleet.finest)
+	if err == nil {
+		s.fleet.sampled(now)
+	}
+	return err
+}
+
+func (s *crewStint) include(p *played) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.round.cycles += p.Cycles
+	s.round.decisions += p.Decisions
+	s.round.took = max(s.round.took, p.Took)
+	s.trips.Add(p.Trips)
+	return s.fleet.include(p)
+}
+
+// fail keeps the first: the others are its consequence.
+func (s *crewStint) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first == nil {
+		s.first = err
+	}
+}
+
+func (w *crew) tell(o order) {
+	for _, m := range w.members {
+		m.say(o)
+	}
+}
+
+func (w *crew) kill() {
+	for _, m := range w.members {
+		m.kill()
+	}
+}
+
+// close lets all nodes close what they have in Redis, and returns when their processes
+// have ended; who takes longer than ctx is ended.
+func (w *crew) close(ctx context.Context) error {
+	defer context.AfterFunc(ctx, w.kill)()
+	errs := make([]error, len(w.members))
+	var all sync.WaitGroup
+	for i, m := range w.members {
+		all.Go(func() { errs[i] = m.leave() })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}

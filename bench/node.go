@@ -1,0 +1,166 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"sync"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/cli/scratch"
+)
+
+// node is this program as one node of a fleet of processes.
+type node struct {
+	assignment
+	work   workload
+	engine *coordinator.Coordinator
+	trips  *contender.Trips
+
+	mu     sync.Mutex // of what is written, and of what follows
+	output *json.Encoder
+	broken error // of the output: nobody listens any more
+
+	playing int // the number of the order
+	stopped int // the highest that is to end, or not to begin
+	cancel  context.CancelFunc
+}
+
+func nodeSubcommand() *cli.Command {
+	return &cli.Command{
+		Name: nodeCommand, Hidden: true,
+		Usage: "be a node of bench --processes, which speaks with it over pipes",
+		Action: func(cc *cli.Context) error {
+			return serveNode(cc.Context, cc.App.Reader, cc.App.Writer)
+		},
+	}
+}
+
+// serveNode plays what it is told to, until the input ends. What fails is said to the
+// run, and is no error here. When ctx ends, what is played is cut short.
+func serveNode(ctx context.Context, input io.Reader, output io.Writer) error {
+	n := &node{trips: new(contender.Trips), output: json.NewEncoder(output)}
+	orders := json.NewDecoder(input)
+	if err := orders.Decode(&n.assignment); err != nil {
+		return exit.With(exit.Usage, fmt.Errorf("%s is started by bench --processes only: %w", nodeCommand, err))
+	}
+	space, err := scratch.Open(ctx, n.Config.Redis)
+	if err != nil {
+		return n.say(word{Failure: failureOf(err)})
+	}
+	defer space.Close(ctx)
+	pool, err := n.open(ctx, space)
+	if err != nil {
+		return n.say(word{Failure: failureOf(err)})
+	}
+	if err := n.say(word{Ready: &ready{pool}}); err == nil {
+		for o := range n.listen(orders) {
+			n.play(ctx, o)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return n.say(word{Closed: true, Failure: failureOf(exit.With(exit.Unavailable, n.engine.Close(ctx)))})
+}
+
+// open makes the node, and acquaints it with every tenant.
+func (n *node) open(ctx context.Context, space *scratch.Space) (pool int, err error) {
+	if n.work, err = shareOfWorkload(n.Config, n.Node, n.Nodes); err != nil {
+		return 0, err
+	}
+	client := space.ClientOf(n.PoolSize)
+	client.AddHook(n.trips)
+	if n.engine, err = newCoordinator(ctx, client, n.Config, n.Prefix, slog.New(slog.DiscardHandler)); err != nil {
+		return 0, err
+	}
+	err = forEach(ctx, len(n.Tenants), func(i int) error {
+		known, err := n.engine.Remaining(ctx, n.Tenants[i])
+		if err == nil && known.Outcome != budget.Found {
+			err = fmt.Errorf("tenant %q: the answer is %s", n.Tenants[i], known.Outcome)
+		}
+		return exit.With(exit.Unavailable, err)
+	})
+	return client.Options().PoolSize, err
+}
+
+// listen hands out what is to be played; it keeps for itself to stop, which the end of
+// the input is as well.
+func (n *node) listen(input *json.Decoder) <-chan order {
+	orders := make(chan order)
+	go func() {
+		defer close(orders)
+		for {
+			var o order
+			if input.Decode(&o) != nil {
+				n.stop(math.MaxInt)
+				return
+			}
+			if o.Stop {
+				n.stop(o.Number)
+			} else {
+				orders <- o
+			}
+		}
+	}()
+	return orders
+}
+
+// stop ends what is played, up to a number, or keeps it from beginning.
+func (n *node) stop(number int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stopped = number
+	if n.cancel != nil && n.playing <= number {
+		n.cancel()
+	}
+}
+
+func (n *node) play(ctx context.Context, o order) {
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	n.mu.Lock()
+	n.playing, n.cancel = o.Number, cancel
+	if n.stopped >= o.Number {
+		cancel()
+	}
+	n.mu.Unlock()
+	c := n.Config
+	f := newFleet([]decider{n.engine}, c, n.Tenants)
+	f.arrivals = f.arrivals.share(n.Node, n.Nodes)
+	f.firstCaller = n.Node * c.Concurrency
+	f.watched = func(s sample) {
+		words, err := s.words()
+		if err == nil {
+			err = n.say(word{Sample: words})
+		}
+		if err != nil {
+			cancel()
+		}
+	}
+	trips := n.trips.Load()
+	round, failed := f.stint(inner, n.work.part(o.Part, o.Parts), o.Limit, o.Warming)
+	p, err := f.played(round)
+	if err != nil {
+		_ = n.say(word{Failure: failureOf(err)})
+		return
+	}
+	p.Trips, p.Interrupted = n.trips.Load()-trips, ctx.Err() != nil
+	_ = n.say(word{Played: p, Failure: failureOf(failed)}) // where nobody listens, the input ends as well
+}
+
+func (n *node) say(w word) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.broken == nil {
+		n.broken = n.output.Encode(w)
+	}
+	return n.broken
+}

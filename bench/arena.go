@@ -9,6 +9,7 @@ import (
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
@@ -27,6 +28,9 @@ type arena struct {
 	server  *report.Server
 	logger  *slog.Logger
 	closers []func(context.Context) error
+
+	meeting sync.Mutex // of a vigil and who enters
+	nodes   []*coordinator.Coordinator
 }
 
 // field is what is played for: tenants and their budgets, under a prefix of their own.

@@ -109,6 +109,9 @@ func (a *arena) coordinator(ctx context.Context, client *redis.Client, c Config,
 		return nil, fmt.Errorf("%s: %w", a.name, err)
 	}
 	a.closers = append(a.closers, node.Close)
+	a.meeting.Lock()
+	defer a.meeting.Unlock()
+	a.nodes = append(a.nodes, node)
 	a.logger = slog.New(slog.DiscardHandler) // one node has said it for all
 	return node, nil
 }

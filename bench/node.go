@@ -61,11 +61,15 @@ func serveNode(ctx context.Context, input io.Reader, output io.Writer) error {
 	if err != nil {
 		return n.say(word{Failure: failureOf(err)})
 	}
+	watched, end := vigil(ctx, space.Name, space.ClientOf(1).Options(), func() []*coordinator.Coordinator {
+		return []*coordinator.Coordinator{n.engine}
+	})
 	if err := n.say(word{Ready: &ready{pool}}); err == nil {
 		for o := range n.listen(orders) {
-			n.play(ctx, o)
+			n.play(watched, o)
 		}
 	}
+	_ = end() // the run finds the same
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	return n.say(word{Closed: true, Failure: failureOf(exit.With(exit.Unavailable, n.engine.Close(ctx)))})

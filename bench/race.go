@@ -82,6 +82,12 @@ func (m *match) race(ctx context.Context) error {
 	return nil
 }
 
+// ofRace is a closed loop of callers in this process, from its first request on.
+func (c Config) ofRace() Config {
+	c.Rate, c.Speed, c.HoldTime, c.Warmup, c.Processes = 0, 0, 0, 0, false
+	return c
+}
+
 func (a *arena) raceField(hold budget.Microcents) (field, error) {
 	if hold > budget.MaxMicrocents/raceCovered/raceTenants {
 		return field{}, fmt.Errorf("the budgets of a race of %s a request: %w; lower the prices", hold, budget.ErrOverflow)

@@ -46,9 +46,7 @@ func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	if err := m.enter(ctx); err != nil {
 		return report.Report{}, exit.OrInterrupted(ctx, err)
 	}
-	if m.failure = m.play(ctx); m.failure == nil && len(m.entrants) > 1 {
-		m.failure = m.race(ctx)
-	}
+	m.playAll(ctx)
 	return m.finish(ctx)
 }
 
@@ -60,6 +58,7 @@ type match struct {
 	entrants []*entrant // ours first
 	watcher  *watcher   // nil where nobody watches
 	failure  error
+	lost     bool // the failure is that Redis is gone
 }
 
 // enter lets the contenders beside ours in, with as many nodes and callers, and
@@ -105,6 +104,17 @@ func (m *match) lasting() time.Duration {
 		whole += each * time.Duration(len(e.pools))
 	}
 	return whole
+}
+
+// playAll plays the rounds and the race, unless the Redis behind dies.
+func (m *match) playAll(ctx context.Context) {
+	watched, end := m.arena.vigil(ctx)
+	if m.failure = m.play(watched); m.failure == nil && len(m.entrants) > 1 {
+		m.failure = m.race(watched)
+	}
+	if loss := end(); loss != nil {
+		m.failure, m.lost = loss, true // what the callers say of it follows from it
+	}
 }
 
 // play has the contenders take turns; each round begins with the next of them.
@@ -159,6 +169,9 @@ func (m *match) finish(ctx context.Context) (report.Report, error) {
 		failure = errors.Join(failure, m.config.tamper(m.arena))
 	}
 	if err := m.readBooks(ctx, &result); err != nil {
+		if m.lost {
+			return result, errors.Join(failure, errors.New("the books could not be checked"))
+		}
 		return result, errors.Join(failure, fmt.Errorf("the books could not be checked: %w", err))
 	}
 	return result, errors.Join(brokenBooks(result), failure)

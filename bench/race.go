@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
 // The race: after the rounds each contender has some tenants whose budgets cover few
@@ -55,44 +56,37 @@ func (s *raceSource) next(_ uint64, r *request) bool {
 	return tenant < raceTenants
 }
 
+// raceField is what is played for in the race.
+func (a *arena) raceField(hold budget.Microcents) (field, error) {
+	if hold > budget.MaxMicrocents/raceCovered/raceTenants {
+		return field{}, exit.With(exit.Usage, fmt.Errorf("the budgets of a race of %s a request: %w; lower the prices", hold, budget.ErrOverflow))
+	}
+	return field{
+		prefix: a.prefix + raceSuffix, tenants: tenantNames(raceTenants, a.mark),
+		budgets: slices.Repeat([]budget.Microcents{raceCovered * hold}, raceTenants),
+	}, nil
+}
+
 // race plays it, of each contender at its largest pool: the more connections, the
 // more that is under way at once.
 func (m *match) race(ctx context.Context) error {
-	hold := m.work.typical()
 	c := m.config
 	c.Rate, c.Speed, c.HoldTime, c.Warmup, c.Processes = 0, 0, 0, 0, false
+	game := race{callers: c.Nodes * c.Concurrency, hold: m.work.typical()}
 	for _, e := range m.entrants {
 		if !e.decides() || ctx.Err() != nil {
 			continue
 		}
-		f, err := m.arena.raceField(hold)
-		if err != nil {
-			return err
-		}
-		racer, err := m.arena.enter(ctx, c, e.name, f, []int{e.pools[len(e.pools)-1].size})
-		if err != nil {
+		racer, err := m.arena.enter(ctx, c, e.name, m.raced, []int{e.pools[len(e.pools)-1].size})
+		if err != nil && ctx.Err() == nil {
 			return e.named(err)
 		}
-		e.race = racer
-		game := race{callers: m.config.Nodes * m.config.Concurrency, hold: hold}
+		if e.race = racer; racer == nil {
+			return nil
+		}
 		if err := racer.play(ctx, nil, game, 0, 1, raceLimit); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// ofRace is a closed loop of callers in this process, from its first request on.
-func (c Config) ofRace() Config {
-	c.Rate, c.Speed, c.HoldTime, c.Warmup, c.Processes = 0, 0, 0, 0, false
-	return c
-}
-
-func (a *arena) raceField(hold budget.Microcents) (field, error) {
-	if hold > budget.MaxMicrocents/raceCovered/raceTenants {
-		return field{}, fmt.Errorf("the budgets of a race of %s a request: %w; lower the prices", hold, budget.ErrOverflow)
-	}
-	f := field{prefix: a.prefix + raceSuffix, tenants: tenantNames(raceTenants, a.mark)}
-	f.budgets = slices.Repeat([]budget.Microcents{raceCovered * hold}, raceTenants)
-	return f, nil
 }

@@ -56,6 +56,7 @@ type match struct {
 	work     workload
 	arena    *arena
 	entrants []*entrant // ours first
+	raced    field      // what is played for after the rounds
 	watcher  *watcher   // nil where nobody watches
 	failure  error
 	lost     bool // the failure is that Redis is gone
@@ -65,6 +66,12 @@ type match struct {
 // budgets alike.
 func (m *match) enter(ctx context.Context) error {
 	m.entrants = []*entrant{m.arena.ours}
+	if len(m.config.Against) > 0 {
+		var err error
+		if m.raced, err = m.arena.raceField(m.work.typical()); err != nil {
+			return err
+		}
+	}
 	for _, name := range m.config.Against {
 		e, err := m.arena.enter(ctx, m.config, name, m.arena.field, poolSizes(m.config.Concurrency))
 		if err != nil {

@@ -22,7 +22,7 @@ func newAlarm() (*alarm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a timer: %w", err)
 	}
-	return &alarm{fd: fd, file: os.NewFile(uintptr(fd), "timerfd")}, nil //nolint:gosec // a descriptor
+	return &alarm{fd: fd, file: os.NewFile(uintptr(fd), "timerfd")}, nil
 }
 
 // sleepUntil returns at the instant, at once if it has passed. False means that the

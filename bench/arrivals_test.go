@@ -141,7 +141,9 @@ func TestAlarm(t *testing.T) {
 		t.Error("an instant that has passed: it did not return at once")
 	}
 	time.AfterFunc(10*time.Millisecond, a.stop)
-	if a.sleepUntil(time.Now().Add(time.Hour)) || a.sleepUntil(time.Now().Add(time.Hour)) {
-		t.Error("it was stopped and rang")
+	for range 2 {
+		if a.sleepUntil(time.Now().Add(time.Hour)) {
+			t.Error("it was stopped and rang")
+		}
 	}
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -71,7 +72,7 @@ func (m *member) listen(output io.Reader) {
 	}
 	_, _ = io.Copy(io.Discard, output) // what is no JSON must not keep it from ending
 	m.ended = m.process.Wait()
-	if m.ended == nil && unreadable != io.EOF { //nolint:errorlint // the decoder returns it bare
+	if m.ended == nil && !errors.Is(unreadable, io.EOF) {
 		m.ended = unreadable
 	}
 }
@@ -106,7 +107,7 @@ func (m *member) kill() { _ = m.process.Process.Kill() }
 // leave lets the process go, and returns when it has ended.
 func (m *member) leave() error {
 	m.mu.Lock()
-	m.input.Close()
+	_ = m.input.Close() // of a process that has ended it is closed
 	m.mu.Unlock()
 	var closed bool
 	var failed error

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -52,27 +53,31 @@ func serveNode(ctx context.Context, input io.Reader, output io.Writer) error {
 	if err := orders.Decode(&n.assignment); err != nil {
 		return exit.With(exit.Usage, fmt.Errorf("%s is started by bench --processes only: %w", nodeCommand, err))
 	}
+	failed := n.serve(ctx, orders)
+	return n.say(word{Closed: true, Failure: failureOf(failed)})
+}
+
+func (n *node) serve(ctx context.Context, orders *json.Decoder) error {
 	space, err := scratch.Open(ctx, n.Config.Redis)
 	if err != nil {
-		return n.say(word{Failure: failureOf(err)})
+		return err
 	}
-	defer space.Close(ctx)
 	pool, err := n.open(ctx, space)
-	if err != nil {
-		return n.say(word{Failure: failureOf(err)})
-	}
-	watched, end := vigil(ctx, space.Name, space.ClientOf(1).Options(), func() []*coordinator.Coordinator {
-		return []*coordinator.Coordinator{n.engine}
-	})
-	if err := n.say(word{Ready: &ready{pool}}); err == nil {
+	if err == nil && n.say(word{Ready: &ready{pool}}) == nil {
+		watched, end := vigil(ctx, space.Name, space.ClientOf(1).Options(), func() []*coordinator.Coordinator {
+			return []*coordinator.Coordinator{n.engine}
+		})
 		for o := range n.listen(orders) {
 			n.play(watched, o)
 		}
+		_ = end() // the run finds the same
 	}
-	_ = end() // the run finds the same
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	return n.say(word{Closed: true, Failure: failureOf(exit.With(exit.Unavailable, n.engine.Close(ctx)))})
+	if n.engine != nil {
+		err = errors.Join(err, exit.With(exit.Unavailable, n.engine.Close(ctx)))
+	}
+	return errors.Join(err, space.Close(ctx))
 }
 
 // open makes the node, and acquaints it with every tenant.

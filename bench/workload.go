@@ -133,7 +133,7 @@ func (s *drawnSource) next(_ uint64, r *request) bool {
 	bits := s.rng.Uint64()
 	*r = s.deck[bits%deckSize]
 	if s.skew.upTo != nil {
-		r.tenant = s.skew.tenant(uint32(bits >> 32)) //nolint:gosec // 32 bits are left
+		r.tenant = s.skew.tenant(uint32(bits >> 32))
 	} else {
 		r.tenant = int((bits >> 32) * uint64(s.tenants) >> 32) //nolint:gosec // a count
 	}

@@ -69,7 +69,7 @@ func (c *caller) serve(from source) {
 		if c.failure != nil || c.stint.over.Load() || !from.next(due.number, &r) {
 			return
 		}
-		c.cycle(&r, stopwatch{on: true, due: due.at})
+		c.cycle(&r, stopwatch{on: true, began: due.at})
 	}
 }
 
@@ -154,19 +154,13 @@ func (c *caller) publish() {
 // Measuring from the call would leave out just the requests that a stall kept from
 // being made (Gil Tene's "coordinated omission"; wrk2 measures as this does).
 type stopwatch struct {
-	on  bool
-	due time.Time // zero in a closed loop
-
-	began time.Time
+	on    bool
+	began time.Time // before the call in an open loop only
 }
 
 func (w *stopwatch) start() {
-	switch {
-	case !w.on:
-	case w.due.IsZero():
+	if w.on && w.began.IsZero() {
 		w.began = time.Now()
-	default:
-		w.began = w.due
 	}
 }
 

@@ -174,7 +174,7 @@ func TestCycleDoesNotAllocate(t *testing.T) {
 		var r request
 		if allocations := testing.AllocsPerRun(1000, func() {
 			from.next(0, &r)
-			c.cycle(&r, stopwatch{on: true, due: time.Now()})
+			c.cycle(&r, stopwatch{on: true, began: time.Now()})
 		}); allocations != 0 {
 			t.Errorf("%s: %v allocations a cycle", workload, allocations)
 		}

@@ -55,7 +55,7 @@ func (c *caller) settleDue() {
 			continue
 		}
 		c.node = kept.node
-		c.settle(&kept.request, kept.id, stopwatch{on: true, due: kept.due})
+		c.settle(&kept.request, kept.id, stopwatch{on: true, began: kept.due})
 		c.publish()
 	}
 }

@@ -59,7 +59,7 @@ type ticket struct {
 
 // shortestSleep keeps an alarm for each of very many requests a second from taking the
 // callers' time: what is due meanwhile is handed out together.
-const shortestSleep = 50 * time.Microsecond
+const shortestSleep = 20 * time.Microsecond
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {

@@ -26,12 +26,24 @@
 // to 1 %, for each call; with the local engine for each 64th, because reading the
 // clock takes as long as a decision.
 //
+// # Contenders
+//
+// With [Config.Against] others play the same requests for budgets alike (package
+// contender), a round each in turns that begin with another one every time, at three
+// pool sizes each, of which the best by its median counts; so does ours. The ratio is
+// the median of the rounds' ratios. What a decision costs Redis is read from INFO
+// before and after each round, so nobody else may use that Redis meanwhile. After the
+// rounds comes a race: all callers at once for the last of some budgets. Its rates
+// are not measured; what each contender overspent, by its own books, is.
+//
 // # The books
 //
 // When the callers have stopped, the books are read from Redis' own state over
 // a connection of their own, without any script, and compared with the budgets
 // and with what the callers were told, for each tenant. Cycles that the end of
-// the run interrupts leave their hold open, so that there are holds to sum.
+// the run interrupts leave their hold open, so that there are holds to sum. The
+// books of the local engine beside ours, and those of the race, are checked as well.
+// A Redis that is gone for a second ends a run; its books are then read if it is back.
 //
 // # What belongs here
 //

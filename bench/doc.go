@@ -11,20 +11,39 @@
 // (its context tokens and the most tokens that the model may generate), and
 // commits what it really cost. Some requests fail and are released; a few
 // generate more than the maximum, and commit above their hold. Where that is
-// not affordable (Overrun), the caller commits as much as it holds. Nobody
-// sleeps: a caller's next request follows its last.
+// not affordable (Overrun), the caller commits as much as it holds.
 //
-// The requests are drawn from a seed, or read from a usage trace
-// ([Config.Trace]). Budgets differ by a factor of 64 million, in steps of two, so
-// that on a slow machine as on a fast one some run out within the run
-// and others do not.
+// In a closed loop nobody sleeps: a caller's next request follows its last, unless it
+// keeps its hold for [Config.HoldTime]. In an open loop ([Config.Rate], or a trace with
+// [Config.Speed]) requests are due at given times, whatever the engine does. Who is free
+// takes the next; where nobody is, it is late, and none is dropped.
+//
+// The requests are drawn from a seed, so that each caller has the same in each run, or
+// read from a usage trace ([Config.Trace]). Budgets differ by a factor of 64 million, in
+// steps of two, so that on a slow machine as on a fast one some run out within the run
+// and others do not; in a storm ([WorkloadStorm]) they all do at once.
 //
 // # What is measured
 //
 // A decision is one answer of the engine, refusals included; a cycle is a
 // reserve and the settle of what it held. Latency is measured at the caller,
-// to 1 %, for each call; with the local engine for each 64th, because reading the
-// clock takes as long as a decision.
+// to 1 %, for each reserve and commit; with the local engine for each 64th, because
+// reading the clock takes as long as a decision. In an open loop it counts from when the
+// call was due, so that a stall is seen by each request that was due in it: measured from
+// the call, as in a closed loop, it would be seen once a caller, which is what Gil Tene
+// calls coordinated omission and wrk2 corrects in the same way.
+//
+// A warm-up comes before each first round. It is in the books, and in nothing else.
+//
+// About 150 times a run a sample is taken of what callers were told meanwhile. Of samples
+// are made the timeline, the drains of some budgets, and what a live view shows.
+//
+// # Processes
+//
+// With [Config.Processes] each node is this program again, started with the hidden
+// command "bench node". It gets its assignment and its orders as lines of JSON, and
+// answers with samples and with all that it was told. With a node that dies, what it was
+// told is lost: the run ends, and all that the tenants could have spent is in doubt.
 //
 // # Contenders
 //

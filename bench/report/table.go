@@ -54,6 +54,12 @@ func (t *table) heading(r Report) {
 		ended = ", interrupted"
 	}
 	t.line("%.2f s measured in %s%s", r.Seconds, plural(r.Rounds, "round"), ended)
+	if r.Workload.Name != "" {
+		t.line("workload: %s", r.Workload)
+	}
+	if r.Processes {
+		t.line("each node is a process of its own")
+	}
 	t.line("machine: %s", r.Machine)
 	if r.Server != nil {
 		t.line("server: %s", r.Server)

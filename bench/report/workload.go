@@ -1,0 +1,27 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// String says in a line what was played, for people.
+func (w Workload) String() string {
+	parts := []string{w.Name}
+	add := func(told bool, format string, args ...any) {
+		if told {
+			parts = append(parts, fmt.Sprintf(format, args...))
+		}
+	}
+	add(w.ZipfExponent > 0, "exponent %g", w.ZipfExponent)
+	add(w.Arrivals == "closed", "closed loop")
+	add(w.Arrivals == "open", "open loop of %s requests/s", Count(w.Offered))
+	add(w.Speed > 0, "%g times as fast as it was recorded", w.Speed)
+	add(w.LatencyFrom == "intended start", "latencies from the intended start")
+	add(w.AbovePermille > 0, "%d ‰ commit above their hold", w.AbovePermille)
+	add(w.HoldMillis > 0, "holds kept %s", time.Duration(w.HoldMillis*float64(time.Millisecond)))
+	add(w.WarmupSeconds > 0, "warm-up %s", time.Duration(w.WarmupSeconds*float64(time.Second)))
+	add(w.Unsent > 0, "%s requests unsent when the end came", Count(float64(w.Unsent)))
+	return strings.Join(parts, ", ")
+}

@@ -158,7 +158,13 @@ func TestInterruptedInEachPhase(t *testing.T) {
 			c.Tenants = 50_000
 			go when("mine:{tenant-*-*}:books", interrupt)
 		}},
-		{"playing", func(_ *Config, interrupt func()) { time.AfterFunc(200*time.Millisecond, interrupt) }},
+		{"playing", func(c *Config, interrupt func()) {
+			c.Watch = func(p Progress) {
+				if p.Decisions > 0 {
+					interrupt()
+				}
+			}
+		}},
 		{"racing", func(c *Config, interrupt func()) {
 			c.Duration, c.Rounds = 50*time.Millisecond, 1
 			go when("mine:race:*", interrupt)

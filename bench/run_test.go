@@ -293,12 +293,16 @@ func TestRunEndsAfterSoManyRequests(t *testing.T) {
 	t.Parallel()
 	c := brief()
 	c.Requests, c.Duration, c.Against = 1003, time.Hour, []string{contender.Incr}
-	played := func() int64 {
+	played := func() (each int64) {
 		result, err := Run(t.Context(), c)
 		if err != nil || !result.Conserved || result.Interrupted {
 			t.Errorf("%v: %+v", err, result)
 		}
-		return (result.Outcomes["reserved"] + result.Outcomes["insufficient"]) / int64(len(result.Contenders[0].Pools))
+		all, pools := result.Outcomes["reserved"]+result.Outcomes["insufficient"], int64(len(result.Contenders[0].Pools))
+		if all%pools != 0 {
+			t.Errorf("%d requests of %d pool sizes", all, pools)
+		}
+		return all / pools
 	}
 	if got := played(); got != c.Requests {
 		t.Errorf("played %d, want %d", got, c.Requests)

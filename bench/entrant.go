@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -109,15 +110,22 @@ func (p *pool) decisions() (sum int64) {
 	return sum
 }
 
-// best is the pool with the highest median.
+// best is the pool with the highest median rate. In an open loop all that keep up have
+// the same, so there it is the one of those with the lowest p99.
 func (e *entrant) best() *pool {
-	best, highest := e.pools[0], 0.0
+	rate := func(p *pool) float64 { return median(p.rates()) }
+	best := slices.MaxFunc(e.pools, func(a, b *pool) int { return cmp.Compare(rate(a), rate(b)) })
+	if !best.fleet.arrivals.open() {
+		return best
+	}
+	const keepsUp = 0.99
+	lowest, slowest := best, percentilesOf(best.fleet.decisions()).P99
 	for _, p := range e.pools {
-		if rate := median(p.rates()); rate > highest {
-			best, highest = p, rate
+		if p99 := percentilesOf(p.fleet.decisions()).P99; rate(p) >= keepsUp*rate(best) && p99 < slowest {
+			lowest, slowest = p, p99
 		}
 	}
-	return best
+	return lowest
 }
 
 // result is all but the money.

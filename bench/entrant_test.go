@@ -50,6 +50,25 @@ func TestEntrantTakesItsBestPool(t *testing.T) {
 	}
 }
 
+// At a constant rate the fastest of those that keep up is the best.
+func TestEntrantTakesItsBestPoolInAnOpenLoop(t *testing.T) {
+	t.Parallel()
+	e := &entrant{pools: []*pool{pooled(1, 1000), pooled(2, 995), pooled(3, 996), pooled(4, 900)}}
+	for i, p99 := range []time.Duration{9, 4, 5, 1} {
+		e.pools[i].fleet.reserve.of(0).record(p99 * time.Millisecond)
+		e.pools[i].fleet.arrivals.rate = 1000
+	}
+	if got := e.best().size; got != 2 {
+		t.Errorf("the best is that of %d connections, want 2", got)
+	}
+	for _, p := range e.pools {
+		p.fleet.arrivals.rate = 0
+	}
+	if got := e.best().size; got != 1 {
+		t.Errorf("in a closed loop the best is that of %d connections, want 1", got)
+	}
+}
+
 func TestEntrantWithoutARound(t *testing.T) {
 	t.Parallel()
 	e := &entrant{name: contender.Incr, pools: []*pool{pooled(1)}}

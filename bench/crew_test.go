@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,10 @@ func TestProcesses(t *testing.T) {
 			settled := result.Outcomes["committed"] + result.Outcomes["released"]
 			if settled != result.Cycles || result.Outcomes["reserved"] != settled+int64(result.OpenHolds) {
 				t.Errorf("%d cycles, %d open holds, outcomes %v", result.Cycles, result.OpenHolds, result.Outcomes)
+			}
+			due := int64(c.Rate*result.Seconds) + 1
+			if sent := result.Outcomes["reserved"] + result.Outcomes["insufficient"]; c.Rate > 0 && sent+result.Workload.Unsent > due+3 {
+				t.Errorf("%d requests sent, %d not, and %d were due", sent, result.Workload.Unsent, due)
 			}
 			if result.Reserve.P50 <= 0 || len(result.Timeline) == 0 || result.Contenders[0].RoundTrips <= 0 {
 				t.Errorf("percentiles %+v, %d moments, %f round trips", result.Reserve, len(result.Timeline), result.Contenders[0].RoundTrips)
@@ -129,6 +134,35 @@ func TestProcessThatCannotBegin(t *testing.T) {
 	}
 	if err := a.close(t.Context()); err != nil {
 		t.Errorf("closing: %v", err)
+	}
+}
+
+// Each caller is asked for what it would be in a single process.
+func TestNodesPlayOneWorkload(t *testing.T) {
+	t.Parallel()
+	c := brief()
+	c.Nodes, c.Concurrency, c.Requests = 1, 1, 50
+	work, err := newWorkload(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		n := &node{assignment: assignment{Config: c, Tenants: tenantNames(c.Tenants, ""), Node: i, Nodes: 3}}
+		var got, want []budget.Microcents
+		f := n.fleet(scriptless{reserve: func(hold budget.Microcents) (budget.Reservation, error) {
+			got = append(got, hold)
+			return budget.Reservation{Outcome: budget.Insufficient}, nil
+		}})
+		if _, err := f.play(t.Context(), work.part(0, 1), 0); err != nil {
+			t.Fatal(err)
+		}
+		var r request
+		for from := work.part(0, 1).source(i); from.next(0, &r); {
+			want = append(want, r.hold)
+		}
+		if len(want) != 50 || !slices.Equal(got, want) {
+			t.Errorf("node %d plays %v, want %v", i, got, want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -49,6 +50,24 @@ func TestLongHoldsDoNotBlockAnOpenLoop(t *testing.T) {
 	}
 	if most.Load() < 2 {
 		t.Error("the caller waited for its first hold")
+	}
+}
+
+// Who settles late is late from when the hold was due: four holds are due within 30 ms,
+// one caller settles them in 50 ms each, so the last is settled after 170.
+func TestLateSettlementsCountFromWhenTheyWereDue(t *testing.T) {
+	t.Parallel()
+	const takes = 50 * time.Millisecond
+	f := holdingFleet(t, 100, 10*time.Millisecond, scriptless{commit: func(actual budget.Microcents) (budget.Settlement, error) {
+		time.Sleep(takes)
+		return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
+	}})
+	work := &recorded{rows: slices.Repeat([]request{{hold: 5, cost: 3}}, 4), due: true}
+	if _, err := f.play(t.Context(), work.part(0, 1), 0); err != nil {
+		t.Fatal(err)
+	}
+	if longest := time.Duration(f.commit.all().Max()); longest < 3*takes {
+		t.Errorf("the last settlement took %s", longest)
 	}
 }
 

@@ -141,10 +141,7 @@ func (n *node) play(ctx context.Context, o order) {
 		cancel()
 	}
 	n.mu.Unlock()
-	c := n.Config
-	f := newFleet([]decider{n.engine}, c, n.Tenants)
-	f.arrivals = f.arrivals.share(n.Node, n.Nodes)
-	f.firstCaller = n.Node * c.Concurrency
+	f := n.fleet(n.engine)
 	f.watched = func(s sample) {
 		words, err := s.words()
 		if err == nil {
@@ -163,6 +160,15 @@ func (n *node) play(ctx context.Context, o order) {
 	}
 	p.Trips, p.Interrupted = n.trips.Load()-trips, ctx.Err() != nil
 	_ = n.say(word{Played: p, Failure: failureOf(failed)}) // where nobody listens, the input ends as well
+}
+
+// fleet is this node's part of the whole: its callers are asked for what they would be
+// in a single process.
+func (n *node) fleet(engine decider) *fleet {
+	f := newFleet([]decider{engine}, n.Config, n.Tenants)
+	f.arrivals = f.arrivals.share(n.Node, n.Nodes)
+	f.firstCaller = n.Node * n.Config.Concurrency
+	return f
 }
 
 func (n *node) say(w word) error {

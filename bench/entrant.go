@@ -135,7 +135,8 @@ func (e *entrant) result(ours []float64) report.Contender {
 	result := report.Contender{
 		Name: e.name, Describe: contender.Describe(e.name), Decides: e.decides(),
 		DecisionsPerSecond: spread(rates), Rates: rates, Ratio: spread(ratios(ours, rates)),
-		Decision: percentilesOf(latency), Quantiles: quantilesOf(latency), PoolSize: best.size,
+		Decision: percentilesOf(latency), Quantiles: quantilesOf(latency),
+		Mean: latency.Mean() / 1e3, Deviation: latency.StdDev() / 1e3, PoolSize: best.size,
 	}
 	if count := float64(best.decisions()); count > 0 {
 		result.RedisCPU = best.usage.CPU * 1e6 / count

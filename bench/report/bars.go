@@ -32,7 +32,7 @@ func bars(all []Contender) []bar {
 	for i, c := range all {
 		rate := c.DecisionsPerSecond
 		rows[i] = bar{
-			Series: i, Name: c.Name, Describe: c.Describe, Rate: Count(rate.Median), Spread: between(rate, Count[float64]),
+			Series: i, Name: c.Name, Describe: c.Describe, Rate: Count(rate.Median), Spread: between(rate, Short),
 			Width: share(rate.Median), Lowest: share(rate.Lowest), Most: share(rate.Most),
 			Cut: rate.Median > longest, Overspent: c.Money.Overspent > 0,
 		}

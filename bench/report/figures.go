@@ -135,7 +135,7 @@ func overTime(all []Moment) *figure {
 			Micros(m.P50), Micros(m.P99), Micros(m.Longest),
 		})
 	}
-	x, xTicks := linear(all[len(all)-1].Seconds, significant)
+	x, xTicks := timeline(all[len(all)-1].Seconds)
 	latency, latencyTicks := logarithmic(fastest, slowest, Micros)
 	rates, rateTicks := linear(rate, Short)
 	gap := 3 * usualStep(decisions)
@@ -188,7 +188,7 @@ func draining(all []Drain) *figure {
 	if latest == 0 {
 		return nil
 	}
-	x, xTicks := linear(latest, significant)
+	x, xTicks := timeline(latest)
 	y, yTicks := linear(1, func(share float64) string { return percent(math.Round(100 * share)) })
 	p := plot{Label: "Share of the budget that is left, over time, one line a tenant", YName: "of the budget is left", XName: "seconds", X: xTicks, Y: yTicks}
 	for i, d := range all {

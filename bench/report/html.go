@@ -132,8 +132,12 @@ func (r Report) tiles() []tile {
 	if len(r.Contenders) > 0 {
 		at, of = r.Contenders[0].Decision, "of a decision"
 	}
+	first := tile{"decisions a second", Count(r.DecisionsPerSecond), spreadOf(r.Contenders)}
+	if r.Workload.Offered > 0 {
+		first = tile{"requests a second", Count(r.achieved()), "of " + Count(r.Workload.Offered) + " offered"}
+	}
 	return []tile{
-		{"decisions a second", Count(r.DecisionsPerSecond), spreadOf(r.Contenders)},
+		first,
 		{"p50 " + of, Micros(at.P50), ""},
 		{"p99 " + of, Micros(at.P99), ""},
 		{"p99.9 " + of, Micros(at.P999), ""},

@@ -2,6 +2,7 @@ package report
 
 import (
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -35,6 +36,20 @@ func linear(highest float64, say func(float64) string) (scale, []tick) {
 		ticks = append(ticks, tick{At: s.at(value), Label: say(value)})
 	}
 	return s, ticks
+}
+
+// timeline ends where the run did, and not with a tick.
+func timeline(highest float64) (scale, []tick) {
+	s, ticks := linear(highest, significant)
+	if highest <= 0 {
+		return s, ticks
+	}
+	whole := s.hi
+	s.hi = highest
+	for i := range ticks {
+		ticks[i].At *= whole / highest
+	}
+	return s, slices.DeleteFunc(ticks, func(t tick) bool { return t.At > 1+1e-9 })
 }
 
 // roundStep is 1, 2, 2.5 or 5 times a power of ten, and no less than asked.

@@ -24,6 +24,7 @@ func TestAxes(t *testing.T) {
 		{"linear", axis(linear(177_000, Short)), "0 0, 25 50k, 50 100k, 75 150k, 100 200k"},
 		{"linear, to its last tick", axis(linear(10, Short)), "0 0, 25 2.5, 50 5, 75 7.5, 100 10"},
 		{"linear, of nothing", axis(linear(0, Short)), "0 0, 25 0.25, 50 0.5, 75 0.75, 100 1"},
+		{"time", axis(timeline(1.6)), "0 0, 31.2 0.5, 62.5 1, 93.8 1.5"},
 		{"logarithmic", axis(logarithmic(120, 4_000, Micros)), "0 100 µs, 17.7 200 µs, 41.1 500 µs, 58.9 1 ms, 76.6 2 ms, 100 5 ms"},
 		{"logarithmic, of one value", axis(logarithmic(1000, 1000, Micros)), "0 1 ms, 100 2 ms"},
 		{"logarithmic, of nothing", axis(logarithmic(math.Inf(1), 0, Micros)), "0 1 µs, 30.1 2 µs, 69.9 5 µs, 100 10 µs"},

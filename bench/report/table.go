@@ -83,6 +83,9 @@ func (t *table) rates(r Report) {
 	t.line("%-10s %12s %12s %12s %12s", "", "a second", "p50", "p99", "p99.9")
 	t.line("%-10s %12.0f", "cycles", r.CyclesPerSecond)
 	t.line("%-10s %12.0f", "decisions", r.DecisionsPerSecond)
+	if r.Workload.Offered > 0 {
+		t.line("%-10s %12.0f  of %s offered", "requests", r.achieved(), Count(r.Workload.Offered))
+	}
 	for _, row := range []struct {
 		name string
 		at   Percentiles

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
 )
 
 // String says in a line what was played, for people.
@@ -24,4 +26,13 @@ func (w Workload) String() string {
 	add(w.WarmupSeconds > 0, "warm-up %s", time.Duration(w.WarmupSeconds*float64(time.Second)))
 	add(w.Unsent > 0, "%s requests unsent when the end came", Count(float64(w.Unsent)))
 	return strings.Join(parts, ", ")
+}
+
+// achieved is how many requests a second had an answer to their reserve. Of an open
+// loop that keeps up it is what was offered.
+func (r Report) achieved() float64 {
+	if r.Seconds == 0 {
+		return 0
+	}
+	return float64(r.Outcomes[budget.Reserved.String()]+r.Outcomes[budget.Insufficient.String()]) / r.Seconds
 }

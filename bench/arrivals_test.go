@@ -74,14 +74,23 @@ func TestOpenLoopCountsWhatWasNotSent(t *testing.T) {
 		return budget.Reservation{Outcome: budget.Insufficient}, nil
 	}}
 	f := newFleet([]decider{stuck}, c, tenantNames(1, ""))
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	context.AfterFunc(ctx, func() { close(release) })
-	paced, err := f.play(ctx, endless{request{hold: 2, cost: 1}}, 0)
-	if err != nil {
+	s := f.newStint(false)
+	if err := s.prepare(); err != nil {
 		t.Fatal(err)
 	}
-	if due := int64(paced.took.Seconds()*c.Rate) + 1; f.counts[budget.Insufficient] != 2 || f.unsent != due-2 {
+	defer s.giveBack()
+	s.start = time.Now()
+	time.AfterFunc(200*time.Millisecond, func() {
+		s.stop()
+		close(release)
+	})
+	work := endless{request{hold: 2, cost: 1}}
+	s.run(work)
+	round := pace{took: time.Since(s.start)}
+	if err := s.sumUp(&round, work); err != nil {
+		t.Fatal(err)
+	}
+	if due := int64(round.took.Seconds()*c.Rate) + 1; f.counts[budget.Insufficient] != 2 || f.unsent != due-2 {
 		t.Errorf("%d answered, %d unsent of %d due, want 2 and the rest", f.counts[budget.Insufficient], f.unsent, due)
 	}
 }

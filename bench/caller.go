@@ -141,7 +141,7 @@ func (c *caller) settled(r *request, settled budget.Settlement, err error, want 
 func (c *caller) fail(verb string, r *request, err error) {
 	c.lines[r.tenant].doubt.Add(int64(max(r.hold, r.cost)))
 	c.failure = fmt.Errorf("%s for tenant %q: %w", verb, c.tenants[r.tenant], err)
-	c.stint.cancel()
+	c.stint.stop()
 }
 
 func (c *caller) publish() {

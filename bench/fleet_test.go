@@ -149,7 +149,7 @@ func TestFleetLeavesHoldsOpenAtTheEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	f := smallFleet(scriptless{})
 	f.nodes, f.concurrency = f.nodes[:1], 1
-	s := f.newStint(ctx, cancel, false)
+	s := f.newStint(false)
 	s.callers[0].node = scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
 		s.stop()
 		return budget.Reservation{Outcome: budget.Reserved}, nil
@@ -188,10 +188,8 @@ func aCaller(tb testing.TB, c Config) (*caller, source) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(tb.Context())
-	tb.Cleanup(cancel)
 	c.Concurrency = 1
-	s := newFleet([]decider{scriptless{}}, c, tenantNames(c.Tenants, "")).newStint(ctx, cancel, false)
+	s := newFleet([]decider{scriptless{}}, c, tenantNames(c.Tenants, "")).newStint(false)
 	return s.callers[0], work.part(0, 1).source(0)
 }
 

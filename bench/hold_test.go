@@ -95,19 +95,17 @@ func TestHoldsThatTheEndInterrupts(t *testing.T) {
 
 // A warm-up counts in the books only, and leaves no hold, though its end interrupts some.
 //
-// It is not parallel: beside other tests at full speed 50 ms are little.
+// It is not parallel: beside other tests at full speed 300 ms are little.
 func TestWarmup(t *testing.T) {
 	for name, rate := range map[string]float64{"closed": 0, "open": 100} {
 		f := holdingFleet(t, rate, time.Minute, scriptless{})
-		f.warmup = 50 * time.Millisecond
-		ctx, cancel := context.WithTimeout(t.Context(), f.warmup*3)
-		if err := f.warmUp(ctx, endless{request{hold: 7, cost: 3}}, 0); err != nil {
+		f.warmup = 300 * time.Millisecond
+		if err := f.warmUp(t.Context(), endless{request{hold: 7, cost: 3}}, 0); err != nil {
 			t.Error(err)
 		}
-		if _, err := f.play(ctx, endless{request{hold: 7, cost: 3}}, 0); err != nil {
+		if _, err := f.play(t.Context(), endless{request{hold: 7, cost: 3}}, 100*time.Millisecond); err != nil {
 			t.Error(err)
 		}
-		cancel()
 		got, reserved := f.ledger.told(0), f.counts[budget.Reserved]
 		if got.committed == 0 || got.open != budget.Microcents(7*reserved) || f.counts[budget.Committed] != 0 {
 			t.Errorf("%s: %+v, with %d reserves measured", name, got, reserved)

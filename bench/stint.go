@@ -18,9 +18,9 @@ type stint struct {
 	start   time.Time
 
 	callers []*caller
-	cancel  context.CancelFunc
-	ended   <-chan struct{}
-	over    atomic.Bool // ended, at less cost
+	ending  sync.Once
+	ended   chan struct{}
+	over    atomic.Bool // ended, at less cost; never later than that
 
 	// An open loop has these.
 	tickets  chan ticket
@@ -35,14 +35,12 @@ type stint struct {
 // stint plays a part until it is played, the limit (0 is none) has passed, ctx has
 // ended, or an engine gave no answer, which is the error.
 func (f *fleet) stint(ctx context.Context, work part, limit time.Duration, warming bool) (pace, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	if limit > 0 {
-		var expire context.CancelFunc
-		ctx, expire = context.WithTimeout(ctx, limit)
-		defer expire()
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
 	}
-	s := f.newStint(ctx, cancel, warming)
+	s := f.newStint(warming)
 	if err := s.prepare(); err != nil {
 		return pace{}, err
 	}
@@ -59,10 +57,10 @@ func (f *fleet) stint(ctx context.Context, work part, limit time.Duration, warmi
 	return round, s.sumUp(&round, work)
 }
 
-func (f *fleet) newStint(ctx context.Context, cancel context.CancelFunc, warming bool) *stint {
+func (f *fleet) newStint(warming bool) *stint {
 	s := &stint{
 		fleet: f, warming: warming, reserve: f.reserve, commit: f.commit,
-		ended: ctx.Done(), cancel: cancel, callers: make([]*caller, len(f.nodes)*f.concurrency),
+		ended: make(chan struct{}), callers: make([]*caller, len(f.nodes)*f.concurrency),
 	}
 	if warming {
 		s.reserve, s.commit = newLatencies(len(s.callers), f.finest), newLatencies(len(s.callers), f.finest)
@@ -104,12 +102,15 @@ func (s *stint) prepare() (err error) {
 
 // stop ends the play: who waits is woken.
 func (s *stint) stop() {
-	s.over.Store(true)
-	for _, a := range []*alarm{s.arriving, s.settling} {
-		if a != nil {
-			a.stop()
+	s.ending.Do(func() {
+		s.over.Store(true)
+		close(s.ended)
+		for _, a := range []*alarm{s.arriving, s.settling} {
+			if a != nil {
+				a.stop()
+			}
 		}
-	}
+	})
 }
 
 func (s *stint) giveBack() {

@@ -7,7 +7,7 @@
 // microcents, all rates a second.
 //
 // The page's plots are SVG from html/template: uPlot draws nothing without scripts
-// and on paper, and the libraries for Go (go-analyze/charts, gonum/plot) write fixed
-// sizes and colours, where one page must fit a phone, a desktop and the dark, and
-// know no axis of percentiles.
+// and on paper, and the libraries that draw SVG in Go (gonum/plot, wcharczuk's
+// go-chart and its heirs) write fixed sizes and colours, where one page must fit a
+// phone, a desktop and the dark, and know no axis of percentiles.
 package report

@@ -49,7 +49,7 @@ func contender(name, describe string, decides bool, rate, ratio, p50 float64, ov
 	for _, percentile := range []float64{0, 10, 25, 50, 75, 87.5, 93.75, 96.875, 98.4375, 99.21875, 99.609375, 99.8046875, 99.90234375, 99.951171875, 99.9755859375, 99.98779296875, 99.993896484375, 99.9969482421875, 99.99847412109375, 99.9992, 100} {
 		rare := min(nines(percentile), 6)
 		c.Quantiles = append(c.Quantiles, Quantile{
-			Percentile: percentile, Micros: p50 * (0.55 + 1.1*rare + math.Pow(rare, 3)/8),
+			Percentile: percentile, Micros: p50 * (0.55 + 1.1*rare + rare*rare*rare/8),
 			Count: int64(decisions * percentile / 100),
 		})
 	}

@@ -60,7 +60,8 @@ func measured(value float64, say func(float64) string) string {
 	return say(value)
 }
 
-func (b Books) grid() grid {
+// sums are those of all budgets.
+func (b Books) sums() grid {
 	return grid{
 		Head: []string{"budgets of all tenants", "sum"},
 		Rows: [][]string{

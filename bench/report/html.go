@@ -82,7 +82,7 @@ func (r Report) page() page {
 		p.Contenders = contenderGrid(r.Contenders)
 	}
 	if r.Audited {
-		p.Sums = append(p.Sums, r.Books.grid())
+		p.Sums = append(p.Sums, r.sums())
 	}
 	if answers := outcomeGrid(r.Outcomes); len(answers.Rows) > 0 {
 		p.Sums = append(p.Sums, answers)

@@ -77,9 +77,12 @@ func (t *timeline) ranOut(place int, granted budget.Microcents) int {
 	}))
 }
 
-// drain begins with the whole budget.
+// drain begins with the whole budget, or with what the warm-up left of it.
 func (t *timeline) drain(place int, granted budget.Microcents) []report.DrainPoint {
 	points := []report.DrainPoint{{Remaining: granted}}
+	if t.before.latency != nil && t.before.remaining[place] != untold {
+		points[0].Remaining = budget.Microcents(t.before.remaining[place])
+	}
 	for _, m := range t.moments {
 		if m.latency != nil && m.remaining[place] != untold {
 			points = append(points, report.DrainPoint{Seconds: m.to.Seconds(), Remaining: budget.Microcents(m.remaining[place])})

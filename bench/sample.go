@@ -83,7 +83,11 @@ func (t *taker) take() {
 
 // sampled hands a sample on to whoever wants it.
 func (f *fleet) sampled(now sample) {
-	if f.timeline != nil && !now.warming {
+	switch {
+	case f.timeline == nil:
+	case now.warming:
+		f.timeline.before.add(moment{latency: now.latency, remaining: now.remaining})
+	default:
 		f.timeline.add(now)
 	}
 	if f.watched != nil {

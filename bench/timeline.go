@@ -14,6 +14,7 @@ type timeline struct {
 	width   time.Duration // of a moment
 	moments []moment
 	played  time.Duration // the rounds before this one
+	before  moment        // the warm-up
 }
 
 type moment struct {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -85,6 +86,9 @@ func TestDrains(t *testing.T) {
 		from := time.Duration(second) * time.Second
 		f.timeline.add(sampled(from, from+time.Second, 1, 0, time.Millisecond, left...))
 	}
+	warm := sampled(0, time.Second, 1, 0, time.Millisecond, slices.Repeat([]int64{untold}, c.Tenants)...)
+	warm.warming, warm.remaining[7] = true, 900
+	f.sampled(warm)
 	shown := f.drains(budgets)
 	if len(shown) != shownDrains || shown[0].Tenant != "tenant-8" {
 		t.Fatalf("%+v, want %d drains, tenant-8 first", shown, shownDrains)
@@ -94,8 +98,12 @@ func TestDrains(t *testing.T) {
 		t.Errorf("tenant-8: %+v, want %+v", got, want)
 	}
 	for _, d := range shown {
-		if d.Tenant == "tenant-0" || d.Granted != 1000 || d.Points[0].Remaining != 1000 {
-			t.Errorf("%+v: it did not run out, or does not begin with its budget", d)
+		begins := budget.Microcents(1000)
+		if d.Tenant == "tenant-7" {
+			begins = 900
+		}
+		if d.Tenant == "tenant-0" || d.Granted != 1000 || d.Points[0].Remaining != begins {
+			t.Errorf("%+v: it did not run out, or does not begin with what it had", d)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 // timeline is the story of a run in moments: 100 to 200 of them, however long it takes,
 // because when there would be more, each two become one.
 type timeline struct {
+	tick    time.Duration // of a sample
 	width   time.Duration // of a moment
 	moments []moment
 	played  time.Duration // the rounds before this one
@@ -26,13 +27,17 @@ type moment struct {
 
 const mostMoments = 200
 
-func newTimeline(width time.Duration) *timeline { return &timeline{width: width} }
+func newTimeline(tick time.Duration) *timeline { return &timeline{tick: tick, width: tick} }
 
 // add puts a sample where its middle is. Several nodes' samples of one time add up.
 func (t *timeline) add(s sample) {
 	s.from += t.played
 	s.to += t.played
-	place := int((s.from + s.to) / 2 / t.width)
+	middle := (s.from + s.to) / 2
+	if s.to-s.from < t.tick/2 {
+		middle = max(0, s.from-t.tick/2) // the short rest at the end of a round belongs to what came before
+	}
+	place := int(middle / t.width)
 	for place >= mostMoments {
 		t.halve()
 		place /= 2

@@ -144,7 +144,7 @@ func (b *batch) encodeCalls(e *encoder) {
 			named++
 		}
 	}
-	e.number(uint64(len(b.accounts)<<countBits + named)) //nolint:gosec // counts
+	e.number(uint64(len(b.accounts)<<countBits + named))
 	for _, c := range b.calls {
 		e.byte(c.kind)
 	}

@@ -90,7 +90,7 @@ func (r *realTwin) run(args []string, now int64) (any, error) {
 	}
 	if source, is := words[1].(string); is && strings.HasPrefix(args[0], "eval") {
 		at := fmt.Sprintf("{ '%d', '%d' }", now/1000, now%1000*1000)
-		words[0], words[1] = "eval", strings.Replace(source, "redis.call('TIME')", at, 1)
+		words[0], words[1] = "eval", strings.Replace(source, "call('TIME')", at, 1)
 	}
 	return r.client.Do(context.Background(), words...).Result()
 }

@@ -61,7 +61,7 @@ func TestLimbsAgreeWithBigIntegers(t *testing.T) {
 	const chunk = 4000 // Redis' limit on arguments is far above, Lua's stack is not used
 	for start := 0; start < len(args); start += chunk {
 		part := args[start:min(start+chunk, len(args))]
-		got, err := client.Eval(context.Background(), amountLua+familyLua+sums, nil, part...).StringSlice()
+		got, err := client.Eval(context.Background(), amountLua+booksLua+familyLua+sums, nil, part...).StringSlice()
 		if err != nil {
 			t.Fatal(err)
 		}

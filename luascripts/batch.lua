@@ -62,7 +62,7 @@ local function reserve(b, account, cost, field, ending, deadline)
 		return 'M'
 	end
 	if b.most > 0 and not b.room then
-		b.room = b.most + 1 - redis.call('ZCARD', b.timersKey) -- the sentinel is no hold
+		b.room = b.most + 1 - call('ZCARD', b.timersKey) -- the sentinel is no hold
 	end
 	if b.room and b.room < 1 then
 		return 'F'
@@ -130,6 +130,7 @@ end
 -- adjust creates an account, or moves its granted and remaining alike.
 local function adjust(account, kind, amount)
 	local hi, lo = split(amount)
+	local gh, gl = limbs(account.g or '0')
 	if kind == 101 and account.g then
 		return 'e'
 	elseif kind ~= 101 and not account.g then
@@ -138,23 +139,22 @@ local function adjust(account, kind, amount)
 		return 'M'
 	end
 	if kind == 101 then
-		account.g, account.gh, account.gl = amount, hi, lo
+		account.g = join(hi, lo)
 		credit(account, hi, lo)
 		return 'E'
 	elseif kind == 119 then
 		if not debitIfAvailable(account, hi, lo) then
 			return 'I'
 		end
-		account.gh, account.gl = carry(account.gh - hi, account.gl - lo)
+		gh, gl = carry(gh - hi, gl - lo)
 	else
-		local gh, gl = carry(account.gh + hi, account.gl + lo)
+		gh, gl = carry(gh + hi, gl + lo)
 		if gh > 9223372036 or (gh == 9223372036 and gl > 854775807) then -- 2^63-1
 			return 'V'
 		end
-		account.gh, account.gl = gh, gl
 		credit(account, hi, lo)
 	end
-	account.g = join(account.gh, account.gl)
+	account.g = join(gh, gl)
 	return kind == 119 and 'W' or 'G'
 end
 
@@ -200,7 +200,7 @@ end
 -- decide runs the operations in memory and returns their codes. settling and argument
 -- are where the holds to settle and the operations' arguments begin; the text of the
 -- hold at settling is read[settling + offset].
-local codes = {}
+local codes = { false }
 local function decide(b, kinds, operations, read, settling, argument, offset)
 	local accounts = b.accounts
 	local account, several = accounts[1], #kinds > operations
@@ -241,7 +241,7 @@ local function decide(b, kinds, operations, read, settling, argument, offset)
 		end
 		codes[i] = code
 	end
-	return table.concat(codes, '', 1, operations)
+	return operations == 1 and codes[1] or table.concat(codes, '', 1, operations)
 end
 
 -- expire ends what is due before anything is decided. It returns the time before
@@ -265,9 +265,8 @@ local function expire(books, timers, b, first, operations)
 	return nextDue(timers, b.nowText)
 end
 
-local node, clock, behind = ARGV[1], ARGV[2], MERGES and ARGV[8] or ''
-local session, answered = 's' .. node, 'r' .. node
-writes.ttl, writes.retention, writes.retained, writes.most = ARGV[3] + 0, ARGV[4] + 0, ARGV[5] + 0, ARGV[6] + 0
+local behind = MERGES and ARGV[8] or ''
+writes.ttl, writes.retention, writes.retained, writes.most = ttl, retention, retained, most
 writes.session, writes.since = session, MERGES and ARGV[7] or ''
 
 local function apply(books, timers, base)
@@ -277,7 +276,7 @@ local function apply(books, timers, base)
 	local operations = accountCount > 1 and #kinds / 2 or #kinds
 	local settling = base + 7 + accountCount
 	local argument = settling + settles
-	local read = redis.call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 7, argument - 1))
+	local read = call('HMGET', books, 'f', 't', 'n', 'd', session, unpack(ARGV, base + 7, argument - 1))
 	if read[1] ~= ARGV[base + 1] then
 		return refuseFamily(read[1])
 	end
@@ -315,9 +314,11 @@ local function apply(books, timers, base)
 	if b.told > 0 then
 		reply = reply .. ' ' .. table.concat(b.values, ' ', 1, b.told)
 	end
-	put(b, session, mark .. behind .. ' ' .. b.nowText)
-	put(b, answered, reply)
-	if last:find(' 0 ', 1, true) then -- digest 0: the session's first batch
+	local set, size = b.set, b.size
+	set[size + 1], set[size + 2] = session, mark .. behind .. ' ' .. b.nowText
+	set[size + 3], set[size + 4] = answered, reply
+	b.size = size + 4
+	if find(last, ' 0 ', 1, true) then -- digest 0: the session's first batch
 		schedule(b, ('%d'):format(b.now + 604800000), session)
 	end
 	write(books, timers, b, MERGES and 'm' .. node .. mark:match('^%d+'), read[4], read[3], first)
@@ -330,11 +331,14 @@ if #KEYS == 2 then
 end
 local replies = {}
 for i = 1, #KEYS, 2 do
-	local ok, reply = pcall(apply, KEYS[i], KEYS[i + 1], base)
+	local ok, reply = pcall(single, KEYS[i], KEYS[i + 1], base)
+	if ok and not reply then
+		ok, reply = pcall(apply, KEYS[i], KEYS[i + 1], base)
+	end
 	if not ok then
 		reply = 'ERROR ' .. (type(reply) == 'table' and reply.err or tostring(reply))
 	end
-	replies[#replies + 1] = reply
+	replies[(i + 1) / 2] = reply
 	base = base + ARGV[base] + 1
 end
 return replies

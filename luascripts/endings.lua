@@ -18,17 +18,25 @@
 -- holds that end; accounts and their count; values and their number told, for the reply;
 -- and for one family alone ended, what its holds have become, timers and dropped, what
 -- goes besides, and corrupt, the field that broke an invariant. Tables cost more to make
--- than to use, so the families of a call take turns with these.
-local writes = { set = { 't' }, add = {}, fields = {}, accounts = {}, values = {} }
+-- than to use, so the families of a call take turns with these, and to grow, so they are
+-- made with all that a small batch needs.
+local writes = {
+	now = false, nowText = false, lasting = false, deadline = false, ended = false, timers = false, dropped = false, corrupt = false, room = false,
+	size = 0, added = 0, finished = 0, count = 0, told = 0, ttl = 0, retention = 0, retained = 0, most = 0,
+	session = false, since = false, books = false, timersKey = false,
+	add = { false, false, false, false }, fields = { false }, values = { false },
+	set = { 't', false, false, false, false, false, false, false, false, false, false, false, false, false, false, false },
+	accounts = { { field = false, dirty = false, before = false, g = false, s = false, c = false, rh = 0, rl = 0, sh = 0, sl = 0, ch = 0, cl = 0 } },
+}
 
 local function newWrites(now)
 	local b = writes
 	if b.now ~= now then
-		b.now, b.nowText, b.lasting = now, ('%d'):format(now), nil
+		b.now, b.nowText, b.lasting = now, format('%d', now), false
 	end
 	b.set[2] = b.nowText
 	b.size, b.added, b.finished, b.count, b.told = 2, 0, 0, 0, 0
-	b.ended, b.timers, b.dropped, b.corrupt, b.room = nil, nil, nil, nil, nil
+	b.ended, b.timers, b.dropped, b.corrupt, b.room = false, false, false, false, false
 	return b
 end
 
@@ -44,12 +52,6 @@ local function put(b, field, text)
 	local set, size = b.set, b.size
 	set[size + 1], set[size + 2] = field, text
 	b.size = size + 2
-end
-
--- heldBy returns what a hold that is open holds, or nil where it is not that text.
-local function heldBy(value)
-	local held = value:match('^o(%d+) %d+ %d+$')
-	return held and #held <= 19 and held or nil
 end
 
 -- drop notes fields of the books to delete, and expel a member of the timers.
@@ -75,16 +77,6 @@ end
 local function stillTold(b, value)
 	local state, at = value:match('^(%l)%d+ (%d+)$')
 	return state and b.now - at <= b.retention and state or nil
-end
-
--- dropRecord forgets the holds that a record names, and the record.
-local function dropRecord(b, name, fields)
-	local gone = { name }
-	for field in fields:gmatch('[^\n]+') do
-		gone[#gone + 1] = field
-	end
-	drop(b, gone)
-	return #gone - 1
 end
 
 -- sweep ends what the timers call due. It returns nil, or the field that is
@@ -137,7 +129,7 @@ local function sweep(books, due, b, own)
 			if records > 4 then -- each may name hundreds
 				schedule(b, ('%d'):format(b.now + 1000), field)
 			else
-				dropRecord(b, field, value)
+				drop(b, recordOf(field, value))
 				expel(b, field)
 			end
 		else
@@ -164,41 +156,6 @@ local function earliest(first, add, added)
 	return first
 end
 
--- remember adds the record of what has ended, and picks the oldest records to
--- drop: where there are too many, as many as are new, since each names at least
--- one; and every 32 records those that are too old, at most twice as many as
--- have come.
-local function remember(books, ring, b)
-	local new = b.finished
-	local head, tail, count = (ring or '0 0 0'):match('^(%d+) (%d+) (%d+)$')
-	local name = 'd' .. head
-	head, tail, count = head + 0, tail + 0, count + new
-	local record = b.nowText .. '\n' .. table.concat(b.fields, '\n', 1, new)
-	if head == 16 then
-		-- A value of more than 64 bytes makes Redis keep the hash as a table from
-		-- here on; as a list, up to 128 fields, it is searched from end to end.
-		record = record .. ('\n'):rep(64)
-	end
-	put(b, name, record)
-	local stop = tail
-	if count > b.retained then
-		stop = math.min(head, tail + new + 1)
-	elseif head % 32 == 31 then
-		stop = math.min(head, tail + 64)
-	end
-	while tail < stop do
-		name = ('d%d'):format(tail)
-		local old = redis.call('HGET', books, name) or ''
-		local at = old:match('^(%d+)\n')
-		if not at or (count <= b.retained and b.now - at <= b.retention) then
-			break
-		end
-		count = count - dropRecord(b, name, old:sub(#at + 2))
-		tail = tail + 1
-	end
-	put(b, 'd', ('%d %d %d'):format(head + 1, tail, count))
-end
-
 -- write comes after every check and decision: deadlines first, since one without
 -- a hold ends nothing; then all that is money, with its session, at once; then
 -- what is no longer needed, which is harmless where it stays; it may fail, so
@@ -211,7 +168,12 @@ local function write(books, timers, b, record, ring, stored, first)
 		put(b, record, table.concat(b.fields, '\n', 1, finished))
 		schedule(b, ('%d'):format(b.now + b.retention), record)
 	elseif finished > 0 then
-		remember(books, ring, b)
+		local name, text, new, dropped = remember(books, ring, b.now, b.nowText, table.concat(b.fields, '\n', 1, finished), finished, b.retention, b.retained)
+		put(b, name, text)
+		put(b, 'd', new)
+		for i = 1, dropped and #dropped or 0 do
+			drop(b, dropped[i])
+		end
 	end
 	for i = 1, b.count do
 		local account = accounts[i]
@@ -223,13 +185,13 @@ local function write(books, timers, b, record, ring, stored, first)
 		end
 	end
 	if b.added > 0 then
-		redis.call('ZADD', timers, unpack(b.add, 1, b.added))
+		call('ZADD', timers, unpack(b.add, 1, b.added))
 		first = earliest(first, b.add, b.added)
 	end
 	if first ~= stored then
 		put(b, 'n', first)
 	end
-	redis.call('HSET', books, unpack(b.set, 1, b.size))
+	call('HSET', books, unpack(b.set, 1, b.size))
 	for i = 1, b.dropped and #b.dropped or 0 do
 		redis.pcall('HDEL', books, unpack(b.dropped[i]))
 	end

@@ -18,6 +18,10 @@ import (
 var (
 	//go:embed amount.lua
 	amountLua string
+	//go:embed books.lua
+	booksLua string
+	//go:embed single.lua
+	singleLua string
 	//go:embed family.lua
 	familyLua string
 	//go:embed endings.lua
@@ -106,15 +110,15 @@ func Compose(d Dialect, layouts Layouts) Set {
 		return Script{Name: name, Source: source, SHA: hex.EncodeToString(sum[:])}
 	}
 	const allowOOM = " flags=allow-oom"
-	batch := []string{amountLua, familyLua, endingsLua, sessionsLua, batchLua}
+	batch := []string{amountLua, booksLua, singleLua, familyLua, endingsLua, sessionsLua, batchLua}
 	return Set{
 		Bare:               d == Bare,
 		Batch:              script("batch", "", "local MEMORY_SHORT, MERGES = false, false\n", batch...),
 		BatchShortOfMemory: script("batch", allowOOM, "local MEMORY_SHORT, MERGES = true, false\n", batch...),
-		Merge:              script("merge", allowOOM, "local MEMORY_SHORT, MERGES = true, true\n", amountLua, familyLua, endingsLua, sessionsLua, mergeLua, batchLua),
-		Sweep:              script("sweep", allowOOM, "", amountLua, familyLua, endingsLua, sweepLua),
-		Open:               script("open", allowOOM, "", amountLua, familyLua, openLua),
-		Close:              script("close", allowOOM, "", amountLua, familyLua, closeLua),
-		Holds:              script("holds", allowOOM, "", amountLua, familyLua, holdsLua),
+		Merge:              script("merge", allowOOM, "local MEMORY_SHORT, MERGES = true, true\n", amountLua, booksLua, singleLua, familyLua, endingsLua, sessionsLua, mergeLua, batchLua),
+		Sweep:              script("sweep", allowOOM, "", amountLua, booksLua, familyLua, endingsLua, sweepLua),
+		Open:               script("open", allowOOM, "", amountLua, booksLua, familyLua, openLua),
+		Close:              script("close", allowOOM, "", amountLua, booksLua, familyLua, closeLua),
+		Holds:              script("holds", allowOOM, "", amountLua, booksLua, familyLua, holdsLua),
 	}
 }

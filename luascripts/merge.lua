@@ -9,8 +9,8 @@
 -- meanwhile makes remaining negative. What is not there although its batch was has
 -- ended since, nobody can say how, and stays so.
 
--- less compares two amounts by their decimal texts.
-local function less(a, b)
+-- smaller compares two amounts by their decimal texts.
+local function smaller(a, b)
 	return #a < #b or (#a == #b and a < b)
 end
 
@@ -61,7 +61,7 @@ local function merge(b, account, field, value, text)
 		if not was or was == 'o' and not (heldBy(value) and counted(account, limbs(had))) then
 			b.corrupt = b.corrupt or field
 			return 'i' -- nobody hears it
-		elseif order[was] > order[state] or (order[was] == order[state] and not (state == 'c' and less(had, amount))) then
+		elseif order[was] > order[state] or (order[was] == order[state] and not (state == 'c' and smaller(had, amount))) then
 			return 'i'
 		end
 		move(account, was, had, -1)

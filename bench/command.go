@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -37,8 +38,8 @@ func Command() *cli.Command {
 		Usage:       "measure budget decisions under load, and check the books",
 		Description: description,
 		Action:      act,
-		Subcommands: []*cli.Command{nodeSubcommand()},
 		Flags:       append(flags(Defaults()), outputFlags()...),
+		Subcommands: []*cli.Command{sweepCommand(), nodeSubcommand()},
 	}
 }
 
@@ -82,6 +83,11 @@ func act(cc *cli.Context) error {
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
+	return perform(cc, c, Run)
+}
+
+// perform runs what a command stands for, and writes what it came to.
+func perform(cc *cli.Context, c Config, run func(context.Context, Config) (report.Report, error)) error {
 	outputs, err := outputsOf(cc)
 	if err != nil {
 		return exit.With(exit.Usage, err)
@@ -89,7 +95,7 @@ func act(cc *cli.Context) error {
 	view := openLive(cc.Context, cc.App.ErrWriter)
 	c.Logger, c.Watch = warnings(view), view.watch()
 	began := time.Now()
-	result, err := Run(cc.Context, c)
+	result, err := run(cc.Context, c)
 	view.close()
 	if result.Rounds == 0 { // it never began
 		return err
@@ -113,7 +119,7 @@ func warnings(w io.Writer) *slog.Logger {
 
 func configOf(cc *cli.Context) (Config, error) {
 	if cc.Args().Present() {
-		return Config{}, fmt.Errorf("bench takes flags only, not %q; see bursar bench --help", cc.Args().First())
+		return Config{}, fmt.Errorf("%s takes flags only, not %q; see %s --help", cc.Command.Name, cc.Args().First(), cc.Command.HelpName)
 	}
 	d := Defaults()
 	c := Config{

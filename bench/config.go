@@ -30,6 +30,7 @@ const (
 	MaxRate      = 10_000_000
 	MinSpeed     = 0.01
 	MaxSpeed     = 1_000_000
+	MaxBefore    = 1_000_000 // holds made before the measurement
 	MaxRounds    = 1_000
 )
 
@@ -64,6 +65,8 @@ type Config struct {
 	MaxOutput   int64             // generated tokens that a request reserves
 	Budget      budget.Microcents // of every tenant; 0 makes them very different
 
+	HoldsBefore int // open holds that are made before the measurement, of the tenants in turns, a microcent each; without contenders
+
 	Prefix      string // of the keys on a Redis of the user's; "" takes a random one
 	SharePrefix bool   // though others have keys under Prefix already; they are left alone
 
@@ -97,6 +100,7 @@ func (c Config) Validate() error {
 	between("tenants", int64(c.Tenants), 1, MaxTenants)
 	between("concurrency", int64(c.Concurrency), 1, MaxCallers)
 	between("requests", c.Requests, 0, MaxRequests)
+	between("holds", int64(c.HoldsBefore), 0, MaxBefore)
 	between("max-output", c.MaxOutput, 1, MaxMaxOutput)
 	if c.Rounds != 0 {
 		between("rounds", int64(c.Rounds), 1, MaxRounds)

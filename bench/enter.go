@@ -2,9 +2,11 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -79,7 +81,7 @@ func (a *arena) enterBursar(ctx context.Context, c Config, e *entrant, sizes []i
 		}
 		e.addPool(c, size, trips, ours)
 	}
-	return prepare(ctx, e.field, nodes)
+	return errors.Join(prepare(ctx, e.field, nodes), e.holdBefore(ctx, c, nodes[0]))
 }
 
 // enterCrews starts processes, after a coordinator in this one has created the tenants.
@@ -100,7 +102,7 @@ func (a *arena) enterCrews(ctx context.Context, c Config, e *entrant, sizes []in
 		e.addPool(c, size, trips, nil)
 		e.pools[len(e.pools)-1].fleet.crew = crew
 	}
-	return nil
+	return e.holdBefore(ctx, c, node)
 }
 
 func (a *arena) coordinator(ctx context.Context, client *redis.Client, c Config, prefix string) (*coordinator.Coordinator, error) {
@@ -119,13 +121,14 @@ func (a *arena) coordinator(ctx context.Context, client *redis.Client, c Config,
 func newCoordinator(ctx context.Context, client *redis.Client, c Config, prefix string, logger *slog.Logger) (*coordinator.Coordinator, error) {
 	queue := c.Concurrency + prepareWidth // every caller may ask for the same tenant
 	node, err := coordinator.New(ctx, client,
-		coordinator.WithKeyPrefix(prefix), coordinator.WithLogger(logger), coordinator.WithQueueLimits(queue, queue))
+		coordinator.WithKeyPrefix(prefix), coordinator.WithLogger(logger), coordinator.WithQueueLimits(queue, queue),
+		coordinator.WithHoldTTL(c.holdTTL()), coordinator.WithMaxHolds(coordinator.DefaultMaxHolds+c.HoldsBefore))
 	return node, exit.With(exit.Unavailable, err)
 }
 
 // enterLocal makes one engine, which all nodes are.
 func (a *arena) enterLocal(ctx context.Context, c Config, e *entrant) error {
-	engine, err := local.New()
+	engine, err := local.New(local.WithHoldTTL(c.holdTTL()))
 	if err != nil {
 		return err
 	}
@@ -142,7 +145,7 @@ func (a *arena) enterLocal(ctx context.Context, c Config, e *entrant) error {
 		}
 		return all, nil
 	}
-	return prepare(ctx, e.field, []budget.Engine{engine})
+	return errors.Join(prepare(ctx, e.field, []budget.Engine{engine}), e.holdBefore(ctx, c, engine))
 }
 
 // enterKeeper makes what is written by hand.
@@ -180,5 +183,28 @@ func prepare(ctx context.Context, f field, nodes []budget.Engine) error {
 			}
 		}
 		return exit.With(exit.Unavailable, err)
+	})
+}
+
+// holdTTL has the holds of before the measurement outlive it.
+func (c Config) holdTTL() time.Duration {
+	if c.HoldsBefore == 0 {
+		return budget.DefaultHoldTTL
+	}
+	return 2 * MaxDuration
+}
+
+// holdBefore makes the holds that are to be open while others are made and settled.
+func (e *entrant) holdBefore(ctx context.Context, c Config, node budget.Engine) error {
+	return forEach(ctx, c.HoldsBefore, func(i int) error {
+		tenant := i % len(e.field.tenants)
+		held, err := node.TryReserve(ctx, e.field.tenants[tenant], 1)
+		if err == nil && held.Outcome != budget.Reserved {
+			err = fmt.Errorf("a hold of tenant %q before the measurement: the answer is %s; give more --budget", e.field.tenants[tenant], held.Outcome)
+		}
+		if err == nil {
+			e.ledger.of(0)[tenant].open.Add(1)
+		}
+		return err
 	})
 }

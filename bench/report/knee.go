@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -33,10 +34,9 @@ func (s *Sweep) Conclude() {
 }
 
 func (s *Sweep) concludeLoad() {
-	at := kneeOf(s.Points)
-	last := s.Points[len(s.Points)-1]
-	if at == len(s.Points)-1 {
-		s.Said = fmt.Sprintf("No knee up to %s: each step still brings more than it makes callers wait; try more", s.count(last.Value))
+	at, found := kneeOf(s.Points)
+	if !found {
+		s.Said = fmt.Sprintf("No knee up to %s: throughput grows with them; try more", s.count(s.Points[len(s.Points)-1].Value))
 		return
 	}
 	here, next := s.Points[at], s.Points[at+1]
@@ -45,47 +45,64 @@ func (s *Sweep) concludeLoad() {
 		step = "doubling them"
 	}
 	s.Knee = &Knee{Value: here.Value, Said: fmt.Sprintf(
-		"The knee is at %s, with %.0f decisions a second; beyond it, waiting grows faster than throughput: %s brings %s decisions a second, and p50 goes from %s to %s, p99 from %s to %s",
+		"The knee is at %s, with %.0f decisions a second: from there, %s brings %s decisions a second, and p50 goes from %s to %s, p99 from %s to %s",
 		s.count(here.Value), here.DecisionsPerSecond.Median, step,
 		change(here.DecisionsPerSecond.Median, next.DecisionsPerSecond.Median),
 		latency(here.Decision.P50), latency(next.Decision.P50), latency(here.Decision.P99), latency(next.Decision.P99))}
 }
 
-// kneeOf is the index of the point with the most power, which is throughput over
-// response time: up to there more load brings more answers than waiting, and beyond it
-// more waiting than answers (L. Kleinrock, "Power and deterministic rules of thumb for
-// probabilistic problems in computer communications", ICC 1979). The response time is
-// Little's: in a closed loop, callers over throughput. Unlike a knee that is read off
-// the normalised curve (Kneedle), it does not move with the ends of the sweep.
-func kneeOf(points []SweepPoint) int {
-	best, most := 0, 0.0
-	for i, p := range points {
-		response := float64(p.Value) / p.DecisionsPerSecond.Median // times a constant number of callers
-		if power := p.DecisionsPerSecond.Median / response; power > most {
-			best, most = i, power
+// sensitivity is Kneedle's S, by how many mean steps the curve must have flattened
+// after a knee; 1 is its authors' advice for curves that are known as a whole.
+const sensitivity = 1
+
+// kneeOf finds the index of the knee of throughput over load, and false where the
+// curve does not flatten enough to have one. It is Kneedle (V. Satopaa, J. Albrecht,
+// D. Irwin and B. Raghavan, "Finding a 'Kneedle' in a haystack", ICDCS Workshops 2011):
+// both axes are normalised, and the knee is where the curve is highest above the
+// diagonal, if it comes back to it by the sensitivity. The curve begins at the origin,
+// which needs no measuring: no callers make no decisions. The points are medians, and
+// are not smoothed again.
+func kneeOf(points []SweepPoint) (at int, found bool) {
+	most := 0.0
+	for _, p := range points {
+		most = max(most, p.DecisionsPerSecond.Median)
+	}
+	last := len(points) - 1
+	above := func(i int) float64 {
+		return points[i].DecisionsPerSecond.Median/most - float64(points[i].Value)/float64(points[last].Value)
+	}
+	for i := range points {
+		if above(i) > above(at) {
+			at = i
 		}
 	}
-	return best
+	meanStep := 1 / float64(len(points))
+	return at, at < last && above(last) < above(at)-sensitivity*meanStep
 }
 
 // flatBand is how far from the first point's cost another may be and still be called
 // the same.
 const flatBand = 0.25
 
+// concludeCost names the value from which on all costs are outside the band: one
+// outlier among others is the machine's mood.
 func (s *Sweep) concludeCost() {
 	cost, of := costs(s.Points)
-	first, lowest, highest := s.Points[0], cost[0], cost[0]
-	for i, p := range s.Points {
-		lowest, highest = min(lowest, cost[i]), max(highest, cost[i])
-		if math.Abs(cost[i]/cost[0]-1) > flatBand {
-			s.Knee = &Knee{Value: p.Value, Said: fmt.Sprintf("Not flat: with %s a decision costs %s %s, with %d it costs %s, %s",
-				s.count(first.Value), latency(cost[0]), of, p.Value, latency(cost[i]), change(cost[0], cost[i]))}
-			return
-		}
+	last := len(cost) - 1
+	left := last + 1
+	for left > 0 && math.Abs(cost[left-1]/cost[0]-1) > flatBand {
+		left--
 	}
-	last := s.Points[len(s.Points)-1]
-	s.Said = fmt.Sprintf("Flat: from %d to %s a decision costs %s to %s %s, within %.0f %% of the first",
-		first.Value, s.count(last.Value), latency(lowest), latency(highest), of, flatBand*100)
+	first := s.Points[0]
+	if left <= last {
+		p := s.Points[left]
+		s.Knee = &Knee{Value: p.Value, Said: fmt.Sprintf("Not flat: with %s a decision costs %s %s, from %d on more than %.0f %% else: there %s, %s",
+			s.count(first.Value), latency(cost[0]), of, p.Value, flatBand*100, latency(cost[left]), change(cost[0], cost[left]))}
+		return
+	}
+	s.Said = fmt.Sprintf("Flat: with %s a decision costs %s %s, within %.0f %% of the %s with %d; in between %s to %s",
+		s.count(s.Points[last].Value), latency(cost[last]), of, flatBand*100, latency(cost[0]), first.Value,
+		latency(slices.Min(cost)), latency(slices.Max(cost)))
 }
 
 // costs of a decision in microseconds: of Redis' CPU where every point has it, or else

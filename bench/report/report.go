@@ -196,8 +196,8 @@ type SweepPoint struct {
 	Conserved          bool        `json:"conserved"`
 }
 
-// Knee is where more callers begin to bring less than they wait more, or where a decision
-// begins to cost something else than at the first point.
+// Knee is where throughput ceases to grow with the load, or where a decision begins to
+// cost something else than at the first point.
 type Knee struct {
 	Value int    `json:"value"`
 	Said  string `json:"said"` // what it means, for people

@@ -1,0 +1,189 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+)
+
+// Sweep says how a Config is varied: it is run at each of the values of one thing, one
+// after the other, in a random order in each of several rounds, so that the machine's
+// mood favours none.
+type Sweep struct {
+	Over   string // one of report's constants
+	Values []int  // growing
+	Rounds int
+}
+
+// RunSweep runs c at every value, its Duration being each value's over all rounds, and
+// returns what that came to together. The books are read after each run, and the
+// first that fails or is broken ends the sweep; its error names the value. Else it
+// behaves as [Run] does: what has been measured is returned beside an error, and
+// when ctx ends.
+//
+// Unless c has a budget, or is a storm, no tenant runs out: then all points would not be
+// of the same work.
+func RunSweep(ctx context.Context, c Config, s Sweep) (report.Report, error) {
+	if c.Budget == 0 && c.Workload != WorkloadStorm {
+		c.Budget = s.budget(c)
+	}
+	if err := s.validate(c); err != nil {
+		return report.Report{}, exit.With(exit.Usage, err)
+	}
+	c.Duration, c.Rounds = share(c.Duration, s.Rounds), 1
+	p := &sweeping{config: c, sweep: s, points: make([][]report.Report, len(s.Values)), broken: make([]bool, len(s.Values)), began: time.Now()}
+	for round := range s.Rounds {
+		order := rand.New(rand.NewPCG(c.Seed, uint64(round))).Perm(len(s.Values)) //nolint:gosec // a count
+		for _, i := range order {
+			if err := p.run(ctx, i); err != nil || p.total.Interrupted {
+				return p.report(), err
+			}
+		}
+	}
+	return p.report(), nil
+}
+
+// sweepBudget is more than a tenant spends in a day.
+const sweepBudget = 10_000_000 * budget.Dollar
+
+// budget is the same at every value, and fits 64 bits at the largest.
+func (s Sweep) budget(c Config) budget.Microcents {
+	tenants := max(c.Tenants, 1)
+	if s.Over == report.OverTenants && len(s.Values) > 0 {
+		tenants = max(s.Values[len(s.Values)-1], 1)
+	}
+	return min(sweepBudget, budget.MaxMicrocents/2/budget.Microcents(tenants))
+}
+
+// at is the Config of one value.
+func (s Sweep) at(c Config, value int) Config {
+	switch s.Over {
+	case report.OverConcurrency:
+		c.Concurrency = value
+	case report.OverNodes:
+		c.Nodes = value
+	case report.OverTenants:
+		c.Tenants = value
+	case report.OverHolds:
+		c.HoldsBefore = value
+	}
+	return c
+}
+
+// sweeping is a sweep in progress.
+type sweeping struct {
+	config Config
+	sweep  Sweep
+	points [][]report.Report // of each value, those of the rounds that were finished
+	broken []bool            // of each value, whether books were broken, or could not be read
+	total  report.Report
+	runs   int
+	began  time.Time
+}
+
+// run plays one value once.
+func (p *sweeping) run(ctx context.Context, i int) error {
+	value := p.sweep.Values[i]
+	c := p.sweep.at(p.config, value)
+	if c.Watch != nil {
+		c.Watch = p.watch(value)
+	}
+	result, err := Run(ctx, c)
+	if result.Rounds > 0 {
+		p.add(i, result, err)
+	}
+	switch {
+	case errors.Is(err, exit.ErrInterrupted) && p.runs > 0:
+		p.total.Interrupted = true
+		return nil
+	case errors.Is(err, exit.ErrInterrupted), err == nil:
+		return err
+	default:
+		return fmt.Errorf("at %s %d: %w", p.sweep.Over, value, err)
+	}
+}
+
+// watch says which run of the sweep a view sees, and how long all will take.
+func (p *sweeping) watch(value int) func(Progress) {
+	all := p.sweep.Rounds * len(p.sweep.Values)
+	left := time.Duration(all - p.runs - 1)
+	return func(seen Progress) {
+		seen.Phase = fmt.Sprintf("run %d of %d, %s %d: %s", p.runs+1, all, p.sweep.Over, value, seen.Phase)
+		if seen.Left > 0 {
+			seen.Left += left * (seen.Elapsed + seen.Left)
+		}
+		seen.Elapsed = time.Since(p.began)
+		p.config.Watch(seen)
+	}
+}
+
+// add takes over what one run came to.
+func (p *sweeping) add(i int, r report.Report, err error) {
+	t := &p.total
+	if p.runs == 0 {
+		*t = report.Report{
+			Engine: r.Engine, Redis: r.Redis, Nodes: p.config.Nodes, Processes: r.Processes, Tenants: p.config.Tenants,
+			Concurrency: p.config.Concurrency, Seed: r.Seed, Trace: r.Trace, Workload: r.Workload, Machine: r.Machine,
+			Server: r.Server, Rounds: p.sweep.Rounds, Outcomes: make(map[string]int64), Audited: true, Conserved: true,
+		}
+	}
+	p.runs++
+	t.Cycles += r.Cycles
+	t.Seconds += r.Seconds
+	t.Refused += r.Refused
+	t.OpenHolds += r.OpenHolds
+	t.InDoubt += r.InDoubt
+	t.Overspent += r.Overspent
+	t.BrokenAll += r.BrokenAll
+	t.Broken = append(t.Broken, r.Broken...)
+	for outcome, count := range r.Outcomes {
+		t.Outcomes[outcome] += count
+	}
+	t.Audited, t.Conserved, t.Interrupted = t.Audited && r.Audited, t.Conserved && r.Conserved, r.Interrupted
+	p.broken[i] = p.broken[i] || !r.Conserved
+	if err == nil && !r.Interrupted {
+		p.points[i] = append(p.points[i], r)
+	}
+}
+
+func (p *sweeping) report() report.Report {
+	if p.runs == 0 {
+		return report.Report{}
+	}
+	swept := &report.Sweep{Over: p.sweep.Over, Runs: p.runs}
+	for i, value := range p.sweep.Values {
+		if len(p.points[i]) > 0 {
+			swept.Points = append(swept.Points, pointOf(value, p.points[i], !p.broken[i]))
+		}
+	}
+	swept.Conclude()
+	p.total.Sweep = swept
+	return p.total
+}
+
+func pointOf(value int, rounds []report.Report, conserved bool) report.SweepPoint {
+	over := func(of func(report.Contender) float64) []float64 {
+		values := make([]float64, len(rounds))
+		for i, r := range rounds {
+			values[i] = of(r.Contenders[0])
+		}
+		return values
+	}
+	rates := over(func(c report.Contender) float64 { return c.DecisionsPerSecond.Median })
+	return report.SweepPoint{
+		Value: value, DecisionsPerSecond: spread(rates), Rates: rates, Conserved: conserved,
+		Decision: report.Percentiles{
+			P50:  median(over(func(c report.Contender) float64 { return c.Decision.P50 })),
+			P99:  median(over(func(c report.Contender) float64 { return c.Decision.P99 })),
+			P999: median(over(func(c report.Contender) float64 { return c.Decision.P999 })),
+		},
+		RedisCPU:   median(over(func(c report.Contender) float64 { return c.RedisCPU })),
+		RoundTrips: median(over(func(c report.Contender) float64 { return c.RoundTrips })),
+	}
+}

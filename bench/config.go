@@ -73,7 +73,8 @@ type Config struct {
 	Logger *slog.Logger   `json:"-"` // hears the engine's warnings; nil is silence
 	Watch  func(Progress) `json:"-"` // is called about four times a second, by one goroutine at a time; or nil
 
-	tamper func(*arena) error // for tests: it runs before the books are read
+	patience time.Duration      // for tests: in place of prepareTimeout, unless 0
+	tamper   func(*arena) error // for tests: it runs before the books are read
 }
 
 // Defaults is the run that `bursar bench` makes without a flag.

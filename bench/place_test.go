@@ -187,3 +187,15 @@ func TestInterruptedInEachPhase(t *testing.T) {
 		interrupt()
 	}
 }
+
+// What takes too long to prepare is given up, and nothing of it stays.
+func TestPreparationIsBounded(t *testing.T) {
+	t.Parallel()
+	c, client, before := onRedis(t)
+	c.Tenants, c.patience = 100_000, 300*time.Millisecond
+	_, err := Run(t.Context(), c)
+	if exit.Code(err) != exit.Unavailable || fmt.Sprint(err) != "100000 tenants and 0 holds were not prepared within 300ms: give fewer, or a faster Redis" {
+		t.Errorf("code %d, %v", exit.Code(err), err)
+	}
+	unchanged(t, client, before)
+}

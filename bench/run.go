@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,11 +16,12 @@ import (
 // the machine's mood favours none.
 const defaultRounds = 5
 
-// Bounds of what follows the measurement.
+// Bounds of what comes before the measurement and after it.
 const (
-	stopTimeout  = time.Minute
-	giveUpAfter  = 3 * time.Second // of a Redis that has failed already
-	auditTimeout = 10 * time.Minute
+	prepareTimeout = 10 * time.Minute
+	stopTimeout    = time.Minute
+	giveUpAfter    = 3 * time.Second // of a Redis that has failed already
+	auditTimeout   = 10 * time.Minute
 )
 
 // Run plays a Config and returns the Report, also beside an error where there is
@@ -37,17 +39,28 @@ func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	if err != nil {
 		return report.Report{}, err
 	}
-	a, err := openArena(ctx, c, work.typical())
+	opening, opened := context.WithTimeout(ctx, cmp.Or(c.patience, prepareTimeout))
+	defer opened()
+	a, err := openArena(opening, c, work.typical())
 	if err != nil {
-		return report.Report{}, exit.OrInterrupted(ctx, err)
+		return report.Report{}, exit.OrInterrupted(ctx, prepared(opening, c, err))
 	}
 	defer func() { err = errors.Join(err, a.close(ctx)) }()
 	m := &match{config: c, work: work, arena: a}
-	if err := m.enter(ctx); err != nil {
-		return report.Report{}, exit.OrInterrupted(ctx, err)
+	if err := m.enter(opening); err != nil {
+		return report.Report{}, exit.OrInterrupted(ctx, prepared(opening, c, err))
 	}
+	opened()
 	m.playAll(ctx)
 	return m.finish(ctx)
+}
+
+// prepared explains an error that comes of the bound of all preparations.
+func prepared(opening context.Context, c Config, err error) error {
+	if opening.Err() != context.DeadlineExceeded {
+		return err
+	}
+	return exit.With(exit.Unavailable, fmt.Errorf("%d tenants and %d holds were not prepared within %s: give fewer, or a faster Redis", c.Tenants, c.HoldsBefore, cmp.Or(c.patience, prepareTimeout)))
 }
 
 // match is one run in progress.

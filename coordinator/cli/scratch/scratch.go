@@ -32,10 +32,13 @@ const (
 )
 
 // closeTimeout bounds the clean-up, which a cancelled context does not stop;
-// scanTimeout the search for other people's keys.
+// comebackTimeout how long it waits for a Redis that has gone, and may be started
+// again; scanTimeout the search for other people's keys.
 const (
-	closeTimeout = 30 * time.Second
-	scanTimeout  = 30 * time.Second
+	closeTimeout    = 2 * time.Minute
+	comebackTimeout = 5 * time.Second
+	comebackEvery   = 200 * time.Millisecond
+	scanTimeout     = 30 * time.Second
 )
 
 // Space is the place. Its methods are safe for concurrent use.
@@ -105,9 +108,7 @@ func (e embedded) Close() error {
 // ping asks once, with short patience: an address that nobody answers at is
 // mostly a typing error.
 func (s *Space) ping(ctx context.Context) error {
-	options := *s.options
-	options.MaxRetries, options.DialerRetries = -1, 1
-	client := redis.NewClient(&options)
+	client := redis.NewClient(s.impatient())
 	defer client.Close()
 	if err := client.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("no Redis answers at %s: %w; check the address, and that the server runs", s.Name, err)
@@ -180,7 +181,7 @@ func (s *Space) KeyUnder(ctx context.Context, prefix string) (string, error) {
 }
 
 // Close deletes what is stored under the space's prefixes and marks, closes its clients
-// and ends its server. It takes up to 30 s where Redis does not answer, and a
+// and ends its server. It takes a few seconds where Redis does not answer, 2 minutes at the most, and a
 // cancelled context does not keep it from cleaning up.
 func (s *Space) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
@@ -203,13 +204,18 @@ func (s *Space) Close(ctx context.Context) error {
 }
 
 func (s *Space) wipe(ctx context.Context) error {
-	client := redis.NewClient(s.options)
-	defer client.Close()
 	for i, pattern := range s.patterns {
-		if err := deleteMatching(ctx, client, pattern); err != nil {
+		if err := deletePatiently(ctx, s.impatient(), pattern); err != nil {
 			return exit.With(exit.Unavailable, fmt.Errorf(
 				"keys were left on %s: %w; delete what matches %q once it answers", s.Name, err, s.patterns[i:]))
 		}
 	}
 	return nil
+}
+
+// impatient has a client ask once.
+func (s *Space) impatient() *redis.Options {
+	options := *s.options
+	options.MaxRetries, options.DialerRetries = -1, 1
+	return &options
 }

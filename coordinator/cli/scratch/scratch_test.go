@@ -144,6 +144,34 @@ func TestWipeOfADeadRedis(t *testing.T) {
 	}
 }
 
+// A Redis that comes back while the clean-up waits for it has nothing of ours left.
+func TestWipeOfARestartedRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))
+	theirs := server.Client()
+	space, err := scratch.Open(t.Context(), server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{space.Prefix("bench") + ":k", "theirs"} {
+		if err := theirs.Set(t.Context(), key, "v", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Kill()
+	cleaned := make(chan error, 1)
+	go func() { cleaned <- space.Close(t.Context()) }()
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-cleaned; err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := theirs.Keys(t.Context(), "*").Result(); err != nil || len(kept) != 1 || kept[0] != "theirs" {
+		t.Errorf("%q are left, %v", kept, err)
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	protected := redistest.Start(t, redistest.WithPassword("secret1"))

@@ -2,6 +2,8 @@ package scratch
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -16,6 +18,27 @@ func deleteMatching(ctx context.Context, client *redis.Client, pattern string) e
 	return eachPage(ctx, client, pattern, func(keys []string) (more bool, err error) {
 		return true, client.Unlink(ctx, keys...).Err()
 	})
+}
+
+// deletePatiently is deleteMatching of a Redis that may be gone, and come back with
+// what it had. Each attempt has a client of its own: one that has failed often goes on
+// dialling by itself for a while after its Close.
+func deletePatiently(ctx context.Context, options *redis.Options, pattern string) error {
+	for began := time.Now(); ; {
+		client := redis.NewClient(options)
+		err := deleteMatching(ctx, client, pattern)
+		client.Close()
+		var refused redis.Error
+		final := errors.As(err, &refused) && !redis.IsLoadingError(err)
+		if err == nil || final || time.Since(began) > comebackTimeout {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(comebackEvery):
+		}
+	}
 }
 
 // firstMatching returns one of the keys that match, "" where none does.

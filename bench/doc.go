@@ -2,7 +2,7 @@
 // models, and shows what the engine did: how many decisions a second, at what
 // latency, and whether a microcent was lost.
 //
-// [Run] takes a [Config] and returns a [Report]; [Command] is the bursar
+// [Run] takes a [Config] and returns a [report.Report]; [Command] is the bursar
 // command around it.
 //
 // # What is played
@@ -54,6 +54,18 @@
 // before and after each round, so nobody else may use that Redis meanwhile. After the
 // rounds comes a race: all callers at once for the last of some budgets. Its rates
 // are not measured; what each contender overspent, by its own books, is.
+//
+// # Sweeps
+//
+// [RunSweep] runs a Config at several values of one thing, in a random order in each of
+// several rounds. Over the load it names the knee of throughput; over tenants and open
+// holds, which should not matter, the value from which on a decision costs something else.
+//
+// # A prefix
+//
+// On a Redis of the user's all keys are under a random prefix, or under [Config.Prefix].
+// There each tenant's name has a random mark, by which the clean-up knows what it may
+// delete, whoever else has come to the same prefix.
 //
 // # The books
 //

@@ -39,7 +39,7 @@ func RunSweep(ctx context.Context, c Config, s Sweep) (report.Report, error) {
 	c.Duration, c.Rounds = share(c.Duration, s.Rounds), 1
 	p := &sweeping{config: c, sweep: s, points: make([][]report.Report, len(s.Values)), broken: make([]bool, len(s.Values)), began: time.Now()}
 	for round := range s.Rounds {
-		order := rand.New(rand.NewPCG(c.Seed, uint64(round))).Perm(len(s.Values)) //nolint:gosec // a count
+		order := rand.New(rand.NewPCG(c.Seed, uint64(round))).Perm(len(s.Values))
 		for _, i := range order {
 			if err := p.run(ctx, i); err != nil || p.total.Interrupted {
 				return p.report(), err

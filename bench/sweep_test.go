@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -97,7 +98,7 @@ func TestSweepInterrupted(t *testing.T) {
 	if err != nil || !got.Interrupted || !got.Conserved || runs != 4 || len(got.Sweep.Points) != 3 {
 		t.Errorf("after %d runs, %v: %+v", runs, err, got)
 	}
-	if got, err := RunSweep(ctx, c, s); err != exit.ErrInterrupted || got.Rounds != 0 {
+	if got, err := RunSweep(ctx, c, s); !errors.Is(err, exit.ErrInterrupted) || got.Rounds != 0 {
 		t.Errorf("a context that has ended: %v, %+v", err, got)
 	}
 }

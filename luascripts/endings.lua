@@ -148,10 +148,13 @@ end
 -- earliest returns the first of a time ('0': none) and the times in a ZADD's
 -- arguments.
 local function earliest(first, add, added)
+	local before -- most are alike
 	for i = 1, added, 2 do
-		if first == '0' or add[i] + 0 < first + 0 then
-			first = add[i]
+		local at = add[i]
+		if at ~= before and (first == '0' or at + 0 < first + 0) then
+			first = at
 		end
+		before = at
 	end
 	return first
 end

@@ -51,8 +51,11 @@ end
 -- credit returns an amount to remaining. It cannot overflow: by the law the
 -- result is at most granted.
 local function credit(account, hi, lo)
-	account.rh, account.rl = carry(account.rh + hi, account.rl + lo)
-	account.dirty = true
+	hi, lo = account.rh + hi, account.rl + lo
+	if lo < 0 or lo >= 1000000000 then
+		hi, lo = carry(hi, lo)
+	end
+	account.rh, account.rl, account.dirty = hi, lo, true
 end
 
 -- debitIfAvailable takes an amount from remaining where remaining covers it, as

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
@@ -140,7 +141,7 @@ func budgetsOf(c Config, unit budget.Microcents) ([]budget.Microcents, error) {
 	for i := range budgets {
 		amount, steps := c.Budget, 0
 		switch {
-		case amount == 0 && c.Workload == WorkloadStorm && c.Trace == "":
+		case amount == 0 && c.Workload == load.Storm && c.Trace == "":
 			amount = stormBudget * unit
 		case amount == 0:
 			amount, steps = smallestBudget*unit, budgetSteps

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -52,38 +53,38 @@ type caller struct {
 }
 
 // loop is a closed one: the next request follows the last.
-func (c *caller) loop(from source) {
+func (c *caller) loop(from load.Source) {
 	defer c.publish()
-	var r request
-	for turn := uint64(0); c.failure == nil && !c.stint.over.Load() && from.next(turn, &r); turn++ {
+	var r load.Request
+	for turn := uint64(0); c.failure == nil && !c.stint.over.Load() && from.Next(turn, &r); turn++ {
 		c.cycle(&r, stopwatch{on: turn%c.timeEvery == 0})
 	}
 }
 
 // serve is an open one: it plays what has become due, and what is late counts from
 // when it was due.
-func (c *caller) serve(from source) {
+func (c *caller) serve(from load.Source) {
 	defer c.publish()
-	var r request
+	var r load.Request
 	for due := range c.stint.tickets {
-		if c.failure != nil || c.stint.over.Load() || !from.next(due.number, &r) {
+		if c.failure != nil || c.stint.over.Load() || !from.Next(due.number, &r) {
 			return
 		}
 		c.cycle(&r, stopwatch{on: true, began: due.at})
 	}
 }
 
-func (c *caller) cycle(r *request, watch stopwatch) {
+func (c *caller) cycle(r *load.Request, watch stopwatch) {
 	c.sent++
 	watch.start()
-	reserved, err := c.node.TryReserve(context.Background(), c.tenants[r.tenant], r.hold)
+	reserved, err := c.node.TryReserve(context.Background(), c.tenants[r.Tenant], r.Hold)
 	watch.stop(c.reserves)
 	c.counts[reserved.Outcome]++
 	if watch.on {
-		c.remains.tell(r.tenant, reserved.Remaining)
+		c.remains.tell(r.Tenant, reserved.Remaining)
 		c.publish()
 	}
-	entry := &c.lines[r.tenant]
+	entry := &c.lines[r.Tenant]
 	switch {
 	case errors.Is(err, contender.ErrConflict): // given up, and counted as an answer that never came
 	case err != nil:
@@ -95,14 +96,14 @@ func (c *caller) cycle(r *request, watch stopwatch) {
 	case c.stint.holdTime > 0:
 		c.hold(r, reserved.ID, watch)
 	case c.stint.leavesOpen():
-		entry.open.Add(int64(r.hold))
+		entry.open.Add(int64(r.Hold))
 	default:
 		c.settle(r, reserved.ID, stopwatch{on: watch.on})
 	}
 }
 
-func (c *caller) settle(r *request, id budget.ReservationID, watch stopwatch) {
-	if r.failed {
+func (c *caller) settle(r *load.Request, id budget.ReservationID, watch stopwatch) {
+	if r.Failed {
 		settled, err := c.node.Release(context.Background(), id)
 		c.settled(r, settled, err, budget.Released)
 	} else {
@@ -112,35 +113,35 @@ func (c *caller) settle(r *request, id budget.ReservationID, watch stopwatch) {
 
 // commit caps what an overrun refused at the hold, which is always affordable:
 // the work is done, and an open hold would pay for nothing.
-func (c *caller) commit(r *request, id budget.ReservationID, watch stopwatch) {
+func (c *caller) commit(r *load.Request, id budget.ReservationID, watch stopwatch) {
 	watch.start()
-	settled, err := c.node.Commit(context.Background(), id, r.cost)
+	settled, err := c.node.Commit(context.Background(), id, r.Cost)
 	watch.stop(c.commits)
 	if settled.Outcome == budget.Overrun {
 		c.counts[budget.Overrun]++
-		settled, err = c.node.Commit(context.Background(), id, r.hold)
+		settled, err = c.node.Commit(context.Background(), id, r.Hold)
 	}
 	c.settled(r, settled, err, budget.Committed)
 }
 
-func (c *caller) settled(r *request, settled budget.Settlement, err error, want budget.Outcome) {
+func (c *caller) settled(r *load.Request, settled budget.Settlement, err error, want budget.Outcome) {
 	c.counts[settled.Outcome]++
 	switch {
 	case errors.Is(err, contender.ErrConflict):
-		c.lines[r.tenant].open.Add(int64(r.hold))
+		c.lines[r.Tenant].open.Add(int64(r.Hold))
 	case err != nil:
 		c.fail("settle", r, exit.With(exit.Unavailable, err))
 	case settled.Outcome != want:
 		c.fail("settle", r, fmt.Errorf("the answer is %s, not %s", settled.Outcome, want))
 	default:
-		c.lines[r.tenant].committed.Add(int64(settled.Actual))
+		c.lines[r.Tenant].committed.Add(int64(settled.Actual))
 		c.cycles++
 	}
 }
 
-func (c *caller) fail(verb string, r *request, err error) {
-	c.lines[r.tenant].doubt.Add(int64(max(r.hold, r.cost)))
-	c.failure = fmt.Errorf("%s for tenant %q: %w", verb, c.tenants[r.tenant], err)
+func (c *caller) fail(verb string, r *load.Request, err error) {
+	c.lines[r.Tenant].doubt.Add(int64(max(r.Hold, r.Cost)))
+	c.failure = fmt.Errorf("%s for tenant %q: %w", verb, c.tenants[r.Tenant], err)
 	c.stint.stop()
 }
 

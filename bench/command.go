@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -65,7 +66,7 @@ func flags(d Config) []cli.Flag {
 		&cli.StringFlag{Name: "against", Usage: "also measure the contenders of this `LIST` beside ours, in turns; each takes as long again: all, or some of " + strings.Join(contender.All, ",")},
 		&cli.BoolFlag{Name: "baseline", Usage: "the same as --against incr,script"},
 		&cli.IntFlag{Name: "rounds", Usage: "in which the contenders take turns, of which the medians are told (default: 5 with contenders, 1 without)"},
-		&cli.StringFlag{Name: "trace", Usage: "play the requests of a CSV `FILE` (" + traceHeader + "), once, in order"},
+		&cli.StringFlag{Name: "trace", Usage: "play the requests of a CSV `FILE` (" + load.TraceHeader + "), once, in order"},
 		&cli.Float64Flag{Name: "speed", Usage: "of a --trace: 1 is its own pace, 10 is ten times as fast, 0 is as fast as possible"},
 		amountFlag("input-price", d.InputPrice.String(), "of a million context tokens, with its unit"),
 		amountFlag("output-price", d.OutputPrice.String(), "of a million generated tokens, with its unit"),
@@ -121,15 +122,14 @@ func configOf(cc *cli.Context) (Config, error) {
 	if cc.Args().Present() {
 		return Config{}, fmt.Errorf("%s takes flags only, not %q; see %s --help", cc.Command.Name, cc.Args().First(), cc.Command.HelpName)
 	}
-	d := Defaults()
 	c := Config{
-		Engine: cc.String("engine"), Redis: cc.String("redis"), Nodes: cc.Int("nodes"),
-		Tenants: cc.Int("tenants"), Concurrency: cc.Int("concurrency"),
-		Duration: cc.Duration("duration"), Requests: cc.Int64("requests"), Seed: cc.Uint64("seed"), Rounds: cc.Int("rounds"),
-		Workload: cc.String("workload"), Zipf: cc.Float64("zipf"), Above: cc.Int("above"),
-		HoldTime: cc.Duration("hold-time"), Rate: cc.Float64("rate"), Speed: cc.Float64("speed"), Warmup: d.Warmup,
-		Processes: cc.Bool("processes"),
-		Trace:     cc.String("trace"), MaxOutput: cc.Int64("max-output"),
+		Spec: load.Spec{
+			Workload: cc.String("workload"), Seed: cc.Uint64("seed"), Tenants: cc.Int("tenants"), Requests: cc.Int64("requests"),
+			Zipf: cc.Float64("zipf"), Above: cc.Int("above"), HoldTime: cc.Duration("hold-time"),
+			Rate: cc.Float64("rate"), Speed: cc.Float64("speed"), Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
+		},
+		Engine: cc.String("engine"), Redis: cc.String("redis"), Nodes: cc.Int("nodes"), Concurrency: cc.Int("concurrency"),
+		Duration: cc.Duration("duration"), Warmup: Defaults().Warmup, Rounds: cc.Int("rounds"), Processes: cc.Bool("processes"),
 		Prefix: cc.String("prefix"), SharePrefix: cc.Bool("share-prefix"),
 	}
 	if c.Engine == report.EngineLocal && !cc.IsSet("redis") {
@@ -138,7 +138,7 @@ func configOf(cc *cli.Context) (Config, error) {
 	if c.Engine == report.EngineLocal && !cc.IsSet("nodes") {
 		c.Nodes = 1
 	}
-	if c.Workload == WorkloadHot && !cc.IsSet("tenants") {
+	if c.Workload == load.Hot && !cc.IsSet("tenants") {
 		c.Tenants = 1
 	}
 	if cc.IsSet("warmup") {
@@ -158,7 +158,7 @@ func configOf(cc *cli.Context) (Config, error) {
 		return Config{}, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, MaxDuration)
 	}
 	if cc.IsSet("requests") && c.Requests < 1 {
-		return Config{}, fmt.Errorf("--requests %d: give 1 to %d, or leave it out", c.Requests, MaxRequests)
+		return Config{}, fmt.Errorf("--requests %d: give 1 to %d, or leave it out", c.Requests, load.MaxRequests)
 	}
 	if cc.IsSet("prefix") && c.Prefix == "" {
 		return Config{}, errors.New("--prefix is empty: give 1 to 64 characters, or leave it out for a random one")
@@ -182,11 +182,11 @@ func configOf(cc *cli.Context) (Config, error) {
 
 // needless finds flags that would do nothing, and are a misunderstanding.
 func needless(cc *cli.Context, c Config) error {
-	if cc.IsSet("zipf") && c.Workload != WorkloadZipf {
+	if cc.IsSet("zipf") && c.Workload != load.Zipf {
 		return errors.New("--zipf is of --workload zipf: give that as well")
 	}
 	if cc.IsSet("rate") && c.Rate == 0 {
-		return fmt.Errorf("--rate 0: give requests a second above 0, at most %d", MaxRate)
+		return fmt.Errorf("--rate 0: give requests a second above 0, at most %d", load.MaxRate)
 	}
 	if cc.IsSet("warmup") && c.Warmup < 0 {
 		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, MaxDuration)

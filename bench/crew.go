@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -71,14 +72,14 @@ type crewStint struct {
 
 // stint has all play at once, each its share. With a process that ends by itself, what
 // it had been told is lost, and the others are stopped.
-func (w *crew) stint(ctx context.Context, f *fleet, work part, limit time.Duration, warming bool) (pace, error) {
+func (w *crew) stint(ctx context.Context, f *fleet, work load.Part, limit time.Duration, warming bool) (pace, error) {
 	inner, cancel := context.WithCancel(ctx)
 	if limit > 0 {
 		inner, cancel = context.WithTimeout(ctx, limit)
 	}
 	defer cancel()
 	w.orders++
-	w.tell(order{Number: w.orders, Part: work.which().number, Parts: work.which().of, Limit: limit, Warming: warming})
+	w.tell(order{Number: w.orders, Part: work.Which().Number, Parts: work.Which().Of, Limit: limit, Warming: warming})
 	s := &crewStint{crew: w, fleet: f, ended: ctx.Done()}
 	done := make(chan struct{})
 	var stopping, playing sync.WaitGroup

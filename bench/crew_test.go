@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/redistest"
@@ -29,7 +30,7 @@ func TestProcesses(t *testing.T) {
 		"closed":      func(*Config) {},
 		"open":        func(c *Config) { c.Rate = 300 },
 		"in rounds":   func(c *Config) { c.Rounds, c.Warmup = 2, 50*time.Millisecond },
-		"many on one": func(c *Config) { c.Workload, c.Tenants = WorkloadHot, 1 },
+		"many on one": func(c *Config) { c.Workload, c.Tenants = load.Hot, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -87,11 +88,11 @@ func TestProcessDies(t *testing.T) {
 			crew().members[1].kill()
 		}
 	}
-	work, err := newWorkload(c)
+	work, err := load.New(c.Spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, err = openArena(t.Context(), c, work.typical()); err != nil {
+	if a, err = openArena(t.Context(), c, work.Typical()); err != nil {
 		t.Fatal(err)
 	}
 	m := &match{config: c, work: work, arena: a}
@@ -142,7 +143,7 @@ func TestNodesPlayOneWorkload(t *testing.T) {
 	t.Parallel()
 	c := brief()
 	c.Nodes, c.Concurrency, c.Requests = 1, 1, 50
-	work, err := newWorkload(c)
+	work, err := load.New(c.Spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,12 +154,12 @@ func TestNodesPlayOneWorkload(t *testing.T) {
 			got = append(got, hold)
 			return budget.Reservation{Outcome: budget.Insufficient}, nil
 		}})
-		if _, err := f.play(t.Context(), work.part(0, 1), 0); err != nil {
+		if _, err := f.play(t.Context(), work.Part(0, 1), 0); err != nil {
 			t.Fatal(err)
 		}
-		var r request
-		for from := work.part(0, 1).source(i); from.next(0, &r); {
-			want = append(want, r.hold)
+		var r load.Request
+		for from := work.Part(0, 1).Source(i); from.Next(0, &r); {
+			want = append(want, r.Hold)
 		}
 		if len(want) != 50 || !slices.Equal(got, want) {
 			t.Errorf("node %d plays %v, want %v", i, got, want)
@@ -173,7 +174,7 @@ func TestNodeIsStoppedBeforeItBegins(t *testing.T) {
 	c.Tenants = 1
 	n := &node{assignment: assignment{Config: c, Tenants: tenantNames(1, ""), Nodes: 1}, trips: new(contender.Trips), output: json.NewEncoder(io.Discard)}
 	var err error
-	if n.work, err = newWorkload(c); err != nil {
+	if n.work, err = load.New(c.Spec); err != nil {
 		t.Fatal(err)
 	}
 	n.stop(7)

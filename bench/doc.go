@@ -21,7 +21,7 @@
 // The requests are drawn from a seed, so that each caller has the same in each run, or
 // read from a usage trace ([Config.Trace]). Budgets differ by a factor of 64 million, in
 // steps of two, so that on a slow machine as on a fast one some run out within the run
-// and others do not; in a storm ([WorkloadStorm]) they all do at once.
+// and others do not; in a storm ([Storm]) they all do at once.
 //
 // # What is measured
 //

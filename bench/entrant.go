@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -48,7 +49,7 @@ func (e *entrant) addPool(c Config, size int, trips *contender.Trips, nodes []de
 }
 
 // play gives each pool an equal share of a round's time, and the same requests.
-func (e *entrant) play(ctx context.Context, meter *contender.Meter, work workload, turn, turns int, limit time.Duration) error {
+func (e *entrant) play(ctx context.Context, meter *contender.Meter, work load.Workload, turn, turns int, limit time.Duration) error {
 	if e.name == contender.Local {
 		meter = nil // it asks no Redis
 	}
@@ -73,8 +74,8 @@ func (e *entrant) named(err error) error {
 
 func (e *entrant) decides() bool { return contender.Decides(e.name) }
 
-func (p *pool) play(ctx context.Context, meter *contender.Meter, work workload, turn, turns int, limit time.Duration) error {
-	if err := p.fleet.warmUp(ctx, work.part(turn, turns), limit); err != nil {
+func (p *pool) play(ctx context.Context, meter *contender.Meter, work load.Workload, turn, turns int, limit time.Duration) error {
+	if err := p.fleet.warmUp(ctx, work.Part(turn, turns), limit); err != nil {
 		p.paces = append(p.paces, pace{})
 		return err
 	}
@@ -84,7 +85,7 @@ func (p *pool) play(ctx context.Context, meter *contender.Meter, work workload, 
 		return exit.With(exit.Unavailable, err)
 	}
 	trips := p.trips.Load()
-	paced, err := p.fleet.play(ctx, work.part(turn, turns), limit)
+	paced, err := p.fleet.play(ctx, work.Part(turn, turns), limit)
 	p.paces = append(p.paces, paced)
 	p.rounds += p.trips.Load() - trips
 	if err != nil {
@@ -115,7 +116,7 @@ func (p *pool) decisions() (sum int64) {
 func (e *entrant) best() *pool {
 	rate := func(p *pool) float64 { return median(p.rates()) }
 	best := slices.MaxFunc(e.pools, func(a, b *pool) int { return cmp.Compare(rate(a), rate(b)) })
-	if !best.fleet.arrivals.open() {
+	if !best.fleet.arrivals.Open() {
 		return best
 	}
 	const keepsUp = 0.99

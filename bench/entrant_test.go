@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
@@ -56,13 +57,13 @@ func TestEntrantTakesItsBestPoolInAnOpenLoop(t *testing.T) {
 	e := &entrant{pools: []*pool{pooled(1, 1000), pooled(2, 995), pooled(3, 996), pooled(4, 900)}}
 	for i, p99 := range []time.Duration{9, 4, 5, 1} {
 		e.pools[i].fleet.reserve.of(0).record(p99 * time.Millisecond)
-		e.pools[i].fleet.arrivals.rate = 1000
+		e.pools[i].fleet.arrivals = load.Spec{Rate: 1000}.Arrivals()
 	}
 	if got := e.best().size; got != 2 {
 		t.Errorf("the best is that of %d connections, want 2", got)
 	}
 	for _, p := range e.pools {
-		p.fleet.arrivals.rate = 0
+		p.fleet.arrivals = load.Arrivals{}
 	}
 	if got := e.best().size; got != 1 {
 		t.Errorf("in a closed loop the best is that of %d connections, want 1", got)
@@ -99,11 +100,11 @@ func TestPoolSizes(t *testing.T) {
 // numbered is a workload of one request a part, whose hold is the number of the part.
 type numbered struct{}
 
-func (numbered) part(round, _ int) part {
-	return rows(request{hold: budget.Microcents(round + 1)}).part(0, 1)
+func (numbered) Part(round, _ int) load.Part {
+	return rows(load.Request{Hold: budget.Microcents(round + 1)})
 }
 
-func (numbered) typical() budget.Microcents { return 1 }
+func (numbered) Typical() budget.Microcents { return 1 }
 
 // Every contender plays every part at each of its pool sizes, and each round begins
 // with another of them.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
@@ -24,7 +25,7 @@ type fleet struct {
 	tenants     []budget.TenantID
 	timeEvery   uint64        // of so many cycles, the latency of one is measured
 	finest      time.Duration // that a latency can be
-	arrivals    arrivals
+	arrivals    load.Arrivals
 	holdTime    time.Duration
 	warmup      time.Duration // that is still to be played
 	tick        time.Duration // between two samples
@@ -47,7 +48,7 @@ func newFleet(nodes []decider, c Config, tenants []budget.TenantID) *fleet {
 	callers := len(nodes) * c.Concurrency
 	f := &fleet{
 		nodes: nodes, concurrency: c.Concurrency, tenants: tenants, timeEvery: 1, finest: time.Microsecond,
-		arrivals: c.arrivals(), holdTime: c.HoldTime, warmup: c.warmup(), tick: sampleEvery(c.Duration),
+		arrivals: c.Arrivals(), holdTime: c.HoldTime, warmup: c.warmup(), tick: sampleEvery(c.Duration),
 		ledger: newLedger(len(tenants), callers), remains: newRemains(len(tenants)),
 	}
 	if c.Engine == report.EngineLocal {
@@ -64,7 +65,7 @@ type pace struct {
 }
 
 // warmUp plays what is not measured, once and no longer than a round.
-func (f *fleet) warmUp(ctx context.Context, work part, limit time.Duration) error {
+func (f *fleet) warmUp(ctx context.Context, work load.Part, limit time.Duration) error {
 	warmup := f.warmup
 	if f.warmup = 0; limit > 0 {
 		warmup = min(warmup, limit)
@@ -78,7 +79,7 @@ func (f *fleet) warmUp(ctx context.Context, work part, limit time.Duration) erro
 
 // play runs one round: until the part is played, the limit (0 is none) has passed,
 // ctx has ended, or an engine gave no answer, which is the error.
-func (f *fleet) play(ctx context.Context, work part, limit time.Duration) (pace, error) {
+func (f *fleet) play(ctx context.Context, work load.Part, limit time.Duration) (pace, error) {
 	round, err := f.stretch(ctx, work, limit, false)
 	if f.timeline != nil {
 		f.timeline.played += round.took
@@ -86,7 +87,7 @@ func (f *fleet) play(ctx context.Context, work part, limit time.Duration) (pace,
 	return round, err
 }
 
-func (f *fleet) stretch(ctx context.Context, work part, limit time.Duration, warming bool) (pace, error) {
+func (f *fleet) stretch(ctx context.Context, work load.Part, limit time.Duration, warming bool) (pace, error) {
 	if f.crew != nil {
 		return f.crew.stint(ctx, f, work, limit, warming)
 	}

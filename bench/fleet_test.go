@@ -3,9 +3,11 @@ package bench
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -40,7 +42,26 @@ func smallFleet(d decider) *fleet {
 	return newFleet([]decider{d, d}, c, tenantNames(c.Tenants, ""))
 }
 
-func rows(requests ...request) *recorded { return &recorded{rows: requests} }
+// listed are requests of which each is played once, all due at once.
+type listed struct {
+	requests []load.Request
+	taken    atomic.Int64
+}
+
+func rows(requests ...load.Request) *listed { return &listed{requests: requests} }
+
+func (l *listed) Which() load.Turn       { return load.Turn{Of: 1} }
+func (l *listed) Source(int) load.Source { return l }
+
+func (l *listed) Offset(number int) (time.Duration, bool) { return 0, number < len(l.requests) }
+
+func (l *listed) Next(_ uint64, r *load.Request) bool {
+	i := int(l.taken.Add(1)) - 1
+	if i < len(l.requests) {
+		*r = l.requests[i]
+	}
+	return i < len(l.requests)
+}
 
 func TestFleetCountsWhatItWasTold(t *testing.T) {
 	t.Parallel()
@@ -51,10 +72,10 @@ func TestFleetCountsWhatItWasTold(t *testing.T) {
 		return budget.Reservation{Outcome: budget.Reserved, ID: budget.NewReservationID("t", 1, 1)}, nil
 	}})
 	work := rows(
-		request{tenant: 0, hold: 50, cost: 20}, request{tenant: 0, hold: 60, cost: 30},
-		request{tenant: 1, hold: 70, cost: 40, failed: true}, request{tenant: 1, hold: 101, cost: 1},
+		load.Request{Tenant: 0, Hold: 50, Cost: 20}, load.Request{Tenant: 0, Hold: 60, Cost: 30},
+		load.Request{Tenant: 1, Hold: 70, Cost: 40, Failed: true}, load.Request{Tenant: 1, Hold: 101, Cost: 1},
 	)
-	paced, err := f.play(t.Context(), work.part(0, 1), 0)
+	paced, err := f.play(t.Context(), work, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +103,7 @@ func TestFleetSettlesAnOverrun(t *testing.T) {
 		}
 		return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
 	}})
-	if _, err := f.play(t.Context(), rows(request{hold: 50, cost: 80}).part(0, 1), 0); err != nil {
+	if _, err := f.play(t.Context(), rows(load.Request{Hold: 50, Cost: 80}), 0); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.ledger.told(0); got != (told{committed: 50}) {
@@ -119,7 +140,7 @@ func TestFleetStopsAtAFailure(t *testing.T) {
 	} {
 		f := smallFleet(c.decider)
 		f.nodes, f.concurrency = f.nodes[:1], 1
-		_, err := f.play(t.Context(), rows(request{hold: 5, cost: 8}, request{tenant: 1, hold: 5}).part(0, 1), 0)
+		_, err := f.play(t.Context(), rows(load.Request{Hold: 5, Cost: 8}, load.Request{Tenant: 1, Hold: 5}), 0)
 		if err == nil || exit.Code(err) != c.code {
 			t.Errorf("%s: %v, code %d, want code %d", c.name, err, exit.Code(err), c.code)
 		}
@@ -136,12 +157,12 @@ func TestFleetStopsAtAFailure(t *testing.T) {
 }
 
 // endless requests, all alike.
-type endless struct{ request }
+type endless struct{ load.Request }
 
-func (e endless) which() turn                      { return turn{0, 1} }
-func (e endless) source(int) source                { return e }
-func (e endless) offset(int) (time.Duration, bool) { return 0, true }
-func (e endless) next(_ uint64, r *request) bool   { *r = e.request; return true }
+func (e endless) Which() load.Turn                    { return load.Turn{Of: 1} }
+func (e endless) Source(int) load.Source              { return e }
+func (e endless) Offset(int) (time.Duration, bool)    { return 0, true }
+func (e endless) Next(_ uint64, r *load.Request) bool { *r = e.Request; return true }
 
 // A reserve that is answered when the time is over stays open, and is counted.
 func TestFleetLeavesHoldsOpenAtTheEnd(t *testing.T) {
@@ -154,12 +175,12 @@ func TestFleetLeavesHoldsOpenAtTheEnd(t *testing.T) {
 		s.stop()
 		return budget.Reservation{Outcome: budget.Reserved}, nil
 	}}
-	s.run(endless{request{hold: 9, cost: 4}})
+	s.run(endless{load.Request{Hold: 9, Cost: 4}})
 	if got := f.ledger.told(0); got != (told{open: 9}) || s.callers[0].cycles != 0 {
 		t.Errorf("%+v after %d cycles, want one hold of 9", got, s.callers[0].cycles)
 	}
 	cancel()
-	paced, err := f.play(ctx, endless{request{hold: 2, cost: 1}}, 0)
+	paced, err := f.play(ctx, endless{load.Request{Hold: 2, Cost: 1}}, 0)
 	if err != nil || paced.took > time.Minute {
 		t.Errorf("a context that has ended: %v after %s", err, paced.took)
 	}
@@ -167,13 +188,13 @@ func TestFleetLeavesHoldsOpenAtTheEnd(t *testing.T) {
 
 // The runner measures the engine, so its own cycle must cost little.
 func TestCycleDoesNotAllocate(t *testing.T) {
-	for _, workload := range []string{WorkloadUniform, WorkloadZipf} {
+	for _, workload := range []string{load.Uniform, load.Zipf} {
 		config := Defaults()
 		config.Workload = workload
 		c, from := aCaller(t, config)
-		var r request
+		var r load.Request
 		if allocations := testing.AllocsPerRun(1000, func() {
-			from.next(0, &r)
+			from.Next(0, &r)
 			c.cycle(&r, stopwatch{on: true, began: time.Now()})
 		}); allocations != 0 {
 			t.Errorf("%s: %v allocations a cycle", workload, allocations)
@@ -182,15 +203,15 @@ func TestCycleDoesNotAllocate(t *testing.T) {
 }
 
 // aCaller is one of an engine that costs nothing, with what it plays.
-func aCaller(tb testing.TB, c Config) (*caller, source) {
+func aCaller(tb testing.TB, c Config) (*caller, load.Source) {
 	tb.Helper()
-	work, err := newWorkload(c)
+	work, err := load.New(c.Spec)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	c.Concurrency = 1
 	s := newFleet([]decider{scriptless{}}, c, tenantNames(c.Tenants, "")).newStint(false)
-	return s.callers[0], work.part(0, 1).source(0)
+	return s.callers[0], work.Part(0, 1).Source(0)
 }
 
 func TestLatencies(t *testing.T) {
@@ -215,7 +236,7 @@ func TestLatencies(t *testing.T) {
 func TestLedgerIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ tenants, callers, stripes int }{
-		{100, 192, 192}, {1, 100_000, 100_000}, {100_000, 192, 10}, {MaxTenants, 192, 1},
+		{100, 192, 192}, {1, 100_000, 100_000}, {100_000, 192, 10}, {load.MaxTenants, 192, 1},
 	} {
 		if got := len(newLedger(c.tenants, c.callers).stripes); got != c.stripes {
 			t.Errorf("%d tenants, %d callers: %d stripes, want %d", c.tenants, c.callers, got, c.stripes)
@@ -226,15 +247,15 @@ func TestLedgerIsBounded(t *testing.T) {
 // The runner's own share of a cycle: what is left when the engine costs nothing.
 func BenchmarkCycle(b *testing.B) {
 	for name, every := range map[string]uint64{"timed": 1, "local": timeEveryLocal} {
-		for _, workload := range []string{WorkloadUniform, WorkloadZipf} {
+		for _, workload := range []string{load.Uniform, load.Zipf} {
 			b.Run(name+"/"+workload, func(b *testing.B) {
 				config := Defaults()
 				config.Workload = workload
 				c, from := aCaller(b, config)
 				b.ReportAllocs()
-				var r request
+				var r load.Request
 				for turn := uint64(0); b.Loop(); turn++ {
-					from.next(turn, &r)
+					from.Next(turn, &r)
 					c.cycle(&r, stopwatch{on: turn%every == 0})
 				}
 			})

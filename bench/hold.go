@@ -3,13 +3,14 @@ package bench
 import (
 	"time"
 
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
 // hold is what a caller of an open loop has reserved, and others settle when its time
 // has come: that caller is free for the next request meanwhile.
 type hold struct {
-	request request
+	request load.Request
 	id      budget.ReservationID
 	node    decider
 	due     time.Time
@@ -17,7 +18,7 @@ type hold struct {
 
 // hold keeps a reservation for the hold time. A closed loop waits; what the end
 // interrupts stays open.
-func (c *caller) hold(r *request, id budget.ReservationID, watch stopwatch) {
+func (c *caller) hold(r *load.Request, id budget.ReservationID, watch stopwatch) {
 	kept := hold{request: *r, id: id, node: c.node, due: time.Now().Add(c.stint.holdTime)}
 	if c.stint.held != nil {
 		select {
@@ -40,7 +41,7 @@ func (c *caller) hold(r *request, id budget.ReservationID, watch stopwatch) {
 // end is what becomes of a hold at the end of a stint.
 func (c *caller) end(kept *hold) {
 	if c.stint.leavesOpen() || c.failure != nil {
-		c.lines[kept.request.tenant].open.Add(int64(kept.request.hold))
+		c.lines[kept.request.Tenant].open.Add(int64(kept.request.Hold))
 		return
 	}
 	c.settle(&kept.request, kept.id, stopwatch{})

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -37,11 +38,8 @@ func TestLongHoldsDoNotBlockAnOpenLoop(t *testing.T) {
 			return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
 		},
 	})
-	work := &recorded{due: true}
-	for range 20 {
-		work.rows = append(work.rows, request{hold: 5, cost: 3})
-	}
-	paced, err := f.play(t.Context(), work.part(0, 1), 0)
+	work := rows(slices.Repeat([]load.Request{{Hold: 5, Cost: 3}}, 20)...)
+	paced, err := f.play(t.Context(), work, 0)
 	if err != nil || paced.cycles != 20 || paced.took < holdTime {
 		t.Errorf("%d cycles in %s, %v; want 20", paced.cycles, paced.took, err)
 	}
@@ -62,8 +60,8 @@ func TestLateSettlementsCountFromWhenTheyWereDue(t *testing.T) {
 		time.Sleep(takes)
 		return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
 	}})
-	work := &recorded{rows: slices.Repeat([]request{{hold: 5, cost: 3}}, 4), due: true}
-	if _, err := f.play(t.Context(), work.part(0, 1), 0); err != nil {
+	work := rows(slices.Repeat([]load.Request{{Hold: 5, Cost: 3}}, 4)...)
+	if _, err := f.play(t.Context(), work, 0); err != nil {
 		t.Fatal(err)
 	}
 	if longest := time.Duration(f.commit.all().Max()); longest < 3*takes {
@@ -77,11 +75,11 @@ func TestHoldsThatTheEndInterrupts(t *testing.T) {
 	t.Parallel()
 	for name, rate := range map[string]float64{"closed": 0, "open": 100} {
 		ctx, cancel := context.WithCancel(t.Context())
-		f := holdingFleet(t, rate, MaxHoldTime, scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
+		f := holdingFleet(t, rate, load.MaxHoldTime, scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
 			time.AfterFunc(50*time.Millisecond, cancel)
 			return budget.Reservation{Outcome: budget.Reserved}, nil
 		}})
-		paced, err := f.play(ctx, endless{request{hold: 7, cost: 3}}, 0)
+		paced, err := f.play(ctx, endless{load.Request{Hold: 7, Cost: 3}}, 0)
 		if err != nil || paced.cycles != 0 || paced.took > time.Minute {
 			t.Errorf("%s: %d cycles in %s, %v", name, paced.cycles, paced.took, err)
 		}
@@ -100,10 +98,10 @@ func TestWarmup(t *testing.T) {
 	for name, rate := range map[string]float64{"closed": 0, "open": 100} {
 		f := holdingFleet(t, rate, time.Minute, scriptless{})
 		f.warmup = 300 * time.Millisecond
-		if err := f.warmUp(t.Context(), endless{request{hold: 7, cost: 3}}, 0); err != nil {
+		if err := f.warmUp(t.Context(), endless{load.Request{Hold: 7, Cost: 3}}, 0); err != nil {
 			t.Error(err)
 		}
-		if _, err := f.play(t.Context(), endless{request{hold: 7, cost: 3}}, 100*time.Millisecond); err != nil {
+		if _, err := f.play(t.Context(), endless{load.Request{Hold: 7, Cost: 3}}, 100*time.Millisecond); err != nil {
 			t.Error(err)
 		}
 		got, reserved := f.ledger.told(0), f.counts[budget.Reserved]

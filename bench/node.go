@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -22,7 +23,7 @@ import (
 // node is this program as one node of a fleet of processes.
 type node struct {
 	assignment
-	work   workload
+	work   load.Workload
 	engine *coordinator.Coordinator
 	trips  *contender.Trips
 
@@ -82,7 +83,7 @@ func (n *node) serve(ctx context.Context, orders *json.Decoder) error {
 
 // open makes the node, and acquaints it with every tenant.
 func (n *node) open(ctx context.Context, space *scratch.Space) (pool int, err error) {
-	if n.work, err = shareOfWorkload(n.Config, n.Node, n.Nodes); err != nil {
+	if n.work, err = load.Share(n.Config.Spec, n.Node, n.Nodes); err != nil {
 		return 0, err
 	}
 	client := space.ClientOf(n.PoolSize)
@@ -152,7 +153,7 @@ func (n *node) play(ctx context.Context, o order) {
 		}
 	}
 	trips := n.trips.Load()
-	round, failed := f.stint(inner, n.work.part(o.Part, o.Parts), o.Limit, o.Warming)
+	round, failed := f.stint(inner, n.work.Part(o.Part, o.Parts), o.Limit, o.Warming)
 	p, err := f.played(round)
 	if err != nil {
 		_ = n.say(word{Failure: failureOf(err)})
@@ -166,7 +167,7 @@ func (n *node) play(ctx context.Context, o order) {
 // in a single process.
 func (n *node) fleet(engine decider) *fleet {
 	f := newFleet([]decider{engine}, n.Config, n.Tenants)
-	f.arrivals = f.arrivals.share(n.Node, n.Nodes)
+	f.arrivals = f.arrivals.Share(n.Node, n.Nodes)
 	f.firstCaller = n.Node * n.Config.Concurrency
 	return f
 }

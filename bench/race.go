@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -24,38 +25,6 @@ const (
 // raceSuffix ends the prefix of what is played for in the race.
 const raceSuffix = ":race"
 
-// race is a workload of one part.
-type race struct {
-	callers int
-	hold    budget.Microcents
-}
-
-func (r race) part(int, int) part { return r }
-
-func (r race) typical() budget.Microcents { return r.hold }
-
-func (r race) which() turn { return turn{0, 1} }
-
-func (r race) source(int) source { return &raceSource{race: r} }
-
-// offset is of an open loop, which the race is not.
-func (r race) offset(int) (time.Duration, bool) { return 0, true }
-
-type raceSource struct {
-	race
-	played int
-}
-
-// next has everybody ask for the tenants in the same order. Costs are what was held,
-// so that nothing comes back.
-func (s *raceSource) next(_ uint64, r *request) bool {
-	each := (raceRequests + s.callers - 1) / s.callers
-	tenant := s.played / each
-	s.played++
-	*r = request{tenant: tenant, hold: s.hold, cost: s.hold}
-	return tenant < raceTenants
-}
-
 // raceField is what is played for in the race.
 func (a *arena) raceField(hold budget.Microcents) (field, error) {
 	if hold > budget.MaxMicrocents/raceCovered/raceTenants {
@@ -72,7 +41,7 @@ func (a *arena) raceField(hold budget.Microcents) (field, error) {
 func (m *match) race(ctx context.Context) error {
 	c := m.config
 	c.Rate, c.Speed, c.HoldTime, c.Warmup, c.Processes = 0, 0, 0, 0, false
-	game := race{callers: c.Nodes * c.Concurrency, hold: m.work.typical()}
+	game := load.Rush{Tenants: raceTenants, Callers: c.Nodes * c.Concurrency, Requests: raceRequests, Hold: m.work.Typical()}
 	for _, e := range m.entrants {
 		if !e.decides() || ctx.Err() != nil {
 			continue

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -74,8 +75,8 @@ func (m *match) report() report.Report {
 			r.Outcomes[outcome.String()] += p.fleet.counts[outcome]
 		}
 	}
-	if trace, ok := traceOf(m.work); ok && c.Speed > 0 {
-		r.Workload.Offered = c.offered(trace)
+	if trace, ok := load.TraceOf(m.work); ok && c.Speed > 0 {
+		r.Workload.Offered = trace.Offered(c.Speed)
 	}
 	r.Workload.Unsent = best.fleet.unsent
 	r.Timeline, r.Drains = best.fleet.timeline.report(), best.fleet.drains(m.arena.budgets)
@@ -87,6 +88,23 @@ func (m *match) report() report.Report {
 		}
 	}
 	return r
+}
+
+// workload says what is played, for the report.
+func (c Config) workload() report.Workload {
+	said := report.Workload{
+		Name: c.Workload, Arrivals: "closed", LatencyFrom: "call", AbovePermille: c.Above, Speed: c.Speed,
+		Offered: c.Rate, HoldMillis: float64(c.HoldTime.Microseconds()) / 1e3, WarmupSeconds: c.warmup().Seconds(),
+	}
+	if c.Arrivals().Open() {
+		said.Arrivals, said.LatencyFrom = "open", "intended start"
+	}
+	if c.Trace != "" {
+		said.Name, said.AbovePermille = "trace", 0
+	} else if c.Workload == load.Zipf {
+		said.ZipfExponent = c.Zipf
+	}
+	return said
 }
 
 func baseline(c report.Contender, ours float64) report.Baseline {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -35,13 +36,13 @@ func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	if err := c.Validate(); err != nil {
 		return report.Report{}, err
 	}
-	work, err := newWorkload(c)
+	work, err := c.work()
 	if err != nil {
 		return report.Report{}, err
 	}
 	opening, opened := context.WithTimeout(ctx, cmp.Or(c.patience, prepareTimeout))
 	defer opened()
-	a, err := openArena(opening, c, work.typical())
+	a, err := openArena(opening, c, work.Typical())
 	if err != nil {
 		return report.Report{}, exit.OrInterrupted(ctx, prepared(opening, c, err))
 	}
@@ -55,6 +56,18 @@ func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	return m.finish(ctx)
 }
 
+// work is what is played, if it ends in time.
+func (c Config) work() (load.Workload, error) {
+	work, err := load.New(c.Spec)
+	if err != nil {
+		return nil, err
+	}
+	if trace, ok := load.TraceOf(work); ok && c.Duration == 0 && trace.Lasting(c.Speed) > MaxDuration {
+		return nil, exit.With(exit.Usage, fmt.Errorf("--trace %s lasts %s at --speed %g: give more speed, or --duration", c.Trace, trace.Lasting(c.Speed), c.Speed))
+	}
+	return work, nil
+}
+
 // prepared explains an error that comes of the bound of all preparations.
 func prepared(opening context.Context, c Config, err error) error {
 	if opening.Err() != context.DeadlineExceeded {
@@ -66,7 +79,7 @@ func prepared(opening context.Context, c Config, err error) error {
 // match is one run in progress.
 type match struct {
 	config   Config
-	work     workload
+	work     load.Workload
 	arena    *arena
 	entrants []*entrant // ours first
 	raced    field      // what is played for after the rounds
@@ -81,7 +94,7 @@ func (m *match) enter(ctx context.Context) error {
 	m.entrants = []*entrant{m.arena.ours}
 	if len(m.config.Against) > 0 {
 		var err error
-		if m.raced, err = m.arena.raceField(m.work.typical()); err != nil {
+		if m.raced, err = m.arena.raceField(m.work.Typical()); err != nil {
 			return err
 		}
 	}
@@ -116,8 +129,8 @@ func (m *match) observe() {
 func (m *match) lasting() time.Duration {
 	c := m.config
 	whole := c.Duration * time.Duration(len(m.entrants))
-	if trace, ok := traceOf(m.work); ok && c.Duration == 0 {
-		return c.lasting(trace) * time.Duration(len(m.entrants))
+	if trace, ok := load.TraceOf(m.work); ok && c.Duration == 0 {
+		return trace.Lasting(c.Speed) * time.Duration(len(m.entrants))
 	}
 	for _, e := range m.entrants {
 		each := min(c.warmup(), share(share(c.Duration, c.rounds()), len(e.pools)))

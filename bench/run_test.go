@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -80,7 +81,7 @@ func TestRunToExhaustion(t *testing.T) {
 func traceFile(t *testing.T, lines string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "usage.csv")
-	if err := os.WriteFile(name, []byte(traceHeader+"\n"+lines), 0o600); err != nil {
+	if err := os.WriteFile(name, []byte(load.TraceHeader+"\n"+lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -310,5 +311,21 @@ func TestRunEndsAfterSoManyRequests(t *testing.T) {
 	c.Requests, c.Trace = 400, traceFile(t, strings.Repeat("t,1,1\n", 300))
 	if got := played(); got != 300 {
 		t.Errorf("played %d of a trace of 300", got)
+	}
+}
+
+func TestRunStorm(t *testing.T) {
+	t.Parallel()
+	c := brief()
+	c.Engine, c.Redis, c.Nodes, c.Workload = report.EngineLocal, "", 1, load.Storm
+	result, err := Run(t.Context(), c)
+	if err != nil || !result.Conserved || result.Overspent != 0 {
+		t.Fatalf("%v: %+v", err, result)
+	}
+	if reserved := result.Outcomes[budget.Reserved.String()]; result.Refused < reserved || result.Exhausted != c.Tenants {
+		t.Errorf("%d reserved, %d refused, %d of %d tenants exhausted: no storm", reserved, result.Refused, result.Exhausted, c.Tenants)
+	}
+	if result.Workload.Name != load.Storm || result.Workload.AbovePermille != c.Above {
+		t.Errorf("workload %+v", result.Workload)
 	}
 }

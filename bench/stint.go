@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -34,7 +35,7 @@ type stint struct {
 
 // stint plays a part until it is played, the limit (0 is none) has passed, ctx has
 // ended, or an engine gave no answer, which is the error.
-func (f *fleet) stint(ctx context.Context, work part, limit time.Duration, warming bool) (pace, error) {
+func (f *fleet) stint(ctx context.Context, work load.Part, limit time.Duration, warming bool) (pace, error) {
 	if limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
@@ -85,14 +86,14 @@ func (s *stint) caller(i int) *caller {
 
 // prepare makes what an open loop needs.
 func (s *stint) prepare() (err error) {
-	if !s.arrivals.open() {
+	if !s.arrivals.Open() {
 		return nil
 	}
 	s.tickets = make(chan ticket)
 	if s.arriving, err = newAlarm(); err != nil || s.holdTime == 0 {
 		return err
 	}
-	s.held, s.due = make(chan hold, MaxOpenHolds), make(chan hold)
+	s.held, s.due = make(chan hold, load.MaxOpenHolds), make(chan hold)
 	for i := range s.callers {
 		s.settlers = append(s.settlers, s.caller(i))
 	}
@@ -126,7 +127,7 @@ func (s *stint) leavesOpen() bool { return !s.warming && s.over.Load() }
 
 // run waits for all calls in flight; ctx is not handed to them, because a call given
 // up is an outcome unknown.
-func (s *stint) run(work part) {
+func (s *stint) run(work load.Part) {
 	var callers, others sync.WaitGroup
 	if s.tickets != nil {
 		others.Go(func() { s.admit(work) })
@@ -138,7 +139,7 @@ func (s *stint) run(work part) {
 		}
 	}
 	for i, c := range s.callers {
-		from := work.source(s.firstCaller + i)
+		from := work.Source(s.firstCaller + i)
 		callers.Go(func() {
 			if s.tickets != nil {
 				c.serve(from)
@@ -156,7 +157,7 @@ func (s *stint) run(work part) {
 
 // sumUp adds what the callers were told to the fleet's sums, and returns the first
 // failure.
-func (s *stint) sumUp(round *pace, work part) error {
+func (s *stint) sumUp(round *pace, work load.Part) error {
 	var failure error
 	var sent int64
 	for _, c := range append(s.callers, s.settlers...) {
@@ -172,7 +173,7 @@ func (s *stint) sumUp(round *pace, work part) error {
 		}
 	}
 	if s.tickets != nil && !s.warming {
-		s.unsent += max(0, s.arrivals.until(work, round.took)-sent)
+		s.unsent += max(0, s.arrivals.Until(work, round.took)-sent)
 	}
 	return failure
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -30,7 +31,7 @@ type Sweep struct {
 // Unless c has a budget, or is a storm, no tenant runs out: then all points would not be
 // of the same work.
 func RunSweep(ctx context.Context, c Config, s Sweep) (report.Report, error) {
-	if c.Budget == 0 && c.Workload != WorkloadStorm {
+	if c.Budget == 0 && c.Workload != load.Storm {
 		c.Budget = s.budget(c)
 	}
 	if err := s.validate(c); err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -141,12 +142,12 @@ func TestSweepValues(t *testing.T) {
 // The largest sweep of tenants has budgets that fit 64 bits together.
 func TestSweepBudgets(t *testing.T) {
 	t.Parallel()
-	c, s := Defaults(), Sweep{Over: report.OverTenants, Values: []int{1, MaxTenants}, Rounds: 1}
+	c, s := Defaults(), Sweep{Over: report.OverTenants, Values: []int{1, load.MaxTenants}, Rounds: 1}
 	c.Budget = s.budget(c)
 	if err := s.validate(c); err != nil || c.Budget <= 0 {
 		t.Errorf("%v, %s", err, c.Budget)
 	}
-	if _, err := budgetsOf(s.at(c, MaxTenants), 1); err != nil {
+	if _, err := budgetsOf(s.at(c, load.MaxTenants), 1); err != nil {
 		t.Error(err)
 	}
 	s.Values[1]++

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 )
 
@@ -119,15 +120,15 @@ func (s Sweep) validate(c Config) error {
 
 // validateWith finds what would have the sweep measure nothing.
 func (s Sweep) validateWith(c Config) error {
-	load := s.Over == report.OverConcurrency || s.Over == report.OverNodes
+	callers := s.Over == report.OverConcurrency || s.Over == report.OverNodes
 	switch {
 	case s.Over == report.OverNodes && c.Engine == report.EngineLocal:
 		return errors.New("--over nodes: the local engine is a single node; give --engine redis")
-	case s.Over == report.OverTenants && c.Workload == WorkloadHot:
+	case s.Over == report.OverTenants && c.Workload == load.Hot:
 		return errors.New("--over tenants: --workload hot is one tenant; give another workload")
-	case load && c.Rate > 0:
+	case callers && c.Rate > 0:
 		return fmt.Errorf("--over %s finds the rate that callers reach: leave out --rate", s.Over)
-	case load && c.Speed > 0:
+	case callers && c.Speed > 0:
 		return fmt.Errorf("--over %s finds the rate that callers reach: leave out --speed", s.Over)
 	default:
 		return nil

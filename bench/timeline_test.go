@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
@@ -111,7 +112,7 @@ func TestDrains(t *testing.T) {
 // Of a million tenants a sample has 256.
 func TestRemainsAreBounded(t *testing.T) {
 	t.Parallel()
-	for _, tenants := range []int{1, 255, 256, 257, 1000, MaxTenants} {
+	for _, tenants := range []int{1, 255, 256, 257, 1000, load.MaxTenants} {
 		r := newRemains(tenants)
 		for i := range tenants {
 			r.tell(i, budget.Microcents(i))

@@ -2,12 +2,12 @@ package bench
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -41,11 +41,11 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 		c := Defaults()
 		c.Nodes, c.Concurrency, c.Tenants, c.Rate, c.Warmup = 1, 4, 3, rate, 0
 		f := newFleet([]decider{stalling{calls: new(atomic.Int64), gate: new(sync.RWMutex)}}, c, tenantNames(c.Tenants, ""))
-		work, err := newWorkload(c)
+		work, err := load.New(c.Spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.play(t.Context(), work.part(0, 1), 1500*time.Millisecond); err != nil {
+		if _, err := f.play(t.Context(), work.Part(0, 1), 1500*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 		return f
@@ -84,7 +84,7 @@ func TestOpenLoopCountsWhatWasNotSent(t *testing.T) {
 		s.stop()
 		close(release)
 	})
-	work := endless{request{hold: 2, cost: 1}}
+	work := endless{load.Request{Hold: 2, Cost: 1}}
 	s.run(work)
 	round := pace{took: time.Since(s.start)}
 	if err := s.sumUp(&round, work); err != nil {
@@ -92,67 +92,5 @@ func TestOpenLoopCountsWhatWasNotSent(t *testing.T) {
 	}
 	if due := int64(round.took.Seconds()*c.Rate) + 1; f.counts[budget.Insufficient] != 2 || f.unsent != due-2 {
 		t.Errorf("%d answered, %d unsent of %d due, want 2 and the rest", f.counts[budget.Insufficient], f.unsent, due)
-	}
-}
-
-func TestArrivals(t *testing.T) {
-	t.Parallel()
-	trace := &recorded{rows: make([]request, 4), at: []time.Duration{0, 100, 100, 900}, due: true}
-	steady := endless{}
-	for _, c := range []struct {
-		name   string
-		a      arrivals
-		part   part
-		offset []time.Duration // of the first ones
-		until  time.Duration
-		due    int64
-	}{
-		{"a rate", arrivals{rate: 1000}, steady, []time.Duration{0, time.Millisecond, 2 * time.Millisecond}, 2 * time.Millisecond, 3},
-		{"a node's share of it", arrivals{rate: 1000}.share(1, 4), steady, []time.Duration{time.Millisecond, 5 * time.Millisecond}, 4 * time.Millisecond, 1},
-		{"a trace", arrivals{speed: 1}, trace.part(0, 1), []time.Duration{0, 100, 100, 900}, 100, 3},
-		{"ten times as fast", arrivals{speed: 10}, trace.part(0, 1), []time.Duration{0, 10, 10, 90}, 10, 3},
-		{"half as fast", arrivals{speed: 0.5}, trace.part(0, 1), []time.Duration{0, 200, 200, 1800}, time.Hour, 4},
-		{"its second half", arrivals{speed: 1}, trace.part(1, 2), []time.Duration{0, 800}, 0, 1},
-		{"a node's share of a trace", arrivals{speed: 1}, trace.share(1, 2).part(0, 1), []time.Duration{100, 900}, 99, 0},
-		{"a trace at a rate", arrivals{rate: 1e9}, trace.part(0, 1), []time.Duration{0, 1, 2, 3}, time.Millisecond, 4},
-	} {
-		var offsets []time.Duration
-		for i := range c.offset {
-			offset, exists := c.a.due(c.part, i)
-			if exists {
-				offsets = append(offsets, offset)
-			}
-		}
-		if !slices.Equal(offsets, c.offset) {
-			t.Errorf("%s: due at %v, want %v", c.name, offsets, c.offset)
-		}
-		if due := c.a.until(c.part, c.until); due != c.due {
-			t.Errorf("%s: %d are due until %s, want %d", c.name, due, c.until, c.due)
-		}
-	}
-}
-
-// An alarm is not early, is stopped at once, and stays stopped.
-func TestAlarm(t *testing.T) {
-	t.Parallel()
-	a, err := newAlarm()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.close()
-	for range 20 {
-		instant := time.Now().Add(time.Millisecond)
-		if !a.sleepUntil(instant) || time.Now().Before(instant) {
-			t.Errorf("it rang %s early, or was stopped", time.Until(instant))
-		}
-	}
-	if !a.sleepUntil(time.Now().Add(-time.Hour)) {
-		t.Error("an instant that has passed: it did not return at once")
-	}
-	time.AfterFunc(10*time.Millisecond, a.stop)
-	for range 2 {
-		if a.sleepUntil(time.Now().Add(time.Hour)) {
-			t.Error("it was stopped and rang")
-		}
 	}
 }

@@ -1,28 +1,24 @@
-package bench
+package load
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
 var testTariff = tariff{input: budget.Dollar, output: budget.Dollar, maxOutput: 50} // 100 microcents a token
 
 func TestParseTrace(t *testing.T) {
 	t.Parallel()
-	want := []request{
-		{tenant: 0, hold: 6000, cost: 2000},
-		{tenant: 1, hold: 5000, cost: 0},
-		{tenant: 0, hold: 5100, cost: 8100},
+	want := []Request{
+		{Tenant: 0, Hold: 6000, Cost: 2000},
+		{Tenant: 1, Hold: 5000, Cost: 0},
+		{Tenant: 0, Hold: 5100, Cost: 8100},
 	}
-	lines := []string{traceHeader, "2023-11-16 18:17:03.9799600,10,10", "t,0,0", "t,1,80"}
+	lines := []string{TraceHeader, "2023-11-16 18:17:03.9799600,10,10", "t,0,0", "t,1,80"}
 	for name, text := range map[string]string{
 		"LF":                    strings.Join(lines, "\n") + "\n",
 		"CRLF":                  strings.Join(lines, "\r\n") + "\r\n",
@@ -41,11 +37,11 @@ func TestParseTrace(t *testing.T) {
 
 func TestParseTraceRefuses(t *testing.T) {
 	t.Parallel()
-	good := traceHeader + "\nt,1,1\n"
+	good := TraceHeader + "\nt,1,1\n"
 	for _, c := range []struct{ name, text, want string }{
 		{"empty", "", "usage.csv:1: no request"},
-		{"header only", traceHeader + "\n", "usage.csv:2: no request"},
-		{"no header", "t,1,1\n", `usage.csv:1: the first line is "t,1,1"; it must be ` + traceHeader},
+		{"header only", TraceHeader + "\n", "usage.csv:2: no request"},
+		{"no header", "t,1,1\n", `usage.csv:1: the first line is "t,1,1"; it must be ` + TraceHeader},
 		{"two fields", good + "t,1\n", `usage.csv:3: "t,1": want a timestamp`},
 		{"four fields", good + "t,1,2,3\n", "usage.csv:3: "},
 		{"no timestamp", good + ",1,2\n", "usage.csv:3: "},
@@ -62,63 +58,9 @@ func TestParseTraceRefuses(t *testing.T) {
 		}
 	}
 	dear := tariff{input: budget.MaxMicrocents, output: 1, maxOutput: 1}
-	_, err := parseTrace("usage.csv", strings.NewReader(traceHeader+"\nt,999999999,1\n"), dear, 1, false)
+	_, err := parseTrace("usage.csv", strings.NewReader(TraceHeader+"\nt,999999999,1\n"), dear, 1, false)
 	if err == nil || !strings.HasPrefix(err.Error(), "usage.csv:2: it cannot be priced") {
 		t.Errorf("a price beyond 64 bits: %v", err)
-	}
-}
-
-func traced(name string) Config {
-	c := Defaults()
-	c.Trace, c.Duration = name, 0
-	return c
-}
-
-func TestReadTraceFile(t *testing.T) {
-	t.Parallel()
-	missing := filepath.Join(t.TempDir(), "none.csv")
-	if _, err := readTrace(traced(missing)); exit.Code(err) != exit.Usage || !strings.Contains(err.Error(), missing) {
-		t.Errorf("a file that is not there: %v, code %d", err, exit.Code(err))
-	}
-	name := filepath.Join(t.TempDir(), "usage.csv")
-	if err := os.WriteFile(name, []byte(traceHeader+"\nt,1,1\nt,2,2\nt,3,3\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	trace, err := readTrace(traced(name))
-	if err != nil || len(trace.rows) != 3 {
-		t.Fatalf("%d rows, %v", len(trace.rows), err)
-	}
-}
-
-// Each row is played once, whoever takes it, and the parts are the whole.
-func TestRecordedParts(t *testing.T) {
-	t.Parallel()
-	work := &recorded{rows: make([]request, 103)}
-	for i := range work.rows {
-		work.rows[i].hold = budget.Microcents(i)
-	}
-	var mu sync.Mutex
-	var played []budget.Microcents
-	for round := range defaultRounds {
-		part := work.part(round, defaultRounds)
-		var callers sync.WaitGroup
-		for caller := range 4 {
-			callers.Go(func() {
-				from := part.source(caller)
-				for r := (request{}); from.next(0, &r); {
-					mu.Lock()
-					played = append(played, r.hold)
-					mu.Unlock()
-				}
-			})
-		}
-		callers.Wait()
-	}
-	slices.Sort(played)
-	for i := range work.rows {
-		if len(played) != len(work.rows) || played[i] != budget.Microcents(i) {
-			t.Fatalf("played %v", played)
-		}
 	}
 }
 
@@ -136,7 +78,7 @@ func TestTraceTimes(t *testing.T) {
 		{"backwards", []string{"2023-11-16 18:17:03.98", "2023-11-16 18:17:03.97"}, nil, `usage.csv:3: "2023-11-16 18:17:03.97" is before the row above it`},
 		{"no time", []string{"2023-11-16 18:17:03.98", "18:17"}, nil, `usage.csv:3: "18:17" is no timestamp`},
 	} {
-		text := traceHeader + "\n" + strings.Join(c.times, ",1,1\n") + ",1,1\n"
+		text := TraceHeader + "\n" + strings.Join(c.times, ",1,1\n") + ",1,1\n"
 		trace, err := parseTrace("usage.csv", strings.NewReader(text), testTariff, 1, true)
 		switch {
 		case c.error != "":

@@ -1,51 +1,53 @@
-package bench
+package load
 
 import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// request is one piece of paid work.
-type request struct {
-	tenant int
-	hold   budget.Microcents // reserved: the worst case
-	cost   budget.Microcents // committed: what it came to
-	failed bool              // released instead: it came to nothing
+// drawn never ends: requests of the deck, for tenants drawn uniformly, or by a
+// skew.
+type drawn struct {
+	deck    []Request
+	seed    uint64
+	tenants int
+	skew    zipf
 }
 
-// tariff turns tokens into money.
-type tariff struct {
-	input, output budget.Microcents // a million tokens
-	maxOutput     int64
+func (d *drawn) Part(round, rounds int) Part { return drawnPart{d, Turn{round, rounds}} }
+
+func (d *drawn) Typical() budget.Microcents { return meanHold(d.deck) }
+
+type drawnPart struct {
+	*drawn
+	Turn
 }
 
-func (c Config) tariff() tariff {
-	return tariff{input: c.InputPrice, output: c.OutputPrice, maxOutput: c.MaxOutput}
+func (p drawnPart) Source(caller int) Source {
+	return &drawnSource{drawn: p.drawn, rng: *rand.NewPCG(p.seed, uint64(p.Number)<<32|uint64(caller)+1)} //nolint:gosec // a count
 }
 
-// request prices the worst case and what was really generated.
-func (t tariff) request(context, generated int64) (request, error) {
-	hold, err := t.cost(context, t.maxOutput)
-	if err != nil {
-		return request{}, err
+type drawnSource struct {
+	*drawn
+	rng rand.PCG
+}
+
+// Offset: what is drawn has no time of its own, and no end.
+func (p drawnPart) Offset(int) (time.Duration, bool) { return 0, true }
+
+func (s *drawnSource) Next(_ uint64, r *Request) bool {
+	bits := s.rng.Uint64()
+	*r = s.deck[bits%deckSize]
+	if s.skew.upTo != nil {
+		r.Tenant = s.skew.tenant(uint32(bits >> 32))
+	} else {
+		r.Tenant = int((bits >> 32) * uint64(s.tenants) >> 32) //nolint:gosec // a count
 	}
-	cost, err := t.cost(context, generated)
-	return request{hold: hold, cost: cost}, err
-}
-
-func (t tariff) cost(context, generated int64) (budget.Microcents, error) {
-	in, err := budget.CostOf(context, t.input)
-	if err != nil {
-		return 0, err
-	}
-	out, err := budget.CostOf(generated, t.output)
-	if err != nil {
-		return 0, err
-	}
-	return in.Add(out)
+	return true
 }
 
 // The shape of the drawn requests: tokens are log-normal, as in published usage
@@ -64,9 +66,9 @@ const (
 // newDeck draws the requests that all callers play, each from a place of its
 // own; above of a thousand cost more than they hold. Drawing them ahead keeps the
 // callers' own work out of the measurement.
-func newDeck(seed uint64, t tariff, above int) ([]request, error) {
+func newDeck(seed uint64, t tariff, above int) ([]Request, error) {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	deck := make([]request, deckSize)
+	deck := make([]Request, deckSize)
 	for i := range deck {
 		context := logNormal(rng, medianContext, contextSpread, maxContext)
 		generated := logNormal(rng, medianGenerated, generatedSpread, t.maxOutput)
@@ -78,7 +80,7 @@ func newDeck(seed uint64, t tariff, above int) ([]request, error) {
 		if err != nil {
 			return nil, fmt.Errorf("a request of %d and %d tokens cannot be priced: %w; lower the prices or --max-output", context, t.maxOutput, err)
 		}
-		drawn.failed = kind >= above && kind < above+failedPart
+		drawn.Failed = kind >= above && kind < above+failedPart
 		deck[i] = drawn
 	}
 	return deck, nil

@@ -53,7 +53,11 @@ func (l *lane) retain(b *batch, answers []answer) {
 // account keeps what all lanes retain within its bound.
 func (l *lane) account(added int, at, window int64) {
 	full := l.c.retained.Add(int64(added)) > int64(l.c.config.repairBytes/retainedBytes) && !l.c.forgetIdle()
-	gone, early := l.retained.turn(at, window, full && added > 0)
+	must := 0
+	if full {
+		must = added
+	}
+	gone, early := l.retained.forget(at, window, must)
 	l.c.retained.Add(-int64(gone))
 	if early > 0 {
 		l.c.telemetry.forgotten.Add(l.c.ctx, int64(early))

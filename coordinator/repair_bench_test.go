@@ -9,11 +9,13 @@ import (
 	"github.com/calybris/bursar/bench/duel"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/redistest"
+	"github.com/calybris/bursar/luascripts"
 )
 
 // BenchmarkRepair reports what the repair costs a node that needs none: bytes of its
-// memory for each reservation that it retains, and the speed of one hot tenant with
-// the repair over that without, in interleaved rounds. Run it with -benchtime=1x.
+// memory for each reservation that it retains, for how long a batch's callers wait at
+// the most while as many are noted as there is room for, and the speed of one hot tenant
+// with the repair over that without, in interleaved rounds. Run it with -benchtime=1x.
 func BenchmarkRepair(b *testing.B) {
 	b.Run("memory", func(b *testing.B) {
 		for b.Loop() {
@@ -22,12 +24,14 @@ func BenchmarkRepair(b *testing.B) {
 			const entries = 300_000
 			for i := range uint64(entries) {
 				kept.keep(budget.NewReservationID("acme", 1, i), retainedHold{state: stateOpen, amount: 1, at: 1})
-				if i == entries/2 {
-					kept.turn(1, 1<<40, true)
-				}
 			}
 			b.ReportMetric(float64(heapBytes()-before)/entries, "B/reservation")
 			runtime.KeepAlive(kept)
+		}
+	})
+	b.Run("pause", func(b *testing.B) {
+		for b.Loop() {
+			b.ReportMetric(float64(longestKeep().Microseconds()), "µs/longest")
 		}
 	})
 	b.Run("speed", func(b *testing.B) {
@@ -75,6 +79,19 @@ func mergeAll(b *testing.B, server *redistest.Server) {
 	if r, err := c.Balance(ctx, "acme"); err != nil || r.Committed != holds {
 		b.Fatalf("%+v, %v", r, err)
 	}
+}
+
+// longestKeep fills the default's memory in batches.
+func longestKeep() (longest time.Duration) {
+	var kept retained
+	for n := range uint64(DefaultRepairBytes / retainedBytes / luascripts.MaxOperations) {
+		began := time.Now()
+		for i := range uint64(luascripts.MaxOperations) {
+			kept.keep(budget.NewReservationID("acme", n, i), retainedHold{state: stateOpen, amount: 1, at: 1})
+		}
+		longest = max(longest, time.Since(began))
+	}
+	return longest
 }
 
 func heapBytes() uint64 {

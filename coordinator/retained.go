@@ -12,15 +12,25 @@ import (
 // retained is what a lane keeps of what Redis told it, so that it can tell Redis
 // where a failover has lost it (PROTOCOL.md, R3): the states of reservations in the
 // order in which they were told, and of each grant and ensure that it took effect.
-// Which state is a reservation's latest is found out when it is needed. It is kept in
-// two generations: the older goes as a whole, and its memory is used again.
+// Which state is a reservation's latest is found out when it is needed.
+//
+// The states are in chunks, since all of the lane's callers wait while room is made:
+// one slice that grew to 64 MiB was copied for 30 ms at a time: BenchmarkRepair/pause.
 type retained struct {
-	young, old []retainedHold
-	turned     int64             // when young began, in the family's milliseconds
-	tenants    []budget.TenantID // of the family
-	places     map[budget.TenantID]uint32
-	grants     []retainedGrant
+	chunks  [][]retainedHold
+	spare   []retainedHold    // a chunk that went; its memory is used again
+	states  int               // in all chunks
+	tenants []budget.TenantID // of the family
+	places  map[budget.TenantID]uint32
+	grants  []retainedGrant
 }
+
+// A chunk is a quarter of what there is, so that little goes with the oldest state, and
+// no larger than what is made in some 50 µs.
+const (
+	smallestChunk = 8
+	largestChunk  = 4096
+)
 
 // retainedHold is a state that Redis had told: open, released (also: given up, so
 // that it never was), or committed. It has no pointers, so that the collector passes
@@ -49,9 +59,6 @@ const retainedBytes = 64
 
 // keep notes a state of a reservation.
 func (r *retained) keep(id budget.ReservationID, h retainedHold) {
-	if len(r.young) == 0 {
-		r.turned = h.at
-	}
 	place, known := r.places[id.Tenant()]
 	if !known {
 		if r.places == nil {
@@ -63,24 +70,53 @@ func (r *retained) keep(id budget.ReservationID, h retainedHold) {
 	}
 	h.hi, h.lo = id.Bits()
 	h.tenant = place
-	r.young = append(r.young, h)
+	last := len(r.chunks) - 1
+	if last < 0 || len(r.chunks[last]) == cap(r.chunks[last]) {
+		r.chunks = append(r.chunks, r.chunk())
+		last++
+	}
+	r.chunks[last] = append(r.chunks[last], h)
+	r.states++
 }
 
-func (r *retained) len() int { return len(r.young) + len(r.old) }
+func (r *retained) chunk() []retainedHold {
+	chunk := r.spare
+	if r.spare = nil; chunk == nil {
+		chunk = make([]retainedHold, 0, min(max(r.states/4, smallestChunk), largestChunk))
+	}
+	return chunk[:0]
+}
 
-// turn begins a new generation where the young one is as old as the window, or
-// where it must. It returns how many states went, and how many of them within the
-// window.
-func (r *retained) turn(at, window int64, must bool) (gone, early int) {
-	if at-r.turned < window && !must || r.len() == 0 {
-		return 0, 0
+func (r *retained) len() int { return r.states }
+
+// forget lets the chunks go that are as old as the window, and more where so many
+// states must go. It returns how many went, and how many of them within the window.
+func (r *retained) forget(at, window int64, must int) (gone, early int) {
+	for len(r.chunks) > 0 {
+		oldest := r.chunks[0]
+		if gone >= must && at-oldest[len(oldest)-1].at < window {
+			break
+		}
+		within := 0 // what a repair has merged is older than what was told before it
+		for _, h := range oldest {
+			if at-h.at < window {
+				within++
+			}
+		}
+		if gone >= must && within > 0 {
+			break
+		}
+		gone += len(oldest)
+		early += within
+		if cap(oldest) == largestChunk {
+			r.spare = oldest
+		}
+		r.chunks = slices.Delete(r.chunks, 0, 1)
 	}
-	for i := len(r.old) - 1; i >= 0 && at-r.old[i].at < window; i-- {
-		early++
+	r.states -= gone
+	for len(r.grants) > 0 && at-r.grants[0].at >= window {
+		r.grants = slices.Delete(r.grants, 0, 1)
 	}
-	gone = len(r.old)
-	r.old, r.young, r.turned = r.young, r.old[:0], at
-	r.grants = slices.DeleteFunc(r.grants, func(g retainedGrant) bool { return at-g.at >= window })
 	return gone, early
 }
 
@@ -88,15 +124,15 @@ func (r *retained) turn(at, window int64, must bool) (gone, early int) {
 // than the node was told: it was applied at another time, by a late duplicate.
 func (r *retained) otherwise(last applied) bool {
 	differs := func(h retainedHold) bool { return h.number == last.number && h.at != last.at() }
-	return slices.ContainsFunc(r.old, differs) || slices.ContainsFunc(r.young, differs)
+	return slices.ContainsFunc(r.chunks, func(chunk []retainedHold) bool { return slices.ContainsFunc(chunk, differs) })
 }
 
 // merges is what is retained, not older than the window, and lost where last is the
 // node's last batch in Redis, in the order of the ids.
 func (r *retained) merges(at, window int64, last applied) []retainedHold {
 	latest := make(map[[2]uint64]retainedHold)
-	for _, generation := range [][]retainedHold{r.old, r.young} {
-		for _, h := range generation {
+	for _, chunk := range r.chunks {
+		for _, h := range chunk {
 			there := h.number < last.number || h.number == last.number && h.at == last.at()
 			if id := [2]uint64{h.hi, h.lo}; there || at-h.at >= window {
 				delete(latest, id)

@@ -50,15 +50,15 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 		}
 		return f
 	}
-	stalled := micros(int64(stall))
+	stalled := float64(stall.Microseconds())
 	open := play(1000)
-	if at := percentilesOf(open.reserve.all()); at.P99 < 0.8*stalled {
+	if at := open.reserve.All().Percentiles(); at.P99 < 0.8*stalled {
 		t.Errorf("open loop: p99 is %.0f µs, and the stall was %.0f", at.P99, stalled)
 	}
 	if got := open.counts[budget.Reserved]; got > 1501 || got+open.unsent < 1500 {
 		t.Errorf("open loop: %d requests of 1500, %d unsent", got, open.unsent)
 	}
-	if closed := percentilesOf(play(0).reserve.all()); closed.P99 > stalled/10 {
+	if closed := play(0).reserve.All().Percentiles(); closed.P99 > stalled/10 {
 		t.Errorf("closed loop: p99 is %.0f µs: it is not to see the stall", closed.P99)
 	}
 }

@@ -3,18 +3,19 @@ package bench
 import (
 	"fmt"
 
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
 // audit compares, tenant by tenant, what is stored with the budget that was
 // given and with what the callers were told. It trusts no sum of the engine's.
-func (f field) audit(stored map[budget.TenantID]budget.HoldList, l *ledger) report.Books {
+func (f field) audit(stored map[budget.TenantID]budget.HoldList, l *record.Ledger) report.Books {
 	var found report.Books
 	known := make(map[budget.TenantID]bool, len(f.tenants))
 	for i, tenant := range f.tenants {
 		known[tenant] = true
-		account, told := stored[tenant], l.told(i)
+		account, told := stored[tenant], l.Told(i)
 		addToBooks(&found, account, told)
 		found.Overspent += overspent(account.Balance, f.budgets[i])
 		if err := auditTenant(account, f.budgets[i], told); err != nil {
@@ -29,7 +30,7 @@ func (f field) audit(stored map[budget.TenantID]budget.HoldList, l *ledger) repo
 	return found
 }
 
-func auditTenant(account budget.HoldList, granted budget.Microcents, told told) error {
+func auditTenant(account budget.HoldList, granted budget.Microcents, told record.Told) error {
 	if account.Outcome != budget.Found {
 		return fmt.Errorf("it is not in the books")
 	}
@@ -44,11 +45,11 @@ func auditTenant(account budget.HoldList, granted budget.Microcents, told told) 
 		return fmt.Errorf("committed %d and reserved %d exceed its budget of %d by %d", b.Committed, b.Reserved, granted, over)
 	}
 	// An operation in doubt took effect once or never.
-	if b.Committed < told.committed || b.Committed > told.committed+told.doubt {
-		return fmt.Errorf("committed is %d, and the callers were told %d, %d in doubt", b.Committed, told.committed, told.doubt)
+	if b.Committed < told.Committed || b.Committed > told.Committed+told.Doubt {
+		return fmt.Errorf("committed is %d, and the callers were told %d, %d in doubt", b.Committed, told.Committed, told.Doubt)
 	}
-	if b.Reserved < told.open || b.Reserved > told.open+told.doubt {
-		return fmt.Errorf("reserved is %d, and the callers hold %d, %d in doubt", b.Reserved, told.open, told.doubt)
+	if b.Reserved < told.Open || b.Reserved > told.Open+told.Doubt {
+		return fmt.Errorf("reserved is %d, and the callers hold %d, %d in doubt", b.Reserved, told.Open, told.Doubt)
 	}
 	return nil
 }

@@ -4,13 +4,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
 // auditCase is an arena of two tenants with budgets of 100, and books and
 // ledger that agree: a committed 30 and holds 20 + 5, b did nothing.
-func auditCase() (field, map[budget.TenantID]budget.HoldList, *ledger) {
+func auditCase() (field, map[budget.TenantID]budget.HoldList, *record.Ledger) {
 	a := field{tenants: []budget.TenantID{"a", "b"}, budgets: []budget.Microcents{100, 100}}
 	hold := func(n uint64, held budget.Microcents) budget.Hold {
 		return budget.Hold{ID: budget.NewReservationID("a", 1, n), Held: held}
@@ -23,11 +24,11 @@ func auditCase() (field, map[budget.TenantID]budget.HoldList, *ledger) {
 		},
 		"b": {Outcome: budget.Found, Balance: budget.Balance{Outcome: budget.Found, Granted: 100, Remaining: 100}},
 	}
-	l := newLedger(2, 3)
-	l.of(0)[0].committed.Add(10)
-	l.of(1)[0].committed.Add(20)
-	l.of(2)[0].open.Add(25)
-	l.of(2)[0].refused.Add(4)
+	l := record.NewLedger(2, 3)
+	l.Of(0)[0].Committed.Add(10)
+	l.Of(1)[0].Committed.Add(20)
+	l.Of(2)[0].Open.Add(25)
+	l.Of(2)[0].Refused.Add(4)
 	return a, stored, l
 }
 
@@ -48,8 +49,8 @@ func TestAuditOfSoundBooks(t *testing.T) {
 func TestAuditNotices(t *testing.T) {
 	t.Parallel()
 	type accounts = map[budget.TenantID]budget.HoldList
-	change := func(edit func(*budget.HoldList)) func(accounts, *ledger) {
-		return func(stored accounts, _ *ledger) {
+	change := func(edit func(*budget.HoldList)) func(accounts, *record.Ledger) {
+		return func(stored accounts, _ *record.Ledger) {
 			account := stored["a"]
 			edit(&account)
 			stored["a"] = account
@@ -57,7 +58,7 @@ func TestAuditNotices(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name      string
-		corrupt   func(accounts, *ledger)
+		corrupt   func(accounts, *record.Ledger)
 		tenant    budget.TenantID
 		problem   string
 		overspent budget.Microcents
@@ -74,9 +75,9 @@ func TestAuditNotices(t *testing.T) {
 		{"a hold nobody was told of", change(func(r *budget.HoldList) {
 			r.Holds[1].Held, r.Balance.Reserved, r.Balance.Remaining = 15, 35, 35
 		}), "a", "callers hold 25", 0},
-		{"an account lost", func(stored accounts, _ *ledger) { delete(stored, "b") }, "b", "not in the books", 0},
-		{"an account nobody made", func(stored accounts, _ *ledger) { stored["c"] = stored["b"] }, "c", "nobody created", 0},
-		{"told more", func(_ accounts, l *ledger) { l.of(0)[1].committed.Add(1) }, "b", "were told 1", 0},
+		{"an account lost", func(stored accounts, _ *record.Ledger) { delete(stored, "b") }, "b", "not in the books", 0},
+		{"an account nobody made", func(stored accounts, _ *record.Ledger) { stored["c"] = stored["b"] }, "c", "nobody created", 0},
+		{"told more", func(_ accounts, l *record.Ledger) { l.Of(0)[1].Committed.Add(1) }, "b", "were told 1", 0},
 	} {
 		a, stored, l := auditCase()
 		c.corrupt(stored, l)
@@ -95,7 +96,7 @@ func TestAuditWithDoubt(t *testing.T) {
 	t.Parallel()
 	for committed, sound := range map[budget.Microcents]bool{29: false, 30: true, 37: true, 38: false} {
 		a, stored, l := auditCase()
-		l.of(1)[0].doubt.Add(7)
+		l.Of(1)[0].Doubt.Add(7)
 		account := stored["a"]
 		account.Balance.Remaining -= committed - account.Balance.Committed
 		account.Balance.Committed = committed

@@ -9,26 +9,10 @@ import (
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
-
-// counts are answers by outcome; Unknown counts the calls without one.
-type counts [budget.Expired + 1]int64
-
-func (c *counts) add(other *counts) {
-	for i, n := range other {
-		c[i] += n
-	}
-}
-
-func (c *counts) answers() int64 {
-	var sum int64
-	for _, n := range c[budget.Unknown+1:] {
-		sum += n
-	}
-	return sum
-}
 
 // caller plays one request after the other. Its own work in a cycle is a draw, a few
 // sums, and the clock; it allocates nothing.
@@ -36,16 +20,16 @@ type caller struct {
 	node      decider
 	tenants   []budget.TenantID
 	timeEvery uint64
-	lines     []line
-	reserves  *latencyStripe
-	commits   *latencyStripe
-	remains   *remains
+	lines     []record.Line
+	reserves  *record.Stripe
+	commits   *record.Stripe
+	remains   *record.Remains
 	stint     *stint
 	timer     *time.Timer // of a closed loop with a hold time
 
 	cycles  int64
 	sent    int64 // requests begun
-	counts  counts
+	counts  record.Counts
 	failure error // the first call without an answer; the caller stops there
 
 	// What the counts came to, for whoever watches meanwhile.
@@ -81,7 +65,7 @@ func (c *caller) cycle(r *load.Request, watch stopwatch) {
 	watch.stop(c.reserves)
 	c.counts[reserved.Outcome]++
 	if watch.on {
-		c.remains.tell(r.Tenant, reserved.Remaining)
+		c.remains.Tell(r.Tenant, reserved.Remaining)
 		c.publish()
 	}
 	entry := &c.lines[r.Tenant]
@@ -90,13 +74,13 @@ func (c *caller) cycle(r *load.Request, watch stopwatch) {
 	case err != nil:
 		c.fail("reserve", r, exit.With(exit.Unavailable, err))
 	case reserved.Outcome == budget.Insufficient:
-		entry.refused.Add(1)
+		entry.Refused.Add(1)
 	case reserved.Outcome != budget.Reserved:
 		c.fail("reserve", r, fmt.Errorf("the answer is %s", reserved.Outcome))
 	case c.stint.holdTime > 0:
 		c.hold(r, reserved.ID, watch)
 	case c.stint.leavesOpen():
-		entry.open.Add(int64(r.Hold))
+		entry.Open.Add(int64(r.Hold))
 	default:
 		c.settle(r, reserved.ID, stopwatch{on: watch.on})
 	}
@@ -128,25 +112,25 @@ func (c *caller) settled(r *load.Request, settled budget.Settlement, err error, 
 	c.counts[settled.Outcome]++
 	switch {
 	case errors.Is(err, contender.ErrConflict):
-		c.lines[r.Tenant].open.Add(int64(r.Hold))
+		c.lines[r.Tenant].Open.Add(int64(r.Hold))
 	case err != nil:
 		c.fail("settle", r, exit.With(exit.Unavailable, err))
 	case settled.Outcome != want:
 		c.fail("settle", r, fmt.Errorf("the answer is %s, not %s", settled.Outcome, want))
 	default:
-		c.lines[r.Tenant].committed.Add(int64(settled.Actual))
+		c.lines[r.Tenant].Committed.Add(int64(settled.Actual))
 		c.cycles++
 	}
 }
 
 func (c *caller) fail(verb string, r *load.Request, err error) {
-	c.lines[r.Tenant].doubt.Add(int64(max(r.Hold, r.Cost)))
+	c.lines[r.Tenant].Doubt.Add(int64(max(r.Hold, r.Cost)))
 	c.failure = fmt.Errorf("%s for tenant %q: %w", verb, c.tenants[r.Tenant], err)
 	c.stint.stop()
 }
 
 func (c *caller) publish() {
-	c.answered.Store(c.counts.answers())
+	c.answered.Store(c.counts.Answers())
 	c.refused.Store(c.counts[budget.Insufficient])
 }
 
@@ -165,8 +149,8 @@ func (w *stopwatch) start() {
 	}
 }
 
-func (w *stopwatch) stop(into *latencyStripe) {
+func (w *stopwatch) stop(into *record.Stripe) {
 	if w.on {
-		into.record(time.Since(w.began))
+		into.Record(time.Since(w.began))
 	}
 }

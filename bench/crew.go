@@ -9,6 +9,7 @@ import (
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -96,7 +97,7 @@ func (w *crew) stint(ctx context.Context, f *fleet, work load.Part, limit time.D
 	close(done)
 	stopping.Wait()
 	if s.lost {
-		f.ledger.lose(w.budgets)
+		f.ledger.Lose(w.budgets)
 	}
 	return s.round, s.first
 }
@@ -123,14 +124,10 @@ func (s *crewStint) follow(m *member) error {
 	for said := range m.words {
 		switch {
 		case said.Sample != nil:
-			if err := s.heard(said.Sample); err != nil {
-				return m.named(err)
-			}
+			s.heard(*said.Sample)
 		case said.Played != nil:
-			err := s.include(said.Played)
-			if err == nil {
-				err = said.Failure.err()
-			}
+			s.include(said.Played)
+			err := said.Failure.err()
 			if err == nil && said.Played.Interrupted && !s.interrupted() {
 				err = exit.With(exit.Unavailable, errors.New("it was interrupted, and this process was not"))
 			}
@@ -157,24 +154,20 @@ func (s *crewStint) interrupted() bool {
 	}
 }
 
-func (s *crewStint) heard(words *sampleWords) error {
+func (s *crewStint) heard(now record.Sample) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, err := words.sample(s.fleet.finest)
-	if err == nil {
-		s.fleet.sampled(now)
-	}
-	return err
+	s.fleet.sampled(now)
 }
 
-func (s *crewStint) include(p *played) error {
+func (s *crewStint) include(p *played) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.round.cycles += p.Cycles
 	s.round.decisions += p.Decisions
 	s.round.took = max(s.round.took, p.Took)
 	s.trips.Add(p.Trips)
-	return s.fleet.include(p)
+	s.fleet.include(p)
 }
 
 // fail keeps the first: the others are its consequence.

@@ -203,7 +203,7 @@ func (e *entrant) holdBefore(ctx context.Context, c Config, node budget.Engine) 
 			err = fmt.Errorf("a hold of tenant %q before the measurement: the answer is %s; give more --budget", e.field.tenants[tenant], held.Outcome)
 		}
 		if err == nil {
-			e.ledger.of(0)[tenant].open.Add(1)
+			e.ledger.Of(0)[tenant].Open.Add(1)
 		}
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -20,7 +21,7 @@ type entrant struct {
 	name   string
 	field  field
 	pools  []*pool
-	ledger *ledger
+	ledger *record.Ledger
 	race   *entrant // the same contender in the race; nil where it did not come to it
 
 	// accounts are an engine's books; nil of a keeper.
@@ -114,15 +115,15 @@ func (p *pool) decisions() (sum int64) {
 // best is the pool with the highest median rate. In an open loop all that keep up have
 // the same, so there it is the one of those with the lowest p99.
 func (e *entrant) best() *pool {
-	rate := func(p *pool) float64 { return median(p.rates()) }
+	rate := func(p *pool) float64 { return record.Median(p.rates()) }
 	best := slices.MaxFunc(e.pools, func(a, b *pool) int { return cmp.Compare(rate(a), rate(b)) })
 	if !best.fleet.arrivals.Open() {
 		return best
 	}
 	const keepsUp = 0.99
-	lowest, slowest := best, percentilesOf(best.fleet.decisions()).P99
+	lowest, slowest := best, best.fleet.decisions().Percentiles().P99
 	for _, p := range e.pools {
-		if p99 := percentilesOf(p.fleet.decisions()).P99; rate(p) >= keepsUp*rate(best) && p99 < slowest {
+		if p99 := p.fleet.decisions().Percentiles().P99; rate(p) >= keepsUp*rate(best) && p99 < slowest {
 			lowest, slowest = p, p99
 		}
 	}
@@ -135,8 +136,8 @@ func (e *entrant) result(ours []float64) report.Contender {
 	rates, latency := best.rates(), best.fleet.decisions()
 	result := report.Contender{
 		Name: e.name, Describe: contender.Describe(e.name), Decides: e.decides(),
-		DecisionsPerSecond: spread(rates), Rates: rates, Ratio: spread(ratios(ours, rates)),
-		Decision: percentilesOf(latency), Quantiles: quantilesOf(latency),
+		DecisionsPerSecond: record.Spread(rates), Rates: rates, Ratio: record.Spread(ratios(ours, rates)),
+		Decision: latency.Percentiles(), Quantiles: latency.Quantiles(),
 		Mean: latency.Mean() / 1e3, Deviation: latency.StdDev() / 1e3, PoolSize: best.size,
 	}
 	if count := float64(best.decisions()); count > 0 {
@@ -147,7 +148,7 @@ func (e *entrant) result(ours []float64) report.Contender {
 	for _, p := range e.pools {
 		result.GivenUp += p.fleet.counts[budget.Unknown]
 		if p.size > 0 {
-			result.Pools = append(result.Pools, report.Pool{Size: p.size, DecisionsPerSecond: spread(p.rates())})
+			result.Pools = append(result.Pools, report.Pool{Size: p.size, DecisionsPerSecond: record.Spread(p.rates())})
 		}
 	}
 	return result
@@ -161,23 +162,4 @@ func ratios(ours, theirs []float64) (all []float64) {
 		}
 	}
 	return all
-}
-
-func spread(values []float64) report.Spread {
-	if len(values) == 0 {
-		return report.Spread{}
-	}
-	return report.Spread{Median: median(values), Lowest: slices.Min(values), Most: slices.Max(values)}
-}
-
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	middle := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[middle]
-	}
-	return (sorted[middle-1] + sorted[middle]) / 2
 }

@@ -56,7 +56,7 @@ func TestEntrantTakesItsBestPoolInAnOpenLoop(t *testing.T) {
 	t.Parallel()
 	e := &entrant{pools: []*pool{pooled(1, 1000), pooled(2, 995), pooled(3, 996), pooled(4, 900)}}
 	for i, p99 := range []time.Duration{9, 4, 5, 1} {
-		e.pools[i].fleet.reserve.of(0).record(p99 * time.Millisecond)
+		e.pools[i].fleet.reserve.Of(0).Record(p99 * time.Millisecond)
 		e.pools[i].fleet.arrivals = load.Spec{Rate: 1000}.Arrivals()
 	}
 	if got := e.best().size; got != 2 {
@@ -76,15 +76,6 @@ func TestEntrantWithoutARound(t *testing.T) {
 	got := e.result([]float64{60})
 	if got.Ratio != (report.Spread{}) || got.DecisionsPerSecond.Median != 0 || got.RoundTrips != 0 || baseline(got, 60).Ratio != 0 {
 		t.Errorf("%+v", got)
-	}
-}
-
-func TestMedian(t *testing.T) {
-	t.Parallel()
-	for want, values := range map[float64][]float64{0: nil, 4: {4}, 3: {2, 4}, 5: {9, 5, 1}} {
-		if got := median(values); got != want {
-			t.Errorf("median of %v is %f, want %f", values, got, want)
-		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
@@ -30,15 +31,15 @@ type fleet struct {
 	warmup      time.Duration // that is still to be played
 	tick        time.Duration // between two samples
 
-	ledger  *ledger
-	reserve *latencies
-	commit  *latencies
-	counts  counts
+	ledger  *record.Ledger
+	reserve *record.Latencies
+	commit  *record.Latencies
+	counts  record.Counts
 	unsent  int64
-	remains *remains
+	remains *record.Remains
 
-	timeline *timeline    // nil where none is kept
-	watched  func(sample) // nil where nobody watches
+	timeline *record.Timeline    // nil where none is kept
+	watched  func(record.Sample) // nil where nobody watches
 }
 
 // timeEveryLocal: reading the clock takes about as long as a local decision.
@@ -48,13 +49,13 @@ func newFleet(nodes []decider, c Config, tenants []budget.TenantID) *fleet {
 	callers := len(nodes) * c.Concurrency
 	f := &fleet{
 		nodes: nodes, concurrency: c.Concurrency, tenants: tenants, timeEvery: 1, finest: time.Microsecond,
-		arrivals: c.Arrivals(), holdTime: c.HoldTime, warmup: c.warmup(), tick: sampleEvery(c.Duration),
-		ledger: newLedger(len(tenants), callers), remains: newRemains(len(tenants)),
+		arrivals: c.Arrivals(), holdTime: c.HoldTime, warmup: c.warmup(), tick: record.SampleEvery(c.Duration),
+		ledger: record.NewLedger(len(tenants), callers), remains: record.NewRemains(len(tenants)),
 	}
 	if c.Engine == report.EngineLocal {
 		f.timeEvery, f.finest = timeEveryLocal, time.Nanosecond
 	}
-	f.reserve, f.commit = newLatencies(callers, f.finest), newLatencies(callers, f.finest)
+	f.reserve, f.commit = record.NewLatencies(callers, f.finest), record.NewLatencies(callers, f.finest)
 	return f
 }
 
@@ -82,7 +83,7 @@ func (f *fleet) warmUp(ctx context.Context, work load.Part, limit time.Duration)
 func (f *fleet) play(ctx context.Context, work load.Part, limit time.Duration) (pace, error) {
 	round, err := f.stretch(ctx, work, limit, false)
 	if f.timeline != nil {
-		f.timeline.played += round.took
+		f.timeline.EndRound(round.took)
 	}
 	return round, err
 }
@@ -99,4 +100,18 @@ func (p pace) rate(count int64) float64 {
 		return 0
 	}
 	return float64(count) / p.took.Seconds()
+}
+
+// decisions are the latencies of reserves and commits together. The callers must have
+// stopped.
+func (f *fleet) decisions() *record.Histogram {
+	both := record.NewHistogram(f.finest)
+	both.Merge(f.reserve.All())
+	both.Merge(f.commit.All())
+	return both
+}
+
+// drains are how the budgets went of some tenants that ran out.
+func (f *fleet) drains(budgets []budget.Microcents) []report.Drain {
+	return f.timeline.Drains(f.remains, f.ledger, f.tenants, budgets)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -82,13 +83,13 @@ func TestFleetCountsWhatItWasTold(t *testing.T) {
 	if paced.cycles != 3 || paced.decisions != 7 {
 		t.Errorf("%d cycles, %d decisions, want 3 and 7", paced.cycles, paced.decisions)
 	}
-	if got := f.ledger.told(0); got != (told{committed: 50}) {
+	if got := f.ledger.Told(0); got != (record.Told{Committed: 50}) {
 		t.Errorf("tenant 0: %+v", got)
 	}
-	if got := f.ledger.told(1); got != (told{refused: 1}) {
+	if got := f.ledger.Told(1); got != (record.Told{Refused: 1}) {
 		t.Errorf("tenant 1: %+v", got)
 	}
-	want := counts{budget.Reserved: 3, budget.Insufficient: 1, budget.Committed: 2, budget.Released: 1}
+	want := record.Counts{budget.Reserved: 3, budget.Insufficient: 1, budget.Committed: 2, budget.Released: 1}
 	if f.counts != want {
 		t.Errorf("outcomes %v, want %v", f.counts, want)
 	}
@@ -106,7 +107,7 @@ func TestFleetSettlesAnOverrun(t *testing.T) {
 	if _, err := f.play(t.Context(), rows(load.Request{Hold: 50, Cost: 80}), 0); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.ledger.told(0); got != (told{committed: 50}) {
+	if got := f.ledger.Told(0); got != (record.Told{Committed: 50}) {
 		t.Errorf("%+v, want the hold committed", got)
 	}
 	if f.counts[budget.Overrun] != 1 || f.counts[budget.Committed] != 1 {
@@ -147,10 +148,10 @@ func TestFleetStopsAtAFailure(t *testing.T) {
 		if f.counts[budget.Unknown] != c.unknown {
 			t.Errorf("%s: %d unknown, want %d", c.name, f.counts[budget.Unknown], c.unknown)
 		}
-		if got := f.ledger.told(0); got != (told{doubt: 8}) {
+		if got := f.ledger.Told(0); got != (record.Told{Doubt: 8}) {
 			t.Errorf("%s: %+v, want 8 in doubt", c.name, got)
 		}
-		if got := f.ledger.told(1); got != (told{}) {
+		if got := f.ledger.Told(1); got != (record.Told{}) {
 			t.Errorf("%s: the caller went on: %+v", c.name, got)
 		}
 	}
@@ -176,7 +177,7 @@ func TestFleetLeavesHoldsOpenAtTheEnd(t *testing.T) {
 		return budget.Reservation{Outcome: budget.Reserved}, nil
 	}}
 	s.run(endless{load.Request{Hold: 9, Cost: 4}})
-	if got := f.ledger.told(0); got != (told{open: 9}) || s.callers[0].cycles != 0 {
+	if got := f.ledger.Told(0); got != (record.Told{Open: 9}) || s.callers[0].cycles != 0 {
 		t.Errorf("%+v after %d cycles, want one hold of 9", got, s.callers[0].cycles)
 	}
 	cancel()
@@ -212,36 +213,6 @@ func aCaller(tb testing.TB, c Config) (*caller, load.Source) {
 	c.Concurrency = 1
 	s := newFleet([]decider{scriptless{}}, c, tenantNames(c.Tenants, "")).newStint(false)
 	return s.callers[0], work.Part(0, 1).Source(0)
-}
-
-func TestLatencies(t *testing.T) {
-	t.Parallel()
-	l := newLatencies(3, time.Microsecond)
-	for i := range 1000 {
-		l.of(i).record(time.Duration(i+1) * time.Millisecond)
-	}
-	l.of(0).record(time.Hour) // beyond the histogram: kept as its longest
-	l.of(0).record(-1)
-	got := percentilesOf(l.all())
-	for _, c := range []struct {
-		name      string
-		got, want float64
-	}{{"p50", got.P50, 500e3}, {"p99", got.P99, 991e3}, {"p99.9", got.P999, 1000e3}} {
-		if c.got < 0.98*c.want || c.got > 1.02*c.want {
-			t.Errorf("%s is %.0f µs, want %.0f", c.name, c.got, c.want)
-		}
-	}
-}
-
-func TestLedgerIsBounded(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ tenants, callers, stripes int }{
-		{100, 192, 192}, {1, 100_000, 100_000}, {100_000, 192, 10}, {load.MaxTenants, 192, 1},
-	} {
-		if got := len(newLedger(c.tenants, c.callers).stripes); got != c.stripes {
-			t.Errorf("%d tenants, %d callers: %d stripes, want %d", c.tenants, c.callers, got, c.stripes)
-		}
-	}
 }
 
 // The runner's own share of a cycle: what is left when the engine costs nothing.

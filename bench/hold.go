@@ -41,7 +41,7 @@ func (c *caller) hold(r *load.Request, id budget.ReservationID, watch stopwatch)
 // end is what becomes of a hold at the end of a stint.
 func (c *caller) end(kept *hold) {
 	if c.stint.leavesOpen() || c.failure != nil {
-		c.lines[kept.request.Tenant].open.Add(int64(kept.request.Hold))
+		c.lines[kept.request.Tenant].Open.Add(int64(kept.request.Hold))
 		return
 	}
 	c.settle(&kept.request, kept.id, stopwatch{})

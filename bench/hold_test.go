@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -43,7 +44,7 @@ func TestLongHoldsDoNotBlockAnOpenLoop(t *testing.T) {
 	if err != nil || paced.cycles != 20 || paced.took < holdTime {
 		t.Errorf("%d cycles in %s, %v; want 20", paced.cycles, paced.took, err)
 	}
-	if got := f.ledger.told(0); got != (told{committed: 60}) {
+	if got := f.ledger.Told(0); got != (record.Told{Committed: 60}) {
 		t.Errorf("%+v, want all committed", got)
 	}
 	if most.Load() < 2 {
@@ -64,7 +65,7 @@ func TestLateSettlementsCountFromWhenTheyWereDue(t *testing.T) {
 	if _, err := f.play(t.Context(), work, 0); err != nil {
 		t.Fatal(err)
 	}
-	if longest := time.Duration(f.commit.all().Max()); longest < 3*takes {
+	if longest := time.Duration(f.commit.All().Max()); longest < 3*takes {
 		t.Errorf("the last settlement took %s", longest)
 	}
 }
@@ -84,7 +85,7 @@ func TestHoldsThatTheEndInterrupts(t *testing.T) {
 			t.Errorf("%s: %d cycles in %s, %v", name, paced.cycles, paced.took, err)
 		}
 		reserved := f.counts[budget.Reserved]
-		if got := f.ledger.told(0); got != (told{open: budget.Microcents(7 * reserved)}) || reserved < 1 || rate == 0 && reserved != 1 {
+		if got := f.ledger.Told(0); got != (record.Told{Open: budget.Microcents(7 * reserved)}) || reserved < 1 || rate == 0 && reserved != 1 {
 			t.Errorf("%s: %d reserved, %+v", name, reserved, got)
 		}
 		cancel()
@@ -104,8 +105,8 @@ func TestWarmup(t *testing.T) {
 		if _, err := f.play(t.Context(), endless{load.Request{Hold: 7, Cost: 3}}, 100*time.Millisecond); err != nil {
 			t.Error(err)
 		}
-		got, reserved := f.ledger.told(0), f.counts[budget.Reserved]
-		if got.committed == 0 || got.open != budget.Microcents(7*reserved) || f.counts[budget.Committed] != 0 {
+		got, reserved := f.ledger.Told(0), f.counts[budget.Reserved]
+		if got.Committed == 0 || got.Open != budget.Microcents(7*reserved) || f.counts[budget.Committed] != 0 {
 			t.Errorf("%s: %+v, with %d reserves measured", name, got, reserved)
 		}
 		if f.decisions().TotalCount() != reserved {

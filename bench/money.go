@@ -59,9 +59,9 @@ func (e *entrant) overspending(spent []budget.Microcents) report.Overspending {
 			sum.Overspent += over
 			sum.Tenants++
 		}
-		told := e.ledger.told(i)
-		known := told.committed + told.open
-		sum.Drift += max(0, known-amount, amount-known-told.doubt)
+		told := e.ledger.Told(i)
+		known := told.Committed + told.Open
+		sum.Drift += max(0, known-amount, amount-known-told.Doubt)
 	}
 	return sum
 }

@@ -73,7 +73,7 @@ func TestDriftWithDoubt(t *testing.T) {
 	t.Parallel()
 	for spent, drift := range map[budget.Microcents]budget.Microcents{53: 2, 55: 0, 60: 0, 62: 0, 63: 1} {
 		e := byHand(contender.Script, kept{spent: spent})
-		e.ledger.of(0)[0].doubt.Add(7)
+		e.ledger.Of(0)[0].Doubt.Add(7)
 		e.field.tenants, e.field.budgets = e.field.tenants[:1], e.field.budgets[:1]
 		if money, _, err := e.readMoney(t.Context()); err != nil || money.Drift != drift {
 			t.Errorf("spent %d: drift %d, %v; want %d", spent, money.Drift, err, drift)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -143,22 +144,14 @@ func (n *node) play(ctx context.Context, o order) {
 	}
 	n.mu.Unlock()
 	f := n.fleet(n.engine)
-	f.watched = func(s sample) {
-		words, err := s.words()
-		if err == nil {
-			err = n.say(word{Sample: words})
-		}
-		if err != nil {
+	f.watched = func(s record.Sample) {
+		if n.say(word{Sample: &s}) != nil {
 			cancel()
 		}
 	}
 	trips := n.trips.Load()
 	round, failed := f.stint(inner, n.work.Part(o.Part, o.Parts), o.Limit, o.Warming)
-	p, err := f.played(round)
-	if err != nil {
-		_ = n.say(word{Failure: failureOf(err)})
-		return
-	}
+	p := f.played(round)
 	p.Trips, p.Interrupted = n.trips.Load()-trips, ctx.Err() != nil
 	_ = n.say(word{Played: p, Failure: failureOf(failed)}) // where nobody listens, the input ends as well
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -12,15 +13,15 @@ import (
 
 const shownBroken = 10
 
-func addToBooks(b *report.Books, account budget.HoldList, told told) {
+func addToBooks(b *report.Books, account budget.HoldList, told record.Told) {
 	b.Granted += account.Balance.Granted
 	b.Committed += account.Balance.Committed
 	b.Reserved += account.Balance.Reserved
 	b.Remaining += account.Balance.Remaining
 	b.OpenHolds += len(account.Holds)
-	b.InDoubt += told.doubt
-	b.Refused += told.refused
-	if told.refused > 0 {
+	b.InDoubt += told.Doubt
+	b.Refused += told.Refused
+	if told.Refused > 0 {
 		b.Exhausted++
 	}
 }
@@ -54,7 +55,7 @@ func (m *match) report() report.Report {
 	r := report.Report{
 		Engine: c.Engine, Nodes: c.Nodes, Processes: c.Processes, Tenants: c.Tenants, Concurrency: c.Concurrency,
 		Seed: c.Seed, Trace: c.Trace, Workload: c.workload(), Rounds: len(best.paces),
-		Reserve: percentilesOf(best.fleet.reserve.all()), Commit: percentilesOf(best.fleet.commit.all()),
+		Reserve: best.fleet.reserve.All().Percentiles(), Commit: best.fleet.commit.All().Percentiles(),
 		Outcomes: make(map[string]int64),
 		Machine:  machine(), Server: m.arena.server,
 	}
@@ -65,7 +66,7 @@ func (m *match) report() report.Report {
 	for _, p := range best.paces {
 		cycles = append(cycles, p.rate(p.cycles))
 	}
-	r.CyclesPerSecond, r.DecisionsPerSecond = median(cycles), median(best.rates())
+	r.CyclesPerSecond, r.DecisionsPerSecond = record.Median(cycles), record.Median(best.rates())
 	for _, p := range ours.pools {
 		for _, paced := range p.paces {
 			r.Cycles += paced.cycles
@@ -79,7 +80,7 @@ func (m *match) report() report.Report {
 		r.Workload.Offered = trace.Offered(c.Speed)
 	}
 	r.Workload.Unsent = best.fleet.unsent
-	r.Timeline, r.Drains = best.fleet.timeline.report(), best.fleet.drains(m.arena.budgets)
+	r.Timeline, r.Drains = best.fleet.timeline.Report(), best.fleet.drains(m.arena.budgets)
 	for _, e := range m.entrants {
 		result := e.result(best.rates())
 		r.Contenders = append(r.Contenders, result)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -112,7 +113,7 @@ func (m *match) enter(ctx context.Context) error {
 // observe keeps the story of ours, and lets a live view see all.
 func (m *match) observe() {
 	for _, p := range m.arena.ours.pools {
-		p.fleet.timeline = newTimeline(p.fleet.tick)
+		p.fleet.timeline = record.NewTimeline(p.fleet.tick)
 	}
 	if m.config.Watch == nil {
 		return

@@ -329,3 +329,44 @@ func TestRunStorm(t *testing.T) {
 		t.Errorf("workload %+v", result.Workload)
 	}
 }
+
+// A run's story and its live view agree with its sums.
+//
+// It is not parallel: beside other tests at full speed a moment may see nothing at all.
+func TestRunIsWatched(t *testing.T) {
+	c := brief()
+	c.Engine, c.Redis, c.Nodes = report.EngineLocal, "", 1
+	c.Duration, c.Warmup = 700*time.Millisecond, 300*time.Millisecond
+	var seen []Progress
+	c.Watch = func(p Progress) { seen = append(seen, p) }
+	result, err := Run(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) < 2 || len(seen) > 5 || seen[0].Phase != "local, warm-up" || seen[len(seen)-1].Phase != "local" {
+		t.Fatalf("%+v", seen)
+	}
+	for i, p := range seen {
+		if p.Rate <= 0 || p.P99 <= 0 || p.Decisions <= 0 || p.Elapsed <= 0 || p.Left > time.Second || i > 0 && p.Decisions <= seen[i-1].Decisions {
+			t.Errorf("%+v", p)
+		}
+	}
+	var decisions, seconds float64
+	for i, m := range result.Timeline {
+		took := 2 * (m.Seconds - seconds) // its middle is half of it after the last one's end
+		decisions += m.DecisionsPerSecond * took
+		if seconds += took; m.Seconds > result.Seconds+0.1 || i > 0 && m.Seconds <= result.Timeline[i-1].Seconds {
+			t.Errorf("moment %d: %+v", i, m)
+		}
+	}
+	all := float64(0)
+	for _, count := range result.Outcomes {
+		all += float64(count)
+	}
+	if decisions < 0.98*all || decisions > 1.02*all {
+		t.Errorf("the moments have %.0f decisions, the run %.0f", decisions, all)
+	}
+	if len(result.Drains) == 0 {
+		t.Error("no drain, though tenants ran out")
+	}
+}

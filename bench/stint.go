@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -14,8 +15,8 @@ import (
 type stint struct {
 	*fleet
 	warming bool // nothing of it is measured, and no hold is left
-	reserve *latencies
-	commit  *latencies
+	reserve *record.Latencies
+	commit  *record.Latencies
 	start   time.Time
 
 	callers []*caller
@@ -64,7 +65,7 @@ func (f *fleet) newStint(warming bool) *stint {
 		ended: make(chan struct{}), callers: make([]*caller, len(f.nodes)*f.concurrency),
 	}
 	if warming {
-		s.reserve, s.commit = newLatencies(len(s.callers), f.finest), newLatencies(len(s.callers), f.finest)
+		s.reserve, s.commit = record.NewLatencies(len(s.callers), f.finest), record.NewLatencies(len(s.callers), f.finest)
 	}
 	for i := range s.callers {
 		s.callers[i] = s.caller(i)
@@ -75,7 +76,7 @@ func (f *fleet) newStint(warming bool) *stint {
 func (s *stint) caller(i int) *caller {
 	c := &caller{
 		node: s.nodes[i/s.concurrency], tenants: s.tenants, timeEvery: s.timeEvery, stint: s,
-		lines: s.ledger.of(i), reserves: s.reserve.of(i), commits: s.commit.of(i), remains: s.remains,
+		lines: s.ledger.Of(i), reserves: s.reserve.Of(i), commits: s.commit.Of(i), remains: s.remains,
 	}
 	if s.holdTime > 0 {
 		c.timer = time.NewTimer(s.holdTime)
@@ -162,12 +163,12 @@ func (s *stint) sumUp(round *pace, work load.Part) error {
 	var sent int64
 	for _, c := range append(s.callers, s.settlers...) {
 		round.cycles += c.cycles
-		round.decisions += c.counts.answers()
+		round.decisions += c.counts.Answers()
 		sent += c.sent
 		if s.warming {
-			c.counts = counts{budget.Unknown: c.counts[budget.Unknown]} // a failure counts anywhere
+			c.counts = record.Counts{budget.Unknown: c.counts[budget.Unknown]} // a failure counts anywhere
 		}
-		s.counts.add(&c.counts)
+		s.counts.Add(&c.counts)
 		if failure == nil {
 			failure = c.failure
 		}

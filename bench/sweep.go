@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -178,13 +179,13 @@ func pointOf(value int, rounds []report.Report, conserved bool) report.SweepPoin
 	}
 	rates := over(func(c report.Contender) float64 { return c.DecisionsPerSecond.Median })
 	return report.SweepPoint{
-		Value: value, DecisionsPerSecond: spread(rates), Rates: rates, Conserved: conserved,
+		Value: value, DecisionsPerSecond: record.Spread(rates), Rates: rates, Conserved: conserved,
 		Decision: report.Percentiles{
-			P50:  median(over(func(c report.Contender) float64 { return c.Decision.P50 })),
-			P99:  median(over(func(c report.Contender) float64 { return c.Decision.P99 })),
-			P999: median(over(func(c report.Contender) float64 { return c.Decision.P999 })),
+			P50:  record.Median(over(func(c report.Contender) float64 { return c.Decision.P50 })),
+			P99:  record.Median(over(func(c report.Contender) float64 { return c.Decision.P99 })),
+			P999: record.Median(over(func(c report.Contender) float64 { return c.Decision.P999 })),
 		},
-		RedisCPU:   median(over(func(c report.Contender) float64 { return c.RedisCPU })),
-		RoundTrips: median(over(func(c report.Contender) float64 { return c.RoundTrips })),
+		RedisCPU:   record.Median(over(func(c report.Contender) float64 { return c.RedisCPU })),
+		RoundTrips: record.Median(over(func(c report.Contender) float64 { return c.RoundTrips })),
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/calybris/bursar/bench/record"
 )
 
 // watcher turns samples into what a live view is told. It is told of one stint at a
@@ -17,7 +17,7 @@ type watcher struct {
 
 	last               time.Time
 	stretch            int64 // decisions since then
-	latency            *hdrhistogram.Histogram
+	latency            *record.Histogram
 	decisions, refused int64
 }
 
@@ -37,16 +37,16 @@ func (w *watcher) announce(turn, turns int, name string) {
 }
 
 // tellEvery bounds how often a view is told, whatever the samples do.
-const tellEvery = seldomest
+const tellEvery = 250 * time.Millisecond
 
-func (w *watcher) sampled(s sample) {
-	w.decisions += s.decisions
-	w.refused += s.refused
-	w.stretch += s.decisions
+func (w *watcher) sampled(s record.Sample) {
+	w.decisions += s.Decisions
+	w.refused += s.Refused
+	w.stretch += s.Decisions
 	if w.latency == nil {
-		w.latency = s.latency.Clone() // a timeline may keep the sample's own
+		w.latency = s.Latency.Clone() // a timeline may keep the sample's own
 	} else {
-		w.latency.Merge(s.latency)
+		w.latency.Merge(s.Latency)
 	}
 	now := time.Now()
 	took := now.Sub(w.last)
@@ -55,10 +55,10 @@ func (w *watcher) sampled(s sample) {
 	}
 	p := Progress{
 		Phase: w.phase, Elapsed: now.Sub(w.began),
-		Rate: float64(w.stretch) / took.Seconds(), P99: percentilesOf(w.latency).P99,
+		Rate: float64(w.stretch) / took.Seconds(), P99: w.latency.Percentiles().P99,
 		Decisions: w.decisions, Refused: w.refused,
 	}
-	if s.warming {
+	if s.Warming {
 		p.Phase += ", warm-up"
 	}
 	if w.whole > 0 {

@@ -2,11 +2,9 @@ package bench
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -39,11 +37,11 @@ type order struct {
 // word is what a node says: that it is ready, what it sees while it plays, what it
 // played, and that it has closed; or the failure of any of these.
 type word struct {
-	Ready   *ready       `json:",omitempty"`
-	Sample  *sampleWords `json:",omitempty"`
-	Played  *played      `json:",omitempty"`
-	Closed  bool         `json:",omitempty"`
-	Failure *failure     `json:",omitempty"`
+	Ready   *ready         `json:",omitempty"`
+	Sample  *record.Sample `json:",omitempty"`
+	Played  *played        `json:",omitempty"`
+	Closed  bool           `json:",omitempty"`
+	Failure *failure       `json:",omitempty"`
 }
 
 type ready struct {
@@ -54,25 +52,10 @@ type ready struct {
 type played struct {
 	Cycles, Decisions, Unsent, Trips int64
 	Took                             time.Duration
-	Counts                           counts
-	Lines                            []lineWords
-	Reserve, Commit                  string // histograms in HdrHistogram's V2 format
-	Interrupted                      bool   // from outside
-}
-
-// lineWords is what was told of a tenant.
-type lineWords struct {
-	Tenant                 int
-	Committed, Open, Doubt budget.Microcents
-	Refused                int64
-}
-
-type sampleWords struct {
-	From, To           time.Duration
-	Warming            bool
-	Decisions, Refused int64
-	Latency            string
-	Remaining          []int64
+	Counts                           record.Counts
+	Told                             map[int]record.Told // by the number of the tenant
+	Reserve, Commit                  *record.Histogram
+	Interrupted                      bool // from outside
 }
 
 // failure is an error with its exit code.
@@ -95,66 +78,27 @@ func (f *failure) err() error {
 	return exit.With(f.Code, errors.New(f.Text))
 }
 
-func encodeHistogram(h *hdrhistogram.Histogram) (string, error) {
-	text, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
-	return string(text), err
-}
-
-func mergeHistogram(into *hdrhistogram.Histogram, text string) error {
-	h, err := hdrhistogram.Decode([]byte(text))
-	if err != nil {
-		return fmt.Errorf("a histogram of a node: %w", err)
-	}
-	into.Merge(h)
-	return nil
-}
-
-func (s sample) words() (*sampleWords, error) {
-	latency, err := encodeHistogram(s.latency)
-	return &sampleWords{s.from, s.to, s.warming, s.decisions, s.refused, latency, s.remaining}, err
-}
-
-func (w *sampleWords) sample(finest time.Duration) (sample, error) {
-	s := sample{
-		from: w.From, to: w.To, warming: w.Warming, decisions: w.Decisions, refused: w.Refused,
-		latency: newHistogram(finest), remaining: w.Remaining,
-	}
-	return s, mergeHistogram(s.latency, w.Latency)
-}
-
 // played is what a fleet has come to in its only stint.
-func (f *fleet) played(round pace) (*played, error) {
-	reserve, err := encodeHistogram(f.reserve.all())
-	if err != nil {
-		return nil, err
-	}
-	commit, err := encodeHistogram(f.commit.all())
-	if err != nil {
-		return nil, err
-	}
+func (f *fleet) played(round pace) *played {
 	p := &played{
 		Cycles: round.cycles, Decisions: round.decisions, Took: round.took,
-		Unsent: f.unsent, Counts: f.counts, Reserve: reserve, Commit: commit,
+		Unsent: f.unsent, Counts: f.counts, Told: make(map[int]record.Told), Reserve: f.reserve.All(), Commit: f.commit.All(),
 	}
 	for tenant := range f.tenants {
-		if t := f.ledger.told(tenant); t != (told{}) {
-			p.Lines = append(p.Lines, lineWords{tenant, t.committed, t.open, t.doubt, t.refused})
+		if t := f.ledger.Told(tenant); t != (record.Told{}) {
+			p.Told[tenant] = t
 		}
 	}
-	return p, nil
+	return p
 }
 
 // include adds what another process was told. One at a time.
-func (f *fleet) include(p *played) error {
+func (f *fleet) include(p *played) {
 	f.unsent += p.Unsent
-	f.counts.add(&p.Counts)
-	lines := f.ledger.of(0)
-	for _, l := range p.Lines {
-		entry := &lines[l.Tenant]
-		entry.committed.Add(int64(l.Committed))
-		entry.open.Add(int64(l.Open))
-		entry.doubt.Add(int64(l.Doubt))
-		entry.refused.Add(l.Refused)
+	f.counts.Add(&p.Counts)
+	for tenant, t := range p.Told {
+		f.ledger.Add(tenant, t)
 	}
-	return errors.Join(mergeHistogram(f.reserve.taken, p.Reserve), mergeHistogram(f.commit.taken, p.Commit))
+	f.reserve.Add(p.Reserve)
+	f.commit.Add(p.Commit)
 }

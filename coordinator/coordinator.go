@@ -35,6 +35,9 @@ type Coordinator struct {
 	node    atomic.Uint64 // 64 random bits: who this is in every family
 	numbers atomic.Uint64 // of batches; one counter, never used twice
 
+	secondMu sync.RWMutex
+	seconds  []uint64 // the numbers that it has had in second lanes, the present one last
+
 	lanesMu  sync.RWMutex
 	lanes    map[budget.TenantID]*lane
 	shardsMu sync.RWMutex
@@ -131,13 +134,12 @@ func (c *Coordinator) admit() error {
 
 // dispatch takes over a call that is counted as in flight.
 func (c *Coordinator) dispatch(ctx context.Context, op *call) (answer, budget.ReservationID, error) {
-	root := op.tenant.Root()
 	for {
-		l := c.lane(root)
+		l := c.laneOf(op)
 		start, ok, err := l.enqueue(op)
 		if err != nil {
 			c.leave()
-			return answer{}, budget.ReservationID{}, fmt.Errorf("%w: %d for family %q", err, c.config.perFamily, root)
+			return answer{}, budget.ReservationID{}, fmt.Errorf("%w: %d for family %q", err, c.config.perFamily, op.tenant.Root())
 		}
 		if start {
 			c.shardOf(l).push(l)
@@ -333,11 +335,9 @@ func (c *Coordinator) closeSessions(ctx context.Context) error {
 		}
 		cmds = cmds[:0]
 	}
-	c.lanesMu.RLock()
-	defer c.lanesMu.RUnlock()
-	for _, l := range c.lanes {
+	c.allLanes(func(l *lane) {
 		if !l.session.open || ctx.Err() != nil {
-			continue
+			return
 		}
 		l.useSource = true
 		args := l.command(&c.scripts.Close, 2, l.session.family, l.session.nodeText, l.session.applied.number, c.clockText())
@@ -345,7 +345,7 @@ func (c *Coordinator) closeSessions(ctx context.Context) error {
 		if len(cmds) == lanesPerPipeline {
 			flush()
 		}
-	}
+	})
 	flush()
 	if len(errs) > 0 {
 		return fmt.Errorf("closing %d of the node's sessions, which go by themselves after 7 days: %w", len(errs), errs[0])

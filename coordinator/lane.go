@@ -26,8 +26,14 @@ type lane struct {
 	// The keys as command arguments; a cluster client reads the slot off them.
 	booksKey, timersKey any
 
+	// second is the lane that a crowd is shared with, see second.go; of a second lane,
+	// first is the other one.
+	second atomic.Pointer[lane]
+	first  *lane
+
 	mu      sync.Mutex
 	queue   []*call
+	flying  int  // calls in the batch that is on its way
 	probed  int  // how many of them an OPEN on its way speaks for
 	running bool // at its shard, or waiting to be tried again
 	gone    bool // dropped from the coordinator; callers look it up anew
@@ -87,9 +93,9 @@ func (l *lane) enqueue(c *call) (start, ok bool, err error) {
 	if l.gone {
 		return false, false, nil
 	}
-	if len(l.queue) >= l.c.config.perFamily && !c.owed {
+	if room := l.c.config.perFamily - l.besides(); len(l.queue) >= room && !c.owed {
 		l.forgetLeft()
-		if len(l.queue) >= l.c.config.perFamily {
+		if len(l.queue) >= room {
 			return false, true, ErrOverloaded
 		}
 	}
@@ -191,7 +197,7 @@ func (l *lane) gather() *batch {
 		taken++
 	}
 	l.queue = slices.Delete(l.queue, 0, taken)
-	l.probed = 0
+	l.probed, l.flying = 0, len(b.calls)
 	l.mu.Unlock()
 	if len(b.calls) == 0 {
 		l.ended(b, batchUnsent)
@@ -244,7 +250,7 @@ func (l *lane) again() bool {
 	if l.pending != nil || len(l.queue) > 0 || len(l.repairs) > 0 {
 		return true
 	}
-	l.running = false
+	l.running, l.flying = false, 0
 	defer l.c.busy.Done()
 	if l.session.family == "" {
 		// Nothing is known of this family, so nothing is lost by forgetting it;

@@ -47,12 +47,12 @@ func TestLinearizableUnderFaults(t *testing.T) {
 	budgettest.Linearizability(t, func(t testing.TB, c budgettest.Config) budgettest.Subject {
 		f := &faults{random: rand.New(rand.NewPCG(random.Uint64(), 0)), count: make(map[fault]int)}
 		var nodes []budget.Engine
-		for range 2 {
+		for i := range 2 {
 			opts := server.Options()
 			opts.Dialer = f.dial
 			client := redis.NewClient(opts)
 			t.Cleanup(func() { client.Close() })
-			nodes = append(nodes, impatient{node(t, client, WithHoldTTL(c.HoldTTL), WithClock(c.Clock))})
+			nodes = append(nodes, impatient{node(t, client, WithHoldTTL(c.HoldTTL), WithClock(c.Clock), WithCrowd(i*defaultCrowd))})
 		}
 		f.on.Store(true)   // New asks each thing once or a few times, and then gives up
 		t.Cleanup(func() { // the last one registered runs first, so the nodes close in peace

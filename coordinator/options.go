@@ -25,6 +25,7 @@ type config struct {
 	retention    time.Duration
 	retained     int
 	perFamily    int
+	crowd        int // see second.go
 	total        int
 	breaker      time.Duration
 	maxHolds     int
@@ -159,6 +160,7 @@ func newConfig(opts []Option) (config, error) {
 		retention:    DefaultRetention,
 		retained:     DefaultRetained,
 		perFamily:    DefaultPerFamily,
+		crowd:        defaultCrowd,
 		total:        DefaultTotal,
 		breaker:      DefaultBreaker,
 		maxHolds:     DefaultMaxHolds,

@@ -55,14 +55,12 @@ func (c *Coordinator) watch() {
 // retaining are the lanes that were told something within the window.
 func (c *Coordinator) retaining() []*lane {
 	since := c.config.now().Add(-c.config.repairWindow).UnixMilli()
-	c.lanesMu.RLock()
-	defer c.lanesMu.RUnlock()
 	var lanes []*lane
-	for _, l := range c.lanes {
+	c.allLanes(func(l *lane) {
 		if l.toldAt.Load() > since {
 			lanes = append(lanes, l)
 		}
-	}
+	})
 	return lanes
 }
 

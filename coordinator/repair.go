@@ -74,8 +74,7 @@ func (c *Coordinator) forgetIdle() bool {
 		return false
 	}
 	gone := 0
-	c.lanesMu.RLock()
-	for _, l := range c.lanes {
+	c.allLanes(func(l *lane) {
 		if l.toldAt.Load() < at-c.config.repairWindow.Milliseconds() {
 			l.mu.Lock()
 			if !l.running { // else what it retains belongs to whoever runs it
@@ -84,8 +83,7 @@ func (c *Coordinator) forgetIdle() bool {
 			}
 			l.mu.Unlock()
 		}
-	}
-	c.lanesMu.RUnlock()
+	})
 	return c.retained.Add(int64(-gone)) <= int64(c.config.repairBytes/retainedBytes)
 }
 

@@ -175,7 +175,7 @@ func TestRecordsOfRepairsGo(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	var ahead atomic.Int64
-	c := node(t, client, WithRetention(time.Minute, 2), WithClock(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }))
+	c := node(t, client, WithRetention(time.Minute, 2), WithCrowd(1000), WithClock(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }))
 	ensure(t, c, "acme", 1<<40)
 	reserve(t, c, 1)
 	restore := snapshot(t, client)

@@ -135,7 +135,11 @@ func (l *lane) sessionOpened(reply string) {
 func (l *lane) renumber() {
 	family := l.session.family
 	l.c.config.logger.Warn("bursar: another process uses this node's number; taking a new one", "family", l.root, "node", l.session.nodeText)
-	l.session = newSession(l.c.renumber(l.session.node))
+	if l.first != nil {
+		l.session = newSession(l.c.renumberSecond(l.session.node))
+	} else {
+		l.session = newSession(l.c.renumber(l.session.node))
+	}
 	l.session.family = family
 	l.step, l.openNumber, l.opened = stepOpen, 0, 0
 }

@@ -68,12 +68,24 @@ func (s *shard) take(into []*lane) []*lane {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := min(len(s.ready), lanesPerPipeline)
+	for i := range n {
+		// Two lanes of a family are to take turns at Redis, not to go there together.
+		if l := s.ready[i]; i > 0 && (l.first != nil || l.second.Load() != nil) {
+			n = i
+			break
+		}
+	}
 	into = append(into[:0], s.ready[:n]...)
 	s.ready = append(s.ready[:0], s.ready[n:]...)
-	if n == 0 {
+	switch {
+	case n == 0:
 		s.workers--
 		s.c.workers.Done()
 		s.rest()
+	case len(s.ready) > 0 && s.workers < workersPerShard:
+		s.workers++
+		s.c.workers.Add(1)
+		go s.work()
 	}
 	return into
 }

@@ -24,11 +24,14 @@ func on(clients ...redis.UniversalClient) budgettest.Factory {
 	return func(t testing.TB, c budgettest.Config) budgettest.Subject {
 		prefix := fmt.Sprintf("suite-%016x", rand.Uint64())
 		var nodes []budget.Engine
-		for _, client := range clients {
+		for i, client := range clients {
 			opts := []coordinator.Option{
 				coordinator.WithKeyPrefix(prefix),
 				coordinator.WithHoldTTL(c.HoldTTL),
 				coordinator.WithLogger(slog.New(slog.DiscardHandler)),
+			}
+			if i == 1 {
+				opts = append(opts, coordinator.WithCrowd(0)) // its reserves go to second lanes
 			}
 			if c.Clock != nil {
 				opts = append(opts, coordinator.WithClock(c.Clock))

@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/layout"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -74,6 +77,19 @@ func (p *pair) promote() {
 	p.proxy.lead(p.replica.Addr())
 }
 
+// sessionsOf counts those that nodes have in the families of tenants.
+func sessionsOf(t *testing.T, client *redis.Client, of []budget.TenantID) (n int) {
+	t.Helper()
+	for _, tenant := range of {
+		for _, field := range client.HKeys(t.Context(), layout.KeysOf(layout.DefaultPrefix, tenant).Books).Val() {
+			if field[0] == 's' {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // lostCommits counts those that somebody was told of and Redis does not have.
 func (f *fleet) lostCommits(state held) (n int) {
 	for _, p := range f.workers {
@@ -98,7 +114,7 @@ func TestLaggedFailovers(t *testing.T) {
 			t.Parallel()
 			counted, gone, most := 0, 0, 0
 			for range laggedFailovers {
-				n := laggedFailover(t, off)
+				n := laggedFailover(t, workload{NoRepair: off})
 				gone += n
 				most = max(most, n)
 				if n > 0 {
@@ -116,10 +132,23 @@ func TestLaggedFailovers(t *testing.T) {
 	}
 }
 
-func laggedFailover(t *testing.T, off bool) int {
+// Where many callers ask for one tenant each node has two sessions in its family, and
+// each of them restores what it was told.
+func TestLaggedFailoverOfACrowd(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		crowd := workload{Callers: 200, Pause: time.Nanosecond, Tenants: tenants(1), HoldTTL: 10 * time.Minute}
+		if n := laggedFailover(t, crowd); n > 0 {
+			t.Errorf("%d commits are lost that a living node was told of", n)
+		}
+	}
+}
+
+func laggedFailover(t *testing.T, load workload) int {
 	t.Helper()
 	p := newPair(t)
-	f := start(t, p.primary.Client(), 2, workload{Addrs: []string{p.proxy.addr()}, NoRepair: off, Patience: 300 * time.Millisecond})
+	load.Addrs, load.Patience = []string{p.proxy.addr()}, 300*time.Millisecond
+	f := start(t, p.primary.Client(), 2, load)
 	p.lag()
 	f.answered(150)
 	if f.inFlight() == 0 {
@@ -129,9 +158,12 @@ func laggedFailover(t *testing.T, off bool) int {
 	f.answered(150)
 	f.stop()
 	l := repaired
-	if off {
+	if load.NoRepair {
 		l = lost
 	}
 	f.check(p.replica.Client(), l)
+	if sessions := sessionsOf(t, p.replica.Client(), load.Tenants); load.Callers > 100 && sessions < 4 {
+		t.Errorf("%d sessions: the crowd was not shared", sessions)
+	}
 	return f.lostCommits(stored(t, p.replica.Client(), f.load.Tenants))
 }

@@ -4,18 +4,12 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/calybris/bursar/bench"
 	"github.com/calybris/bursar/coordinator/cli"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// From the second Ctrl-C on, the process ends at once.
-	context.AfterFunc(ctx, stop)
-	os.Exit(cli.Run(ctx, os.Args, os.Stdout, os.Stderr, bench.Command()))
+	os.Exit(cli.Run(cli.UntilInterrupted(), os.Args, os.Stdout, os.Stderr, bench.Command()))
 }

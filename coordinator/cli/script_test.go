@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -33,9 +32,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(leakless{m}, map[string]func(){
 		// As in main.go.
 		"bursar": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			context.AfterFunc(ctx, stop)
-			os.Exit(cli.Run(ctx, os.Args, os.Stdout, os.Stderr, bench.Command()))
+			os.Exit(cli.Run(cli.UntilInterrupted(), os.Args, os.Stdout, os.Stderr, bench.Command()))
 		},
 	})
 }
@@ -75,6 +72,7 @@ func TestScripts(t *testing.T) {
 				"set-key":        setKey,
 				"has-keys":       hasKeys,
 				"await-spending": awaitSpending,
+				"hang-up":        hangUp,
 				"corrupt":        corrupt,
 				"hset":           hset,
 				"capture":        capture,
@@ -179,6 +177,13 @@ func awaitSpending(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		ts.Fatalf("no bench has spent anything of %s within a minute", args[0])
 	})
+}
+
+// hangUp does to what runs in the background what a terminal does that is closed.
+func hangUp(ts *testscript.TestScript, _ bool, _ []string) {
+	for _, cmd := range ts.BackgroundCmds() {
+		ts.Check(cmd.Process.Signal(syscall.SIGHUP))
+	}
 }
 
 func booksOf(ctx context.Context, client *redis.Client, tenant string) []string {

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -166,14 +167,14 @@ func (s *Space) deleteLater(pattern string) {
 	s.patterns = append(s.patterns, pattern)
 }
 
-// KeyUnder returns one of the keys that begin with the prefix and a colon, or "". It
-// looks for up to 30 s; the error carries exit.Unavailable.
+// KeyUnder returns one of the keys that begin with the prefix and a colon, or "": a
+// prefix may end with the colon, though ours write another after it. It looks for up to 30 s; the error carries exit.Unavailable.
 func (s *Space) KeyUnder(ctx context.Context, prefix string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, scanTimeout)
 	defer cancel()
 	client := redis.NewClient(s.options)
 	defer client.Close()
-	key, err := firstMatching(ctx, client, layout.QuotePattern(prefix)+":*")
+	key, err := firstMatching(ctx, client, layout.QuotePattern(strings.TrimRight(prefix, ":"))+":*")
 	if err != nil {
 		return "", exit.With(exit.Unavailable, fmt.Errorf("looking for keys under %q on %s: %w", prefix, s.Name, err))
 	}

@@ -117,6 +117,9 @@ func TestMark(t *testing.T) {
 	if key, err := space.KeyUnder(t.Context(), "b*g"); err != nil || !strings.HasPrefix(key, "b*g:") {
 		t.Errorf("found %q, %v", key, err)
 	}
+	if key, err := space.KeyUnder(t.Context(), "b*g:"); err != nil || key == "" {
+		t.Errorf("under a prefix with its colon it found nothing, %v", err)
+	}
 	if key, err := space.KeyUnder(t.Context(), "b?g"); err != nil || key != "" {
 		t.Errorf("found %q, %v; a prefix is no pattern", key, err)
 	}

@@ -154,7 +154,11 @@ func start(ctx context.Context, client redis.UniversalClient, cfg config) (luasc
 		case CheckFailed:
 			errs = append(errs, check.err())
 		case CheckWarning, CheckUnknown:
-			cfg.logger.Warn("bursar: "+check.Found, "check", check.Name, "server", check.Server, "remedy", check.Remedy)
+			logger := cfg.logger
+			if check.Server != "" {
+				logger = logger.With("server", check.Server)
+			}
+			logger.Warn("bursar: "+check.Found, "check", check.Name, "remedy", check.Remedy)
 		case CheckOK:
 		}
 	}

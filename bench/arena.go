@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/fleet"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator"
@@ -86,25 +88,16 @@ func (a *arena) openRedis(ctx context.Context, c Config) error {
 	return nil
 }
 
-// prepareWidth is how many tenants are prepared, and how many books read, at once.
-const prepareWidth = 64
-
-// forEach calls do for 0 to count-1, some at a time, until one fails.
-func forEach(ctx context.Context, count int, do func(i int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var all sync.WaitGroup
-	for first := range min(prepareWidth, count) {
-		all.Go(func() {
-			for i := first; i < count && ctx.Err() == nil; i += prepareWidth {
-				if err := do(i); err != nil {
-					cancel(err)
-				}
-			}
-		})
+// vigil watches over the arena's Redis, if there is one.
+func (a *arena) vigil(ctx context.Context) (watched context.Context, end func() error) {
+	if a.space == nil {
+		return ctx, func() error { return nil }
 	}
-	all.Wait()
-	return context.Cause(ctx)
+	return fleet.Vigil(ctx, a.name, a.space.ClientOf(1).Options(), func() []*coordinator.Coordinator {
+		a.meeting.Lock()
+		defer a.meeting.Unlock()
+		return slices.Clone(a.nodes)
+	})
 }
 
 // stop ends the nodes, so that what they still resolve is in the books.

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/fleet"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
@@ -41,6 +42,17 @@ func Command() *cli.Command {
 		Action:      act,
 		Flags:       append(flags(Defaults()), outputFlags()...),
 		Subcommands: []*cli.Command{sweepCommand(), nodeSubcommand()},
+	}
+}
+
+// nodeSubcommand is in no help: only a run uses it.
+func nodeSubcommand() *cli.Command {
+	return &cli.Command{
+		Name: fleet.NodeCommand, Hidden: true,
+		Usage: "be a node of bench --processes, which speaks with it over pipes",
+		Action: func(cc *cli.Context) error {
+			return fleet.ServeNode(cc.Context, cc.App.Reader, cc.App.Writer)
+		},
 	}
 }
 

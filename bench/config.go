@@ -8,8 +8,11 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/fleet"
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
@@ -109,6 +112,19 @@ func (c Config) warmup() time.Duration {
 	default:
 		return min(c.Duration/10, 2*time.Second)
 	}
+}
+
+// fleet is what each contender's fleet is.
+func (c Config) fleet() fleet.Config {
+	f := fleet.Config{
+		Spec: c.Spec, Local: c.Engine == report.EngineLocal, Concurrency: c.Concurrency,
+		Warmup: c.warmup(), Tick: record.SampleEvery(c.Duration),
+		HoldTTL: budget.DefaultHoldTTL, MaxHolds: coordinator.DefaultMaxHolds + c.HoldsBefore,
+	}
+	if c.HoldsBefore > 0 {
+		f.HoldTTL = 2 * MaxDuration // they are to outlive the measurement
+	}
+	return f
 }
 
 func (c Config) validateWarmup() error {

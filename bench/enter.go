@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/bench/contender"
-	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/bench/fleet"
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -68,7 +67,7 @@ func (a *arena) enterBursar(ctx context.Context, c Config, e *entrant, sizes []i
 	var nodes []budget.Engine
 	for _, size := range sizes {
 		trips := new(contender.Trips)
-		var ours []decider
+		var ours []fleet.Decider
 		for range c.Nodes {
 			client := a.space.ClientOf(size)
 			client.AddHook(trips)
@@ -79,7 +78,7 @@ func (a *arena) enterBursar(ctx context.Context, c Config, e *entrant, sizes []i
 			nodes, ours = append(nodes, node), append(ours, node)
 			size = client.Options().PoolSize
 		}
-		e.addPool(c, size, trips, ours)
+		e.addPool(size, trips, fleet.New(ours, c.fleet(), e.field.tenants))
 	}
 	return errors.Join(prepare(ctx, e.field, nodes), e.holdBefore(ctx, c, nodes[0]))
 }
@@ -93,20 +92,24 @@ func (a *arena) enterCrews(ctx context.Context, c Config, e *entrant, sizes []in
 	if err := prepare(ctx, e.field, []budget.Engine{node}); err != nil {
 		return err
 	}
+	address, own := a.space.Address()
 	for _, size := range sizes {
 		trips := new(contender.Trips)
-		crew, size, err := a.muster(ctx, c, e.field, size, trips)
+		crew := fleet.NewCrew(fleet.Assignment{
+			Config: c.fleet(), Redis: address, UsersRedis: !own, Prefix: e.field.prefix, Tenants: e.field.tenants, PoolSize: size, Nodes: c.Nodes,
+		}, e.field.budgets, trips)
+		a.closers = append(a.closers, crew.Close)
+		size, err := crew.Muster(ctx)
 		if err != nil {
 			return err
 		}
-		e.addPool(c, size, trips, nil)
-		e.pools[len(e.pools)-1].fleet.crew = crew
+		e.addPool(size, trips, fleet.NewOfProcesses(crew, c.fleet(), e.field.tenants))
 	}
 	return e.holdBefore(ctx, c, node)
 }
 
 func (a *arena) coordinator(ctx context.Context, client *redis.Client, c Config, prefix string) (*coordinator.Coordinator, error) {
-	node, err := newCoordinator(ctx, client, c, prefix, a.logger)
+	node, err := fleet.NewCoordinator(ctx, client, c.fleet(), prefix, a.logger)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.name, err)
 	}
@@ -118,22 +121,15 @@ func (a *arena) coordinator(ctx context.Context, client *redis.Client, c Config,
 	return node, nil
 }
 
-func newCoordinator(ctx context.Context, client *redis.Client, c Config, prefix string, logger *slog.Logger) (*coordinator.Coordinator, error) {
-	queue := c.Concurrency + prepareWidth // every caller may ask for the same tenant
-	node, err := coordinator.New(ctx, client,
-		coordinator.WithKeyPrefix(prefix), coordinator.WithLogger(logger), coordinator.WithQueueLimits(queue, queue),
-		coordinator.WithHoldTTL(c.holdTTL()), coordinator.WithMaxHolds(coordinator.DefaultMaxHolds+c.HoldsBefore))
-	return node, exit.With(exit.Unavailable, err)
-}
-
 // enterLocal makes one engine, which all nodes are.
 func (a *arena) enterLocal(ctx context.Context, c Config, e *entrant) error {
-	engine, err := local.New(local.WithHoldTTL(c.holdTTL()))
+	engine, err := local.New(local.WithHoldTTL(c.fleet().HoldTTL))
 	if err != nil {
 		return err
 	}
-	c.Engine = report.EngineLocal
-	e.addPool(c, 0, new(contender.Trips), slices.Repeat([]decider{engine}, c.Nodes))
+	ofLocal := c.fleet()
+	ofLocal.Local = true
+	e.addPool(0, new(contender.Trips), fleet.New(slices.Repeat([]fleet.Decider{engine}, c.Nodes), ofLocal, e.field.tenants))
 	e.accounts = func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
 		all := make(map[budget.TenantID]budget.HoldList, len(e.field.tenants))
 		for _, tenant := range e.field.tenants {
@@ -152,16 +148,16 @@ func (a *arena) enterLocal(ctx context.Context, c Config, e *entrant) error {
 func (a *arena) enterKeeper(ctx context.Context, c Config, e *entrant, sizes []int) error {
 	for _, size := range sizes {
 		trips := new(contender.Trips)
-		nodes := make([]decider, c.Nodes)
+		nodes := make([]fleet.Decider, c.Nodes)
 		for i := range nodes {
 			client := a.space.ClientOf(size)
 			client.AddHook(trips)
 			nodes[i] = contender.New(e.name, client, e.field.prefix)
 		}
-		e.addPool(c, size, trips, nodes)
+		e.addPool(size, trips, fleet.New(nodes, c.fleet(), e.field.tenants))
 	}
 	e.keeper = contender.New(e.name, a.space.Client(), e.field.prefix)
-	err := forEach(ctx, len(e.field.tenants), func(i int) error {
+	err := fleet.ForEach(ctx, len(e.field.tenants), func(i int) error {
 		return e.keeper.Create(ctx, e.field.tenants[i], e.field.budgets[i])
 	})
 	if err != nil {
@@ -172,7 +168,7 @@ func (a *arena) enterKeeper(ctx context.Context, c Config, e *entrant, sizes []i
 
 // prepare creates the tenants, and lets every node ask for each once.
 func prepare(ctx context.Context, f field, nodes []budget.Engine) error {
-	return forEach(ctx, len(f.tenants), func(i int) error {
+	return fleet.ForEach(ctx, len(f.tenants), func(i int) error {
 		ensured, err := nodes[0].EnsureTenant(ctx, f.tenants[i], f.budgets[i])
 		if err == nil && ensured.Outcome != budget.Created {
 			err = fmt.Errorf("creating tenant %q: the answer is %s", f.tenants[i], ensured.Outcome)
@@ -186,17 +182,9 @@ func prepare(ctx context.Context, f field, nodes []budget.Engine) error {
 	})
 }
 
-// holdTTL has the holds of before the measurement outlive it.
-func (c Config) holdTTL() time.Duration {
-	if c.HoldsBefore == 0 {
-		return budget.DefaultHoldTTL
-	}
-	return 2 * MaxDuration
-}
-
 // holdBefore makes the holds that are to be open while others are made and settled.
 func (e *entrant) holdBefore(ctx context.Context, c Config, node budget.Engine) error {
-	return forEach(ctx, c.HoldsBefore, func(i int) error {
+	return fleet.ForEach(ctx, c.HoldsBefore, func(i int) error {
 		tenant := i % len(e.field.tenants)
 		held, err := node.TryReserve(ctx, e.field.tenants[tenant], 1)
 		if err == nil && held.Outcome != budget.Reserved {

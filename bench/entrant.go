@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/fleet"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
@@ -33,20 +34,19 @@ type entrant struct {
 type pool struct {
 	size  int // connections a node; 0 without a Redis
 	trips *contender.Trips
-	fleet *fleet
+	fleet *fleet.Fleet
 
-	paces  []pace // a round each
+	paces  []fleet.Pace // a round each
 	usage  contender.Usage
 	rounds int64 // trips in all rounds
 }
 
-func (e *entrant) addPool(c Config, size int, trips *contender.Trips, nodes []decider) {
-	p := &pool{size: size, trips: trips, fleet: newFleet(nodes, c, e.field.tenants)}
+func (e *entrant) addPool(size int, trips *contender.Trips, f *fleet.Fleet) {
 	if e.ledger == nil {
-		e.ledger = p.fleet.ledger
+		e.ledger = f.Ledger
 	}
-	p.fleet.ledger = e.ledger
-	e.pools = append(e.pools, p)
+	f.Ledger = e.ledger
+	e.pools = append(e.pools, &pool{size: size, trips: trips, fleet: f})
 }
 
 // play gives each pool an equal share of a round's time, and the same requests.
@@ -76,8 +76,8 @@ func (e *entrant) named(err error) error {
 func (e *entrant) decides() bool { return contender.Decides(e.name) }
 
 func (p *pool) play(ctx context.Context, meter *contender.Meter, work load.Workload, turn, turns int, limit time.Duration) error {
-	if err := p.fleet.warmUp(ctx, work.Part(turn, turns), limit); err != nil {
-		p.paces = append(p.paces, pace{})
+	if err := p.fleet.WarmUp(ctx, work.Part(turn, turns), limit); err != nil {
+		p.paces = append(p.paces, fleet.Pace{})
 		return err
 	}
 	asking := context.WithoutCancel(ctx) // of a Redis that answers, for it is at work
@@ -86,7 +86,7 @@ func (p *pool) play(ctx context.Context, meter *contender.Meter, work load.Workl
 		return exit.With(exit.Unavailable, err)
 	}
 	trips := p.trips.Load()
-	paced, err := p.fleet.play(ctx, work.Part(turn, turns), limit)
+	paced, err := p.fleet.Play(ctx, work.Part(turn, turns), limit)
 	p.paces = append(p.paces, paced)
 	p.rounds += p.trips.Load() - trips
 	if err != nil {
@@ -100,14 +100,14 @@ func (p *pool) play(ctx context.Context, meter *contender.Meter, work load.Workl
 func (p *pool) rates() []float64 {
 	rates := make([]float64, len(p.paces))
 	for i, paced := range p.paces {
-		rates[i] = paced.rate(paced.decisions)
+		rates[i] = paced.Rate(paced.Decisions)
 	}
 	return rates
 }
 
 func (p *pool) decisions() (sum int64) {
 	for _, paced := range p.paces {
-		sum += paced.decisions
+		sum += paced.Decisions
 	}
 	return sum
 }
@@ -117,13 +117,13 @@ func (p *pool) decisions() (sum int64) {
 func (e *entrant) best() *pool {
 	rate := func(p *pool) float64 { return record.Median(p.rates()) }
 	best := slices.MaxFunc(e.pools, func(a, b *pool) int { return cmp.Compare(rate(a), rate(b)) })
-	if !best.fleet.arrivals.Open() {
+	if !best.fleet.Open() {
 		return best
 	}
 	const keepsUp = 0.99
-	lowest, slowest := best, best.fleet.decisions().Percentiles().P99
+	lowest, slowest := best, best.fleet.Decisions().Percentiles().P99
 	for _, p := range e.pools {
-		if p99 := p.fleet.decisions().Percentiles().P99; rate(p) >= keepsUp*rate(best) && p99 < slowest {
+		if p99 := p.fleet.Decisions().Percentiles().P99; rate(p) >= keepsUp*rate(best) && p99 < slowest {
 			lowest, slowest = p, p99
 		}
 	}
@@ -133,7 +133,7 @@ func (e *entrant) best() *pool {
 // result is all but the money.
 func (e *entrant) result(ours []float64) report.Contender {
 	best := e.best()
-	rates, latency := best.rates(), best.fleet.decisions()
+	rates, latency := best.rates(), best.fleet.Decisions()
 	result := report.Contender{
 		Name: e.name, Describe: contender.Describe(e.name), Decides: e.decides(),
 		DecisionsPerSecond: record.Spread(rates), Rates: rates, Ratio: record.Spread(ratios(ours, rates)),
@@ -146,7 +146,7 @@ func (e *entrant) result(ours []float64) report.Contender {
 		result.RoundTrips = float64(best.rounds) / count
 	}
 	for _, p := range e.pools {
-		result.GivenUp += p.fleet.counts[budget.Unknown]
+		result.GivenUp += p.fleet.Counts[budget.Unknown]
 		if p.size > 0 {
 			result.Pools = append(result.Pools, report.Pool{Size: p.size, DecisionsPerSecond: record.Spread(p.rates())})
 		}

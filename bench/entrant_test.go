@@ -11,16 +11,42 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/fleet"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
+// refusing is a decider that says no, and tells.
+type refusing func(cost budget.Microcents)
+
+func (r refusing) TryReserve(_ context.Context, _ budget.TenantID, cost budget.Microcents, _ ...budget.Option) (budget.Reservation, error) {
+	r(cost)
+	return budget.Reservation{Outcome: budget.Insufficient}, nil
+}
+
+func (refusing) Commit(context.Context, budget.ReservationID, budget.Microcents, ...budget.Option) (budget.Settlement, error) {
+	panic("nothing was reserved")
+}
+
+func (refusing) Release(context.Context, budget.ReservationID, ...budget.Option) (budget.Settlement, error) {
+	panic("nothing was reserved")
+}
+
+// onOneNode is a fleet of one caller.
+func onOneNode(node fleet.Decider, rate float64) *fleet.Fleet {
+	c := fleet.Config{Spec: load.Spec{Rate: rate}, Concurrency: 1, Tick: time.Second}
+	return fleet.New([]fleet.Decider{node}, c, tenantNames(1, ""))
+}
+
 // pooled is a pool that played rounds of a second.
-func pooled(size int, decisions ...int64) *pool {
-	p := &pool{size: size, trips: new(contender.Trips), fleet: smallFleet(scriptless{})}
+func pooled(size int, decisions ...int64) *pool { return pooledAt(0, size, decisions...) }
+
+// pooledAt is of an open loop, where the rate is above 0.
+func pooledAt(rate float64, size int, decisions ...int64) *pool {
+	p := &pool{size: size, trips: new(contender.Trips), fleet: onOneNode(nil, rate)}
 	for _, n := range decisions {
-		p.paces = append(p.paces, pace{decisions: n, took: time.Second})
+		p.paces = append(p.paces, fleet.Pace{Decisions: n, Took: time.Second})
 	}
 	return p
 }
@@ -30,7 +56,7 @@ func TestEntrantTakesItsBestPool(t *testing.T) {
 	best := pooled(2, 30, 31, 29, 1, 32)
 	best.usage, best.rounds = contender.Usage{CPU: 0.00123, Commands: 492}, 246
 	e := &entrant{name: contender.Script, pools: []*pool{pooled(1, 10, 1000, 20, 15, 12), best, pooled(3, 5, 5, 5, 5, 5)}}
-	e.pools[0].fleet.counts[budget.Unknown] = 7
+	e.pools[0].fleet.Counts[budget.Unknown] = 7
 	got := e.result([]float64{60, 62, 58, 4, 64})
 	want := report.Contender{
 		Name: "script", Describe: contender.Describe("script"), Decides: true,
@@ -51,22 +77,18 @@ func TestEntrantTakesItsBestPool(t *testing.T) {
 	}
 }
 
-// At a constant rate the fastest of those that keep up is the best.
+// At a constant rate the fastest of those that keep up is the best; in a closed loop
+// that with the highest rate.
 func TestEntrantTakesItsBestPoolInAnOpenLoop(t *testing.T) {
 	t.Parallel()
-	e := &entrant{pools: []*pool{pooled(1, 1000), pooled(2, 995), pooled(3, 996), pooled(4, 900)}}
-	for i, p99 := range []time.Duration{9, 4, 5, 1} {
-		e.pools[i].fleet.reserve.Of(0).Record(p99 * time.Millisecond)
-		e.pools[i].fleet.arrivals = load.Spec{Rate: 1000}.Arrivals()
-	}
-	if got := e.best().size; got != 2 {
-		t.Errorf("the best is that of %d connections, want 2", got)
-	}
-	for _, p := range e.pools {
-		p.fleet.arrivals = load.Arrivals{}
-	}
-	if got := e.best().size; got != 1 {
-		t.Errorf("in a closed loop the best is that of %d connections, want 1", got)
+	for rate, want := range map[float64]int{1000: 2, 0: 1} {
+		e := &entrant{pools: []*pool{pooledAt(rate, 1, 1000), pooledAt(rate, 2, 995), pooledAt(rate, 3, 996), pooledAt(rate, 4, 900)}}
+		for i, p99 := range []time.Duration{9, 4, 5, 1} {
+			e.pools[i].fleet.Reserve.Of(0).Record(p99 * time.Millisecond)
+		}
+		if got := e.best().size; got != want {
+			t.Errorf("at a rate of %g the best is that of %d connections, want %d", rate, got, want)
+		}
 	}
 }
 
@@ -92,7 +114,7 @@ func TestPoolSizes(t *testing.T) {
 type numbered struct{}
 
 func (numbered) Part(round, _ int) load.Part {
-	return rows(load.Request{Hold: budget.Microcents(round + 1)})
+	return load.Rush{Tenants: 1, Callers: 1, Requests: 1, Hold: budget.Microcents(round + 1)}
 }
 
 func (numbered) Typical() budget.Microcents { return 1 }
@@ -107,10 +129,9 @@ func TestMatchTakesTurns(t *testing.T) {
 		e := &entrant{name: name}
 		for size := range 2 {
 			p := pooled(size + 1)
-			p.fleet = smallFleet(scriptless{reserve: func(hold budget.Microcents) (budget.Reservation, error) {
+			p.fleet = onOneNode(refusing(func(hold budget.Microcents) {
 				played = append(played, fmt.Sprint(name, int64(hold), "/", size))
-				return budget.Reservation{Outcome: budget.Insufficient}, nil
-			}})
+			}), 0)
 			e.pools = append(e.pools, p)
 		}
 		m.entrants = append(m.entrants, e)

@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/calybris/bursar/bench/fleet"
 )
 
 // The tests of --processes start this program as a node.
 func TestMain(m *testing.M) {
-	if slices.Equal(os.Args[1:], []string{"bench", nodeCommand}) {
-		if err := serveNode(context.Background(), os.Stdin, os.Stdout); err != nil {
+	if slices.Equal(os.Args[1:], []string{"bench", fleet.NodeCommand}) {
+		if err := fleet.ServeNode(context.Background(), os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/calybris/bursar/bench/fleet"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -38,7 +39,7 @@ func (e *entrant) readMoney(ctx context.Context) (report.Overspending, report.Bo
 
 func (e *entrant) keptByHand(ctx context.Context) ([]budget.Microcents, error) {
 	spent := make([]budget.Microcents, len(e.field.tenants))
-	err := forEach(ctx, len(spent), func(i int) (err error) {
+	err := fleet.ForEach(ctx, len(spent), func(i int) (err error) {
 		spent[i], err = e.keeper.Spent(ctx, e.field.tenants[i], e.field.budgets[i])
 		if err != nil {
 			err = fmt.Errorf("tenant %q: %w", e.field.tenants[i], err)

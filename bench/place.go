@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/calybris/bursar/bench/fleet"
 	"github.com/calybris/bursar/coordinator/books"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -54,7 +55,7 @@ func (a *arena) readRedis(ctx context.Context, f field) (map[budget.TenantID]bud
 	}
 	var mu sync.Mutex
 	all := make(map[budget.TenantID]budget.HoldList, len(f.tenants))
-	err := forEach(ctx, len(f.tenants), func(i int) error {
+	err := fleet.ForEach(ctx, len(f.tenants), func(i int) error {
 		family, err := books.ReadFamily(ctx, client, f.prefix, f.tenants[i])
 		mu.Lock()
 		defer mu.Unlock()

@@ -55,7 +55,7 @@ func (m *match) report() report.Report {
 	r := report.Report{
 		Engine: c.Engine, Nodes: c.Nodes, Processes: c.Processes, Tenants: c.Tenants, Concurrency: c.Concurrency,
 		Seed: c.Seed, Trace: c.Trace, Workload: c.workload(), Rounds: len(best.paces),
-		Reserve: best.fleet.reserve.All().Percentiles(), Commit: best.fleet.commit.All().Percentiles(),
+		Reserve: best.fleet.Reserve.All().Percentiles(), Commit: best.fleet.Commit.All().Percentiles(),
 		Outcomes: make(map[string]int64),
 		Machine:  machine(), Server: m.arena.server,
 	}
@@ -64,23 +64,23 @@ func (m *match) report() report.Report {
 	}
 	var cycles []float64
 	for _, p := range best.paces {
-		cycles = append(cycles, p.rate(p.cycles))
+		cycles = append(cycles, p.Rate(p.Cycles))
 	}
 	r.CyclesPerSecond, r.DecisionsPerSecond = record.Median(cycles), record.Median(best.rates())
 	for _, p := range ours.pools {
 		for _, paced := range p.paces {
-			r.Cycles += paced.cycles
-			r.Seconds += paced.took.Seconds()
+			r.Cycles += paced.Cycles
+			r.Seconds += paced.Took.Seconds()
 		}
 		for _, outcome := range report.Played {
-			r.Outcomes[outcome.String()] += p.fleet.counts[outcome]
+			r.Outcomes[outcome.String()] += p.fleet.Counts[outcome]
 		}
 	}
 	if trace, ok := load.TraceOf(m.work); ok && c.Speed > 0 {
 		r.Workload.Offered = trace.Offered(c.Speed)
 	}
-	r.Workload.Unsent = best.fleet.unsent
-	r.Timeline, r.Drains = best.fleet.timeline.Report(), best.fleet.drains(m.arena.budgets)
+	r.Workload.Unsent = best.fleet.Unsent
+	r.Timeline, r.Drains = best.fleet.Story(m.arena.budgets)
 	for _, e := range m.entrants {
 		result := e.result(best.rates())
 		r.Contenders = append(r.Contenders, result)

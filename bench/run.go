@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/fleet"
 	"github.com/calybris/bursar/bench/load"
-	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -21,7 +21,6 @@ const defaultRounds = 5
 // Bounds of what comes before the measurement and after it.
 const (
 	prepareTimeout = 10 * time.Minute
-	stopTimeout    = time.Minute
 	giveUpAfter    = 3 * time.Second // of a Redis that has failed already
 	auditTimeout   = 10 * time.Minute
 )
@@ -113,7 +112,7 @@ func (m *match) enter(ctx context.Context) error {
 // observe keeps the story of ours, and lets a live view see all.
 func (m *match) observe() {
 	for _, p := range m.arena.ours.pools {
-		p.fleet.timeline = record.NewTimeline(p.fleet.tick)
+		p.fleet.KeepStory()
 	}
 	if m.config.Watch == nil {
 		return
@@ -121,7 +120,7 @@ func (m *match) observe() {
 	m.watcher = newWatcher(m.config.Watch, m.lasting())
 	for _, e := range m.entrants {
 		for _, p := range e.pools {
-			p.fleet.watched = m.watcher.sampled
+			p.fleet.Watch(m.watcher.sampled)
 		}
 	}
 }
@@ -241,7 +240,7 @@ func (m *match) readBooks(ctx context.Context, result *report.Report) error {
 }
 
 func (m *match) stopNodes(ctx context.Context) error {
-	patience := stopTimeout
+	patience := fleet.StopTimeout
 	if m.failure != nil {
 		patience = giveUpAfter
 	}

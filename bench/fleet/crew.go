@@ -1,4 +1,4 @@
-package bench
+package fleet
 
 import (
 	"context"
@@ -14,38 +14,45 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// crew is a fleet's nodes where each is a process of its own.
-type crew struct {
-	members []*member
-	budgets []budget.Microcents
-	trips   *contender.Trips
-	orders  int
+// StopTimeout is how long nodes have to finish what they do, and to close.
+const StopTimeout = time.Minute
+
+// Crew is a fleet's nodes where each is a process of its own.
+type Crew struct {
+	assignment Assignment
+	members    []*member
+	budgets    []budget.Microcents
+	trips      *contender.Trips
+	orders     int
 }
 
-// muster starts a crew, and returns when all its nodes are ready, with the size of
+// NewCrew has no process yet; it must be closed all the same. What the budgets are of
+// is in doubt where a process dies.
+func NewCrew(a Assignment, budgets []budget.Microcents, trips *contender.Trips) *Crew {
+	return &Crew{assignment: a, budgets: budgets, trips: trips}
+}
+
+// Muster starts the processes, and returns when all nodes are ready, with the size of
 // their pools.
-func (a *arena) muster(ctx context.Context, c Config, f field, size int, trips *contender.Trips) (*crew, int, error) {
-	address, own := a.space.Address()
-	nodes := c.Nodes
-	c.Redis, c.Against, c.Processes, c.Nodes = address, nil, false, 1
-	w := &crew{budgets: f.budgets, trips: trips}
-	a.closers = append(a.closers, w.close)
-	for i := range nodes {
-		m, err := startMember(assignment{Config: c, Prefix: f.prefix, Tenants: f.tenants, PoolSize: size, Node: i, Nodes: nodes}, !own)
+func (w *Crew) Muster(ctx context.Context) (poolSize int, err error) {
+	for i := range w.assignment.Nodes {
+		a := w.assignment
+		a.Node = i
+		m, err := startMember(a)
 		if err != nil {
-			return nil, 0, err
+			return 0, err
 		}
 		w.members = append(w.members, m)
 	}
 	defer context.AfterFunc(ctx, w.kill)()
-	size, err := w.ready()
+	poolSize, err = w.ready()
 	for _, m := range w.members {
 		m.missed = err != nil // what one fails at, most do
 	}
-	return w, size, err
+	return poolSize, err
 }
 
-func (w *crew) ready() (poolSize int, err error) {
+func (w *Crew) ready() (poolSize int, err error) {
 	for _, m := range w.members {
 		switch said, alive := <-m.words; {
 		case !alive:
@@ -61,19 +68,19 @@ func (w *crew) ready() (poolSize int, err error) {
 
 // crewStint is one in progress.
 type crewStint struct {
-	*crew
-	fleet *fleet
+	*Crew
+	fleet *Fleet
 	ended <-chan struct{} // the run, from outside
 
 	mu    sync.Mutex
-	round pace
+	round Pace
 	lost  bool // one of them, with what it had been told
 	first error
 }
 
 // stint has all play at once, each its share. With a process that ends by itself, what
 // it had been told is lost, and the others are stopped.
-func (w *crew) stint(ctx context.Context, f *fleet, work load.Part, limit time.Duration, warming bool) (pace, error) {
+func (w *Crew) stint(ctx context.Context, f *Fleet, work load.Part, limit time.Duration, warming bool) (Pace, error) {
 	inner, cancel := context.WithCancel(ctx)
 	if limit > 0 {
 		inner, cancel = context.WithTimeout(ctx, limit)
@@ -81,7 +88,7 @@ func (w *crew) stint(ctx context.Context, f *fleet, work load.Part, limit time.D
 	defer cancel()
 	w.orders++
 	w.tell(order{Number: w.orders, Part: work.Which().Number, Parts: work.Which().Of, Limit: limit, Warming: warming})
-	s := &crewStint{crew: w, fleet: f, ended: ctx.Done()}
+	s := &crewStint{Crew: w, fleet: f, ended: ctx.Done()}
 	done := make(chan struct{})
 	var stopping, playing sync.WaitGroup
 	stopping.Go(func() { w.stopAtEnd(inner, done) })
@@ -97,20 +104,20 @@ func (w *crew) stint(ctx context.Context, f *fleet, work load.Part, limit time.D
 	close(done)
 	stopping.Wait()
 	if s.lost {
-		f.ledger.Lose(w.budgets)
+		f.Ledger.Lose(w.budgets)
 	}
 	return s.round, s.first
 }
 
 // stopAtEnd stops who still plays, and who does not stop is ended.
-func (w *crew) stopAtEnd(ctx context.Context, done <-chan struct{}) {
+func (w *Crew) stopAtEnd(ctx context.Context, done <-chan struct{}) {
 	select {
 	case <-done:
 		return
 	case <-ctx.Done():
 	}
 	w.tell(order{Number: w.orders, Stop: true})
-	patience := time.NewTimer(stopTimeout)
+	patience := time.NewTimer(StopTimeout)
 	defer patience.Stop()
 	select {
 	case <-done:
@@ -163,9 +170,9 @@ func (s *crewStint) heard(now record.Sample) {
 func (s *crewStint) include(p *played) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.round.cycles += p.Cycles
-	s.round.decisions += p.Decisions
-	s.round.took = max(s.round.took, p.Took)
+	s.round.Cycles += p.Cycles
+	s.round.Decisions += p.Decisions
+	s.round.Took = max(s.round.Took, p.Took)
 	s.trips.Add(p.Trips)
 	s.fleet.include(p)
 }
@@ -179,21 +186,21 @@ func (s *crewStint) fail(err error) {
 	}
 }
 
-func (w *crew) tell(o order) {
+func (w *Crew) tell(o order) {
 	for _, m := range w.members {
 		m.say(o)
 	}
 }
 
-func (w *crew) kill() {
+func (w *Crew) kill() {
 	for _, m := range w.members {
 		m.kill()
 	}
 }
 
-// close lets all nodes close what they have in Redis, and returns when their processes
+// Close lets all nodes close what they have in Redis, and returns when their processes
 // have ended; who takes longer than ctx is ended.
-func (w *crew) close(ctx context.Context) error {
+func (w *Crew) Close(ctx context.Context) error {
 	defer context.AfterFunc(ctx, w.kill)()
 	errs := make([]error, len(w.members))
 	var all sync.WaitGroup

@@ -1,4 +1,4 @@
-package bench
+package fleet
 
 import (
 	"encoding/json"
@@ -14,8 +14,8 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// nodeCommand makes this program a node. It is in no help: only a run uses it.
-const nodeCommand = "node"
+// NodeCommand, after "bench", makes this program a node.
+const NodeCommand = "node"
 
 // member is a node that is a process of its own.
 type member struct {
@@ -32,16 +32,16 @@ type member struct {
 
 // startMember starts a process, and tells it what it must know. Only the environment of
 // a Redis of the user's speaks of that Redis.
-func startMember(a assignment, usersRedis bool) (*member, error) {
+func startMember(a Assignment) (*member, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program, to start it as a node: %w", err)
 	}
-	m := &member{number: a.Node + 1, process: exec.Command(program, "bench", nodeCommand), words: make(chan word)} //nolint:gosec // it is this program
+	m := &member{number: a.Node + 1, process: exec.Command(program, "bench", NodeCommand), words: make(chan word)} //nolint:gosec // it is this program
 	m.process.Stderr = os.Stderr                                                                                   // nothing is written there, unless it crashes
 	m.process.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		return variable == "OTEL_METRICS_EXPORTER=prometheus" || // its port is this process'
-			!usersRedis && strings.HasPrefix(variable, "BURSAR_REDIS_")
+			!a.UsersRedis && strings.HasPrefix(variable, "BURSAR_REDIS_")
 	})
 	if m.input, err = m.process.StdinPipe(); err != nil {
 		return nil, err

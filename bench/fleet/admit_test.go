@@ -1,4 +1,4 @@
-package bench
+package fleet
 
 import (
 	"context"
@@ -37,28 +37,28 @@ func (s stalling) TryReserve(ctx context.Context, tenant budget.TenantID, cost b
 //
 // It is not parallel: beside other tests at full speed everything is late.
 func TestOpenLoopShowsAStall(t *testing.T) {
-	play := func(rate float64) *fleet {
-		c := Defaults()
-		c.Nodes, c.Concurrency, c.Tenants, c.Rate, c.Warmup = 1, 4, 3, rate, 0
-		f := newFleet([]decider{stalling{calls: new(atomic.Int64), gate: new(sync.RWMutex)}}, c, tenantNames(c.Tenants, ""))
+	play := func(rate float64) *Fleet {
+		c := plain(4, 3)
+		c.Rate = rate
+		f := New([]Decider{stalling{calls: new(atomic.Int64), gate: new(sync.RWMutex)}}, c, named(3))
 		work, err := load.New(c.Spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.play(t.Context(), work.Part(0, 1), 1500*time.Millisecond); err != nil {
+		if _, err := f.Play(t.Context(), work.Part(0, 1), 1500*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 		return f
 	}
 	stalled := float64(stall.Microseconds())
 	open := play(1000)
-	if at := open.reserve.All().Percentiles(); at.P99 < 0.8*stalled {
+	if at := open.Reserve.All().Percentiles(); at.P99 < 0.8*stalled {
 		t.Errorf("open loop: p99 is %.0f µs, and the stall was %.0f", at.P99, stalled)
 	}
-	if got := open.counts[budget.Reserved]; got > 1501 || got+open.unsent < 1500 {
-		t.Errorf("open loop: %d requests of 1500, %d unsent", got, open.unsent)
+	if got := open.Counts[budget.Reserved]; got > 1501 || got+open.Unsent < 1500 {
+		t.Errorf("open loop: %d requests of 1500, %d unsent", got, open.Unsent)
 	}
-	if closed := play(0).reserve.All().Percentiles(); closed.P99 > stalled/10 {
+	if closed := play(0).Reserve.All().Percentiles(); closed.P99 > stalled/10 {
 		t.Errorf("closed loop: p99 is %.0f µs: it is not to see the stall", closed.P99)
 	}
 }
@@ -67,13 +67,13 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 func TestOpenLoopCountsWhatWasNotSent(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	c := Defaults()
-	c.Nodes, c.Concurrency, c.Tenants, c.Rate, c.Warmup = 1, 2, 1, 100, 0
+	c := plain(2, 1)
+	c.Rate = 100
 	stuck := scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
 		<-release
 		return budget.Reservation{Outcome: budget.Insufficient}, nil
 	}}
-	f := newFleet([]decider{stuck}, c, tenantNames(1, ""))
+	f := New([]Decider{stuck}, c, named(1))
 	s := f.newStint(false)
 	if err := s.prepare(); err != nil {
 		t.Fatal(err)
@@ -86,11 +86,11 @@ func TestOpenLoopCountsWhatWasNotSent(t *testing.T) {
 	})
 	work := endless{load.Request{Hold: 2, Cost: 1}}
 	s.run(work)
-	round := pace{took: time.Since(s.start)}
+	round := Pace{Took: time.Since(s.start)}
 	if err := s.sumUp(&round, work); err != nil {
 		t.Fatal(err)
 	}
-	if due := int64(round.took.Seconds()*c.Rate) + 1; f.counts[budget.Insufficient] != 2 || f.unsent != due-2 {
-		t.Errorf("%d answered, %d unsent of %d due, want 2 and the rest", f.counts[budget.Insufficient], f.unsent, due)
+	if due := int64(round.Took.Seconds()*c.Rate) + 1; f.Counts[budget.Insufficient] != 2 || f.Unsent != due-2 {
+		t.Errorf("%d answered, %d unsent of %d due, want 2 and the rest", f.Counts[budget.Insufficient], f.Unsent, due)
 	}
 }

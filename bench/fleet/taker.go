@@ -1,4 +1,4 @@
-package bench
+package fleet
 
 import (
 	"slices"
@@ -58,7 +58,7 @@ func (t *taker) take() {
 }
 
 // sampled hands a sample on to whoever wants it.
-func (f *fleet) sampled(now record.Sample) {
+func (f *Fleet) sampled(now record.Sample) {
 	if f.timeline != nil {
 		f.timeline.Add(now)
 	}

@@ -1,15 +1,15 @@
 package bench
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"slices"
+	"os"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -74,6 +74,14 @@ func TestProcessesShareTheWork(t *testing.T) {
 	}
 }
 
+func processOf(pid int) *os.Process {
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		panic(err)
+	}
+	return process
+}
+
 // A node that dies is named, the others are stopped, the books are checked with its part
 // in doubt, and no key and no process is left.
 func TestProcessDies(t *testing.T) {
@@ -82,10 +90,10 @@ func TestProcessDies(t *testing.T) {
 	c := inProcesses()
 	c.Redis, c.Duration, c.Warmup = server.URL(), time.Hour, 0
 	var a *arena
-	crew := func() *crew { return a.ours.pools[0].fleet.crew }
+	var once sync.Once
 	c.Watch = func(p Progress) {
 		if p.Decisions > 0 {
-			crew().members[1].kill()
+			once.Do(func() { _ = processOf(a.ours.pools[0].fleet.Pids()[1]).Kill() })
 		}
 	}
 	work, err := load.New(c.Spec)
@@ -110,77 +118,12 @@ func TestProcessDies(t *testing.T) {
 	if !result.Audited || !result.Conserved || result.InDoubt == 0 || result.Cycles == 0 {
 		t.Errorf("%+v", result)
 	}
-	for _, member := range crew().members {
-		if member.process.ProcessState == nil {
-			t.Errorf("node %d is left", member.number)
+	for _, pid := range a.ours.pools[0].fleet.Pids() {
+		if err := processOf(pid).Signal(syscall.Signal(0)); !errors.Is(err, os.ErrProcessDone) {
+			t.Errorf("process %d is left: %v", pid, err)
 		}
 	}
 	if keys := server.Client().Keys(t.Context(), "*").Val(); len(keys) != 0 {
 		t.Errorf("keys are left: %q", keys)
-	}
-}
-
-// A node that cannot begin says why, once.
-func TestProcessThatCannotBegin(t *testing.T) {
-	t.Parallel()
-	c := inProcesses()
-	a, err := openArena(t.Context(), func() Config { c.Processes = false; return c }(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := a.field
-	f.tenants = append([]budget.TenantID{"nobody"}, f.tenants...)
-	if _, _, err := a.muster(t.Context(), c, f, 0, nil); err == nil || !strings.Contains(err.Error(), `node 1: tenant "nobody": the answer is missing_tenant`) {
-		t.Errorf("%v, want the node and the tenant", err)
-	}
-	if err := a.close(t.Context()); err != nil {
-		t.Errorf("closing: %v", err)
-	}
-}
-
-// Each caller is asked for what it would be in a single process.
-func TestNodesPlayOneWorkload(t *testing.T) {
-	t.Parallel()
-	c := brief()
-	c.Nodes, c.Concurrency, c.Requests = 1, 1, 50
-	work, err := load.New(c.Spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 3 {
-		n := &node{assignment: assignment{Config: c, Tenants: tenantNames(c.Tenants, ""), Node: i, Nodes: 3}}
-		var got, want []budget.Microcents
-		f := n.fleet(scriptless{reserve: func(hold budget.Microcents) (budget.Reservation, error) {
-			got = append(got, hold)
-			return budget.Reservation{Outcome: budget.Insufficient}, nil
-		}})
-		if _, err := f.play(t.Context(), work.Part(0, 1), 0); err != nil {
-			t.Fatal(err)
-		}
-		var r load.Request
-		for from := work.Part(0, 1).Source(i); from.Next(0, &r); {
-			want = append(want, r.Hold)
-		}
-		if len(want) != 50 || !slices.Equal(got, want) {
-			t.Errorf("node %d plays %v, want %v", i, got, want)
-		}
-	}
-}
-
-// A stop that overtakes its order keeps it from beginning.
-func TestNodeIsStoppedBeforeItBegins(t *testing.T) {
-	t.Parallel()
-	c := brief()
-	c.Tenants = 1
-	n := &node{assignment: assignment{Config: c, Tenants: tenantNames(1, ""), Nodes: 1}, trips: new(contender.Trips), output: json.NewEncoder(io.Discard)}
-	var err error
-	if n.work, err = load.New(c.Spec); err != nil {
-		t.Fatal(err)
-	}
-	n.stop(7)
-	began := time.Now()
-	n.play(t.Context(), order{Number: 7, Parts: 1, Limit: time.Hour})
-	if took := time.Since(began); took > time.Minute || n.broken != nil {
-		t.Errorf("it played for %s, %v", took, n.broken)
 	}
 }

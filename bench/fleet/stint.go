@@ -1,4 +1,4 @@
-package bench
+package fleet
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 // stint is one stretch of play: a round, or the warm-up before the first.
 type stint struct {
-	*fleet
+	*Fleet
 	warming bool // nothing of it is measured, and no hold is left
 	reserve *record.Latencies
 	commit  *record.Latencies
@@ -36,7 +36,7 @@ type stint struct {
 
 // stint plays a part until it is played, the limit (0 is none) has passed, ctx has
 // ended, or an engine gave no answer, which is the error.
-func (f *fleet) stint(ctx context.Context, work load.Part, limit time.Duration, warming bool) (pace, error) {
+func (f *Fleet) stint(ctx context.Context, work load.Part, limit time.Duration, warming bool) (Pace, error) {
 	if limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
@@ -44,7 +44,7 @@ func (f *fleet) stint(ctx context.Context, work load.Part, limit time.Duration, 
 	}
 	s := f.newStint(warming)
 	if err := s.prepare(); err != nil {
-		return pace{}, err
+		return Pace{}, err
 	}
 	defer s.giveBack()
 	defer context.AfterFunc(ctx, s.stop)()
@@ -54,14 +54,14 @@ func (f *fleet) stint(ctx context.Context, work load.Part, limit time.Duration, 
 	s.start = time.Now()
 	watched := s.watch()
 	s.run(work)
-	round := pace{took: time.Since(s.start)}
+	round := Pace{Took: time.Since(s.start)}
 	watched()
 	return round, s.sumUp(&round, work)
 }
 
-func (f *fleet) newStint(warming bool) *stint {
+func (f *Fleet) newStint(warming bool) *stint {
 	s := &stint{
-		fleet: f, warming: warming, reserve: f.reserve, commit: f.commit,
+		Fleet: f, warming: warming, reserve: f.Reserve, commit: f.Commit,
 		ended: make(chan struct{}), callers: make([]*caller, len(f.nodes)*f.concurrency),
 	}
 	if warming {
@@ -76,7 +76,7 @@ func (f *fleet) newStint(warming bool) *stint {
 func (s *stint) caller(i int) *caller {
 	c := &caller{
 		node: s.nodes[i/s.concurrency], tenants: s.tenants, timeEvery: s.timeEvery, stint: s,
-		lines: s.ledger.Of(i), reserves: s.reserve.Of(i), commits: s.commit.Of(i), remains: s.remains,
+		lines: s.Ledger.Of(i), reserves: s.reserve.Of(i), commits: s.commit.Of(i), remains: s.remains,
 	}
 	if s.holdTime > 0 {
 		c.timer = time.NewTimer(s.holdTime)
@@ -158,23 +158,23 @@ func (s *stint) run(work load.Part) {
 
 // sumUp adds what the callers were told to the fleet's sums, and returns the first
 // failure.
-func (s *stint) sumUp(round *pace, work load.Part) error {
+func (s *stint) sumUp(round *Pace, work load.Part) error {
 	var failure error
 	var sent int64
 	for _, c := range append(s.callers, s.settlers...) {
-		round.cycles += c.cycles
-		round.decisions += c.counts.Answers()
+		round.Cycles += c.cycles
+		round.Decisions += c.counts.Answers()
 		sent += c.sent
 		if s.warming {
 			c.counts = record.Counts{budget.Unknown: c.counts[budget.Unknown]} // a failure counts anywhere
 		}
-		s.counts.Add(&c.counts)
+		s.Counts.Add(&c.counts)
 		if failure == nil {
 			failure = c.failure
 		}
 	}
 	if s.tickets != nil && !s.warming {
-		s.unsent += max(0, s.arrivals.Until(work, round.took)-sent)
+		s.Unsent += max(0, s.arrivals.Until(work, round.Took)-sent)
 	}
 	return failure
 }

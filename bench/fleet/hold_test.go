@@ -1,4 +1,4 @@
-package bench
+package fleet
 
 import (
 	"context"
@@ -12,11 +12,11 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-func holdingFleet(t *testing.T, rate float64, holdTime time.Duration, d decider) *fleet {
+func holdingFleet(t *testing.T, rate float64, holdTime time.Duration, d Decider) *Fleet {
 	t.Helper()
-	c := Defaults()
-	c.Nodes, c.Concurrency, c.Tenants, c.Rate, c.HoldTime, c.Warmup = 1, 1, 1, rate, holdTime, 0
-	return newFleet([]decider{d}, c, tenantNames(1, ""))
+	c := plain(1, 1)
+	c.Rate, c.HoldTime = rate, holdTime
+	return New([]Decider{d}, c, named(1))
 }
 
 // One caller of an open loop makes 20 requests while the first hold is open; all are
@@ -40,11 +40,11 @@ func TestLongHoldsDoNotBlockAnOpenLoop(t *testing.T) {
 		},
 	})
 	work := rows(slices.Repeat([]load.Request{{Hold: 5, Cost: 3}}, 20)...)
-	paced, err := f.play(t.Context(), work, 0)
-	if err != nil || paced.cycles != 20 || paced.took < holdTime {
-		t.Errorf("%d cycles in %s, %v; want 20", paced.cycles, paced.took, err)
+	paced, err := f.Play(t.Context(), work, 0)
+	if err != nil || paced.Cycles != 20 || paced.Took < holdTime {
+		t.Errorf("%d cycles in %s, %v; want 20", paced.Cycles, paced.Took, err)
 	}
-	if got := f.ledger.Told(0); got != (record.Told{Committed: 60}) {
+	if got := f.Ledger.Told(0); got != (record.Told{Committed: 60}) {
 		t.Errorf("%+v, want all committed", got)
 	}
 	if most.Load() < 2 {
@@ -62,10 +62,10 @@ func TestLateSettlementsCountFromWhenTheyWereDue(t *testing.T) {
 		return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
 	}})
 	work := rows(slices.Repeat([]load.Request{{Hold: 5, Cost: 3}}, 4)...)
-	if _, err := f.play(t.Context(), work, 0); err != nil {
+	if _, err := f.Play(t.Context(), work, 0); err != nil {
 		t.Fatal(err)
 	}
-	if longest := time.Duration(f.commit.All().Max()); longest < 3*takes {
+	if longest := time.Duration(f.Commit.All().Max()); longest < 3*takes {
 		t.Errorf("the last settlement took %s", longest)
 	}
 }
@@ -80,12 +80,12 @@ func TestHoldsThatTheEndInterrupts(t *testing.T) {
 			time.AfterFunc(50*time.Millisecond, cancel)
 			return budget.Reservation{Outcome: budget.Reserved}, nil
 		}})
-		paced, err := f.play(ctx, endless{load.Request{Hold: 7, Cost: 3}}, 0)
-		if err != nil || paced.cycles != 0 || paced.took > time.Minute {
-			t.Errorf("%s: %d cycles in %s, %v", name, paced.cycles, paced.took, err)
+		paced, err := f.Play(ctx, endless{load.Request{Hold: 7, Cost: 3}}, 0)
+		if err != nil || paced.Cycles != 0 || paced.Took > time.Minute {
+			t.Errorf("%s: %d cycles in %s, %v", name, paced.Cycles, paced.Took, err)
 		}
-		reserved := f.counts[budget.Reserved]
-		if got := f.ledger.Told(0); got != (record.Told{Open: budget.Microcents(7 * reserved)}) || reserved < 1 || rate == 0 && reserved != 1 {
+		reserved := f.Counts[budget.Reserved]
+		if got := f.Ledger.Told(0); got != (record.Told{Open: budget.Microcents(7 * reserved)}) || reserved < 1 || rate == 0 && reserved != 1 {
 			t.Errorf("%s: %d reserved, %+v", name, reserved, got)
 		}
 		cancel()
@@ -99,18 +99,18 @@ func TestWarmup(t *testing.T) {
 	for name, rate := range map[string]float64{"closed": 0, "open": 100} {
 		f := holdingFleet(t, rate, time.Minute, scriptless{})
 		f.warmup = 300 * time.Millisecond
-		if err := f.warmUp(t.Context(), endless{load.Request{Hold: 7, Cost: 3}}, 0); err != nil {
+		if err := f.WarmUp(t.Context(), endless{load.Request{Hold: 7, Cost: 3}}, 0); err != nil {
 			t.Error(err)
 		}
-		if _, err := f.play(t.Context(), endless{load.Request{Hold: 7, Cost: 3}}, 100*time.Millisecond); err != nil {
+		if _, err := f.Play(t.Context(), endless{load.Request{Hold: 7, Cost: 3}}, 100*time.Millisecond); err != nil {
 			t.Error(err)
 		}
-		got, reserved := f.ledger.Told(0), f.counts[budget.Reserved]
-		if got.Committed == 0 || got.Open != budget.Microcents(7*reserved) || f.counts[budget.Committed] != 0 {
+		got, reserved := f.Ledger.Told(0), f.Counts[budget.Reserved]
+		if got.Committed == 0 || got.Open != budget.Microcents(7*reserved) || f.Counts[budget.Committed] != 0 {
 			t.Errorf("%s: %+v, with %d reserves measured", name, got, reserved)
 		}
-		if f.decisions().TotalCount() != reserved {
-			t.Errorf("%s: %d latencies for %d reserves", name, f.decisions().TotalCount(), reserved)
+		if f.Decisions().TotalCount() != reserved {
+			t.Errorf("%s: %d latencies for %d reserves", name, f.Decisions().TotalCount(), reserved)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package bench
+package fleet
 
 import (
 	"context"
@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"math"
 	"sync"
-
-	"github.com/urfave/cli/v2"
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/load"
@@ -23,7 +21,7 @@ import (
 
 // node is this program as one node of a fleet of processes.
 type node struct {
-	assignment
+	Assignment
 	work   load.Workload
 	engine *coordinator.Coordinator
 	trips  *contender.Trips
@@ -37,36 +35,26 @@ type node struct {
 	cancel  context.CancelFunc
 }
 
-func nodeSubcommand() *cli.Command {
-	return &cli.Command{
-		Name: nodeCommand, Hidden: true,
-		Usage: "be a node of bench --processes, which speaks with it over pipes",
-		Action: func(cc *cli.Context) error {
-			return serveNode(cc.Context, cc.App.Reader, cc.App.Writer)
-		},
-	}
-}
-
-// serveNode plays what it is told to, until the input ends. What fails is said to the
+// ServeNode plays what it is told to, until the input ends. What fails is said to the
 // run, and is no error here. When ctx ends, what is played is cut short.
-func serveNode(ctx context.Context, input io.Reader, output io.Writer) error {
+func ServeNode(ctx context.Context, input io.Reader, output io.Writer) error {
 	n := &node{trips: new(contender.Trips), output: json.NewEncoder(output)}
 	orders := json.NewDecoder(input)
-	if err := orders.Decode(&n.assignment); err != nil {
-		return exit.With(exit.Usage, fmt.Errorf("%s is started by bench --processes only: %w", nodeCommand, err))
+	if err := orders.Decode(&n.Assignment); err != nil {
+		return exit.With(exit.Usage, fmt.Errorf("%s is started by bench --processes only: %w", NodeCommand, err))
 	}
 	failed := n.serve(ctx, orders)
 	return n.say(word{Closed: true, Failure: failureOf(failed)})
 }
 
 func (n *node) serve(ctx context.Context, orders *json.Decoder) error {
-	space, err := scratch.Open(ctx, n.Config.Redis)
+	space, err := scratch.Open(ctx, n.Redis)
 	if err != nil {
 		return err
 	}
 	pool, err := n.open(ctx, space)
 	if err == nil && n.say(word{Ready: &ready{pool}}) == nil {
-		watched, end := vigil(ctx, space.Name, space.ClientOf(1).Options(), func() []*coordinator.Coordinator {
+		watched, end := Vigil(ctx, space.Name, space.ClientOf(1).Options(), func() []*coordinator.Coordinator {
 			return []*coordinator.Coordinator{n.engine}
 		})
 		for o := range n.listen(orders) {
@@ -74,7 +62,7 @@ func (n *node) serve(ctx context.Context, orders *json.Decoder) error {
 		}
 		_ = end() // the run finds the same
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), StopTimeout)
 	defer cancel()
 	if n.engine != nil {
 		err = errors.Join(err, exit.With(exit.Unavailable, n.engine.Close(ctx)))
@@ -89,10 +77,10 @@ func (n *node) open(ctx context.Context, space *scratch.Space) (pool int, err er
 	}
 	client := space.ClientOf(n.PoolSize)
 	client.AddHook(n.trips)
-	if n.engine, err = newCoordinator(ctx, client, n.Config, n.Prefix, slog.New(slog.DiscardHandler)); err != nil {
+	if n.engine, err = NewCoordinator(ctx, client, n.Config, n.Prefix, slog.New(slog.DiscardHandler)); err != nil {
 		return 0, err
 	}
-	err = forEach(ctx, len(n.Tenants), func(i int) error {
+	err = ForEach(ctx, len(n.Tenants), func(i int) error {
 		known, err := n.engine.Remaining(ctx, n.Tenants[i])
 		if err == nil && known.Outcome != budget.Found {
 			err = fmt.Errorf("tenant %q: the answer is %s", n.Tenants[i], known.Outcome)
@@ -158,8 +146,8 @@ func (n *node) play(ctx context.Context, o order) {
 
 // fleet is this node's part of the whole: its callers are asked for what they would be
 // in a single process.
-func (n *node) fleet(engine decider) *fleet {
-	f := newFleet([]decider{engine}, n.Config, n.Tenants)
+func (n *node) fleet(engine Decider) *Fleet {
+	f := New([]Decider{engine}, n.Config, n.Tenants)
 	f.arrivals = f.arrivals.Share(n.Node, n.Nodes)
 	f.firstCaller = n.Node * n.Config.Concurrency
 	return f

@@ -1,4 +1,4 @@
-package bench
+package fleet
 
 import (
 	"time"
@@ -12,7 +12,7 @@ import (
 type hold struct {
 	request load.Request
 	id      budget.ReservationID
-	node    decider
+	node    Decider
 	due     time.Time
 }
 

@@ -1,4 +1,4 @@
-package bench
+package fleet
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 // caller plays one request after the other. Its own work in a cycle is a draw, a few
 // sums, and the clock; it allocates nothing.
 type caller struct {
-	node      decider
+	node      Decider
 	tenants   []budget.TenantID
 	timeEvery uint64
 	lines     []record.Line

@@ -1,4 +1,4 @@
-package bench
+package fleet
 
 import (
 	"errors"
@@ -13,14 +13,16 @@ import (
 // the node's standard input and output, first an assignment. Secrets travel here, or in
 // the environment, never in arguments, which everybody on the machine can read.
 
-// assignment is what a node must know.
-type assignment struct {
-	Config   Config // with the Redis that all nodes have
-	Prefix   string
-	Tenants  []budget.TenantID
-	PoolSize int // 0 is go-redis' own
-	Node     int // of so many
-	Nodes    int
+// Assignment is what a node must know.
+type Assignment struct {
+	Config     Config
+	Redis      string // as scratch.Open takes it; all nodes have it
+	UsersRedis bool   // the environment may speak of it
+	Prefix     string
+	Tenants    []budget.TenantID
+	PoolSize   int // 0 is go-redis' own
+	Nodes      int
+	Node       int // from 0; a crew sets it
 }
 
 // order is to play, or to stop playing. The end of the input is to close the node and
@@ -79,13 +81,13 @@ func (f *failure) err() error {
 }
 
 // played is what a fleet has come to in its only stint.
-func (f *fleet) played(round pace) *played {
+func (f *Fleet) played(round Pace) *played {
 	p := &played{
-		Cycles: round.cycles, Decisions: round.decisions, Took: round.took,
-		Unsent: f.unsent, Counts: f.counts, Told: make(map[int]record.Told), Reserve: f.reserve.All(), Commit: f.commit.All(),
+		Cycles: round.Cycles, Decisions: round.Decisions, Took: round.Took,
+		Unsent: f.Unsent, Counts: f.Counts, Told: make(map[int]record.Told), Reserve: f.Reserve.All(), Commit: f.Commit.All(),
 	}
 	for tenant := range f.tenants {
-		if t := f.ledger.Told(tenant); t != (record.Told{}) {
+		if t := f.Ledger.Told(tenant); t != (record.Told{}) {
 			p.Told[tenant] = t
 		}
 	}
@@ -93,12 +95,12 @@ func (f *fleet) played(round pace) *played {
 }
 
 // include adds what another process was told. One at a time.
-func (f *fleet) include(p *played) {
-	f.unsent += p.Unsent
-	f.counts.Add(&p.Counts)
+func (f *Fleet) include(p *played) {
+	f.Unsent += p.Unsent
+	f.Counts.Add(&p.Counts)
 	for tenant, t := range p.Told {
-		f.ledger.Add(tenant, t)
+		f.Ledger.Add(tenant, t)
 	}
-	f.reserve.Add(p.Reserve)
-	f.commit.Add(p.Commit)
+	f.Reserve.Add(p.Reserve)
+	f.Commit.Add(p.Commit)
 }

@@ -1,10 +1,9 @@
-package bench
+package fleet
 
 import (
 	"context"
 	"fmt"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,10 +19,10 @@ const (
 	dialEvery = 100 * time.Millisecond
 )
 
-// vigil watches over a Redis. The context that it returns ends with ctx, or when Redis
+// Vigil watches over a Redis. The context that it returns ends with ctx, or when Redis
 // is gone; then nodes are closed as well, so that nobody waits longer for an answer
 // that cannot come. end ends the vigil, and returns the loss, or nil.
-func vigil(ctx context.Context, name string, options *redis.Options, nodes func() []*coordinator.Coordinator) (watched context.Context, end func() error) {
+func Vigil(ctx context.Context, name string, options *redis.Options, nodes func() []*coordinator.Coordinator) (watched context.Context, end func() error) {
 	watched, cancel := context.WithCancel(ctx)
 	var loss error
 	done := make(chan struct{})
@@ -42,18 +41,6 @@ func vigil(ctx context.Context, name string, options *redis.Options, nodes func(
 		<-done
 		return loss
 	}
-}
-
-// vigil watches over the arena's Redis, if there is one.
-func (a *arena) vigil(ctx context.Context) (watched context.Context, end func() error) {
-	if a.space == nil {
-		return ctx, func() error { return nil }
-	}
-	return vigil(ctx, a.name, a.space.ClientOf(1).Options(), func() []*coordinator.Coordinator {
-		a.meeting.Lock()
-		defer a.meeting.Unlock()
-		return slices.Clone(a.nodes)
-	})
 }
 
 // awaitLoss returns what was wrong when nobody accepted a connection for a while, or

@@ -1,8 +1,9 @@
-package bench
+package fleet
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,11 +38,22 @@ func (s scriptless) Release(context.Context, budget.ReservationID, ...budget.Opt
 	return budget.Settlement{Outcome: budget.Released}, nil
 }
 
-func smallFleet(d decider) *fleet {
-	c := Defaults()
-	c.Tenants, c.Concurrency, c.Warmup = 2, 3, 0
-	return newFleet([]decider{d, d}, c, tenantNames(c.Tenants, ""))
+// plain is a fleet of so many callers a node, that measures from the start.
+func plain(callers, tenants int) Config {
+	c := Config{Spec: load.Defaults(), Concurrency: callers, Tick: 20 * time.Millisecond}
+	c.Tenants = tenants
+	return c
 }
+
+func named(tenants int) []budget.TenantID {
+	names := make([]budget.TenantID, tenants)
+	for i := range names {
+		names[i] = budget.TenantID(fmt.Sprint("tenant-", i))
+	}
+	return names
+}
+
+func smallFleet(d Decider) *Fleet { return New([]Decider{d, d}, plain(3, 2), named(2)) }
 
 // listed are requests of which each is played once, all due at once.
 type listed struct {
@@ -76,22 +88,22 @@ func TestFleetCountsWhatItWasTold(t *testing.T) {
 		load.Request{Tenant: 0, Hold: 50, Cost: 20}, load.Request{Tenant: 0, Hold: 60, Cost: 30},
 		load.Request{Tenant: 1, Hold: 70, Cost: 40, Failed: true}, load.Request{Tenant: 1, Hold: 101, Cost: 1},
 	)
-	paced, err := f.play(t.Context(), work, 0)
+	paced, err := f.Play(t.Context(), work, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if paced.cycles != 3 || paced.decisions != 7 {
-		t.Errorf("%d cycles, %d decisions, want 3 and 7", paced.cycles, paced.decisions)
+	if paced.Cycles != 3 || paced.Decisions != 7 {
+		t.Errorf("%d cycles, %d decisions, want 3 and 7", paced.Cycles, paced.Decisions)
 	}
-	if got := f.ledger.Told(0); got != (record.Told{Committed: 50}) {
+	if got := f.Ledger.Told(0); got != (record.Told{Committed: 50}) {
 		t.Errorf("tenant 0: %+v", got)
 	}
-	if got := f.ledger.Told(1); got != (record.Told{Refused: 1}) {
+	if got := f.Ledger.Told(1); got != (record.Told{Refused: 1}) {
 		t.Errorf("tenant 1: %+v", got)
 	}
 	want := record.Counts{budget.Reserved: 3, budget.Insufficient: 1, budget.Committed: 2, budget.Released: 1}
-	if f.counts != want {
-		t.Errorf("outcomes %v, want %v", f.counts, want)
+	if f.Counts != want {
+		t.Errorf("outcomes %v, want %v", f.Counts, want)
 	}
 }
 
@@ -104,14 +116,14 @@ func TestFleetSettlesAnOverrun(t *testing.T) {
 		}
 		return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
 	}})
-	if _, err := f.play(t.Context(), rows(load.Request{Hold: 50, Cost: 80}), 0); err != nil {
+	if _, err := f.Play(t.Context(), rows(load.Request{Hold: 50, Cost: 80}), 0); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.ledger.Told(0); got != (record.Told{Committed: 50}) {
+	if got := f.Ledger.Told(0); got != (record.Told{Committed: 50}) {
 		t.Errorf("%+v, want the hold committed", got)
 	}
-	if f.counts[budget.Overrun] != 1 || f.counts[budget.Committed] != 1 {
-		t.Errorf("outcomes %v", f.counts)
+	if f.Counts[budget.Overrun] != 1 || f.Counts[budget.Committed] != 1 {
+		t.Errorf("outcomes %v", f.Counts)
 	}
 }
 
@@ -141,17 +153,17 @@ func TestFleetStopsAtAFailure(t *testing.T) {
 	} {
 		f := smallFleet(c.decider)
 		f.nodes, f.concurrency = f.nodes[:1], 1
-		_, err := f.play(t.Context(), rows(load.Request{Hold: 5, Cost: 8}, load.Request{Tenant: 1, Hold: 5}), 0)
+		_, err := f.Play(t.Context(), rows(load.Request{Hold: 5, Cost: 8}, load.Request{Tenant: 1, Hold: 5}), 0)
 		if err == nil || exit.Code(err) != c.code {
 			t.Errorf("%s: %v, code %d, want code %d", c.name, err, exit.Code(err), c.code)
 		}
-		if f.counts[budget.Unknown] != c.unknown {
-			t.Errorf("%s: %d unknown, want %d", c.name, f.counts[budget.Unknown], c.unknown)
+		if f.Counts[budget.Unknown] != c.unknown {
+			t.Errorf("%s: %d unknown, want %d", c.name, f.Counts[budget.Unknown], c.unknown)
 		}
-		if got := f.ledger.Told(0); got != (record.Told{Doubt: 8}) {
+		if got := f.Ledger.Told(0); got != (record.Told{Doubt: 8}) {
 			t.Errorf("%s: %+v, want 8 in doubt", c.name, got)
 		}
-		if got := f.ledger.Told(1); got != (record.Told{}) {
+		if got := f.Ledger.Told(1); got != (record.Told{}) {
 			t.Errorf("%s: the caller went on: %+v", c.name, got)
 		}
 	}
@@ -177,20 +189,20 @@ func TestFleetLeavesHoldsOpenAtTheEnd(t *testing.T) {
 		return budget.Reservation{Outcome: budget.Reserved}, nil
 	}}
 	s.run(endless{load.Request{Hold: 9, Cost: 4}})
-	if got := f.ledger.Told(0); got != (record.Told{Open: 9}) || s.callers[0].cycles != 0 {
+	if got := f.Ledger.Told(0); got != (record.Told{Open: 9}) || s.callers[0].cycles != 0 {
 		t.Errorf("%+v after %d cycles, want one hold of 9", got, s.callers[0].cycles)
 	}
 	cancel()
-	paced, err := f.play(ctx, endless{load.Request{Hold: 2, Cost: 1}}, 0)
-	if err != nil || paced.took > time.Minute {
-		t.Errorf("a context that has ended: %v after %s", err, paced.took)
+	paced, err := f.Play(ctx, endless{load.Request{Hold: 2, Cost: 1}}, 0)
+	if err != nil || paced.Took > time.Minute {
+		t.Errorf("a context that has ended: %v after %s", err, paced.Took)
 	}
 }
 
 // The runner measures the engine, so its own cycle must cost little.
 func TestCycleDoesNotAllocate(t *testing.T) {
 	for _, workload := range []string{load.Uniform, load.Zipf} {
-		config := Defaults()
+		config := plain(1, 100)
 		config.Workload = workload
 		c, from := aCaller(t, config)
 		var r load.Request
@@ -210,8 +222,7 @@ func aCaller(tb testing.TB, c Config) (*caller, load.Source) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c.Concurrency = 1
-	s := newFleet([]decider{scriptless{}}, c, tenantNames(c.Tenants, "")).newStint(false)
+	s := New([]Decider{scriptless{}}, c, named(c.Tenants)).newStint(false)
 	return s.callers[0], work.Part(0, 1).Source(0)
 }
 
@@ -220,7 +231,7 @@ func BenchmarkCycle(b *testing.B) {
 	for name, every := range map[string]uint64{"timed": 1, "local": timeEveryLocal} {
 		for _, workload := range []string{load.Uniform, load.Zipf} {
 			b.Run(name+"/"+workload, func(b *testing.B) {
-				config := Defaults()
+				config := plain(1, 100)
 				config.Workload = workload
 				c, from := aCaller(b, config)
 				b.ReportAllocs()

@@ -1,0 +1,21 @@
+package fleet
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+)
+
+// NewCoordinator is a node of a fleet, whose callers may all ask for the same tenant at
+// once. An error has the exit code Unavailable.
+func NewCoordinator(ctx context.Context, client *redis.Client, c Config, prefix string, logger *slog.Logger) (*coordinator.Coordinator, error) {
+	queue := c.Concurrency + eachWidth
+	node, err := coordinator.New(ctx, client,
+		coordinator.WithKeyPrefix(prefix), coordinator.WithLogger(logger), coordinator.WithQueueLimits(queue, queue),
+		coordinator.WithHoldTTL(c.HoldTTL), coordinator.WithMaxHolds(c.MaxHolds))
+	return node, exit.With(exit.Unavailable, err)
+}

@@ -74,7 +74,7 @@ func flags(d Config) []cli.Flag {
 		&cli.BoolFlag{Name: "processes", Usage: "every node is a process of its own"},
 		&cli.DurationFlag{Name: "hold-time", Usage: "between a reserve and its settlement"},
 		&cli.Float64Flag{Name: "rate", Usage: "requests a second of all nodes, at constant intervals, with latencies from when they were due (default: each caller's next request follows its last)"},
-		&cli.DurationFlag{Name: "warmup", Usage: "before the first round, not measured, but in the books (default: a tenth of the duration, at most 2s; none with --trace)"},
+		&cli.DurationFlag{Name: "warmup", Usage: "before the first round, no longer than it, not measured, but in the books (default: a tenth of the duration, at most 2s; none with --trace)"},
 		&cli.StringFlag{Name: "against", Usage: "also measure the contenders of this `LIST` beside ours, in turns; each takes as long again: all, or some of " + strings.Join(contender.All, ",")},
 		&cli.BoolFlag{Name: "baseline", Usage: "the same as --against incr,script"},
 		&cli.IntFlag{Name: "rounds", Usage: "in which the contenders take turns, of which the medians are told (default: 5 with contenders, 1 without)"},

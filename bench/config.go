@@ -127,6 +127,14 @@ func (c Config) fleet() fleet.Config {
 	return f
 }
 
+// warmupOf is how long one of so many pools warms up: no longer than its part of a round.
+func (c Config) warmupOf(pools int) time.Duration {
+	if c.Duration == 0 {
+		return c.warmup()
+	}
+	return min(c.warmup(), share(share(c.Duration, c.rounds()), pools))
+}
+
 func (c Config) validateWarmup() error {
 	switch {
 	case c.Warmup < 0 && c.Warmup != AutoWarmup || c.Warmup > MaxDuration:

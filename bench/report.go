@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/load"
@@ -54,7 +55,7 @@ func (m *match) report() report.Report {
 	best := ours.best()
 	r := report.Report{
 		Engine: c.Engine, Nodes: c.Nodes, Processes: c.Processes, Tenants: c.Tenants, Concurrency: c.Concurrency,
-		Seed: c.Seed, Trace: c.Trace, Workload: c.workload(), Rounds: len(best.paces),
+		Seed: c.Seed, Trace: c.Trace, Workload: c.workload(len(ours.pools)), Rounds: len(best.paces),
 		Reserve: best.fleet.Reserve.All().Percentiles(), Commit: best.fleet.Commit.All().Percentiles(),
 		Outcomes: make(map[string]int64),
 		Machine:  machine(), Server: m.arena.server,
@@ -76,10 +77,10 @@ func (m *match) report() report.Report {
 			r.Outcomes[outcome.String()] += p.fleet.Counts[outcome]
 		}
 	}
-	if trace, ok := load.TraceOf(m.work); ok && c.Speed > 0 {
-		r.Workload.Offered = trace.Offered(c.Speed)
-	}
 	r.Workload.Unsent = best.fleet.Unsent
+	if trace, ok := load.TraceOf(m.work); ok && c.Speed > 0 {
+		r.Workload.Offered = offered(trace, c.Speed, best)
+	}
 	r.Timeline, r.Drains = best.fleet.Story(m.arena.budgets)
 	for _, e := range m.entrants {
 		result := e.result(best.rates())
@@ -91,11 +92,24 @@ func (m *match) report() report.Report {
 	return r
 }
 
-// workload says what is played, for the report.
-func (c Config) workload() report.Workload {
+// offered is the rate of a trace, in requests a second, as far as it was played.
+func offered(trace *load.Trace, speed float64, p *pool) float64 {
+	due := p.fleet.Counts[budget.Reserved] + p.fleet.Counts[budget.Insufficient] + p.fleet.Unsent
+	var took time.Duration
+	for _, paced := range p.paces {
+		took += paced.Took
+	}
+	if took == 0 || took >= trace.Lasting(speed) {
+		return trace.Offered(speed)
+	}
+	return float64(due) / took.Seconds()
+}
+
+// workload says what is played with so many pools, for the report.
+func (c Config) workload(pools int) report.Workload {
 	said := report.Workload{
 		Name: c.Workload, Arrivals: "closed", LatencyFrom: "call", AbovePermille: c.Above, Speed: c.Speed,
-		Offered: c.Rate, HoldMillis: float64(c.HoldTime.Microseconds()) / 1e3, WarmupSeconds: c.warmup().Seconds(),
+		Offered: c.Rate, HoldMillis: float64(c.HoldTime.Microseconds()) / 1e3, WarmupSeconds: c.warmupOf(pools).Seconds(),
 	}
 	if c.Arrivals().Open() {
 		said.Arrivals, said.LatencyFrom = "open", "intended start"

@@ -133,8 +133,7 @@ func (m *match) lasting() time.Duration {
 		return trace.Lasting(c.Speed) * time.Duration(len(m.entrants))
 	}
 	for _, e := range m.entrants {
-		each := min(c.warmup(), share(share(c.Duration, c.rounds()), len(e.pools)))
-		whole += each * time.Duration(len(e.pools))
+		whole += c.warmupOf(len(e.pools)) * time.Duration(len(e.pools))
 	}
 	return whole
 }

@@ -75,7 +75,7 @@ func sweepOf(cc *cli.Context) (Config, Sweep, error) {
 	}
 	s := Sweep{Over: cc.String("over"), Rounds: c.Rounds}
 	if slices.Contains(sweepable, s.Over) && cc.IsSet(s.Over) {
-		return Config{}, Sweep{}, fmt.Errorf("--%s is what is swept over: leave it out, or give --values", s.Over)
+		return Config{}, Sweep{}, fmt.Errorf("--%s is what is swept over: leave it out; --values, or --from and --to, say which values it has", s.Over)
 	}
 	if s.Over == report.OverHolds && !cc.IsSet("tenants") {
 		c.Tenants = 1

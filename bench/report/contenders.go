@@ -13,7 +13,7 @@ func (t *table) contenders(all []Contender) {
 	for i, c := range all {
 		rate := c.DecisionsPerSecond
 		t.line("%-9s %11.0f %-20s %11s %7s %7s %7s %9s %6s %4s %12s", c.Name,
-			rate.Median, fmt.Sprintf("(%.0f to %.0f)", rate.Lowest, rate.Most), orDash(i > 0, fmt.Sprintf("%.2f", c.Ratio.Median)),
+			rate.Median, fmt.Sprintf("(%.0f to %.0f)", rate.Lowest, rate.Most), orDash(i > 0, significant(c.Ratio.Median)),
 			latency(c.Decision.P50), latency(c.Decision.P99), latency(c.Decision.P999),
 			orDash(c.RedisCPU > 0, latency(c.RedisCPU)), orDash(c.RoundTrips > 0, fmt.Sprintf("%.3g", c.RoundTrips)),
 			orDash(c.PoolSize > 0, fmt.Sprint(c.PoolSize)), c.overspent())

@@ -134,7 +134,7 @@ func (r Report) tiles() []tile {
 	}
 	first := tile{"decisions a second", Count(r.DecisionsPerSecond), spreadOf(r.Contenders)}
 	if r.Workload.Offered > 0 {
-		first = tile{"requests a second", Count(r.achieved()), "of " + Count(r.Workload.Offered) + " offered"}
+		first = tile{"requests a second", perSecondText(r.achieved()), "of " + perSecondText(r.Workload.Offered) + " offered"}
 	}
 	return []tile{
 		first,

@@ -45,7 +45,7 @@ func (s *Sweep) concludeLoad() {
 		step = "doubling them"
 	}
 	s.Knee = &Knee{Value: here.Value, Said: fmt.Sprintf(
-		"The knee is at %s, with %.0f decisions a second: from there, %s brings %s decisions a second, and p50 goes from %s to %s, p99 from %s to %s",
+		"The knee is at %s, with %.0f decisions a second: from there, %s brings %s throughput, and p50 goes from %s to %s, p99 from %s to %s",
 		s.count(here.Value), here.DecisionsPerSecond.Median, step,
 		change(here.DecisionsPerSecond.Median, next.DecisionsPerSecond.Median),
 		latency(here.Decision.P50), latency(next.Decision.P50), latency(here.Decision.P99), latency(next.Decision.P99))}
@@ -96,8 +96,8 @@ func (s *Sweep) concludeCost() {
 	first := s.Points[0]
 	if left <= last {
 		p := s.Points[left]
-		s.Knee = &Knee{Value: p.Value, Said: fmt.Sprintf("Not flat: with %s a decision costs %s %s, from %d on more than %.0f %% else: there %s, %s",
-			s.count(first.Value), latency(cost[0]), of, p.Value, flatBand*100, latency(cost[left]), change(cost[0], cost[left]))}
+		s.Knee = &Knee{Value: p.Value, Said: fmt.Sprintf("Not flat: with %s a decision costs %s %s, and leaves the band of %.0f %% around that with %d: there it costs %s, %s",
+			s.count(first.Value), latency(cost[0]), of, flatBand*100, p.Value, latency(cost[left]), change(cost[0], cost[left]))}
 		return
 	}
 	s.Said = fmt.Sprintf("Flat: with %s a decision costs %s %s, within %.0f %% of the %s with %d; in between %s to %s",

@@ -21,7 +21,7 @@ func (r Report) WriteTable(w io.Writer) error {
 		return err
 	}
 	if r.Audited {
-		t.budgets(r.Books)
+		t.budgets(r)
 	}
 	t.rates(r)
 	t.outcomes(r.Outcomes)
@@ -66,7 +66,11 @@ func (t *table) heading(r Report) {
 	}
 }
 
-func (t *table) budgets(b Books) {
+func (t *table) budgets(r Report) {
+	b, warmed := r.Books, ""
+	if r.Workload.WarmupSeconds > 0 {
+		warmed = ", with the warm-up"
+	}
 	t.line("")
 	t.line("%-10s %24s", "budgets", "sum")
 	for _, row := range []struct {
@@ -75,7 +79,7 @@ func (t *table) budgets(b Books) {
 	}{{"granted", b.Granted}, {"committed", b.Committed}, {"reserved", b.Reserved}, {"remaining", b.Remaining}} {
 		t.line("%-10s %24s", row.name, row.amount)
 	}
-	t.line("%-10s %24d  reserves, by %d of the tenants", "refused", b.Refused, b.Exhausted)
+	t.line("%-10s %24d  reserves, by %d of the tenants%s", "refused", b.Refused, b.Exhausted, warmed)
 }
 
 func (t *table) rates(r Report) {
@@ -84,7 +88,7 @@ func (t *table) rates(r Report) {
 	t.line("%-10s %12.0f", "cycles", r.CyclesPerSecond)
 	t.line("%-10s %12.0f", "decisions", r.DecisionsPerSecond)
 	if r.Workload.Offered > 0 {
-		t.line("%-10s %12.0f  of %s offered", "requests", r.achieved(), Count(r.Workload.Offered))
+		t.line("%-10s %12s  of %s offered", "requests", perSecondText(r.achieved()), perSecondText(r.Workload.Offered))
 	}
 	for _, row := range []struct {
 		name string
@@ -128,8 +132,12 @@ func (t *table) verdict(r Report) {
 	}
 }
 
-// latency shows three digits and the unit that suits them.
+// latency shows three digits and the unit that suits them; there is none where nothing
+// was measured.
 func latency(micros float64) string {
+	if micros == 0 {
+		return "-"
+	}
 	return time.Duration(micros * float64(time.Microsecond)).Round(time.Duration(precision(micros))).String()
 }
 

@@ -72,7 +72,8 @@ func TestTable(t *testing.T) {
 	unread.Server, unread.Machine.CPU = nil, ""
 	unread.Redis, unread.Engine, unread.Rounds, unread.Nodes = "", EngineLocal, 1, 1
 	open := exampleReport()
-	open.Workload = Workload{Name: "uniform", Arrivals: "open", Offered: 10_000, Unsent: 12, LatencyFrom: "intended start"}
+	open.Workload = Workload{Name: "uniform", Arrivals: "open", Offered: 10_000, Unsent: 12, LatencyFrom: "intended start", WarmupSeconds: 0.5}
+	open.Commit = Percentiles{} // nothing was granted
 	beside := exampleReport()
 	beside.Contenders = exampleContenders()
 	for name, report := range map[string]Report{"sweep": sweptReport(), "sound": exampleReport(), "broken": broken, "unread": unread, "open": open, "contenders": beside} {

@@ -19,6 +19,14 @@ func Count[N int | int64 | float64](n N) string {
 	return b.String()
 }
 
+// perSecondText is a rate as Count writes it, or with a fraction where that is much of it.
+func perSecondText(rate float64) string {
+	if rate < 99.5 {
+		return significant(rate)
+	}
+	return Count(rate)
+}
+
 // significant writes three digits, and no more than needed.
 func significant(value float64) string { return rounded(value, 3) }
 

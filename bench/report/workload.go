@@ -18,8 +18,9 @@ func (w Workload) String() string {
 	}
 	add(w.ZipfExponent > 0, "exponent %g", w.ZipfExponent)
 	add(w.Arrivals == "closed", "closed loop")
-	add(w.Arrivals == "open", "open loop of %s requests/s", Count(w.Offered))
-	add(w.Speed > 0, "%g times as fast as it was recorded", w.Speed)
+	add(w.Arrivals == "open", "open loop of %s requests/s", perSecondText(w.Offered))
+	add(w.Speed == 1, "as fast as it was recorded")
+	add(w.Speed > 0 && w.Speed != 1, "%g times as fast as it was recorded", w.Speed)
 	add(w.LatencyFrom == "intended start", "latencies from the intended start")
 	add(w.AbovePermille > 0, "%d ‰ commit above their hold", w.AbovePermille)
 	add(w.HoldMillis > 0, "holds kept %s", time.Duration(w.HoldMillis*float64(time.Millisecond)))

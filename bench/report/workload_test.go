@@ -14,6 +14,7 @@ func TestWorkloadInWords(t *testing.T) {
 		"trace, open loop of 306 requests/s, 10 times as fast as it was recorded, latencies from the intended start": {
 			Name: "trace", Arrivals: "open", Offered: 305.6, Speed: 10, LatencyFrom: "intended start",
 		},
+		"trace, open loop of 2.57 requests/s, as fast as it was recorded": {Name: "trace", Arrivals: "open", Offered: 2.5713, Speed: 1},
 	} {
 		if got := w.String(); got != want {
 			t.Errorf("%q, want %q", got, want)

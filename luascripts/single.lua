@@ -5,24 +5,27 @@
 -- Invariant: it decides only where the batch is admitted, nothing is due, and the
 -- account and the hold are there and whole; then it keeps batch.lua's invariant, and
 -- writes as endings.lua's write does. Else it returns nil and has written nothing.
+-- The family's field is not asked for: where the session is the one that the node was
+-- told of, it was written since this family was created, in the layout that it has.
 
+local KEYS, ARGV = KEYS, ARGV
 local node, clock, ttl = ARGV[1], ARGV[2], ARGV[3] + 0
 local retention, retained, most = ARGV[4] + 0, ARGV[5] + 0, ARGV[6] + 0
 local session, answered = 's' .. node, 'r' .. node
 
 -- The families of a call mostly share one time.
-local lastNow, nowText, deadline, lasting
+local lastNow, nowText, ends, deadline, lasting
 local function timed(now)
 	if now ~= lastNow then
 		lastNow, nowText = now, format('%d', now)
-		deadline = ttl > 0 and format('%d', now + ttl) or false
+		ends = now + ttl
+		deadline = ttl > 0 and format('%d', ends) or false
 		lasting = ' ' .. nowText .. ' ' .. (deadline or '0')
 	end
 end
 
-local function singleReserve(books, timers, base, read, now)
-	local g, r, s, c, rh, rl, sh, sl = terms(read[6])
-	local first = read[3]
+local function singleReserve(books, timers, base, text, first, now)
+	local g, r, s, c, rh, rl, sh, sl = terms(text)
 	if not g or (most > 0 and call('ZCARD', timers) > most) then
 		return nil
 	end
@@ -40,22 +43,18 @@ local function singleReserve(books, timers, base, read, now)
 	local account = g .. ' ' .. join(rh, rl) .. ' ' .. join(sh + hi, sl + lo) .. ' ' .. c
 	if deadline then
 		call('ZADD', timers, deadline, field)
-		if first == '0' or deadline + 0 < first + 0 then
-			first = deadline
-		end
 	end
-	if first == read[3] then
-		call('HSET', books, 't', nowText, field, 'o' .. cost .. lasting, session, stamp, answered, reply, ARGV[base + 7], account)
+	if deadline and (first == '0' or ends < first + 0) then
+		call('HSET', books, 't', nowText, field, 'o' .. cost .. lasting, session, stamp, answered, reply, ARGV[base + 7], account, 'n', deadline)
 	else
-		call('HSET', books, 't', nowText, field, 'o' .. cost .. lasting, session, stamp, answered, reply, ARGV[base + 7], account, 'n', first)
+		call('HSET', books, 't', nowText, field, 'o' .. cost .. lasting, session, stamp, answered, reply, ARGV[base + 7], account)
 	end
 	return reply
 end
 
-local function singleSettle(books, timers, base, read, now, actual)
-	local value = read[7]
+local function singleSettle(books, timers, base, text, value, ring, now, actual)
 	local held = value and heldBy(value)
-	local g, r, _, _, rh, rl, sh, sl, ch, cl = terms(read[6])
+	local g, r, _, _, rh, rl, sh, sl, ch, cl = terms(text)
 	if not held or not g then
 		return nil
 	end
@@ -77,7 +76,8 @@ local function singleSettle(books, timers, base, read, now, actual)
 	end
 	timed(now)
 	local reply = 'APPLIED ' .. code .. ' ' .. nowText .. ' ' .. r .. ' ' .. held
-	local name, record, ring, dropped = remember(books, read[4], now, nowText, field, 1, retention, retained)
+	local name, record, dropped
+	name, record, ring, dropped = remember(books, ring, now, nowText, field, 1, retention, retained)
 	call('HSET', books, 't', nowText, field, ending .. ' ' .. nowText, name, record, 'd', ring,
 		session, ARGV[base + 3] .. ' ' .. nowText, answered, reply,
 		ARGV[base + 7], g .. ' ' .. join(rh, rl) .. ' ' .. join(sh, sl) .. ' ' .. join(ch, cl))
@@ -96,12 +96,12 @@ local function single(books, timers, base)
 	end
 	local read
 	if settles then
-		read = call('HMGET', books, 'f', 't', 'n', 'd', session, ARGV[base + 7], ARGV[base + 8])
+		read = call('HMGET', books, session, 't', 'n', ARGV[base + 7], ARGV[base + 8], 'd')
 	else
-		read = call('HMGET', books, 'f', 't', 'n', 'd', session, ARGV[base + 7])
+		read = call('HMGET', books, session, 't', 'n', ARGV[base + 7])
 	end
-	local first = read[3]
-	if read[1] ~= ARGV[base + 1] or read[5] ~= ARGV[base + 2] or not (first and read[6]) or find(read[5], ' 0 ', 1, true) then
+	local last, first, text = read[1], read[3], read[4]
+	if last ~= ARGV[base + 2] or not (first and text) or find(last, ' 0 ', 1, true) then
 		return nil
 	end
 	local now = tick(read[2], clock)
@@ -109,9 +109,9 @@ local function single(books, timers, base)
 		return nil
 	end
 	if settles then
-		return singleSettle(books, timers, base, read, now, kind == 'c' and ARGV[base + 9] or nil)
+		return singleSettle(books, timers, base, text, read[5], read[6], now, kind == 'c' and ARGV[base + 9] or nil)
 	end
-	return singleReserve(books, timers, base, read, now)
+	return singleReserve(books, timers, base, text, first, now)
 end
 
 if #KEYS == 2 and not MEMORY_SHORT then

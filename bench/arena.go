@@ -10,6 +10,7 @@ import (
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/fleet"
+	"github.com/calybris/bursar/bench/host"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator"
@@ -78,7 +79,7 @@ func (a *arena) openRedis(ctx context.Context, c Config) error {
 	}
 	a.server = &report.Server{Mode: report.ModeEmbedded}
 	if c.Redis != scratch.Embedded {
-		a.server = describeServer(ctx, space.Client())
+		a.server = host.Server(ctx, space.Client())
 	}
 	a.meter = contender.NewMeter(ctx, space.ClientOf(1))
 	a.logger = c.Logger

@@ -13,7 +13,9 @@ import (
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/fleet"
+	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/output"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -40,7 +42,7 @@ func Command() *cli.Command {
 		Usage:       "measure budget decisions under load, and check the books",
 		Description: description,
 		Action:      act,
-		Flags:       append(flags(Defaults()), outputFlags()...),
+		Flags:       append(flags(Defaults()), output.Flags()...),
 		Subcommands: []*cli.Command{sweepCommand(), nodeSubcommand()},
 	}
 }
@@ -101,20 +103,20 @@ func act(cc *cli.Context) error {
 
 // perform runs what a command stands for, and writes what it came to.
 func perform(cc *cli.Context, c Config, run func(context.Context, Config) (report.Report, error)) error {
-	outputs, err := outputsOf(cc)
+	outputs, err := output.Of(cc)
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	view := openLive(cc.Context, cc.App.ErrWriter)
-	c.Logger, c.Watch = warnings(view), view.watch()
+	view := live.Open(cc.Context, cc.App.ErrWriter)
+	c.Logger, c.Watch = warnings(view), view.Watch()
 	began := time.Now()
 	result, err := run(cc.Context, c)
-	view.close()
+	view.Close()
 	if result.Rounds == 0 { // it never began
 		return err
 	}
 	result.Began, result.Command = began, commandLine(cc, result.Redis)
-	return errors.Join(err, writeOutputs(cc, outputs, result))
+	return errors.Join(err, outputs.Write(result, cc.App.Writer))
 }
 
 // warnings prints what a person must read, without the time of day.

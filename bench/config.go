@@ -9,6 +9,7 @@ import (
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/fleet"
+	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
@@ -51,8 +52,8 @@ type Config struct {
 	Prefix      string // of the keys on a Redis of the user's; "" takes a random one
 	SharePrefix bool   // though others have keys under Prefix already; they are left alone
 
-	Logger *slog.Logger   `json:"-"` // hears the engine's warnings; nil is silence
-	Watch  func(Progress) `json:"-"` // is called about four times a second, by one goroutine at a time; or nil
+	Logger *slog.Logger        `json:"-"` // hears the engine's warnings; nil is silence
+	Watch  func(live.Progress) `json:"-"` // is called about four times a second, by one goroutine at a time; or nil
 
 	patience time.Duration      // for tests: in place of prepareTimeout, unless 0
 	tamper   func(*arena) error // for tests: it runs before the books are read

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -159,7 +160,7 @@ func TestInterruptedInEachPhase(t *testing.T) {
 			go when("mine:{tenant-*-*}:books", interrupt)
 		}},
 		{"playing", func(c *Config, interrupt func()) {
-			c.Watch = func(p Progress) {
+			c.Watch = func(p live.Progress) {
 				if p.Decisions > 0 {
 					interrupt()
 				}

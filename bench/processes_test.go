@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -91,7 +92,7 @@ func TestProcessDies(t *testing.T) {
 	c.Redis, c.Duration, c.Warmup = server.URL(), time.Hour, 0
 	var a *arena
 	var once sync.Once
-	c.Watch = func(p Progress) {
+	c.Watch = func(p live.Progress) {
 		if p.Decisions > 0 {
 			once.Do(func() { _ = processOf(a.ours.pools[0].fleet.Pids()[1]).Kill() })
 		}

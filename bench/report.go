@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/host"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
@@ -58,7 +59,7 @@ func (m *match) report() report.Report {
 		Seed: c.Seed, Trace: c.Trace, Workload: c.workload(len(ours.pools)), Rounds: len(best.paces),
 		Reserve: best.fleet.Reserve.All().Percentiles(), Commit: best.fleet.Commit.All().Percentiles(),
 		Outcomes: make(map[string]int64),
-		Machine:  machine(), Server: m.arena.server,
+		Machine:  host.Machine(), Server: m.arena.server,
 	}
 	if m.arena.space != nil {
 		r.Redis = m.arena.name

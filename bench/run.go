@@ -9,6 +9,7 @@ import (
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/fleet"
+	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -81,9 +82,9 @@ type match struct {
 	config   Config
 	work     load.Workload
 	arena    *arena
-	entrants []*entrant // ours first
-	raced    field      // what is played for after the rounds
-	watcher  *watcher   // nil where nobody watches
+	entrants []*entrant    // ours first
+	raced    field         // what is played for after the rounds
+	watcher  *live.Watcher // nil where nobody watches
 	failure  error
 	lost     bool // the failure is that Redis is gone
 }
@@ -117,10 +118,10 @@ func (m *match) observe() {
 	if m.config.Watch == nil {
 		return
 	}
-	m.watcher = newWatcher(m.config.Watch, m.lasting())
+	m.watcher = live.NewWatcher(m.config.Watch, m.lasting())
 	for _, e := range m.entrants {
 		for _, p := range e.pools {
-			p.fleet.Watch(m.watcher.sampled)
+			p.fleet.Watch(m.watcher.Sampled)
 		}
 	}
 }
@@ -159,7 +160,7 @@ func (m *match) play(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			m.watcher.announce(turn, turns, e.name)
+			m.watcher.Announce(turn, turns, e.name)
 			if err := e.play(ctx, m.arena.meter, m.work, turn, turns, limit); err != nil {
 				return err
 			}

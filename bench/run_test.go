@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/host"
+	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
@@ -337,8 +339,8 @@ func TestRunIsWatched(t *testing.T) {
 	c := brief()
 	c.Engine, c.Redis, c.Nodes = report.EngineLocal, "", 1
 	c.Duration, c.Warmup = 700*time.Millisecond, 300*time.Millisecond
-	var seen []Progress
-	c.Watch = func(p Progress) { seen = append(seen, p) }
+	var seen []live.Progress
+	c.Watch = func(p live.Progress) { seen = append(seen, p) }
 	result, err := Run(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -368,5 +370,20 @@ func TestRunIsWatched(t *testing.T) {
 	}
 	if len(result.Drains) == 0 {
 		t.Error("no drain, though tenants ran out")
+	}
+}
+
+// The run reports its surroundings.
+func TestRunReportsItsSurroundings(t *testing.T) {
+	t.Parallel()
+	c := brief()
+	c.Duration /= 4
+	embedded, err := Run(t.Context(), c)
+	if err != nil || embedded.Machine != host.Machine() || embedded.Server == nil || embedded.Server.Mode != report.ModeEmbedded {
+		t.Errorf("%v: %+v, %+v", err, embedded.Machine, embedded.Server)
+	}
+	c.Engine, c.Redis, c.Nodes = report.EngineLocal, "", 1
+	if local, err := Run(t.Context(), c); err != nil || local.Server != nil {
+		t.Errorf("%v: %+v", err, local.Server)
 	}
 }

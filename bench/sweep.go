@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
@@ -112,10 +113,10 @@ func (p *sweeping) run(ctx context.Context, i int) error {
 }
 
 // watch says which run of the sweep a view sees, and how long all will take.
-func (p *sweeping) watch(value int) func(Progress) {
+func (p *sweeping) watch(value int) func(live.Progress) {
 	all := p.sweep.Rounds * len(p.sweep.Values)
 	left := time.Duration(all - p.runs - 1)
-	return func(seen Progress) {
+	return func(seen live.Progress) {
 		seen.Phase = fmt.Sprintf("run %d of %d, %s %d: %s", p.runs+1, all, p.sweep.Over, value, seen.Phase)
 		if seen.Left > 0 {
 			seen.Left += left * (seen.Elapsed + seen.Left)

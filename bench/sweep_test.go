@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calybris/bursar/bench/host"
+	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
@@ -39,7 +41,7 @@ func TestSweep(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
-	if len(got.Sweep.Points) != 3 || got.Sweep.Said == "" || got.Server == nil || got.Machine != machine() || got.Seconds <= 0 {
+	if len(got.Sweep.Points) != 3 || got.Sweep.Said == "" || got.Server == nil || got.Machine != host.Machine() || got.Seconds <= 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -110,8 +112,8 @@ func TestSweepIsWatched(t *testing.T) {
 	t.Parallel()
 	c, s := briefSweep()
 	c.Duration, s.Values, s.Rounds = 800*time.Millisecond, []int{1, 2}, 1
-	var seen []Progress
-	c.Watch = func(p Progress) { seen = append(seen, p) }
+	var seen []live.Progress
+	c.Watch = func(p live.Progress) { seen = append(seen, p) }
 	if _, err := RunSweep(t.Context(), c, s); err != nil || len(seen) == 0 {
 		t.Fatalf("%v, seen %d times", err, len(seen))
 	}

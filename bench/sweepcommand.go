@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/calybris/bursar/bench/output"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -43,7 +44,7 @@ func sweepCommand() *cli.Command {
 		&cli.StringFlag{Name: "to", Usage: "last `VALUE` of doublings"},
 		&cli.IntFlag{Name: "rounds", Value: sweepRounds, Usage: "in which all values take turns"},
 	}
-	shared := slices.DeleteFunc(append(flags(d), outputFlags()...), func(flag cli.Flag) bool {
+	shared := slices.DeleteFunc(append(flags(d), output.Flags()...), func(flag cli.Flag) bool {
 		return slices.Contains([]string{"against", "baseline", "rounds", "hgrm"}, flag.Names()[0])
 	})
 	for _, flag := range shared {

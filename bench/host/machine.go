@@ -1,4 +1,4 @@
-package bench
+package host
 
 import (
 	"cmp"
@@ -9,8 +9,8 @@ import (
 	"github.com/calybris/bursar/bench/report"
 )
 
-// machine is what this process runs on.
-func machine() report.Machine {
+// Machine is what this process runs on.
+func Machine() report.Machine {
 	version := "(devel)"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version = cmp.Or(info.Main.Version, version)

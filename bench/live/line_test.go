@@ -1,4 +1,4 @@
-package bench
+package live
 
 import (
 	"bytes"
@@ -53,8 +53,8 @@ func TestLiveLeavesNothing(t *testing.T) {
 	t.Parallel()
 	for name, left := range map[string]time.Duration{"bar": 9 * time.Second, "spinner": 0} {
 		var screen bytes.Buffer
-		view := &live{to: &screen, watched: true, drop: func() bool { return true }}
-		show := view.watch()
+		view := &Line{to: &screen, watched: true, drop: func() bool { return true }}
+		show := view.Watch()
 		show(Progress{Phase: "warm-up", Elapsed: time.Second, Left: left, Rate: 5})
 		if got := screen.String(); !strings.Contains(got, "warm-up, 5/s") || strings.Contains(got, "\n") {
 			t.Errorf("%s: got %q", name, got)
@@ -64,13 +64,13 @@ func TestLiveLeavesNothing(t *testing.T) {
 			t.Errorf("%s: a warning: got %q, %v", name, screen.String(), err)
 		}
 		show(Progress{Phase: "round 1", Elapsed: 10 * time.Second, Left: left})
-		view.close()
+		view.Close()
 		if got := screen.String(); !strings.HasSuffix(got, clear) {
 			t.Errorf("%s: the end is %q", name, got)
 		}
 		screen.Reset()
 		show(Progress{Phase: "late"})
-		view.close()
+		view.Close()
 		if screen.Len() > 0 {
 			t.Errorf("%s: after the end: %q", name, screen.String())
 		}
@@ -80,8 +80,8 @@ func TestLiveLeavesNothing(t *testing.T) {
 func TestLiveEndsWithTheUsersPatience(t *testing.T) {
 	t.Parallel()
 	var screen bytes.Buffer
-	view := &live{to: &screen, watched: true}
-	show := view.watch()
+	view := &Line{to: &screen, watched: true}
+	show := view.Watch()
 	show(Progress{Phase: "warm-up", Left: time.Second})
 	screen.Reset()
 	view.interrupt()
@@ -95,12 +95,12 @@ func TestLiveIsSilentWhereNobodyWatches(t *testing.T) {
 	t.Parallel()
 	var file bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
-	view := openLive(ctx, &file)
-	if view.watch() != nil {
+	view := Open(ctx, &file)
+	if view.Watch() != nil {
 		t.Error("it is drawn into a file")
 	}
 	cancel()
-	view.close()
+	view.Close()
 	if file.Len() > 0 {
 		t.Errorf("got %q", file.String())
 	}

@@ -1,4 +1,4 @@
-package bench
+package output
 
 import (
 	"encoding/json"
@@ -12,14 +12,16 @@ import (
 	"github.com/calybris/bursar/bench/report"
 )
 
-// output is one form in which a report is wanted, and where.
+// Outputs are the forms in which a report is wanted, and where.
+type Outputs []output
+
 type output struct {
 	path  string // "" is stdout
 	write func(report.Report, io.Writer) error
 }
 
-// outputFlags are those of every command that ends with a report.
-func outputFlags() []cli.Flag {
+// Flags are those of every command that ends with a report.
+func Flags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON, and nothing else, on stdout"},
 		&cli.StringFlag{Name: "html", Usage: "write a page with plots that loads nothing to `FILE`, or - for stdout"},
@@ -28,11 +30,11 @@ func outputFlags() []cli.Flag {
 	}
 }
 
-// outputsOf returns the forms that the flags ask for; what goes to stdout stands
+// Of returns the forms that the flags ask for; what goes to stdout stands
 // there instead of the table. A file that cannot be written is found out now, not
 // after the run.
-func outputsOf(cc *cli.Context) ([]output, error) {
-	var all []output
+func Of(cc *cli.Context) (Outputs, error) {
+	var all Outputs
 	var onStdout []string // flags
 	if cc.Bool("json") {
 		all, onStdout = append(all, output{write: writeJSON}), append(onStdout, "--json")
@@ -67,12 +69,12 @@ func outputsOf(cc *cli.Context) ([]output, error) {
 	return all, nil
 }
 
-// writeOutputs writes what can be written, whatever becomes of the others.
-func writeOutputs(cc *cli.Context, all []output, result report.Report) error {
+// Write writes what can be written, whatever becomes of the others.
+func (all Outputs) Write(result report.Report, stdout io.Writer) error {
 	var errs []error
 	for _, o := range all {
 		if o.path == "" {
-			errs = append(errs, o.write(result, cc.App.Writer))
+			errs = append(errs, o.write(result, stdout))
 			continue
 		}
 		err := writeWhole(o.path, func(w io.Writer) error { return o.write(result, w) })

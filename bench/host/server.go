@@ -1,4 +1,4 @@
-package bench
+package host
 
 import (
 	"context"
@@ -16,9 +16,9 @@ var serverSettings = []string{
 	"appendonly", "appendfsync", "save", "maxmemory", "maxmemory-policy", "io-threads", "hz",
 }
 
-// describeServer asks the Redis behind a run, which may not tell all: CONFIG is
+// Server asks the Redis behind a run, which may not tell all: CONFIG is
 // forbidden on many managed services, INFO to some users.
-func describeServer(ctx context.Context, client *redis.Client) *report.Server {
+func Server(ctx context.Context, client *redis.Client) *report.Server {
 	info := serverInfo(ctx, client)
 	settings := settingsOfInfo(info)
 	for _, name := range serverSettings {

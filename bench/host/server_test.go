@@ -1,4 +1,4 @@
-package bench
+package host
 
 import (
 	"maps"
@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -14,7 +13,7 @@ import (
 func TestServer(t *testing.T) {
 	t.Parallel()
 	protected := redistest.Start(t, redistest.WithPassword("secret1"), redistest.WithConfig("appendonly yes", "save 60 1000", "hz 20"))
-	got := describeServer(t.Context(), protected.Client())
+	got := Server(t.Context(), protected.Client())
 	if !strings.HasPrefix(got.Version, "7") && !strings.HasPrefix(got.Version, "8") || got.Mode != "standalone" {
 		t.Errorf("version %q, mode %q", got.Version, got.Mode)
 	}
@@ -38,7 +37,7 @@ func TestServerThatTellsLittle(t *testing.T) {
 	if err := client.Do(t.Context(), "ACL", "SETUSER", "default", "-config").Err(); err != nil {
 		t.Fatal(err)
 	}
-	got := describeServer(t.Context(), client)
+	got := Server(t.Context(), client)
 	names := slices.Sorted(maps.Keys(got.Settings))
 	if got.Version == "" || !slices.Equal(names, []string{"appendonly", "hz", "maxmemory", "maxmemory-policy"}) || got.Settings["appendonly"] != "yes" {
 		t.Errorf("%+v", got)
@@ -46,35 +45,8 @@ func TestServerThatTellsLittle(t *testing.T) {
 	if err := client.Do(t.Context(), "ACL", "SETUSER", "default", "-info").Err(); err != nil {
 		t.Fatal(err)
 	}
-	silent := describeServer(t.Context(), client)
+	silent := Server(t.Context(), client)
 	if silent.Version != "" || len(silent.Settings) != 0 || silent.String() != "Redis of a version that it does not tell" {
 		t.Errorf("%+v", silent)
-	}
-}
-
-func TestMachine(t *testing.T) {
-	t.Setenv("GOGC", "")
-	t.Setenv("GOMEMLIMIT", "1GiB")
-	got := machine()
-	if got.Cores < 1 || got.GOMAXPROCS < 1 || got.Go == "" || got.Version == "" || !strings.Contains(got.OS, "/") {
-		t.Errorf("%+v", got)
-	}
-	if got.GOGC != "100" || got.GOMEMLIMIT != "1GiB" {
-		t.Errorf("GOGC %q, GOMEMLIMIT %q", got.GOGC, got.GOMEMLIMIT)
-	}
-}
-
-// The run reports its surroundings.
-func TestRunReportsItsSurroundings(t *testing.T) {
-	t.Parallel()
-	c := brief()
-	c.Duration /= 4
-	embedded, err := Run(t.Context(), c)
-	if err != nil || embedded.Machine != machine() || embedded.Server == nil || embedded.Server.Mode != report.ModeEmbedded {
-		t.Errorf("%v: %+v, %+v", err, embedded.Machine, embedded.Server)
-	}
-	c.Engine, c.Redis, c.Nodes = report.EngineLocal, "", 1
-	if local, err := Run(t.Context(), c); err != nil || local.Server != nil {
-		t.Errorf("%v: %+v", err, local.Server)
 	}
 }

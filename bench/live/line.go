@@ -1,4 +1,4 @@
-package bench
+package live
 
 import (
 	"context"
@@ -15,10 +15,10 @@ import (
 	"github.com/calybris/bursar/bench/report"
 )
 
-// live is a line on a terminal that says how a run goes, until the run ends; what
+// Line is a line on a terminal that says how a run goes, until the run ends; what
 // else is written there is written through it, and comes above. It shows nothing
 // where nobody watches.
-type live struct {
+type Line struct {
 	to io.Writer
 
 	mu      sync.Mutex
@@ -28,10 +28,10 @@ type live struct {
 	drop    func() bool // what listens for the end of ctx
 }
 
-// openLive draws on a terminal only, and when ctx ends it says what is still to
+// Open draws on a terminal only, and when ctx ends it says what is still to
 // come. It must be closed.
-func openLive(ctx context.Context, to io.Writer) *live {
-	l := &live{to: to, watched: isTerminal(to) && os.Getenv("TERM") != "dumb"}
+func Open(ctx context.Context, to io.Writer) *Line {
+	l := &Line{to: to, watched: isTerminal(to) && os.Getenv("TERM") != "dumb"}
 	l.drop = context.AfterFunc(ctx, l.interrupt)
 	return l
 }
@@ -41,8 +41,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// watch is nil where nobody watches.
-func (l *live) watch() func(Progress) {
+// Watch is what draws a Progress; nil where nobody watches.
+func (l *Line) Watch() func(Progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.watched {
@@ -51,7 +51,7 @@ func (l *live) watch() func(Progress) {
 	return l.show
 }
 
-func (l *live) show(p Progress) {
+func (l *Line) show(p Progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.watched {
@@ -127,21 +127,21 @@ func said(p Progress, room int) string {
 }
 
 // Write puts text above the line.
-func (l *live) Write(text []byte) (int, error) {
+func (l *Line) Write(text []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wipe()
 	return l.to.Write(text)
 }
 
-func (l *live) wipe() {
+func (l *Line) wipe() {
 	if l.bar != nil {
 		_ = l.bar.Clear() // as in show
 	}
 }
 
 // interrupt ends the line: from here on it could only promise too much.
-func (l *live) interrupt() {
+func (l *Line) interrupt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.watched {
@@ -151,8 +151,8 @@ func (l *live) interrupt() {
 	}
 }
 
-// close leaves the terminal as if there had been no line.
-func (l *live) close() {
+// Close leaves the terminal as if there had been no line.
+func (l *Line) Close() {
 	l.drop()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,4 +1,4 @@
-package bench
+package live
 
 import (
 	"fmt"
@@ -7,9 +7,9 @@ import (
 	"github.com/calybris/bursar/bench/record"
 )
 
-// watcher turns samples into what a live view is told. It is told of one stint at a
+// Watcher turns samples into what a live view is told. It is told of one stint at a
 // time.
-type watcher struct {
+type Watcher struct {
 	tell  func(Progress)
 	began time.Time
 	whole time.Duration // that the run will take; 0 is not known
@@ -21,13 +21,15 @@ type watcher struct {
 	decisions, refused int64
 }
 
-func newWatcher(tell func(Progress), whole time.Duration) *watcher {
+// NewWatcher tells of a run that begins now; whole is how long it will take, 0 where
+// that is not known.
+func NewWatcher(tell func(Progress), whole time.Duration) *Watcher {
 	now := time.Now()
-	return &watcher{tell: tell, began: now, last: now, whole: whole}
+	return &Watcher{tell: tell, began: now, last: now, whole: whole}
 }
 
-// announce says what is to be seen next; without a watcher, to nobody.
-func (w *watcher) announce(turn, turns int, name string) {
+// Announce says what is to be seen next; without a watcher, to nobody.
+func (w *Watcher) Announce(turn, turns int, name string) {
 	if w == nil {
 		return
 	}
@@ -39,7 +41,8 @@ func (w *watcher) announce(turn, turns int, name string) {
 // tellEvery bounds how often a view is told, whatever the samples do.
 const tellEvery = 250 * time.Millisecond
 
-func (w *watcher) sampled(s record.Sample) {
+// Sampled is told each sample of the run.
+func (w *Watcher) Sampled(s record.Sample) {
 	w.decisions += s.Decisions
 	w.refused += s.Refused
 	w.stretch += s.Decisions

@@ -54,13 +54,17 @@ func (l *lane) load() int {
 	return len(l.queue) + l.flying
 }
 
-// besides is what the other lane has of the room that a family's queue has. The lane is
-// locked, and a second lane never locks the first.
+// besides is how many calls wait in the other lane, of the room that a family's queue
+// has. What is in flight does not wait, and its callers may have been answered and wait
+// here already. The lane is locked, and a second lane never locks the first.
 func (l *lane) besides() int {
-	if second := l.second.Load(); second != nil {
-		return second.load()
+	second := l.second.Load()
+	if second == nil {
+		return 0
 	}
-	return 0
+	second.mu.Lock()
+	defer second.mu.Unlock()
+	return len(second.queue)
 }
 
 // shared returns the second lane, which is made where the family is known by now.

@@ -203,3 +203,17 @@ func TestQueueLimitIsOfBothLanes(t *testing.T) {
 		t.Errorf("%d of %d were let in, with room for %d beside %d in flight", n, callers, limit, inFlight)
 	}
 }
+
+// As many callers as there is room for are never too many, whichever lane they come to.
+func TestCrowdHasTheRoomOfItsFamily(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	const callers = 3 * defaultCrowd
+	c := node(t, server.Client(), WithQueueLimits(callers, callers))
+	ensure(t, c, "acme", budget.Dollar)
+	spread(callers, callers*100, func(int) {
+		if _, err := c.TryReserve(context.Background(), "acme", 1); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
 // audit compares, tenant by tenant, what is stored with the budget that was
@@ -62,4 +63,51 @@ func overspent(b budget.Balance, granted budget.Microcents) budget.Microcents {
 		return budget.MaxMicrocents - granted
 	}
 	return max(0, spent-granted)
+}
+
+// shownBroken is how many broken books a report names.
+const shownBroken = 10
+
+func addToBooks(b *report.Books, account budget.HoldList, told record.Told) {
+	b.Granted += account.Balance.Granted
+	b.Committed += account.Balance.Committed
+	b.Reserved += account.Balance.Reserved
+	b.Remaining += account.Balance.Remaining
+	b.OpenHolds += len(account.Holds)
+	b.InDoubt += told.Doubt
+	b.Refused += told.Refused
+	if told.Refused > 0 {
+		b.Exhausted++
+	}
+}
+
+func breakBook(b *report.Books, tenant budget.TenantID, problem error) {
+	b.BrokenAll++
+	if len(b.Broken) < shownBroken {
+		b.Broken = append(b.Broken, report.BrokenBook{Tenant: tenant, Problem: problem.Error()})
+	}
+}
+
+// addBroken adds what is wrong with other books than ours.
+func addBroken(b *report.Books, found report.Books, name string, raced bool) {
+	where := "as kept by " + name
+	if raced {
+		where += " in the race"
+	}
+	for _, broken := range found.Broken {
+		broken.Problem = where + ": " + broken.Problem
+		if len(b.Broken) < shownBroken {
+			b.Broken = append(b.Broken, broken)
+		}
+	}
+	b.BrokenAll += found.BrokenAll
+}
+
+func brokenBooks(r report.Report) error {
+	if r.BrokenAll == 0 {
+		return nil
+	}
+	first := r.Broken[0]
+	return exit.With(exit.Refused, fmt.Errorf("the books are broken for %d of %d tenants, first for tenant %q: %s",
+		r.BrokenAll, r.Tenants, first.Tenant, first.Problem))
 }

@@ -3,21 +3,16 @@ package bench
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/fleet"
 	"github.com/calybris/bursar/bench/live"
-	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/output"
 	"github.com/calybris/bursar/bench/report"
-	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
@@ -58,41 +53,6 @@ func nodeSubcommand() *cli.Command {
 	}
 }
 
-func flags(d Config) []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "engine", Value: d.Engine, Usage: "`NAME`: redis, or local (in this process, one node)"},
-		&cli.StringFlag{Name: "redis", Value: d.Redis, Usage: "`WHERE`: embedded (miniredis), spawn (a private redis-server), or the URL of yours (redis://, rediss://)"},
-		&cli.StringFlag{Name: "prefix", Usage: "`TEXT` that the keys begin with, which must have no keys yet (default: a random one)"},
-		&cli.BoolFlag{Name: "share-prefix", Usage: "use --prefix though it has keys: tenants have random names, and only what they made is deleted"},
-		&cli.IntFlag{Name: "nodes", Value: d.Nodes, Usage: "coordinators, each with its own connections (1 with --engine local)"},
-		&cli.IntFlag{Name: "tenants", Value: d.Tenants, Usage: "budgets"},
-		&cli.IntFlag{Name: "concurrency", Value: d.Concurrency, Usage: "callers a node"},
-		&cli.DurationFlag{Name: "duration", Value: d.Duration, Usage: "how long to measure; a --trace ends with its last line, or here where this is given"},
-		&cli.Int64Flag{Name: "requests", Usage: "end after so many requests of all callers (`N`), or after --duration, whichever comes first"},
-		&cli.Uint64Flag{Name: "seed", Value: d.Seed, Usage: "of the drawn requests"},
-		&cli.StringFlag{Name: "workload", Value: d.Workload, Usage: "`NAME`: uniform; hot (one tenant); zipf (some tenants much hotter); storm (budgets for a few requests: most are refused)"},
-		&cli.Float64Flag{Name: "zipf", Value: d.Zipf, Usage: "exponent `S` of --workload zipf"},
-		&cli.IntFlag{Name: "above", Value: d.Above, Usage: "requests of a thousand (`PERMILLE`) that commit above their hold"},
-		&cli.BoolFlag{Name: "processes", Usage: "every node is a process of its own"},
-		&cli.DurationFlag{Name: "hold-time", Usage: "between a reserve and its settlement"},
-		&cli.Float64Flag{Name: "rate", Usage: "requests a second of all nodes, at constant intervals, with latencies from when they were due (default: each caller's next request follows its last)"},
-		&cli.DurationFlag{Name: "warmup", Usage: "before the first round, no longer than it, not measured, but in the books (default: a tenth of the duration, at most 2s; none with --trace)"},
-		&cli.StringFlag{Name: "against", Usage: "also measure the contenders of this `LIST` beside ours, in turns; each takes as long again: all, or some of " + strings.Join(contender.All, ",")},
-		&cli.BoolFlag{Name: "baseline", Usage: "the same as --against incr,script"},
-		&cli.IntFlag{Name: "rounds", Usage: "in which the contenders take turns, of which the medians are told (default: 5 with contenders, 1 without)"},
-		&cli.StringFlag{Name: "trace", Usage: "play the requests of a CSV `FILE` (" + load.TraceHeader + "), once, in order"},
-		&cli.Float64Flag{Name: "speed", Usage: "of a --trace: 1 is its own pace, 10 is ten times as fast, 0 is as fast as possible"},
-		amountFlag("input-price", d.InputPrice.String(), "of a million context tokens, with its unit"),
-		amountFlag("output-price", d.OutputPrice.String(), "of a million generated tokens, with its unit"),
-		&cli.Int64Flag{Name: "max-output", Value: d.MaxOutput, Usage: "generated tokens that a request reserves"},
-		amountFlag("budget", "", "of every tenant, with its unit (default: from a few requests to many millions)"),
-	}
-}
-
-func amountFlag(name, value, usage string) cli.Flag {
-	return &cli.StringFlag{Name: name, Value: value, Usage: "`AMOUNT` " + usage}
-}
-
 func act(cc *cli.Context) error {
 	c, err := configOf(cc)
 	if err != nil {
@@ -130,110 +90,4 @@ func warnings(w io.Writer) *slog.Logger {
 			return a
 		},
 	}))
-}
-
-func configOf(cc *cli.Context) (Config, error) {
-	if cc.Args().Present() {
-		return Config{}, fmt.Errorf("%s takes flags only, not %q; see %s --help", cc.Command.Name, cc.Args().First(), cc.Command.HelpName)
-	}
-	c := Config{
-		Spec: load.Spec{
-			Workload: cc.String("workload"), Seed: cc.Uint64("seed"), Tenants: cc.Int("tenants"), Requests: cc.Int64("requests"),
-			Zipf: cc.Float64("zipf"), Above: cc.Int("above"), HoldTime: cc.Duration("hold-time"),
-			Rate: cc.Float64("rate"), Speed: cc.Float64("speed"), Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
-		},
-		Engine: cc.String("engine"), Redis: cc.String("redis"), Nodes: cc.Int("nodes"), Concurrency: cc.Int("concurrency"),
-		Duration: cc.Duration("duration"), Warmup: Defaults().Warmup, Rounds: cc.Int("rounds"), Processes: cc.Bool("processes"),
-		Prefix: cc.String("prefix"), SharePrefix: cc.Bool("share-prefix"),
-	}
-	if c.Engine == report.EngineLocal && !cc.IsSet("redis") {
-		c.Redis = ""
-	}
-	if c.Engine == report.EngineLocal && !cc.IsSet("nodes") {
-		c.Nodes = 1
-	}
-	if c.Workload == load.Hot && !cc.IsSet("tenants") {
-		c.Tenants = 1
-	}
-	if cc.IsSet("warmup") {
-		c.Warmup = cc.Duration("warmup")
-	}
-	if err := needless(cc, c); err != nil {
-		return Config{}, err
-	}
-	if c.Rounds <= 0 && cc.IsSet("rounds") {
-		return Config{}, fmt.Errorf("--rounds %d: give 1 to %d", c.Rounds, MaxRounds)
-	}
-	var err error
-	if c.Against, err = against(cc); err != nil {
-		return Config{}, err
-	}
-	if c.Duration <= 0 && cc.IsSet("duration") {
-		return Config{}, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, MaxDuration)
-	}
-	if cc.IsSet("requests") && c.Requests < 1 {
-		return Config{}, fmt.Errorf("--requests %d: give 1 to %d, or leave it out", c.Requests, load.MaxRequests)
-	}
-	if cc.IsSet("prefix") && c.Prefix == "" {
-		return Config{}, errors.New("--prefix is empty: give 1 to 64 characters, or leave it out for a random one")
-	}
-	if cc.IsSet("trace") && c.Trace == "" {
-		return Config{}, errors.New("--trace is empty: give the path of a CSV file")
-	}
-	if c.Trace != "" && !cc.IsSet("duration") {
-		c.Duration = time.Duration(0)
-	}
-	var errIn, errOut, errBudget error
-	c.InputPrice, errIn = amountOf(cc, "input-price")
-	c.OutputPrice, errOut = amountOf(cc, "output-price")
-	if cc.IsSet("budget") {
-		if c.Budget, errBudget = amountOf(cc, "budget"); errBudget == nil && c.Budget == 0 {
-			errBudget = errors.New("--budget $0.00: give more")
-		}
-	}
-	return c, errors.Join(errIn, errOut, errBudget)
-}
-
-// needless finds flags that would do nothing, and are a misunderstanding.
-func needless(cc *cli.Context, c Config) error {
-	if cc.IsSet("zipf") && c.Workload != load.Zipf {
-		return errors.New("--zipf is of --workload zipf: give that as well")
-	}
-	if cc.IsSet("rate") && c.Rate == 0 {
-		return fmt.Errorf("--rate 0: give requests a second above 0, at most %d", load.MaxRate)
-	}
-	if cc.IsSet("warmup") && c.Warmup < 0 {
-		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, MaxDuration)
-	}
-	for _, flag := range []string{"workload", "above"} {
-		if c.Trace != "" && cc.IsSet(flag) {
-			return fmt.Errorf("--%s: a trace says itself what is asked for; leave out one of both", flag)
-		}
-	}
-	return nil
-}
-
-// against reads --against and its short form.
-func against(cc *cli.Context) ([]string, error) {
-	switch {
-	case cc.IsSet("against") && cc.Bool("baseline"):
-		return nil, errors.New("--baseline is --against incr,script: give one of both")
-	case cc.Bool("baseline"):
-		return []string{contender.Incr, contender.Script}, nil
-	case !cc.IsSet("against"):
-		return nil, nil
-	}
-	names, err := contender.Parse(cc.String("against"))
-	if err != nil {
-		return nil, fmt.Errorf("--against: %w", err)
-	}
-	return names, nil
-}
-
-func amountOf(cc *cli.Context, flag string) (budget.Microcents, error) {
-	amount, err := budget.ParseMicrocents(cc.String(flag))
-	if err != nil {
-		return 0, fmt.Errorf("--%s: %w", flag, err)
-	}
-	return amount, nil
 }

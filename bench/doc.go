@@ -14,14 +14,14 @@
 // not affordable (Overrun), the caller commits as much as it holds.
 //
 // In a closed loop nobody sleeps: a caller's next request follows its last, unless it
-// keeps its hold for [Config.HoldTime]. In an open loop ([Config.Rate], or a trace with
-// [Config.Speed]) requests are due at given times, whatever the engine does. Who is free
+// keeps its hold for [load.Spec.HoldTime]. In an open loop ([load.Spec.Rate], or a trace with
+// [load.Spec.Speed]) requests are due at given times, whatever the engine does. Who is free
 // takes the next; where nobody is, it is late, and none is dropped.
 //
 // The requests are drawn from a seed, so that each caller has the same in each run, or
-// read from a usage trace ([Config.Trace]). Budgets differ by a factor of 64 million, in
+// read from a usage trace ([load.Spec.Trace]). Budgets differ by a factor of 64 million, in
 // steps of two, so that on a slow machine as on a fast one some run out within the run
-// and others do not; in a storm ([Storm]) they all do at once.
+// and others do not; in a storm ([load.Storm]) they all do at once.
 //
 // # What is measured
 //
@@ -76,8 +76,15 @@
 // books of the local engine beside ours, and those of the race, are checked as well.
 // A Redis that is gone for a second ends a run; its books are then read if it is back.
 //
-// # What belongs here
+// # The rooms
 //
-// Workloads, runners and reports. Where the Redis comes from is package
-// scratch's matter, what is decided the engine's.
+// What is played is in package load, who plays it in fleet, whom it is played beside in
+// contender, what is noted meanwhile in record, what it came to in report. Package host
+// says what a run stands on, live shows it, output writes its report. Imports go from
+// bench to live, fleet, record, report, and to load and contender; never back. Package
+// duel and the command guard are by themselves.
+//
+// What belongs here is a run: its Config and command, the arena with the tenants and
+// who enters it, the turns, the books, and sweeps of runs. Where the Redis comes from is
+// package scratch's matter, what is decided the engine's.
 package bench

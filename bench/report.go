@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
@@ -10,45 +9,7 @@ import (
 	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/coordinator/cli/exit"
 )
-
-const shownBroken = 10
-
-func addToBooks(b *report.Books, account budget.HoldList, told record.Told) {
-	b.Granted += account.Balance.Granted
-	b.Committed += account.Balance.Committed
-	b.Reserved += account.Balance.Reserved
-	b.Remaining += account.Balance.Remaining
-	b.OpenHolds += len(account.Holds)
-	b.InDoubt += told.Doubt
-	b.Refused += told.Refused
-	if told.Refused > 0 {
-		b.Exhausted++
-	}
-}
-
-func breakBook(b *report.Books, tenant budget.TenantID, problem error) {
-	b.BrokenAll++
-	if len(b.Broken) < shownBroken {
-		b.Broken = append(b.Broken, report.BrokenBook{Tenant: tenant, Problem: problem.Error()})
-	}
-}
-
-// addBroken adds what is wrong with other books than ours.
-func addBroken(b *report.Books, found report.Books, name string, raced bool) {
-	where := "as kept by " + name
-	if raced {
-		where += " in the race"
-	}
-	for _, broken := range found.Broken {
-		broken.Problem = where + ": " + broken.Problem
-		if len(b.Broken) < shownBroken {
-			b.Broken = append(b.Broken, broken)
-		}
-	}
-	b.BrokenAll += found.BrokenAll
-}
 
 // report is all but the books.
 func (m *match) report() report.Report {
@@ -129,13 +90,4 @@ func baseline(c report.Contender, ours float64) report.Baseline {
 		b.Ratio = ours / b.OpsPerSecond
 	}
 	return b
-}
-
-func brokenBooks(r report.Report) error {
-	if r.BrokenAll == 0 {
-		return nil
-	}
-	first := r.Broken[0]
-	return exit.With(exit.Refused, fmt.Errorf("the books are broken for %d of %d tenants, first for tenant %q: %s",
-		r.BrokenAll, r.Tenants, first.Tenant, first.Problem))
 }

@@ -155,7 +155,7 @@ func (f *Fleet) Decisions() *record.Histogram {
 	return both
 }
 
-// Story, where it is kept, is how the rounds went, moment by moment, and how the budgets went of some
+// Story is, where it is kept, how the rounds went, moment by moment, and how the budgets went of some
 // tenants that ran out.
 func (f *Fleet) Story(budgets []budget.Microcents) ([]report.Moment, []report.Drain) {
 	return f.timeline.Report(), f.timeline.Drains(f.remains, f.Ledger, f.tenants, budgets)

@@ -14,7 +14,7 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// NodeCommand, after "bench", makes this program a node.
+// NodeCommand is what, after "bench", makes this program a node.
 const NodeCommand = "node"
 
 // member is a node that is a process of its own.

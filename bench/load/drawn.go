@@ -18,8 +18,10 @@ type drawn struct {
 	skew    zipf
 }
 
+// Part is without an end, and with requests of its own in each round.
 func (d *drawn) Part(round, rounds int) Part { return drawnPart{d, Turn{round, rounds}} }
 
+// Typical is the mean hold.
 func (d *drawn) Typical() budget.Microcents { return meanHold(d.deck) }
 
 type drawnPart struct {
@@ -27,18 +29,20 @@ type drawnPart struct {
 	Turn
 }
 
+// Source draws from the seed, the round and the caller.
 func (p drawnPart) Source(caller int) Source {
 	return &drawnSource{drawn: p.drawn, rng: *rand.NewPCG(p.seed, uint64(p.Number)<<32|uint64(caller)+1)} //nolint:gosec // a count
 }
+
+// Offset is not known: what is drawn has no time of its own, and no end.
+func (p drawnPart) Offset(int) (time.Duration, bool) { return 0, true }
 
 type drawnSource struct {
 	*drawn
 	rng rand.PCG
 }
 
-// Offset: what is drawn has no time of its own, and no end.
-func (p drawnPart) Offset(int) (time.Duration, bool) { return 0, true }
-
+// Next is drawn anew, whatever its number.
 func (s *drawnSource) Next(_ uint64, r *Request) bool {
 	bits := s.rng.Uint64()
 	*r = s.deck[bits%deckSize]

@@ -12,6 +12,7 @@ type limited struct {
 	requests int64
 }
 
+// Part has its share of the count.
 func (l limited) Part(round, rounds int) Part {
 	p := &limitedPart{Part: l.Workload.Part(round, rounds), count: shareOf(l.requests, round, rounds)}
 	p.left.Store(p.count)
@@ -24,8 +25,15 @@ type limitedPart struct {
 	left  atomic.Int64
 }
 
+// Source ends with the part's count, whichever caller used it up.
 func (p *limitedPart) Source(caller int) Source {
 	return &limitedSource{p.Part.Source(caller), &p.left}
+}
+
+// Offset is false beyond the count.
+func (p *limitedPart) Offset(number int) (time.Duration, bool) {
+	offset, exists := p.Part.Offset(number)
+	return offset, exists && int64(number) < p.count
 }
 
 type limitedSource struct {
@@ -33,11 +41,7 @@ type limitedSource struct {
 	left *atomic.Int64
 }
 
-func (p *limitedPart) Offset(number int) (time.Duration, bool) {
-	offset, exists := p.Part.Offset(number)
-	return offset, exists && int64(number) < p.count
-}
-
+// Next counts, and ends with the count.
 func (s *limitedSource) Next(number uint64, r *Request) bool {
 	return s.left.Add(-1) >= 0 && s.Source.Next(number, r)
 }

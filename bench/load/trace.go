@@ -55,8 +55,10 @@ type tracePart struct {
 	taken atomic.Uint64
 }
 
+// Source is the same for every caller: each row is played once.
 func (p *tracePart) Source(int) Source { return p }
 
+// Next is the next row, or in an open loop the one that is due.
 func (p *tracePart) Next(number uint64, r *Request) bool {
 	if !p.due {
 		number = p.taken.Add(1) - 1
@@ -68,8 +70,8 @@ func (p *tracePart) Next(number uint64, r *Request) bool {
 	return true
 }
 
-// Offset: the first part keeps the time before its first row, which other nodes may
-// have.
+// Offset is as recorded. The first part keeps the time before its first row, which
+// other nodes may have.
 func (p *tracePart) Offset(number int) (time.Duration, bool) {
 	switch {
 	case number >= len(p.rows):

@@ -21,6 +21,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/layout"
 	"github.com/calybris/bursar/coordinator/redistest"
@@ -65,8 +66,9 @@ func Open(ctx context.Context, address string) (*Space, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := space.ping(ctx); err != nil {
-		return nil, errors.Join(exit.With(exit.Unavailable, err), space.Close(ctx))
+	// Once, with short patience: an address that nobody answers at is mostly a typing error.
+	if err := (connect.Target{Name: space.Name, Single: space.options}).Ping(ctx); err != nil {
+		return nil, errors.Join(err, space.Close(ctx))
 	}
 	return space, nil
 }
@@ -103,17 +105,6 @@ type embedded struct{ *miniredis.Miniredis }
 // Close ends the server; there is nothing that can go wrong.
 func (e embedded) Close() error {
 	e.Miniredis.Close()
-	return nil
-}
-
-// ping asks once, with short patience: an address that nobody answers at is
-// mostly a typing error.
-func (s *Space) ping(ctx context.Context) error {
-	client := redis.NewClient(s.impatient())
-	defer client.Close()
-	if err := client.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("no Redis answers at %s: %w; check the address, and that the server runs", s.Name, err)
-	}
 	return nil
 }
 
@@ -181,7 +172,7 @@ func (s *Space) KeyUnder(ctx context.Context, prefix string) (string, error) {
 	return key, nil
 }
 
-// Close deletes what is stored under the space's prefixes and marks, closes its clients
+// Close closes the space's clients, deletes what is stored under its prefixes and marks,
 // and ends its server. It takes a few seconds where Redis does not answer, 2 minutes at the most, and a
 // cancelled context does not keep it from cleaning up.
 func (s *Space) Close(ctx context.Context) error {
@@ -190,11 +181,11 @@ func (s *Space) Close(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
+	for _, client := range s.clients {
+		errs = append(errs, client.Close()) // first: they may have all the connections that there can be
+	}
 	if s.server == nil && len(s.patterns) > 0 {
 		errs = append(errs, s.wipe(ctx))
-	}
-	for _, client := range s.clients {
-		errs = append(errs, client.Close())
 	}
 	s.clients, s.patterns = nil, nil
 	if s.server != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -191,8 +192,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"Sentinels", "redis+sentinel://:secret1@one:1/m", "is not one server", exit.Usage},
 		{"a password not escaped", "redis://:secret1/2@host", "write special characters as %40", exit.Usage},
 		{"nobody there", "redis://:secret1@127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1", exit.Unavailable},
-		{"a wrong password", "redis://:secret10@" + protected.Addr(), "WRONGPASS", exit.Unavailable},
-		{"no password", "redis://" + protected.Addr(), "NOAUTH", exit.Unavailable},
+		{"a wrong password", "redis://:secret10@" + protected.Addr(), "disabled.; check the user and the password", exit.Unavailable},
+		{"no password", "redis://" + protected.Addr(), "NOAUTH Authentication required.; check the user and the password", exit.Unavailable},
 	} {
 		space, err := scratch.Open(t.Context(), c.address)
 		if space != nil || exit.Code(err) != c.code || !strings.Contains(fmt.Sprint(err), c.want) {
@@ -221,5 +222,33 @@ func TestSpawnWithoutServer(t *testing.T) {
 	t.Setenv("BURSAR_REDIS_SERVER", os.DevNull)
 	if space, err := scratch.Open(t.Context(), scratch.Spawn); space != nil || exit.Code(err) != exit.Unavailable {
 		t.Errorf("code %d, %v; want %d", exit.Code(err), err, exit.Unavailable)
+	}
+}
+
+// Who has all the connections that the server allows can still clean up.
+func TestCloseNeedsNoConnectionMore(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	ours := server.Client()
+	space, err := scratch.Open(t.Context(), server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := space.Prefix("test") + ":key"
+	const most = 20
+	if err := ours.ConfigSet(t.Context(), "maxclients", strconv.Itoa(most)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		client := space.ClientOf(1)
+		if client.Set(t.Context(), key, "v", 0).Err() != nil {
+			break
+		}
+	}
+	if err := space.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := ours.Exists(t.Context(), key).Val(); n != 0 {
+		t.Error("a key was left")
 	}
 }

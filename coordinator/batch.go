@@ -130,7 +130,7 @@ func (b *batch) encode(s session, clock string, until int64, cfg *config) {
 	}
 	e.headerEnds()
 	e.text(s.family)
-	e.text(s.applied.text)
+	e.session(s.applied)
 	e.mark(b.number)
 	e.number(uint64(until)) //nolint:gosec // a time
 	b.encodeCalls(e)
@@ -194,6 +194,11 @@ func (e *encoder) text(s string) {
 
 func (e *encoder) number(n uint64) {
 	e.buffer = strconv.AppendUint(e.buffer, n, 10)
+	e.end()
+}
+
+func (e *encoder) session(last applied) {
+	e.buffer = append(append(append(e.buffer, last.mark...), ' '), last.when...)
 	e.end()
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -16,14 +17,45 @@ import (
 type pipeline struct {
 	groups []*group
 	shared *group // the call that further batches may join
+	// Memory that is used again: the lanes and the commands, and groups that were sent.
+	lanes []*lane
+	cmds  []redis.Cmder
+	spare []*group
 }
 
 // A group is one command with the lanes that it carries for.
 type group struct {
 	lanes      []*lane
 	args       [][]any
+	merged     []any
 	operations int
 	cmd        *command
+}
+
+var pipelines = sync.Pool{New: func() any { return new(pipeline) }}
+
+// clear makes the pipeline ready for the next commands.
+func (p *pipeline) clear() {
+	for _, g := range p.groups {
+		clear(g.lanes)
+		clear(g.args)
+		clear(g.merged)
+		*g = group{lanes: g.lanes[:0], args: g.args[:0], merged: g.merged[:0]}
+	}
+	p.spare = append(p.spare, p.groups...)
+	clear(p.cmds)
+	clear(p.lanes)
+	p.groups, p.cmds, p.lanes, p.shared = p.groups[:0], p.cmds[:0], p.lanes[:0], nil
+}
+
+// group returns an empty group.
+func (p *pipeline) group() *group {
+	if n := len(p.spare); n > 0 {
+		g := p.spare[n-1]
+		p.spare = p.spare[:n-1]
+		return g
+	}
+	return new(group)
 }
 
 func (p *pipeline) add(c *Coordinator, l *lane, args []any) {
@@ -37,7 +69,8 @@ func (p *pipeline) add(c *Coordinator, l *lane, args []any) {
 			return
 		}
 	}
-	g := &group{lanes: []*lane{l}, args: [][]any{args}, operations: operations}
+	g := p.group()
+	g.lanes, g.args, g.operations = append(g.lanes, l), append(g.args, args), operations
 	p.groups = append(p.groups, g)
 	if batch {
 		p.shared = g
@@ -51,12 +84,11 @@ func (l *lane) sharesCall() bool {
 }
 
 func (p *pipeline) commands(c *Coordinator) []redis.Cmder {
-	cmds := make([]redis.Cmder, len(p.groups))
-	for i, g := range p.groups {
+	for _, g := range p.groups {
 		g.cmd = newCommand(c.ctx, g.merge())
-		cmds[i] = g.cmd
+		p.cmds = append(p.cmds, g.cmd)
 	}
-	return cmds
+	return p.cmds
 }
 
 // merge makes one script call of the lanes' calls: all keys, then all arguments.
@@ -64,12 +96,7 @@ func (g *group) merge() []any {
 	if len(g.lanes) == 1 {
 		return g.args[0]
 	}
-	size := commandPrefix
-	for _, args := range g.args {
-		size += len(args)
-	}
-	first := g.args[0]
-	merged := make([]any, 0, size)
+	first, merged := g.args[0], g.merged
 	merged = append(merged, first[0], first[1], strconv.Itoa(2*len(g.lanes)))
 	for _, args := range g.args {
 		merged = append(merged, args[commandPrefix-2:commandPrefix]...)
@@ -79,6 +106,7 @@ func (g *group) merge() []any {
 	for _, args := range g.args {
 		merged = append(merged, args[commandPrefix+header:]...)
 	}
+	g.merged = merged
 	return merged
 }
 

@@ -179,12 +179,19 @@ func (l *lane) batchAnswered(reply string) {
 	}
 }
 
+// keptWhole is of how many calls a batch and its reply may stay in memory for the sake
+// of the session's text, which is a part of them.
+const keptWhole = 4
+
 // tookEffect moves the session to a batch that was applied.
 func (l *lane) tookEffect(b *batch, words string) {
 	l.corrupted = false
 	_, rest, _ := strings.Cut(words, " ") // the codes
 	at, _, _ := strings.Cut(rest, " ")
-	l.session.applied = applied{b.number, b.mark + b.behind + " " + at}
+	l.session.applied = applied{b.number, b.mark + b.behind, at}
+	if len(b.calls) > keptWhole {
+		l.session.applied.mark, l.session.applied.when = strings.Clone(b.mark+b.behind), strings.Clone(at)
+	}
 	l.session.answeredAt = l.c.familyTime()
 	l.session.time, _ = strconv.ParseInt(at, 10, 64) // decode tells of what cannot be read
 }

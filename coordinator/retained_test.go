@@ -61,9 +61,9 @@ func TestRetainedKeepsTheLatest(t *testing.T) {
 		want string
 	}{
 		{"all is lost", 21, applied{}, "c4 20;o7 11 0;"},
-		{"Redis has the first two", 21, applied{2, "2 d 11"}, "c4 20;"},
-		{"Redis has the second at another time", 21, applied{2, "2 d 12"}, "c4 20;o7 11 0;"},
-		{"Redis has all", 21, applied{3, "3 d 20"}, ""},
+		{"Redis has the first two", 21, applied{2, "2 d", "11"}, "c4 20;"},
+		{"Redis has the second at another time", 21, applied{2, "2 d", "12"}, "c4 20;o7 11 0;"},
+		{"Redis has all", 21, applied{3, "3 d", "20"}, ""},
 		{"one is too old", 26, applied{}, "c4 20;"},
 	} {
 		if got := states(c.at, c.last); got != c.want {
@@ -71,7 +71,7 @@ func TestRetainedKeepsTheLatest(t *testing.T) {
 		}
 	}
 	r.keep(other, retainedHold{state: stateOpen, amount: 7, at: 11, number: 9})
-	if got := states(21, applied{8, "8 d 21"}); got != "o7 11 0;" {
+	if got := states(21, applied{8, "8 d", "21"}); got != "o7 11 0;" {
 		t.Errorf("after a repair by batch 9: %q", got)
 	}
 }

@@ -29,19 +29,19 @@ type session struct {
 // duplicate, and come to something else.
 type applied struct {
 	number uint64
-	text   string
+	mark   string // "number digest", and what a repair has behind it
+	when   string
 }
 
 // at is the family's time when it was applied.
 func (a applied) at() int64 {
-	at, _ := strconv.ParseInt(a.text[strings.LastIndexByte(a.text, ' ')+1:], 10, 64) // it was tried
+	at, _ := strconv.ParseInt(a.when, 10, 64) // it was tried
 	return at
 }
 
 // since is the last batch that Redis had before a repair of the node that was not ended.
 func (a applied) since() uint64 {
-	_, digest, _ := strings.Cut(a.text, " ")
-	digest, _, _ = strings.Cut(digest, " ")
+	_, digest, _ := strings.Cut(a.mark, " ")
 	_, text, _ := strings.Cut(digest, "-")
 	if since, err := strconv.ParseUint(text, 10, 64); err == nil {
 		return since
@@ -74,7 +74,7 @@ func cutApplied(words string) (a applied, digest, rest string, err error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return applied{}, "", "", fmt.Errorf("unreadable session %.60q: %w", words, err)
 	}
-	return applied{number, words[:len(words)-len(parts[3])-1]}, parts[1], parts[3], nil
+	return applied{number, words[:len(parts[0])+1+len(parts[1])], parts[2]}, parts[1], parts[3], nil
 }
 
 // opened is an OPEN reply.

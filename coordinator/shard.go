@@ -104,17 +104,18 @@ func (s *shard) rest() {
 }
 
 func (s *shard) work() {
-	var lanes []*lane
+	p := pipelines.Get().(*pipeline)
+	defer pipelines.Put(p)
 	for {
-		lanes = s.take(lanes)
-		if len(lanes) == 0 {
+		p.clear()
+		p.lanes = s.take(p.lanes)
+		if len(p.lanes) == 0 {
 			if s.breaker.state() != breakerClosed {
 				s.c.dropReplaced()
 			}
 			return
 		}
-		var p pipeline
-		for _, l := range lanes {
+		for _, l := range p.lanes {
 			if args := l.next(); args != nil {
 				p.add(s.c, l, args)
 			} else if l.again() {
@@ -214,17 +215,17 @@ func (c *Coordinator) schedule(l *lane, delay time.Duration) {
 
 // command is a command that go-redis does not repeat by itself: a lane knows
 // better when, and hears of an error at once.
-type command struct{ *redis.Cmd }
+type command struct{ redis.Cmd }
 
 // NoRetry tells go-redis.
-func (command) NoRetry() bool { return true }
+func (*command) NoRetry() bool { return true }
 
 func newCommand(ctx context.Context, args []any) *command {
-	cmd := redis.NewCmd(ctx, args...)
+	cmd := &command{*redis.NewCmd(ctx, args...)}
 	if len(args) > 3 {
 		cmd.SetFirstKeyPos(firstKey(args[0]))
 	}
-	return &command{cmd}
+	return cmd
 }
 
 func firstKey(name any) int8 {

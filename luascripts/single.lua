@@ -5,8 +5,6 @@
 -- Invariant: it decides only where the batch is admitted, nothing is due, and the
 -- account and the hold are there and whole; then it keeps batch.lua's invariant, and
 -- writes as endings.lua's write does. Else it returns nil and has written nothing.
--- The family's field is not asked for: where the session is the one that the node was
--- told of, it was written since this family was created, in the layout that it has.
 
 local KEYS, ARGV = KEYS, ARGV
 local node, clock, ttl = ARGV[1], ARGV[2], ARGV[3] + 0
@@ -96,20 +94,20 @@ local function single(books, timers, base)
 	end
 	local read
 	if settles then
-		read = call('HMGET', books, session, 't', 'n', ARGV[base + 7], ARGV[base + 8], 'd')
+		read = call('HMGET', books, 'f', session, 't', 'n', ARGV[base + 7], ARGV[base + 8], 'd')
 	else
-		read = call('HMGET', books, session, 't', 'n', ARGV[base + 7])
+		read = call('HMGET', books, 'f', session, 't', 'n', ARGV[base + 7])
 	end
-	local last, first, text = read[1], read[3], read[4]
-	if last ~= ARGV[base + 2] or not (first and text) or find(last, ' 0 ', 1, true) then
+	local last, first, text = read[2], read[4], read[5]
+	if read[1] ~= ARGV[base + 1] or last ~= ARGV[base + 2] or not (first and text) or find(last, ' 0 ', 1, true) then
 		return nil
 	end
-	local now = tick(read[2], clock)
+	local now = tick(read[3], clock)
 	if now > ARGV[base + 4] + 0 or (first ~= '0' and first + 0 <= now) then
 		return nil
 	end
 	if settles then
-		return singleSettle(books, timers, base, text, read[5], read[6], now, kind == 'c' and ARGV[base + 9] or nil)
+		return singleSettle(books, timers, base, text, read[6], read[7], now, kind == 'c' and ARGV[base + 9] or nil)
 	end
 	return singleReserve(books, timers, base, text, first, now)
 end

@@ -71,7 +71,7 @@ func Defaults() Config {
 // Validate returns all that is wrong with a Config, by the names of the flags,
 // with the exit code Usage.
 func (c Config) Validate() error {
-	errs := []error{c.Spec.Validate()}
+	var errs []error
 	between := func(flag string, value, lowest, highest int64) {
 		if value < lowest || value > highest {
 			errs = append(errs, fmt.Errorf("--%s %d: give %d to %d", flag, value, lowest, highest))
@@ -83,7 +83,7 @@ func (c Config) Validate() error {
 	if c.Rounds != 0 {
 		between("rounds", int64(c.Rounds), 1, MaxRounds)
 	}
-	if c.Nodes <= MaxNodes && c.Concurrency <= MaxCallers && c.Nodes*c.Concurrency > MaxCallers {
+	if len(errs) == 0 && c.Nodes*c.Concurrency > MaxCallers {
 		errs = append(errs, fmt.Errorf("%d nodes of %d callers: give at most %d callers together", c.Nodes, c.Concurrency, MaxCallers))
 	}
 	if c.Duration < 0 || c.Duration > MaxDuration || c.Duration == 0 && c.Trace == "" {
@@ -97,7 +97,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("a contender %q: give some of %v", name, contender.All))
 		}
 	}
-	errs = append(errs, c.validateWarmup(), c.validateEngine(), c.validatePrefix())
+	errs = append(errs, c.Spec.Validate(), c.validateWarmup(), c.validateEngine(), c.validatePrefix())
 	return exit.With(exit.Usage, errors.Join(errs...))
 }
 

@@ -9,6 +9,6 @@
 // A [Crew] is the processes. Each is this program, started with [NodeCommand], and
 // served by [ServeNode]; what they say to each other is in wire.go.
 //
-// What belongs here asks engines and notes the answers. It knows nothing of budgets,
-// contenders beside each other, books and reports.
+// What belongs here asks engines and notes the answers. It knows nothing of how large
+// budgets are, of contenders' turns, and of books.
 package fleet

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 )
@@ -28,5 +29,30 @@ func TestQuantiles(t *testing.T) {
 	}
 	if got := NewHistogram(time.Microsecond).Quantiles(); len(got) != 0 {
 		t.Errorf("of nothing: %+v", got)
+	}
+}
+
+// What travels arrives, and adds up with what is there.
+func TestHistogramTravels(t *testing.T) {
+	t.Parallel()
+	sent, there := NewHistogram(time.Microsecond), NewHistogram(time.Microsecond)
+	for i := range 1000 {
+		sent.Record(time.Duration(i) * time.Millisecond)
+	}
+	text, err := json.Marshal(Sample{Latency: sent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var arrived Sample
+	if err := json.Unmarshal(text, &arrived); err != nil {
+		t.Fatal(err)
+	}
+	there.Record(time.Minute)
+	there.Merge(arrived.Latency)
+	if got := there.TotalCount(); got != 1001 || arrived.Latency.Percentiles() != sent.Percentiles() {
+		t.Errorf("%d latencies, %+v arrived of %+v", got, arrived.Latency.Percentiles(), sent.Percentiles())
+	}
+	if err := json.Unmarshal([]byte(`{"Latency": "a page of HTML"}`), &arrived); err == nil {
+		t.Error("what is no histogram was read as one")
 	}
 }

@@ -71,19 +71,15 @@ func Defaults() Config {
 // Validate returns all that is wrong with a Config, by the names of the flags,
 // with the exit code Usage.
 func (c Config) Validate() error {
-	var errs []error
-	between := func(flag string, value, lowest, highest int64) {
-		if value < lowest || value > highest {
-			errs = append(errs, fmt.Errorf("--%s %d: give %d to %d", flag, value, lowest, highest))
-		}
+	errs := []error{
+		load.Within("nodes", int64(c.Nodes), 1, MaxNodes),
+		load.Within("concurrency", int64(c.Concurrency), 1, MaxCallers),
+		load.Within("holds", int64(c.HoldsBefore), 0, MaxBefore),
 	}
-	between("nodes", int64(c.Nodes), 1, MaxNodes)
-	between("concurrency", int64(c.Concurrency), 1, MaxCallers)
-	between("holds", int64(c.HoldsBefore), 0, MaxBefore)
 	if c.Rounds != 0 {
-		between("rounds", int64(c.Rounds), 1, MaxRounds)
+		errs = append(errs, load.Within("rounds", int64(c.Rounds), 1, MaxRounds))
 	}
-	if len(errs) == 0 && c.Nodes*c.Concurrency > MaxCallers {
+	if errors.Join(errs...) == nil && c.Nodes*c.Concurrency > MaxCallers {
 		errs = append(errs, fmt.Errorf("%d nodes of %d callers: give at most %d callers together", c.Nodes, c.Concurrency, MaxCallers))
 	}
 	if c.Duration < 0 || c.Duration > MaxDuration || c.Duration == 0 && c.Trace == "" {

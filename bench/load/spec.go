@@ -62,20 +62,24 @@ func Defaults() Spec {
 // Validate returns all that is wrong with a Spec, by the names of the bench's flags,
 // with the exit code Usage.
 func (s Spec) Validate() error {
-	var errs []error
-	between := func(flag string, value, lowest, highest int64) {
-		if value < lowest || value > highest {
-			errs = append(errs, fmt.Errorf("--%s %d: give %d to %d", flag, value, lowest, highest))
-		}
+	errs := []error{
+		Within("tenants", int64(s.Tenants), 1, MaxTenants),
+		Within("requests", s.Requests, 0, MaxRequests),
+		Within("max-output", s.MaxOutput, 1, MaxMaxOutput),
 	}
-	between("tenants", int64(s.Tenants), 1, MaxTenants)
-	between("requests", s.Requests, 0, MaxRequests)
-	between("max-output", s.MaxOutput, 1, MaxMaxOutput)
 	if s.InputPrice < 0 || s.OutputPrice < 0 || s.InputPrice == 0 && s.OutputPrice == 0 {
 		errs = append(errs, fmt.Errorf("prices of %s and %s: give at least one above $0.00, none below", s.InputPrice, s.OutputPrice))
 	}
 	errs = append(errs, s.validateWorkload(), s.validateArrivals())
 	return exit.With(exit.Usage, errors.Join(errs...))
+}
+
+// Within says what is wrong with the value of a flag, if it is out of bounds.
+func Within(flag string, value, lowest, highest int64) error {
+	if value < lowest || value > highest {
+		return fmt.Errorf("--%s %d: give %d to %d", flag, value, lowest, highest)
+	}
+	return nil
 }
 
 func (s Spec) validateWorkload() error {

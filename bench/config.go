@@ -74,7 +74,9 @@ func (c Config) Validate() error {
 	errs := []error{
 		load.Within("nodes", int64(c.Nodes), 1, MaxNodes),
 		load.Within("concurrency", int64(c.Concurrency), 1, MaxCallers),
-		load.Within("holds", int64(c.HoldsBefore), 0, MaxBefore),
+	}
+	if c.HoldsBefore < 0 || c.HoldsBefore > MaxBefore { // it has no flag
+		errs = append(errs, fmt.Errorf("%d open holds: give 0 to %d", c.HoldsBefore, MaxBefore))
 	}
 	if c.Rounds != 0 {
 		errs = append(errs, load.Within("rounds", int64(c.Rounds), 1, MaxRounds))

@@ -100,9 +100,11 @@ func (s *Sweep) concludeCost() {
 			s.count(first.Value), latency(cost[0]), of, flatBand*100, p.Value, latency(cost[left]), change(cost[0], cost[left]))}
 		return
 	}
-	s.Said = fmt.Sprintf("Flat: with %s a decision costs %s %s, within %.0f %% of the %s with %d; in between %s to %s",
-		s.count(s.Points[last].Value), latency(cost[last]), of, flatBand*100, latency(cost[0]), first.Value,
-		latency(slices.Min(cost)), latency(slices.Max(cost)))
+	s.Said = fmt.Sprintf("Flat: with %s a decision costs %s %s, within %.0f %% of the %s with %d",
+		s.count(s.Points[last].Value), latency(cost[last]), of, flatBand*100, latency(cost[0]), first.Value)
+	if len(cost) > 2 {
+		s.Said += fmt.Sprintf("; in between %s to %s", latency(slices.Min(cost)), latency(slices.Max(cost)))
+	}
 }
 
 // costs of a decision in microseconds: of Redis' CPU where every point has it, or else

@@ -64,6 +64,7 @@ func TestConclusions(t *testing.T) {
 		{Sweep{Over: OverConcurrency, Points: saturated}, 16, "The knee is at 16 callers a node, with 1000 decisions a second: from there, doubling them brings no more and no less throughput, and p50 goes from 16ms to 32ms, p99 from 48ms to 96ms"},
 		{Sweep{Over: OverNodes, Points: loadCurve(func(n float64) float64 { return min(n/0.016, 1000) }, 1, 10, 60, 100)}, 10, "The knee is at 10 nodes, with 625 decisions a second: from there, going on to 60 brings 60 % more throughput"},
 		{Sweep{Over: OverNodes, Points: saturated[:3]}, 0, "No knee up to 4 nodes"},
+		{Sweep{Over: OverTenants, Points: costing(4, 4)}, 0, "within 25 % of the 4µs with 1"},
 		{Sweep{Over: OverTenants, Points: costing(4, 4.9, 9, 3.1, 5)}, 0, "Flat: with 16 tenants a decision costs 5µs of Redis' CPU, within 25 % of the 4µs with 1; in between 3.1µs to 9µs"},
 		{Sweep{Over: OverHolds, Points: costing(4, 9, 4, 6, 7)}, 8, "Not flat: with 1 open hold a decision costs 4µs of Redis' CPU, and leaves the band of 25 % around that with 8: there it costs 6µs, 50 % more"},
 		{Sweep{Over: OverHolds, Points: costing(4, 2)}, 2, "50 % less"},

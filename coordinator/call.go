@@ -167,15 +167,15 @@ func (c *call) send() bool { return c.state.CompareAndSwap(callQueued, callSent)
 // caller has left.
 func (c *call) unsend() bool { return c.state.CompareAndSwap(callSent, callQueued) }
 
-// deliver hands the answer over; false when the caller has left.
+// deliver leaves the answer with the call; false when the caller has left. It has to
+// be woken then: by now it waits for that and nothing else.
 func (c *call) deliver(a answer) bool {
 	c.answer = a
-	if !c.state.CompareAndSwap(callSent, callDelivered) && !c.state.CompareAndSwap(callQueued, callDelivered) {
-		return false
-	}
-	c.done <- struct{}{}
-	return true
+	return c.state.CompareAndSwap(callSent, callDelivered) || c.state.CompareAndSwap(callQueued, callDelivered)
 }
+
+// wake tells the caller of an answer that was delivered. The call is the caller's then.
+func (c *call) wake() { c.done <- struct{}{} }
 
 // names reports whether the call is about a hold that was made before.
 func (c *call) names() bool {

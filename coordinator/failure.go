@@ -175,7 +175,9 @@ func (l *lane) giveUpRefused(b *batch, err error) {
 	for i, c := range b.calls {
 		if !c.kept {
 			b.calls[i] = c.substitute()
-			c.deliver(answer{err: &UnknownOutcomeError{ID: c.id, Cause: fmt.Errorf("%w: %w", ErrUnavailable, err)}})
+			if c.deliver(answer{err: &UnknownOutcomeError{ID: c.id, Cause: fmt.Errorf("%w: %w", ErrUnavailable, err)}}) {
+				c.wake()
+			}
 		}
 	}
 	if l.superseded == nil {

@@ -247,10 +247,13 @@ func (l *lane) again() bool {
 	if l.c.closed.Load() && l.c.inFlight.Load() == 0 {
 		l.queue = nil // whoever is left in it has left
 	}
+	if l.pending == nil {
+		l.flying = 0
+	}
 	if l.pending != nil || len(l.queue) > 0 || len(l.repairs) > 0 {
 		return true
 	}
-	l.running, l.flying = false, 0
+	l.running = false
 	defer l.c.busy.Done()
 	if l.session.family == "" {
 		// Nothing is known of this family, so nothing is lost by forgetting it;
@@ -299,7 +302,8 @@ func (l *lane) answer(c *call, a answer) bool {
 			"reservation", c.id, "error", a.err)
 	}
 	if c.deliver(a) {
-		l.c.leave()
+		l.c.leave() // first, or the caller's next call finds this one waiting still
+		c.wake()
 		return true
 	}
 	if c.state.Load() != callLeft { // whoever leaves an unsent call counts it

@@ -29,7 +29,7 @@ var (
 	allocated    = &rule{decimals: 0, holds: within(0.02), compiler: build.ofGo}
 	redisInstr   = &rule{decimals: 0, holds: within(0.02), compiler: build.ofRedis}
 	localInstr   = &rule{decimals: 1, holds: within(0.01), compiler: build.ofGo}
-	ratioOfRates = &rule{decimals: 2, holds: func(now, accepted float64) bool { return now >= accepted*2/3 }}
+	ratioOfRates = &rule{decimals: 2, holds: func(now, accepted float64) bool { return now >= accepted/2 }}
 )
 
 func within(part float64) func(now, accepted float64) bool {

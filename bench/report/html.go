@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -81,7 +82,7 @@ func (r Report) page() page {
 	if len(r.Contenders) > 0 {
 		p.Contenders = contenderGrid(r.Contenders)
 	}
-	if r.Audited {
+	if r.Audited && r.Sweep == nil { // each run of a sweep has books of its own
 		p.Sums = append(p.Sums, r.sums())
 	}
 	if answers := outcomeGrid(r.Outcomes); len(answers.Rows) > 0 {
@@ -95,8 +96,11 @@ func (r Report) lead() string {
 	if r.Redis != "" {
 		where = "on " + r.Redis
 	}
-	said := fmt.Sprintf("%s engine %s: %s × %s, %s", r.Engine, where,
-		plural(r.Nodes, "node"), plural(r.Concurrency, "caller"), plural(r.Tenants, "tenant"))
+	load := []string{plural(r.Nodes, "node") + " × " + plural(r.Concurrency, "caller"), plural(r.Tenants, "tenant")}
+	if r.Sweep != nil {
+		load = []string{"over " + r.Sweep.Over}
+	}
+	said := fmt.Sprintf("%s engine %s: %s", r.Engine, where, strings.Join(load, ", "))
 	if r.Workload.Name != "" {
 		said += ", workload " + r.Workload.Name
 	}
@@ -110,6 +114,9 @@ func (r Report) judged() verdict {
 	switch {
 	case !r.Audited:
 		return verdict{"unread", "The books could not be checked", nil}
+	case r.Conserved && r.Sweep != nil:
+		return verdict{"kept", "The books are kept", []string{
+			"After each run, for every tenant: remaining + reserved + committed = granted. The open holds sum up to what is reserved, and callers were told the same. Overspent: " + r.Overspent.String() + "."}}
 	case r.Conserved:
 		return verdict{"kept", "The books are kept", []string{
 			fmt.Sprintf("For each of %s: remaining + reserved + committed = granted. The open holds (%s) sum up to what is reserved, and callers were told the same. Overspent: %s.",

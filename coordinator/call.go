@@ -38,6 +38,8 @@ type call struct {
 	// kept: the coordinator's own release of an abandoned reserve. Nobody waits
 	// for it, and it is tried until it has been answered.
 	kept bool
+	// unasked: no caller asked for it, so it takes no caller's place.
+	unasked bool
 	// merge: of a repair, the state of the hold as the scripts write it.
 	merge string
 }
@@ -155,7 +157,7 @@ func (c *call) leave(cause error) (left bool, err error) {
 // substitute stands in for a call that is answered while its batch is not
 // resolved: what the batch did for it has no taker.
 func (c *call) substitute() *call {
-	s := &call{kind: c.kind, tenant: c.tenant, amount: c.amount, id: c.id}
+	s := &call{kind: c.kind, tenant: c.tenant, amount: c.amount, id: c.id, unasked: c.unasked}
 	s.state.Store(callLeftUnsure)
 	return s
 }

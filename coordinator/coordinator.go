@@ -47,6 +47,7 @@ type Coordinator struct {
 	workers  sync.WaitGroup // of shards; each begins while a lane runs
 
 	inFlight  atomic.Int64 // calls that are not resolved
+	unasked   atomic.Int64 // of them the node's own: probes, releases of what was abandoned
 	failedAt  atomic.Int64 // when Redis last did not answer, in Unix milliseconds
 	lossFound func()       // what follows a gap: suspect
 	probing   atomic.Bool  // all lanes are being asked
@@ -120,7 +121,7 @@ func (c *Coordinator) carry(ctx context.Context, op *call) (answer, budget.Reser
 
 // admit counts a call as in flight, unless there are too many or none is taken.
 func (c *Coordinator) admit() error {
-	waiting := c.enter()
+	waiting := c.enter() - c.unasked.Load()
 	switch {
 	case c.closed.Load():
 		c.leave()

@@ -301,15 +301,17 @@ func (l *lane) answer(c *call, a answer) bool {
 		l.c.config.logger.Error("bursar: an abandoned reservation could not be released; it ends at its deadline",
 			"reservation", c.id, "error", a.err)
 	}
-	if c.deliver(a) {
-		l.c.leave() // first, or the caller's next call finds this one waiting still
+	delivered := c.deliver(a)
+	if delivered || c.state.Load() != callLeft { // whoever leaves an unsent call counts it
+		l.c.leave() // before the caller is woken, or its next call finds this one waiting still
+		if c.unasked {
+			l.c.unasked.Add(-1)
+		}
+	}
+	if delivered {
 		c.wake()
-		return true
 	}
-	if c.state.Load() != callLeft { // whoever leaves an unsent call counts it
-		l.c.leave()
-	}
-	return false
+	return delivered
 }
 
 // takeQueue removes the first n waiting calls.

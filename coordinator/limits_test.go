@@ -1,10 +1,15 @@
 package coordinator
 
 import (
+	"context"
+	"errors"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/redistest"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -46,5 +51,41 @@ func TestOpenHoldsAreBounded(t *testing.T) {
 	}
 	if granted != 49 {
 		t.Errorf("%d of 80 were granted at once, want 49", granted)
+	}
+}
+
+// What a node asks for itself takes no caller's place.
+func TestProbesKeepNobodyOut(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := node(t, server.Client(), WithQueueLimits(2, 2))
+	for i := range 8 {
+		tenant := numbered("tenant", i)
+		ensure(t, c, tenant, 1000)
+		if r, err := c.TryReserve(t.Context(), tenant, 1); err != nil || r.Outcome != budget.Reserved {
+			t.Fatal(r, err)
+		}
+	}
+	if err := server.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	c.suspect()
+	for c.inFlight.Load() < 8 {
+		runtime.Gosched()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := c.TryReserve(ctx, "tenant-3", 1)
+	if errors.Is(err, ErrOverloaded) || err == nil {
+		t.Errorf("with probes under way: %v", err)
+	}
+	if err := server.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := c.unasked.Load(); n != 0 {
+		t.Errorf("%d calls of the node's own are left", n)
 	}
 }

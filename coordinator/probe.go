@@ -66,11 +66,14 @@ func (c *Coordinator) retaining() []*lane {
 
 // probe asks lanes, without waiting for what they find.
 func (c *Coordinator) probe(lanes []*lane, done func()) {
+	c.unasked.Add(1)
 	if len(lanes) == 0 || c.admit() != nil {
+		c.unasked.Add(-1)
 		done()
 		return
 	}
 	go func() {
+		defer c.unasked.Add(-1)
 		defer c.leave()
 		defer done()
 		for i, l := range lanes {
@@ -87,10 +90,14 @@ func (c *Coordinator) probe(lanes []*lane, done func()) {
 
 // probeLane puts a read into a lane that nobody waits for: any batch shows a gap.
 func (c *Coordinator) probeLane(l *lane) {
+	c.unasked.Add(1)
 	c.enter()
-	start, ok, err := l.enqueue(newCall(luascripts.KindRemaining, l.root, 0, budget.ReservationID{}))
+	probe := newCall(luascripts.KindRemaining, l.root, 0, budget.ReservationID{})
+	probe.unasked = true
+	start, ok, err := l.enqueue(probe)
 	if !ok || err != nil {
 		c.leave()
+		c.unasked.Add(-1)
 	} else if start {
 		c.shardOf(l).push(l)
 	}

@@ -230,7 +230,8 @@ func (l *lane) resolve(b *batch, reply string) {
 }
 
 func (l *lane) releaseAbandoned(id budget.ReservationID) {
-	release := &call{kind: luascripts.KindRelease, tenant: id.Tenant(), id: id, done: make(chan struct{}, 1), kept: true}
+	release := &call{kind: luascripts.KindRelease, tenant: id.Tenant(), id: id, done: make(chan struct{}, 1), kept: true, unasked: true}
+	l.c.unasked.Add(1)
 	l.c.enter()
 	l.mu.Lock()
 	// Before what waits, so that a Lookup of the id, made by now, sees it released.

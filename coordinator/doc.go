@@ -75,7 +75,7 @@
 // The client: lanes (one family's queue, session and batches), shards (what goes
 // to one server), the start's checks, telemetry. Names and texts in Redis are package
 // layout's, the Lua is package luascripts'. Reading the source: call.go, batch.go,
-// lane.go, resolve.go, failure.go, shard.go, in this order, then retained.go, repair.go
-// and probe.go for what follows on a loss. PROTOCOL.md explains how a node and Redis
+// lane.go, resolve.go, failure.go, shard.go, in this order, then second.go for crowds,
+// and retained.go, repair.go and probe.go for what follows on a loss. PROTOCOL.md explains how a node and Redis
 // work together, OPERATIONS.md how to run them.
 package coordinator

@@ -1,6 +1,7 @@
 -- single: a batch of one reserve or settle of one account, as nearly all are where
 -- tenants are many. It follows the rules of batch.lua, which say all that may happen,
--- without the tables and functions that a batch of several operations needs.
+-- without the tables and functions that a batch of several operations needs. Keys,
+-- arguments and replies are those of batch.lua, and so are its codes R, I, C and L.
 --
 -- Invariant: it decides only where the batch is admitted, nothing is due, and the
 -- account and the hold are there and whole; then it keeps batch.lua's invariant, and

@@ -45,11 +45,8 @@ const (
 	// patientFor bounds the wait for the first two operations that meet. A busy
 	// machine may give this process one processor for seconds.
 	patientFor = 20 * time.Second
-	// judgeWithin is far more than nearly every history of this size needs. Where a busy
-	// machine leaves half of one without answers, the orders to be tried are too many: one
-	// in undecidedPart may stay undecided, and says nothing of the engine.
-	judgeWithin   = 5 * time.Second
-	undecidedPart = 10
+	// judgeWithin is far more than a history of this size ever needs.
+	judgeWithin = 20 * time.Second
 )
 
 // tally says how much a run has seen.
@@ -67,7 +64,7 @@ func canMeet() bool { return runtime.GOMAXPROCS(0) > 1 }
 func (x *fixture) linearize() tally {
 	x.t.Helper()
 	var told tally
-	rounds, undecided, began := 0, 0, time.Now()
+	rounds, began := 0, time.Now()
 	for ; told.wantsMore(rounds, began); rounds++ {
 		// New tenants, as a history starts from nothing; two of one family.
 		root := budget.TenantID(fmt.Sprintf("acme-%d", rounds))
@@ -75,19 +72,11 @@ func (x *fixture) linearize() tally {
 		r.record(uint64(rounds), []budget.TenantID{root, root + "/search"})
 		x.count(&told, r.events)
 		history := r.history()
-		switch verdict := porcupine.CheckOperationsTimeout(engineModel(), history, judgeWithin); verdict {
-		case porcupine.Ok:
-		case porcupine.Unknown:
-			undecided++
-		case porcupine.Illegal:
+		if verdict := porcupine.CheckOperationsTimeout(engineModel(), history, judgeWithin); verdict != porcupine.Ok {
 			x.t.Fatalf("round %d: the history is %s, want one that some order of events explains:\n%s", rounds, verdict, story(history))
 		}
 	}
-	x.t.Logf("%d operations in %d histories (%d undecided), %d of them began while another ran, %d got no answer",
-		told.operations, rounds, undecided, told.concurrent, told.unknown)
-	if undecided*undecidedPart > rounds {
-		x.t.Errorf("%d of %d histories could not be judged within %s each", undecided, rounds, judgeWithin)
-	}
+	x.t.Logf("%d operations in %d histories, %d of them began while another ran, %d got no answer", told.operations, rounds, told.concurrent, told.unknown)
 	if told.concurrent == 0 && canMeet() {
 		x.t.Error("no operation began while another ran; the histories prove nothing")
 	}

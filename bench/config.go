@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"time"
@@ -52,6 +53,7 @@ type Config struct {
 	Prefix      string // of the keys on a Redis of the user's; "" takes a random one
 	SharePrefix bool   // though others have keys under Prefix already; they are left alone
 
+	Input  io.Reader           `json:"-"` // where the Trace load.StandardInput comes from; nil is os.Stdin
 	Logger *slog.Logger        `json:"-"` // hears the engine's warnings; nil is silence
 	Watch  func(live.Progress) `json:"-"` // is called about four times a second, by one goroutine at a time; or nil
 

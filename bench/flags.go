@@ -36,7 +36,7 @@ func flags(d Config) []cli.Flag {
 		&cli.StringFlag{Name: "against", Usage: "also measure the contenders of this `LIST` beside ours, in turns; each takes as long again: all, or some of " + strings.Join(contender.All, ",")},
 		&cli.BoolFlag{Name: "baseline", Usage: "the same as --against incr,script"},
 		&cli.IntFlag{Name: "rounds", Usage: "in which the contenders take turns, of which the medians are told (default: 5 with contenders, 1 without)"},
-		&cli.StringFlag{Name: "trace", Usage: "play the requests of a CSV `FILE` (" + load.TraceHeader + "), once, in order"},
+		&cli.StringFlag{Name: "trace", Usage: "play the requests of a CSV `FILE` once, in order, by its columns " + load.TraceHeader + "; plain or gzip; - is standard input"},
 		&cli.Float64Flag{Name: "speed", Usage: "of a --trace: 1 is its own pace, 10 is ten times as fast, 0 is as fast as possible"},
 		amountFlag("input-price", d.InputPrice.String(), "of a million context tokens, with its unit"),
 		amountFlag("output-price", d.OutputPrice.String(), "of a million generated tokens, with its unit"),
@@ -61,7 +61,7 @@ func configOf(cc *cli.Context) (Config, error) {
 		},
 		Engine: cc.String("engine"), Redis: cc.String("redis"), Nodes: cc.Int("nodes"), Concurrency: cc.Int("concurrency"),
 		Duration: cc.Duration("duration"), Warmup: Defaults().Warmup, Rounds: cc.Int("rounds"), Processes: cc.Bool("processes"),
-		Prefix: cc.String("prefix"), SharePrefix: cc.Bool("share-prefix"),
+		Prefix: cc.String("prefix"), SharePrefix: cc.Bool("share-prefix"), Input: cc.App.Reader,
 	}
 	if c.Engine == report.EngineLocal && !cc.IsSet("redis") {
 		c.Redis = ""
@@ -95,7 +95,7 @@ func configOf(cc *cli.Context) (Config, error) {
 		return Config{}, errors.New("--prefix is empty: give 1 to 64 characters, or leave it out for a random one")
 	}
 	if cc.IsSet("trace") && c.Trace == "" {
-		return Config{}, errors.New("--trace is empty: give the path of a CSV file")
+		return Config{}, errors.New("--trace is empty: give the path of a CSV file, or - for standard input")
 	}
 	if c.Trace != "" && !cc.IsSet("duration") {
 		c.Duration = time.Duration(0)

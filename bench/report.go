@@ -17,7 +17,7 @@ func (m *match) report() report.Report {
 	best := ours.best()
 	r := report.Report{
 		Engine: c.Engine, Nodes: c.Nodes, Processes: c.Processes, Tenants: c.Tenants, Concurrency: c.Concurrency,
-		Seed: c.Seed, Trace: c.Trace, Workload: c.workload(len(ours.pools)), Rounds: len(best.paces),
+		Seed: c.Seed, Trace: c.TraceName(), Workload: c.workload(len(ours.pools)), Rounds: len(best.paces),
 		Reserve: best.fleet.Reserve.All().Percentiles(), Commit: best.fleet.Commit.All().Percentiles(),
 		Outcomes: make(map[string]int64),
 		Machine:  host.Machine(), Server: m.arena.server,

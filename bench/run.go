@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"time"
 
 	"github.com/calybris/bursar/bench/load"
@@ -30,6 +32,9 @@ func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	if err := c.Validate(); err != nil {
 		return report.Report{}, err
 	}
+	if c.Spec, err = c.Read(ctx, c.input()); err != nil {
+		return report.Report{}, err
+	}
 	work, err := c.work()
 	if err != nil {
 		return report.Report{}, err
@@ -50,6 +55,14 @@ func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	return m.finish(ctx)
 }
 
+// input is where a trace from standard input comes from.
+func (c Config) input() io.Reader {
+	if c.Input == nil {
+		return os.Stdin
+	}
+	return c.Input
+}
+
 // work is what is played, if it ends in time.
 func (c Config) work() (load.Workload, error) {
 	work, err := load.New(c.Spec)
@@ -57,7 +70,7 @@ func (c Config) work() (load.Workload, error) {
 		return nil, err
 	}
 	if trace, ok := load.TraceOf(work); ok && c.Duration == 0 && trace.Lasting(c.Speed) > MaxDuration {
-		return nil, exit.With(exit.Usage, fmt.Errorf("--trace %s lasts %s at --speed %g: give more speed, or --duration", c.Trace, trace.Lasting(c.Speed), c.Speed))
+		return nil, exit.With(exit.Usage, fmt.Errorf("--trace %s lasts %s at --speed %g: give more speed, or --duration", c.TraceName(), trace.Lasting(c.Speed), c.Speed))
 	}
 	return work, nil
 }

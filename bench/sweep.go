@@ -39,6 +39,10 @@ func RunSweep(ctx context.Context, c Config, s Sweep) (report.Report, error) {
 	if err := s.validate(c); err != nil {
 		return report.Report{}, exit.With(exit.Usage, err)
 	}
+	var err error
+	if c.Spec, err = c.Read(ctx, c.input()); err != nil {
+		return report.Report{}, err
+	}
 	c.Duration, c.Rounds = share(c.Duration, s.Rounds), 1
 	p := &sweeping{config: c, sweep: s, points: make([][]report.Report, len(s.Values)), broken: make([]bool, len(s.Values)), began: time.Now()}
 	for round := range s.Rounds {

@@ -37,7 +37,7 @@ func NewCrew(a Assignment, budgets []budget.Microcents, trips *contender.Trips) 
 func (w *Crew) Muster(ctx context.Context) (poolSize int, err error) {
 	for i := range w.assignment.Nodes {
 		a := w.assignment
-		a.Node = i
+		a.Node, a.Config.Spec = i, a.Config.ForNode(i, a.Nodes)
 		m, err := startMember(a)
 		if err != nil {
 			return 0, err

@@ -36,9 +36,18 @@ func (a Arrivals) Due(work Part, number int) (time.Duration, bool) {
 	if a.rate > 0 {
 		offset = a.first + time.Duration(float64(number)/a.rate*float64(time.Second))
 	} else {
-		offset = time.Duration(float64(offset) / a.speed)
+		offset = atSpeed(offset, a.speed)
 	}
 	return offset, exists
+}
+
+// atSpeed is at most the longest duration: at a low speed, centuries are more.
+func atSpeed(offset time.Duration, speed float64) time.Duration {
+	slowed := float64(offset) / speed
+	if slowed >= math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return time.Duration(slowed)
 }
 
 // Until counts the requests that are due by then.

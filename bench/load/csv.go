@@ -1,117 +1,99 @@
 package load
 
 import (
-	"bufio"
-	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 )
 
-// TraceHeader is the first line of a trace.
+// TraceHeader names the columns of a trace that are read.
 const TraceHeader = "TIMESTAMP,ContextTokens,GeneratedTokens"
 
-// Bounds of a trace.
+// The columns, by their places in TraceHeader.
 const (
-	maxTraceLine = 4096 // bytes
-	maxTokens    = 1_000_000_000
+	timestampColumn = iota
+	contextColumn
+	generatedColumn
+	traceColumns
 )
 
+const maxTokens = 1_000_000_000
+
+// Recording is a trace as it was read, or one node's share of it.
+type Recording struct {
+	Rows  []Request       // of no tenant yet
+	At    []time.Duration `json:",omitempty"` // since the first row of the whole; nil unless times matter
+	First int             // Rows[i] is row First+i*Every of the whole
+	Every int
+}
+
 // parseTrace reads all rows before the first is played: a bad line at the end
-// is found before anything has happened. Errors name file and line.
-// The rows' times are read where they matter; else a timestamp may be anything.
-func parseTrace(name string, from io.Reader, t tariff, tenants int, timed bool) (*Trace, error) {
-	lines := bufio.NewScanner(from)
-	lines.Buffer(make([]byte, maxTraceLine), maxTraceLine)
-	var trace Trace
+// is found before anything has happened. Errors name the file, the line and the column.
+// The rows' times are read if they matter; else a timestamp may be anything.
+func parseTrace(name string, from io.Reader, t tariff, timed bool) (*Recording, error) {
+	rows, err := openTable(name, from)
+	if err != nil {
+		return nil, err
+	}
+	read := &Recording{Every: 1}
 	var times clocked
-	number := 0
-	for lines.Scan() {
-		number++
-		line := lines.Bytes() // without its line ending, of either kind
-		if number == 1 {
-			if header := string(bytes.TrimPrefix(line, []byte("\ufeff"))); header != TraceHeader {
-				return nil, fmt.Errorf("%s:1: the first line is %.80q; it must be %s", name, header, TraceHeader)
-			}
-			continue
-		}
-		if len(line) == 0 {
-			continue
-		}
-		row, timestamp, err := parseRow(string(line), t)
-		if err == nil && timed {
-			err = times.add(timestamp)
+	for {
+		err := rows.next()
+		if errors.Is(err, io.EOF) {
+			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", name, number, err)
+			return nil, err
 		}
-		row.Tenant = len(trace.rows) % tenants
-		trace.rows = append(trace.rows, row)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s:%d: %w; is it a file of lines %s?", name, number+1, err, TraceHeader)
-	}
-	if len(trace.rows) == 0 {
-		return nil, fmt.Errorf("%s:%d: no request in it; a line is a timestamp, context tokens, generated tokens", name, number+1)
-	}
-	trace.at = times.at
-	return &trace, nil
-}
-
-// clocked are the rows' times since the first.
-type clocked struct {
-	first time.Time
-	at    []time.Duration
-}
-
-// timestampLayouts: both may have any number of digits after the second.
-var timestampLayouts = []string{time.DateTime, time.RFC3339}
-
-func (c *clocked) add(timestamp string) error {
-	for _, layout := range timestampLayouts {
-		at, err := time.Parse(layout, timestamp)
+		row, err := parseRow(rows, t)
 		if err != nil {
+			return nil, err
+		}
+		read.Rows = append(read.Rows, row)
+		if !timed {
 			continue
 		}
-		if len(c.at) == 0 {
-			c.first = at
+		if err := times.add(rows.field(timestampColumn)); err != nil {
+			return nil, rows.wrong(timestampColumn, ": %w", err)
 		}
-		since := at.Sub(c.first)
-		if len(c.at) > 0 && since < c.at[len(c.at)-1] {
-			return fmt.Errorf("%q is before the row above it; sort the rows by their time", timestamp)
-		}
-		c.at = append(c.at, since)
-		return nil
 	}
-	return fmt.Errorf("%.40q is no timestamp that --speed understands; write 2023-11-16 18:17:03.9799600 or 2023-11-16T18:17:03Z", timestamp)
+	if len(read.Rows) == 0 {
+		return nil, fmt.Errorf("%s:%d: no request: write one a line, below the names of the columns", name, rows.lines.number)
+	}
+	read.At = times.at
+	return read, nil
 }
 
-func parseRow(line string, t tariff) (row Request, timestamp string, err error) {
-	fields := strings.Split(line, ",")
-	if len(fields) != 3 || fields[0] == "" {
-		return Request{}, "", fmt.Errorf("%.80q: want a timestamp, context tokens, generated tokens, with commas between them", line)
+func parseRow(rows *table, t tariff) (Request, error) {
+	if rows.field(timestampColumn) == "" {
+		return Request{}, rows.wrong(timestampColumn, " is empty: give the time of the request")
 	}
-	context, err := parseTokens("context tokens", fields[1])
+	context, err := parseTokens(rows, contextColumn)
 	if err != nil {
-		return Request{}, "", err
+		return Request{}, err
 	}
-	generated, err := parseTokens("generated tokens", fields[2])
+	generated, err := parseTokens(rows, generatedColumn)
 	if err != nil {
-		return Request{}, "", err
+		return Request{}, err
 	}
-	row, err = t.request(context, generated)
+	row, err := t.request(context, generated)
 	if err != nil {
-		return Request{}, "", fmt.Errorf("it cannot be priced: %w; lower the prices", err)
+		return Request{}, fmt.Errorf("%s:%d: the request cannot be priced: %w; lower the prices", rows.name, rows.line(contextColumn), err)
 	}
-	return row, fields[0], nil
+	return row, nil
 }
 
-func parseTokens(what, text string) (int64, error) {
+func parseTokens(rows *table, column int) (int64, error) {
+	text := rows.field(column)
 	tokens, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || tokens < 0 || tokens > maxTokens {
-		return 0, fmt.Errorf("%.40q %s: give an integer from 0 to %d", text, what, maxTokens)
+	switch {
+	case text == "":
+		return 0, rows.wrong(column, " is empty: give an integer from 0 to %d", maxTokens)
+	case err != nil || tokens < 0 || tokens > maxTokens:
+		return 0, rows.wrong(column, " is %.40q: give an integer from 0 to %d", text, maxTokens)
+	default:
+		return tokens, nil
 	}
-	return tokens, nil
 }

@@ -6,10 +6,10 @@ import (
 
 // Request is one piece of paid work.
 type Request struct {
-	Tenant int               // the number of one
+	Tenant int               `json:",omitempty"` // the number of one
 	Hold   budget.Microcents // reserved: the worst case
 	Cost   budget.Microcents // committed: what it came to
-	Failed bool              // released instead: it came to nothing
+	Failed bool              `json:",omitempty"` // released instead: it came to nothing
 }
 
 // tariff turns tokens into money.

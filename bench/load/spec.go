@@ -45,7 +45,8 @@ type Spec struct {
 	Rate     float64       // requests a second of all nodes at constant intervals; 0 is a closed loop
 	Speed    float64       // of a Trace: 1 is its own pace, 0 as fast as possible
 
-	Trace       string            // CSV file of TIMESTAMP,ContextTokens,GeneratedTokens; "" draws requests from the seed
+	Trace       string            // CSV file with the columns of TraceHeader, or StandardInput; "" draws requests from the seed
+	Recording   *Recording        // what Read has read of Trace
 	InputPrice  budget.Microcents // a million context tokens
 	OutputPrice budget.Microcents // a million generated tokens
 	MaxOutput   int64             // generated tokens that a request reserves

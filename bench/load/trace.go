@@ -1,56 +1,45 @@
 package load
 
 import (
-	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
 // Trace is a usage trace: its rows in their order, each once, for whichever caller
 // is free; the tenants take turns.
 type Trace struct {
-	rows []Request
-	at   []time.Duration // since the first row; nil where the rows' times do not matter
-	due  bool            // the callers are told which row is due
+	*Recording
+	tenants int
+	due     bool // the callers are told which row is due
 }
 
 // Part is as many rows as any other part has, up to one.
 func (t *Trace) Part(round, rounds int) Part {
-	from, to := len(t.rows)*round/rounds, len(t.rows)*(round+1)/rounds
-	p := &tracePart{Turn: Turn{round, rounds}, rows: t.rows[from:to], due: t.due}
-	if t.at != nil {
-		p.at = t.at[from:to]
+	from, to := len(t.Rows)*round/rounds, len(t.Rows)*(round+1)/rounds
+	p := &tracePart{Turn: Turn{round, rounds}, trace: t, from: from, rows: t.Rows[from:to]}
+	if t.At != nil {
+		p.at = t.At[from:to]
 		if from > 0 && from < to {
-			p.began = t.at[from]
+			p.began = t.At[from]
 		}
 	}
 	return p
 }
 
-// Typical is the mean hold.
-func (t *Trace) Typical() budget.Microcents { return meanHold(t.rows) }
+// tenantOf is the tenant of a row, whichever node plays it.
+func (t *Trace) tenantOf(row int) int { return (t.First + row*t.Every) % t.tenants }
 
-// share is every so many rows, from one on: the part of one node of many.
-func (t *Trace) share(node, nodes int) *Trace {
-	mine := &Trace{due: t.due}
-	for i := node; i < len(t.rows); i += nodes {
-		mine.rows = append(mine.rows, t.rows[i])
-		if t.at != nil {
-			mine.at = append(mine.at, t.at[i])
-		}
-	}
-	return mine
-}
+// Typical is the mean hold.
+func (t *Trace) Typical() budget.Microcents { return meanHold(t.Rows) }
 
 type tracePart struct {
 	Turn
+	trace *Trace
+	from  int // of the trace's rows, the first of the part
 	rows  []Request
 	at    []time.Duration
-	due   bool
 	began time.Duration
 	taken atomic.Uint64
 }
@@ -60,13 +49,14 @@ func (p *tracePart) Source(int) Source { return p }
 
 // Next is the next row, or in an open loop the one that is due.
 func (p *tracePart) Next(number uint64, r *Request) bool {
-	if !p.due {
+	if !p.trace.due {
 		number = p.taken.Add(1) - 1
 	}
 	if number >= uint64(len(p.rows)) {
 		return false
 	}
 	*r = p.rows[number]
+	r.Tenant = p.trace.tenantOf(p.from + int(number)) //nolint:gosec // it is below a length
 	return true
 }
 
@@ -81,20 +71,6 @@ func (p *tracePart) Offset(number int) (time.Duration, bool) {
 	default:
 		return p.at[number] - p.began, true
 	}
-}
-
-func readTrace(s Spec) (*Trace, error) {
-	file, err := os.Open(s.Trace)
-	if err != nil {
-		return nil, exit.With(exit.Usage, fmt.Errorf("--trace: %w", err))
-	}
-	defer file.Close()
-	trace, err := parseTrace(s.Trace, file, s.tariff(), s.Tenants, s.Speed > 0)
-	if err != nil {
-		return nil, err
-	}
-	trace.due = s.Arrivals().Open()
-	return trace, nil
 }
 
 // TraceOf is the trace that is played, if one is.
@@ -112,7 +88,7 @@ func (t *Trace) Offered(speed float64) float64 {
 	if lasts == 0 {
 		return 0
 	}
-	return float64(len(t.rows)) / lasts.Seconds()
+	return float64(len(t.Rows)) / lasts.Seconds()
 }
 
 // Lasting is how long a trace takes at a speed; 0 is not known.
@@ -120,5 +96,5 @@ func (t *Trace) Lasting(speed float64) time.Duration {
 	if speed == 0 {
 		return 0
 	}
-	return time.Duration(float64(t.at[len(t.at)-1]) / speed)
+	return atSpeed(t.At[len(t.At)-1], speed)
 }

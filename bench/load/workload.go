@@ -1,6 +1,7 @@
 package load
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
@@ -39,16 +40,14 @@ type Source interface {
 	Next(number uint64, r *Request) bool
 }
 
-// New is the whole of what a valid Spec asks for. An error says what is wrong with its
-// trace or its prices.
+// New is the whole of what a valid Spec asks for, whose trace has been read. An error
+// says what is wrong with its prices.
 func New(s Spec) (Workload, error) { return Share(s, 0, 1) }
 
-// Share is what one node plays, counted from 0, of so many.
+// Share is what one node plays, counted from 0, of so many; of a trace it is what
+// [Spec.ForNode] left.
 func Share(s Spec, node, nodes int) (Workload, error) {
 	work, err := endlessWorkload(s)
-	if trace, ok := work.(*Trace); ok && err == nil && nodes > 1 {
-		work = trace.share(node, nodes)
-	}
 	if err == nil && s.Requests > 0 {
 		work = limited{work, shareOf(s.Requests, node, nodes)}
 	}
@@ -63,8 +62,11 @@ func shareOf(count int64, part, parts int) int64 {
 
 // endlessWorkload is without the bound of a count.
 func endlessWorkload(s Spec) (Workload, error) {
-	if s.Trace != "" {
-		return readTrace(s)
+	switch {
+	case s.Recording != nil:
+		return &Trace{Recording: s.Recording, tenants: s.Tenants, due: s.Arrivals().Open()}, nil
+	case s.Trace != "":
+		return nil, fmt.Errorf("trace %s is not read: call Spec.Read", s.Trace)
 	}
 	deck, err := newDeck(s.Seed, s.tariff(), s.Above)
 	if err != nil {

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -78,6 +79,9 @@ func TestScripts(t *testing.T) {
 				"capture":        capture,
 				"retenant":       retenant,
 				"shorten":        shorten,
+				"gzip":           compress,
+				"pipe":           pipe,
+				"await-reader":   awaitReader,
 			},
 		})
 	}
@@ -234,4 +238,26 @@ func retenant(ts *testscript.TestScript, _ bool, args []string) {
 func shorten(ts *testscript.TestScript, _ bool, _ []string) {
 	id := ts.Getenv("ID")
 	ts.Setenv("SHORT", id[:len(id)-1])
+}
+
+// gzip FILE OTHER writes the other one, compressed.
+func compress(ts *testscript.TestScript, _ bool, args []string) {
+	file, err := os.Create(ts.MkAbs(args[1]))
+	ts.Check(err)
+	w := gzip.NewWriter(file)
+	_, err = w.Write([]byte(ts.ReadFile(args[0])))
+	ts.Check(errors.Join(err, w.Close(), file.Close()))
+}
+
+// pipe FILE makes a named pipe.
+func pipe(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(syscall.Mkfifo(ts.MkAbs(args[0]), 0o600))
+}
+
+// await-reader PIPE returns when a process reads it, and writes nothing until the
+// script ends.
+func awaitReader(ts *testscript.TestScript, _ bool, args []string) {
+	file, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY, 0)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(file.Close()) })
 }

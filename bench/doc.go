@@ -59,7 +59,8 @@
 //
 // [RunSweep] runs a Config at several values of one thing, in a random order in each of
 // several rounds. Over the load it names the knee of throughput; over tenants and open
-// holds, which should not matter, the value from which on a decision costs something else.
+// holds, which should not matter, the value from which on a decision costs something else;
+// but only if the spread of the rounds leaves no other.
 //
 // # A prefix
 //

@@ -115,7 +115,7 @@ func (p *pool) decisions() (sum int64) {
 // best is the pool with the highest median rate. In an open loop all that keep up have
 // the same, so there it is the one of those with the lowest p99.
 func (e *entrant) best() *pool {
-	rate := func(p *pool) float64 { return record.Median(p.rates()) }
+	rate := func(p *pool) float64 { return report.Median(p.rates()) }
 	best := slices.MaxFunc(e.pools, func(a, b *pool) int { return cmp.Compare(rate(a), rate(b)) })
 	if !best.fleet.Open() {
 		return best
@@ -136,7 +136,7 @@ func (e *entrant) result(ours []float64) report.Contender {
 	rates, latency := best.rates(), best.fleet.Decisions()
 	result := report.Contender{
 		Name: e.name, Describe: contender.Describe(e.name), Decides: e.decides(),
-		DecisionsPerSecond: record.Spread(rates), Rates: rates, Ratio: record.Spread(ratios(ours, rates)),
+		DecisionsPerSecond: report.SpreadOf(rates), Rates: rates, Ratio: report.SpreadOf(ratios(ours, rates)),
 		Decision: latency.Percentiles(), Quantiles: latency.Quantiles(),
 		Mean: latency.Mean() / 1e3, Deviation: latency.StdDev() / 1e3, PoolSize: best.size,
 	}
@@ -148,7 +148,7 @@ func (e *entrant) result(ours []float64) report.Contender {
 	for _, p := range e.pools {
 		result.GivenUp += p.fleet.Counts[budget.Unknown]
 		if p.size > 0 {
-			result.Pools = append(result.Pools, report.Pool{Size: p.size, DecisionsPerSecond: record.Spread(p.rates())})
+			result.Pools = append(result.Pools, report.Pool{Size: p.size, DecisionsPerSecond: report.SpreadOf(p.rates())})
 		}
 	}
 	return result

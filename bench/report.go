@@ -6,7 +6,6 @@ import (
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/host"
 	"github.com/calybris/bursar/bench/load"
-	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 )
@@ -29,7 +28,7 @@ func (m *match) report() report.Report {
 	for _, p := range best.paces {
 		cycles = append(cycles, p.Rate(p.Cycles))
 	}
-	r.CyclesPerSecond, r.DecisionsPerSecond = record.Median(cycles), record.Median(best.rates())
+	r.CyclesPerSecond, r.DecisionsPerSecond = report.Median(cycles), report.Median(best.rates())
 	for _, p := range ours.pools {
 		for _, paced := range p.paces {
 			r.Cycles += paced.Cycles

@@ -9,7 +9,6 @@ import (
 
 	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/bench/load"
-	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -183,14 +182,15 @@ func pointOf(value int, rounds []report.Report, conserved bool) report.SweepPoin
 		return values
 	}
 	rates := over(func(c report.Contender) float64 { return c.DecisionsPerSecond.Median })
+	cpu := over(func(c report.Contender) float64 { return c.RedisCPU })
 	return report.SweepPoint{
-		Value: value, DecisionsPerSecond: record.Spread(rates), Rates: rates, Conserved: conserved,
+		Value: value, DecisionsPerSecond: report.SpreadOf(rates), Rates: rates, Conserved: conserved,
 		Decision: report.Percentiles{
-			P50:  record.Median(over(func(c report.Contender) float64 { return c.Decision.P50 })),
-			P99:  record.Median(over(func(c report.Contender) float64 { return c.Decision.P99 })),
-			P999: record.Median(over(func(c report.Contender) float64 { return c.Decision.P999 })),
+			P50:  report.Median(over(func(c report.Contender) float64 { return c.Decision.P50 })),
+			P99:  report.Median(over(func(c report.Contender) float64 { return c.Decision.P99 })),
+			P999: report.Median(over(func(c report.Contender) float64 { return c.Decision.P999 })),
 		},
-		RedisCPU:   record.Median(over(func(c report.Contender) float64 { return c.RedisCPU })),
-		RoundTrips: record.Median(over(func(c report.Contender) float64 { return c.RoundTrips })),
+		RedisCPU: report.Median(cpu), RedisCPUs: cpu,
+		RoundTrips: report.Median(over(func(c report.Contender) float64 { return c.RoundTrips })),
 	}
 }

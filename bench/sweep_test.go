@@ -12,7 +12,6 @@ import (
 	"github.com/calybris/bursar/bench/host"
 	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/bench/load"
-	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -34,7 +33,7 @@ func TestSweep(t *testing.T) {
 		t.Fatalf("%v: %+v", err, got)
 	}
 	for i, p := range got.Sweep.Points {
-		if p.Value != s.Values[i] || len(p.Rates) != s.Rounds || p.DecisionsPerSecond.Median != record.Median(p.Rates) || !p.Conserved {
+		if p.Value != s.Values[i] || len(p.Rates) != s.Rounds || p.DecisionsPerSecond.Median != report.Median(p.Rates) || !p.Conserved {
 			t.Errorf("%+v", p)
 		}
 		if p.Decision.P50 <= 0 || p.Decision.P99 < p.Decision.P50 || p.RedisCPU <= 0 || p.RoundTrips <= 0 || p.RoundTrips > 1.5 {

@@ -17,8 +17,8 @@ const sweepDescription = `The bench runs at each of several values of one thing,
 several rounds, and the medians are told with their spread. Over concurrency or
 nodes it names the knee: where throughput ceases to grow with the callers (Kneedle,
 Satopaa et al. 2011). Over tenants or open holds it says whether a decision costs the same
-whatever there is, or from where on it does not. After each run the books are
-checked.
+whatever there is, or from where on it does not. If the rounds differ so much that
+others would have another knee, it names none. After each run the books are checked.
 
 Budgets are so large that nobody runs out, unless --budget or --workload storm
 says otherwise.

@@ -160,7 +160,10 @@ func sweepTiles(s *Sweep) []tile {
 		return cmp.Compare(a.DecisionsPerSecond.Median, b.DecisionsPerSecond.Median)
 	})
 	knee := tile{"knee", "none", "was found"}
-	if s.Knee != nil {
+	switch {
+	case s.Noisy:
+		knee = tile{"knee", "none", "too noisy to name one"}
+	case s.Knee != nil:
 		knee = tile{"knee", Count(s.Knee.Value), s.Over}
 	}
 	return []tile{

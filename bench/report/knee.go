@@ -2,8 +2,6 @@ package report
 
 import (
 	"fmt"
-	"math"
-	"slices"
 	"strings"
 )
 
@@ -17,9 +15,10 @@ const (
 
 // Conclude says what the points mean. Where more callers are meant to bring more
 // decisions it looks for the knee, and where a decision is meant to cost the same
-// whatever there is, for the value at which it does not.
+// whatever there is, for the value at which it does not. It names either only if the
+// spread of the rounds allows no other.
 func (s *Sweep) Conclude() {
-	s.Knee, s.Said = nil, ""
+	s.Knee, s.Noisy, s.Said = nil, false, ""
 	if len(s.Points) < 2 {
 		return
 	}
@@ -34,42 +33,62 @@ func (s *Sweep) Conclude() {
 }
 
 func (s *Sweep) concludeLoad() {
-	at, found := kneeOf(s.Points)
-	if !found {
-		s.Said = fmt.Sprintf("No knee up to %s: throughput grows with them; try more", s.count(s.Points[len(s.Points)-1].Value))
-		return
+	rounds := make([][]float64, len(s.Points))
+	for i, p := range s.Points {
+		rounds[i] = p.Rates
 	}
-	here, next := s.Points[at], s.Points[at+1]
+	bends := spreadOver(rounds, func(rates []float64) int { return kneeOf(s.Points, rates) })
+	at := bends.ofMedians
+	// A knee that is not above where the curve begins is none: all of it is the same.
+	rises := at < 2 || at == noKnee || s.Points[at].DecisionsPerSecond.Lowest > s.Points[0].DecisionsPerSecond.Most
+	switch {
+	case !bends.supported() || !rises:
+		if !rises {
+			bends.first = 0
+		}
+		s.Noisy = true
+		s.Said = "The curve is too noisy to name a knee: " + s.anywhere(bends, func(i int) string {
+			r := SpreadOf(rounds[i])
+			return fromTo(fmt.Sprintf("%.0f", r.Lowest), fmt.Sprintf("%.0f", r.Most)) + " decisions a second"
+		})
+	case at == noKnee:
+		s.Said = fmt.Sprintf("No knee up to %s: throughput grows with them; try more", s.count(s.Points[len(s.Points)-1].Value))
+	default:
+		s.Knee = &Knee{Value: s.Points[at].Value, Said: s.kneeText(s.Points[at], s.Points[at+1])}
+	}
+}
+
+func (s *Sweep) kneeText(here, next SweepPoint) string {
 	step := fmt.Sprintf("going on to %d", next.Value)
 	if next.Value == 2*here.Value {
 		step = "doubling them"
 	}
-	s.Knee = &Knee{Value: here.Value, Said: fmt.Sprintf(
+	return fmt.Sprintf(
 		"The knee is at %s, with %.0f decisions a second: from there, %s brings %s throughput, and p50 goes from %s to %s, p99 from %s to %s",
 		s.count(here.Value), here.DecisionsPerSecond.Median, step,
 		change(here.DecisionsPerSecond.Median, next.DecisionsPerSecond.Median),
-		latency(here.Decision.P50), latency(next.Decision.P50), latency(here.Decision.P99), latency(next.Decision.P99))}
+		latency(here.Decision.P50), latency(next.Decision.P50), latency(here.Decision.P99), latency(next.Decision.P99))
 }
 
 // sensitivity is Kneedle's S, by how many mean steps the curve must have flattened
 // after a knee; 1 is its authors' advice for curves that are known as a whole.
 const sensitivity = 1
 
-// kneeOf finds the index of the knee of throughput over load, and false where the
+// kneeOf returns the place of the knee of throughput over load, and noKnee if the
 // curve does not flatten enough to have one. It is Kneedle (V. Satopaa, J. Albrecht,
 // D. Irwin and B. Raghavan, "Finding a 'Kneedle' in a haystack", ICDCS Workshops 2011):
 // both axes are normalised, and the knee is where the curve is highest above the
 // diagonal, if it comes back to it by the sensitivity. The curve begins at the origin,
-// which needs no measuring: no callers make no decisions. The points are medians, and
+// which needs no measuring: no callers make no decisions. The rates are medians, and
 // are not smoothed again.
-func kneeOf(points []SweepPoint) (at int, found bool) {
+func kneeOf(points []SweepPoint, rates []float64) int {
 	most := 0.0
-	for _, p := range points {
-		most = max(most, p.DecisionsPerSecond.Median)
+	for _, rate := range rates {
+		most = max(most, rate)
 	}
-	last := len(points) - 1
+	last, at := len(points)-1, 0
 	above := func(i int) float64 {
-		return points[i].DecisionsPerSecond.Median/most - float64(points[i].Value)/float64(points[last].Value)
+		return rates[i]/most - float64(points[i].Value)/float64(points[last].Value)
 	}
 	for i := range points {
 		if above(i) > above(at) {
@@ -77,66 +96,31 @@ func kneeOf(points []SweepPoint) (at int, found bool) {
 		}
 	}
 	meanStep := 1 / float64(len(points))
-	return at, at < last && above(last) < above(at)-sensitivity*meanStep
+	if at == last || above(last) >= above(at)-sensitivity*meanStep {
+		return noKnee
+	}
+	return at
 }
 
-// flatBand is how far from the first point's cost another may be and still be called
-// the same.
-const flatBand = 0.25
-
-// concludeCost names the value from which on all costs are outside the band: one
-// outlier among others is the machine's mood.
-func (s *Sweep) concludeCost() {
-	cost, of := costs(s.Points)
-	last := len(cost) - 1
-	left := last + 1
-	for left > 0 && math.Abs(cost[left-1]/cost[0]-1) > flatBand {
-		left--
+// anywhere says where a knee may be, with the range of what was measured there, and
+// what helps.
+func (s *Sweep) anywhere(b bends, measured func(i int) string) string {
+	said := fmt.Sprintf("at %s (%s)", s.count(s.Points[b.first].Value), measured(b.first))
+	if b.last > b.first {
+		said = fmt.Sprintf("anywhere from %s (%s) to %d (%s)", s.count(s.Points[b.first].Value), measured(b.first), s.Points[b.last].Value, measured(b.last))
 	}
-	first := s.Points[0]
-	if left <= last {
-		p := s.Points[left]
-		s.Knee = &Knee{Value: p.Value, Said: fmt.Sprintf("Not flat: with %s a decision costs %s %s, and leaves the band of %.0f %% around that with %d: there it costs %s, %s",
-			s.count(first.Value), latency(cost[0]), of, flatBand*100, p.Value, latency(cost[left]), change(cost[0], cost[left]))}
-		return
+	if b.rounds < fewestRounds {
+		return fmt.Sprintf("of %s it may be %s; give at least %d --rounds", plural(b.rounds, "round"), said, fewestRounds)
 	}
-	s.Said = fmt.Sprintf("Flat: with %s a decision costs %s %s, within %.0f %% of the %s with %d",
-		s.count(s.Points[last].Value), latency(cost[last]), of, flatBand*100, latency(cost[0]), first.Value)
-	if len(cost) > 2 {
-		s.Said += fmt.Sprintf("; in between %s to %s", latency(slices.Min(cost)), latency(slices.Max(cost)))
-	}
+	return "it may be " + said + "; give more --rounds, a longer --duration, or a quieter machine"
 }
 
-// costs of a decision in microseconds: of Redis' CPU where every point has it, or else
-// of the whole system's time.
-func costs(points []SweepPoint) (cost []float64, of string) {
-	cost, of = make([]float64, len(points)), "of Redis' CPU"
-	for i, p := range points {
-		cost[i] = p.RedisCPU
+// fromTo is a range, or the one value that it is.
+func fromTo(lowest, most string) string {
+	if lowest == most {
+		return lowest
 	}
-	for _, p := range points {
-		if p.RedisCPU > 0 {
-			continue
-		}
-		for i, p := range points {
-			cost[i] = 1e6 / p.DecisionsPerSecond.Median
-		}
-		return cost, "of time"
-	}
-	return cost, of
-}
-
-// change is "12 % more", "3 % less", or "as many" below half a percent.
-func change(from, to float64) string {
-	percent := (to/from - 1) * 100
-	switch {
-	case percent >= 0.5:
-		return fmt.Sprintf("%.0f %% more", percent)
-	case percent <= -0.5:
-		return fmt.Sprintf("%.0f %% less", -percent)
-	default:
-		return "no more and no less"
-	}
+	return lowest + " to " + most
 }
 
 func (s *Sweep) count(n int) string {

@@ -10,9 +10,14 @@ func loadCurve(rate func(callers float64) float64, values ...int) []SweepPoint {
 	for i, v := range values {
 		x := rate(float64(v))
 		response := float64(v) / x * 1e6
-		points[i] = SweepPoint{Value: v, DecisionsPerSecond: Spread{Median: x}, Decision: Percentiles{P50: response, P99: 3 * response}}
+		points[i] = pointOf(v, x, x, x)
+		points[i].Decision = Percentiles{P50: response, P99: 3 * response}
 	}
 	return points
+}
+
+func pointOf(value int, rates ...float64) SweepPoint {
+	return SweepPoint{Value: value, Rates: rates, DecisionsPerSecond: SpreadOf(rates)}
 }
 
 var doublings = []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512}
@@ -37,11 +42,15 @@ func TestKnee(t *testing.T) {
 	} {
 		points := loadCurve(c.rate, c.values...)
 		got := 0 // none
-		if at, found := kneeOf(points); found {
-			got = points[at].Value
+		s := Sweep{Over: OverConcurrency, Points: points}
+		if s.Conclude(); s.Knee != nil {
+			got = s.Knee.Value
 		}
 		if got != c.want {
 			t.Errorf("%s: the knee is at %d, want %d", c.name, got, c.want)
+		}
+		if s.Noisy {
+			t.Errorf("%s: %s", c.name, s.Said)
 		}
 	}
 }
@@ -52,7 +61,7 @@ func TestConclusions(t *testing.T) {
 	costing := func(cpu ...float64) []SweepPoint {
 		points := loadCurve(func(float64) float64 { return 100_000 }, doublings[:len(cpu)]...)
 		for i := range points {
-			points[i].RedisCPU = cpu[i]
+			points[i].RedisCPU, points[i].RedisCPUs = cpu[i], []float64{cpu[i], cpu[i], cpu[i]}
 		}
 		return points
 	}
@@ -70,6 +79,9 @@ func TestConclusions(t *testing.T) {
 		{Sweep{Over: OverHolds, Points: costing(4, 2)}, 2, "50 % less"},
 		{Sweep{Over: OverTenants, Points: costing(0, 0)}, 0, "Flat: with 2 tenants a decision costs 10µs of time"},
 		{Sweep{Over: OverTenants, Points: costing(3)}, 0, ""},
+		{Sweep{Over: OverConcurrency, Points: []SweepPoint{pointOf(1, 900), pointOf(2, 1000), pointOf(4, 1000)}}, 0, "The curve is too noisy to name a knee: of 1 round it may be at 1 caller a node (900 decisions a second); give at least 3 --rounds"},
+		{Sweep{Over: OverNodes, Points: []SweepPoint{pointOf(1, 900, 500, 2000), pointOf(2, 1200, 1000, 700), pointOf(4, 600, 2500, 1100)}}, 0, "The curve is too noisy to name a knee: it may be anywhere from 1 node (500 to 2000 decisions a second) to 4 (600 to 2500 decisions a second); give more --rounds, a longer --duration, or a quieter machine"},
+		{Sweep{Over: OverTenants, Points: []SweepPoint{pointOf(1, 1e6), pointOf(2, 1e5)}}, 0, "Not flat: with 1 tenant a decision costs 1µs of time, and with 2 10µs; but the curve is too noisy to name a knee: of 1 round it may be at 2 tenants (10µs); give at least 3 --rounds"},
 	} {
 		c.sweep.Conclude()
 		if !strings.HasPrefix(c.sweep.Said, c.want) && !strings.HasSuffix(c.sweep.Said, c.want) || c.want == "" && c.sweep.Said != "" {

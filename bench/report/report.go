@@ -181,8 +181,9 @@ type Sweep struct {
 	Over   string       `json:"over"` // concurrency, nodes, tenants, holds
 	Runs   int          `json:"runs"` // of all points; Report.Rounds of each, unless interrupted
 	Points []SweepPoint `json:"points"`
-	Knee   *Knee        `json:"knee,omitempty"` // nil where none was found
-	Said   string       `json:"said"`           // what the points mean, for people
+	Knee   *Knee        `json:"knee,omitempty"`  // nil if there is none, or the points do not tell
+	Noisy  bool         `json:"noisy,omitempty"` // the rounds differ too much to name a knee
+	Said   string       `json:"said"`            // what the points mean, for people
 }
 
 // SweepPoint is one value, in medians over the rounds.
@@ -192,6 +193,7 @@ type SweepPoint struct {
 	Rates              []float64   `json:"rates,omitempty"` // decisions a second, round by round
 	Decision           Percentiles `json:"decision"`
 	RedisCPU           float64     `json:"redis_cpu_us_per_decision"`
+	RedisCPUs          []float64   `json:"redis_cpu_us_per_decision_rounds,omitempty"` // round by round
 	RoundTrips         float64     `json:"round_trips_per_decision"`
 	Conserved          bool        `json:"conserved"`
 }

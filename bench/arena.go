@@ -17,6 +17,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // arena is where a run takes place: the tenants with their budgets, ours on them,
@@ -151,7 +152,7 @@ func budgetsOf(c Config, unit budget.Microcents) ([]budget.Microcents, error) {
 			sum, err = sum.Add(budgets[i])
 		}
 		if err != nil {
-			return nil, exit.With(exit.Usage, fmt.Errorf("the budgets of %d tenants: %w; lower the prices, --budget or --tenants", c.Tenants, err))
+			return nil, exit.With(exit.Usage, fmt.Errorf("the budgets of %s: %w; lower the prices, --budget or --tenants", wording.Count(c.Tenants, "tenant"), err))
 		}
 	}
 	return budgets, nil

@@ -7,6 +7,7 @@ import (
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // audit compares, tenant by tenant, what is stored with the budget that was
@@ -108,6 +109,6 @@ func brokenBooks(r report.Report) error {
 		return nil
 	}
 	first := r.Broken[0]
-	return exit.With(exit.Refused, fmt.Errorf("the books are broken for %d of %d tenants, first for tenant %q: %s",
-		r.BrokenAll, r.Tenants, first.Tenant, first.Problem))
+	return exit.With(exit.Refused, fmt.Errorf("the books are broken for %d of %s, first for tenant %q: %s",
+		r.BrokenAll, wording.Count(r.Tenants, "tenant"), first.Tenant, first.Problem))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // Bounds of what comes before the measurement and after it.
@@ -80,5 +81,6 @@ func prepared(opening context.Context, c Config, err error) error {
 	if opening.Err() != context.DeadlineExceeded {
 		return err
 	}
-	return exit.With(exit.Unavailable, fmt.Errorf("%d tenants and %d holds were not prepared within %s: give fewer, or a faster Redis", c.Tenants, c.HoldsBefore, cmp.Or(c.patience, prepareTimeout)))
+	return exit.With(exit.Unavailable, fmt.Errorf("%s and %s were not prepared within %s: give fewer, or a faster Redis",
+		wording.Count(c.Tenants, "tenant"), wording.Count(c.HoldsBefore, "hold"), cmp.Or(c.patience, prepareTimeout)))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // Bounds of a Sweep.
@@ -98,7 +99,7 @@ func (s Sweep) validate(c Config) error {
 	case s.Rounds < 1 || s.Rounds > MaxSweepRounds:
 		return fmt.Errorf("--rounds %d: give 1 to %d", s.Rounds, MaxSweepRounds)
 	case len(s.Values) < 2 || len(s.Values) > MaxSweepValues:
-		return fmt.Errorf("%d values: give 2 to %d", len(s.Values), MaxSweepValues)
+		return fmt.Errorf("%s: give 2 to %d", wording.Count(len(s.Values), "value"), MaxSweepValues)
 	case len(c.Against) > 0:
 		return errors.New("--against: a sweep measures ours alone; leave it out")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/internal/wording"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -198,7 +199,7 @@ func (s *server) layout(ctx context.Context) Check {
 			return check
 		}
 	}
-	return ok("layout", fmt.Sprintf("layout %s; looked at %d families under %q", s.cfg.layouts, families, s.cfg.prefix))
+	return ok("layout", fmt.Sprintf("layout %s; looked at %s under %q", s.cfg.layouts, wording.Count(families, "family"), s.cfg.prefix))
 }
 
 // serverInfo returns what INFO tells; nothing where it may not be asked.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/internal/wording"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -301,7 +302,7 @@ func (c *Coordinator) close(ctx context.Context) error {
 			unresolved := c.inFlight.Load()
 			c.dead.Store(true)
 			go func() { _ = c.telemetry.stop() }()
-			return fmt.Errorf("%w: %d operations are unresolved: %w", ErrUnavailable, unresolved, context.Cause(ctx))
+			return fmt.Errorf("%w: %s unresolved: %w", ErrUnavailable, wording.Count(unresolved, "operation"), context.Cause(ctx))
 		}
 	}
 	ended := make(chan error, 1)

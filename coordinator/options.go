@@ -12,6 +12,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/internal/wording"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -196,10 +197,10 @@ func (c *config) validate() error {
 		errs = append(errs, fmt.Errorf("invalid call timeout %s: give 1ms to 1h", c.callTimeout))
 	}
 	if c.retention < time.Second || c.retention > 24*time.Hour || c.retained < 1 || c.retained > 1_000_000 {
-		errs = append(errs, fmt.Errorf("invalid retention %s of %d holds: give 1s to 24h, and 1 to 1,000,000", c.retention, c.retained))
+		errs = append(errs, fmt.Errorf("invalid retention %s of %s: give 1s to 24h, and 1 to 1,000,000", c.retention, wording.Count(c.retained, "hold")))
 	}
 	if c.repairWindow != 0 && (c.repairWindow < 500*time.Millisecond || c.repairWindow > c.retention/2 || c.repairBytes < 1<<16) {
-		errs = append(errs, fmt.Errorf("invalid repair window %s with %d bytes: give 500ms to half of the retention (%s) and at least 65536 bytes, or a window of 0 for no repair", c.repairWindow, c.repairBytes, c.retention))
+		errs = append(errs, fmt.Errorf("invalid repair window %s with %s: give 500ms to half of the retention (%s) and at least 65536 bytes, or a window of 0 for no repair", c.repairWindow, wording.Count(c.repairBytes, "byte"), c.retention))
 	}
 	if c.perFamily < 1 || c.total < c.perFamily {
 		errs = append(errs, fmt.Errorf("invalid queue limits %d and %d: give at least 1 a family, and no less for all", c.perFamily, c.total))

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // A pipeline is what a shard's worker sends at once: commands of single lanes,
@@ -119,7 +121,7 @@ func (g *group) distribute(c *Coordinator) {
 	}
 	replies, _ := value.([]any)
 	if err == nil && len(replies) != len(g.lanes) {
-		err = fmt.Errorf("unreadable reply: %d for %d families", len(replies), len(g.lanes))
+		err = fmt.Errorf("unreadable reply: %d for %s", len(replies), wording.Count(len(g.lanes), "family"))
 	}
 	for i, l := range g.lanes {
 		switch {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/internal/wording"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -20,7 +21,7 @@ func (b *batch) decode(reply string) ([]answer, error) {
 	}
 	codes := r.next()
 	if len(codes) != len(b.calls) {
-		return nil, fmt.Errorf("unreadable reply %.60q: %d codes for %d operations", reply, len(codes), len(b.calls))
+		return nil, fmt.Errorf("unreadable reply %.60q: %s for %s", reply, wording.Count(len(codes), "code"), wording.Count(len(b.calls), "operation"))
 	}
 	b.appliedAt = int64(r.amount())
 	var room [luascripts.MaxAccounts]budget.Microcents
@@ -177,7 +178,7 @@ func (r *reader) refusal(code byte, c *call) answer {
 	case luascripts.CodeWasExpired:
 		return answer{outcome: budget.MissingReservation, prior: budget.Expired}
 	case luascripts.CodeOverflow:
-		return answer{err: fmt.Errorf("%w: granting %d microcents more to tenant %q", budget.ErrOverflow, c.amount, c.tenant)}
+		return answer{err: fmt.Errorf("%w: granting %s more to tenant %q", budget.ErrOverflow, wording.Count(c.amount, "microcent"), c.tenant)}
 	case luascripts.CodeHoldsFull:
 		return answer{err: fmt.Errorf("%w: family %q has as many open holds as it may have; settle some, or raise WithMaxHolds", ErrOverloaded, c.tenant.Root())}
 	case luascripts.CodeMemory:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // Grant implements [budget.Engine].
@@ -21,7 +22,7 @@ func (e *Engine) Grant(_ context.Context, tenant budget.TenantID, amount budget.
 	if err != nil {
 		room := budget.MaxMicrocents - a.granted
 		a.close(remaining)
-		return budget.Adjustment{}, fmt.Errorf("grant to tenant %q, which has room for %d microcents: %w", tenant, room, err)
+		return budget.Adjustment{}, fmt.Errorf("grant to tenant %q, which has room for %s: %w", tenant, wording.Count(room, "microcent"), err)
 	}
 	// remaining is a part of granted, so it fits where granted does.
 	a.granted = granted

@@ -5,6 +5,8 @@ import (
 	"io"
 	"math"
 	"strconv"
+
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // A figure is one thing that was measured, with the rule that it is compared by.
@@ -103,8 +105,8 @@ func report(out io.Writer, accepted baseline, now build, verdicts []verdict) err
 		fmt.Fprintf(out, "The baseline is of %s, this is %s.\n", accepted.Build, now)
 	}
 	if count > 0 {
-		return fmt.Errorf("%d of %d figures are not what the baseline says:%s\nWhere that is wanted, run make bench-baseline, and explain it in the commit", count, len(verdicts), failed)
+		return fmt.Errorf("%d of %s differ from the baseline:%s\nIf that is wanted, run make bench-baseline, and explain it in the commit", count, wording.Count(len(verdicts), "figure"), failed)
 	}
-	fmt.Fprintf(out, "%d figures are as in the baseline.\n", len(verdicts))
+	fmt.Fprintf(out, "%s as in the baseline.\n", wording.Count(len(verdicts), "figure"))
 	return nil
 }

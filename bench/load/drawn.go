@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // drawn never ends: requests of the deck, for tenants drawn uniformly, or by a
@@ -82,7 +83,8 @@ func newDeck(seed uint64, t tariff, above int) ([]Request, error) {
 		}
 		drawn, err := t.request(context, generated)
 		if err != nil {
-			return nil, fmt.Errorf("a request of %d and %d tokens cannot be priced: %w; lower the prices or --max-output", context, t.maxOutput, err)
+			return nil, fmt.Errorf("a request of %s and %s cannot be priced: %w; lower the prices or --max-output",
+				wording.Count(context, "context token"), wording.Count(t.maxOutput, "generated token"), err)
 		}
 		drawn.Failed = kind >= above && kind < above+failedPart
 		deck[i] = drawn

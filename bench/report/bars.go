@@ -1,6 +1,10 @@
 package report
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/calybris/bursar/internal/wording"
+)
 
 // bar is one contender's row: its rate, against ours, and what money it lost.
 type bar struct {
@@ -41,7 +45,7 @@ func bars(all []Contender) []bar {
 		}
 		switch {
 		case c.Money.Overspent > 0:
-			rows[i].Money, rows[i].By = "overspent "+c.Money.Overspent.String(), "by "+plural(c.Money.Tenants, "tenant")
+			rows[i].Money, rows[i].By = "overspent "+c.Money.Overspent.String(), "by "+wording.Count(c.Money.Tenants, "tenant")
 		case c.Money.Kept:
 			rows[i].Money = "overspent nothing"
 		default:

@@ -1,6 +1,10 @@
 package report
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/calybris/bursar/internal/wording"
+)
 
 // contenders compares what was measured in turns; ours alone is compared with nothing.
 func (t *table) contenders(all []Contender) {
@@ -22,13 +26,13 @@ func (t *table) contenders(all []Contender) {
 	t.line("contender's own books have above the budgets, after the rounds and a race for the last of the money")
 	for _, c := range all {
 		if c.Money.Overspent > 0 {
-			t.line("%s OVERSPENT the budgets of %s by %s: %s", c.Name, plural(c.Money.Tenants, "tenant"), c.Money.Overspent, c.Describe)
+			t.line("%s OVERSPENT the budgets of %s by %s: %s", c.Name, wording.Count(c.Money.Tenants, "tenant"), c.Money.Overspent, c.Describe)
 		}
 		if c.Money.Drift > 0 {
 			t.line("%s: its books differ from what its callers were told by %s", c.Name, c.Money.Drift)
 		}
 		if c.GivenUp > 0 {
-			t.line("%s: %d calls got no answer, and are no decisions: %s", c.Name, c.GivenUp, c.Describe)
+			t.line("%s: %s got no answer, and made no decision: %s", c.Name, wording.Count(c.GivenUp, "call"), c.Describe)
 		}
 	}
 }

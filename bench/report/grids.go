@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/calybris/bursar/internal/wording"
 )
 
 func contenderGrid(all []Contender) grid {
@@ -88,9 +90,11 @@ func (r Report) how() [][2]string {
 		{"requests", w.RequestsSaid},
 		{"arrivals", w.Arrivals}, {"latency from", w.LatencyFrom},
 		{"offered", perSecond(w.Offered, "requests")},
-		{"unsent", measured(float64(w.Unsent), func(n float64) string { return Count(n) + " requests that the end came before" })},
+		{"unsent", measured(float64(w.Unsent), func(n float64) string {
+			return Count(n) + " " + wording.Noun(w.Unsent, "request") + " that the end came before"
+		})},
 		{"seed", strconv.FormatUint(r.Seed, 10)},
-		{"measured", significant(r.Seconds) + " s in " + plural(r.Rounds, "round") + warmedUp(w)},
+		{"measured", significant(r.Seconds) + " s in " + wording.Count(r.Rounds, "round") + warmedUp(w)},
 		{"machine", m.CPU}, {"cores", measured(float64(m.Cores), Count[float64])},
 		{"system", m.OS}, {"Go", m.Go}, {"GOMAXPROCS", measured(float64(m.GOMAXPROCS), Count[float64])},
 		{"GOGC", m.GOGC}, {"GOMEMLIMIT", m.GOMEMLIMIT}, {"bursar", m.Version},

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/calybris/bursar/internal/wording"
 )
 
 var (
@@ -66,7 +68,7 @@ type tile struct{ Name, Value, Unit string }
 func (r Report) page() page {
 	p := page{
 		Title: "bursar bench", Lead: r.lead(), Books: r.judged(), Tiles: r.tiles(),
-		Rounds: plural(r.Rounds, "round"), Rivals: bars(r.Contenders), Command: r.Command, How: r.how(),
+		Rounds: wording.Count(r.Rounds, "round"), Rivals: bars(r.Contenders), Command: r.Command, How: r.how(),
 	}
 	if r.Sweep != nil {
 		p.Title = "bursar bench sweep"
@@ -96,7 +98,7 @@ func (r Report) lead() string {
 	if r.Redis != "" {
 		where = "on " + r.Redis
 	}
-	load := []string{plural(r.Nodes, "node") + " × " + plural(r.Concurrency, "caller"), plural(r.Tenants, "tenant")}
+	load := []string{wording.Count(r.Nodes, "node") + " × " + wording.Count(r.Concurrency, "caller"), wording.Count(r.Tenants, "tenant")}
 	if r.Sweep != nil {
 		load = []string{"over " + r.Sweep.Over}
 	}
@@ -120,9 +122,9 @@ func (r Report) judged() verdict {
 	case r.Conserved:
 		return verdict{"kept", "The books are kept", []string{
 			fmt.Sprintf("For each of %s: remaining + reserved + committed = granted. The open holds (%s) sum up to what is reserved, and callers were told the same. Overspent: %s.",
-				plural(r.Tenants, "tenant"), Count(r.OpenHolds), r.Overspent)}}
+				wording.Count(r.Tenants, "tenant"), Count(r.OpenHolds), r.Overspent)}}
 	default:
-		more := []string{fmt.Sprintf("Broken for %d of %s; overspent %s.", r.BrokenAll, plural(r.Tenants, "tenant"), r.Overspent)}
+		more := []string{fmt.Sprintf("Broken for %d of %s; overspent %s.", r.BrokenAll, wording.Count(r.Tenants, "tenant"), r.Overspent)}
 		for _, b := range r.Broken {
 			more = append(more, fmt.Sprintf("%s: %s", b.Tenant, b.Problem))
 		}
@@ -148,7 +150,7 @@ func (r Report) tiles() []tile {
 		{"p50 " + of, Micros(at.P50), ""},
 		{"p99 " + of, Micros(at.P99), ""},
 		{"p99.9 " + of, Micros(at.P999), ""},
-		{"reserves refused", Count(r.Refused), "by " + plural(r.Exhausted, "tenant")},
+		{"reserves refused", Count(r.Refused), "by " + wording.Count(r.Exhausted, "tenant")},
 	}
 }
 

@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"strings"
+
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // What a sweep can be over.
@@ -126,10 +128,10 @@ func fromTo(lowest, most string) string {
 func (s *Sweep) count(n int) string {
 	switch s.Over {
 	case OverConcurrency:
-		return plural(n, "caller") + " a node"
+		return wording.Count(n, "caller") + " a node"
 	case OverHolds:
-		return plural(n, "open hold")
+		return wording.Count(n, "open hold")
 	default:
-		return plural(n, strings.TrimSuffix(s.Over, "s"))
+		return wording.Count(n, strings.TrimSuffix(s.Over, "s"))
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // String is one line for people.
@@ -14,7 +16,7 @@ func (m Machine) String() string {
 		cpu = "unknown CPU"
 	}
 	return fmt.Sprintf("%s, %s, %s, %s, GOMAXPROCS %d, GOGC %s, GOMEMLIMIT %s, bursar %s",
-		cpu, plural(m.Cores, "core"), m.OS, m.Go, m.GOMAXPROCS, m.GOGC, m.GOMEMLIMIT, m.Version)
+		cpu, wording.Count(m.Cores, "core"), m.OS, m.Go, m.GOMAXPROCS, m.GOGC, m.GOMEMLIMIT, m.Version)
 }
 
 // ModeEmbedded is the server in this process, whose speed says little of a Redis'.

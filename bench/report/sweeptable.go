@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/calybris/bursar/internal/wording"
 )
 
 func (t *table) sweep(r Report) {
@@ -32,11 +34,11 @@ func (t *table) sweep(r Report) {
 }
 
 func (t *table) sweepVerdict(r Report) {
-	runs := plural(r.Sweep.Runs, "run")
+	runs := wording.Count(r.Sweep.Runs, "run")
 	t.line("")
 	switch {
 	case r.BrokenAll > 0:
-		t.line("books: BROKEN for %s in %s; overspent %s", plural(r.BrokenAll, "tenant"), runs, r.Overspent)
+		t.line("books: BROKEN for %s in %s; overspent %s", wording.Count(r.BrokenAll, "tenant"), runs, r.Overspent)
 		for _, b := range r.Broken {
 			t.line("       %s: %s", b.Tenant, b.Problem)
 		}
@@ -53,8 +55,8 @@ func (t *table) sweepVerdict(r Report) {
 // swept is a count, or where it is swept over, the range of it.
 func (r Report) swept(over string, count int, noun string) string {
 	if r.Sweep == nil || r.Sweep.Over != over || len(r.Sweep.Points) == 0 {
-		return plural(count, noun)
+		return wording.Count(count, noun)
 	}
 	points := r.Sweep.Points
-	return fmt.Sprintf("%d to %s", points[0].Value, plural(points[len(points)-1].Value, noun))
+	return fmt.Sprintf("%d to %s", points[0].Value, wording.Count(points[len(points)-1].Value, noun))
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // WriteTable prints the report in columns of fixed width.
@@ -53,7 +54,7 @@ func (t *table) heading(r Report) {
 	if r.Interrupted {
 		ended = ", interrupted"
 	}
-	t.line("%.2f s measured in %s%s", r.Seconds, plural(r.Rounds, "round"), ended)
+	t.line("%.2f s measured in %s%s", r.Seconds, wording.Count(r.Rounds, "round"), ended)
 	if r.Workload.Name != "" {
 		t.line("workload: %s", r.Workload)
 	}
@@ -79,7 +80,7 @@ func (t *table) budgets(r Report) {
 	}{{"granted", b.Granted}, {"committed", b.Committed}, {"reserved", b.Reserved}, {"remaining", b.Remaining}} {
 		t.line("%-10s %24s", row.name, row.amount)
 	}
-	t.line("%-10s %24d  reserves, by %d of the tenants%s", "refused", b.Refused, b.Exhausted, warmed)
+	t.line("%-10s %24d  %s, by %d of the tenants%s", "refused", b.Refused, wording.Noun(b.Refused, "reserve"), b.Exhausted, warmed)
 }
 
 func (t *table) rates(r Report) {
@@ -120,9 +121,9 @@ func (t *table) verdict(r Report) {
 		}
 		t.line("books: read from %s", source)
 		t.line("       law kept for each of %s; the open holds (%d) sum up to reserved; callers were told the same; overspent %s",
-			plural(r.Tenants, "tenant"), r.OpenHolds, r.Overspent)
+			wording.Count(r.Tenants, "tenant"), r.OpenHolds, r.Overspent)
 	default:
-		t.line("books: BROKEN for %d of %s; overspent %s", r.BrokenAll, plural(r.Tenants, "tenant"), r.Overspent)
+		t.line("books: BROKEN for %d of %s; overspent %s", r.BrokenAll, wording.Count(r.Tenants, "tenant"), r.Overspent)
 		for _, b := range r.Broken {
 			t.line("       %s: %s", b.Tenant, b.Problem)
 		}
@@ -147,11 +148,4 @@ func precision(micros float64) int64 {
 		unit *= 10
 	}
 	return unit
-}
-
-func plural(count int, noun string) string {
-	if count == 1 {
-		return "1 " + noun
-	}
-	return strconv.Itoa(count) + " " + noun + "s"
 }

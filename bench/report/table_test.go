@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"errors"
+	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -78,6 +79,24 @@ func TestTable(t *testing.T) {
 	beside.Contenders = exampleContenders()
 	for name, report := range map[string]Report{"sweep": sweptReport(), "sound": exampleReport(), "broken": broken, "unread": unread, "open": open, "contenders": beside} {
 		compareFile(t, "table/"+name+".txt", written(t, report.WriteTable))
+	}
+}
+
+// A single one of each is in the singular, on the page as well.
+func TestOneOfEach(t *testing.T) {
+	t.Parallel()
+	r := exampleReport()
+	r.Nodes, r.Tenants, r.Concurrency, r.Rounds, r.Machine.Cores, r.Books.Refused = 1, 1, 1, 1, 1, 1
+	r.Workload = Workload{Name: "uniform", Arrivals: "open", Offered: 10_000, Unsent: 1}
+	r.Contenders = exampleContenders()
+	for i := range r.Contenders {
+		r.Contenders[i].GivenUp, r.Contenders[i].Money.Tenants = 1, 1
+	}
+	wrong := regexp.MustCompile(`(^|[^\w.,"])1 +[a-z]+s\b`)
+	for name, text := range map[string]string{"table": written(t, r.WriteTable), "page": written(t, r.WriteHTML)} {
+		if found := wrong.FindString(text); found != "" {
+			t.Errorf("the %s says %q", name, found)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // String says in a line what was played, for people.
@@ -25,7 +26,7 @@ func (w Workload) String() string {
 	add(w.AbovePermille > 0, "%d ‰ commit above their hold", w.AbovePermille)
 	add(w.HoldMillis > 0, "holds kept %s", time.Duration(w.HoldMillis*float64(time.Millisecond)))
 	add(w.WarmupSeconds > 0, "warm-up %s", time.Duration(w.WarmupSeconds*float64(time.Second)))
-	add(w.Unsent > 0, "%s requests unsent when the end came", Count(float64(w.Unsent)))
+	add(w.Unsent > 0, "%s %s unsent when the end came", Count(w.Unsent), wording.Noun(w.Unsent, "request"))
 	return strings.Join(parts, ", ")
 }
 

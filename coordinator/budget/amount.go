@@ -7,6 +7,8 @@ import (
 	"math/bits"
 	"strconv"
 	"strings"
+
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // Microcents is an amount of money: a millionth of a cent. An amount is an
@@ -37,7 +39,7 @@ var (
 func (a Microcents) Add(b Microcents) (Microcents, error) {
 	sum := a + b
 	if (sum > a) != (b > 0) && b != 0 {
-		return 0, fmt.Errorf("%w: %d + %d microcents", ErrOverflow, a, b)
+		return 0, fmt.Errorf("%w: %d + %s", ErrOverflow, a, wording.Count(b, "microcent"))
 	}
 	return sum, nil
 }
@@ -98,18 +100,18 @@ func ParseMicrocents(text string) (Microcents, error) {
 // the next microcent: a price is never rounded in the spender's favour.
 func CostOf(tokens int64, perMillion Microcents) (Microcents, error) {
 	if tokens < 0 || perMillion < 0 {
-		return 0, fmt.Errorf("%w: %d tokens at %d microcents a million; neither may be negative", ErrInvalidAmount, tokens, perMillion)
+		return 0, fmt.Errorf("%w: %s at %s a million; neither may be negative", ErrInvalidAmount, wording.Count(tokens, "token"), wording.Count(perMillion, "microcent"))
 	}
 	const million = 1_000_000
 	hi, lo := bits.Mul64(uint64(tokens), uint64(perMillion))
 	lo, carry := bits.Add64(lo, million-1, 0)
 	hi += carry
 	if hi >= million {
-		return 0, fmt.Errorf("%w: %d tokens at %d microcents a million", ErrOverflow, tokens, perMillion)
+		return 0, fmt.Errorf("%w: %s at %s a million", ErrOverflow, wording.Count(tokens, "token"), wording.Count(perMillion, "microcent"))
 	}
 	cost, _ := bits.Div64(hi, lo, million)
 	if cost > math.MaxInt64 {
-		return 0, fmt.Errorf("%w: %d tokens at %d microcents a million", ErrOverflow, tokens, perMillion)
+		return 0, fmt.Errorf("%w: %s at %s a million", ErrOverflow, wording.Count(tokens, "token"), wording.Count(perMillion, "microcent"))
 	}
 	return Microcents(cost), nil
 }

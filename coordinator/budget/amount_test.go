@@ -106,3 +106,25 @@ func TestCostRoundsUpAndAgreesWithBigIntegers(t *testing.T) {
 		}
 	}
 }
+
+// What an error counts is in the singular if it is one.
+func TestErrorsOfOneMicrocent(t *testing.T) {
+	t.Parallel()
+	_, sum := MaxMicrocents.Add(1)
+	_, cost := CostOf(1, -1)
+	_, negative := CostOf(-1, 1)
+	hold := HoldList{Balance: Balance{Granted: 1, Reserved: 1}, Holds: []Hold{{ID: ids[0], Held: 1}, {ID: ids[1], Held: 1}}}
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{sum, "amount overflows 64 bits: 9223372036854775807 + 1 microcent"},
+		{cost, "invalid amount: 1 token at -1 microcents a million; neither may be negative"},
+		{negative, "invalid amount: -1 tokens at 1 microcent a million; neither may be negative"},
+		{hold.Audit(), "the open holds (2) sum up to 2, but reserved is 1"},
+	} {
+		if c.err == nil || c.err.Error() != c.want {
+			t.Errorf("%v, want %s", c.err, c.want)
+		}
+	}
+}

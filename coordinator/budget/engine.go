@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // Engine keeps the budgets. It is safe for concurrent use, and every operation
@@ -114,7 +116,7 @@ func ValidateBudget(tenant TenantID, amount Microcents) error {
 		return err
 	}
 	if amount < 0 {
-		return fmt.Errorf("%w: a budget of %d microcents for tenant %q; give 0 or more", ErrInvalidAmount, amount, tenant)
+		return fmt.Errorf("%w: a budget of %s for tenant %q; give 0 or more", ErrInvalidAmount, wording.Count(amount, "microcent"), tenant)
 	}
 	return nil
 }
@@ -125,7 +127,7 @@ func ValidateAdjustment(verb string, tenant TenantID, amount Microcents) error {
 		return err
 	}
 	if amount <= 0 {
-		return fmt.Errorf("%w: %s %d microcents, tenant %q; give more than 0", ErrInvalidAmount, verb, amount, tenant)
+		return fmt.Errorf("%w: %s %s, tenant %q; give more than 0", ErrInvalidAmount, verb, wording.Count(amount, "microcent"), tenant)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package budget
 import (
 	"fmt"
 	"time"
+
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // Results are plain comparable values: two engines agree when == says so. All
@@ -114,11 +116,11 @@ func (r HoldList) Audit() error {
 	for _, h := range r.Holds {
 		var err error
 		if sum, err = sum.Add(h.Held); err != nil || h.Held <= 0 {
-			return fmt.Errorf("hold %s of %d microcents: not a possible hold", h.ID, h.Held)
+			return fmt.Errorf("hold %s of %s: not a possible hold", h.ID, wording.Count(h.Held, "microcent"))
 		}
 	}
 	if sum != b.Reserved {
-		return fmt.Errorf("%d open holds sum up to %d, but reserved is %d", len(r.Holds), sum, b.Reserved)
+		return fmt.Errorf("the open holds (%d) sum up to %d, but reserved is %d", len(r.Holds), sum, b.Reserved)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // Commands are all of this package, in the order of the help.
@@ -43,8 +44,8 @@ func arguments(cc *cli.Context, names ...string) ([]string, error) {
 		return nil, err
 	}
 	if len(given) != len(names) {
-		return nil, exit.With(exit.Usage, fmt.Errorf("%s needs %s, and was given %d arguments; see %s --help",
-			cc.Command.HelpName, strings.Join(names, " "), len(given), cc.Command.HelpName))
+		return nil, exit.With(exit.Usage, fmt.Errorf("%s needs %s, and was given %s; see %s --help",
+			cc.Command.HelpName, strings.Join(names, " "), wording.Count(len(given), "argument"), cc.Command.HelpName))
 	}
 	return given, nil
 }

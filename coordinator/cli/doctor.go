@@ -11,6 +11,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 const doctorDescription = `Makes every check that a node makes when it starts, a line each, with what to do where
@@ -86,7 +87,7 @@ func diagnosis(name string, checks []coordinator.Check) error {
 		failed++
 	}
 	if failed > 0 {
-		return refused("%s is not fit for budgets: %s failed", name, count(failed, "check"))
+		return refused("%s is not fit for budgets: %s failed", name, wording.Count(failed, "check"))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // eachFamily visits every family, or the one of a tenant. One that cannot be read does
@@ -40,7 +41,7 @@ func eachFamily(ctx context.Context, c *connect.Connection, tenant budget.Tenant
 		})
 	}
 	if err == nil && unread > 0 {
-		err = fmt.Errorf("%d families could not be read, first %w; see bursar verify", unread, first)
+		err = fmt.Errorf("%s could not be read, first %w; see bursar verify", wording.Count(unread, "family"), first)
 	}
 	return exit.With(exit.Unavailable, err)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 var (
@@ -163,7 +164,7 @@ func matching(ctx context.Context, cc *cli.Context, c *connect.Connection, f fil
 		return err
 	})
 	if err == nil && !cc.Bool("yes") {
-		err = exit.With(exit.Usage, fmt.Errorf("this would release %s of %s in all, which are then not charged; add --yes to do it", count(len(ids), "hold"), sum))
+		err = exit.With(exit.Usage, fmt.Errorf("this would release %s of %s in all, which are then not charged; add --yes to do it", wording.Count(len(ids), "hold"), sum))
 	}
 	return ids, err
 }
@@ -200,12 +201,12 @@ func releaseEach(ctx context.Context, cc *cli.Context, out *output, node *coordi
 				notReleased = append(notReleased, fmt.Errorf("%s (%s)", a.ID, priorOr(a.Settlement)))
 			}
 		}
-		out.did("%d of %d holds released", released, len(ids))
+		out.did("%d of %s released", released, wording.Count(len(ids), "hold"))
 		if err := showReleased(cc, out, answers); err != nil {
 			return err
 		}
 		if failed != nil {
-			return unanswered(fmt.Errorf("%w (%d of %d holds are released)", failed, released, len(ids)), "run it again: what is released stays so")
+			return unanswered(fmt.Errorf("%w (%d of %s released)", failed, released, wording.Count(len(ids), "hold")), "run it again: what is released stays so")
 		}
 	}
 	if len(notReleased) > 0 {

@@ -17,6 +17,7 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
 	"github.com/calybris/bursar/coordinator/trace"
+	"github.com/calybris/bursar/internal/wording"
 	"github.com/calybris/bursar/local"
 )
 
@@ -203,5 +204,5 @@ func show(w io.Writer, found []trace.Difference, before int) {
 }
 
 func total(operations, differences int) string {
-	return fmt.Sprintf("%d operations, %d differences", operations, differences)
+	return wording.Count(operations, "operation") + ", " + wording.Count(differences, "difference")
 }

@@ -54,7 +54,7 @@ func TestReplay(t *testing.T) {
 
 func TestReplayDiffers(t *testing.T) {
 	file := record(t, strings.Replace(recording, `"actual":50}`, `"actual":51}`, 1))
-	want := file + ":3: commit r1: actual: want 51, got 50\n3 operations, 1 differences\n"
+	want := file + ":3: commit r1: actual: want 51, got 50\n3 operations, 1 difference\n"
 	said, err := run(t.Context(), file)
 	if exit.Code(err) != exit.Refused || said != want {
 		t.Errorf("code %d, %q; want %q", exit.Code(err), said, want)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/urfave/cli/v2"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/calybris/bursar/coordinator/books"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/connect"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 const amountHelp = `An AMOUNT has a unit: '$12.50' (in quotes: the shell reads $1 as its own), 1250c
@@ -135,18 +135,10 @@ func showTenant(cc *cli.Context, out *output) error {
 
 func printBalance(w io.Writer, tenant budget.TenantID, b budget.Balance, holds int) {
 	fmt.Fprintf(w, "tenant     %s\ngranted    %s\nremaining  %s\nreserved   %s in %s\ncommitted  %s\n",
-		tenant, b.Granted, b.Remaining, b.Reserved, count(holds, "open hold"), b.Committed)
+		tenant, b.Granted, b.Remaining, b.Reserved, wording.Count(holds, "open hold"), b.Committed)
 	if debt := b.Debt(); debt > 0 {
 		fmt.Fprintf(w, "debt       %s\n", debt)
 	}
-}
-
-// count is a number with its noun.
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.Itoa(n) + " " + noun + "s"
 }
 
 func missingTenant(cc *cli.Context, tenant budget.TenantID) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 func deleteCommand() *cli.Command {
@@ -121,7 +122,7 @@ func (d *deleted) sofar() string {
 	if d.Withdrawn == 0 && len(d.Ended) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%s were withdrawn already, and %s of %s committed)", d.Withdrawn, count(len(d.Ended), "hold"), d.held())
+	return fmt.Sprintf(" (%s were withdrawn already, and %s of %s committed)", d.Withdrawn, wording.Count(len(d.Ended), "hold"), d.held())
 }
 
 func (d *deleted) print(w io.Writer) {

@@ -10,6 +10,7 @@ import (
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 func watchCommand() *cli.Command {
@@ -102,6 +103,6 @@ func watchOnce(ctx context.Context, cc *cli.Context, out *output, node *coordina
 		return out.err
 	}
 	fmt.Fprintf(out, "%s  %s  remaining %s  reserved %s in %s  committed %s\n",
-		instant(now, ""), tenant, b.Remaining, b.Reserved, count(len(list.Holds), "hold"), b.Committed)
+		instant(now, ""), tenant, b.Remaining, b.Reserved, wording.Count(len(list.Holds), "hold"), b.Committed)
 	return out.err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 const verifyDescription = `For every tenant: remaining + reserved + committed = granted, and the open holds sum
@@ -70,7 +71,7 @@ func verify(cc *cli.Context, out *output) error {
 		err := v.read(ctx, cc, c, f.tenant, progress)
 		progress.end()
 		if err != nil {
-			return exit.With(exit.Unavailable, fmt.Errorf("%w; %s had been verified", err, count(v.Tenants, "tenant")))
+			return exit.With(exit.Unavailable, fmt.Errorf("%w; %s had been verified", err, wording.Count(v.Tenants, "tenant")))
 		}
 		if err := v.missing(ctx, cc, c, f.tenant); err != nil {
 			return err
@@ -129,20 +130,20 @@ func (v *verdict) print(w io.Writer) {
 		fmt.Fprintf(w, "%s  family %s: %s\n", tinted(w, color.FgYellow, "unreadable"), d.Tenant, d.What)
 	}
 	if len(v.Differences)+len(v.Unsettled)+len(v.Unreadable) == 0 {
-		fmt.Fprintf(w, "%s  %s with %s: the law stands, and the holds sum up\n", tinted(w, color.FgGreen, "sound"), count(v.Tenants, "tenant"), count(v.Holds, "open hold"))
+		fmt.Fprintf(w, "%s  %s with %s: the law stands, and the holds sum up\n", tinted(w, color.FgGreen, "sound"), wording.Count(v.Tenants, "tenant"), wording.Count(v.Holds, "open hold"))
 	}
 }
 
 func (v *verdict) err() error {
 	if len(v.Differences) > 0 {
-		return refused("the books are broken: %s in %s; keep a copy of Redis' data, and report it", count(len(v.Differences), "difference"), count(v.Tenants, "tenant"))
+		return refused("the books are broken: %s in %s; keep a copy of Redis' data, and report it", wording.Count(len(v.Differences), "difference"), wording.Count(v.Tenants, "tenant"))
 	}
 	var unverified []error
 	if n := len(v.Unsettled); n > 0 {
-		unverified = append(unverified, fmt.Errorf("%d families changed too fast to be verified; see --at-once", n))
+		unverified = append(unverified, fmt.Errorf("%s changed too fast to be verified; see --at-once", wording.Count(n, "family")))
 	}
 	if n := len(v.Unreadable); n > 0 {
-		unverified = append(unverified, fmt.Errorf("%d families are of another layout; verify them with the bursar that wrote them", n))
+		unverified = append(unverified, fmt.Errorf("%s of another layout could not be verified; use the bursar that wrote it", wording.Count(n, "family")))
 	}
 	return exit.With(exit.Unavailable, errors.Join(unverified...))
 }
@@ -174,7 +175,7 @@ func (p *progress) at(n int) {
 		return
 	}
 	if n >= p.next {
-		fmt.Fprintf(p.w, "%d tenants verified\n", n)
+		fmt.Fprintf(p.w, "%s verified\n", wording.Count(n, "tenant"))
 		p.next = n - n%linesEvery + linesEvery
 	}
 }

@@ -67,9 +67,6 @@ func actSweep(cc *cli.Context) error {
 }
 
 func sweepOf(cc *cli.Context) (Config, Sweep, error) {
-	if before := cc.Lineage()[1].LocalFlagNames(); len(before) > 0 {
-		return Config{}, Sweep{}, fmt.Errorf("--%s stands before sweep: write flags after it", before[0])
-	}
 	c, err := configOf(cc)
 	if err != nil {
 		return Config{}, Sweep{}, err

@@ -40,26 +40,15 @@ func redisFlags(own ...cli.Flag) []cli.Flag {
 // arguments returns what the command was given, one for each name.
 func arguments(cc *cli.Context, names ...string) ([]string, error) {
 	given := cc.Args().Slice()
-	if err := noFlagsIn(given); err != nil {
-		return nil, err
+	if len(given) == len(names) {
+		return given, nil
 	}
-	if len(given) != len(names) {
-		return nil, exit.With(exit.Usage, fmt.Errorf("%s needs %s, and was given %s; see %s --help",
-			cc.Command.HelpName, strings.Join(names, " "), wording.Count(len(given), "argument"), cc.Command.HelpName))
+	wanted := "needs " + strings.Join(names, " ")
+	if len(names) == 0 {
+		wanted = "takes no argument"
 	}
-	return given, nil
-}
-
-// noFlagsIn refuses flags behind arguments, which would be taken for such. A
-// negative amount is none.
-func noFlagsIn(given []string) error {
-	for _, arg := range given {
-		rest := strings.TrimLeft(arg, "-")
-		if rest != arg && rest != "" && !strings.ContainsAny(rest[:1], "$0123456789.") {
-			return exit.With(exit.Usage, fmt.Errorf("%q comes after an argument: write flags before the arguments", arg))
-		}
-	}
-	return nil
+	return nil, exit.With(exit.Usage, fmt.Errorf("%s %s, and was given %s; see %s --help",
+		cc.Command.HelpName, wanted, wording.Count(len(given), "argument"), cc.Command.HelpName))
 }
 
 func tenantArgument(text string) (budget.TenantID, error) {

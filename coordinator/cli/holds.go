@@ -137,9 +137,6 @@ func releaseHolds(cc *cli.Context, out *output) error {
 // idsOf are the ids that were given, or none where the flags say which.
 func idsOf(cc *cli.Context) ([]budget.ReservationID, error) {
 	given := cc.Args().Slice()
-	if err := noFlagsIn(given); err != nil {
-		return nil, err
-	}
 	flagged := cc.IsSet(tenantFlag.Name) || cc.IsSet(olderFlag.Name)
 	if flagged == (len(given) > 0) {
 		return nil, exit.With(exit.Usage, fmt.Errorf("%s needs ids, or --tenant or --older-than, and not both", cc.Command.HelpName))

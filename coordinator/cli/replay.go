@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v2"
@@ -76,11 +75,6 @@ func replay(cc *cli.Context) error {
 func replayAddress(cc *cli.Context) (string, error) {
 	if !cc.Args().Present() {
 		return "", errors.New("replay needs at least one FILE; see bursar replay --help")
-	}
-	for _, arg := range cc.Args().Slice() {
-		if strings.HasPrefix(arg, "-") {
-			return "", fmt.Errorf("%q comes after a file: write flags before the files, and a file of such a name as ./%s", arg, arg)
-		}
 	}
 	engine, address := cc.String("engine"), cc.String("redis")
 	if engine == "" {

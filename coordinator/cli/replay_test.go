@@ -69,7 +69,6 @@ func TestReplayRefuses(t *testing.T) {
 		want string
 	}{
 		{nil, exit.Usage, "at least one FILE"},
-		{[]string{file, "--engine", "local"}, exit.Usage, "flags before the files"},
 		{[]string{"--engine", "etcd", file}, exit.Usage, "give local, embedded or redis"},
 		{[]string{"--engine", "redis", file}, exit.Usage, "needs --redis"},
 		{[]string{"--engine", "embedded", "--redis", "spawn", file}, exit.Usage, "leave out --redis"},

@@ -29,8 +29,8 @@ func reserve(cc *cli.Context, out *output) error {
 		return err
 	}
 	ttl := cc.Duration("ttl")
-	if err := budget.ValidateHoldTTL(ttl); err != nil {
-		return exit.With(exit.Usage, fmt.Errorf("--ttl: %w", err))
+	if budget.ValidateHoldTTL(ttl) != nil {
+		return exit.With(exit.Usage, fmt.Errorf("--ttl %s: give %s, of whole milliseconds, at most %s, or 0 for none", ttl, aDuration, budget.MaxHoldTTL))
 	}
 	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
 		r, err := node.TryReserve(ctx, tenant, amount, budget.WithHoldTTL(ttl))

@@ -24,23 +24,10 @@ standard OTEL_* variables say so.`
 // on stderr.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer, more ...*cli.Command) int {
 	redis.SetLogger(&logging.VoidLogger{}) // what matters comes back as an error
-	app := &cli.App{
-		Name:                 "bursar",
-		Usage:                "budgets that a fleet shares, exact to the microcent",
-		Description:          appDescription,
-		Commands:             slices.Concat(more, Commands()),
-		Action:               noCommand,
-		OnUsageError:         usageError,
-		Writer:               stdout,
-		ErrWriter:            stderr,
-		ExitErrHandler:       func(*cli.Context, error) {}, // the code is the caller's matter
-		HideHelpCommand:      true,
-		EnableBashCompletion: true,
-	}
-	prepare(app.Commands)
+	app := newApp(stdout, stderr, more...)
 	stop, err := telemetry.Start(ctx)
 	if err == nil {
-		err = app.RunContext(ctx, args)
+		err = dispatch(ctx, app, args)
 		if stopErr := stop(ctx); stopErr != nil {
 			fmt.Fprintln(stderr, "bursar: the last telemetry was not exported:", oneLine(stopErr))
 		}
@@ -51,6 +38,42 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, more ...*
 	return exit.Code(err)
 }
 
+func newApp(stdout, stderr io.Writer, more ...*cli.Command) *cli.App {
+	app := &cli.App{
+		Name:                 "bursar",
+		Usage:                "budgets that a fleet shares, exact to the microcent",
+		Description:          appDescription,
+		Flags:                []cli.Flag{versionFlag},
+		Commands:             slices.Concat(more, Commands()),
+		Action:               cli.ShowAppHelp,
+		OnUsageError:         usageError,
+		Writer:               stdout,
+		ErrWriter:            stderr,
+		ExitErrHandler:       func(*cli.Context, error) {}, // the code is the caller's matter
+		HideHelpCommand:      true,                         // it has its own
+		EnableBashCompletion: true,
+	}
+	prepare(app.Commands)
+	return app
+}
+
+// dispatch runs a command line in the order that urfave/cli understands.
+func dispatch(ctx context.Context, app *cli.App, args []string) error {
+	root := &cli.Command{Name: app.Name, Subcommands: app.Commands, Flags: app.Flags}
+	if args[len(args)-1] == completionFlag {
+		arranged, ask := arrangeCompletion(root, args)
+		if !ask {
+			return nil
+		}
+		return app.RunContext(ctx, arranged)
+	}
+	arranged, err := arrange(root, args)
+	if err != nil {
+		return err
+	}
+	return app.RunContext(ctx, arranged)
+}
+
 // prepare makes every command say a usage error in one line.
 func prepare(list []*cli.Command) {
 	for _, command := range list {
@@ -58,7 +81,7 @@ func prepare(list []*cli.Command) {
 		command.HideHelpCommand = true
 		if len(command.Subcommands) > 0 {
 			if command.Action == nil {
-				command.Action = noSubcommand
+				command.Action = cli.ShowSubcommandHelp
 			}
 			prepare(command.Subcommands)
 		}
@@ -68,19 +91,9 @@ func prepare(list []*cli.Command) {
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func usageError(cc *cli.Context, err error, _ bool) error {
-	return exit.With(exit.Usage, fmt.Errorf("%w; see %s --help", err, cc.Command.HelpName))
-}
-
-func noCommand(cc *cli.Context) error {
-	if !cc.Args().Present() {
-		return cli.ShowAppHelp(cc)
+	remedy := ""
+	if cc.Command.ArgsUsage != "" && strings.HasPrefix(err.Error(), "flag provided but not defined") {
+		remedy = "write an argument that begins with a dash behind --, or "
 	}
-	return exit.With(exit.Usage, fmt.Errorf("no command is named %q; see bursar --help", cc.Args().First()))
-}
-
-func noSubcommand(cc *cli.Context) error {
-	if !cc.Args().Present() {
-		return cli.ShowSubcommandHelp(cc)
-	}
-	return exit.With(exit.Usage, fmt.Errorf("%s has no command named %q; see %s --help", cc.Command.HelpName, cc.Args().First(), cc.Command.HelpName))
+	return exit.With(exit.Usage, fmt.Errorf("%w; %ssee %s --help", err, remedy, cc.Command.HelpName))
 }

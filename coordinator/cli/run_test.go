@@ -410,7 +410,7 @@ func TestBulkReleaseWhenRedisDies(t *testing.T) {
 	// The first call opens the session, the next two release at most a batch each.
 	proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 4)
 	code, _, stderr := bursar(t.Context(), "holds", "release", "--timeout", "300ms", "--redis", proxy.url(), "--tenant", "acme", "--yes")
-	told := regexp.MustCompile(`\((\d+) of 1124 holds are released\); run it again`).FindStringSubmatch(stderr.String())
+	told := regexp.MustCompile(`\((\d+) of 1124 holds released\); run it again`).FindStringSubmatch(stderr.String())
 	if code != exit.Unavailable || strings.Count(stderr.String(), "\n") != 1 || told == nil {
 		t.Fatalf("code %d, %s", code, stderr)
 	}

@@ -63,9 +63,6 @@ func watchTenants(cc *cli.Context, out *output) error {
 
 func watched(cc *cli.Context) ([]budget.TenantID, error) {
 	given := cc.Args().Slice()
-	if err := noFlagsIn(given); err != nil {
-		return nil, err
-	}
 	if len(given) == 0 {
 		return nil, exit.With(exit.Usage, fmt.Errorf("%s needs at least one TENANT", cc.Command.HelpName))
 	}

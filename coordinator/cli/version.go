@@ -11,6 +11,9 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
+// versionFlag stands for the version command.
+var versionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version, as bursar version does"}
+
 func versionCommand() *cli.Command {
 	return &cli.Command{
 		Name: "version", Usage: "print the version, and the storage layouts that it reads",

@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/coordinator/cli/exit"
+)
+
+// completionFlag ends a command line by which a shell asks what may follow.
+const completionFlag = "--generate-bash-completion"
+
+// line is a command line taken apart. Flags may stand before, between and behind the
+// names of commands and their arguments, until a "--" ends them.
+type line struct {
+	path  []*cli.Command // the root, and the commands that were named
+	flags []givenFlag
+	args  []string
+	ended bool // by a "--"
+}
+
+// givenFlag is a flag as it was written: one word, or two with its value.
+type givenFlag struct {
+	name  string
+	words []string
+	takes bool // a value
+	value string
+	whole bool // its value was given, if it takes one
+	first bool // no command stood before it
+}
+
+// arrange returns a command line in the order that urfave/cli reads, whose parser takes
+// everything behind the first argument for arguments: names of commands, flags, "--",
+// arguments. What no command accepts it leaves to that parser, whose error says so.
+func arrange(root *cli.Command, words []string) ([]string, error) {
+	l := read(root, words[1:])
+	last := l.path[len(l.path)-1]
+	switch {
+	case slices.ContainsFunc(l.flags, givenFlag.asksHelp) && (len(last.Subcommands) == 0 || len(l.args) == 0):
+		l.flags = nil
+		return append(l.commandAndFlags(words[0]), "--help"), nil
+	case slices.ContainsFunc(l.flags, givenFlag.asksVersion):
+		l.path, l.args, last = []*cli.Command{root, root.Command("version")}, nil, root.Command("version")
+		l.flags = slices.DeleteFunc(l.flags, givenFlag.asksVersion)
+	}
+	acceptable := !slices.ContainsFunc(l.flags, func(f givenFlag) bool { return !f.whole || !known(last, f.name) })
+	if acceptable && len(last.Subcommands) > 0 && len(l.args) > 0 {
+		return nil, unknownCommand(l.path, l.args[0])
+	}
+	if err := l.checkValues(); err != nil {
+		return nil, err
+	}
+	arranged := l.commandAndFlags(words[0])
+	// A flag without its value must be the last word, or it would take "--" for it.
+	if len(l.args) > 0 && acceptable {
+		arranged = append(append(arranged, "--"), l.args...)
+	}
+	return arranged, nil
+}
+
+// arrangeCompletion is arrange for a line that a shell asks about, which is mostly not
+// complete. Behind a "--" there is nothing to say.
+func arrangeCompletion(root *cli.Command, words []string) (arranged []string, ask bool) {
+	l := read(root, words[1:len(words)-1])
+	return slices.Concat(l.commandAndFlags(words[0]), l.args, []string{completionFlag}), !l.ended
+}
+
+func (l line) commandAndFlags(program string) []string {
+	arranged := []string{program}
+	for _, command := range l.path[1:] {
+		arranged = append(arranged, command.Name)
+	}
+	for _, f := range l.flags {
+		arranged = append(arranged, f.words...)
+	}
+	return arranged
+}
+
+func read(root *cli.Command, words []string) line {
+	l := line{path: []*cli.Command{root}}
+	for len(words) > 0 {
+		last, word := l.path[len(l.path)-1], words[0]
+		switch {
+		case !l.ended && word == "--":
+			l.ended, words = true, words[1:]
+		case !l.ended && isFlag(word):
+			f := readFlag(last, words)
+			f.first = len(l.path) == 1 && len(l.args) == 0
+			l.flags, words = append(l.flags, f), words[len(f.words):]
+		case len(l.args) == 0 && last.Command(word) != nil:
+			l.path, words = append(l.path, last.Command(word)), words[1:]
+		default:
+			l.args, words = append(l.args, word), words[1:]
+		}
+	}
+	return l
+}
+
+// isFlag reports whether a word is a flag. A negative amount is none.
+func isFlag(word string) bool {
+	return len(word) > 1 && word[0] == '-' && !strings.ContainsAny(word[1:2], "$0123456789.")
+}
+
+// readFlag reads the flag that is the first word. It may belong to a command that is
+// named behind it.
+func readFlag(command *cli.Command, words []string) givenFlag {
+	name := strings.TrimPrefix(strings.TrimPrefix(words[0], "-"), "-")
+	name, value, inline := strings.Cut(name, "=")
+	f := givenFlag{name: name, words: words[:1], takes: takesValue(command, name), value: value, whole: true}
+	if f.takes && !inline {
+		if f.whole = len(words) > 1; f.whole {
+			f.words, f.value = words[:2], words[1]
+		}
+	}
+	if !f.takes && !inline {
+		f.value = "true"
+	}
+	return f
+}
+
+// flagOf finds a flag by its name, in the command or below it.
+func flagOf(command *cli.Command, name string) cli.Flag {
+	for _, f := range command.Flags {
+		if slices.Contains(f.Names(), name) {
+			return f
+		}
+	}
+	for _, below := range command.Subcommands {
+		if f := flagOf(below, name); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// takesValue reports whether a flag has a value. A flag has one everywhere or nowhere,
+// which a test holds for all commands.
+func takesValue(command *cli.Command, name string) bool {
+	f, ok := flagOf(command, name).(cli.DocGenerationFlag)
+	return ok && f.TakesValue()
+}
+
+func known(command *cli.Command, name string) bool {
+	return slices.Contains(cli.HelpFlag.Names(), name) || flagOf(command, name) != nil
+}
+
+func (f givenFlag) asksHelp() bool {
+	return f.value == "true" && slices.Contains(cli.HelpFlag.Names(), f.name)
+}
+
+// asksVersion reports whether a flag stands for the version command.
+func (f givenFlag) asksVersion() bool {
+	return f.first && f.value == "true" && slices.Contains(versionFlag.Names(), f.name)
+}
+
+// checkValues finds values that their flags cannot have, in words that help more than
+// the parser's.
+func (l line) checkValues() error {
+	last := l.path[len(l.path)-1]
+	for _, given := range l.flags {
+		i := slices.IndexFunc(last.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), given.name) })
+		if i < 0 || !given.whole {
+			continue
+		}
+		set := flag.NewFlagSet("", flag.ContinueOnError)
+		if err := last.Flags[i].Apply(set); err != nil {
+			return exit.With(exit.Usage, err)
+		}
+		if err := set.Set(given.name, given.value); err != nil {
+			return exit.With(exit.Usage, fmt.Errorf("--%s %q: %s; see %s --help", given.name, given.value, remedyOf(last.Flags[i], err), l.name()))
+		}
+	}
+	return nil
+}
+
+// aDuration is the remedy for a value that is none.
+const aDuration = "a duration such as 90s or 15m"
+
+// remedyOf says what a flag takes in place of a value that it did not.
+func remedyOf(f cli.Flag, err error) string {
+	switch f.(type) {
+	case *cli.DurationFlag:
+		return "give " + aDuration
+	case *cli.BoolFlag:
+		return "give true or false, or leave the value out"
+	case *cli.Float64Flag:
+		return err.Error() + ": give a number"
+	default:
+		return err.Error() + ": give a whole number"
+	}
+}
+
+// name is what was typed of the command.
+func (l line) name() string { return strings.Join(namesOf(l.path), " ") }
+
+func namesOf(path []*cli.Command) []string {
+	names := make([]string, len(path))
+	for i, command := range path {
+		names[i] = command.Name
+	}
+	return names
+}

@@ -12,41 +12,42 @@ import (
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/connect"
 )
 
 func flags(d Config) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "engine", Value: d.Engine, Usage: "`NAME`: redis, or local (in this process, one node)"},
-		&cli.StringFlag{Name: "redis", Value: d.Redis, Usage: "`WHERE`: embedded (miniredis), spawn (a private redis-server), or the URL of yours (redis://, rediss://)"},
-		&cli.StringFlag{Name: "prefix", Usage: "`TEXT` that the keys begin with, which must have no keys yet (default: a random one)"},
-		&cli.BoolFlag{Name: "share-prefix", Usage: "use --prefix though it has keys: tenants have random names, and only what they made is deleted"},
+		&cli.StringFlag{Name: "redis", Category: connect.Category, Value: d.Redis, Usage: "`WHERE`: embedded (miniredis), spawn (a private redis-server), or the URL of yours (redis://, rediss://)"},
+		&cli.StringFlag{Name: "prefix", Category: connect.Category, Usage: "`TEXT` that the keys begin with, which must have no keys yet", DefaultText: "a random one"},
+		&cli.BoolFlag{Name: "share-prefix", Category: connect.Category, Usage: "use --prefix though it has keys: tenants have random names, and only what they made is deleted"},
 		&cli.IntFlag{Name: "nodes", Value: d.Nodes, Usage: "coordinators, each with its own connections (1 with --engine local)"},
 		&cli.IntFlag{Name: "tenants", Value: d.Tenants, Usage: "budgets"},
 		&cli.IntFlag{Name: "concurrency", Value: d.Concurrency, Usage: "callers a node"},
 		&cli.DurationFlag{Name: "duration", Value: d.Duration, Usage: "how long to measure; a --trace ends with its last line, or here where this is given"},
-		&cli.Int64Flag{Name: "requests", Usage: "end after so many requests of all callers (`N`), or after --duration, whichever comes first"},
+		&cli.Int64Flag{Name: "requests", Usage: "end after `N` requests of all callers, or after --duration, whichever comes first"},
 		&cli.Uint64Flag{Name: "seed", Value: d.Seed, Usage: "of the drawn requests"},
 		&cli.StringFlag{Name: "workload", Value: d.Workload, Usage: "`NAME`: uniform; hot (one tenant); zipf (some tenants much hotter); storm (budgets for a few requests: most are refused)"},
 		&cli.Float64Flag{Name: "zipf", Value: d.Zipf, Usage: "exponent `S` of --workload zipf"},
 		&cli.IntFlag{Name: "above", Value: d.Above, Usage: "requests of a thousand (`PERMILLE`) that commit above their hold"},
 		&cli.BoolFlag{Name: "processes", Usage: "every node is a process of its own"},
-		&cli.DurationFlag{Name: "hold-time", Usage: "between a reserve and its settlement"},
-		&cli.Float64Flag{Name: "rate", Usage: "requests a second of all nodes, at constant intervals, with latencies from when they were due (default: each caller's next request follows its last)"},
-		&cli.DurationFlag{Name: "warmup", Usage: "before the first round, no longer than it, not measured, but in the books (default: a tenth of the duration, at most 2s; none with --trace)"},
+		&cli.DurationFlag{Name: "hold-time", Usage: "time between a reserve and its settlement"},
+		&cli.Float64Flag{Name: "rate", Usage: "requests a second of all nodes, at constant intervals, with latencies from when they were due", DefaultText: "each caller's next request follows its last"},
+		&cli.DurationFlag{Name: "warmup", Usage: "time before the first round, no longer than it, not measured, but in the books", DefaultText: "a tenth of --duration, at most 2s; none with --trace"},
 		&cli.StringFlag{Name: "against", Usage: "also measure the contenders of this `LIST` beside ours, in turns; each takes as long again: all, or some of " + strings.Join(contender.All, ",")},
 		&cli.BoolFlag{Name: "baseline", Usage: "the same as --against incr,script"},
-		&cli.IntFlag{Name: "rounds", Usage: "in which the contenders take turns, of which the medians are told (default: 5 with contenders, 1 without)"},
+		&cli.IntFlag{Name: "rounds", Usage: "in which the contenders take turns, of which the medians are told", DefaultText: "5 with contenders, 1 without"},
 		&cli.StringFlag{Name: "trace", Usage: "play the requests of a CSV `FILE` once, in order, by its columns " + load.TraceHeader + "; plain or gzip; - is standard input"},
-		&cli.Float64Flag{Name: "speed", Usage: "of a --trace: 1 is its own pace, 10 is ten times as fast, 0 is as fast as possible"},
-		amountFlag("input-price", d.InputPrice.String(), "of a million context tokens, with its unit"),
-		amountFlag("output-price", d.OutputPrice.String(), "of a million generated tokens, with its unit"),
+		&cli.Float64Flag{Name: "speed", Usage: "of a --trace: 1 is its own pace, 10 is ten times as fast", DefaultText: "0, as fast as possible"},
+		amountFlag("input-price", d.InputPrice.String(), "", "of a million context tokens, with its unit"),
+		amountFlag("output-price", d.OutputPrice.String(), "", "of a million generated tokens, with its unit"),
 		&cli.Int64Flag{Name: "max-output", Value: d.MaxOutput, Usage: "generated tokens that a request reserves"},
-		amountFlag("budget", "", "of every tenant, with its unit (default: from a few requests to many millions)"),
+		amountFlag("budget", "", "from a few requests to many millions", "of every tenant, with its unit"),
 	}
 }
 
-func amountFlag(name, value, usage string) cli.Flag {
-	return &cli.StringFlag{Name: name, Value: value, Usage: "`AMOUNT` " + usage}
+func amountFlag(name, value, preset, usage string) cli.Flag {
+	return &cli.StringFlag{Name: name, Value: value, DefaultText: preset, Usage: "`AMOUNT` " + usage}
 }
 
 func configOf(cc *cli.Context) (Config, error) {

@@ -39,7 +39,7 @@ func sweepCommand() *cli.Command {
 	d.Duration = sweepDuration
 	own := []cli.Flag{
 		&cli.StringFlag{Name: "over", Usage: "`WHAT` is swept over: concurrency, nodes, tenants, or holds (open before the measurement; of 1 tenant unless --tenants says otherwise)"},
-		&cli.StringFlag{Name: "values", Usage: "growing `LIST`, as in 1,2,4,8 (default: doublings over a range that suits)"},
+		&cli.StringFlag{Name: "values", Usage: "growing `LIST`, as in 1,2,4,8", DefaultText: "doublings over a range that suits"},
 		&cli.StringFlag{Name: "from", Usage: "first `VALUE` of doublings"},
 		&cli.StringFlag{Name: "to", Usage: "last `VALUE` of doublings"},
 		&cli.IntFlag{Name: "rounds", Value: sweepRounds, Usage: "in which all values take turns"},

@@ -29,12 +29,15 @@ func Commands() []*cli.Command {
 
 var (
 	jsonFlag    = &cli.BoolFlag{Name: "json", Usage: "print JSON, amounts in microcents; of a list one object a line"}
-	timeoutFlag = &cli.DurationFlag{Name: "timeout", Usage: "wait so long for each answer of Redis, and as long again for what is unknown", Value: 10 * time.Second}
+	timeoutFlag = &cli.DurationFlag{
+		Name: "timeout", Category: connect.Category, Value: 10 * time.Second,
+		Usage: "time to wait for each answer of Redis, and again for what is unknown",
+	}
 )
 
 // redisFlags are those of a command that uses the operator's Redis.
 func redisFlags(own ...cli.Flag) []cli.Flag {
-	return slices.Concat(own, []cli.Flag{jsonFlag, timeoutFlag}, connect.Flags())
+	return slices.Concat(own, []cli.Flag{jsonFlag}, connect.Flags(), []cli.Flag{timeoutFlag})
 }
 
 // arguments returns what the command was given, one for each name.

@@ -22,7 +22,7 @@ import (
 
 var (
 	tenantFlag = &cli.StringFlag{Name: "tenant", Usage: "only those of `TENANT`"}
-	olderFlag  = &cli.DurationFlag{Name: "older-than", Usage: "only those that were made so long ago, for example 10m"}
+	olderFlag  = &cli.DurationFlag{Name: "older-than", Usage: "only those that were made at least so long ago"}
 )
 
 func holdsCommand() *cli.Command {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
 	"github.com/calybris/bursar/coordinator/trace"
@@ -47,8 +48,8 @@ func Replay() *cli.Command {
 		Description: replayDescription,
 		Action:      replay,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "engine", Usage: "`NAME`: local (in this process), embedded (miniredis), redis (default: redis with --redis, else local)"},
-			&cli.StringFlag{Name: "redis", Usage: "`WHERE`: spawn (a private redis-server), or the URL of yours (redis://, rediss://)"},
+			&cli.StringFlag{Name: "engine", Usage: "`NAME`: local (in this process), embedded (miniredis), redis", DefaultText: "redis with --redis, else local"},
+			&cli.StringFlag{Name: "redis", Category: connect.Category, Usage: "`WHERE`: spawn (a private redis-server), or the URL of yours (redis://, rediss://)"},
 		},
 	}
 }

@@ -17,7 +17,7 @@ func reserveCommand() *cli.Command {
 		Name: "reserve", Usage: "hold an amount of a tenant's budget", ArgsUsage: "TENANT AMOUNT",
 		Description: "Prints the reservation's id, for commit or release. The hold ends by itself at its\ndeadline.\n\n" + amountHelp,
 		Flags: redisFlags(&cli.DurationFlag{
-			Name: "ttl", Usage: "release the hold after so long, in whole milliseconds; 0 for never", Value: budget.DefaultHoldTTL,
+			Name: "ttl", Usage: "time until the hold is released; 0 for never", Value: budget.DefaultHoldTTL,
 		}),
 		Action: printing(reserve),
 	}

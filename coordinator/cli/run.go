@@ -15,7 +15,10 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/telemetry"
 )
 
-const appDescription = `Exit codes: 0 done, 1 refused by a budget or a failed check, 2 usage, 3 Redis
+const appDescription = `Flags stand before or after arguments; "--" ends them, for an argument that begins
+with a dash.
+
+Exit codes: 0 done, 1 refused by a budget or a failed check, 2 usage, 3 Redis
 unreachable or an outcome unknown. Metrics and traces are exported where the
 standard OTEL_* variables say so.`
 
@@ -43,8 +46,7 @@ func newApp(stdout, stderr io.Writer, more ...*cli.Command) *cli.App {
 		Name:                 "bursar",
 		Usage:                "budgets that a fleet shares, exact to the microcent",
 		Description:          appDescription,
-		Flags:                []cli.Flag{versionFlag},
-		Commands:             slices.Concat(more, Commands()),
+		Flags:                []cli.Flag{versionFlag, cli.HelpFlag},
 		Action:               cli.ShowAppHelp,
 		OnUsageError:         usageError,
 		Writer:               stdout,
@@ -53,7 +55,9 @@ func newApp(stdout, stderr io.Writer, more ...*cli.Command) *cli.App {
 		HideHelpCommand:      true,                         // it has its own
 		EnableBashCompletion: true,
 	}
-	prepare(app.Commands)
+	root := &cli.Command{Name: app.Name, Subcommands: slices.Concat(more, Commands())}
+	prepare([]*cli.Command{root})
+	app.Commands = root.Subcommands
 	return app
 }
 
@@ -74,18 +78,22 @@ func dispatch(ctx context.Context, app *cli.App, args []string) error {
 	return app.RunContext(ctx, arranged)
 }
 
-// prepare makes every command say a usage error in one line.
-func prepare(list []*cli.Command) {
-	for _, command := range list {
-		command.OnUsageError = usageError
-		command.HideHelpCommand = true
-		if len(command.Subcommands) > 0 {
-			if command.Action == nil {
-				command.Action = cli.ShowSubcommandHelp
-			}
-			prepare(command.Subcommands)
-		}
+// prepare makes the last command of path, and those below, say a usage error in one
+// line, and gives a group of commands its help.
+func prepare(path []*cli.Command) {
+	command := path[len(path)-1]
+	command.OnUsageError = usageError
+	command.HideHelpCommand = true // it has its own
+	if len(command.Subcommands) == 0 {
+		return
 	}
+	if command.Action == nil {
+		command.Action = cli.ShowSubcommandHelp
+	}
+	for _, below := range command.Subcommands {
+		prepare(append(path[:len(path):len(path)], below))
+	}
+	command.Subcommands = append(command.Subcommands, helpCommand(path, len(path) > 1))
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -19,7 +19,7 @@ func watchCommand() *cli.Command {
 		Description: "Prints a line for each tenant every --every, until Ctrl-C. With the OTEL_* variables\nset it exports the balances as metrics, for example for Prometheus at :9464 with\nOTEL_METRICS_EXPORTER=prometheus.",
 		Flags: redisFlags(
 			&cli.DurationFlag{Name: "every", Usage: "time between two lines of a tenant, from 100ms", Value: 10 * time.Second},
-			&cli.IntFlag{Name: "times", Usage: "end after so many lines of each tenant; 0 for never"},
+			&cli.IntFlag{Name: "times", Usage: "end after `N` lines of each tenant", DefaultText: "never"},
 		),
 		Action: printing(watchTenants),
 	}

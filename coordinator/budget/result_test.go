@@ -1,8 +1,10 @@
 package budget
 
 import (
+	"encoding/json"
 	"errors"
 	"math"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -79,5 +81,63 @@ func TestHoldTTLOption(t *testing.T) {
 	}
 	if err := ValidateAdjustment("grant", "acme", 0); !errors.Is(err, ErrInvalidAmount) {
 		t.Errorf("grant of nothing: %v", err)
+	}
+}
+
+// In JSON a field that an outcome does not name is absent, and one that is 0 is there.
+func TestResultsAsJSON(t *testing.T) {
+	t.Parallel()
+	made := time.UnixMilli(1_700_000_000_000).UTC()
+	id := ids[0]
+	for _, c := range []struct {
+		result any
+		want   string
+	}{
+		{Ensured{Outcome: Created}, `{"outcome":"created","remaining":0}`},
+		{Ensured{Outcome: Exists, Remaining: 5}, `{"outcome":"exists","remaining":5}`},
+		{Ensured{}, `{"outcome":"unknown"}`},
+		{Reservation{Outcome: Reserved, ID: id}, `{"outcome":"reserved","id":"` + id.String() + `","remaining":0}`},
+		{Reservation{Outcome: Insufficient, Required: 7}, `{"outcome":"insufficient","remaining":0,"required":7}`},
+		{Reservation{Outcome: Insufficient, Required: 0}, `{"outcome":"insufficient","required":0}`},
+		{Reservation{Outcome: Insufficient, Required: -1}, `{"outcome":"insufficient","required":-1}`},
+		{Reservation{Outcome: MissingTenant}, `{"outcome":"missing_tenant"}`},
+		{Reservation{}, `{"outcome":"unknown"}`},
+		{Settlement{Outcome: Committed}, `{"outcome":"committed","remaining":0,"actual":0}`},
+		{Settlement{Outcome: Released, Remaining: 9, Returned: 2}, `{"outcome":"released","remaining":9,"returned":2}`},
+		{Settlement{Outcome: Overrun}, `{"outcome":"overrun","remaining":0}`},
+		{Settlement{Outcome: InvalidAmount}, `{"outcome":"invalid_amount"}`},
+		{Settlement{Outcome: MissingTenant}, `{"outcome":"missing_tenant"}`},
+		{Settlement{Outcome: MissingReservation}, `{"outcome":"missing_reservation"}`},
+		{Settlement{Outcome: MissingReservation, Prior: Expired}, `{"outcome":"missing_reservation","prior":"expired"}`},
+		{Settlement{}, `{"outcome":"unknown"}`},
+		{Adjustment{Outcome: Granted, Remaining: 1}, `{"outcome":"granted","remaining":1}`},
+		{Adjustment{Outcome: Withdrawn}, `{"outcome":"withdrawn","remaining":0}`},
+		{Adjustment{Outcome: Insufficient, Required: 3}, `{"outcome":"insufficient","remaining":0,"required":3}`},
+		{Adjustment{Outcome: MissingTenant}, `{"outcome":"missing_tenant"}`},
+		{Remainder{Outcome: Found}, `{"outcome":"found","remaining":0}`},
+		{Remainder{Outcome: MissingTenant}, `{"outcome":"missing_tenant"}`},
+		{Balance{Outcome: Found, Granted: 1, Committed: 1}, `{"outcome":"found","granted":1,"remaining":0,"reserved":0,"committed":1}`},
+		{Balance{Outcome: Deleted}, `{"outcome":"deleted","granted":0,"remaining":0,"reserved":0,"committed":0}`},
+		{Balance{Outcome: HoldsOpen, Granted: 1, Reserved: 1}, `{"outcome":"holds_open","granted":1,"remaining":0,"reserved":1,"committed":0}`},
+		{Balance{Outcome: MissingTenant}, `{"outcome":"missing_tenant"}`},
+		{Fate{Outcome: Reserved, Amount: 4, At: made, Deadline: made}, `{"outcome":"reserved","amount":4,"at":"2023-11-14T22:13:20Z","deadline":"2023-11-14T22:13:20Z"}`},
+		{Fate{Outcome: Committed, At: made}, `{"outcome":"committed","amount":0,"at":"2023-11-14T22:13:20Z"}`},
+		{Fate{Outcome: NotKnown}, `{"outcome":"not_known"}`},
+		{HoldList{Outcome: Found, Balance: Balance{Outcome: Found}}, `{"outcome":"found","balance":{"outcome":"found","granted":0,"remaining":0,"reserved":0,"committed":0},"holds":[]}`},
+		{HoldList{Outcome: MissingTenant}, `{"outcome":"missing_tenant"}`},
+	} {
+		text, err := json.Marshal(c.result)
+		if err != nil || string(text) != c.want {
+			t.Errorf("%T is %s, %v; want %s", c.result, text, err, c.want)
+			continue
+		}
+		back := reflect.New(reflect.TypeOf(c.result))
+		if err := json.Unmarshal(text, back.Interface()); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		again, err := json.Marshal(back.Elem().Interface())
+		if err != nil || string(again) != c.want {
+			t.Errorf("%s comes back as %s, %v", text, again, err)
+		}
 	}
 }

@@ -157,6 +157,14 @@ func refused(format string, args ...any) error {
 	return exit.With(exit.Refused, fmt.Errorf(format, args...))
 }
 
+// refusal is refused, whose answer is printed as well in JSON.
+func (o *output) refusal(cc *cli.Context, answer any, format string, args ...any) error {
+	if err := o.show(cc, answer, func(io.Writer) {}); err != nil {
+		return err
+	}
+	return refused(format, args...)
+}
+
 // output is where a command prints. The first write that fails is the command's
 // error: a full disk must not pass for an empty answer.
 type output struct {

@@ -108,7 +108,7 @@ func listHolds(cc *cli.Context, out *output) error {
 			if h.Due {
 				until += " (due)"
 			}
-			return t.row(h, "%s\t%s\t%s\t%s\t%s\t%s", h.ID, h.Tenant, h.Held, instant(h.Made, "-"), until, h.Node)
+			return t.row(h, "%s\t%s\t%s\t%s\t%s\t%s", h.ID, wording.Name(h.Tenant), h.Held, instant(h.Made, "-"), until, h.Node)
 		}))
 	})
 }
@@ -169,11 +169,18 @@ func matching(ctx context.Context, cc *cli.Context, c *connect.Connection, f fil
 // releasesAtOnce share script calls, and their answers are printed in one go.
 const releasesAtOnce = 512
 
-// releasedHold is the answer about one hold, as JSON.
+// releasedHold is the answer about one hold.
 type releasedHold struct {
-	ID budget.ReservationID `json:"id"`
+	ID budget.ReservationID
 	budget.Settlement
 	err error
+}
+
+func (h releasedHold) json() fields {
+	of := struct {
+		ID budget.ReservationID `json:"id"`
+	}{h.ID}
+	return fields{of, h.Settlement}
 }
 
 func releaseEach(ctx context.Context, cc *cli.Context, out *output, node *coordinator.Coordinator, ids []budget.ReservationID) error {
@@ -230,7 +237,7 @@ func showReleased(cc *cli.Context, out *output, answers []releasedHold) error {
 		if a.err != nil {
 			continue
 		}
-		if err := out.show(cc, a, func(w io.Writer) {
+		if err := out.show(cc, a.json(), func(w io.Writer) {
 			if a.Outcome == budget.Released {
 				fmt.Fprintf(w, "released %s: %s\n", a.ID, a.Returned)
 			}

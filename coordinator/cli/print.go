@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -21,6 +23,24 @@ func (o *output) show(cc *cli.Context, answer any, text func(w io.Writer)) error
 		return nil
 	}
 	return json.NewEncoder(o).Encode(answer)
+}
+
+// fields are values whose objects are one in JSON.
+type fields []any
+
+// MarshalJSON writes the fields of all values, in their order.
+func (f fields) MarshalJSON() ([]byte, error) {
+	var all [][]byte
+	for _, value := range f {
+		object, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		if inner := bytes.TrimSuffix(bytes.TrimPrefix(object, []byte("{")), []byte("}")); len(inner) > 0 {
+			all = append(all, inner)
+		}
+	}
+	return slices.Concat([]byte("{"), bytes.Join(all, []byte(",")), []byte("}")), nil
 }
 
 // table prints rows in columns; of JSON each row is an object. Rows are printed as

@@ -10,6 +10,7 @@ import (
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 func reserveCommand() *cli.Command {
@@ -38,13 +39,13 @@ func reserve(cc *cli.Context, out *output) error {
 		case err != nil:
 			return unanswered(err, "if it is held, it ends by itself; see bursar lookup")
 		case r.Outcome == budget.MissingTenant:
-			return missingTenant(cc, tenant)
+			return missingTenant(cc, out, tenant)
 		case r.Outcome == budget.Insufficient:
 			return insufficient(cc, out, tenant, r, r.Remaining, r.Required)
 		}
-		out.did("%s of %s are held as %s", amount, tenant, r.ID)
+		out.did("%s of %s are held as %s", amount, wording.Name(tenant), r.ID)
 		return out.show(cc, r, func(w io.Writer) {
-			fmt.Fprintf(w, "%s\nreserved %s; %s has %s left\n", r.ID, amount, tenant, r.Remaining)
+			fmt.Fprintf(w, "%s\nreserved %s; %s has %s left\n", r.ID, amount, wording.Name(tenant), r.Remaining)
 		})
 	})
 }
@@ -113,17 +114,17 @@ func settled(cc *cli.Context, out *output, id budget.ReservationID, s budget.Set
 	if err := out.show(cc, s, func(w io.Writer) {
 		// Of others the error tells.
 		if s.Outcome == budget.Committed {
-			fmt.Fprintf(w, "committed %s; %s has %s left\n", s.Actual, id.Tenant(), s.Remaining)
+			fmt.Fprintf(w, "committed %s; %s has %s left\n", s.Actual, wording.Name(id.Tenant()), s.Remaining)
 		}
 		if s.Outcome == budget.Released {
-			fmt.Fprintf(w, "released %s; %s has %s left\n", s.Returned, id.Tenant(), s.Remaining)
+			fmt.Fprintf(w, "released %s; %s has %s left\n", s.Returned, wording.Name(id.Tenant()), s.Remaining)
 		}
 	}); err != nil {
 		return err
 	}
 	switch {
 	case s.Outcome == budget.Overrun:
-		return refused("the cost is above the hold, and %s has only %s left for the difference; the hold stays open: commit less, or grant more", id.Tenant(), s.Remaining)
+		return refused("the cost is above the hold, and %s has only %s left for the difference; the hold stays open: commit less, or grant more", wording.Name(id.Tenant()), s.Remaining)
 	case s.Outcome == budget.MissingReservation && s.Prior != budget.Unknown:
 		return refused("%s is not open: it was %s before; see bursar lookup", id, s.Prior)
 	case s.Err() != nil:

@@ -199,7 +199,7 @@ func TestForcedDeletionUnderLoad(t *testing.T) {
 		})
 	}
 	<-begun
-	code, stdout, stderr := bursar(t.Context(), append(append([]string{"tenant", "delete"}, redis...), "--force", "--json", "acme")...)
+	code, stdout, stderr := bursar(t.Context(), append(append([]string{"tenant", "delete"}, redis...), "--yes", "--force", "--json", "acme")...)
 	stop()
 	others.Wait()
 	if code != exit.Done {
@@ -286,11 +286,11 @@ func TestUnknownDeletion(t *testing.T) {
 	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
 	for _, flags := range [][]string{nil, {"--force"}} {
 		proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 1)
-		args := append([]string{"tenant", "delete", "--timeout", "300ms", "--redis", proxy.url()}, flags...)
+		args := append([]string{"tenant", "delete", "--yes", "--timeout", "300ms", "--redis", proxy.url()}, flags...)
 		code, _, stderr := bursar(t.Context(), append(args, "acme")...)
 		said := stderr.String()
 		if code != exit.Unavailable || strings.Count(said, "\n") != 1 ||
-			!strings.Contains(said, "; look at bursar tenant show acme, and run it again where the tenant is still there") || strings.Contains(said, "lookup") {
+			!strings.Contains(said, "; look at bursar tenant show acme, and run it again if the tenant is still there") || strings.Contains(said, "lookup") {
 			t.Errorf("%v: code %d, %s", flags, code, said)
 		}
 	}
@@ -329,7 +329,7 @@ func TestForcedDeletionOvertaken(t *testing.T) {
 			}
 			return true
 		})
-		code, stdout, stderr := bursar(t.Context(), "tenant", "delete", "--force", "--redis", proxy.url(), "acme")
+		code, stdout, stderr := bursar(t.Context(), "tenant", "delete", "--yes", "--force", "--redis", proxy.url(), "acme")
 		switch said := stderr.String(); {
 		case code == exit.Done:
 			if calls = proxy.met.Load(); nth < calls {

@@ -49,21 +49,28 @@ func tenantCommand() *cli.Command {
 	}
 }
 
-// standing is a tenant's balance as JSON.
-type standing struct {
+// of is the tenant that an answer is about, as JSON.
+type of struct {
 	Tenant budget.TenantID `json:"tenant"`
-	budget.Balance
-	Debt budget.Microcents `json:"debt,omitzero"`
 }
 
-func standingOf(tenant budget.TenantID, b budget.Balance) standing {
-	return standing{tenant, b, b.Debt()}
+// standing is a tenant's balance as JSON.
+func standing(tenant budget.TenantID, b budget.Balance) fields {
+	debt := struct {
+		Debt budget.Microcents `json:"debt,omitzero"`
+	}{b.Debt()}
+	return fields{of{tenant}, b, debt}
 }
 
 // account is the same with the number of open holds.
-type account struct {
-	standing
-	Holds int `json:"holds"`
+func account(tenant budget.TenantID, list budget.HoldList) fields {
+	if list.Outcome != budget.Found {
+		return fields{of{tenant}, budget.Balance{Outcome: list.Outcome}}
+	}
+	holds := struct {
+		Holds int `json:"holds"`
+	}{len(list.Holds)}
+	return append(standing(tenant, list.Balance), holds)
 }
 
 func ensureTenant(cc *cli.Context, out *output) error {
@@ -77,17 +84,13 @@ func ensureTenant(cc *cli.Context, out *output) error {
 			return unanswered(err, "it may be repeated: a tenant that exists stays as it is")
 		}
 		if r.Outcome == budget.Created {
-			out.did("%s is created with %s", tenant, r.Remaining)
+			out.did("%s is created with %s", wording.Name(tenant), r.Remaining)
 		}
-		answer := struct {
-			Tenant budget.TenantID `json:"tenant"`
-			budget.Ensured
-		}{tenant, r}
-		return out.show(cc, answer, func(w io.Writer) {
+		return out.show(cc, fields{of{tenant}, r}, func(w io.Writer) {
 			if r.Outcome == budget.Created {
-				fmt.Fprintf(w, "created %s with %s\n", tenant, r.Remaining)
+				fmt.Fprintf(w, "created %s with %s\n", wording.Name(tenant), r.Remaining)
 			} else {
-				fmt.Fprintf(w, "%s exists, and stays as it is; %s remain\n", tenant, r.Remaining)
+				fmt.Fprintf(w, "%s exists, and stays as it is; %s remain\n", wording.Name(tenant), r.Remaining)
 			}
 		})
 	})
@@ -125,9 +128,9 @@ func showTenant(cc *cli.Context, out *output) error {
 			return unanswered(err, lookAgain)
 		}
 		if list.Outcome == budget.MissingTenant {
-			return missingTenant(cc, tenant)
+			return missingTenant(cc, out, tenant)
 		}
-		return out.show(cc, account{standingOf(tenant, list.Balance), len(list.Holds)}, func(w io.Writer) {
+		return out.show(cc, account(tenant, list), func(w io.Writer) {
 			printBalance(w, tenant, list.Balance, len(list.Holds))
 		})
 	})
@@ -135,14 +138,16 @@ func showTenant(cc *cli.Context, out *output) error {
 
 func printBalance(w io.Writer, tenant budget.TenantID, b budget.Balance, holds int) {
 	fmt.Fprintf(w, "tenant     %s\ngranted    %s\nremaining  %s\nreserved   %s in %s\ncommitted  %s\n",
-		tenant, b.Granted, b.Remaining, b.Reserved, wording.Count(holds, "open hold"), b.Committed)
+		wording.Name(tenant), b.Granted, b.Remaining, b.Reserved, wording.Count(holds, "open hold"), b.Committed)
 	if debt := b.Debt(); debt > 0 {
 		fmt.Fprintf(w, "debt       %s\n", debt)
 	}
 }
 
-func missingTenant(cc *cli.Context, tenant budget.TenantID) error {
-	return refused("no tenant is named %q under the prefix %q; make it with bursar tenant ensure, or give its --prefix", tenant, cc.String("prefix"))
+// missingTenant is the refusal of a tenant that is not there; in JSON it is the answer.
+func missingTenant(cc *cli.Context, out *output, tenant budget.TenantID) error {
+	answer := account(tenant, budget.HoldList{Outcome: budget.MissingTenant})
+	return out.refusal(cc, answer, "no tenant is named %q under the prefix %q; make it with bursar tenant ensure, or give its --prefix", tenant, cc.String("prefix"))
 }
 
 func listTenants(cc *cli.Context, out *output) error {
@@ -162,7 +167,7 @@ func listFamily(ctx context.Context, c *connect.Connection, root budget.TenantID
 	}
 	for _, a := range accounts {
 		b := a.Balance
-		if err := t.row(standingOf(a.Tenant, b), "%s\t%s\t%s\t%s\t%s", a.Tenant, b.Granted, b.Remaining, b.Reserved, b.Committed); err != nil {
+		if err := t.row(standing(a.Tenant, b), "%s\t%s\t%s\t%s\t%s", wording.Name(a.Tenant), b.Granted, b.Remaining, b.Reserved, b.Committed); err != nil {
 			return err
 		}
 	}
@@ -181,21 +186,18 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 		return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
 			r, err := do(node, ctx, tenant, amount)
 			if err != nil {
-				return unanswered(err, fmt.Sprintf("look at bursar tenant show %s before you repeat it", tenant))
+				return unanswered(err, fmt.Sprintf("look at bursar tenant show %s before you repeat it", wording.Argument(tenant)))
 			}
 			if r.Outcome == budget.MissingTenant {
-				return missingTenant(cc, tenant)
+				return missingTenant(cc, out, tenant)
 			}
-			answer := struct {
-				Tenant budget.TenantID `json:"tenant"`
-				budget.Adjustment
-			}{tenant, r}
+			answer := fields{of{tenant}, r}
 			if r.Outcome == budget.Insufficient {
 				return insufficient(cc, out, tenant, answer, r.Remaining, r.Required)
 			}
 			out.did("%s were %s", amount, r.Outcome)
 			return out.show(cc, answer, func(w io.Writer) {
-				fmt.Fprintf(w, "%s %s; %s has %s left\n", r.Outcome, amount, tenant, r.Remaining)
+				fmt.Fprintf(w, "%s %s; %s has %s left\n", r.Outcome, amount, wording.Name(tenant), r.Remaining)
 			})
 		})
 	}
@@ -203,8 +205,5 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 
 // insufficient is the refusal of a budget; in JSON the answer is printed as well.
 func insufficient(cc *cli.Context, out *output, tenant budget.TenantID, answer any, remaining, required budget.Microcents) error {
-	if err := out.show(cc, answer, func(io.Writer) {}); err != nil {
-		return err
-	}
-	return refused("insufficient budget: %s has %s left, and %s were asked for", tenant, remaining, required)
+	return out.refusal(cc, answer, "insufficient budget: %s has %s left, and %s were asked for", wording.Name(tenant), remaining, required)
 }

@@ -9,25 +9,37 @@ import (
 
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/internal/wording"
 )
 
 func deleteCommand() *cli.Command {
 	return &cli.Command{
 		Name: "delete", Usage: "delete a tenant and its books", ArgsUsage: "TENANT",
-		Description: "Refuses while holds are open. With --force it first withdraws what remains, so that\nnothing new is held, then ends the open holds, and prints what was lost. They are\ncommitted in full, since what is released could be held again by others; what was\ncommitted goes with the books. Levels below the tenant are tenants of their own, and\nstay.",
-		Flags:       redisFlags(&cli.BoolFlag{Name: "force", Usage: "also with open holds, which end"}),
-		Action:      printing(deleteTenant),
+		Description: "Needs --yes; without it, it says what would be lost, and ends with 2. Refuses while\nholds are open. With --force it first withdraws what remains, so that nothing new is\nheld, then ends the open holds, and prints what was lost. They are committed in full,\nsince what is released could be held again by others; what was committed goes with\nthe books. Levels below the tenant are tenants of their own, and stay.",
+		Flags: redisFlags(
+			&cli.BoolFlag{Name: "yes", Usage: "delete it, with the money that it has left"},
+			&cli.BoolFlag{Name: "force", Usage: "also with open holds, which end"},
+		),
+		Action: printing(deleteTenant),
 	}
 }
 
-// deleted is what is gone, as JSON. Withdrawn and the holds are what --force took; the
+// deleted is what is gone. What was withdrawn and the holds are what --force took; the
 // balance is that of the end.
 type deleted struct {
-	Tenant budget.TenantID `json:"tenant"`
+	tenant budget.TenantID
 	budget.Balance
-	Withdrawn budget.Microcents `json:"withdrawn"`
-	Ended     []budget.Hold     `json:"ended"`
+	withdrawn budget.Microcents
+	ended     []budget.Hold
+}
+
+func (d *deleted) json() fields {
+	taken := struct {
+		Withdrawn budget.Microcents `json:"withdrawn"`
+		Ended     []budget.Hold     `json:"ended"`
+	}{d.withdrawn, d.ended}
+	return fields{of{d.tenant}, d.Balance, taken}
 }
 
 func deleteTenant(cc *cli.Context, out *output) error {
@@ -36,25 +48,45 @@ func deleteTenant(cc *cli.Context, out *output) error {
 		return err
 	}
 	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
-		gone := deleted{Tenant: tenant, Ended: []budget.Hold{}}
-		gone.Balance, err = node.DeleteTenant(ctx, tenant)
-		if err == nil && gone.Outcome == budget.HoldsOpen && cc.Bool("force") {
-			err = gone.force(ctx, node)
+		gone := deleted{tenant: tenant, ended: []budget.Hold{}}
+		if cc.Bool("yes") {
+			err = gone.delete(ctx, node, cc.Bool("force"))
+		} else {
+			err = gone.look(ctx, node, cc.Bool("force"))
 		}
+		name := wording.Name(tenant)
 		switch {
 		case err != nil:
-			return unanswered(fmt.Errorf("%w%s", err, gone.sofar()), "look at bursar tenant show "+string(tenant)+", and run it again where the tenant is still there")
-		case gone.Outcome == budget.MissingTenant && gone.sofar() != "":
-			return refused("somebody else has deleted %s meanwhile%s", tenant, gone.sofar())
+			return unanswered(fmt.Errorf("%w%s", err, gone.sofar()), "look at bursar tenant show "+wording.Argument(tenant)+", and run it again if the tenant is still there")
+		case gone.Outcome == budget.MissingTenant && gone.sofar() == "":
+			return missingTenant(cc, out, tenant)
 		case gone.Outcome == budget.MissingTenant:
-			return missingTenant(cc, tenant)
+			return out.refusal(cc, gone.json(), "somebody else has deleted %s meanwhile%s", name, gone.sofar())
 		case gone.Outcome == budget.HoldsOpen:
-			return refused("%s has open holds of %s%s; see bursar holds list --tenant %s, settle them, or give --force",
-				tenant, gone.Reserved, gone.sofar(), tenant)
+			return out.refusal(cc, gone.json(), "%s has open holds of %s%s; see bursar holds list --tenant %s, settle them, or give --force",
+				name, gone.Reserved, gone.sofar(), wording.Word(tenant))
+		case gone.Outcome == budget.Found:
+			return exit.With(exit.Usage, fmt.Errorf("this would delete %s and its books: granted %s, remaining %s, reserved %s, committed %s; add --yes to do it",
+				name, gone.Granted, gone.Remaining, gone.Reserved, gone.Committed))
 		}
-		out.did("%s is deleted%s", tenant, gone.sofar())
-		return out.show(cc, gone, func(w io.Writer) { gone.print(w) })
+		out.did("%s is deleted%s", name, gone.sofar())
+		return out.show(cc, gone.json(), func(w io.Writer) { gone.print(w) })
 	})
+}
+
+// look finds out what a deletion would come to: Found if it would succeed.
+func (d *deleted) look(ctx context.Context, node *coordinator.Coordinator, force bool) (err error) {
+	if d.Balance, err = node.Balance(ctx, d.tenant); err == nil && d.Reserved > 0 && !force {
+		d.Outcome = budget.HoldsOpen
+	}
+	return err
+}
+
+func (d *deleted) delete(ctx context.Context, node *coordinator.Coordinator, force bool) (err error) {
+	if d.Balance, err = node.DeleteTenant(ctx, d.tenant); err == nil && d.Outcome == budget.HoldsOpen && force {
+		err = d.force(ctx, node)
+	}
+	return err
 }
 
 // forceRounds bounds how often it begins again, because others have settled holds
@@ -69,7 +101,7 @@ func (d *deleted) force(ctx context.Context, node *coordinator.Coordinator) erro
 		if err := d.end(ctx, node); err != nil {
 			return err
 		}
-		b, err := node.DeleteTenant(ctx, d.Tenant)
+		b, err := node.DeleteTenant(ctx, d.tenant)
 		if err != nil {
 			return err
 		}
@@ -81,19 +113,19 @@ func (d *deleted) force(ctx context.Context, node *coordinator.Coordinator) erro
 }
 
 func (d *deleted) withdraw(ctx context.Context, node *coordinator.Coordinator) error {
-	r, err := node.Remaining(ctx, d.Tenant)
+	r, err := node.Remaining(ctx, d.tenant)
 	if err != nil || r.Remaining <= 0 {
 		return err
 	}
-	taken, err := node.Withdraw(ctx, d.Tenant, r.Remaining)
+	taken, err := node.Withdraw(ctx, d.tenant, r.Remaining)
 	if err == nil && taken.Outcome == budget.Withdrawn {
-		d.Withdrawn += r.Remaining
+		d.withdrawn += r.Remaining
 	}
 	return err
 }
 
 func (d *deleted) end(ctx context.Context, node *coordinator.Coordinator) error {
-	list, err := node.Holds(ctx, d.Tenant)
+	list, err := node.Holds(ctx, d.tenant)
 	if err != nil {
 		return err
 	}
@@ -103,7 +135,7 @@ func (d *deleted) end(ctx context.Context, node *coordinator.Coordinator) error 
 			return err
 		}
 		if s.Outcome == budget.Committed {
-			d.Ended = append(d.Ended, hold)
+			d.ended = append(d.ended, hold)
 		}
 	}
 	return nil
@@ -111,7 +143,7 @@ func (d *deleted) end(ctx context.Context, node *coordinator.Coordinator) error 
 
 // held is what the ended holds held.
 func (d *deleted) held() (sum budget.Microcents) {
-	for _, hold := range d.Ended {
+	for _, hold := range d.ended {
 		sum += hold.Held // no more than was granted
 	}
 	return sum
@@ -119,17 +151,17 @@ func (d *deleted) held() (sum budget.Microcents) {
 
 // sofar tells what was done before it could not go on.
 func (d *deleted) sofar() string {
-	if d.Withdrawn == 0 && len(d.Ended) == 0 {
+	if d.withdrawn == 0 && len(d.ended) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%s were withdrawn already, and %s of %s committed)", d.Withdrawn, wording.Count(len(d.Ended), "hold"), d.held())
+	return fmt.Sprintf(" (%s were withdrawn already, and %s of %s committed)", d.withdrawn, wording.Count(len(d.ended), "hold"), d.held())
 }
 
 func (d *deleted) print(w io.Writer) {
 	held := d.held()
 	fmt.Fprintf(w, "deleted %s: its budget was %s, %s of it were committed, %s held and %s left\n",
-		d.Tenant, d.Granted+d.Withdrawn, d.Committed-held, held, d.Remaining+d.Withdrawn)
-	for _, hold := range d.Ended {
+		wording.Name(d.tenant), d.Granted+d.withdrawn, d.Committed-held, held, d.Remaining+d.withdrawn)
+	for _, hold := range d.ended {
 		fmt.Fprintf(w, "ended %s: %s, held since %s\n", hold.ID, hold.Held, instant(hold.Made, "-"))
 	}
 }

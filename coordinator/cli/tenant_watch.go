@@ -25,12 +25,6 @@ func watchCommand() *cli.Command {
 	}
 }
 
-// sight is a tenant's balance at an instant, as JSON.
-type sight struct {
-	Time time.Time `json:"time"`
-	account
-}
-
 func watchTenants(cc *cli.Context, out *output) error {
 	tenants, err := watched(cc)
 	if err != nil {
@@ -93,13 +87,16 @@ func watchOnce(ctx context.Context, cc *cli.Context, out *output, node *coordina
 	now, b := time.Now().UTC(), list.Balance
 	t := out.table(cc, "")
 	if t.text == nil {
-		return t.row(sight{now, account{standingOf(tenant, b), len(list.Holds)}}, "")
+		at := struct {
+			Time time.Time `json:"time"`
+		}{now}
+		return t.row(append(fields{at}, account(tenant, list)...), "")
 	}
 	if list.Outcome == budget.MissingTenant {
-		fmt.Fprintf(out, "%s  %s  no such tenant\n", instant(now, ""), tenant)
+		fmt.Fprintf(out, "%s  %s  no such tenant\n", instant(now, ""), wording.Name(tenant))
 		return out.err
 	}
 	fmt.Fprintf(out, "%s  %s  remaining %s  reserved %s in %s  committed %s\n",
-		instant(now, ""), tenant, b.Remaining, b.Reserved, wording.Count(len(list.Holds), "hold"), b.Committed)
+		instant(now, ""), wording.Name(tenant), b.Remaining, b.Reserved, wording.Count(len(list.Holds), "hold"), b.Committed)
 	return out.err
 }

@@ -44,7 +44,7 @@ func TestCommandsOnEveryTopology(t *testing.T) {
 			if said := must(t, at(address, "holds release --older-than 1ms --yes")...); strings.Count(said, "released ") != len(tenants) {
 				t.Errorf("release says %s", said)
 			}
-			must(t, append(at(address, "tenant delete"), tenants[0])...)
+			must(t, append(at(address, "tenant delete --yes"), tenants[0])...)
 			must(t, at(address, "verify")...)
 		})
 	}

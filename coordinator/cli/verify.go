@@ -73,7 +73,7 @@ func verify(cc *cli.Context, out *output) error {
 		if err != nil {
 			return exit.With(exit.Unavailable, fmt.Errorf("%w; %s had been verified", err, wording.Count(v.Tenants, "tenant")))
 		}
-		if err := v.missing(ctx, cc, c, f.tenant); err != nil {
+		if err := v.missing(ctx, cc, c, out, f.tenant); err != nil {
 			return err
 		}
 		if err := out.show(cc, v, func(w io.Writer) { v.print(w) }); err != nil {
@@ -108,26 +108,26 @@ func (v *verdict) read(ctx context.Context, cc *cli.Context, c *connect.Connecti
 
 // missing is the refusal of a tenant that is not there: one below its root may be none
 // of the family that was verified, and a root may have levels only.
-func (v *verdict) missing(ctx context.Context, cc *cli.Context, c *connect.Connection, tenant budget.TenantID) error {
+func (v *verdict) missing(ctx context.Context, cc *cli.Context, c *connect.Connection, out *output, tenant budget.TenantID) error {
 	if tenant == "" || tenant.Level() == "" && v.Tenants > 0 || len(v.Differences)+len(v.Unreadable) > 0 {
 		return nil
 	}
 	text, err := c.Client.HGet(ctx, layout.KeysOf(c.Prefix, tenant.Root()).Books, layout.AccountField(tenant)).Result()
 	if errors.Is(err, redis.Nil) || err == nil && text == layout.DeletedAccount {
-		return missingTenant(cc, tenant)
+		return missingTenant(cc, out, tenant)
 	}
 	return exit.With(exit.Unavailable, err)
 }
 
 func (v *verdict) print(w io.Writer) {
 	for _, d := range v.Differences {
-		fmt.Fprintf(w, "%s  %s: %s\n", tinted(w, color.FgRed, "broken"), d.Tenant, d.What)
+		fmt.Fprintf(w, "%s  %s: %s\n", tinted(w, color.FgRed, "broken"), wording.Name(d.Tenant), d.What)
 	}
 	for _, root := range v.Unsettled {
-		fmt.Fprintf(w, "%s  family %s changes too fast to be read page by page; run verify --tenant %s --at-once\n", tinted(w, color.FgYellow, "unsettled"), root, root)
+		fmt.Fprintf(w, "%s  family %s changes too fast to be read page by page; run verify --tenant %s --at-once\n", tinted(w, color.FgYellow, "unsettled"), wording.Name(root), wording.Word(root))
 	}
 	for _, d := range v.Unreadable {
-		fmt.Fprintf(w, "%s  family %s: %s\n", tinted(w, color.FgYellow, "unreadable"), d.Tenant, d.What)
+		fmt.Fprintf(w, "%s  family %s: %s\n", tinted(w, color.FgYellow, "unreadable"), wording.Name(d.Tenant), d.What)
 	}
 	if len(v.Differences)+len(v.Unsettled)+len(v.Unreadable) == 0 {
 		fmt.Fprintf(w, "%s  %s with %s: the law stands, and the holds sum up\n", tinted(w, color.FgGreen, "sound"), wording.Count(v.Tenants, "tenant"), wording.Count(v.Holds, "open hold"))

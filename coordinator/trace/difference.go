@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // Difference is one field of one answer in which an engine and a trace disagree.
@@ -52,9 +53,9 @@ func (op Operation) compare(file string, got Answer) []Difference {
 // String names the operation: its kind and whom it concerns.
 func (op Operation) String() string {
 	if op.Kind == Commit || op.Kind == Release {
-		return string(op.Kind) + " " + op.Name
+		return string(op.Kind) + " " + wording.Name(op.Name)
 	}
-	return string(op.Kind) + " " + string(op.Tenant)
+	return string(op.Kind) + " " + wording.Name(op.Tenant)
 }
 
 func digits(amount budget.Microcents) string { return strconv.FormatInt(int64(amount), 10) }

@@ -1,0 +1,105 @@
+package budget
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// In JSON a result has the fields that its outcome names, and no others, since a 0 there
+// would read as an amount. A struct that embeds a result takes its MarshalJSON over, and
+// needs one of its own.
+
+// wire is every field that a result has in JSON, in their order. Those of an amount are
+// nil if it is not known.
+type wire struct {
+	Outcome   Outcome       `json:"outcome"`
+	ID        ReservationID `json:"id,omitzero"`
+	Granted   *Microcents   `json:"granted,omitzero"`
+	Remaining *Microcents   `json:"remaining,omitzero"`
+	Reserved  *Microcents   `json:"reserved,omitzero"`
+	Committed *Microcents   `json:"committed,omitzero"`
+	Required  *Microcents   `json:"required,omitzero"`
+	Actual    *Microcents   `json:"actual,omitzero"`
+	Returned  *Microcents   `json:"returned,omitzero"`
+	Prior     Outcome       `json:"prior,omitzero"`
+	Amount    *Microcents   `json:"amount,omitzero"`
+	At        time.Time     `json:"at,omitzero"`
+	Deadline  time.Time     `json:"deadline,omitzero"`
+}
+
+// known is an amount of a result whose outcome is one of those that name it, else nil.
+func known(amount Microcents, outcome Outcome, naming ...Outcome) *Microcents {
+	if !slices.Contains(naming, outcome) {
+		return nil
+	}
+	return &amount
+}
+
+// MarshalJSON writes what the outcome names.
+func (r Ensured) MarshalJSON() ([]byte, error) {
+	return json.Marshal(wire{Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Created, Exists)})
+}
+
+// MarshalJSON writes what the outcome names.
+func (r Reservation) MarshalJSON() ([]byte, error) {
+	w := wire{
+		Outcome: r.Outcome, ID: r.ID, Remaining: known(r.Remaining, r.Outcome, Reserved, Insufficient),
+		Required: known(r.Required, r.Outcome, Insufficient),
+	}
+	if r.Outcome == Insufficient && r.Required <= 0 {
+		w.Remaining = nil // such a cost is refused before anything is read
+	}
+	return json.Marshal(w)
+}
+
+// MarshalJSON writes what the outcome names.
+func (r Settlement) MarshalJSON() ([]byte, error) {
+	return json.Marshal(wire{
+		Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Committed, Released, Overrun),
+		Actual: known(r.Actual, r.Outcome, Committed), Returned: known(r.Returned, r.Outcome, Released), Prior: r.Prior,
+	})
+}
+
+// MarshalJSON writes what the outcome names.
+func (r Adjustment) MarshalJSON() ([]byte, error) {
+	return json.Marshal(wire{
+		Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Granted, Withdrawn, Insufficient),
+		Required: known(r.Required, r.Outcome, Insufficient),
+	})
+}
+
+// MarshalJSON writes what the outcome names.
+func (r Remainder) MarshalJSON() ([]byte, error) {
+	return json.Marshal(wire{Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Found)})
+}
+
+// MarshalJSON writes what the outcome names.
+func (b Balance) MarshalJSON() ([]byte, error) {
+	term := func(amount Microcents) *Microcents { return known(amount, b.Outcome, Found, Deleted, HoldsOpen) }
+	return json.Marshal(wire{
+		Outcome: b.Outcome, Granted: term(b.Granted), Remaining: term(b.Remaining),
+		Reserved: term(b.Reserved), Committed: term(b.Committed),
+	})
+}
+
+// MarshalJSON writes what the outcome names.
+func (f Fate) MarshalJSON() ([]byte, error) {
+	return json.Marshal(wire{
+		Outcome: f.Outcome, Amount: known(f.Amount, f.Outcome, Reserved, Committed, Released, Expired),
+		At: f.At, Deadline: f.Deadline,
+	})
+}
+
+// MarshalJSON writes what the outcome names.
+func (r HoldList) MarshalJSON() ([]byte, error) {
+	found := struct {
+		Outcome Outcome  `json:"outcome"`
+		Balance *Balance `json:"balance,omitzero"`
+		Holds   []Hold   `json:"holds,omitzero"`
+	}{Outcome: r.Outcome}
+	if r.Outcome == Found {
+		found.Balance, found.Holds = &r.Balance, append([]Hold{}, r.Holds...)
+	}
+	return json.Marshal(found)
+}

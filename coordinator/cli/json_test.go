@@ -1,0 +1,167 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// With --json every answer is printed, with the exit code that it has without, and with
+// the fields that are known.
+func TestEveryAnswerAsJSON(t *testing.T) {
+	server := redistest.Start(t)
+	t.Setenv("BURSAR_REDIS_URL", server.URL())
+	node := newNode(t, server)
+	held := func(cost budget.Microcents, opts ...budget.Option) string {
+		t.Helper()
+		r, err := node.TryReserve(t.Context(), "acme", cost, opts...)
+		if err != nil || r.Err() != nil {
+			t.Fatal(r, err)
+		}
+		return r.ID.String()
+	}
+	must(t, "tenant", "ensure", "acme", "$10")
+	open, settled, other := held(budget.Dollar), held(budget.Dollar), held(budget.Dollar)
+	expired := held(budget.Cent, budget.WithHoldTTL(time.Millisecond))
+	never := "acme." + strings.Repeat("0", 32)
+	for _, c := range []struct {
+		line string
+		code int
+		want string // its fields
+	}{
+		{"tenant ensure globex $0", 0, "tenant outcome=created remaining=0"},
+		{"tenant ensure globex $5", 0, "tenant outcome=exists remaining=0"},
+		{"tenant show globex", 0, "tenant outcome=found granted=0 remaining reserved committed holds=0"},
+		{"tenant show ghost", 1, "tenant outcome=missing_tenant"},
+		{"tenant grant globex $1", 0, "tenant outcome=granted remaining=100000000"},
+		{"tenant grant ghost $1", 1, "tenant outcome=missing_tenant"},
+		{"tenant withdraw globex $1", 0, "tenant outcome=withdrawn remaining=0"},
+		{"tenant withdraw globex $1", 1, "tenant outcome=insufficient remaining=0 required=100000000"},
+		{"tenant withdraw ghost $1", 1, "tenant outcome=missing_tenant"},
+		{"tenant watch globex --times 1", 0, "time tenant outcome=found granted remaining reserved committed holds"},
+		{"tenant watch ghost --times 1", 0, "time tenant outcome=missing_tenant"},
+		{"tenant list", 0, "tenant=acme outcome granted remaining reserved committed\ntenant=globex outcome=found granted=0 remaining reserved committed"},
+		{"reserve acme $1", 0, "outcome=reserved id remaining"},
+		{"reserve globex $1", 1, "outcome=insufficient remaining=0 required=100000000"},
+		{"reserve ghost $1", 1, "tenant outcome=missing_tenant"},
+		{"commit " + settled + " $0", 0, "outcome=committed remaining actual=0"},
+		{"commit " + settled + " $0", 1, "outcome=missing_reservation prior=committed"},
+		{"commit " + never + " $0", 1, "outcome=missing_reservation"},
+		{"commit " + open + " $1000", 1, "outcome=overrun remaining"},
+		{"release " + other, 0, "outcome=released remaining returned=100000000"},
+		{"release " + other, 1, "outcome=missing_reservation prior=released"},
+		{"release " + expired, 1, "outcome=missing_reservation prior=expired"},
+		{"release " + never, 1, "outcome=missing_reservation"},
+		{"lookup " + open, 0, "outcome=reserved amount at deadline"},
+		{"lookup " + settled, 0, "outcome=committed amount=0 at"},
+		{"lookup " + other, 0, "outcome=released amount at"},
+		{"lookup " + expired, 0, "outcome=expired amount at"},
+		{"lookup " + never, 1, "outcome=not_known"},
+		{"verify", 0, "tenants holds differences unsettled unreadable"},
+		{"verify --tenant ghost", 1, "tenant=ghost outcome=missing_tenant"},
+		{"verify --tenant acme/ghost", 1, "tenant=acme/ghost outcome=missing_tenant"},
+		{"holds list --tenant globex", 0, ""},
+		{"holds release " + never + " " + open, 1, "id outcome=missing_reservation\nid outcome=released remaining returned"},
+		{"tenant delete acme", 1, "tenant outcome=holds_open granted remaining reserved committed withdrawn=0 ended"},
+		{"tenant delete acme --yes", 1, "tenant outcome=holds_open granted remaining reserved committed withdrawn=0 ended"},
+		{"holds list", 0, "id held made deadline tenant node due=false"},
+		{"tenant delete acme --yes --force", 0, "tenant outcome=deleted granted remaining=0 reserved=0 committed withdrawn ended"},
+		{"tenant delete ghost", 1, "tenant outcome=missing_tenant"},
+		{"tenant delete ghost --yes", 1, "tenant outcome=missing_tenant"},
+		{"doctor", 0, "redis checks"},
+		{"version", 0, "version go layout oldest_layout"},
+	} {
+		words := strings.Fields(c.line)
+		code, stdout, stderr := bursar(t.Context(), append(words, "--json")...)
+		if code != c.code {
+			t.Errorf("%s: code %d, %s", c.line, code, stderr)
+		}
+		if got := fieldsOf(t, stdout.String(), c.want); got != inOrder(c.want) {
+			t.Errorf("%s: %s\ngot  %s\nwant %s", c.line, stdout, got, inOrder(c.want))
+		}
+	}
+}
+
+// fieldsOf are the names of each line's object, with those values that are wanted too.
+func fieldsOf(t *testing.T, text, want string) string {
+	t.Helper()
+	var lines []string
+	for i, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		if line == "" {
+			continue
+		}
+		var object map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(line), &object); err != nil {
+			t.Errorf("%q: %v", line, err)
+		}
+		wanted := strings.Fields(strings.Split(want+strings.Repeat("\n", i), "\n")[i])
+		var fields []string
+		for _, name := range slices.Sorted(maps.Keys(object)) {
+			if slices.ContainsFunc(wanted, func(w string) bool { return strings.HasPrefix(w, name+"=") }) {
+				name += "=" + strings.Trim(string(object[name]), `"`)
+			}
+			fields = append(fields, name)
+		}
+		lines = append(lines, strings.Join(fields, " "))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func inOrder(want string) string {
+	if want == "" {
+		return ""
+	}
+	lines := strings.Split(want, "\n")
+	for i, line := range lines {
+		fields := strings.Fields(line)
+		slices.SortFunc(fields, func(a, b string) int {
+			name := func(field string) string { n, _, _ := strings.Cut(field, "="); return n }
+			return strings.Compare(name(a), name(b))
+		})
+		lines[i] = strings.Join(fields, " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// A deletion that is not confirmed changes nothing, and says what would be lost.
+func TestDeletionNeedsYes(t *testing.T) {
+	server := redistest.Start(t)
+	t.Setenv("BURSAR_REDIS_URL", server.URL())
+	must(t, "tenant", "ensure", "acme", "$50")
+	must(t, "tenant", "ensure", "empty", "$0")
+	id, _, _ := strings.Cut(must(t, "reserve", "acme", "$3"), "\n")
+	must(t, "commit", id, "$1")
+	must(t, "reserve", "acme", "$2")
+	for line, want := range map[string]string{
+		"acme --force":             "bursar: this would delete acme and its books: granted $50.00, remaining $47.00, reserved $2.00, committed $1.00; add --yes to do it\n",
+		"acme --force --yes=false": "bursar: this would delete acme and its books: granted $50.00, remaining $47.00, reserved $2.00, committed $1.00; add --yes to do it\n",
+		"empty":                    "bursar: this would delete empty and its books: granted $0.00, remaining $0.00, reserved $0.00, committed $0.00; add --yes to do it\n",
+		"empty --force --json":     "bursar: this would delete empty and its books: granted $0.00, remaining $0.00, reserved $0.00, committed $0.00; add --yes to do it\n",
+	} {
+		code, stdout, stderr := bursar(t.Context(), append([]string{"tenant", "delete"}, strings.Fields(line)...)...)
+		if code != exit.Usage || stdout.String() != "" || stderr.String() != want {
+			t.Errorf("%s: code %d, %s%s; want %s", line, code, stdout, stderr, want)
+		}
+	}
+	code, _, stderr := bursar(t.Context(), "tenant", "delete", "acme")
+	if want := "bursar: acme has open holds of $2.00; see bursar holds list --tenant acme, settle them, or give --force\n"; code != exit.Refused || stderr.String() != want {
+		t.Errorf("with open holds: code %d, %s", code, stderr)
+	}
+	node := newNode(t, server, coordinator.WithRepair(0, 0))
+	if list, err := node.Holds(t.Context(), "acme"); err != nil || len(list.Holds) != 1 || list.Balance.Granted != 50*budget.Dollar {
+		t.Errorf("afterwards there are %+v, %v", list, err)
+	}
+	if b, err := node.Balance(t.Context(), "empty"); err != nil || b.Outcome != budget.Found {
+		t.Errorf("the empty one is %+v, %v", b, err)
+	}
+	must(t, "tenant", "delete", "empty", "--yes")
+	must(t, "tenant", "delete", "--yes", "--force", "acme")
+}

@@ -115,7 +115,7 @@ func (c *call) wait(ctx context.Context, timeout time.Duration) (a answer, id bu
 	select {
 	case <-c.done:
 	case <-ctx.Done():
-		left, err = c.leave(context.Cause(ctx))
+		left, err = c.leave(contextError(ctx))
 	case <-expired:
 		left, err = c.leave(fmt.Errorf("%w within %s", ErrUnavailable, timeout))
 	}

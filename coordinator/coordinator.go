@@ -107,8 +107,8 @@ func (c *Coordinator) submit(ctx context.Context, op *call) (answer, budget.Rese
 }
 
 func (c *Coordinator) carry(ctx context.Context, op *call) (answer, budget.ReservationID, error) {
-	if err := ctx.Err(); err != nil {
-		return answer{}, budget.ReservationID{}, fmt.Errorf("the operation was not sent: %w", context.Cause(ctx))
+	if ctx.Err() != nil {
+		return answer{}, budget.ReservationID{}, &unsentError{contextError(ctx)}
 	}
 	if err := c.admit(); err != nil {
 		return answer{}, budget.ReservationID{}, err
@@ -302,7 +302,7 @@ func (c *Coordinator) close(ctx context.Context) error {
 			unresolved := c.inFlight.Load()
 			c.dead.Store(true)
 			go func() { _ = c.telemetry.stop() }()
-			return fmt.Errorf("%w: %s unresolved: %w", ErrUnavailable, wording.Count(unresolved, "operation"), context.Cause(ctx))
+			return fmt.Errorf("%w: %s unresolved: %w", ErrUnavailable, wording.Count(unresolved, "operation"), contextError(ctx))
 		}
 	}
 	ended := make(chan error, 1)
@@ -319,7 +319,7 @@ func (c *Coordinator) close(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		c.dead.Store(true)
-		return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+		return fmt.Errorf("%w: %w", ErrUnavailable, contextError(ctx))
 	}
 }
 

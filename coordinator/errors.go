@@ -9,7 +9,9 @@ import (
 )
 
 // Errors mean that the question was not answered. Test with errors.Is; the text
-// names the thing and the remedy. Those of arguments are in package budget.
+// names the thing and the remedy. Those of arguments are in package budget. The error
+// of a call whose context has ended matches context.Canceled or
+// context.DeadlineExceeded as well, and has the context's cause as text.
 var (
 	// ErrClosed: the coordinator was closed before the operation was sent.
 	// Nothing happened; make a new coordinator.
@@ -61,12 +63,37 @@ var (
 	ErrUnfit = errors.New("Redis is not fit for budgets")
 )
 
+// contextError returns why ctx has ended: context.Canceled or
+// context.DeadlineExceeded, with the cause as text. A cause is the caller's own error:
+// if it were in the chain of a call's, the call would match whatever it matches, such
+// as the UnknownOutcomeError of another call.
+func contextError(ctx context.Context) error {
+	ended := context.Canceled
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		ended = context.DeadlineExceeded
+	}
+	if cause := fmt.Sprint(context.Cause(ctx)); cause != ended.Error() {
+		return fmt.Errorf("%w: %s", ended, cause)
+	}
+	return ended
+}
+
+// unsentError is the error of a call whose context had ended before it.
+type unsentError struct{ ended error }
+
+func (e *unsentError) Error() string { return "the operation was not sent: " + e.ended.Error() }
+
+// Unwrap makes errors.Is find what is true of every call that is not sent.
+func (e *unsentError) Unwrap() []error { return []error{ErrUnavailable, e.ended} }
+
 // UnknownOutcomeError is an ErrUnknownOutcome with the reservation that it is
 // about: the one to be settled, or the one that a reserve may have made. It is
 // the zero id for operations without one.
 type UnknownOutcomeError struct {
-	ID    budget.ReservationID
-	Cause error // why the caller stopped waiting, for example context.DeadlineExceeded
+	ID budget.ReservationID
+	// Cause is why the caller stopped waiting, for example context.DeadlineExceeded. What
+	// context.Cause returns is in its text, not in its chain.
+	Cause error
 }
 
 func (e *UnknownOutcomeError) Error() string {

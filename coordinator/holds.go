@@ -30,21 +30,27 @@ func (c *Coordinator) listHolds(ctx context.Context, tenant budget.TenantID, opt
 	if err := errors.Join(tenant.Validate(), validateOptions(opts)); err != nil {
 		return budget.HoldList{}, nil, err
 	}
-	if _, bounded := ctx.Deadline(); !bounded {
-		within, cancel := context.WithTimeoutCause(ctx, c.config.callTimeout, fmt.Errorf("%w within %s", ErrUnavailable, c.config.callTimeout))
-		defer cancel()
-		ctx = within
-	}
+	began := now()
 	// What the script reads is later than this batch.
 	a, _, err := c.carry(ctx, newCall(luascripts.KindRemaining, tenant, 0, budget.ReservationID{}))
 	if err != nil || a.outcome != budget.Found {
 		return budget.HoldList{Outcome: a.outcome, Balance: budget.Balance{Outcome: a.outcome}}, a.batch, err
 	}
-	list, err := c.askHolds(ctx, tenant)
+	list, err := c.askHolds(ctx, tenant, began)
 	return list, a.batch, err
 }
 
-func (c *Coordinator) askHolds(ctx context.Context, tenant budget.TenantID) (budget.HoldList, error) {
+// askHolds waits until ctx ends or, if it has no deadline, until the call timeout has
+// passed since began.
+func (c *Coordinator) askHolds(ctx context.Context, tenant budget.TenantID, began time.Time) (budget.HoldList, error) {
+	var expired <-chan time.Time
+	if _, bounded := ctx.Deadline(); !bounded {
+		timer := time.NewTimer(c.config.callTimeout - now().Sub(began))
+		defer timer.Stop()
+		expired = timer.C
+	}
+	reading, cancel := context.WithCancel(ctx)
+	defer cancel()
 	l := c.lane(tenant.Root())
 	family := *l.met.Load() // the lane has just answered
 	type result struct {
@@ -53,7 +59,7 @@ func (c *Coordinator) askHolds(ctx context.Context, tenant budget.TenantID) (bud
 	}
 	done := make(chan result, 1)
 	go func() {
-		words, err := c.readHolds(ctx, l, family, tenant.Level())
+		words, err := c.readHolds(reading, l, family, tenant.Level())
 		done <- result{words, err}
 	}()
 	select {
@@ -63,11 +69,13 @@ func (c *Coordinator) askHolds(ctx context.Context, tenant budget.TenantID) (bud
 		}
 		return l.holdList(r.words)
 	case <-ctx.Done():
-		return budget.HoldList{}, fmt.Errorf("%w in time: %w", ErrUnavailable, context.Cause(ctx))
+		return budget.HoldList{}, fmt.Errorf("%w in time: %w", ErrUnavailable, contextError(ctx))
+	case <-expired:
+		return budget.HoldList{}, fmt.Errorf("%w within %s", ErrUnavailable, c.config.callTimeout)
 	}
 }
 
-// readHolds asks until Redis answers or the caller has left.
+// readHolds asks until Redis answers or ctx ends.
 func (c *Coordinator) readHolds(ctx context.Context, l *lane, family, level string) ([]any, error) {
 	script, began := &c.scripts.Holds, now()
 	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
@@ -80,12 +88,15 @@ func (c *Coordinator) readHolds(ctx context.Context, l *lane, family, level stri
 		if err == nil {
 			return nil, l.corrupt(fmt.Sprintf("unreadable list of holds %.60q", fmt.Sprint(value)))
 		}
+		if c.ctx.Err() != nil {
+			return nil, ErrClosed
+		}
 		if classify(err) == failureRefused || c.closed.Load() || now().Sub(began) > c.config.callTimeout {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, fmt.Errorf("%w in time: %w", ErrUnavailable, contextError(ctx))
 		case <-time.After(wait):
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -90,13 +91,15 @@ func inspect(ctx context.Context, client redis.UniversalClient, cfg config) ([]C
 	}()
 	select {
 	case r := <-done:
-		return r.checks, r.dialect
+		if ctx.Err() == nil || !slices.ContainsFunc(r.checks, func(c Check) bool { return c.Status == CheckFailed }) {
+			return r.checks, r.dialect
+		}
 	case <-ctx.Done():
-		err := fmt.Errorf("no answer in time: %w", context.Cause(ctx))
-		check := failed("reachable", err.Error(), "check the address, and that the server runs, or wait longer")
-		check.sentinel, check.cause = ErrUnavailable, err
-		return []Check{check}, luascripts.Redis
 	}
+	err := fmt.Errorf("no answer in time: %w", contextError(ctx))
+	check := failed("reachable", err.Error(), "check the address, and that the server runs, or wait longer")
+	check.sentinel, check.cause = ErrUnavailable, err
+	return []Check{check}, luascripts.Redis
 }
 
 func inspectAll(ctx context.Context, client redis.UniversalClient, cfg config) ([]Check, luascripts.Dialect) {

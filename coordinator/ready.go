@@ -30,7 +30,7 @@ func (c *Coordinator) Ready(ctx context.Context) error {
 	case <-asked.done:
 		return asked.err
 	case <-ctx.Done(): // go-redis waits for its own timeouts
-		return fmt.Errorf("%w: %s: %w", ErrUnavailable, asked.silent(), context.Cause(ctx))
+		return fmt.Errorf("%w: %s: %w", ErrUnavailable, asked.silent(), contextError(ctx))
 	}
 }
 
@@ -55,6 +55,9 @@ func (c *Coordinator) ready() *readiness {
 	c.asked = r
 	go func() {
 		r.err = c.askServers(r)
+		if r.err != nil && c.ctx.Err() != nil {
+			r.err = ErrClosed
+		}
 		c.readyMu.Lock()
 		c.asked = nil
 		c.readyMu.Unlock()

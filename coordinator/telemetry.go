@@ -222,6 +222,9 @@ var errorTypes = []struct {
 const errorOther = "_OTHER"
 
 func errorType(err error) string {
+	if unsent := (*unsentError)(nil); errors.As(err, &unsent) {
+		err = unsent.ended // Redis was not asked
+	}
 	for _, known := range errorTypes {
 		if errors.Is(err, known.err) {
 			return known.name

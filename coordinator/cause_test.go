@@ -1,0 +1,347 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// identities are the errors that callers test for.
+var identities = []error{
+	ErrClosed, ErrOverloaded, ErrUnavailable, ErrUnknownOutcome, ErrGap, ErrRecreated, ErrOutOfMemory, ErrCorrupt, ErrLayout, ErrUnfit,
+	budget.ErrInvalidAmount, budget.ErrOverflow, budget.ErrInsufficient, budget.ErrMissingTenant, budget.ErrMissingReservation,
+	budget.ErrOverrun, budget.ErrNoAnswer, budget.ErrHoldsOpen, budget.ErrInvalidReservationID, budget.ErrInvalidTenant,
+	context.Canceled, context.DeadlineExceeded, redis.Nil, redis.ErrClosed,
+}
+
+// sibling is the outcome of another call, which a group of goroutines makes the cause
+// of the end of all others.
+var sibling = &UnknownOutcomeError{ID: budget.NewReservationID("sibling", 1, 2), Cause: errors.Join(context.Canceled, context.DeadlineExceeded)}
+
+// foreign matches every identity and the sibling's outcome.
+var foreign = fmt.Errorf("branch: %w", errors.Join(append(slices.Clone(identities), sibling)...))
+
+// ending is a context that ends when the test says so, with an error of its own.
+type ending struct {
+	context.Context
+	done  chan struct{}
+	ended error
+}
+
+func newEnding(parent context.Context, ended error) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	e := &ending{ctx, make(chan struct{}), ended}
+	return e, func() { cancel(foreign); close(e.done) }
+}
+
+func (e *ending) Done() <-chan struct{} { return e.done }
+
+func (e *ending) Err() error {
+	select {
+	case <-e.done:
+		return e.ended
+	default:
+		return nil
+	}
+}
+
+// endings are the ways in which a context ends, each with an error of the caller's as
+// its cause, and with the error that must be found in a call's.
+var endings = []struct {
+	name string
+	make func(parent context.Context) (ctx context.Context, end func())
+	want error
+}{
+	{"cancelled", func(parent context.Context) (context.Context, func()) {
+		ctx, cancel := context.WithCancelCause(parent)
+		return ctx, func() { cancel(foreign) }
+	}, context.Canceled},
+	{"cancelled above", func(parent context.Context) (context.Context, func()) {
+		above, cancel := context.WithCancelCause(parent)
+		ctx, end := context.WithTimeout(above, time.Hour)
+		return ctx, func() { cancel(foreign); end() }
+	}, context.Canceled},
+	{"expired", func(parent context.Context) (context.Context, func()) {
+		return newEnding(parent, context.DeadlineExceeded)
+	}, context.DeadlineExceeded},
+	{"with no cause", func(parent context.Context) (context.Context, func()) { return context.WithCancel(parent) }, context.Canceled},
+	{"with an error of its own", func(parent context.Context) (context.Context, func()) {
+		return newEnding(parent, foreign)
+	}, context.DeadlineExceeded},
+}
+
+// verbs are the operations on a tenant, with a reservation of it.
+var verbs = []struct {
+	name string
+	call func(ctx context.Context, c *Coordinator, id budget.ReservationID) error
+}{
+	{"EnsureTenant", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.EnsureTenant(ctx, id.Tenant(), 1)
+		return err
+	}},
+	{"TryReserve", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.TryReserve(ctx, id.Tenant(), 1)
+		return err
+	}},
+	{"TryReserve with a TTL", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.TryReserve(ctx, id.Tenant(), 1, budget.WithHoldTTL(time.Hour))
+		return err
+	}},
+	{"Commit", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.Commit(ctx, id, 1)
+		return err
+	}},
+	{"Release", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.Release(ctx, id)
+		return err
+	}},
+	{"Lookup", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.Lookup(ctx, id)
+		return err
+	}},
+	{"Remaining", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.Remaining(ctx, id.Tenant())
+		return err
+	}},
+	{"Balance", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.Balance(ctx, id.Tenant())
+		return err
+	}},
+	{"Holds", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.Holds(ctx, id.Tenant())
+		return err
+	}},
+	{"Grant", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.Grant(ctx, id.Tenant(), 1)
+		return err
+	}},
+	{"Withdraw", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.Withdraw(ctx, id.Tenant(), 1)
+		return err
+	}},
+	{"DeleteTenant", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.DeleteTenant(ctx, id.Tenant())
+		return err
+	}},
+	{"Do", func(ctx context.Context, c *Coordinator, id budget.ReservationID) error {
+		_, err := c.Do(ctx, id.Tenant(), 1, func(context.Context) (budget.Microcents, error) { return 1, nil })
+		return err
+	}},
+}
+
+// matchesOnly checks that err matches these identities and no other, and that its
+// outcome is its own.
+func matchesOnly(t *testing.T, err error, want ...error) {
+	t.Helper()
+	for _, identity := range identities {
+		if got := errors.Is(err, identity); got != slices.Contains(want, identity) {
+			t.Errorf("%.200q: matches %q: %t", fmt.Sprint(err), identity, got)
+		}
+	}
+	unknown := (*UnknownOutcomeError)(nil)
+	if !errors.As(err, &unknown) {
+		return
+	}
+	if unknown == sibling {
+		t.Error("the outcome is another call's")
+	}
+	matchesOnly(t, unknown.Cause, want[1:]...)
+}
+
+// A context's cause is the caller's: whatever ends a call, its error matches how the
+// context ended and what happened to this call.
+func TestCauseOfAContextIsTextOnly(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := node(t, server.Client())
+	for i, ending := range endings {
+		for j, verb := range verbs {
+			t.Run(ending.name+"/"+verb.name, func(t *testing.T) {
+				tenant := numbered("acme", i*len(verbs)+j)
+				ensure(t, c, tenant, 1000)
+				held, err := c.TryReserve(t.Context(), tenant, 10)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, end := ending.make(t.Context())
+				end()
+				matchesOnly(t, verb.call(ctx, c, held.ID), ErrUnavailable, ending.want)
+
+				err = endWhile(t, c, server, tenant, 0, ending.make, func(ctx context.Context) error { return verb.call(ctx, c, held.ID) })
+				matchesOnly(t, err, ErrUnknownOutcome, ending.want)
+				err = endWhile(t, c, server, tenant, 1, ending.make, func(ctx context.Context) error { return verb.call(ctx, c, held.ID) })
+				matchesOnly(t, err, ErrUnavailable, ending.want)
+			})
+		}
+	}
+}
+
+// endWhile calls do while Redis does not answer, with so many calls of the tenant's
+// before it, and ends its context once it is sent, or waits behind them.
+func endWhile(t *testing.T, c *Coordinator, server *redistest.Server, tenant budget.TenantID, before int,
+	make func(context.Context) (context.Context, func()), do func(context.Context) error,
+) error {
+	t.Helper()
+	for l := c.lane(tenant); ; time.Sleep(100 * time.Microsecond) { // until the lane is at rest
+		l.mu.Lock()
+		running := l.running
+		l.mu.Unlock()
+		if !running {
+			break
+		}
+	}
+	if err := server.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := server.Resume(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for range before {
+		go func() { _, _ = c.Balance(t.Context(), tenant) }()
+		awaitLane(t, c, tenant, 1, 0)
+	}
+	ctx, end := make(t.Context())
+	ended := goes(func() error { return do(ctx) })
+	awaitLane(t, c, tenant, 1, before)
+	end()
+	return <-ended
+}
+
+func goes(do func() error) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	return done
+}
+
+// awaitLane waits until so many of a tenant's calls are in flight, and so many wait.
+func awaitLane(t *testing.T, c *Coordinator, tenant budget.TenantID, flying, waiting int) {
+	t.Helper()
+	l := c.lane(tenant.Root())
+	for reached := false; !reached; time.Sleep(100 * time.Microsecond) {
+		l.mu.Lock()
+		reached = l.flying == flying && len(l.queue) == waiting
+		l.mu.Unlock()
+		if t.Context().Err() != nil {
+			t.Fatal("the call did not come as far")
+		}
+	}
+}
+
+// heldBack keeps the commands of one name from Redis, until it is let go.
+type heldBack struct {
+	name string
+	came chan struct{}
+	gone chan struct{}
+}
+
+func holdBack(client *redis.Client, name string) heldBack {
+	h := heldBack{name, make(chan struct{}, 100), make(chan struct{})}
+	client.AddHook(h)
+	return h
+}
+
+func (h heldBack) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h heldBack) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h heldBack) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() != h.name {
+			return next(ctx, cmd)
+		}
+		h.came <- struct{}{}
+		select {
+		case <-ctx.Done():
+			err := context.Cause(ctx) // code of the client's owner may return it
+			cmd.SetErr(err)
+			return err
+		case <-h.gone:
+			return next(ctx, cmd)
+		}
+	}
+}
+
+// The same of what is not a lane's: Holds while it reads, Ready, Close, New and Inspect.
+func TestCauseOfAContextIsTextOnlyBesideTheLanes(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	for i, ending := range endings {
+		t.Run(ending.name, func(t *testing.T) {
+			client := server.Client()
+			c := node(t, client)
+			tenant := numbered("acme", i)
+			ensure(t, c, tenant, 1000)
+			reading := holdBack(client, "eval")
+			for _, ask := range []func(ctx context.Context) error{
+				func(ctx context.Context) error { _, err := c.Holds(ctx, tenant); return err },
+				c.Ready,
+			} {
+				ctx, end := ending.make(t.Context())
+				asked := goes(func() error { return ask(ctx) })
+				<-reading.came
+				end()
+				matchesOnly(t, <-asked, ErrUnavailable, ending.want)
+			}
+			close(reading.gone)
+
+			starting := server.Client()
+			start := holdBack(starting, "ping")
+			ctx, end := ending.make(t.Context())
+			asked := goes(func() error { _, err := New(ctx, starting, quiet()); return err })
+			<-start.came
+			end()
+			matchesOnly(t, <-asked, ErrUnavailable, ending.want)
+			_, err := New(ctx, server.Client(), quiet())
+			matchesOnly(t, err, ErrUnavailable, ending.want)
+		})
+	}
+}
+
+func TestCauseOfACloseIsTextOnly(t *testing.T) {
+	t.Parallel()
+	for _, ending := range endings {
+		t.Run(ending.name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			for _, waiting := range []bool{true, false} {
+				c, err := New(t.Context(), server.Client(), quiet())
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = c.EnsureTenant(t.Context(), "acme", 1000)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := server.Pause(); err != nil {
+					t.Fatal(err)
+				}
+				if waiting {
+					go func() { _, _ = c.Balance(context.Background(), "acme") }()
+					awaitLane(t, c, "acme", 1, 0)
+				}
+				ctx, end := ending.make(t.Context())
+				closed := goes(func() error { return c.Close(ctx) })
+				for !c.closed.Load() {
+					time.Sleep(100 * time.Microsecond)
+				}
+				end()
+				matchesOnly(t, <-closed, ErrUnavailable, ending.want)
+				if err := server.Resume(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -9,14 +9,16 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Do reserves max, runs work, and always settles: it commits what work returns,
-// or releases the hold where work returns an error or panics (the panic goes on).
-// work is not run unless max is held; a refusal is an error such as
-// budget.ErrInsufficient. Where work cost more than max and the budget does not
-// cover the difference, max is committed and the error is budget.ErrOverrun.
+// Do reserves limit, runs work, and always settles at the cost that work returns. A
+// cost above 0 is committed also if work returns an error beside it: what was used up
+// before the failure is paid for. A cost of 0 beside an error releases the hold, and so
+// does a panic, which goes on. A negative cost releases it with budget.ErrInvalidAmount.
+// If work cost more than limit and the budget does not cover the difference, limit is
+// committed and the error is budget.ErrOverrun. work is not run unless limit is held; a
+// refusal is an error such as budget.ErrInsufficient.
 //
-// The hold is settled also when ctx has ended. The error of work is returned as
-// it is, joined with that of the settlement if that fails too.
+// The hold is settled also when ctx has ended. The error of work is returned as it is,
+// or joined with that of the settlement if there is one.
 func (c *Coordinator) Do(ctx context.Context, tenant budget.TenantID, limit budget.Microcents, work func(ctx context.Context) (actual budget.Microcents, err error)) (settled budget.Settlement, err error) {
 	if err := c.admit(); err != nil { // Close waits until all is settled
 		return budget.Settlement{}, err
@@ -41,14 +43,11 @@ func (c *Coordinator) Do(ctx context.Context, tenant budget.TenantID, limit budg
 	returned = true
 	after, cancel := c.settleContext(ctx)
 	defer cancel()
-	if workErr == nil {
-		return c.commitWork(after, reserved.ID, limit, actual)
+	settled, err = c.settleWork(after, reserved.ID, limit, actual, workErr != nil)
+	if workErr != nil && err == nil {
+		return settled, workErr
 	}
-	settled, err = c.settleHeld(after, luascripts.KindRelease, reserved.ID, 0)
-	if failed := errors.Join(err, settledErr(settled, err)); failed != nil {
-		return settled, errors.Join(workErr, failed)
-	}
-	return settled, workErr
+	return settled, errors.Join(workErr, err)
 }
 
 // settleContext outlives the request that it is derived from: a hold is settled
@@ -72,10 +71,16 @@ func (c *Coordinator) settleHeld(ctx context.Context, kind byte, id budget.Reser
 	return a.settlement(), nil
 }
 
-func (c *Coordinator) commitWork(ctx context.Context, id budget.ReservationID, limit, actual budget.Microcents) (budget.Settlement, error) {
-	if actual < 0 {
+// settleWork settles a hold at what the work cost; failed work that cost nothing
+// releases it.
+func (c *Coordinator) settleWork(ctx context.Context, id budget.ReservationID, limit, actual budget.Microcents, failed bool) (budget.Settlement, error) {
+	if actual < 0 || actual == 0 && failed {
+		var invalid error
+		if actual < 0 {
+			invalid = fmt.Errorf("%w: the work returned a cost of %s", budget.ErrInvalidAmount, actual)
+		}
 		settled, err := c.settleHeld(ctx, luascripts.KindRelease, id, 0)
-		return settled, errors.Join(fmt.Errorf("%w: the work returned a cost of %s", budget.ErrInvalidAmount, actual), err, settledErr(settled, err))
+		return settled, errors.Join(invalid, err, settledErr(settled, err))
 	}
 	settled, err := c.settleHeld(ctx, luascripts.KindCommit, id, actual)
 	if err != nil || settled.Outcome != budget.Overrun {

@@ -20,6 +20,7 @@ func TestDoAlwaysSettles(t *testing.T) {
 		cost      budget.Microcents
 		err       error
 		want      error
+		also      error // beside that of the work
 		outcome   budget.Outcome
 		committed budget.Microcents
 	}{
@@ -27,13 +28,22 @@ func TestDoAlwaysSettles(t *testing.T) {
 		{name: "more-than-held", cost: 150, outcome: budget.Committed, committed: 150},
 		{name: "more-than-there-is", cost: 5000, want: budget.ErrOverrun, outcome: budget.Committed, committed: 100},
 		{name: "negative", cost: -1, want: budget.ErrInvalidAmount, outcome: budget.Released},
-		{name: "failure", cost: 60, err: errWork, want: errWork, outcome: budget.Released},
+		{name: "failure", err: errWork, want: errWork, outcome: budget.Released},
+		{name: "failure-with-a-cost", cost: 60, err: errWork, want: errWork, outcome: budget.Committed, committed: 60},
+		{name: "failure-with-the-smallest-cost", cost: 1, err: context.Canceled, want: context.Canceled, outcome: budget.Committed, committed: 1},
+		{name: "failure-above-the-hold", cost: 150, err: errWork, want: errWork, outcome: budget.Committed, committed: 150},
+		{name: "failure-beyond-the-budget", cost: 5000, err: errWork, want: errWork, also: budget.ErrOverrun, outcome: budget.Committed, committed: 100},
+		{name: "failure-with-a-negative-cost", cost: -1, err: errWork, want: errWork, also: budget.ErrInvalidAmount, outcome: budget.Released},
+		{name: "success-at-no-cost", outcome: budget.Committed},
 	} {
 		tenant := budget.TenantID(test.name)
 		ensure(t, c, tenant, 1000)
 		s, err := c.Do(t.Context(), tenant, 100, func(context.Context) (budget.Microcents, error) { return test.cost, test.err })
-		if !errors.Is(err, test.want) || s.Outcome != test.outcome {
-			t.Errorf("%s: %+v, %v; want %s, %v", test.name, s, err, test.outcome, test.want)
+		if !errors.Is(err, test.want) || test.also != nil && !errors.Is(err, test.also) || s.Outcome != test.outcome || s.Actual != test.committed {
+			t.Errorf("%s: %+v, %v; want %s, %v, %v", test.name, s, err, test.outcome, test.want, test.also)
+		}
+		if test.err != nil && test.also == nil && err != test.err {
+			t.Errorf("%s: %v is not the error of the work", test.name, err)
 		}
 		if b := audit(t, client)[tenant].Balance; b.Reserved != 0 || b.Committed != test.committed {
 			t.Errorf("%s: %+v, want %d committed and nothing held", test.name, b, test.committed)
@@ -66,6 +76,17 @@ func TestDoSettlesAfterAPanicAndAfterItsContext(t *testing.T) {
 	}
 	if b := audit(t, client)["acme"].Balance; b.Reserved != 0 || b.Committed != 40 {
 		t.Errorf("after the request ended: %+v", b)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	s, err = c.Do(ctx, "acme", 100, func(ctx context.Context) (budget.Microcents, error) {
+		cancel()
+		return 30, ctx.Err()
+	})
+	if err != context.Canceled || s.Outcome != budget.Committed {
+		t.Errorf("the client hung up during the work: %+v, %v", s, err)
+	}
+	if b := audit(t, client)["acme"].Balance; b.Reserved != 0 || b.Committed != 70 {
+		t.Errorf("after the client hung up: %+v", b)
 	}
 }
 

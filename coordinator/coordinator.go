@@ -15,7 +15,6 @@ import (
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/layout"
-	"github.com/calybris/bursar/internal/wording"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -59,8 +58,7 @@ type Coordinator struct {
 	asked     *readiness // under way, or nil
 	dead      atomic.Bool
 	drained   chan struct{}
-	closing   sync.Once
-	closeErr  error
+	closing   closing
 }
 
 var _ budget.Engine = (*Coordinator)(nil)
@@ -86,6 +84,7 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 		lanes:   make(map[budget.TenantID]*lane),
 		shards:  make(map[string]*shard),
 		drained: make(chan struct{}, 1),
+		closing: closing{done: make(chan struct{})},
 	}
 	_, c.sharedCalls = client.(*redis.Client)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -276,51 +275,6 @@ func randomBits() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails, by its documentation
 	return binary.LittleEndian.Uint64(b[:])
-}
-
-// Close ends the node: calls that come later get ErrClosed, those under way are
-// answered (a Do until its work is settled), holds of abandoned reserves are
-// released, and the node's sessions are closed. Where that is not done before ctx
-// ends, Close returns an error that says how many operations remain unresolved,
-// and their holds end at their deadlines. A second Close waits for the first and
-// returns its error.
-func (c *Coordinator) Close(ctx context.Context) error {
-	c.closing.Do(func() { c.closeErr = c.close(ctx) })
-	return c.closeErr
-}
-
-func (c *Coordinator) close(ctx context.Context) error {
-	if c.config.now().UnixMilli()-c.failedAt.Load() < c.config.repairWindow.Milliseconds() {
-		c.suspect() // what nobody restores now, nobody will
-	}
-	c.closed.Store(true)
-	defer c.cancel()
-	for c.inFlight.Load() > 0 {
-		select {
-		case <-c.drained:
-		case <-ctx.Done():
-			unresolved := c.inFlight.Load()
-			c.dead.Store(true)
-			go func() { _ = c.telemetry.stop() }()
-			return fmt.Errorf("%w: %s unresolved: %w", ErrUnavailable, wording.Count(unresolved, "operation"), contextError(ctx))
-		}
-	}
-	ended := make(chan error, 1)
-	go func() {
-		if err := c.telemetry.stop(); err != nil { // it waits for a collection that is under way
-			c.config.logger.Warn("bursar: the node's metrics are still registered", "error", err)
-		}
-		c.busy.Wait() // a lane may wait to be tried again for calls whose callers have left
-		c.workers.Wait()
-		ended <- c.closeSessions(ctx)
-	}()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-		c.dead.Store(true)
-		return fmt.Errorf("%w: %w", ErrUnavailable, contextError(ctx))
-	}
 }
 
 // closeSessions ends what Redis keeps of this node (S9). No call is under way,

@@ -4,7 +4,7 @@
 //	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 //	node, err := coordinator.New(ctx, client)
 //	if err != nil { ... }
-//	defer node.Close(ctx)
+//	defer node.Close(ending) // a context with a deadline: without one, Close waits for Redis
 //
 // Reserve the worst case before the expensive work with TryReserve, and settle
 // after it with Commit or Release, on any node; or let Do do both. Lookup tells what

@@ -30,7 +30,7 @@ func Example_cluster() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer node.Close(ctx)
+	defer closeNode(node)
 
 	for _, tenant := range []budget.TenantID{"acme", "globex", "initech/research"} {
 		if _, err := node.EnsureTenant(ctx, tenant, budget.Dollar); err != nil {

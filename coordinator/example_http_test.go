@@ -74,7 +74,7 @@ func Example_http() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer node.Close(ctx)
+	defer closeNode(node)
 	if _, err := node.EnsureTenant(ctx, "acme", 50*budget.Cent); err != nil {
 		log.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func Example_streaming() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer node.Close(ctx)
+	defer closeNode(node)
 	if _, err := node.EnsureTenant(ctx, "acme", budget.Dollar); err != nil {
 		log.Fatal(err)
 	}

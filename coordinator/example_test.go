@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -28,6 +29,15 @@ func exampleRedis() (client *redis.Client, stop func()) {
 	}
 }
 
+// closeNode waits for a Redis that does not answer for 10 seconds at most.
+func closeNode(node *coordinator.Coordinator) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := node.Close(ctx); err != nil {
+		log.Print(err)
+	}
+}
+
 // Reserve the worst case, do the work, commit what it really cost.
 func Example() {
 	client, stop := exampleRedis() // redis.NewClient(&redis.Options{Addr: "localhost:6379"})
@@ -38,7 +48,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer node.Close(ctx)
+	defer closeNode(node)
 	if _, err := node.EnsureTenant(ctx, "acme", 20*budget.Dollar); err != nil {
 		log.Fatal(err)
 	}
@@ -62,7 +72,7 @@ func ExampleCoordinator_Do() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer node.Close(ctx)
+	defer closeNode(node)
 	if _, err := node.EnsureTenant(ctx, "acme", budget.Dollar); err != nil {
 		log.Fatal(err)
 	}
@@ -91,12 +101,12 @@ func ExampleCoordinator_Commit() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer front.Close(ctx)
+	defer closeNode(front)
 	worker, err := coordinator.New(ctx, client)
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer worker.Close(ctx)
+	defer closeNode(worker)
 	if _, err := front.EnsureTenant(ctx, "acme/search", budget.Dollar); err != nil {
 		log.Fatal(err)
 	}

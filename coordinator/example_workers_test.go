@@ -22,7 +22,7 @@ func Example_workers() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer node.Close(ctx)
+	defer closeNode(node)
 	if _, err := node.EnsureTenant(ctx, "acme/batch", 30*budget.Dollar); err != nil {
 		log.Fatal(err)
 	}

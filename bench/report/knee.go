@@ -112,7 +112,7 @@ func (s *Sweep) anywhere(b bends, measured func(i int) string) string {
 		said = fmt.Sprintf("anywhere from %s (%s) to %d (%s)", s.count(s.Points[b.first].Value), measured(b.first), s.Points[b.last].Value, measured(b.last))
 	}
 	if b.rounds < fewestRounds {
-		return fmt.Sprintf("of %s it may be %s; give at least %d --rounds", plural(b.rounds, "round"), said, fewestRounds)
+		return fmt.Sprintf("of %s it may be %s; give at least %d --rounds", wording.Count(b.rounds, "round"), said, fewestRounds)
 	}
 	return "it may be " + said + "; give more --rounds, a longer --duration, or a quieter machine"
 }

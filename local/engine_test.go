@@ -43,6 +43,9 @@ func TestOptions(t *testing.T) {
 			t.Errorf("a hold TTL of %s: got the error %v, want one that names it", ttl, err)
 		}
 	}
+	if e, err := local.New(local.WithHoldTTL(0), nil); err == nil || e != nil || !strings.Contains(err.Error(), "option 2 is nil") {
+		t.Errorf("a nil option: got the error %v, want one that names it", err)
+	}
 }
 
 // TestForeignIDs settles ids of another engine with the same tenant, whose slots

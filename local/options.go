@@ -1,6 +1,8 @@
 package local
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
@@ -27,8 +29,13 @@ func WithClock(now func() time.Time) Option { return func(c *config) { c.clock =
 
 func newConfig(opts []Option) (config, error) {
 	c := config{holdTTL: budget.DefaultHoldTTL}
-	for _, opt := range opts {
+	var errs []error
+	for i, opt := range opts {
+		if opt == nil {
+			errs = append(errs, fmt.Errorf("option %d is nil: leave it out", i+1))
+			continue
+		}
 		opt(&c)
 	}
-	return c, budget.ValidateHoldTTL(c.holdTTL)
+	return c, errors.Join(append(errs, budget.ValidateHoldTTL(c.holdTTL))...)
 }

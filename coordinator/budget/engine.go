@@ -2,6 +2,7 @@ package budget
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -83,7 +84,8 @@ func WithHoldTTL(ttl time.Duration) Option {
 	return func(o *Options) { o.HoldTTL, o.HasHoldTTL = ttl, true }
 }
 
-// Apply evaluates options, for engines. Without options it allocates nothing.
+// Apply evaluates options, for engines. A nil option is an error. Without options it
+// allocates nothing.
 func Apply(opts []Option) (Options, error) {
 	if len(opts) == 0 {
 		return Options{}, nil
@@ -93,13 +95,18 @@ func Apply(opts []Option) (Options, error) {
 
 func apply(opts []Option) (Options, error) {
 	var o Options
-	for _, opt := range opts {
+	var errs []error
+	for i, opt := range opts {
+		if opt == nil {
+			errs = append(errs, fmt.Errorf("option %d is nil: leave it out", i+1))
+			continue
+		}
 		opt(&o)
 	}
 	if o.HasHoldTTL {
-		return o, ValidateHoldTTL(o.HoldTTL)
+		errs = append(errs, ValidateHoldTTL(o.HoldTTL))
 	}
-	return o, nil
+	return o, errors.Join(errs...)
 }
 
 // ValidateHoldTTL returns nil for 0 and for whole milliseconds up to MaxHoldTTL.

@@ -172,10 +172,24 @@ func (b *batch) encodeCalls(e *encoder) {
 type encoder struct {
 	buffer []byte
 	ends   []int
-	texts  []string
-	header int // arguments in it
-	marked int // where the digest's place in the buffer is
+	texts  []argument
+	count  []byte // the text of how many arguments follow the header
+	header int    // arguments in it
+	marked int    // where the digest's place in the buffer is
 }
+
+// An argument is a part of an encoder's buffer. A command has pointers to arguments,
+// which an interface holds without an allocation each; a hook that prints them prints
+// their text.
+type argument []byte
+
+// MarshalBinary returns what go-redis writes.
+func (a *argument) MarshalBinary() ([]byte, error) { return *a, nil }
+
+// MarshalText returns the text, for hooks that log as JSON.
+func (a *argument) MarshalText() ([]byte, error) { return *a, nil }
+
+func (a *argument) String() string { return string(*a) }
 
 // digestDigits is room for the digest, until everything is there to be digested.
 const digestDigits = "----------------"
@@ -226,24 +240,26 @@ func (e *encoder) mark(number uint64) {
 	e.text(digestDigits)
 }
 
-// finish cuts the buffer into arguments. They are pointers to strings, which an
-// interface holds without an allocation each.
+// finish cuts the buffer into arguments. The session's text and what batches compare
+// outlive the buffer, so they are of a copy.
 func (e *encoder) finish(b *batch) {
 	layout.PutHex(e.buffer[e.marked:], xxhash.Sum64(e.buffer))
 	all := string(e.buffer)
 	e.texts = e.texts[:0]
 	start := 0
 	for _, end := range e.ends {
-		e.texts = append(e.texts, all[start:end])
+		e.texts = append(e.texts, e.buffer[start:end:end])
 		start = end
 	}
-	e.texts[e.header] = strconv.Itoa(len(e.texts) - e.header - 1)
+	e.count = strconv.AppendInt(e.count[:0], int64(len(e.texts)-e.header-1), 10)
+	e.texts[e.header] = e.count
 	b.args = slices.Grow(b.args[:0], commandPrefix+len(e.texts))[:commandPrefix]
 	for i := range e.texts {
 		b.args = append(b.args, &e.texts[i])
 	}
 	b.header = all[:e.ends[e.header]]
-	b.mark = e.texts[e.header+markArgument]
+	marked := e.header + markArgument
+	b.mark = all[e.ends[marked-1]:e.ends[marked]]
 	b.digest = b.mark[len(b.mark)-len(digestDigits):]
 }
 

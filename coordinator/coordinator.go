@@ -25,6 +25,8 @@ type Coordinator struct {
 	client  redis.UniversalClient
 	config  config
 	scripts luascripts.Set
+	// The scripts that carry batches.
+	batchScript, shortScript, mergeScript scriptArguments
 	// sharedCalls: one script call may carry several families, where there are no slots.
 	sharedCalls bool
 	telemetry   *telemetry

@@ -163,20 +163,32 @@ func (l *lane) nextBatch() []any {
 	if l.pending == nil {
 		return nil
 	}
-	script := &l.c.scripts.Batch
+	script := l.c.batchScript.of(&l.c.scripts.Batch)
 	switch {
 	case l.pending.repair:
-		script = &l.c.scripts.Merge
+		script = l.c.mergeScript.of(&l.c.scripts.Merge)
 	case l.pending.short:
-		script = &l.c.scripts.BatchShortOfMemory
+		script = l.c.shortScript.of(&l.c.scripts.BatchShortOfMemory)
 	}
 	args := l.pending.args
-	args[0], args[1], args[2] = "evalsha", &script.SHA, "2"
+	args[0], args[1], args[2] = "evalsha", script.sha, "2"
 	if l.useSource {
-		args[0], args[1] = "eval", &script.Source
+		args[0], args[1] = "eval", script.source
 	}
 	args[3], args[4] = l.booksKey, l.timersKey
 	return args
+}
+
+// scriptArguments are a script's SHA and text as command arguments, which an interface
+// takes by an allocation each: they are made once.
+type scriptArguments struct {
+	once        sync.Once
+	sha, source any
+}
+
+func (a *scriptArguments) of(script *luascripts.Script) *scriptArguments {
+	a.once.Do(func() { a.sha, a.source = script.SHA, script.Source })
+	return a
 }
 
 // gather makes a batch of what waits, in the order of arrival.

@@ -296,14 +296,7 @@ func (m *message) books() string {
 func simArgs(args []any) []string {
 	texts := make([]string, len(args))
 	for i, arg := range args {
-		switch arg := arg.(type) {
-		case string:
-			texts[i] = arg
-		case *string:
-			texts[i] = *arg
-		default:
-			texts[i] = fmt.Sprint(arg)
-		}
+		texts[i] = fmt.Sprint(arg)
 	}
 	return texts
 }

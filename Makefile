@@ -72,8 +72,11 @@ fuzz: redis ## run every fuzz target for FUZZTIME=30s
 	@FUZZTIME=$(FUZZTIME) .ci/fuzz $(PKG)
 
 # What the tests need beside Go: found, or installed where that is allowed.
-.PHONY: redis cc valgrind
+.PHONY: redis cc valgrind valkey
 redis cc valgrind:
+	@.ci/provide $@
+
+valkey: ## fetch Debian's valkey-server into .bin/valkey, beside what is installed, and print its path
 	@.ci/provide $@
 
 $(GOLANGCI):

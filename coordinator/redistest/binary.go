@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,32 +12,51 @@ import (
 	"strconv"
 )
 
-// BinaryVariable is the environment variable that names the redis-server binary
-// to use in place of the one on the PATH.
+// BinaryVariable is the environment variable that names the redis-server or
+// valkey-server binary to use in place of one on the PATH.
 const BinaryVariable = "BURSAR_REDIS_SERVER"
 
-// ErrNoServer: there is no redis-server of version 7.0 or later. The text says
-// what was found and what to do.
-var ErrNoServer = errors.New("no usable redis-server")
+// ErrNoServer: there is no redis-server or valkey-server of version 7.0 or later.
+// The text says what was found and what to do.
+var ErrNoServer = errors.New("no usable redis-server or valkey-server")
 
 const (
 	minMajor = 7
-	remedy   = "install Debian's package redis-server (7.0 or later), or set " + BinaryVariable + " to the binary"
+	remedy   = "install Debian's package redis-server (7.0 or later) or valkey-server, or set " + BinaryVariable + " to the binary"
 )
+
+// binaryNames are looked for on the PATH, in this order.
+var binaryNames = []string{"redis-server", "valkey-server"}
 
 var versionPattern = regexp.MustCompile(`\bv=(\d+)\.(\d+)\.(\d+)`)
 
-// Binary returns the path of the redis-server that Spawn would start, or
-// [ErrNoServer]. It runs the binary once, to ask for its version.
+// Binary returns the path of the server that Spawn would start, or [ErrNoServer].
+// It runs the binary once, to read its version.
 func Binary(ctx context.Context) (string, error) {
 	return findBinary(ctx, os.Getenv(BinaryVariable))
 }
 
+// findBinary returns the first usable server, or the first error.
 func findBinary(ctx context.Context, named string) (string, error) {
-	name := named
-	if name == "" {
-		name = "redis-server"
+	if named != "" {
+		return usable(ctx, named)
 	}
+	var missing, unusable error
+	for _, name := range binaryNames {
+		path, err := usable(ctx, name)
+		switch {
+		case err == nil:
+			return path, nil
+		case errors.Is(err, exec.ErrNotFound):
+			missing = cmp.Or(missing, err)
+		default:
+			unusable = cmp.Or(unusable, err)
+		}
+	}
+	return "", cmp.Or(unusable, missing)
+}
+
+func usable(ctx context.Context, name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w; %s", ErrNoServer, err, remedy)

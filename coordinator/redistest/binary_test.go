@@ -26,15 +26,54 @@ func TestBinary(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "server")
-			check(t, os.WriteFile(path, []byte("#!/bin/sh\n"+tc.says+"\n"), 0o700))
+			writeScript(t, path, tc.says)
 			expectBinary(t, path, tc.want)
 		})
 	}
 }
 
+// writeScript writes a program. No process is forked meanwhile: it would inherit the
+// open file, and the kernel does not run what is open for writing.
+func writeScript(t *testing.T, path, line string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	check(t, os.WriteFile(path, []byte("#!/bin/sh\n"+line+"\n"), 0o700))
+}
+
 func TestBinaryThatIsMissing(t *testing.T) {
 	t.Parallel()
 	expectBinary(t, filepath.Join(t.TempDir(), "nowhere"), "nowhere")
+}
+
+// Without a usable redis-server the PATH's valkey-server is taken.
+func TestBinaryOnThePath(t *testing.T) {
+	const redis7, redis6, valkey = "Redis server v=7.0.15 sha=0:0", "Redis server v=6.0.16 sha=0:0", "Valkey server v=8.0.1 sha=00000000:0"
+	for name, tc := range map[string]struct{ redis, valkey, want string }{
+		"both":               {redis7, valkey, "redis-server"},
+		"valkey alone":       {"", valkey, "valkey-server"},
+		"an old redis":       {redis6, valkey, "valkey-server"},
+		"an old redis alone": {redis6, "", "is version 6.0.16"},
+		"neither":            {"", "", "redis-server"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			t.Setenv("PATH", folder)
+			t.Setenv(BinaryVariable, "")
+			for binary, says := range map[string]string{"redis-server": tc.redis, "valkey-server": tc.valkey} {
+				if says != "" {
+					writeScript(t, filepath.Join(folder, binary), "echo "+says)
+				}
+			}
+			found, err := Binary(t.Context())
+			if tc.valkey != "" && (err != nil || found != filepath.Join(folder, tc.want)) {
+				t.Errorf("found %q, %v; want %s", found, err, tc.want)
+			}
+			if tc.valkey == "" && (!errors.Is(err, ErrNoServer) || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("found %q, %v; want ErrNoServer and %q", found, err, tc.want)
+			}
+		})
+	}
 }
 
 func expectBinary(t *testing.T, path, want string) {

@@ -1,9 +1,9 @@
-// Package redistest starts and stops real redis-server processes on free
-// loopback ports: standalone servers, replicas, Sentinel groups and Clusters.
+// Package redistest starts and stops real redis-server or valkey-server processes
+// on free loopback ports: standalone servers, replicas, Sentinel groups and Clusters.
 // It serves tests, and commands that want a private Redis for a moment.
 //
 // A test calls [Start], [StartReplica], [StartSentinels] or [StartCluster]: what
-// they start ends with the test, and a machine without redis-server fails the
+// they start ends with the test, and a machine without a server fails the
 // test; nothing skips. Everything else calls [Spawn] and its siblings, which
 // return errors, and closes what it got.
 //
@@ -12,8 +12,8 @@
 //	server.Kill()             // as a crash would
 //	err := server.Restart(ctx)
 //
-// The binary is redis-server on the PATH, or what the environment variable
-// BURSAR_REDIS_SERVER names: version 7.0 or later.
+// The binary is the one that the environment variable BURSAR_REDIS_SERVER names,
+// else redis-server or, without one, valkey-server on the PATH: version 7.0 or later.
 //
 // # Nothing is left behind
 //

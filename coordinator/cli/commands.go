@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -182,23 +183,33 @@ func (o *output) Write(b []byte) (int, error) {
 		return 0, o.err
 	}
 	n, err := o.w.Write(b)
-	if err != nil {
+	switch {
+	case err == nil:
+		return n, nil
+	case o.done != "":
+		o.err = exit.With(exit.Refused, fmt.Errorf("%s, and the output could not be written: %w", o.done, err))
+	case errors.Is(err, syscall.EPIPE):
+		o.err = errUnread
+	default:
 		o.err = exit.With(exit.Refused, fmt.Errorf("the output could not be written: %w", err))
-		if o.done != "" {
-			o.err = exit.With(exit.Refused, fmt.Errorf("%s, and %w", o.done, o.err))
-		}
 	}
 	return n, o.err
 }
+
+// errUnread is the error of a command that changed nothing, and whose output is a
+// pipe without a reader, as in "bursar tenant list | head -1". Run does not print it.
+var errUnread = exit.With(exit.Refused, errors.New("nobody reads the output"))
 
 // printing runs a command's action with its output.
 func printing(action func(cc *cli.Context, out *output) error) cli.ActionFunc {
 	return func(cc *cli.Context) error {
 		out := &output{w: cc.App.Writer}
 		err := action(cc, out)
-		if out.err != nil && !errors.Is(err, out.err) {
+		switch {
+		case out.err == nil, errors.Is(err, out.err), err != nil && errors.Is(out.err, errUnread):
+			return err
+		default:
 			return errors.Join(out.err, err)
 		}
-		return err
 	}
 }

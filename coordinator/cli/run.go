@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -35,7 +36,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, more ...*
 			fmt.Fprintln(stderr, "bursar: the last telemetry was not exported:", oneLine(stopErr))
 		}
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errUnread) {
 		fmt.Fprintln(stderr, "bursar:", oneLine(err))
 	}
 	return exit.Code(err)

@@ -29,13 +29,7 @@ standard OTEL_* variables say so.`
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer, more ...*cli.Command) int {
 	redis.SetLogger(&logging.VoidLogger{}) // what matters comes back as an error
 	app := newApp(stdout, stderr, more...)
-	stop, err := telemetry.Start(ctx)
-	if err == nil {
-		err = dispatch(ctx, app, args)
-		if stopErr := stop(ctx); stopErr != nil {
-			fmt.Fprintln(stderr, "bursar: the last telemetry was not exported:", oneLine(stopErr))
-		}
-	}
+	err := dispatch(ctx, app, args)
 	if err != nil && !errors.Is(err, errUnread) {
 		fmt.Fprintln(stderr, "bursar:", oneLine(err))
 	}
@@ -79,12 +73,15 @@ func dispatch(ctx context.Context, app *cli.App, args []string) error {
 	return app.RunContext(ctx, arranged)
 }
 
-// prepare makes the last command of path, and those below, say a usage error in one
-// line, and gives a group of commands its help.
+// prepare makes the last command of path, and those below, report a usage error in one
+// line and export what they measure, and gives a group of commands its help.
 func prepare(path []*cli.Command) {
 	command := path[len(path)-1]
 	command.OnUsageError = usageError
 	command.HideHelpCommand = true // it has its own
+	if measures(command) {
+		command.Action = exporting(command.Action, command.Hidden)
+	}
 	if len(command.Subcommands) == 0 {
 		return
 	}
@@ -95,6 +92,30 @@ func prepare(path []*cli.Command) {
 		prepare(append(path[:len(path):len(path)], below))
 	}
 	command.Subcommands = append(command.Subcommands, helpCommand(path, len(path) > 1))
+}
+
+// measures reports whether a command does more than print something about the program.
+// A hidden one is a part of another.
+func measures(command *cli.Command) bool {
+	return command.Hidden || slices.ContainsFunc(command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), "redis") })
+}
+
+// exporting runs an action with telemetry. What goes wrong with that is a line on
+// stderr and not the action's failure; of a part of another command, which says the
+// same, it is nothing.
+func exporting(action cli.ActionFunc, part bool) cli.ActionFunc {
+	return func(cc *cli.Context) error {
+		report := func(err error) { fmt.Fprintln(cc.App.ErrWriter, "bursar:", oneLine(err)) }
+		if part {
+			report = func(error) {}
+		}
+		stop := telemetry.Start(cc.Context, report)
+		err := action(cc)
+		if stopErr := stop(cc.Context); stopErr != nil {
+			report(fmt.Errorf("the last telemetry was not exported: %w", stopErr))
+		}
+		return err
+	}
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,6 +70,7 @@ func TestScripts(t *testing.T) {
 				"exits":          exits,
 				"has-fields":     hasFields,
 				"redis-server":   redisServer,
+				"hold-port":      holdPort,
 				"kill-redis":     killRedis,
 				"set-key":        setKey,
 				"has-keys":       hasKeys,
@@ -128,6 +130,14 @@ func redisServer(ts *testscript.TestScript, _ bool, lines []string) {
 	ts.Defer(func() { ts.Check(server.Close()) })
 	ts.Setenv("REDIS", server.URL())
 	servers.Store(ts, server)
+}
+
+// hold-port makes $PORT a port of the loopback that is in use.
+func holdPort(ts *testscript.TestScript, _ bool, _ []string) {
+	listener, err := net.Listen("tcp", "localhost:0")
+	ts.Check(err)
+	ts.Defer(func() { listener.Close() })
+	ts.Setenv("PORT", strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
 }
 
 // servers are the scripts' own, by script.

@@ -1,5 +1,6 @@
 // Package telemetry exports what a command measures, by the standard OTEL_*
-// variables of OpenTelemetry, and does nothing where none of them asks for it.
+// variables of OpenTelemetry, and does nothing unless one of them asks for it.
+// It is an aid: nothing that fails here fails the command.
 //
 // What belongs here is the SDK and its exporters, which embedders of package
 // coordinator do not link.
@@ -13,75 +14,64 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/contrib/exporters/autoexport"
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-
-	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// stopTimeout bounds how long the end of a command waits for the last export.
-const stopTimeout = 5 * time.Second
+// Bounds of the last export at the end of a command, and of one that was interrupted.
+const (
+	stopTimeout        = 5 * time.Second
+	interruptedTimeout = 500 * time.Millisecond
+)
 
 // Start sets OpenTelemetry's global providers for the signals that the environment
 // names: OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER (otlp, console, prometheus,
 // none), or OTEL_EXPORTER_OTLP_ENDPOINT and its like for both. stop sends what is left
-// and ends the exporters. An exporter that does not exist is a usage error.
-func Start(ctx context.Context) (stop func(context.Context) error, err error) {
-	var stops []func(context.Context) error
-	stop = func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-		defer cancel()
-		var errs []error
-		for _, end := range stops {
-			errs = append(errs, end(ctx))
-		}
-		return errors.Join(errs...)
-	}
+// and ends the exporters.
+//
+// A signal whose exporter cannot be started is reported once, and is not exported; the
+// other one is. What fails later is reported too, each error once in a row.
+func Start(ctx context.Context, report func(error)) (stop func(context.Context) error) {
 	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
-		return stop, nil
+		return func(context.Context) error { return nil }
 	}
-	who, err := resource.New(ctx,
+	f := collectFaults(report)
+	var shutdowns []func(context.Context) error
+	for _, s := range signals {
+		if !s.asked() {
+			continue
+		}
+		shutdown, err := s.open(ctx, f)
+		if err != nil {
+			report(fmt.Errorf("no %s are exported: %w", s.name, err))
+			continue
+		}
+		shutdowns = append(shutdowns, shutdown)
+	}
+	f.reportFromNow()
+	return func(ctx context.Context) error {
+		timeout := stopTimeout
+		if ctx.Err() != nil {
+			timeout = interruptedTimeout
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+		defer cancel()
+		f.collectFromNow()
+		var errs []error
+		for _, shutdown := range shutdowns {
+			errs = append(errs, shutdown(ctx))
+		}
+		return errors.Join(append(errs, f.end())...)
+	}
+}
+
+// describe returns the resource that all signals are about. Attributes that cannot be
+// read are a fault, and left out.
+func describe(ctx context.Context, f *faults) *resource.Resource {
+	r, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "bursar")), resource.WithFromEnv(), resource.WithTelemetrySDK())
 	if err != nil {
-		return stop, exit.With(exit.Usage, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err))
+		f.Handle(fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err))
 	}
-	if asked("TRACES") {
-		exporter, err := autoexport.NewSpanExporter(ctx)
-		if err != nil {
-			return stop, unusable("TRACES", err, stop(ctx))
-		}
-		provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(who))
-		otel.SetTracerProvider(provider)
-		stops = append(stops, provider.Shutdown)
-	}
-	if asked("METRICS") {
-		reader, err := autoexport.NewMetricReader(ctx)
-		if err != nil {
-			return stop, unusable("METRICS", err, stop(ctx))
-		}
-		provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithResource(who))
-		otel.SetMeterProvider(provider)
-		stops = append(stops, provider.Shutdown)
-	}
-	return stop, nil
-}
-
-// asked reports whether the environment wants a signal to be exported. Without a
-// word it is not: the SDK's own default would look for a collector on this machine.
-func asked(signal string) bool {
-	for _, name := range []string{"OTEL_" + signal + "_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_" + signal + "_ENDPOINT"} {
-		if os.Getenv(name) != "" {
-			return true
-		}
-	}
-	return false
-}
-
-func unusable(signal string, err, stopErr error) error {
-	return errors.Join(exit.With(exit.Usage, fmt.Errorf(
-		"OTEL_%s_EXPORTER=%q: %w; give otlp, console or none, and for metrics also prometheus", signal, os.Getenv("OTEL_"+signal+"_EXPORTER"), err)), stopErr)
+	return r
 }

@@ -2,26 +2,29 @@ package telemetry_test
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/telemetry"
 )
 
 // start sets variables; t.Setenv keeps these tests from running in parallel, and
 // OpenTelemetry's globals are the process'.
-func start(t *testing.T, variables ...string) (stop func(context.Context) error, err error) {
+func start(t *testing.T, variables ...string) (stop func(context.Context) error, reported []string) {
 	t.Helper()
 	for i := 0; i < len(variables); i += 2 {
 		t.Setenv(variables[i], variables[i+1])
 	}
-	return telemetry.Start(t.Context())
+	otel.SetTracerProvider(noop.NewTracerProvider())
+	stop = telemetry.Start(t.Context(), func(err error) { reported = append(reported, err.Error()) })
+	return stop, reported
 }
 
 func traced() bool {
@@ -36,39 +39,77 @@ func TestNothingIsStartedUnasked(t *testing.T) {
 		nil,
 		{"OTEL_SDK_DISABLED", "TRUE", "OTEL_TRACES_EXPORTER", "no-such"},
 	} {
-		stop, err := start(t, variables...)
-		if err != nil || stop(t.Context()) != nil || traced() {
-			t.Errorf("%v: %v, traced %t", variables, err, traced())
+		stop, reported := start(t, variables...)
+		if err := stop(t.Context()); err != nil || reported != nil || traced() {
+			t.Errorf("%v: %v, %q, traced %t", variables, err, reported, traced())
 		}
 	}
 }
 
-func TestUnknownExportersAndAttributesAreUsageErrors(t *testing.T) {
+// Each signal fails for itself, and what is wrong is reported in one error.
+func TestFaultsAreReported(t *testing.T) {
+	const endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT"
 	for _, c := range []struct {
 		variables []string
-		want      string
+		want      []string
+		traced    bool
 	}{
-		{[]string{"OTEL_TRACES_EXPORTER", "smoke"}, `OTEL_TRACES_EXPORTER="smoke"`},
-		{[]string{"OTEL_TRACES_EXPORTER", "none", "OTEL_METRICS_EXPORTER", "pigeon"}, "give otlp, console or none, and for metrics also prometheus"},
-		{[]string{"OTEL_METRICS_EXPORTER", "none", "OTEL_TRACES_EXPORTER", "none", "OTEL_RESOURCE_ATTRIBUTES", "no equals sign"}, "OTEL_RESOURCE_ATTRIBUTES"},
+		{[]string{"OTEL_TRACES_EXPORTER", "smoke"}, []string{`no traces are exported: OTEL_TRACES_EXPORTER="smoke": `}, false},
+		{[]string{"OTEL_TRACES_EXPORTER", "otlp", "OTEL_METRICS_EXPORTER", "pigeon", endpoint, "http://127.0.0.1:1"}, []string{`no metrics are exported: OTEL_METRICS_EXPORTER="pigeon": `}, true},
+		{[]string{"OTEL_METRICS_EXPORTER", "prometheus", "OTEL_EXPORTER_PROMETHEUS_PORT", "x"}, []string{`no metrics are exported: `}, false},
+		{[]string{"OTEL_TRACES_EXPORTER", "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL", "smoke"}, []string{"invalid OTLP protocol"}, false},
+		{[]string{endpoint, "://secret"}, []string{"no traces are exported: " + endpoint, "no metrics are exported: " + endpoint}, false},
+		{[]string{endpoint, " \x01secret"}, []string{"no traces are exported: " + endpoint, "no metrics are exported: " + endpoint}, false},
+		{[]string{endpoint, "localhost:4318"}, []string{"no traces are exported: " + endpoint, "no metrics are exported: " + endpoint}, false},
+		{[]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://:secret:1"}, []string{"no traces are exported: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"}, false},
+		{[]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1", endpoint, "http://:secret:1", "OTEL_METRICS_EXPORTER", "none"}, []string{"telemetry: parse url: not a URL"}, true},
+		{[]string{"OTEL_TRACES_EXPORTER", "otlp", endpoint, "localhost:1", "OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "OTEL_METRICS_EXPORTER", "none"}, nil, true},
+		{[]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_HEADERS", "authorization=%zz secret"}, []string{"telemetry: escape header value: "}, true},
+		{[]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1", "OTEL_RESOURCE_ATTRIBUTES", "no equals sign"}, []string{"telemetry: OTEL_RESOURCE_ATTRIBUTES: "}, true},
 	} {
-		t.Run(c.want, func(t *testing.T) {
-			stop, err := start(t, c.variables...)
-			if exit.Code(err) != exit.Usage || !strings.Contains(fmt.Sprint(err), c.want) {
-				t.Errorf("code %d, %v", exit.Code(err), err)
+		t.Run(strings.Join(c.variables, " "), func(t *testing.T) {
+			t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+			stop, reported := start(t, c.variables...)
+			if len(reported) != len(c.want) || traced() != c.traced {
+				t.Errorf("traced %t, %q; want %q", traced(), reported, c.want)
 			}
-			if err := stop(t.Context()); err != nil {
-				t.Error(err)
+			for i, text := range reported {
+				if i >= len(c.want) || !strings.Contains(text, c.want[i]) || strings.Contains(text, "secret") {
+					t.Errorf("%q", text)
+				}
 			}
+			interrupted, cancel := context.WithCancel(t.Context())
+			cancel()
+			_ = stop(interrupted) // nobody listens
 		})
+	}
+}
+
+// What fails in the middle is reported, the same once in a row; at the end it is the
+// error of stop.
+func TestFaultsInTheMiddle(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "none")
+	var reported []string
+	stop := telemetry.Start(t.Context(), func(err error) { reported = append(reported, err.Error()) })
+	for _, text := range []string{"a", "a", "b", "a"} {
+		otel.Handle(errors.New(text))
+	}
+	if want := []string{"telemetry: a", "telemetry: b", "telemetry: a"}; !slices.Equal(reported, want) {
+		t.Errorf("%q, want %q", reported, want)
+	}
+	if err := stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if otel.Handle(errors.New("late")); len(reported) != 3 {
+		t.Errorf("after the end: %q", reported)
 	}
 }
 
 // What is asked for is started, and ends although nobody listens, also after Ctrl-C.
 func TestStartAndStop(t *testing.T) {
-	stop, err := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT", "100")
-	if err != nil || !traced() {
-		t.Fatalf("%v, traced %t", err, traced())
+	stop, reported := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT", "100")
+	if reported != nil || !traced() {
+		t.Fatalf("%q, traced %t", reported, traced())
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

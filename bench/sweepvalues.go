@@ -9,7 +9,7 @@ import (
 
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // Bounds of a Sweep.

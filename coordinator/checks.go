@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/layout"
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 	"github.com/calybris/bursar/luascripts"
 )
 

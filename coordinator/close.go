@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // closing is the end of a node, which all calls of Close share.

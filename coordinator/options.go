@@ -12,7 +12,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/layout"
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 	"github.com/calybris/bursar/luascripts"
 )
 

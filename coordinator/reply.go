@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 	"github.com/calybris/bursar/luascripts"
 )
 

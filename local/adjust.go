@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // Grant implements [budget.Engine].

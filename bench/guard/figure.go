@@ -6,7 +6,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // A figure is one thing that was measured, with the rule that it is compared by.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // drawn never ends: requests of the deck, for tenants drawn uniformly, or by a

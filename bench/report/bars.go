@@ -3,7 +3,7 @@ package report
 import (
 	"slices"
 
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // bar is one contender's row: its rate, against ours, and what money it lost.

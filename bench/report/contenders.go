@@ -3,7 +3,7 @@ package report
 import (
 	"fmt"
 
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // contenders compares what was measured in turns; ours alone is compared with nothing.

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 func contenderGrid(all []Contender) grid {

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 var (

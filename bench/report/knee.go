@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // What a sweep can be over.

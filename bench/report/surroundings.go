@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // String is one line for people.

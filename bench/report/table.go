@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // WriteTable prints the report in columns of fixed width.

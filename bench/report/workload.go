@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // String says in a line what was played, for people.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // Engine keeps the budgets. It is safe for concurrent use, and every operation

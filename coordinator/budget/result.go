@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // Results are plain comparable values: two engines agree when == says so. All

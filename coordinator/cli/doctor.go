@@ -11,7 +11,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/cli/exit"
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 const doctorDescription = `Makes every check that a node makes when it starts, a line each, with what to do where

@@ -17,7 +17,7 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/layout"
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 var (

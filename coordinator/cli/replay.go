@@ -17,7 +17,7 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
 	"github.com/calybris/bursar/coordinator/trace"
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 	"github.com/calybris/bursar/local"
 )
 

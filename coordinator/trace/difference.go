@@ -5,7 +5,7 @@ import (
 	"strconv"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/internal/wording"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 // Difference is one field of one answer in which an engine and a trace disagree.

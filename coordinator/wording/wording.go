@@ -1,4 +1,4 @@
-// Package wording writes numbers and names for people: a count with its noun, a name
+// Package wording is internal to Bursar: no compatibility is promised. It writes numbers and names for people: a count with its noun, a name
 // that may have blanks in it, a word of a command line.
 package wording
 

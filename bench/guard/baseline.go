@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/calybris/bursar/coordinator/redistest"
 )
@@ -21,15 +22,22 @@ import (
 // build is what the figures depend on beside the project.
 type build struct {
 	Go    string `json:"go"`    // "go1.26"
-	Redis string `json:"redis"` // "7.0"
+	Redis string `json:"redis"` // "7.0", or "Valkey 8.0"
 	Arch  string `json:"arch"`  // GOARCH
 }
 
 func (b build) ofGo() string    { return b.Go + " on " + b.Arch }
-func (b build) ofRedis() string { return "Redis " + b.Redis + " on " + b.Arch }
-func (b build) String() string  { return fmt.Sprintf("%s and Redis %s on %s", b.Go, b.Redis, b.Arch) }
+func (b build) ofRedis() string { return b.redis() + " on " + b.Arch }
+func (b build) String() string  { return fmt.Sprintf("%s and %s on %s", b.Go, b.redis(), b.Arch) }
 
-var redisVersion = regexp.MustCompile(`\bv=(\d+\.\d+)\.`)
+func (b build) redis() string {
+	if strings.Contains(b.Redis, " ") {
+		return b.Redis
+	}
+	return "Redis " + b.Redis
+}
+
+var redisVersion = regexp.MustCompile(`^(\w+) server v=(\d+\.\d+)\.`)
 
 func currentBuild(ctx context.Context) (build, error) {
 	binary, err := redistest.Binary(ctx)
@@ -41,7 +49,8 @@ func currentBuild(ctx context.Context) (build, error) {
 	if err != nil || found == nil {
 		return build{}, fmt.Errorf("%s --version says %.100q: %w", binary, said, err)
 	}
-	return build{Go: version.Lang(runtime.Version()), Redis: string(found[1]), Arch: runtime.GOARCH}, nil
+	redis := strings.TrimPrefix(string(found[1])+" "+string(found[2]), "Redis ")
+	return build{Go: version.Lang(runtime.Version()), Redis: redis, Arch: runtime.GOARCH}, nil
 }
 
 // baseline is the content of bench/baseline.json: the figures that were accepted.

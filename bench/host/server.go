@@ -3,11 +3,11 @@ package host
 import (
 	"context"
 	"maps"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/internal/redisinfo"
 )
 
 // serverSettings are those that decide how fast a Redis is and what it can lose.
@@ -28,11 +28,12 @@ func Server(ctx context.Context, client *redis.Client) *report.Server {
 		}
 		maps.Copy(settings, told)
 	}
-	return &report.Server{Version: info["redis_version"], Mode: info["redis_mode"], Settings: settings}
+	name, version := info.Product()
+	return &report.Server{Name: name, Version: version, Mode: info.Mode(), Settings: settings}
 }
 
 // settingsOfInfo are the settings that INFO shows as well.
-func settingsOfInfo(info map[string]string) map[string]string {
+func settingsOfInfo(info redisinfo.Info) map[string]string {
 	settings := make(map[string]string)
 	for setting, field := range map[string]string{
 		"maxmemory": "maxmemory", "maxmemory-policy": "maxmemory_policy", "hz": "configured_hz",
@@ -50,17 +51,11 @@ func settingsOfInfo(info map[string]string) map[string]string {
 	return settings
 }
 
-func serverInfo(ctx context.Context, client *redis.Client) map[string]string {
-	info := make(map[string]string)
+func serverInfo(ctx context.Context, client *redis.Client) redisinfo.Info {
+	info := make(redisinfo.Info)
 	for _, section := range []string{"server", "memory", "persistence"} {
-		text, err := client.Info(ctx, section).Result()
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(text) {
-			if name, value, found := strings.Cut(strings.TrimSpace(line), ":"); found {
-				info[name] = value
-			}
+		if text, err := client.Info(ctx, section).Result(); err == nil {
+			info.Add(text)
 		}
 	}
 	return info

@@ -16,8 +16,8 @@ func (r Report) WriteGoBench(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	goos, goarch, _ := strings.Cut(r.Machine.OS, "/")
 	redis := ""
-	if r.Server != nil {
-		redis = r.Server.Version
+	if s := r.Server; s != nil {
+		redis = strings.TrimPrefix(s.name()+" "+s.Version, "Redis ")
 	}
 	for _, line := range [][2]string{
 		{"goos", goos}, {"goarch", goarch}, {"pkg", "github.com/calybris/bursar/bench"}, {"cpu", r.Machine.CPU},

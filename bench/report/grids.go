@@ -100,7 +100,7 @@ func (r Report) how() [][2]string {
 		{"GOGC", m.GOGC}, {"GOMEMLIMIT", m.GOMEMLIMIT}, {"bursar", m.Version},
 	}
 	if s := r.Server; s != nil {
-		pairs = append(pairs, [2]string{"Redis", s.Version + " " + s.Mode})
+		pairs = append(pairs, [2]string{s.name(), s.Version + " " + s.Mode})
 		for _, name := range slices.Sorted(maps.Keys(s.Settings)) {
 			pairs = append(pairs, [2]string{name, s.Settings[name]})
 		}

@@ -80,6 +80,7 @@ type Machine struct {
 
 // Server is the Redis behind a run.
 type Server struct {
+	Name     string            `json:"name,omitempty"` // Redis, Valkey
 	Version  string            `json:"version"`
 	Mode     string            `json:"mode"` // standalone, embedded
 	Settings map[string]string `json:"settings,omitempty"`

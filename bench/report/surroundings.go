@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,14 +23,16 @@ func (m Machine) String() string {
 // ModeEmbedded is the server in this process, whose speed says little of a Redis'.
 const ModeEmbedded = "embedded"
 
+func (s Server) name() string { return cmp.Or(s.Name, "Redis") }
+
 // String is one line for people.
 func (s Server) String() string {
 	if s.Mode == ModeEmbedded {
 		return "miniredis, in this process: its speed says little of a Redis'"
 	}
-	parts := []string{strings.TrimSpace("Redis " + s.Version)}
+	parts := []string{s.name() + " " + s.Version}
 	if s.Version == "" {
-		parts[0] += " of a version that it does not tell"
+		parts[0] = s.name() + " of a version that it does not tell"
 	}
 	if s.Mode != "" {
 		parts = append(parts, s.Mode)

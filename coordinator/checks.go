@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/redisclient"
+	"github.com/calybris/bursar/coordinator/redisinfo"
 	"github.com/calybris/bursar/coordinator/wording"
 	"github.com/calybris/bursar/luascripts"
 )
@@ -18,24 +21,32 @@ import (
 // server is one server under inspection.
 type server struct {
 	redis.UniversalClient
-	cluster *redis.ClusterClient // that it was found by, or nil
+	asker
+	cluster redisclient.Cluster // that it was found by, or nil
 	cfg     config
-	info    map[string]string
+	info    redisinfo.Info
+	infoErr error // a reply to INFO that is no refusal
 	dialect luascripts.Dialect
 }
 
 // inspect makes the checks in the order of what can be asked at all.
 func (s *server) inspect(ctx context.Context) []Check {
-	reachable := s.reachable(ctx)
-	if reachable.Status == CheckFailed {
-		return []Check{reachable}
+	checks := []Check{s.reachable(ctx)}
+	if checks[0].Status == CheckFailed {
+		return checks
 	}
-	s.info = serverInfo(ctx, s.UniversalClient)
-	rights, scripts := s.scripts(ctx)
-	return []Check{
-		reachable, s.version(), s.role(), s.topology(), s.eviction(), s.persistence(), s.minReplicas(),
-		rights, s.clock(ctx), scripts, s.layout(ctx),
+	s.readInfo(ctx)
+	if s.info.Mode() == "sentinel" {
+		checks = append(checks, s.version(), s.topology())
+	} else {
+		rights, scripts := s.scripts(ctx)
+		checks = append(checks, s.version(), s.role(), s.topology(), s.eviction(), s.persistence(), s.minReplicas(),
+			rights, s.clock(ctx), scripts, s.layout(ctx))
 	}
+	if s.silent != nil {
+		return []Check{silence(s.silent)}
+	}
+	return checks
 }
 
 func ok(name, found string) Check { return Check{Name: name, Status: CheckOK, Found: found} }
@@ -53,31 +64,78 @@ func untold(name, what, remedy string) Check {
 	return Check{Name: name, Found: "this server does not tell its " + what, Remedy: remedy}
 }
 
+// unavailable is a failed check that may pass later.
+func unavailable(name, found string, cause error, remedy string) Check {
+	check := failed(name, found, remedy)
+	check.sentinel, check.cause = ErrUnavailable, cause
+	return check
+}
+
+// unexpected is a check to which the server's reply is none that it should have.
+func unexpected(name string, err error) Check {
+	err = fmt.Errorf("unexpected reply: %w", err)
+	return unavailable(name, err.Error(), err, "try again; if it stays, look at the server and at what is between")
+}
+
+// noCommand is a failed check of a server without a command.
+func noCommand(name string, commands ...string) Check {
+	return failed(name, "the server has no command "+strings.Join(commands, ", "), "let it have the command under this name: look for rename-command in its configuration")
+}
+
+// silence is the one check of a server that does not answer.
+func silence(err error) Check {
+	if errors.Is(err, redis.Nil) {
+		// As a value, redis.Nil would be taken for the reply to a command.
+		err = errors.New("the Sentinels watch no master by the name that the client was given")
+		return unavailable("reachable", "no answer: "+err.Error(), err, "check MasterName, and that the Sentinels know the master by now")
+	}
+	return unavailable("reachable", "no answer: "+err.Error(), err, "check the address, and that the server runs")
+}
+
 func (s *server) reachable(ctx context.Context) Check {
-	began := now()
-	err := s.Ping(ctx).Err()
-	if err == nil {
+	var began time.Time
+	err := s.ask(ctx, func() error {
+		began = now()
+		return s.Ping(ctx).Err()
+	})
+	switch {
+	case err == nil:
 		return ok("reachable", "it answers after "+now().Sub(began).Round(10*time.Microsecond).String())
+	case !isReply(err), passes(err), s.silent != nil:
+		return silence(err)
+	case isSentinel(ctx, redisclient.OptionsOf(s.UniversalClient)):
+		return aSentinel()
+	default:
+		return refusal("reachable", "PING", "the rights", err)
 	}
-	check := failed("reachable", "no answer: "+err.Error(), "check the address, and that the server runs")
-	check.sentinel, check.cause = ErrUnavailable, err
-	var reply redis.Error
-	if errors.As(err, &reply) && !strings.HasPrefix(reply.Error(), "LOADING") {
-		check.Found = "it refuses to answer: " + err.Error()
-		check.sentinel, check.Remedy = ErrUnfit, "check the user, the password and the rights"
+}
+
+// refusal is the failed check of a command that the server refused for lack of rights.
+func refusal(name, command, rights string, err error) Check {
+	if isUnknownCommand(err) {
+		return noCommand(name, command)
 	}
+	if !redis.IsAuthError(err) && !hasPrefix(err, "NOPERM", "DENIED", "AUTH ", "ERR AUTH ", "ERR Client sent AUTH", "ERR invalid password") {
+		return unexpected(name, err)
+	}
+	check := failed(name, "it refuses to answer: "+err.Error(), "check the user, the password and "+rights)
+	check.cause = err
 	return check
 }
 
 func (s *server) version() Check {
-	version := s.info["redis_version"]
+	product, version := s.info.Product()
+	if s.infoErr != nil {
+		return unexpected("version", s.infoErr)
+	}
 	if version == "" {
 		return untold("version", "version", "see to it that it is Redis 7.0 or later")
 	}
-	if major, err := strconv.Atoi(strings.SplitN(version, ".", 2)[0]); err != nil || major < 7 {
-		return failed("version", "version "+version, "use Redis 7.0 or later")
+	compatible := cmp.Or(s.info["redis_version"], version)
+	if major, err := strconv.Atoi(strings.SplitN(compatible, ".", 2)[0]); err != nil || major < 7 {
+		return failed("version", product+" "+version, "use Redis 7.0 or later")
 	}
-	return ok("version", version)
+	return ok("version", product+" "+version)
 }
 
 func (s *server) role() Check {
@@ -85,22 +143,21 @@ func (s *server) role() Check {
 	case "":
 		return untold("role", "role", "see to it that it is a primary")
 	case "slave":
-		return failed("role", fmt.Sprintf("the server is a replica of %s:%s", s.info["master_host"], s.info["master_port"]),
-			"connect to the primary, or through Sentinel or Cluster")
+		return failed("role", fmt.Sprintf("the server is a replica of %s:%s", s.info["master_host"], s.info["master_port"]), primaryRemedy)
 	default:
 		return ok("role", "primary with "+s.info["connected_slaves"]+" replicas")
 	}
 }
 
 func (s *server) topology() Check {
-	mode := s.info["redis_mode"]
+	mode := s.info.Mode()
 	switch {
 	case mode == "":
 		return untold("topology", "mode", "see to it that the client is of the right kind: single server, Sentinel or Cluster")
 	case mode == "sentinel":
-		return failed("topology", "the server is a Sentinel, which keeps no data", "connect with redis.NewFailoverClient (redis+sentinel:// on the command line)")
+		return aSentinel()
 	case mode == "cluster" && s.cluster == nil:
-		return failed("topology", "the server is part of a Cluster", "connect with redis.NewClusterClient (redis+cluster:// on the command line)")
+		return failed("topology", "the server is part of a Cluster", clusterRemedy(s.UniversalClient))
 	case s.cluster != nil:
 		if o := s.cluster.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
 			return warning("topology", "the client sends reads to replicas, which may lag", "leave out ReadOnly, RouteByLatency and RouteRandomly")
@@ -157,7 +214,11 @@ func (s *server) minReplicas() Check {
 const maxSkew = 5 * time.Second
 
 func (s *server) clock(ctx context.Context) Check {
-	theirs, err := s.Time(ctx).Result()
+	var theirs time.Time
+	err := s.ask(ctx, func() (err error) {
+		theirs, err = s.Time(ctx).Result()
+		return err
+	})
 	if err != nil {
 		return untold("clock", "time", "let the user run TIME")
 	}
@@ -171,16 +232,10 @@ func (s *server) clock(ctx context.Context) Check {
 // layout looks at the first families that SCAN finds; others are checked when they
 // are first used.
 func (s *server) layout(ctx context.Context) Check {
-	keys, _, err := s.Scan(ctx, 0, layout.BooksPattern(s.cfg.prefix), 1000).Result()
+	keys, texts, err := s.families(ctx)
 	if err != nil {
 		return untold("layout", "keys", "let the user run SCAN")
 	}
-	texts := make([]*redis.StringCmd, len(keys))
-	pipe := s.Pipeline()
-	for i, key := range keys {
-		texts[i] = pipe.HGet(ctx, key, layout.FamilyField)
-	}
-	_, _ = pipe.Exec(ctx) // each command carries its own error
 	families := 0
 	for i, key := range keys {
 		text, err := texts[i].Result()
@@ -202,79 +257,46 @@ func (s *server) layout(ctx context.Context) Check {
 	return ok("layout", fmt.Sprintf("layout %s; looked at %s under %q", s.cfg.layouts, wording.Count(families, "family"), s.cfg.prefix))
 }
 
-// serverInfo returns what INFO tells; nothing where it may not be asked.
-func serverInfo(ctx context.Context, node redis.UniversalClient) map[string]string {
-	info := make(map[string]string)
-	for _, section := range []string{"server", "replication", "memory", "persistence"} {
-		text, err := node.Info(ctx, section).Result()
-		if err != nil {
-			continue
+// families returns the first keys that SCAN finds and what each has as a family's field.
+func (s *server) families(ctx context.Context) (keys []string, texts []*redis.StringCmd, err error) {
+	err = s.ask(ctx, func() (err error) {
+		keys, _, err = s.Scan(ctx, 0, layout.BooksPattern(s.cfg.prefix), 1000).Result()
+		return err
+	})
+	if err != nil || len(keys) == 0 {
+		return nil, nil, err
+	}
+	texts = make([]*redis.StringCmd, len(keys))
+	err = s.ask(ctx, func() error {
+		pipe := s.Pipeline()
+		for i, key := range keys {
+			texts[i] = pipe.HGet(ctx, key, layout.FamilyField)
 		}
-		for line := range strings.Lines(text) {
-			if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-				info[name] = value
+		_, _ = pipe.Exec(ctx) // each command carries its own error
+		for _, text := range texts {
+			if err := text.Err(); err != nil && !errors.Is(err, redis.Nil) && !isReply(err) {
+				return err
 			}
 		}
-	}
-	return info
+		return nil
+	})
+	return keys, texts, err
 }
 
-// probeRights names the commands that the user may not run on a family's keys.
-// The names come as arguments, not as keys: any server of a cluster may be asked.
-const probeRights = `
-if not redis.acl_check_cmd then return '' end
-local missing = {}
-for _, command in ipairs({
-	{'HMGET', ARGV[1], 'f'}, {'HGET', ARGV[1], 'f'}, {'HGETALL', ARGV[1]}, {'HSET', ARGV[1], 'f', '1'},
-	{'HSETNX', ARGV[1], 'f', '1'}, {'HDEL', ARGV[1], 'f'}, {'ZADD', ARGV[2], '1', 'm'}, {'ZREM', ARGV[2], 'm'}, {'ZCARD', ARGV[2]},
-	{'ZRANGEBYSCORE', ARGV[2], '0', '1'}, {'TIME'}, {'EVALSHA', '1', '1', ARGV[1]},
-}) do
-	if not redis.acl_check_cmd(unpack(command)) then missing[#missing + 1] = command[1] end
-end
-return table.concat(missing, ' ')`
-
-// scripts runs a script that changes nothing, in the dialect of Redis 7, and asks
-// it which rights the user lacks.
-func (s *server) scripts(ctx context.Context) (rights, scripts Check) {
-	keys := layout.KeysOf(s.cfg.prefix, "probe")
-	began := now()
-	missing, err := s.Eval(ctx, "#!lua flags=allow-oom\n"+probeRights, nil, keys.Books, keys.Timers).Text()
-	rights = ok("rights", "every command that is needed")
-	scripts = ok("scripts", "a script answers after "+now().Sub(began).Round(10*time.Microsecond).String())
-	var reply redis.Error
-	switch {
-	case err == nil && missing == "":
-		return rights, scripts
-	case err == nil:
-		rights = failed("rights", fmt.Sprintf("the user lacks the right to %s on keys %s:*", missing, s.cfg.prefix), "grant it with ACL SETUSER")
-		return rights, scripts
-	case !errors.As(err, &reply):
-		scripts = failed("scripts", err.Error(), "check the connection: a PING came through before")
-		scripts.sentinel, scripts.cause = ErrUnavailable, err
-	case strings.HasPrefix(reply.Error(), "NOPERM"):
-		rights = failed("rights", err.Error(), "grant the right with ACL SETUSER")
-		rights.cause = err
-		scripts = untold("scripts", "scripts' answers", "grant the right first")
-		return rights, scripts
-	case strings.HasPrefix(reply.Error(), "NOREPLICAS"):
-		scripts = warning("scripts", "scripts that write are refused: "+err.Error(), "bring a replica back; calls wait until then")
-	case classify(err) == failureTransient:
-		scripts = failed("scripts", err.Error(), "try again; if it stays, look at the server")
-		scripts.sentinel, scripts.cause = ErrUnavailable, err
-	default:
-		scripts = s.bare(ctx)
+// readInfo reads what INFO tells, which is nothing if it may not be asked.
+func (s *server) readInfo(ctx context.Context) {
+	s.info = make(redisinfo.Info)
+	for _, section := range []string{"server", "replication", "memory", "persistence"} {
+		err := s.ask(ctx, func() error {
+			text, err := s.Info(ctx, section).Result()
+			s.info.Add(text)
+			return err
+		})
+		if err != nil && !isWithheld(err) {
+			s.infoErr = err
+		}
 	}
-	return untold("rights", "users' rights", "see to it that the user may run what the operators' page lists"), scripts
-}
-
-// bare tries the dialect without a first line: miniredis knows no other. Whoever
-// else does not is older than Redis 7.
-func (s *server) bare(ctx context.Context) Check {
-	if err := s.Eval(ctx, "return 1", nil).Err(); err != nil {
-		check := failed("scripts", "it runs no scripts: "+err.Error(), "use a server that runs Lua scripts")
-		check.cause = fmt.Errorf("it runs no scripts: %w", err)
-		return check
+	if s.info["role"] == "slave" {
+		s.patience = 0 // it is refused anyway
 	}
-	s.dialect = luascripts.Bare
-	return warning("scripts", "this server does not know the first line of scripts in Redis 7; is it miniredis?", "use it for trying things out only")
 }

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -10,11 +11,13 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/redisclient"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -23,6 +26,8 @@ import (
 // each Redis. Close it to end cleanly.
 type Coordinator struct {
 	client  redis.UniversalClient
+	cluster redisclient.Cluster // the client's, nil for one of another kind
+	server  string              // address of the one server that there is beside a Cluster
 	config  config
 	scripts luascripts.Set
 	// The scripts that carry batches.
@@ -66,8 +71,10 @@ type Coordinator struct {
 var _ budget.Engine = (*Coordinator)(nil)
 
 // New makes a node. It checks what the client is connected to, and returns an
-// ErrUnfit or an ErrUnavailable that says what is wrong and what to do. The
-// client may be a single server's, Sentinel's or a Cluster's; it remains the
+// ErrUnfit, or else an ErrUnavailable, that says what is wrong and what to do. What
+// passes by itself (a lost reply, a server that is loading) it asks again until ctx
+// ends, each question for the call timeout at most. The client may be a single
+// server's, Sentinel's or a Cluster's, or a struct that embeds one; it remains the
 // caller's, who closes it after the Coordinator. A Ring is refused: it has no
 // failover that money could survive.
 func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Coordinator, error) {
@@ -81,6 +88,7 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 	}
 	c := &Coordinator{
 		client:  client,
+		cluster: redisclient.ClusterOf(client),
 		config:  cfg,
 		scripts: luascripts.Compose(dialect, cfg.layouts),
 		lanes:   make(map[budget.TenantID]*lane),
@@ -88,7 +96,9 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 		drained: make(chan struct{}, 1),
 		closing: closing{done: make(chan struct{})},
 	}
-	_, c.sharedCalls = client.(*redis.Client)
+	if o := redisclient.OptionsOf(client); o != nil {
+		c.server, c.sharedCalls = o.Addr, true
+	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.node.Store(cfg.entropy())
 	c.lossFound = c.suspect
@@ -214,18 +224,14 @@ func (c *Coordinator) shard(key string) *shard {
 // address is where the server of a key listens. Of a Cluster's servers it is empty
 // while none is known.
 func (c *Coordinator) address(key string) string {
-	switch client := c.client.(type) {
-	case *redis.ClusterClient:
-		master, err := client.MasterForKey(c.ctx, key)
-		if err != nil {
-			return ""
-		}
-		return master.Options().Addr
-	case *redis.Client:
-		return client.Options().Addr
-	default:
+	if c.cluster == nil {
+		return c.server
+	}
+	master, err := c.cluster.MasterForKey(c.ctx, key)
+	if err != nil {
 		return ""
 	}
+	return master.Options().Addr
 }
 
 // dropReplaced forgets the shards of servers that no longer answer for what they
@@ -280,33 +286,58 @@ func randomBits() uint64 {
 }
 
 // closeSessions ends what Redis keeps of this node (S9). No call is under way,
-// so the lanes are this function's.
+// so the lanes are this function's. What is not answered is sent again, for the call
+// timeout at most: closing a session twice does nothing, and it goes by itself.
 func (c *Coordinator) closeSessions(ctx context.Context) error {
-	var cmds []redis.Cmder
-	var errs []error
-	flush := func() {
-		c.send(cmds)
-		for _, cmd := range cmds {
-			if err := cmd.Err(); err != nil {
-				errs = append(errs, err)
-			}
-		}
-		cmds = cmds[:0]
-	}
+	var open []*lane
 	c.allLanes(func(l *lane) {
-		if !l.session.open || ctx.Err() != nil {
-			return
-		}
-		l.useSource = true
-		args := l.command(&c.scripts.Close, 2, l.session.family, l.session.nodeText, l.session.applied.number, c.clockText())
-		cmds = append(cmds, newCommand(c.ctx, args))
-		if len(cmds) == lanesPerPipeline {
-			flush()
+		if l.session.open {
+			l.useSource = true
+			open = append(open, l)
 		}
 	})
-	flush()
-	if len(errs) > 0 {
-		return fmt.Errorf("closing %d of the node's sessions, which go by themselves after 7 days: %w", len(errs), errs[0])
+	var first error
+	refused := 0
+	ctx, cancel := context.WithTimeout(ctx, c.config.callTimeout)
+	defer cancel()
+	for wait := firstBackoff; len(open) > 0 && ctx.Err() == nil; wait = min(2*wait, maxBackoff) {
+		var again []*lane
+		for lanes := range slices.Chunk(open, lanesPerPipeline) {
+			for i, err := range c.sendClose(lanes) {
+				if err == nil {
+					continue
+				}
+				if first = cmp.Or(first, err); passes(err) || classify(err) == failureTransient {
+					again = append(again, lanes[i])
+				} else {
+					refused++
+				}
+			}
+		}
+		if open = again; len(open) > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+		}
 	}
-	return context.Cause(ctx)
+	if left := refused + len(open); left > 0 {
+		return fmt.Errorf("closing %d of the node's sessions, which go by themselves after 7 days: %w", left, cmp.Or(first, contextError(ctx)))
+	}
+	return nil
+}
+
+// sendClose returns an error for each lane whose session it could not close.
+func (c *Coordinator) sendClose(lanes []*lane) []error {
+	cmds := make([]redis.Cmder, len(lanes))
+	for i, l := range lanes {
+		cmds[i] = newCommand(c.ctx, l.command(&c.scripts.Close, 2, l.session.family, l.session.nodeText, l.session.applied.number, c.clockText()))
+	}
+	c.send(cmds)
+	c.reloadTopology(cmds)
+	errs := make([]error, len(lanes))
+	for i, cmd := range cmds {
+		errs[i] = cmd.Err()
+	}
+	return errs
 }

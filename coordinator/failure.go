@@ -38,7 +38,8 @@ var transientErrors = []string{
 
 func classify(err error) failure {
 	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrClosed) {
+	if errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrClosed) ||
+		errors.Is(err, redis.Nil) { // of a Sentinel that knows no master
 		return failureUnsent
 	}
 	var reply redis.Error
@@ -70,6 +71,9 @@ const (
 // pending and is repeated, byte for byte, until its session tells (S7).
 func (l *lane) failed(err error) time.Duration {
 	kind := classify(err)
+	if l.c.misdirected(err) {
+		kind = failureRefused
+	}
 	if errors.Is(err, redis.ErrClosed) && l.c.clientClosed() {
 		return 0 // the lane ends
 	}
@@ -110,7 +114,7 @@ func (l *lane) failed(err error) time.Duration {
 // clientClosed reports whether the client was closed, and ends the node with it. A
 // Cluster's client closes by itself those of servers that have left.
 func (c *Coordinator) clientClosed() bool {
-	if cluster, ok := c.client.(*redis.ClusterClient); ok && !errors.Is(cluster.Ping(c.ctx).Err(), redis.ErrClosed) {
+	if c.cluster != nil && !errors.Is(c.cluster.Ping(c.ctx).Err(), redis.ErrClosed) {
 		return false
 	}
 	if !c.dead.Swap(true) {
@@ -133,6 +137,8 @@ func (l *lane) explain(err error) error {
 			ErrCorrupt, l.root, err)
 	case strings.HasPrefix(text, "NOPERM"), strings.Contains(text, "can't run this command"), strings.Contains(text, "can't access"):
 		return fmt.Errorf("the Redis user lacks a right on keys %s:*; grant it with ACL SETUSER: %w", l.c.config.prefix, err)
+	case l.c.misdirected(err):
+		return fmt.Errorf("the server is part of a Cluster; %s: %w", clusterRemedy(l.c.client), err)
 	default:
 		return err
 	}

@@ -91,8 +91,8 @@ func (c *Coordinator) readHolds(ctx context.Context, l *lane, family, level stri
 		if c.ctx.Err() != nil {
 			return nil, ErrClosed
 		}
-		if classify(err) == failureRefused || c.closed.Load() || now().Sub(began) > c.config.callTimeout {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		if classify(err) == failureRefused || c.misdirected(err) || c.closed.Load() || now().Sub(began) > c.config.callTimeout {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, l.explain(err))
 		}
 		select {
 		case <-ctx.Done():

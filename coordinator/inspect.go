@@ -1,14 +1,16 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/calybris/bursar/coordinator/redisclient"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -48,12 +50,13 @@ func (s Status) String() string {
 // MarshalText writes the name.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// err is what New returns for a failed check.
-func (c Check) err() error {
-	sentinel := c.sentinel
-	if sentinel == nil {
-		sentinel = ErrUnfit
+// Err returns nil unless the check failed, and else the error of New: an ErrUnfit, or
+// an ErrUnavailable if it may pass later.
+func (c Check) Err() error {
+	if c.Status != CheckFailed {
+		return nil
 	}
+	sentinel := cmp.Or(c.sentinel, ErrUnfit)
 	if c.Server != "" {
 		sentinel = fmt.Errorf("%w: %s", sentinel, c.Server)
 	}
@@ -66,8 +69,9 @@ func (c Check) err() error {
 // Inspect makes every check of New, on each server that holds budgets, without
 // starting a node, and changes nothing: reachable, version, role, topology,
 // eviction, persistence, min-replicas, rights, clock, scripts, layout. A server that
-// is out of reach has the first one only; where ctx ends before, that is all there is.
-// The error is about the options.
+// is out of reach has the first one only, also if ctx ends before, and a Sentinel has
+// no more than three. What passes by itself is asked again, as by New. The error is
+// about the options.
 func Inspect(ctx context.Context, client redis.UniversalClient, opts ...Option) ([]Check, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
@@ -78,84 +82,85 @@ func Inspect(ctx context.Context, client redis.UniversalClient, opts ...Option) 
 }
 
 // inspect also returns the dialect that the servers' scripts are written in. It
-// keeps to ctx, where go-redis may wait for timeouts of its own.
+// keeps to ctx and the call timeout, where go-redis waits for timeouts of its own, or
+// has none.
 func inspect(ctx context.Context, client redis.UniversalClient, cfg config) ([]Check, luascripts.Dialect) {
 	type result struct {
 		checks  []Check
 		dialect luascripts.Dialect
 	}
 	done := make(chan result, 1)
+	questions := newAsker(cfg.callTimeout)
 	go func() {
-		checks, dialect := inspectAll(ctx, client, cfg)
+		checks, dialect := inspectAll(ctx, client, cfg, questions)
 		done <- result{checks, dialect}
 	}()
-	select {
-	case r := <-done:
-		if ctx.Err() == nil || !slices.ContainsFunc(r.checks, func(c Check) bool { return c.Status == CheckFailed }) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case r := <-done:
+			if ctx.Err() != nil && slices.ContainsFunc(r.checks, func(c Check) bool { return c.Status == CheckFailed }) {
+				return []Check{silence(questions.late(contextError(ctx)))}, luascripts.Redis
+			}
 			return r.checks, r.dialect
+		case <-ctx.Done():
+			return []Check{silence(questions.late(contextError(ctx)))}, luascripts.Redis
+		case <-tick.C:
+			if questions.hangs() {
+				return []Check{silence(questions.late(errPatience))}, luascripts.Redis
+			}
 		}
-	case <-ctx.Done():
 	}
-	err := fmt.Errorf("no answer in time: %w", contextError(ctx))
-	check := failed("reachable", err.Error(), "check the address, and that the server runs, or wait longer")
-	check.sentinel, check.cause = ErrUnavailable, err
-	return []Check{check}, luascripts.Redis
 }
 
-func inspectAll(ctx context.Context, client redis.UniversalClient, cfg config) ([]Check, luascripts.Dialect) {
-	fail := func(name string, sentinel error, found, remedy string) []Check {
-		return []Check{{Name: name, Status: CheckFailed, Found: found, Remedy: remedy, sentinel: sentinel}}
+func inspectAll(ctx context.Context, client redis.UniversalClient, cfg config, questions asker) ([]Check, luascripts.Dialect) {
+	if redisclient.IsNil(client) {
+		return []Check{failed("reachable", "the client is nil", "make one with redis.NewClient, NewFailoverClient or NewClusterClient")}, luascripts.Redis
 	}
-	if isNil(client) {
-		return fail("reachable", ErrUnfit, "the client is nil", "make one with redis.NewClient, NewFailoverClient or NewClusterClient"), luascripts.Redis
+	if redisclient.IsRing(client) {
+		return []Check{failed("topology", "a Ring has no failover that money survives", "use a single server, Sentinel or Cluster")}, luascripts.Redis
 	}
-	switch c := client.(type) {
-	case *redis.Ring:
-		return fail("topology", ErrUnfit, "a Ring has no failover that money survives", "use a single server, Sentinel or Cluster"), luascripts.Redis
-	case *redis.ClusterClient:
-		masters, err := masters(ctx, c)
-		if err != nil {
-			return []Check{noMasters(err)}, luascripts.Redis
-		}
-		var all []Check
-		dialect := luascripts.Redis
-		for _, master := range masters {
-			s := server{UniversalClient: master, cluster: c, cfg: cfg}
-			for _, check := range s.inspect(ctx) {
-				check.Server = master.Options().Addr
-				all = append(all, check)
-			}
-			dialect = max(dialect, s.dialect)
-		}
-		return all, dialect
-	default:
-		s := server{UniversalClient: c, cfg: cfg}
+	cluster := redisclient.ClusterOf(client)
+	if cluster == nil {
+		s := server{UniversalClient: client, cfg: cfg, asker: questions}
 		return s.inspect(ctx), s.dialect
 	}
-}
-
-// noMasters says why a Cluster's masters cannot be asked.
-func noMasters(err error) Check {
-	err = fmt.Errorf("the Cluster's masters cannot be found: %w", err)
-	check := failed("reachable", err.Error(), "check the addresses, and that the servers run")
-	check.sentinel, check.cause = ErrUnavailable, err
-	if reply := redis.Error(nil); errors.As(err, &reply) {
-		check.sentinel, check.Remedy = ErrUnfit, "check the user, the password and the right to CLUSTER SLOTS"
-		if strings.Contains(reply.Error(), "cluster support disabled") {
-			check.Name, check.Remedy = "topology", "the server is no Cluster: connect with redis.NewClient (redis:// on the command line)"
-		}
+	var servers []*redis.Client
+	asked := questions
+	err := asked.ask(ctx, func() (err error) {
+		servers, err = masters(ctx, cluster)
+		return err
+	})
+	if err != nil {
+		return []Check{noMasters(ctx, cluster, err)}, luascripts.Redis
 	}
-	return check
+	var all []Check
+	dialect := luascripts.Redis
+	for _, master := range servers {
+		s := server{UniversalClient: master, cluster: cluster, cfg: cfg, asker: questions}
+		for _, check := range s.inspect(ctx) {
+			check.Server = master.Options().Addr
+			all = append(all, check)
+		}
+		dialect = max(dialect, s.dialect)
+	}
+	return all, dialect
 }
 
-// start makes the checks for New: what failed is an error, a warning is logged.
+// start makes the checks for New: what failed is an error, a warning is logged. A
+// server that is unfit is no reason to try again, whatever else failed.
 func start(ctx context.Context, client redis.UniversalClient, cfg config) (luascripts.Dialect, error) {
 	checks, dialect := inspect(ctx, client, cfg)
-	var errs []error
+	var unfit, unavailable []error
 	for _, check := range checks {
 		switch check.Status {
 		case CheckFailed:
-			errs = append(errs, check.err())
+			if err := check.Err(); errors.Is(err, ErrUnfit) {
+				unfit = append(unfit, err)
+			} else {
+				unavailable = append(unavailable, err)
+			}
 		case CheckWarning, CheckUnknown:
 			logger := cfg.logger
 			if check.Server != "" {
@@ -165,32 +170,8 @@ func start(ctx context.Context, client redis.UniversalClient, cfg config) (luasc
 		case CheckOK:
 		}
 	}
-	return dialect, errors.Join(errs...)
-}
-
-func isNil(client redis.UniversalClient) bool {
-	switch c := client.(type) {
-	case nil:
-		return true
-	case *redis.Client:
-		return c == nil
-	case *redis.ClusterClient:
-		return c == nil
-	default:
-		return false
+	if len(unfit) > 0 {
+		return dialect, errors.Join(unfit...)
 	}
-}
-
-func masters(ctx context.Context, cluster *redis.ClusterClient) ([]*redis.Client, error) {
-	found := make(chan *redis.Client, 1024)
-	err := cluster.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
-		found <- node
-		return nil
-	})
-	close(found)
-	var all []*redis.Client
-	for node := range found {
-		all = append(all, node)
-	}
-	return all, err
+	return dialect, errors.Join(unavailable...)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -16,8 +17,9 @@ const readyScript = "#!lua flags=allow-oom\nreturn 1"
 
 // Ready is for health endpoints: nil where the node is open and each server that
 // holds budgets runs a script now, else an ErrClosed or an ErrUnavailable that names
-// the server. It waits until ctx ends, and for the node's call timeout at the most.
-// Callers at one time share the question.
+// the server. What passes by itself (a lost reply, a server that is loading) it asks
+// again until ctx ends, and for the node's call timeout at the most. Callers at one
+// time share the question.
 // A node that is not ready need not be restarted: it goes on by itself.
 func (c *Coordinator) Ready(ctx context.Context) error {
 	if c.closed.Load() {
@@ -25,12 +27,21 @@ func (c *Coordinator) Ready(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.callTimeout)
 	defer cancel()
-	asked := c.ready()
-	select {
-	case <-asked.done:
-		return asked.err
-	case <-ctx.Done(): // go-redis waits for its own timeouts
-		return fmt.Errorf("%w: %s: %w", ErrUnavailable, asked.silent(), contextError(ctx))
+	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
+		asked := c.ready()
+		select {
+		case <-asked.done:
+		case <-ctx.Done(): // go-redis waits for its own timeouts
+			return fmt.Errorf("%w: %s: %w", ErrUnavailable, asked.silent(), contextError(ctx))
+		}
+		if !passes(asked.err) || c.closed.Load() {
+			return asked.err
+		}
+		select {
+		case <-ctx.Done():
+			return asked.err
+		case <-time.After(wait):
+		}
 	}
 }
 
@@ -67,11 +78,10 @@ func (c *Coordinator) ready() *readiness {
 }
 
 func (c *Coordinator) askServers(r *readiness) error {
-	cluster, ok := c.client.(*redis.ClusterClient)
-	if !ok {
+	if c.cluster == nil {
 		return c.runsScripts(r, c.client, "Redis")
 	}
-	err := cluster.ForEachMaster(c.ctx, func(_ context.Context, master *redis.Client) error {
+	err := c.cluster.ForEachMaster(c.ctx, func(_ context.Context, master *redis.Client) error {
 		return c.runsScripts(r, master, master.Options().Addr)
 	})
 	if err != nil {

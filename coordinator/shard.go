@@ -185,15 +185,14 @@ func (s *shard) end() bool {
 // reloadTopology: go-redis learns of a promoted master by redirections, and a dead
 // one redirects nobody. go-redis does it at most once at a time.
 func (c *Coordinator) reloadTopology(cmds []redis.Cmder) {
-	cluster, ok := c.client.(*redis.ClusterClient)
-	if !ok {
+	if c.cluster == nil {
 		return
 	}
 	for _, cmd := range cmds {
 		if err := cmd.Err(); err != nil {
 			switch classify(err) {
 			case failureLost, failureUnsent, failureTransient:
-				cluster.ReloadState(c.ctx)
+				c.cluster.ReloadState(c.ctx)
 				return
 			case failureNoScript, failureMemory, failureRefused, failureKinds:
 			}

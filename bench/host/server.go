@@ -7,7 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/bench/report"
-	"github.com/calybris/bursar/internal/redisinfo"
+	"github.com/calybris/bursar/coordinator/redisinfo"
 )
 
 // serverSettings are those that decide how fast a Redis is and what it can lose.

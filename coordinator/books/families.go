@@ -10,6 +10,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/redisclient"
 )
 
 // EachFamily visits the root tenants of all families under a key prefix, page by page
@@ -18,7 +19,7 @@ import (
 // error of visit, which it returns as it is.
 func EachFamily(ctx context.Context, client redis.UniversalClient, prefix string, visit func(page []budget.TenantID) error) error {
 	v := &visitor{prefix: prefix, visit: visit, seen: make(map[budget.TenantID]bool)}
-	if cluster, ok := client.(*redis.ClusterClient); ok {
+	if cluster := redisclient.ClusterOf(client); cluster != nil {
 		return cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return v.scan(ctx, node) })
 	}
 	return v.scan(ctx, client)

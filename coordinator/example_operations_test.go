@@ -2,6 +2,7 @@ package coordinator_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -73,16 +74,25 @@ func TestRightsInTheManualAreEnough(t *testing.T) {
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
 		server := redistest.Start(t, redistest.WithUser("bursar", "secret", rules...))
-		client := asBursar(t, server)
-		everything(t, client, "acme")
-		refused, err := server.Client().Do(t.Context(), "ACL", "LOG").Slice()
-		if err != nil || len(refused) > 0 {
-			t.Errorf("Redis refused commands: %v, %v", refused, err)
+		everything(t, asBursar(t, server), "acme")
+		nothingRefused(t, server)
+	})
+	t.Run("every option of a connection", func(t *testing.T) {
+		t.Parallel()
+		server := redistest.Start(t, redistest.WithUser("bursar", "secret", rules...))
+		opts := server.Options()
+		opts.Username, opts.Password, opts.DB, opts.ClientName, opts.IdentitySuffix = "bursar", "secret", 3, "node-1", "bursar"
+		for _, protocol := range []int{2, 3} {
+			opts.Protocol = protocol
+			client := redis.NewClient(opts)
+			t.Cleanup(func() { client.Close() })
+			everything(t, client, budget.TenantID(fmt.Sprintf("acme-%d", protocol)))
 		}
+		nothingRefused(t, server)
 	})
 	t.Run("cluster", func(t *testing.T) {
 		t.Parallel()
-		rules := append(slices.Clone(rules), "+cluster|slots", "+command")
+		rules := append(slices.Clone(rules), "+cluster|slots")
 		cluster := redistest.StartCluster(t, redistest.WithUser("bursar", "secret", rules...))
 		opts := cluster.Options()
 		opts.Username, opts.Password = "bursar", "secret"
@@ -91,6 +101,7 @@ func TestRightsInTheManualAreEnough(t *testing.T) {
 		for _, tenant := range []budget.TenantID{"acme", "globex", "initech"} {
 			everything(t, client, tenant)
 		}
+		nothingRefused(t, cluster.Masters()...)
 	})
 	t.Run("suite", func(t *testing.T) {
 		t.Parallel()
@@ -98,6 +109,17 @@ func TestRightsInTheManualAreEnough(t *testing.T) {
 		server := redistest.Start(t, redistest.WithUser("bursar", "secret", rules...))
 		budgettest.Run(t, on(asBursar(t, server)))
 	})
+}
+
+// nothingRefused holds the servers' ACL logs to be empty.
+func nothingRefused(t *testing.T, servers ...*redistest.Server) {
+	t.Helper()
+	for _, server := range servers {
+		refused, err := server.Client().Do(t.Context(), "ACL", "LOG").Slice()
+		if err != nil || len(refused) > 0 {
+			t.Errorf("Redis refused commands: %v, %v", refused, err)
+		}
+	}
 }
 
 func asBursar(t *testing.T, server *redistest.Server) *redis.Client {

@@ -34,7 +34,7 @@ func TestRightTakenAway(t *testing.T) {
 			}
 			must(t, admin.Do(t.Context(), "acl", "setuser", "default", "-"+right).Err())
 			refused := func(e event) bool {
-				return strings.Contains(e.Text, "NOPERM") || strings.Contains(e.Text, "can't run this command")
+				return strings.Contains(e.Text, "NOPERM") || strings.Contains(e.Text, "can't run this command") || strings.Contains(e.Text, "ACL failure in script")
 			}
 			f.await("refusals", 10*time.Second, func() bool { return f.workers[0].count(refused) > 5 && f.workers[1].count(refused) > 5 })
 			out, err := doctor(server)

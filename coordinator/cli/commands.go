@@ -97,6 +97,25 @@ func withRedis(cc *cli.Context, do func(ctx context.Context, connection *connect
 	return interrupted(cc.Context, do(cc.Context, connection))
 }
 
+// withFamilies runs do on the operator's Redis, if all that it keeps can be seen there:
+// not on one node of a Cluster, whose families are those of a third.
+func withFamilies(cc *cli.Context, do func(ctx context.Context, connection *connect.Connection) error) error {
+	return withRedis(cc, func(ctx context.Context, connection *connect.Connection) error {
+		within, cancel := context.WithTimeout(ctx, cc.Duration(timeoutFlag.Name))
+		defer cancel()
+		checks, err := coordinator.Inspect(within, connection.Client, coordinator.WithKeyPrefix(connection.Prefix))
+		if err != nil {
+			return exit.With(exit.Usage, err)
+		}
+		for _, check := range checks {
+			if err := check.Err(); err != nil && check.Name == "topology" {
+				return exit.OfStart(fmt.Errorf("%s: %w", connection.Name, err))
+			}
+		}
+		return do(ctx, connection)
+	})
+}
+
 // interrupted is exit.OrInterrupted, except that an unknown outcome is never hidden.
 func interrupted(ctx context.Context, err error) error {
 	if errors.Is(err, coordinator.ErrUnknownOutcome) {
@@ -124,7 +143,7 @@ func onNode(ctx context.Context, cc *cli.Context, connection *connect.Connection
 	defer cancel()
 	node, err := coordinator.New(starting, connection.Client, opts...)
 	if err != nil {
-		return exit.With(exit.Unavailable, fmt.Errorf("%s: %w", connection.Name, err))
+		return exit.OfStart(fmt.Errorf("%s: %w", connection.Name, err))
 	}
 	err = do(ctx, node)
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), cc.Duration(timeoutFlag.Name))

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -17,8 +19,9 @@ import (
 const doctorDescription = `Makes every check that a node makes when it starts, a line each, with what to do where
 something is not well. Changes nothing. The checks: reachable, version, role, topology,
 eviction, persistence, min-replicas, rights, clock, scripts, layout. "unknown" is what
-the server does not tell. Exit code 1 where a check failed (a node would refuse to
-start), 3 where the server is out of reach.`
+the server does not tell. The exit code is that of every command there: 1 if Redis is
+not fit for budgets (a check failed, a node refuses to start), 3 if it is out of reach
+or refuses for the moment.`
 
 func doctorCommand() *cli.Command {
 	return &cli.Command{
@@ -76,18 +79,19 @@ func printChecks(w io.Writer, checks []coordinator.Check) {
 }
 
 func diagnosis(name string, checks []coordinator.Check) error {
-	failed := 0
+	var unavailable error
+	unfit := 0
 	for _, c := range checks {
-		if c.Status != coordinator.CheckFailed {
-			continue
+		switch err := c.Err(); {
+		case err == nil:
+		case c.Name == "reachable" || !errors.Is(err, coordinator.ErrUnfit):
+			unavailable = cmp.Or(unavailable, fmt.Errorf("%s: %s; %s", name, c.Found, c.Remedy))
+		default:
+			unfit++
 		}
-		if c.Name == "reachable" {
-			return exit.With(exit.Unavailable, fmt.Errorf("%s: %s; %s", name, c.Found, c.Remedy))
-		}
-		failed++
 	}
-	if failed > 0 {
-		return refused("%s is not fit for budgets: %s failed", name, wording.Count(failed, "check"))
+	if unfit > 0 {
+		return refused("%s: %w: %s failed", name, coordinator.ErrUnfit, wording.Count(unfit, "check"))
 	}
-	return nil
+	return exit.With(exit.Unavailable, unavailable)
 }

@@ -101,7 +101,7 @@ func listHolds(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
+	return withFamilies(cc, func(ctx context.Context, c *connect.Connection) error {
 		t := out.table(cc, "ID\tTENANT\tHELD\tSINCE\tUNTIL\tNODE")
 		return t.closeAfter(f.each(ctx, c, func(h openHold) error {
 			until := instant(h.Deadline, "settled")
@@ -122,7 +122,7 @@ func releaseHolds(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
+	return withFamilies(cc, func(ctx context.Context, c *connect.Connection) error {
 		if len(ids) == 0 {
 			if ids, err = matching(ctx, cc, c, f); err != nil {
 				return err

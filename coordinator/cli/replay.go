@@ -157,7 +157,7 @@ func (e engines) with(ctx context.Context, do func(budget.Engine) error) error {
 		coordinator.WithKeyPrefix(e.space.Prefix("replay")), coordinator.WithHoldTTL(0),
 		coordinator.WithLogger(slog.New(slog.DiscardHandler))) // nothing of it is kept
 	if err != nil {
-		return fmt.Errorf("%s: %w", e.space.Name, err)
+		return exit.OfStart(fmt.Errorf("%s: %w", e.space.Name, err))
 	}
 	return errors.Join(do(node), node.Close(context.WithoutCancel(ctx)))
 }

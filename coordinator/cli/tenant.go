@@ -154,7 +154,7 @@ func listTenants(cc *cli.Context, out *output) error {
 	if _, err := arguments(cc); err != nil {
 		return err
 	}
-	return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
+	return withFamilies(cc, func(ctx context.Context, c *connect.Connection) error {
 		t := out.table(cc, "TENANT\tGRANTED\tREMAINING\tRESERVED\tCOMMITTED")
 		return t.closeAfter(eachFamily(ctx, c, "", func(root budget.TenantID) error { return listFamily(ctx, c, root, t) }))
 	})

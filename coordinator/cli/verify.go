@@ -65,7 +65,7 @@ func verify(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
+	return withFamilies(cc, func(ctx context.Context, c *connect.Connection) error {
 		v := verdict{Differences: []difference{}, Unsettled: []budget.TenantID{}, Unreadable: []difference{}}
 		progress := newProgress(cc.App.ErrWriter)
 		err := v.read(ctx, cc, c, f.tenant, progress)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -59,7 +60,9 @@ func (a address) target(s Secrets) (Target, error) {
 func (t Target) Client() redis.UniversalClient {
 	switch {
 	case t.Sentinel != nil:
-		return redis.NewFailoverClient(t.Sentinel)
+		client := redis.NewFailoverClient(t.Sentinel)
+		client.AddHook(masterHook{t.Sentinel.MasterName})
+		return client
 	case t.Cluster != nil:
 		return redis.NewClusterClient(t.Cluster)
 	default:
@@ -94,7 +97,7 @@ func (t Target) Ping(ctx context.Context) error {
 		return exit.With(exit.Unavailable, fmt.Errorf("%s refuses to answer: %w; %s", t.Name, err, remedyOf(err)))
 	}
 	if err != nil {
-		return exit.With(exit.Unavailable, fmt.Errorf("no Redis answers at %s: %w; check the address, and that the server runs", t.Name, t.explain(err)))
+		return exit.With(exit.Unavailable, fmt.Errorf("no Redis answers at %s: %w; check the address, and that the server runs", t.Name, err))
 	}
 	return nil
 }
@@ -113,12 +116,26 @@ func remedyOf(err error) string {
 	}
 }
 
-// explain says what a Sentinel means by a nil.
-func (t Target) explain(err error) error {
-	if t.Sentinel != nil && errors.Is(err, redis.Nil) {
-		return fmt.Errorf("the Sentinels watch no master %q", t.Sentinel.MasterName)
+// masterHook names the master that the Sentinels do not know, where go-redis says nil.
+type masterHook struct{ master string }
+
+// DialHook replaces the error.
+func (h masterHook) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := next(ctx, network, address)
+		if errors.Is(err, redis.Nil) {
+			err = fmt.Errorf("the Sentinels watch no master %q", h.master)
+		}
+		return conn, err
 	}
-	return err
+}
+
+// ProcessHook changes nothing.
+func (masterHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+// ProcessPipelineHook changes nothing.
+func (masterHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
 }
 
 // impatient is the target for a client that tries each server once.

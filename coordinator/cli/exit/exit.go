@@ -8,14 +8,16 @@ package exit
 import (
 	"context"
 	"errors"
+
+	"github.com/calybris/bursar/coordinator"
 )
 
 // The codes. They do not change between versions.
 const (
 	Done        = 0 // it was done
-	Refused     = 1 // it was answered, and the answer is no: a broken book, a difference, bad input data
+	Refused     = 1 // it was answered, and the answer is no: a broken book, a difference, bad input data, an unfit Redis
 	Usage       = 2 // the command line is wrong; nothing was started
-	Unavailable = 3 // Redis is out of reach or unfit, or an outcome is unknown
+	Unavailable = 3 // Redis is out of reach, or an outcome is unknown
 )
 
 // Error is an error that carries a code.
@@ -32,6 +34,15 @@ func With(code int, err error) error {
 		return err
 	}
 	return &Error{code: code, cause: err}
+}
+
+// OfStart gives the error of coordinator.New its code: Refused if Redis is not fit for
+// budgets, which a repeat does not change, and else Unavailable.
+func OfStart(err error) error {
+	if errors.Is(err, coordinator.ErrUnfit) {
+		return With(Refused, err)
+	}
+	return With(Unavailable, err)
 }
 
 // Code is the code of an error: Done for nil, Refused where none was given.

@@ -1,0 +1,69 @@
+package cli_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// A Redis that is not fit for budgets ends every command with the same code and words;
+// to try again, as after exit code 3, would not help.
+func TestAnUnfitRedis(t *testing.T) {
+	t.Parallel()
+	primary := redistest.Start(t)
+	evicting := redistest.Start(t, redistest.WithConfig("maxmemory 100mb", "maxmemory-policy allkeys-lru"))
+	cluster := redistest.StartCluster(t)
+	sentinels := redistest.StartSentinels(t, primary, 1)
+	changing := []string{"tenant ensure acme 1c", "reserve acme 1c", "tenant grant acme 1c", "tenant show acme", "doctor"}
+	reading := []string{"tenant list", "holds list", "verify"}
+	for name, c := range map[string]struct {
+		server   *redistest.Server
+		says     string
+		commands []string
+	}{
+		"replica":        {redistest.StartReplica(t, primary), "replica", changing},
+		"evicting":       {evicting, "allkeys-lru", changing},
+		"Cluster's node": {cluster.Masters()[0], "redis+cluster://", append(reading, changing...)},
+		"a Sentinel":     {nil, "redis+sentinel://", append(reading, changing...)},
+	} {
+		address := "redis://" + sentinels.Addrs()[0]
+		if c.server != nil {
+			address = c.server.URL()
+		}
+		for _, words := range c.commands {
+			command, given, _ := strings.Cut(words, " acme")
+			args := append(strings.Fields(command), "--redis", address)
+			if given != "" || strings.HasSuffix(words, " acme") {
+				args = append(append(args, "acme"), strings.Fields(given)...)
+			}
+			code, stdout, stderr := bursar(t.Context(), args...)
+			if code != exit.Refused || !strings.Contains(stderr.String(), "Redis is not fit for budgets") || !strings.Contains(stderr.String()+stdout.String(), c.says) {
+				t.Errorf("%s: %s: code %d, %s%s", name, words, code, stdout, stderr)
+			}
+		}
+	}
+	for _, words := range []string{"--help", "doctor --help"} {
+		if said := strings.Join(strings.Fields(must(t, strings.Fields(words)...)), " "); !strings.Contains(said, "Redis") || !strings.Contains(said, "is not fit for budgets") {
+			t.Errorf("%s: %s", words, said)
+		}
+	}
+}
+
+// A master that the Sentinels do not know is named.
+func TestAMasterThatNoSentinelKnows(t *testing.T) {
+	t.Parallel()
+	sentinels := redistest.StartSentinels(t, redistest.Start(t), 2)
+	address := "redis+sentinel://" + strings.Join(sentinels.Addrs(), ",") + "/nobody"
+	for _, words := range []string{"doctor --timeout 2s", "tenant list", "tenant ensure"} {
+		args := append(strings.Fields(words), "--redis", address)
+		if words == "tenant ensure" {
+			args = append(args, "acme", "1c")
+		}
+		code, stdout, stderr := bursar(t.Context(), args...)
+		if code != exit.Unavailable || !strings.Contains(stderr.String(), `the Sentinels watch no master "nobody"`) {
+			t.Errorf("%s: code %d, %s%s", words, code, stdout, stderr)
+		}
+	}
+}

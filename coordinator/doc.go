@@ -52,7 +52,7 @@
 //	bursar.operation.unknown   {operation}  bursar.operation.name
 //	bursar.batch.duration      s            bursar.batch.result: applied, unsent, refused, unknown, lost
 //	bursar.batch.size          {operation}
-//	bursar.batch.retries       {retry}      bursar.retry.reason: lost, unsent, transient, no_script, out_of_memory, refused
+//	bursar.batch.retries       {retry}      bursar.retry.reason: lost, unknown, unsent, transient, no_script, out_of_memory, refused
 //	bursar.queue.length        {operation}  what waits for an answer
 //	bursar.breaker.state       {state}      server.address, server.port; 0 closed, 1 half-open, 2 open
 //	bursar.gaps                {gap}        Redis has lost acknowledged writes

@@ -22,12 +22,13 @@ var (
 	// open, or raise the limit that the text names.
 	ErrOverloaded = errors.New("too many operations are waiting")
 
-	// ErrUnavailable: Redis gave no answer in time, or refuses to. Nothing
-	// happened unless the error is ErrUnknownOutcome as well; refuse the work or
-	// try again.
+	// ErrUnavailable: Redis gave no answer in time, or it answered with an error; then
+	// the text says that it refuses the command, and the remedy. Nothing happened
+	// unless the error is ErrUnknownOutcome as well; refuse the work or try again.
 	ErrUnavailable = errors.New("Redis does not answer")
 
-	// ErrUnknownOutcome: the operation was sent and the caller stopped waiting.
+	// ErrUnknownOutcome: the operation was sent, and the caller stopped waiting or the
+	// reply says nothing about it, such as the error of a proxy.
 	// It takes effect once or never. A reserve that took effect is released by
 	// the coordinator; a settle may be repeated without harm, and
 	// MissingReservation with Prior then tells how it went. See UnknownOutcomeError.
@@ -91,8 +92,8 @@ func (e *unsentError) Unwrap() []error { return []error{ErrUnavailable, e.ended}
 // the zero id for operations without one.
 type UnknownOutcomeError struct {
 	ID budget.ReservationID
-	// Cause is why the caller stopped waiting, for example context.DeadlineExceeded. What
-	// context.Cause returns is in its text, not in its chain.
+	// Cause says why the outcome is unknown, for example context.DeadlineExceeded, or the
+	// reply. What context.Cause returns is in its text, not in its chain.
 	Cause error
 }
 

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/budget"
 )
 
 // failure is what an error says about the command that met it.
@@ -16,50 +19,123 @@ type failure int
 
 const (
 	failureLost      failure = iota // no reply: it may have been executed
-	failureUnsent                   // no connection: it was not executed
+	failureUnknown                  // an error that is in no list here: the same
+	failureUnsent                   // no byte of it was written
 	failureTransient                // Redis refused it for now, unexecuted
 	failureNoScript                 // unexecuted: Redis does not know the script's SHA
 	failureMemory                   // unexecuted: Redis is past maxmemory
-	failureRefused                  // an error that a repeat is not likely to change
+	failureRefused                  // unexecuted, and a repeat is not likely to change that
 	failureKinds
 )
 
 // failureNames are the reasons of retries in telemetry.
 var failureNames = [failureKinds]string{
-	failureLost: "lost", failureUnsent: "unsent", failureTransient: "transient",
+	failureLost: "lost", failureUnknown: "unknown", failureUnsent: "unsent", failureTransient: "transient",
 	failureNoScript: "no_script", failureMemory: "out_of_memory", failureRefused: "refused",
 }
 
-// transientErrors begin the error replies that pass by themselves.
-var transientErrors = []string{
-	"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED ", "ASK ",
-	"BUSY ", "NOREPLICAS", "UNBLOCKED", "MISCONF", "ERR max number of clients",
+// knownCodes are the error codes by which Redis says that it did not execute a command
+// or, of a script, that nothing was written. A proxy answers errors of its own, also for
+// commands that Redis has executed, so a code that is not here proves nothing.
+var knownCodes = map[string]failure{
+	"LOADING": failureTransient, "TRYAGAIN": failureTransient, "CLUSTERDOWN": failureTransient,
+	"MASTERDOWN": failureTransient, "READONLY": failureTransient, "MOVED": failureTransient,
+	"ASK": failureTransient, "BUSY": failureTransient, "NOREPLICAS": failureTransient,
+	"UNBLOCKED": failureTransient, "MISCONF": failureTransient,
+	"NOSCRIPT": failureNoScript,
+	"OOM":      failureMemory,
+	"NOPERM":   failureRefused, "NOAUTH": failureRefused, "WRONGPASS": failureRefused, "DENIED": failureRefused,
+	"WRONGTYPE": failureRefused, "CROSSSLOT": failureRefused,
+}
+
+// knownTexts begin the errors of the code ERR that say the same.
+var knownTexts = map[string]failure{
+	"ERR max number of clients": failureTransient,
+	"ERR unknown command":       failureRefused,
 }
 
 func classify(err error) failure {
-	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrClosed) ||
-		errors.Is(err, redis.Nil) { // of a Sentinel that knows no master
-		return failureUnsent
+	unsent := false
+	if tried := (*attemptError)(nil); errors.As(err, &tried) {
+		unsent = !tried.written
+	} else if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
+		unsent = true
+	} else {
+		unsent = errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed) ||
+			errors.Is(err, redis.Nil) // of a Sentinel that knows no master
 	}
 	var reply redis.Error
-	if !errors.As(err, &reply) {
+	switch answered := errors.As(err, &reply); {
+	case answered && reply != redis.Nil: //nolint:errorlint // it has no type of its own
+		kind := classifyReply(reply)
+		if unsent && kind == failureUnknown {
+			return failureRefused // to what go-redis sends first on a connection
+		}
+		return kind
+	case unsent:
+		return failureUnsent
+	case errors.As(err, new(unreadableReply)):
+		return failureUnknown
+	default:
 		return failureLost
 	}
+}
+
+func classifyReply(reply redis.Error) failure {
 	text := reply.Error()
-	switch {
-	case strings.HasPrefix(text, "NOSCRIPT"):
-		return failureNoScript
-	case strings.HasPrefix(text, "OOM"):
-		return failureMemory
+	code, _, _ := strings.Cut(text, " ")
+	if kind, known := knownCodes[code]; known {
+		return kind
 	}
-	for _, prefix := range transientErrors {
+	for prefix, kind := range knownTexts {
 		if strings.HasPrefix(text, prefix) {
-			return failureTransient
+			return kind
 		}
 	}
-	return failureRefused
+	if raised(reply) {
+		return failureRefused
+	}
+	return failureUnknown
 }
+
+// raised reports whether a script raised the error: it ended before its first write, or
+// before the one that moves money. Redis adds the place to the text.
+func raised(reply redis.Error) bool {
+	var ofFamily scriptError
+	return errors.As(reply, &ofFamily) || strings.Contains(reply.Error(), ", on @user_script:")
+}
+
+// attemptError is the error of a command of which it is known whether go-redis began to
+// write it. What was not written is not executed, whatever the error: no connection in
+// the pool, a limiter's or a hook's refusal, a dialer's own error.
+type attemptError struct {
+	err     error
+	written bool
+}
+
+func (e *attemptError) Error() string { return e.err.Error() }
+func (e *attemptError) Unwrap() error { return e.err }
+
+// unreadableReply is a reply that is no error, and that no script gives.
+type unreadableReply string
+
+func (r unreadableReply) Error() string { return string(r) }
+
+// refusedError is an ErrUnavailable from a Redis that does answer: with an error.
+type refusedError struct {
+	err   error
+	known bool // the error says that the command was not executed
+}
+
+func (e *refusedError) Error() string {
+	if e.known {
+		return "Redis refuses the command: " + e.err.Error()
+	}
+	return fmt.Sprintf("Redis, or a proxy before it, gives a reply that Bursar does not know: %.200q", e.err.Error())
+}
+
+// Unwrap makes errors.Is find ErrUnavailable.
+func (e *refusedError) Unwrap() []error { return []error{ErrUnavailable, e.err} }
 
 const (
 	firstBackoff = 2 * time.Millisecond
@@ -99,16 +175,31 @@ func (l *lane) failed(err error) time.Duration {
 		kind = failureRefused
 		err = fmt.Errorf("%w: %w", ErrOutOfMemory, err)
 	case failureRefused:
-		err = l.explain(err)
-	case failureLost, failureUnsent, failureTransient, failureKinds:
+		err = l.c.explain(l.root, err)
+	case failureLost, failureUnknown, failureUnsent, failureTransient, failureKinds:
+	}
+	if kind == failureRefused || kind == failureUnknown {
+		err = &refusedError{err, kind == failureRefused}
 	}
 	if b := l.pending; b != nil {
 		l.batchFailed(b, kind, err)
-	} else if kind == failureRefused {
-		l.failQueue(func(*call) error { return fmt.Errorf("%w: %w; nothing happened", ErrUnavailable, err) })
+	} else {
+		l.openingFailed(kind, err)
 	}
 	l.owing = false
 	return l.backOff()
+}
+
+// openingFailed answers the callers whose session cannot be opened, or whose family
+// cannot be created. No call of theirs was sent.
+func (l *lane) openingFailed(kind failure, err error) {
+	if kind == failureUnknown {
+		l.unknown++
+	}
+	if kind == failureRefused || l.unknown >= maxRefusals {
+		l.unknown = 0
+		l.failQueue(func(*call) error { return fmt.Errorf("%w; nothing happened", err) })
+	}
 }
 
 // clientClosed reports whether the client was closed, and ends the node with it. A
@@ -130,18 +221,32 @@ func (l *lane) backOff() time.Duration {
 }
 
 // explain adds what an operator needs to Redis' own words.
-func (l *lane) explain(err error) error {
-	switch text := err.Error(); {
-	case strings.HasPrefix(text, "WRONGTYPE"):
+func (c *Coordinator) explain(root budget.TenantID, err error) error {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return err
+	}
+	switch code, _, _ := strings.Cut(reply.Error(), " "); {
+	case code == "WRONGTYPE":
 		return fmt.Errorf("%w: family %q: its books or its timers hold something that Bursar did not write; give it a prefix of its own with WithKeyPrefix: %w",
-			ErrCorrupt, l.root, err)
-	case strings.HasPrefix(text, "NOPERM"), strings.Contains(text, "can't run this command"), strings.Contains(text, "can't access"):
-		return fmt.Errorf("the Redis user lacks a right on keys %s:*; grant it with ACL SETUSER: %w", l.c.config.prefix, err)
-	case l.c.misdirected(err):
-		return fmt.Errorf("the server is part of a Cluster; %s: %w", clusterRemedy(l.c.client), err)
+			ErrCorrupt, root, err)
+	case code == "NOPERM", raised(reply) && deniesRight(reply.Error()):
+		return fmt.Errorf("the Redis user lacks a right on keys %s:*; grant it with ACL SETUSER: %w", c.config.prefix, err)
+	case code == "NOAUTH", code == "WRONGPASS":
+		return fmt.Errorf("the client's user or password is not Redis'; correct it: %w", err)
+	case c.misdirected(err):
+		return fmt.Errorf("the server is part of a Cluster; %s: %w", clusterRemedy(c.client), err)
 	default:
 		return err
 	}
+}
+
+// deniesRight reports whether the text of an error that a script raised is about the
+// ACL. Redis 7.0 says that the user "can't run this command" or "can't access" a key,
+// later ones and Valkey "ACL failure in script: User … has no permissions".
+func deniesRight(text string) bool {
+	return slices.ContainsFunc([]string{"can't run this command", "can't access", "ACL", "permission"},
+		func(words string) bool { return strings.Contains(text, words) })
 }
 
 func (l *lane) batchFailed(b *batch, kind failure, err error) {
@@ -156,12 +261,15 @@ func (l *lane) batchFailed(b *batch, kind failure, err error) {
 			l.ended(b, batchUnsent)
 			return
 		}
-	case failureRefused:
+	case failureRefused, failureUnknown:
+		if kind == failureUnknown && !l.sweeping {
+			b.lost = true
+		}
 		if b.refusals++; b.refusals < maxRefusals {
 			return // it may pass
 		}
 		l.sweeping = false
-		l.giveUpRefused(b, err)
+		l.giveUpRefused(b, kind, err)
 		return
 	case failureTransient, failureNoScript, failureMemory, failureKinds:
 	}
@@ -170,23 +278,29 @@ func (l *lane) batchFailed(b *batch, kind failure, err error) {
 	}
 }
 
-// giveUpRefused answers the callers of a batch that Redis keeps refusing.
-func (l *lane) giveUpRefused(b *batch, err error) {
+// giveUpRefused answers the callers of a batch that Redis keeps refusing, or whose
+// replies nobody knows.
+func (l *lane) giveUpRefused(b *batch, kind failure, err error) {
 	if !b.lost && l.superseded == nil {
 		l.pending = nil
 		l.ended(b, batchRefused)
-		l.fail(b, func(*call) error { return fmt.Errorf("%w: %w; nothing happened", ErrUnavailable, err) })
+		l.fail(b, func(*call) error { return fmt.Errorf("%w; nothing happened", err) })
 		return
+	}
+	if b.repair {
+		return // nobody waits for it, and nothing else may be sent before it
 	}
 	for i, c := range b.calls {
 		if !c.kept {
 			b.calls[i] = c.substitute()
-			if c.deliver(answer{err: &UnknownOutcomeError{ID: c.id, Cause: fmt.Errorf("%w: %w", ErrUnavailable, err)}}) {
+			if c.deliver(answer{err: &UnknownOutcomeError{ID: c.id, Cause: err}}) {
 				c.wake()
 			}
 		}
 	}
-	if l.superseded == nil {
+	// A settle or a grant goes on being repeated where Redis has not said that it will not
+	// be executed, as after a lost reply.
+	if l.superseded == nil && (kind == failureRefused || b.unwanted()) {
 		l.giveUp(b)
 	}
 }
@@ -204,7 +318,7 @@ func (l *lane) giveUp(b *batch) {
 // now. Redirections concern one family only.
 func isDown(err error) bool {
 	switch classify(err) {
-	case failureLost, failureUnsent:
+	case failureLost, failureUnknown, failureUnsent:
 		return true
 	case failureTransient:
 		text := err.Error()

@@ -77,7 +77,7 @@ func (c *Coordinator) askHolds(ctx context.Context, tenant budget.TenantID, bega
 
 // readHolds asks until Redis answers or ctx ends.
 func (c *Coordinator) readHolds(ctx context.Context, l *lane, family, level string) ([]any, error) {
-	script, began := &c.scripts.Holds, now()
+	script, began, unknown := &c.scripts.Holds, now(), 0
 	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
 		cmd := newCommand(c.ctx, []any{"eval", script.Source, "1", l.booksKey, family, level})
 		_ = c.client.Process(c.ctx, cmd) // the command carries the error
@@ -86,13 +86,20 @@ func (c *Coordinator) readHolds(ctx context.Context, l *lane, family, level stri
 			return words, nil
 		}
 		if err == nil {
-			return nil, l.corrupt(fmt.Sprintf("unreadable list of holds %.60q", fmt.Sprint(value)))
+			err = unreadableReply(fmt.Sprint(value))
 		}
 		if c.ctx.Err() != nil {
 			return nil, ErrClosed
 		}
-		if classify(err) == failureRefused || c.misdirected(err) || c.closed.Load() || now().Sub(began) > c.config.callTimeout {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, l.explain(err))
+		kind := classify(err)
+		if kind == failureUnknown {
+			unknown++
+		}
+		if kind == failureRefused || c.misdirected(err) || unknown >= maxRefusals {
+			return nil, &refusedError{c.explain(l.root, err), kind == failureRefused || c.misdirected(err)}
+		}
+		if c.closed.Load() || now().Sub(began) > c.config.callTimeout {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		select {
 		case <-ctx.Done():

@@ -58,6 +58,7 @@ type lane struct {
 	reopening  bool   // the session was lost, and is to be opened again
 	corrupted  bool   // it was said that stored state is corrupt
 	owing      bool   // a kept release was put back; not to be hurried
+	unknown    int    // replies that nobody knows, to what opens the session, in a row
 	backoff    time.Duration
 
 	toldAt   atomic.Int64 // when something was retained last, in Unix milliseconds

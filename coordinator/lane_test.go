@@ -269,13 +269,35 @@ func TestAnotherIncarnationIsNotAdopted(t *testing.T) {
 	}
 }
 
-// Replies that nobody wrote end nothing and move nothing; callers hear that nobody
-// knows.
+// A reply that no script gives says nothing about the batch. It is repeated; then its
+// callers hear that nobody knows, and the session is asked.
+func TestRepliesThatNoScriptGives(t *testing.T) {
+	t.Parallel()
+	for _, reply := range []any{"", "WHAT", "GAP", "GAP x y 5 z", "GAP 7 y z", "SWEPT 0", "OPEN 1 2", nil, int64(1), []any{}} {
+		c, l := loneLane(t)
+		op := ask(t, c, l, luascripts.KindReserve, 10, budget.ReservationID{})
+		for range maxRefusals {
+			if kinds := kindsOf(t, l); kinds != "r" {
+				t.Fatalf("%v: sends %q", reply, kinds)
+			}
+			l.handle(reply, nil)
+		}
+		if a := heard(t, op); !errors.Is(a.err, ErrUnknownOutcome) || !errors.Is(a.err, ErrUnavailable) {
+			t.Errorf("%v: told %+v, want an unknown outcome", reply, a)
+		}
+		if kinds := kindsOf(t, l); kinds != "" || l.superseded == nil {
+			t.Errorf("%v: sends %q, want an empty batch", reply, kinds)
+		}
+	}
+}
+
+// The reply of a batch that took effect and cannot be read ends nothing and moves
+// nothing; callers hear that nobody knows.
 func TestUnreadableReplies(t *testing.T) {
 	t.Parallel()
 	for _, reply := range []string{
-		"", "APPLIED", "APPLIED RR 5 90", "APPLIED R", "APPLIED R 5", "APPLIED R x 90", "APPLIED R 5 x", "APPLIED ? 5 90", "APPLIED K 5 90 z5 1",
-		"APPLIED K 5 90 o5 x 1", "GAP", "GAP x y 5 z", "GAP 7 y z", "WHAT",
+		"APPLIED", "APPLIED RR 5 90", "APPLIED R", "APPLIED R 5", "APPLIED R x 90", "APPLIED R 5 x", "APPLIED ? 5 90", "APPLIED K 5 90 z5 1",
+		"APPLIED K 5 90 o5 x 1",
 	} {
 		c, l := loneLane(t)
 		op := ask(t, c, l, luascripts.KindReserve, 10, budget.ReservationID{})

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -30,9 +31,28 @@ type group struct {
 	lanes      []*lane
 	args       [][]any
 	merged     []any
+	keys       keyCount
 	operations int
 	cmd        *command
 }
+
+// keyCount is the argument of a script call that says how many keys follow. go-redis asks
+// it for its bytes when it writes the command, so it knows whether that was begun.
+type keyCount struct {
+	text    []byte
+	written atomic.Bool
+}
+
+// MarshalBinary returns what go-redis writes.
+func (k *keyCount) MarshalBinary() ([]byte, error) {
+	k.written.Store(true)
+	return k.text, nil
+}
+
+// MarshalText returns the text, for hooks that log as JSON.
+func (k *keyCount) MarshalText() ([]byte, error) { return k.text, nil }
+
+func (k *keyCount) String() string { return string(k.text) }
 
 var pipelines = sync.Pool{New: func() any { return new(pipeline) }}
 
@@ -42,7 +62,7 @@ func (p *pipeline) clear() {
 		clear(g.lanes)
 		clear(g.args)
 		clear(g.merged)
-		*g = group{lanes: g.lanes[:0], args: g.args[:0], merged: g.merged[:0]}
+		*g = group{lanes: g.lanes[:0], args: g.args[:0], merged: g.merged[:0], keys: keyCount{text: g.keys.text[:0]}}
 	}
 	p.spare = append(p.spare, p.groups...)
 	clear(p.cmds)
@@ -95,11 +115,16 @@ func (p *pipeline) commands(c *Coordinator) []redis.Cmder {
 
 // merge makes one script call of the lanes' calls: all keys, then all arguments.
 func (g *group) merge() []any {
+	first := g.args[0]
 	if len(g.lanes) == 1 {
-		return g.args[0]
+		if count, script := first[2].(string); script && isScript(first) {
+			g.keys.text = append(g.keys.text, count...)
+			first[2] = &g.keys
+		}
+		return first
 	}
-	first, merged := g.args[0], g.merged
-	merged = append(merged, first[0], first[1], strconv.Itoa(2*len(g.lanes)))
+	g.keys.text = strconv.AppendInt(g.keys.text, int64(2*len(g.lanes)), 10)
+	merged := append(g.merged, first[0], first[1], &g.keys)
 	for _, args := range g.args {
 		merged = append(merged, args[commandPrefix-2:commandPrefix]...)
 	}
@@ -115,13 +140,16 @@ func (g *group) merge() []any {
 // distribute gives each lane its reply.
 func (g *group) distribute(c *Coordinator) {
 	value, err := g.cmd.reply()
+	if err != nil && len(g.keys.text) > 0 {
+		err = &attemptError{err, g.keys.written.Load()}
+	}
 	if len(g.lanes) == 1 {
 		c.schedule(g.lanes[0], g.lanes[0].handle(value, err))
 		return
 	}
 	replies, _ := value.([]any)
 	if err == nil && len(replies) != len(g.lanes) {
-		err = fmt.Errorf("unreadable reply: %d for %s", len(replies), wording.Count(len(g.lanes), "family"))
+		err = unreadableReply(fmt.Sprintf("%d replies for %s: %v", len(replies), wording.Count(len(g.lanes), "family"), value))
 	}
 	for i, l := range g.lanes {
 		switch {

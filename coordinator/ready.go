@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -84,10 +85,10 @@ func (c *Coordinator) askServers(r *readiness) error {
 	err := c.cluster.ForEachMaster(c.ctx, func(_ context.Context, master *redis.Client) error {
 		return c.runsScripts(r, master, master.Options().Addr)
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrUnavailable) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return nil
+	return err
 }
 
 func (c *Coordinator) runsScripts(r *readiness, server redis.UniversalClient, name string) error {
@@ -98,10 +99,15 @@ func (c *Coordinator) runsScripts(r *readiness, server redis.UniversalClient, na
 	r.await(name, true)
 	defer r.await(name, false)
 	cmd := newCommand(c.ctx, []any{"eval", script, "0"})
-	if err := server.Process(c.ctx, cmd); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrUnavailable, name, err)
+	err := server.Process(c.ctx, cmd)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if reply := redis.Error(nil); errors.As(err, &reply) {
+		kind := classifyReply(reply)
+		return &refusedError{fmt.Errorf("%s: %w", name, c.explain("", err)), kind != failureUnknown}
+	}
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, name, err)
 }
 
 func (r *readiness) await(name string, waiting bool) {

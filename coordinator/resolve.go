@@ -18,8 +18,11 @@ func (l *lane) handle(value any, err error) time.Duration {
 	if err != nil {
 		return l.failed(err)
 	}
-	l.useSource = false
 	text, _ := value.(string)
+	if !l.readable(text) {
+		return l.failed(unreadableReply(fmt.Sprint(value)))
+	}
+	l.useSource, l.unknown = false, 0
 	switch l.step {
 	case stepOpen:
 		l.sessionOpened(text)
@@ -40,6 +43,31 @@ func (l *lane) handle(value any, err error) time.Duration {
 	}
 	l.backoff = 0
 	return 0
+}
+
+// readable reports whether a script replies so to what the lane has sent.
+func (l *lane) readable(text string) bool {
+	if l.step == stepCreateTimers || l.step == stepCreateBooks {
+		return true // numbers
+	}
+	word, words, _ := strings.Cut(text, " ")
+	switch word {
+	case luascripts.Layout, luascripts.Corrupt, luascripts.NoFamily:
+		return true
+	case luascripts.Opened:
+		return l.step == stepOpen
+	case luascripts.Incarnation:
+		return l.step == stepBatch
+	case luascripts.Swept:
+		return l.step == stepBatch && l.sweeping
+	case luascripts.Gap:
+		_, err := parseGap(words)
+		return l.step == stepBatch && !l.sweeping && err == nil
+	case luascripts.Applied, luascripts.More, luascripts.Expired, luascripts.Stale, luascripts.Cloned, luascripts.NoSession:
+		return l.step == stepBatch && !l.sweeping
+	default:
+		return false
+	}
 }
 
 // adopt takes note of the family's incarnation; one that differs from what is
@@ -243,11 +271,7 @@ func (l *lane) releaseAbandoned(id budget.ReservationID) {
 // that Redis has is the one that was given up, it took effect. Else Redis has
 // lost writes that it had acknowledged.
 func (l *lane) gapFound(b *batch, words string) {
-	g, err := parseGap(words)
-	if err != nil {
-		l.refused(b, luascripts.Gap, words)
-		return
-	}
+	g, _ := parseGap(words) // it is readable
 	l.pending = nil
 	given := l.superseded
 	l.superseded = nil
@@ -344,8 +368,6 @@ func (l *lane) refused(b *batch, word, words string) {
 			l.c.config.logger.Error("bursar: stored state is corrupt", "family", l.root, "error", err)
 		}
 		l.reject(b, err)
-	default:
-		l.doubt(b, l.corrupt(fmt.Sprintf("unreadable reply %.60q", word+" "+words)))
 	}
 	if given != nil {
 		l.doubt(given, ErrUnavailable)

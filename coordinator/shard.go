@@ -221,18 +221,17 @@ func (*command) NoRetry() bool { return true }
 
 func newCommand(ctx context.Context, args []any) *command {
 	cmd := &command{*redis.NewCmd(ctx, args...)}
-	if len(args) > 3 {
-		cmd.SetFirstKeyPos(firstKey(args[0]))
+	switch {
+	case len(args) <= 3:
+	case isScript(args):
+		cmd.SetFirstKeyPos(3)
+	default:
+		cmd.SetFirstKeyPos(1)
 	}
 	return cmd
 }
 
-func firstKey(name any) int8 {
-	if name == "eval" || name == "evalsha" {
-		return 3
-	}
-	return 1
-}
+func isScript(args []any) bool { return args[0] == "eval" || args[0] == "evalsha" }
 
 // reply returns nil for Redis' nil.
 func (c *command) reply() (any, error) {
@@ -255,6 +254,19 @@ func (c *Coordinator) send(cmds []redis.Cmder) {
 		for _, cmd := range cmds {
 			_ = pipe.Process(c.ctx, cmd) // queues; cannot fail
 		}
-		_, _ = pipe.Exec(c.ctx) // the commands carry the errors
+		if _, err := pipe.Exec(c.ctx); err != nil {
+			stamp(cmds, err)
+		}
+	}
+}
+
+// stamp gives the error of a pipeline to those of its commands that have neither an error
+// nor a value. go-redis does not, if a new connection's first commands are answered by an
+// error, and a hook may return one of its own.
+func stamp(cmds []redis.Cmder, err error) {
+	for _, cmd := range cmds {
+		if c, ours := cmd.(*command); ours && c.Err() == nil && c.Val() == nil {
+			c.SetErr(err)
+		}
 	}
 }

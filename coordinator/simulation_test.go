@@ -362,12 +362,13 @@ func (s *simulation) refuse(m *message) {
 	s.end(m, nil, err)
 }
 
-// lose lets the node believe that the connection broke. Whether the command was
-// executed or not, it may arrive (again) later.
+// lose lets the node believe that the connection broke, or answers in Redis' place as a
+// proxy does. Whether the command was executed or not, it may arrive (again) later.
 func (s *simulation) lose(m *message) {
-	s.say("%d is lost", m.name)
+	err := []error{io.ErrUnexpectedEOF, simredis.Error("upstream failure")}[s.random.IntN(2)]
+	s.say("%d is lost: %v", m.name, err)
 	s.late = append(s.late, &message{name: m.name, args: m.args})
-	s.end(m, nil, io.ErrUnexpectedEOF)
+	s.end(m, nil, err)
 }
 
 func (s *simulation) lateArrives() {

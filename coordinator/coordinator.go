@@ -103,6 +103,7 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 	c.node.Store(cfg.entropy())
 	c.lossFound = c.suspect
 	if c.telemetry, err = newTelemetry(c); err != nil {
+		_ = c.telemetry.stop()
 		return nil, fmt.Errorf("making the instruments: %w", err)
 	}
 	cfg.logger.Info("bursar: node started", "node", layout.Incarnation(c.node.Load()), "prefix", cfg.prefix, "hold_ttl", cfg.holdTTL)

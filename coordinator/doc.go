@@ -53,18 +53,23 @@
 //	bursar.batch.duration      s            bursar.batch.result: applied, unsent, refused, unknown, lost
 //	bursar.batch.size          {operation}
 //	bursar.batch.retries       {retry}      bursar.retry.reason: lost, unknown, unsent, transient, no_script, out_of_memory, refused
-//	bursar.queue.length        {operation}  what waits for an answer
-//	bursar.breaker.state       {state}      server.address, server.port; 0 closed, 1 half-open, 2 open
+//	bursar.queue.length        {operation}  the node's attributes; operations that wait for an answer
+//	bursar.breaker.state       {state}      the node's attributes; 0 closed, 1 half-open, 2 open
 //	bursar.gaps                {gap}        Redis has lost acknowledged writes
 //	bursar.hold.abandoned      {hold}       released, since nobody was told of them
 //	bursar.repair.merged       {reservation}  told Redis again, which had lost them
 //	bursar.repair.unmerged     {reservation}  that could not be restored
 //	bursar.repair.forgotten    {reservation}  dropped from memory within the repair window
 //
-// and, of the tenants of WithObservedTenants alone, with bursar.tenant.id:
-// bursar.tenant.granted, bursar.tenant.remaining, bursar.tenant.reserved,
+// and, of the tenants of WithObservedTenants alone, with bursar.tenant.id and the node's
+// attributes: bursar.tenant.granted, bursar.tenant.remaining, bursar.tenant.reserved,
 // bursar.tenant.committed in {microcent}, and bursar.tenant.holds in {hold}. Package
 // observability has a board and alerts for them.
+//
+// The node's attributes are server.address and server.port of its Redis (or
+// WithServerName), db.namespace (the number of the database, unless it is a Cluster),
+// bursar.key.prefix, and bursar.node.number, from 2 on, if another node of the process has
+// all others in common. Nodes that share a MeterProvider overwrite no value of each other.
 //
 // What an operator must read is logged, once each: the start and its warnings, a
 // breaker that opens or closes, lost writes and families, what a repair came to, a

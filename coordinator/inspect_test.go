@@ -333,6 +333,8 @@ func TestOptionsAreValidated(t *testing.T) {
 		"no tracer provider":  WithTracerProvider(nil),
 		"no meter provider":   WithMeterProvider(nil),
 		"a bad tenant":        WithObservedTenants("a//b"),
+		"a long server name":  WithServerName(strings.Repeat("a", 256)),
+		"a bad server name":   WithServerName("\xff"),
 		"too many tenants":    WithObservedTenants(make([]budget.TenantID, 101)...),
 		"nil":                 nil,
 	} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
@@ -35,6 +36,7 @@ type config struct {
 	clock        func() time.Time
 	logger       *slog.Logger
 	observed     []budget.TenantID
+	serverName   string
 
 	layouts luascripts.Layouts
 	now     func() time.Time // the node's own clock
@@ -145,6 +147,16 @@ func WithObservedTenants(tenants ...budget.TenantID) Option {
 	return func(c *config) { c.observed = append(c.observed, tenants...) }
 }
 
+// maxServerName is the largest number of bytes in a server's name, as in a host's.
+const maxServerName = 255
+
+// WithServerName sets what the gauges name the node's Redis by, in server.address: at
+// most 255 bytes of UTF-8. Defaults to the address that the client was given: of a
+// Cluster's client the least of its addresses, of a Sentinel's "FailoverClient" whatever
+// the primary is, so that a fleet with two primaries should name them. The breakers of a
+// Cluster keep the addresses of its masters.
+func WithServerName(name string) Option { return func(c *config) { c.serverName = name } }
+
 // WithClock makes the clock of deadlines the caller's, for tests; it must never
 // be used by some nodes only. Defaults to Redis' own clock.
 func WithClock(now func() time.Time) Option { return func(c *config) { c.clock = now } }
@@ -216,6 +228,9 @@ func (c *config) validate() error {
 	}
 	if c.tracerProvider == nil || c.meterProvider == nil {
 		errs = append(errs, errors.New("WithTracerProvider(nil) or WithMeterProvider(nil): give a provider, the noop package's for none"))
+	}
+	if len(c.serverName) > maxServerName || !utf8.ValidString(c.serverName) {
+		errs = append(errs, fmt.Errorf("invalid server name %.300q: give at most %d bytes of UTF-8", c.serverName, maxServerName))
 	}
 	if len(c.observed) > MaxObserved {
 		errs = append(errs, fmt.Errorf("%d observed tenants: give at most %d", len(c.observed), MaxObserved))

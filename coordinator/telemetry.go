@@ -27,8 +27,11 @@ const (
 	errorTypeKey = attribute.Key("error.type")            // where there is no answer: which error
 	reasonKey    = attribute.Key("bursar.retry.reason")   // why a script call is sent again
 	resultKey    = attribute.Key("bursar.batch.result")   // how a batch ended
-	addressKey   = attribute.Key("server.address")        // a server's host, or the path of its socket
+	addressKey   = attribute.Key("server.address")        // a server's host, the path of its socket, or WithServerName
 	portKey      = attribute.Key("server.port")
+	databaseKey  = attribute.Key("db.namespace")       // a Redis database's number, unless it is a Cluster's
+	prefixKey    = attribute.Key("bursar.key.prefix")  // WithKeyPrefix
+	numberKey    = attribute.Key("bursar.node.number") // 2 and more, if the process has several nodes for the same budgets
 	tenantKey    = attribute.Key("bursar.tenant.id")
 )
 
@@ -54,6 +57,8 @@ type telemetry struct {
 	unmerged      metric.Int64Counter
 	forgotten     metric.Int64Counter
 
+	identity     identity
+	release      func() // gives the identity up
 	registration metric.Registration
 }
 
@@ -64,6 +69,7 @@ var inSeconds = metric.WithExplicitBucketBoundaries(
 func newTelemetry(c *Coordinator) (*telemetry, error) {
 	meter := c.config.meterProvider.Meter(instrumentationScope)
 	t := &telemetry{tracer: c.config.tracerProvider.Tracer(instrumentationScope)}
+	t.identity, t.release = c.claimIdentity()
 	var errs []error
 	counter := func(name, unit, description string) metric.Int64Counter {
 		i, err := meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
@@ -111,11 +117,11 @@ func (t *telemetry) observe(c *Coordinator, meter metric.Meter) error {
 	observables := append([]metric.Observable{queue, state}, tenants.all()...)
 	var err error
 	t.registration, err = meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		o.ObserveInt64(queue, c.inFlight.Load())
+		o.ObserveInt64(queue, c.inFlight.Load(), metric.WithAttributes(t.identity.all()...))
 		c.dropReplaced()
 		c.shardsMu.RLock()
 		for address, s := range c.shards {
-			o.ObserveInt64(state, int64(s.breaker.state()), metric.WithAttributes(serverAttributes(address)...))
+			o.ObserveInt64(state, int64(s.breaker.state()), metric.WithAttributes(t.identity.of(address, !c.sharedCalls)...))
 		}
 		c.shardsMu.RUnlock()
 		return tenants.observe(ctx, c, o)
@@ -136,6 +142,7 @@ func serverAttributes(address string) []attribute.KeyValue {
 
 // stop ends the reading.
 func (t *telemetry) stop() error {
+	defer t.release()
 	if t.registration == nil {
 		return nil
 	}

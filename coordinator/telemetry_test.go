@@ -30,21 +30,21 @@ var instruments = []string{
 	"bursar.batch.duration s histogram [bursar.batch.result]",
 	"bursar.batch.retries {retry} counter [bursar.retry.reason]",
 	"bursar.batch.size {operation} histogram []",
-	"bursar.breaker.state {state} gauge [server.address server.port]",
+	"bursar.breaker.state {state} gauge [bursar.key.prefix db.namespace server.address server.port]",
 	"bursar.gaps {gap} counter []",
 	"bursar.hold.abandoned {hold} counter []",
 	"bursar.operation.count {operation} counter [bursar.operation.name bursar.outcome error.type]",
 	"bursar.operation.duration s histogram [bursar.operation.name bursar.outcome error.type]",
 	"bursar.operation.unknown {operation} counter [bursar.operation.name]",
-	"bursar.queue.length {operation} updowncounter []",
+	"bursar.queue.length {operation} updowncounter [bursar.key.prefix db.namespace server.address server.port]",
 	"bursar.repair.forgotten {reservation} counter []",
 	"bursar.repair.merged {reservation} counter []",
 	"bursar.repair.unmerged {reservation} counter []",
-	"bursar.tenant.committed {microcent} gauge [bursar.tenant.id]",
-	"bursar.tenant.granted {microcent} gauge [bursar.tenant.id]",
-	"bursar.tenant.holds {hold} gauge [bursar.tenant.id]",
-	"bursar.tenant.remaining {microcent} gauge [bursar.tenant.id]",
-	"bursar.tenant.reserved {microcent} gauge [bursar.tenant.id]",
+	"bursar.tenant.committed {microcent} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
+	"bursar.tenant.granted {microcent} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
+	"bursar.tenant.holds {hold} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
+	"bursar.tenant.remaining {microcent} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
+	"bursar.tenant.reserved {microcent} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
 }
 
 // reading is what a collection of metrics says: a value for each combination of
@@ -122,14 +122,22 @@ func pointsOf(t *testing.T, m metricdata.Metrics) (kind string, points []point) 
 	return kind, points
 }
 
-// of returns the value of an instrument for exactly these attributes.
+// nodeKeys are the attributes of what a node observes.
+var nodeKeys = []attribute.Key{addressKey, portKey, databaseKey, prefixKey, numberKey}
+
+// of returns the value of an instrument for exactly these attributes beside the node's.
 func (r reading) of(name string, attributes ...string) int64 {
 	var kvs []attribute.KeyValue
 	for i := 0; i < len(attributes); i += 2 {
 		kvs = append(kvs, attribute.String(attributes[i], attributes[i+1]))
 	}
 	set := attribute.NewSet(kvs...)
-	return r[name][set.Equivalent()].value
+	for _, p := range r[name] {
+		if own, _ := p.attributes.Filter(func(kv attribute.KeyValue) bool { return !slices.Contains(nodeKeys, kv.Key) }); own.Equals(&set) {
+			return p.value
+		}
+	}
+	return 0
 }
 
 // telemetered makes a node whose telemetry can be read.

@@ -54,7 +54,7 @@ func (g tenantGauges) observe(ctx context.Context, c *Coordinator, o metric.Obse
 			errs = append(errs, err)
 			continue
 		}
-		labels := metric.WithAttributes(tenantKey.String(string(tenant)))
+		labels := metric.WithAttributes(c.telemetry.identity.all(tenantKey.String(string(tenant)))...)
 		o.ObserveInt64(g.granted, int64(list.Balance.Granted), labels)
 		o.ObserveInt64(g.remaining, int64(list.Balance.Remaining), labels)
 		o.ObserveInt64(g.reserved, int64(list.Balance.Reserved), labels)

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/calybris/bursar/coordinator/cli/scratch"
+	"github.com/calybris/bursar/internal/wording"
 )
 
 // commandLine is what to type for the same run again. Of the Redis it says its
@@ -27,19 +28,8 @@ func commandLine(cc *cli.Context, redisName string) string {
 		}
 		words = append(words, "--"+name)
 		if _, isBool := flag.(*cli.BoolFlag); !isBool {
-			words = append(words, quoted(value))
+			words = append(words, wording.Word(value))
 		}
 	}
 	return strings.Join(words, " ")
-}
-
-// quoted keeps a word one word for a shell.
-func quoted(word string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,@%+", r)
-	}
-	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -86,7 +86,7 @@ func TestTable(t *testing.T) {
 func TestOneOfEach(t *testing.T) {
 	t.Parallel()
 	r := exampleReport()
-	r.Nodes, r.Tenants, r.Concurrency, r.Rounds, r.Machine.Cores, r.Books.Refused = 1, 1, 1, 1, 1, 1
+	r.Nodes, r.Tenants, r.Concurrency, r.Rounds, r.Machine.Cores, r.Refused = 1, 1, 1, 1, 1, 1
 	r.Workload = Workload{Name: "uniform", Arrivals: "open", Offered: 10_000, Unsent: 1}
 	r.Contenders = exampleContenders()
 	for i := range r.Contenders {

@@ -27,7 +27,6 @@ type line struct {
 type givenFlag struct {
 	name  string
 	words []string
-	takes bool // a value
 	value string
 	whole bool // its value was given, if it takes one
 	first bool // no command stood before it
@@ -50,6 +49,9 @@ func arrange(root *cli.Command, words []string) ([]string, error) {
 	acceptable := !slices.ContainsFunc(l.flags, func(f givenFlag) bool { return !f.whole || !known(last, f.name) })
 	if acceptable && len(last.Subcommands) > 0 && len(l.args) > 0 {
 		return nil, unknownCommand(l.path, l.args[0])
+	}
+	if i := slices.IndexFunc(l.flags, func(f givenFlag) bool { return !owns(last, f.name) }); acceptable && i >= 0 {
+		return nil, exit.With(exit.Usage, fmt.Errorf("--%s is a flag of other commands: name one of them; see %s --help", l.flags[i].name, l.name()))
 	}
 	if err := l.checkValues(); err != nil {
 		return nil, err
@@ -110,24 +112,32 @@ func isFlag(word string) bool {
 func readFlag(command *cli.Command, words []string) givenFlag {
 	name := strings.TrimPrefix(strings.TrimPrefix(words[0], "-"), "-")
 	name, value, inline := strings.Cut(name, "=")
-	f := givenFlag{name: name, words: words[:1], takes: takesValue(command, name), value: value, whole: true}
-	if f.takes && !inline {
-		if f.whole = len(words) > 1; f.whole {
-			f.words, f.value = words[:2], words[1]
-		}
-	}
-	if !f.takes && !inline {
+	f := givenFlag{name: name, words: words[:1], value: value, whole: true}
+	switch {
+	case inline:
+	case !takesValue(command, name):
 		f.value = "true"
+	case len(words) > 1:
+		f.words, f.value = words[:2], words[1]
+	default:
+		f.whole = false
 	}
 	return f
 }
 
+// ownFlag finds a flag of the command by its name.
+func ownFlag(command *cli.Command, name string) cli.Flag {
+	i := slices.IndexFunc(command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
+	if i < 0 {
+		return nil
+	}
+	return command.Flags[i]
+}
+
 // flagOf finds a flag by its name, in the command or below it.
 func flagOf(command *cli.Command, name string) cli.Flag {
-	for _, f := range command.Flags {
-		if slices.Contains(f.Names(), name) {
-			return f
-		}
+	if f := ownFlag(command, name); f != nil {
+		return f
 	}
 	for _, below := range command.Subcommands {
 		if f := flagOf(below, name); f != nil {
@@ -148,6 +158,10 @@ func known(command *cli.Command, name string) bool {
 	return slices.Contains(cli.HelpFlag.Names(), name) || flagOf(command, name) != nil
 }
 
+func owns(command *cli.Command, name string) bool {
+	return slices.Contains(cli.HelpFlag.Names(), name) || ownFlag(command, name) != nil
+}
+
 func (f givenFlag) asksHelp() bool {
 	return f.value == "true" && slices.Contains(cli.HelpFlag.Names(), f.name)
 }
@@ -162,16 +176,16 @@ func (f givenFlag) asksVersion() bool {
 func (l line) checkValues() error {
 	last := l.path[len(l.path)-1]
 	for _, given := range l.flags {
-		i := slices.IndexFunc(last.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), given.name) })
-		if i < 0 || !given.whole {
+		f := ownFlag(last, given.name)
+		if f == nil || !given.whole {
 			continue
 		}
 		set := flag.NewFlagSet("", flag.ContinueOnError)
-		if err := last.Flags[i].Apply(set); err != nil {
+		if err := f.Apply(set); err != nil {
 			return exit.With(exit.Usage, err)
 		}
 		if err := set.Set(given.name, given.value); err != nil {
-			return exit.With(exit.Usage, fmt.Errorf("--%s %q: %s; see %s --help", given.name, given.value, remedyOf(last.Flags[i], err), l.name()))
+			return exit.With(exit.Usage, fmt.Errorf("--%s %q: %s; see %s --help", given.name, given.value, remedyOf(f, err), l.name()))
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -32,11 +34,23 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(leakless{m}, map[string]func(){
-		// As in main.go.
-		"bursar": func() {
-			os.Exit(cli.Run(cli.UntilInterrupted(), os.Args, os.Stdout, os.Stderr, bench.Command()))
+		"bursar": asInMain,
+		// The tests may have been started by nohup, or on a terminal: what is sent SIGHUP
+		// says which of both it is meant to be.
+		"bursar-on-terminal": func() {
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // ignores it no longer
+			asInMain()
+		},
+		"bursar-under-nohup": func() {
+			signal.Ignore(syscall.SIGHUP)
+			asInMain()
 		},
 	})
+}
+
+// asInMain is what main.go does.
+func asInMain() {
+	os.Exit(cli.Run(cli.UntilInterrupted(), os.Args, os.Stdout, os.Stderr, bench.Command()))
 }
 
 // leakless also fails where a goroutine is left.
@@ -178,18 +192,30 @@ func hasKeys(ts *testscript.TestScript, _ bool, want []string) {
 	})
 }
 
-// await-spending TENANT returns when a bench has committed something for it.
+// await-spending TENANT [TIMES] returns when a bench has committed something for it, or
+// so many times of what it had at first.
 func awaitSpending(ts *testscript.TestScript, _ bool, args []string) {
+	times := budget.Microcents(1)
+	if len(args) > 1 {
+		n, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		times = budget.Microcents(n)
+	}
 	withRedis(ts, func(ctx context.Context, client *redis.Client) {
+		var first budget.Microcents
 		for ctx.Err() == nil {
 			for _, key := range booksOf(ctx, client, args[0]) {
 				text, err := client.HGet(ctx, key, layout.AccountField("")).Result()
-				if b, parseErr := layout.ParseAccount(text); err == nil && parseErr == nil && b.Committed > 0 {
+				b, parseErr := layout.ParseAccount(text)
+				if err != nil || parseErr != nil || b.Committed == 0 {
+					continue
+				}
+				if first = cmp.Or(first, b.Committed); b.Committed >= times*first {
 					return
 				}
 			}
 		}
-		ts.Fatalf("no bench has spent anything of %s within a minute", args[0])
+		ts.Fatalf("no bench has spent enough of %s within a minute", args[0])
 	})
 }
 

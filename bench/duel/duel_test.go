@@ -5,11 +5,16 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 func TestPlayTakesTurnsAndTheBestOfTheirs(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, testPlay) // on a clock that only the pauses move
+}
+
+func testPlay(t *testing.T) {
 	var order []string
 	side := func(name string, each int, pause time.Duration) Side {
 		return Side{Callers: 1, Each: each, Work: func(int) error {
@@ -28,7 +33,7 @@ func TestPlayTakesTurnsAndTheBestOfTheirs(t *testing.T) {
 	if want := []string{"slow", "fast", "ours", "slow", "fast", "ours"}; !slices.Equal(order, want) {
 		t.Errorf("played %v, want %v", order, want)
 	}
-	if got.Ratio < 2 || got.Ratio > 8 {
+	if got.Ratio != 4 {
 		t.Errorf("%+v; forty answers a turn against ten are 4 times as many", got)
 	}
 }

@@ -8,26 +8,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// alarm wakes one goroutine at given instants. The runtime's own timers are late by
-// up to a millisecond on a machine with nothing else to do, because epoll_wait counts
-// in milliseconds, and that would look like the engine's latency. So this is a timer
-// that epoll watches: late by 30 to 50 µs where a timer of the runtime is by 540.
-type alarm struct {
+// epollAlarm is a timer that epoll watches. The runtime's own timers are late by up to
+// a millisecond on a machine with nothing else to do, because epoll_wait counts in
+// milliseconds, and that would look like the engine's latency: this one is late by 30 to
+// 50 µs when a timer of the runtime is by 540.
+type epollAlarm struct {
 	fd   int
 	file *os.File // the same, by which the runtime's poller knows it
 }
 
-func newAlarm() (*alarm, error) {
+func newAlarm() (alarm, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("making a timer: %w", err)
 	}
-	return &alarm{fd: fd, file: os.NewFile(uintptr(fd), "timerfd")}, nil
+	return &epollAlarm{fd: fd, file: os.NewFile(uintptr(fd), "timerfd")}, nil
 }
 
-// sleepUntil returns at the instant, at once if it has passed. False means that the
-// alarm was stopped.
-func (a *alarm) sleepUntil(instant time.Time) bool {
+func (a *epollAlarm) sleepUntil(instant time.Time) bool {
 	wait := time.Until(instant)
 	if wait <= 0 {
 		return true
@@ -40,7 +38,6 @@ func (a *alarm) sleepUntil(instant time.Time) bool {
 	return err == nil
 }
 
-// stop ends the sleep that is under way and those to come.
-func (a *alarm) stop() { _ = a.file.SetReadDeadline(time.Unix(1, 0)) }
+func (a *epollAlarm) stop() { _ = a.file.SetReadDeadline(time.Unix(1, 0)) }
 
-func (a *alarm) close() { a.file.Close() }
+func (a *epollAlarm) close() { a.file.Close() }

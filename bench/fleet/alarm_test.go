@@ -8,11 +8,20 @@ import (
 // An alarm is not early, is stopped at once, and stays stopped.
 func TestAlarm(t *testing.T) {
 	t.Parallel()
-	a, err := newAlarm()
-	if err != nil {
-		t.Fatal(err)
+	for name, alarmed := range map[string]func() (alarm, error){"the system's": newAlarm, "the runtime's": newTimerAlarm} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, err := alarmed()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.close()
+			testAlarm(t, a)
+		})
 	}
-	defer a.close()
+}
+
+func testAlarm(t *testing.T, a alarm) {
 	for range 20 {
 		instant := time.Now().Add(time.Millisecond)
 		if !a.sleepUntil(instant) || time.Now().Before(instant) {

@@ -43,6 +43,7 @@ type Fleet struct {
 	holdTime    time.Duration
 	warmup      time.Duration // that is still to be played
 	tick        time.Duration // between two samples
+	newAlarm    func() (alarm, error)
 
 	Ledger  *record.Ledger // several fleets may have one
 	Reserve *record.Latencies
@@ -63,7 +64,7 @@ func New(nodes []Decider, c Config, tenants []budget.TenantID) *Fleet {
 	callers := len(nodes) * c.Concurrency
 	f := &Fleet{
 		nodes: nodes, concurrency: c.Concurrency, tenants: tenants, timeEvery: 1, finest: time.Microsecond,
-		arrivals: c.Arrivals(), holdTime: c.HoldTime, warmup: c.Warmup, tick: c.Tick,
+		arrivals: c.Arrivals(), holdTime: c.HoldTime, warmup: c.Warmup, tick: c.Tick, newAlarm: newAlarm,
 		Ledger: record.NewLedger(len(tenants), callers), remains: record.NewRemains(len(tenants)),
 	}
 	if c.Local {

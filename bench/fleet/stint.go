@@ -26,12 +26,12 @@ type stint struct {
 
 	// An open loop has these.
 	tickets  chan ticket
-	arriving *alarm
+	arriving alarm
 	// And with a hold time these.
 	held     chan hold
 	due      chan hold
 	settlers []*caller
-	settling *alarm
+	settling alarm
 }
 
 // stint plays a part until it is played, the limit (0 is none) has passed, ctx has
@@ -91,14 +91,14 @@ func (s *stint) prepare() (err error) {
 		return nil
 	}
 	s.tickets = make(chan ticket)
-	if s.arriving, err = newAlarm(); err != nil || s.holdTime == 0 {
+	if s.arriving, err = s.newAlarm(); err != nil || s.holdTime == 0 {
 		return err
 	}
 	s.held, s.due = make(chan hold, load.MaxOpenHolds), make(chan hold)
 	for i := range s.callers {
 		s.settlers = append(s.settlers, s.caller(i))
 	}
-	s.settling, err = newAlarm()
+	s.settling, err = s.newAlarm()
 	return err
 }
 
@@ -107,7 +107,7 @@ func (s *stint) stop() {
 	s.ending.Do(func() {
 		s.over.Store(true)
 		close(s.ended)
-		for _, a := range []*alarm{s.arriving, s.settling} {
+		for _, a := range []alarm{s.arriving, s.settling} {
 			if a != nil {
 				a.stop()
 			}
@@ -116,7 +116,7 @@ func (s *stint) stop() {
 }
 
 func (s *stint) giveBack() {
-	for _, a := range []*alarm{s.arriving, s.settling} {
+	for _, a := range []alarm{s.arriving, s.settling} {
 		if a != nil {
 			a.close()
 		}

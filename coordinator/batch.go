@@ -30,6 +30,7 @@ type batch struct {
 	short bool
 	// lost: an attempt ended without a reply, so the batch may have taken effect.
 	lost bool
+	left bool // with a command that was left behind, which may still read its memory
 	// repair: it merges what Redis has lost, and no caller waits for it. since is the
 	// last batch that Redis had when the repair began; behind is written behind the
 	// digest, while more of it follows.

@@ -34,6 +34,7 @@ type Coordinator struct {
 	batchScript, shortScript, mergeScript scriptArguments
 	// sharedCalls: one script call may carry several families, where there are no slots.
 	sharedCalls bool
+	deadlines   bool // commands are sent with one, see sendContext
 	telemetry   *telemetry
 	// ctx ends when Close gives up waiting; no caller's context reaches Redis.
 	ctx    context.Context //nolint:containedctx // it is the coordinator's own life
@@ -87,7 +88,7 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 		return nil, err
 	}
 	c := &Coordinator{
-		client:  client,
+		client:  bounded(client, cfg.readLimit()),
 		cluster: redisclient.ClusterOf(client),
 		config:  cfg,
 		scripts: luascripts.Compose(dialect, cfg.layouts),
@@ -99,6 +100,7 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 	if o := redisclient.OptionsOf(client); o != nil {
 		c.server, c.sharedCalls = o.Addr, true
 	}
+	c.deadlines = takesDeadlines(client)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.node.Store(cfg.entropy())
 	c.lossFound = c.suspect
@@ -308,7 +310,7 @@ func (c *Coordinator) closeSessions(ctx context.Context) error {
 				if err == nil {
 					continue
 				}
-				if first = cmp.Or(first, err); passes(err) || classify(err) == failureTransient {
+				if first = cmp.Or(first, err); err != errUnanswered && (passes(err) || classify(err) == failureTransient) { //nolint:errorlint // it is never wrapped
 					again = append(again, lanes[i])
 				} else {
 					refused++
@@ -334,9 +336,14 @@ func (c *Coordinator) sendClose(lanes []*lane) []error {
 	for i, l := range lanes {
 		cmds[i] = newCommand(c.ctx, l.command(&c.scripts.Close, 2, l.session.family, l.session.nodeText, l.session.applied.number, c.clockText()))
 	}
-	c.send(cmds)
-	c.reloadTopology(cmds)
 	errs := make([]error, len(lanes))
+	if !c.within(func() { c.send(cmds) }) {
+		for i := range errs {
+			errs[i] = errUnanswered
+		}
+		return errs
+	}
+	c.reloadTopology(cmds)
 	for i, cmd := range cmds {
 		errs[i] = cmd.Err()
 	}

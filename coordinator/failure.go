@@ -205,8 +205,11 @@ func (l *lane) openingFailed(kind failure, err error) {
 // clientClosed reports whether the client was closed, and ends the node with it. A
 // Cluster's client closes by itself those of servers that have left.
 func (c *Coordinator) clientClosed() bool {
-	if c.cluster != nil && !errors.Is(c.cluster.Ping(c.ctx).Err(), redis.ErrClosed) {
-		return false
+	if c.cluster != nil {
+		closed := false
+		if !c.within(func() { closed = errors.Is(c.cluster.Ping(c.ctx).Err(), redis.ErrClosed) }) || !closed {
+			return false
+		}
 	}
 	if !c.dead.Swap(true) {
 		c.config.logger.Error("bursar: the Redis client was closed before the node, which ends with it; close the node first")

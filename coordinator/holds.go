@@ -79,9 +79,7 @@ func (c *Coordinator) askHolds(ctx context.Context, tenant budget.TenantID, bega
 func (c *Coordinator) readHolds(ctx context.Context, l *lane, family, level string) ([]any, error) {
 	script, began, unknown := &c.scripts.Holds, now(), 0
 	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
-		cmd := newCommand(c.ctx, []any{"eval", script.Source, "1", l.booksKey, family, level})
-		_ = c.client.Process(c.ctx, cmd) // the command carries the error
-		value, err := cmd.reply()
+		value, err := c.ask(c.client, []any{"eval", script.Source, "1", l.booksKey, family, level})
 		if words, ok := value.([]any); ok {
 			return words, nil
 		}

@@ -30,6 +30,7 @@ type config struct {
 	crowd        int // see second.go
 	total        int
 	breaker      time.Duration
+	maxFlight    time.Duration // see flight.go
 	maxHolds     int
 	repairWindow time.Duration
 	repairBytes  int
@@ -176,6 +177,7 @@ func newConfig(opts []Option) (config, error) {
 		crowd:        defaultCrowd,
 		total:        DefaultTotal,
 		breaker:      DefaultBreaker,
+		maxFlight:    maxFlight,
 		maxHolds:     DefaultMaxHolds,
 		repairWindow: defaultWindow,
 		repairBytes:  DefaultRepairBytes,

@@ -18,6 +18,7 @@ import (
 // Each family's batch is admitted and written for itself, so that sharing a call
 // is a matter of speed only.
 type pipeline struct {
+	flight
 	groups []*group
 	shared *group // the call that further batches may join
 	// Memory that is used again: the lanes and the commands, and groups that were sent.
@@ -54,7 +55,7 @@ func (k *keyCount) MarshalText() ([]byte, error) { return k.text, nil }
 
 func (k *keyCount) String() string { return string(k.text) }
 
-var pipelines = sync.Pool{New: func() any { return new(pipeline) }}
+var pipelines sync.Pool
 
 // clear makes the pipeline ready for the next commands.
 func (p *pipeline) clear() {

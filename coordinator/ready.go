@@ -66,7 +66,15 @@ func (c *Coordinator) ready() *readiness {
 	r := &readiness{done: make(chan struct{}), waiting: make(map[string]bool)}
 	c.asked = r
 	go func() {
-		r.err = c.askServers(r)
+		var err error
+		if c.within(func() { err = c.askServers(r) }) {
+			r.err = err
+		} else {
+			r.err = fmt.Errorf("%w: %s: %w", ErrUnavailable, r.silent(), errUnanswered)
+		}
+		if r.err == nil {
+			r.err = c.longUnanswered()
+		}
 		if r.err != nil && c.ctx.Err() != nil {
 			r.err = ErrClosed
 		}
@@ -98,8 +106,7 @@ func (c *Coordinator) runsScripts(r *readiness, server redis.UniversalClient, na
 	}
 	r.await(name, true)
 	defer r.await(name, false)
-	cmd := newCommand(c.ctx, []any{"eval", script, "0"})
-	err := server.Process(c.ctx, cmd)
+	_, err := c.ask(server, []any{"eval", script, "0"})
 	if err == nil {
 		return nil
 	}

@@ -197,7 +197,9 @@ func (l *lane) batchAnswered(reply string) {
 			l.fail(given, func(*call) error { return ErrUnavailable })
 		}
 		l.resolve(b, reply)
-		l.spare = b
+		if !b.left {
+			l.spare = b
+		}
 	case luascripts.More:
 		l.sweeping = true
 	case luascripts.Gap:

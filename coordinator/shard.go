@@ -27,7 +27,9 @@ type shard struct {
 	rested  time.Time   // when the last worker went
 	watch   *time.Timer // asks after a while of rest
 
-	failing atomic.Bool // nothing was answered the last time
+	flights []*pipeline  // of the workers, under mu
+	hung    atomic.Int32 // pipelines that were left behind and are still on their way
+	failing atomic.Bool  // nothing was answered the last time
 
 	judging sync.Mutex // the breaker, with its part in c.broken
 	ended   bool       // it has none any more
@@ -104,8 +106,8 @@ func (s *shard) rest() {
 }
 
 func (s *shard) work() {
-	p := pipelines.Get().(*pipeline)
-	defer pipelines.Put(p)
+	p := takePipeline()
+	s.board(p)
 	for {
 		p.clear()
 		p.lanes = s.take(p.lanes)
@@ -113,6 +115,8 @@ func (s *shard) work() {
 			if s.breaker.state() != breakerClosed {
 				s.c.dropReplaced()
 			}
+			s.unboard(p)
+			pipelines.Put(p)
 			return
 		}
 		for _, l := range p.lanes {
@@ -123,8 +127,12 @@ func (s *shard) work() {
 			}
 		}
 		cmds := p.commands(s.c)
-		began := now()
+		began, taken := now(), s.takeOff(p)
 		s.c.send(cmds)
+		if !p.land(taken) {
+			s.hung.Add(-1)
+			return // another goroutine works in this one's place
+		}
 		s.c.reloadTopology(cmds)
 		s.judge(cmds, began)
 		for _, g := range p.groups {
@@ -141,10 +149,15 @@ func (s *shard) judge(cmds []redis.Cmder, began time.Time) {
 		return
 	}
 	down := func(cmd redis.Cmder) bool { return cmd.Err() != nil && isDown(cmd.Err()) }
-	i := slices.IndexFunc(cmds, func(cmd redis.Cmder) bool { return !down(cmd) })
-	if i < 0 {
-		s.failing.Store(true)
-	} else if s.failing.CompareAndSwap(true, false) {
+	if slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return !down(cmd) }) {
+		s.answered()
+	} else {
+		s.unanswered(began, cmds[0].Err())
+	}
+}
+
+func (s *shard) answered() {
+	if s.failing.CompareAndSwap(true, false) {
 		s.c.suspect()
 	}
 	s.judging.Lock()
@@ -152,16 +165,29 @@ func (s *shard) judge(cmds []redis.Cmder, began time.Time) {
 	if s.ended {
 		return
 	}
-	if i >= 0 {
-		if outage, closed := s.breaker.succeeded(now()); closed {
-			s.c.broken.Add(-1)
-			s.c.config.logger.Info("bursar: Redis answers again; calls go through", "server", s.address, "outage", outage.Round(time.Millisecond))
-		}
-	} else if s.breaker.failed(began, now()) {
+	if outage, closed := s.breaker.succeeded(now()); closed {
+		s.c.broken.Add(-1)
+		s.c.config.logger.Info("bursar: Redis answers again; calls go through", "server", s.address, "outage", outage.Round(time.Millisecond))
+	}
+}
+
+func (s *shard) unanswered(began time.Time, err error) {
+	s.failing.Store(true)
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	if !s.ended && s.breaker.failed(began, now()) {
 		s.c.broken.Add(1)
 		s.c.config.logger.Error("bursar: Redis does not answer; new calls are refused until it does",
-			"server", s.address, "after", s.breaker.after, "error", cmds[0].Err())
+			"server", s.address, "after", s.breaker.after, "error", err)
 	}
+}
+
+// name is the server's in errors.
+func (s *shard) name() string {
+	if s.address == "" {
+		return "Redis"
+	}
+	return s.address
 }
 
 // end takes the shard of a replaced server out of the count, unless it is at work.
@@ -245,16 +271,18 @@ func (c *command) reply() (any, error) {
 // send runs commands; each carries its own error. Callers' contexts have no part
 // in it: a call that ends must not cut off the others in its pipeline.
 func (c *Coordinator) send(cmds []redis.Cmder) {
+	ctx, cancel := c.sendContext()
+	defer cancel()
 	switch len(cmds) {
 	case 0:
 	case 1:
-		_ = c.client.Process(c.ctx, cmds[0]) // the command carries the error
+		_ = c.client.Process(ctx, cmds[0]) // the command carries the error
 	default:
 		pipe := c.client.Pipeline()
 		for _, cmd := range cmds {
-			_ = pipe.Process(c.ctx, cmd) // queues; cannot fail
+			_ = pipe.Process(ctx, cmd) // queues; cannot fail
 		}
-		if _, err := pipe.Exec(c.ctx); err != nil {
+		if _, err := pipe.Exec(ctx); err != nil {
 			stamp(cmds, err)
 		}
 	}

@@ -1,0 +1,294 @@
+package coordinator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// silence is a dialer whose connections keep replies back: Redis executes the commands.
+type silence struct {
+	left    atomic.Int32           // connections that are to fall silent
+	part    atomic.Pointer[string] // of the command that makes one silent
+	release chan struct{}          // closed: they say what they have kept back
+}
+
+func newSilence() *silence { return &silence{release: make(chan struct{})} }
+
+// on makes so many connections silent, from their next command with this part.
+func (s *silence) on(part string, connections int32) {
+	s.part.Store(&part)
+	s.left.Store(connections)
+}
+
+func (s *silence) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &silentConn{Conn: conn, s: s, closed: make(chan struct{})}, nil
+}
+
+type silentConn struct {
+	net.Conn
+	s      *silence
+	silent atomic.Bool
+	once   sync.Once
+	closed chan struct{}
+	until  atomic.Pointer[time.Time] // the deadline of a read
+}
+
+func (c *silentConn) SetReadDeadline(until time.Time) error {
+	c.until.Store(&until)
+	return c.Conn.SetReadDeadline(until)
+}
+
+func (c *silentConn) SetDeadline(until time.Time) error {
+	return errors.Join(c.SetReadDeadline(until), c.SetWriteDeadline(until))
+}
+
+func (c *silentConn) Write(b []byte) (int, error) {
+	if part := c.s.part.Load(); part != nil && bytes.Contains(b, []byte(*part)) && c.s.left.Add(-1) >= 0 {
+		c.silent.Store(true)
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *silentConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil || !c.silent.Load() {
+		return n, err
+	}
+	var late <-chan time.Time
+	if until := c.until.Load(); until != nil && !until.IsZero() {
+		late = time.After(time.Until(*until))
+	}
+	select {
+	case <-late:
+		return 0, os.ErrDeadlineExceeded
+	case <-c.s.release:
+		return n, nil
+	case <-c.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+func (c *silentConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+func withMaxFlight(time.Duration) Option { return func(*config) {} }
+
+// wrapped is a client of which the node knows nothing but its methods.
+type wrapped struct{ redis.UniversalClient }
+
+// patientClients wait for replies for ever. Each starts its server, and returns what
+// connects to it.
+var patientClients = map[string]func(t *testing.T, s *silence) func() redis.UniversalClient{
+	"single server": func(t *testing.T, s *silence) func() redis.UniversalClient {
+		o := redistest.Start(t).Options()
+		o.Dialer, o.ReadTimeout = s.dial, -1
+		return func() redis.UniversalClient { return redis.NewClient(o) }
+	},
+	"wrapped": func(t *testing.T, s *silence) func() redis.UniversalClient {
+		o := redistest.Start(t).Options()
+		o.Dialer, o.ReadTimeout = s.dial, -2
+		return func() redis.UniversalClient { return wrapped{redis.NewClient(o)} }
+	},
+	"Cluster": func(t *testing.T, s *silence) func() redis.UniversalClient {
+		o := redis.ClusterOptions{Addrs: redistest.StartCluster(t).Addrs(), Dialer: s.dial, ReadTimeout: -1}
+		return func() redis.UniversalClient { return redis.NewClusterClient(&o) }
+	},
+	"Cluster with deadlines": func(t *testing.T, s *silence) func() redis.UniversalClient {
+		o := redis.ClusterOptions{Addrs: redistest.StartCluster(t).Addrs(), Dialer: s.dial, ReadTimeout: -1, ContextTimeoutEnabled: true}
+		return func() redis.UniversalClient { return redis.NewClusterClient(&o) }
+	},
+}
+
+// Replies that never come keep nobody waiting: the node repeats on other connections,
+// whatever the client's timeouts are, and each operation takes effect once.
+func TestConnectionsThatStaySilent(t *testing.T) {
+	for name, start := range patientClients {
+		t.Run(name, func(t *testing.T) {
+			s, log := newSilence(), &logRecorder{}
+			connect := start(t, s)
+			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+			client := connect()
+			c, err := New(t.Context(), client, log.option(), withMaxFlight(200*time.Millisecond))
+			must(t, err)
+			const families, each = 8, 5
+			for i := range families {
+				ensure(t, c, numbered("tenant", i), 1000)
+			}
+			s.on("\r\neval", 3)
+			var wg sync.WaitGroup
+			for i := range families * each {
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+					defer cancel()
+					r, err := c.TryReserve(ctx, numbered("tenant", i%families), 1)
+					if err != nil || r.Outcome != budget.Reserved {
+						t.Errorf("a reserve: %+v, %v", r, err)
+					}
+				})
+			}
+			wg.Wait()
+			if s.left.Load() > 0 {
+				t.Error("no connection fell silent")
+			}
+			if name == "single server" || name == "Cluster with deadlines" {
+				eventually(t, "silent connections are closed", func() bool { return leftBehind(c) == 0 })
+			}
+			must(t, c.Ready(t.Context()))
+			must(t, c.Close(t.Context()))
+			close(s.release) // what comes late is not for anybody
+			for tenant, account := range auditAll(t, client) {
+				if account.Balance.Reserved != each {
+					t.Errorf("%s: %d are reserved, want %d", tenant, account.Balance.Reserved, each)
+				}
+			}
+			if !strings.Contains(log.text(), "left an unanswered command behind") {
+				t.Errorf("the log does not say so:\n%s", log.text())
+			}
+			must(t, client.Close())
+		})
+	}
+}
+
+func auditAll(t *testing.T, client redis.UniversalClient) map[budget.TenantID]budget.HoldList {
+	t.Helper()
+	if w, ok := client.(wrapped); ok {
+		client = w.UniversalClient
+	}
+	return audit(t, client)
+}
+
+// leftBehind counts the commands that were left behind and are still on their way.
+func leftBehind(c *Coordinator) int32 {
+	c.shardsMu.RLock()
+	defer c.shardsMu.RUnlock()
+	n := int32(0)
+	for _, s := range c.shards {
+		n += s.hung.Load()
+	}
+	return n
+}
+
+// patient is a node whose client waits for ever, and of which it knows only the methods.
+func patient(t *testing.T, opts ...Option) (*Coordinator, *silence, *logRecorder) {
+	t.Helper()
+	s, log := newSilence(), &logRecorder{}
+	client := patientClients["wrapped"](t, s)()
+	t.Cleanup(func() { client.Close() })
+	return node(t, client, append([]Option{log.option()}, opts...)...), s, log
+}
+
+// While a command is unanswered the node is not ready, though the server answers others.
+func TestReadySeesAnUnansweredCommand(t *testing.T) {
+	t.Parallel()
+	c, s, _ := patient(t, withMaxFlight(time.Minute))
+	ensure(t, c, "acme", 1000)
+	must(t, c.Ready(t.Context()))
+	s.on("\r\nevalsha", 1)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := c.TryReserve(context.Background(), "acme", 1)
+		answered <- err
+	}()
+	var err error
+	eventually(t, "the node is not ready", func() bool { err = c.Ready(t.Context()); return err != nil })
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "a command is unanswered for 1") {
+		t.Errorf("Ready: %v", err)
+	}
+	close(s.release)
+	must(t, <-answered)
+	must(t, c.Ready(t.Context()))
+}
+
+// The breaker opens by the oldest command, long before it is given up, and a reply that
+// comes late closes it.
+func TestBreakerSeesAnUnansweredCommand(t *testing.T) {
+	t.Parallel()
+	c, s, log := patient(t, withMaxFlight(time.Minute), WithBreaker(100*time.Millisecond))
+	ensure(t, c, "acme", 1000)
+	s.on("\r\nevalsha", 1)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := c.TryReserve(context.Background(), "acme", 1)
+		answered <- err
+	}()
+	eventually(t, "the breaker opens", func() bool { return c.broken.Load() == 1 })
+	close(s.release)
+	must(t, <-answered)
+	eventually(t, "the breaker closes", func() bool { return c.broken.Load() == 0 })
+	log.saysOnce(t, "Redis does not answer")
+	log.saysOnce(t, "Redis answers again")
+}
+
+// A question that is never answered is asked again, and neither Ready nor Holds nor Close
+// waits for it.
+func TestQuestionsThatAreNeverAnswered(t *testing.T) {
+	t.Parallel()
+	s := newSilence()
+	client := patientClients["wrapped"](t, s)()
+	t.Cleanup(func() { client.Close() })
+	c, err := New(t.Context(), client, quiet(), withMaxFlight(100*time.Millisecond), WithCallTimeout(time.Minute))
+	must(t, err)
+	ensure(t, c, "acme", 1000)
+	reserve(t, c, 1)
+	s.on("\r\neval\r\n", 1)
+	if err := c.Ready(t.Context()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Ready, unanswered: %v", err)
+	}
+	must(t, c.Ready(t.Context()))
+	s.on("\r\neval\r\n", 1)
+	if list, err := c.Holds(t.Context(), "acme"); err != nil || len(list.Holds) != 1 {
+		t.Errorf("Holds: %+v, %v", list, err)
+	}
+	s.on("\r\neval\r\n", 1)
+	if err := c.Close(context.Background()); err == nil || !strings.Contains(err.Error(), errUnanswered.Error()) {
+		t.Errorf("Close: %v", err)
+	}
+	if s.left.Load() > 0 {
+		t.Error("no connection fell silent")
+	}
+}
+
+// The more commands were left behind, the longer the next ones are waited for.
+func TestPatienceGrows(t *testing.T) {
+	t.Parallel()
+	c, _ := startNode(t, withMaxFlight(time.Second))
+	s := c.shard(acmeBooks)
+	for hung, want := range map[int32]time.Duration{0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 8: 16, 100: 16} {
+		s.hung.Store(hung)
+		if got := s.patience(); got != want*time.Second {
+			t.Errorf("after %d: %s, want %ds", hung, got, want)
+		}
+	}
+}
+
+// A client that has a read timeout, or none that can be set, is left as it is.
+func TestBoundedClients(t *testing.T) {
+	t.Parallel()
+	for timeout, want := range map[time.Duration]time.Duration{-1: time.Second, -2: time.Second, 0: 5 * time.Second, time.Minute: time.Minute} {
+		client := redis.NewClient(&redis.Options{ReadTimeout: timeout})
+		if got := bounded(client, time.Second).(*redis.Client).Options().ReadTimeout; got != want {
+			t.Errorf("a read timeout of %d became %s, want %s", timeout, got, want)
+		}
+		must(t, client.Close())
+	}
+}

@@ -32,6 +32,13 @@ test: redis cc ## run all tests with the race detector, shuffled; PKG=./local fo
 test-faults: redis ## break Redis, the network and the nodes under processes at work; FAULT=Lagged for one
 	go test -tags faults -count=1 -timeout $(TEST_TIMEOUT) -parallel 4 -run '$(FAULT)' $(ARGS) ./coordinator/faults
 
+VALKEY := $(CURDIR)/.bin/valkey/valkey-server
+
+.PHONY: test-valkey
+test-valkey: valkey ## run the suites that touch a server, faults too, on Debian's valkey-server
+	BURSAR_REDIS_SERVER=$(VALKEY) go test -timeout $(TEST_TIMEOUT) -skip '^TestSimulation$$' $(ARGS) ./coordinator/... ./bench/host
+	BURSAR_REDIS_SERVER=$(VALKEY) $(MAKE) test-faults
+
 .PHONY: test-sim
 test-sim: ## simulate SCHEDULES=3000 of each mode, then let the simulation notice every patch
 	go test -count=1 -timeout $(TEST_TIMEOUT) -run '^TestSimulation' $(ARGS) ./coordinator -sim.schedules $(SCHEDULES)

@@ -19,6 +19,7 @@ import (
 type asker struct {
 	*progress
 	patience time.Duration // for one question, besides the context's
+	replica  bool          // it was found to be one, so what it refuses is refused anyway
 	silent   error         // of a question without an answer; none is put after it
 }
 
@@ -42,7 +43,7 @@ func (a *asker) ask(ctx context.Context, question func() error) error {
 	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
 		err := question()
 		switch {
-		case err == nil || isReply(err) && !passes(err):
+		case err == nil || isReply(err) && (a.replica || !passes(err)):
 			return err
 		case ctx.Err() != nil:
 			a.silent = a.late(contextError(ctx))

@@ -296,7 +296,5 @@ func (s *server) readInfo(ctx context.Context) {
 			s.infoErr = err
 		}
 	}
-	if s.info["role"] == "slave" {
-		s.patience = 0 // it is refused anyway
-	}
+	s.replica = s.info["role"] == "slave"
 }

@@ -90,7 +90,7 @@ func (s *server) refused(ctx context.Context, command string, err error) (rights
 		scripts = untold("scripts", "scripts' answers", "grant the right first")
 	case hasPrefix(err, "NOREPLICAS"):
 		scripts = warning("scripts", "scripts that write are refused: "+err.Error(), "bring a replica back; calls wait until then")
-	case s.info["role"] == "slave":
+	case s.replica:
 		scripts = untold("scripts", "scripts' answers", "connect to the primary first")
 	case hasPrefix(err, "READONLY"):
 		scripts = failed("scripts", "the server is a replica: "+err.Error(), primaryRemedy)

@@ -143,7 +143,7 @@ func (c *droppingConn) Read(b []byte) (int, error) {
 	if err != nil || !c.d.lost(c.d.replies.Add(1)) {
 		return n, err
 	}
-	_ = c.Conn.Close() // the connection is broken
+	_ = c.Close() // the connection is broken
 	if c.d.waits {
 		return 0, os.ErrDeadlineExceeded
 	}

@@ -45,7 +45,10 @@ func TestWrappersOfAClusterClient(t *testing.T) {
 			if err := c.Ready(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if shards := len(c.shards); shards != 3 {
+			c.shardsMu.RLock()
+			shards := len(c.shards)
+			c.shardsMu.RUnlock()
+			if shards != 3 {
 				t.Errorf("%d servers are known, want 3", shards)
 			}
 			roots, err := books.Families(t.Context(), client, prefix)

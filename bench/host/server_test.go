@@ -2,6 +2,7 @@ package host
 
 import (
 	"maps"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -14,8 +15,13 @@ func TestServer(t *testing.T) {
 	t.Parallel()
 	protected := redistest.Start(t, redistest.WithPassword("secret1"), redistest.WithConfig("appendonly yes", "save 60 1000", "hz 20"))
 	got := Server(t.Context(), protected.Client())
-	if !strings.HasPrefix(got.Version, "7") && !strings.HasPrefix(got.Version, "8") || got.Mode != "standalone" {
-		t.Errorf("version %q, mode %q", got.Version, got.Mode)
+	binary, err := redistest.Binary(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	says, err := exec.CommandContext(t.Context(), binary, "--version").Output()
+	if err != nil || !strings.HasPrefix(string(says), got.Name+" server v="+got.Version+" ") || got.Mode != "standalone" {
+		t.Errorf("%s %s, mode %q, and it says %s, %v", got.Name, got.Version, got.Mode, says, err)
 	}
 	want := map[string]string{
 		"appendonly": "yes", "appendfsync": "everysec", "save": "60 1000", "maxmemory": "0",

@@ -127,15 +127,15 @@ func (s *slots) grow() uint64 {
 		last++
 	}
 	s.blocks[last] = append(s.blocks[last], slot{})
-	number := last*fanOut + len(s.blocks[last]) - 1
+	number := uint64(last*fanOut + len(s.blocks[last]) - 1) //nolint:gosec // an index
 	if number > slotMask {
 		panic("local: one tenant has more than 4,294,967,296 open holds; an id cannot name another")
 	}
-	if number >= cap(s.free) {
+	if number >= uint64(cap(s.free)) {
 		// Now, when a reserve pays for it: an ending allocates nothing.
 		s.free = make([]uint32, 0, max(2*cap(s.free), 8))
 	}
-	return uint64(number) //nolint:gosec // an index
+	return number
 }
 
 func (s *slots) growBlock() {

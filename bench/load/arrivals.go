@@ -54,7 +54,7 @@ func atSpeed(offset time.Duration, speed float64) time.Duration {
 func (a Arrivals) Until(work Part, end time.Duration) int64 {
 	most := math.MaxInt32 // rows of a trace
 	if a.rate > 0 {
-		most = int(end.Seconds()*a.rate) + 1
+		most = int(min(end.Seconds()*a.rate, math.MaxInt-1)) + 1
 	}
 	return int64(sort.Search(most, func(i int) bool {
 		offset, exists := a.Due(work, i)

@@ -14,7 +14,7 @@ import (
 // Bounds of a Spec. They keep a typing error from filling the machine.
 const (
 	MaxTenants   = 1_000_000
-	MaxRequests  = 1_000_000_000_000
+	MaxRequests  = int64(1_000_000_000_000) // more than an int of 32 bits holds
 	MaxMaxOutput = 100_000_000
 	MaxZipf      = 10
 	MaxHoldTime  = 10 * time.Minute // the engine releases a hold after 15

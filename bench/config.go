@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/fleet"
 	"github.com/calybris/bursar/bench/live"
@@ -57,8 +59,9 @@ type Config struct {
 	Logger *slog.Logger        `json:"-"` // hears the engine's warnings; nil is silence
 	Watch  func(live.Progress) `json:"-"` // is called about four times a second, by one goroutine at a time; or nil
 
-	patience time.Duration      // for tests: in place of prepareTimeout, unless 0
-	tamper   func(*arena) error // for tests: it runs before the books are read
+	patience time.Duration                              // for tests: in place of prepareTimeout and raceLimit, unless 0
+	tamper   func(*arena) error                         // for tests: it runs before the books are read
+	meet     func(contender string, node *redis.Client) // for tests: it sees each client of what is written by hand
 }
 
 // Defaults is the run that `bursar bench` makes without a flag.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -152,6 +153,12 @@ func (a *arena) enterKeeper(ctx context.Context, c Config, e *entrant, sizes []i
 		for i := range nodes {
 			client := a.space.ClientOf(size)
 			client.AddHook(trips)
+			if c.meet != nil {
+				c.meet(e.name, client)
+			}
+			if err := openConnections(ctx, client); err != nil {
+				return fmt.Errorf("preparing the contender %s: %w", e.name, err)
+			}
 			nodes[i] = contender.New(e.name, client, e.field.prefix)
 		}
 		e.addPool(size, trips, fleet.New(nodes, c.fleet(), e.field.tenants))
@@ -164,6 +171,29 @@ func (a *arena) enterKeeper(ctx context.Context, c Config, e *entrant, sizes []i
 		return fmt.Errorf("preparing the contender %s: %w", e.name, err)
 	}
 	return nil
+}
+
+// openConnections fills a client's pool, by holding all connections at once. Callers
+// that have to wait for one to be made come one after the other, and do not meet.
+func openConnections(ctx context.Context, client *redis.Client) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var made, given sync.WaitGroup
+	made.Add(client.Options().PoolSize)
+	for range client.Options().PoolSize {
+		given.Go(func() {
+			err := client.Watch(ctx, func(tx *redis.Tx) error {
+				defer made.Wait()
+				defer made.Done()
+				return tx.Ping(ctx).Err()
+			})
+			if err != nil {
+				cancel(err)
+			}
+		})
+	}
+	given.Wait()
+	return context.Cause(ctx)
 }
 
 // prepare creates the tenants, and lets every node ask for each once.

@@ -106,6 +106,7 @@ func TestPrefixThatIsTaken(t *testing.T) {
 func TestPrefixThatIsShared(t *testing.T) {
 	t.Parallel()
 	c, client, before := onRedis(t)
+	c.Requests, c.Duration, c.Warmup = 500, time.Hour, 0
 	c.Prefix, c.SharePrefix, c.Against = "mine", true, contender.All
 	result, err := Run(t.Context(), c)
 	if err != nil || !result.Conserved || result.Cycles == 0 {

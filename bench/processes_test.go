@@ -19,8 +19,8 @@ import (
 
 // inProcesses is a run of three nodes, each a process of its own: this test's program.
 func inProcesses() Config {
-	c := brief()
-	c.Processes, c.Nodes, c.Duration = true, 3, 400*time.Millisecond
+	c := counted(600)
+	c.Processes, c.Nodes = true, 3
 	return c
 }
 
@@ -29,7 +29,7 @@ func TestProcesses(t *testing.T) {
 	t.Parallel()
 	for name, edit := range map[string]func(*Config){
 		"closed":      func(*Config) {},
-		"open":        func(c *Config) { c.Rate = 300 },
+		"open":        func(c *Config) { c.Rate, c.Requests = 300, 120 },
 		"in rounds":   func(c *Config) { c.Rounds, c.Warmup = 2, 50*time.Millisecond },
 		"many on one": func(c *Config) { c.Workload, c.Tenants = load.Hot, 1 },
 	} {
@@ -56,11 +56,22 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
+// The time ends the play of all, however little they have played.
+func TestProcessesEndInTime(t *testing.T) {
+	t.Parallel()
+	c := inProcesses()
+	c.Requests, c.Duration, c.Rounds, c.Warmup = 0, 400*time.Millisecond, 2, AutoWarmup
+	result, err := Run(t.Context(), c)
+	if err != nil || !result.Conserved || result.InDoubt != 0 || result.Interrupted || result.Seconds < 0.4 {
+		t.Errorf("%v: %+v", err, result)
+	}
+}
+
 // Each row of a trace is played once, by one of the nodes, and each request of a count.
 func TestProcessesShareTheWork(t *testing.T) {
 	t.Parallel()
 	c := inProcesses()
-	c.Requests, c.Warmup, c.Duration = 100, 0, time.Hour
+	c.Requests = 100
 	result, err := Run(t.Context(), c)
 	if got := result.Outcomes["reserved"] + result.Outcomes["insufficient"]; err != nil || got != 100 {
 		t.Errorf("%d requests of 100, %v", got, err)
@@ -89,7 +100,7 @@ func TestProcessDies(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c := inProcesses()
-	c.Redis, c.Duration, c.Warmup = server.URL(), time.Hour, 0
+	c.Redis, c.Requests = server.URL(), 0
 	var a *arena
 	var once sync.Once
 	c.Watch = func(p live.Progress) {

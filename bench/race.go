@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -53,7 +54,7 @@ func (m *match) race(ctx context.Context) error {
 		if e.race = racer; racer == nil {
 			return nil
 		}
-		if err := racer.play(ctx, nil, game, 0, 1, raceLimit); err != nil {
+		if err := racer.play(ctx, nil, game, 0, 1, cmp.Or(c.patience, raceLimit)); err != nil {
 			return err
 		}
 	}

@@ -8,8 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/host"
@@ -30,9 +34,16 @@ func brief() Config {
 	return c
 }
 
+// counted is brief, but it ends after so many requests, however long they take.
+func counted(requests int64) Config {
+	c := brief()
+	c.Requests, c.Duration, c.Warmup = requests, time.Hour, 0
+	return c
+}
+
 func TestRun(t *testing.T) {
 	t.Parallel()
-	result, err := Run(t.Context(), brief())
+	result, err := Run(t.Context(), counted(1000))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,8 +64,8 @@ func TestRun(t *testing.T) {
 
 func TestRunLocal(t *testing.T) {
 	t.Parallel()
-	c := brief()
-	c.Engine, c.Redis, c.Nodes, c.Duration = report.EngineLocal, "", 1, 50*time.Millisecond
+	c := counted(5000)
+	c.Engine, c.Redis, c.Nodes = report.EngineLocal, "", 1
 	result, err := Run(t.Context(), c)
 	if err != nil || !result.Conserved || result.Cycles == 0 || result.Exhausted == 0 || result.Redis != "" {
 		t.Errorf("%v: %+v", err, result)
@@ -105,7 +116,7 @@ func TestRunTraceOnce(t *testing.T) {
 
 func TestRunWithBaselines(t *testing.T) {
 	t.Parallel()
-	c := brief()
+	c := counted(1000)
 	c.Against = []string{"incr", "script"}
 	result, err := Run(t.Context(), c)
 	if err != nil || !result.Conserved || result.Rounds != defaultRounds {
@@ -121,14 +132,74 @@ func TestRunWithBaselines(t *testing.T) {
 	}
 }
 
+// meeting is a hook of clients that has nobody take from a key before so many have
+// looked at it, so that all of these see the same money.
+type meeting struct {
+	lookers int
+	mu      sync.Mutex
+	keys    map[string]*look
+}
+
+// look is how many have looked at a key.
+type look struct {
+	count  int
+	enough chan struct{}
+}
+
+func (m *meeting) of(key string) *look {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.keys[key] == nil {
+		m.keys[key] = &look{enough: make(chan struct{})}
+	}
+	return m.keys[key]
+}
+
+func (m *meeting) looked(key string) {
+	l := m.of(key)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l.count++; l.count == m.lookers {
+		close(l.enough)
+	}
+}
+
+func (m *meeting) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (m *meeting) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (m *meeting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "decrby" {
+			<-m.of(fmt.Sprint(cmd.Args()[1])).enough
+		}
+		err := next(ctx, cmd)
+		if cmd.Name() == "get" && err == nil {
+			m.looked(fmt.Sprint(cmd.Args()[1]))
+		}
+		return err
+	}
+}
+
 // On a real Redis, where all callers ask for the last of a budget, what looks before
 // it takes spends more than there is; the others never do, and every contender's
-// books say what its callers were told.
+// books say what its callers were told. More callers than a budget pays for look at it
+// before one of them takes.
 func TestRace(t *testing.T) {
 	t.Parallel()
+	const cost, covered, callers = 100*250 + 50*1000, 20, 128
 	c := brief()
-	c.Redis, c.Duration, c.Rounds, c.Against = redistest.Start(t).URL(), 100*time.Millisecond, 1, contender.All
-	c.Concurrency = 64
+	c.Redis, c.Duration, c.Rounds, c.Against = redistest.Start(t).URL(), 0, 1, contender.All
+	c.Nodes, c.Concurrency, c.patience = 2, callers/2, time.Hour
+	c.Tenants, c.MaxOutput, c.Budget, c.Trace = 2, 50, covered*cost, traceFile(t, strings.Repeat("t,100,50\n", 2*callers))
+	met := &meeting{lookers: 1 + max(covered, raceCovered), keys: make(map[string]*look)}
+	c.meet = func(name string, node *redis.Client) {
+		if name == contender.Check {
+			node.AddHook(met)
+		}
+	}
 	result, err := Run(t.Context(), c)
 	if err != nil || !result.Conserved || len(result.Contenders) != 1+len(contender.All) {
 		t.Fatalf("%v: %+v", err, result)
@@ -146,6 +217,9 @@ func TestRace(t *testing.T) {
 		}
 		if !racy && found.Name != contender.Watch && found.Race.Spent != found.Race.Granted {
 			t.Errorf("%s: %d of %d were spent; a race ends when all is", found.Name, found.Race.Spent, found.Race.Granted)
+		}
+		if racy && (found.Race.Tenants != raceTenants || found.Money.Tenants != c.Tenants+raceTenants) {
+			t.Errorf("%s: %d tenants overspent in the race, %d in all", found.Name, found.Race.Tenants, found.Money.Tenants)
 		}
 	}
 }
@@ -318,7 +392,7 @@ func TestRunEndsAfterSoManyRequests(t *testing.T) {
 
 func TestRunStorm(t *testing.T) {
 	t.Parallel()
-	c := brief()
+	c := counted(2000)
 	c.Engine, c.Redis, c.Nodes, c.Workload = report.EngineLocal, "", 1, load.Storm
 	result, err := Run(t.Context(), c)
 	if err != nil || !result.Conserved || result.Overspent != 0 {
@@ -333,11 +407,22 @@ func TestRunStorm(t *testing.T) {
 }
 
 // A run's story and its live view agree with its sums.
-//
-// It is not parallel: beside other tests at full speed a moment may see nothing at all.
 func TestRunIsWatched(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, testRunIsWatched)
+}
+
+// inBubble is a run on a clock that only the holds' time moves (synctest): no moment is
+// empty because the machine is busy. A single caller plays, for the local engine waits
+// for others by the clock.
+func inBubble() Config {
 	c := brief()
-	c.Engine, c.Redis, c.Nodes = report.EngineLocal, "", 1
+	c.Engine, c.Redis, c.Nodes, c.Concurrency, c.HoldTime = report.EngineLocal, "", 1, 1, 100*time.Microsecond
+	return c
+}
+
+func testRunIsWatched(t *testing.T) {
+	c := inBubble()
 	c.Duration, c.Warmup = 700*time.Millisecond, 300*time.Millisecond
 	var seen []live.Progress
 	c.Watch = func(p live.Progress) { seen = append(seen, p) }
@@ -349,7 +434,7 @@ func TestRunIsWatched(t *testing.T) {
 		t.Fatalf("%+v", seen)
 	}
 	for i, p := range seen {
-		if p.Rate <= 0 || p.P99 <= 0 || p.Decisions <= 0 || p.Elapsed <= 0 || p.Left > time.Second || i > 0 && p.Decisions <= seen[i-1].Decisions {
+		if p.Rate <= 0 || p.P99 != 0 || p.Decisions <= 0 || p.Elapsed <= 0 || p.Left > time.Second || i > 0 && p.Decisions <= seen[i-1].Decisions {
 			t.Errorf("%+v", p)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/calybris/bursar/bench/host"
@@ -26,8 +27,9 @@ func briefSweep() (Config, Sweep) {
 
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	c, s := briefSweep()
-	c.Redis, c.Duration = scratch.Spawn, 150*time.Millisecond
+	_, s := briefSweep()
+	c := counted(1000) // at each value, in each round
+	c.Redis = scratch.Spawn
 	got, err := RunSweep(t.Context(), c, s)
 	if err != nil || !got.Conserved || !got.Audited || got.Sweep.Runs != 9 || got.Refused != 0 || got.Cycles == 0 {
 		t.Fatalf("%v: %+v", err, got)
@@ -109,15 +111,19 @@ func TestSweepInterrupted(t *testing.T) {
 // The view of a sweep sees how far all of it is.
 func TestSweepIsWatched(t *testing.T) {
 	t.Parallel()
-	c, s := briefSweep()
-	c.Duration, s.Values, s.Rounds = 800*time.Millisecond, []int{1, 2}, 1
+	synctest.Test(t, testSweepIsWatched)
+}
+
+func testSweepIsWatched(t *testing.T) {
+	c, s := inBubble(), Sweep{Over: report.OverTenants, Values: []int{1, 2}, Rounds: 1}
+	c.Duration = 800 * time.Millisecond
 	var seen []live.Progress
 	c.Watch = func(p live.Progress) { seen = append(seen, p) }
 	if _, err := RunSweep(t.Context(), c, s); err != nil || len(seen) == 0 {
 		t.Fatalf("%v, seen %d times", err, len(seen))
 	}
 	first, last := seen[0], seen[len(seen)-1]
-	if !strings.HasPrefix(first.Phase, "run 1 of 2, concurrency ") || first.Left < c.Duration || !strings.HasPrefix(last.Phase, "run 2 of 2, ") || last.Left > c.Duration || last.Elapsed <= first.Elapsed {
+	if !strings.HasPrefix(first.Phase, "run 1 of 2, tenants ") || first.Left < c.Duration || !strings.HasPrefix(last.Phase, "run 2 of 2, ") || last.Left > c.Duration || last.Elapsed <= first.Elapsed {
 		t.Errorf("first %+v, last %+v", first, last)
 	}
 }

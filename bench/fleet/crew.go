@@ -150,9 +150,9 @@ func (s *crewStint) follow(m *member) error {
 }
 
 // interrupted: a Ctrl-C on a terminal reaches the nodes as well, perhaps before it has
-// reached this process.
+// reached this process, which a busy machine may take long to let run.
 func (s *crewStint) interrupted() bool {
-	const while = 500 * time.Millisecond
+	const while = 5 * time.Second
 	select {
 	case <-s.ended:
 		return true

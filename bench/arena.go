@@ -46,43 +46,44 @@ type field struct {
 }
 
 // openArena returns the arena with every tenant created and every node of ours
-// acquainted with it, or nothing and no trace of it.
-func openArena(ctx context.Context, c Config, unit budget.Microcents) (*arena, error) {
+// acquainted with it, in the time of opening; ctx is the whole run's. It must be closed,
+// also beside an error.
+func openArena(ctx, opening context.Context, c Config, unit budget.Microcents) (*arena, error) {
 	a := new(arena)
 	var err error
 	if a.budgets, err = budgetsOf(c, unit); err != nil {
-		return nil, err
+		return a, err
 	}
 	name := contender.Bursar
 	if c.Engine == report.EngineLocal {
 		a.name, name = "no Redis", contender.Local
 	} else {
-		err = a.openRedis(ctx, c)
+		err = a.openRedis(ctx, opening, c)
 	}
 	if err == nil {
 		a.tenants = tenantNames(c.Tenants, a.mark)
-		a.ours, err = a.enter(ctx, c, name, a.field, a.poolSizes(c))
+		a.ours, err = a.enter(opening, c, name, a.field, a.poolSizes(c))
 	}
-	if err != nil {
-		return nil, errors.Join(err, a.close(ctx))
-	}
-	return a, nil
+	return a, err
 }
 
-func (a *arena) openRedis(ctx context.Context, c Config) error {
-	space, err := scratch.Open(ctx, c.Redis)
+func (a *arena) openRedis(ctx, opening context.Context, c Config) error {
+	space, err := scratch.Open(ctx, c.Redis, c.Secrets)
 	if err != nil {
 		return err
 	}
 	a.space, a.name = space, space.Name
-	if err := a.takePlace(ctx, c); err != nil {
+	if c.Opened != nil {
+		c.Opened(a.name)
+	}
+	if err := a.takePlace(opening, c); err != nil {
 		return err
 	}
 	a.server = &report.Server{Mode: report.ModeEmbedded}
 	if c.Redis != scratch.Embedded {
-		a.server = host.Server(ctx, space.Client())
+		a.server = host.Server(opening, space.Client())
 	}
-	a.meter = contender.NewMeter(ctx, space.ClientOf(1))
+	a.meter = contender.NewMeter(opening, space.ClientOf(1))
 	a.logger = c.Logger
 	if a.logger == nil || c.Redis == scratch.Embedded || c.Redis == scratch.Spawn {
 		a.logger = slog.New(slog.DiscardHandler) // what would be warned of is our own choice
@@ -95,7 +96,7 @@ func (a *arena) vigil(ctx context.Context) (watched context.Context, end func() 
 	if a.space == nil {
 		return ctx, func() error { return nil }
 	}
-	return fleet.Vigil(ctx, a.name, a.space.ClientOf(1).Options(), func() []*coordinator.Coordinator {
+	return fleet.Vigil(ctx, a.space, func() []*coordinator.Coordinator {
 		a.meeting.Lock()
 		defer a.meeting.Unlock()
 		return slices.Clone(a.nodes)
@@ -114,11 +115,24 @@ func (a *arena) stop(ctx context.Context) error {
 
 // close stops the nodes and gives back the Redis; ctx does not cut it short.
 func (a *arena) close(ctx context.Context) error {
-	err := a.stop(context.WithoutCancel(ctx))
-	if a.space != nil {
-		err = errors.Join(err, a.space.Close(ctx))
+	stopping, cancel := context.WithTimeout(a.lifetime(), fleet.StopTimeout)
+	defer cancel()
+	err := a.stop(stopping)
+	if a.space == nil {
+		return err
 	}
-	return err
+	if a.lifetime().Err() != nil {
+		err = nil // what nodes say follows from it
+	}
+	return errors.Join(err, a.space.Close(ctx))
+}
+
+// lifetime is that of the arena's Redis, if there is one.
+func (a *arena) lifetime() context.Context {
+	if a.space == nil {
+		return context.Background()
+	}
+	return a.space.Lifetime()
 }
 
 // The spread of budgets: the smallest tenant can pay for a few requests, the

@@ -3,8 +3,10 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -13,6 +15,7 @@ import (
 	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/bench/output"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
@@ -21,6 +24,7 @@ tenants' budgets, until the time is over; some budgets run out meanwhile. Then
 the books are read from Redis' own state over a separate connection and checked
 for each tenant: a broken book ends with exit code 1.
 
+The Redis is that of --redis or of BURSAR_REDIS_URL; without either, an embedded one.
 On a Redis of yours, it writes under a random prefix (bursar-bench-…) or the one
 that you give, and deletes what it made at the end, also after Ctrl-C.
 
@@ -69,14 +73,36 @@ func perform(cc *cli.Context, c Config, run func(context.Context, Config) (repor
 	}
 	view := live.Open(cc.Context, cc.App.ErrWriter)
 	c.Logger, c.Watch = warnings(view), view.Watch()
+	variable := variableOf(cc, c)
+	if variable != "" {
+		c.Opened = saying(view, variable)
+	}
 	began := time.Now()
 	result, err := run(cc.Context, c)
 	view.Close()
 	if result.Rounds == 0 { // it never began
 		return err
 	}
-	result.Began, result.Command = began, commandLine(cc, result.Redis)
+	result.Began, result.Command, result.Variable = began, commandLine(cc, result.Redis), variable
 	return errors.Join(err, outputs.Write(result, cc.App.Writer))
+}
+
+// variableOf returns the name of the variable that the Redis is taken from, if it is.
+func variableOf(cc *cli.Context, c Config) string {
+	_, variable := connect.AddressOf(cc)
+	if c.Redis == "" {
+		return ""
+	}
+	return variable
+}
+
+// saying returns what says once, before the load, that this is the variable's Redis:
+// that may be one for other work.
+func saying(w io.Writer, variable string) func(redis string) {
+	var once sync.Once
+	return func(redis string) {
+		once.Do(func() { fmt.Fprintf(w, "bursar: the bench runs on %s, which %s names\n", redis, variable) })
+	}
 }
 
 // warnings prints what a person must read, without the time of day.

@@ -18,6 +18,7 @@ import (
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
 	"github.com/calybris/bursar/coordinator/layout"
@@ -37,14 +38,15 @@ const (
 type Config struct {
 	load.Spec // what is played
 
-	Engine      string        // report.EngineRedis or report.EngineLocal
-	Redis       string        // as scratch.Open takes it; "" with report.EngineLocal
-	Nodes       int           // coordinators; 1 with report.EngineLocal
-	Concurrency int           // callers a node
-	Duration    time.Duration // after which it ends, if it has not ended by itself; with a Trace, 0 is as long as it lasts
-	Warmup      time.Duration // before the first round, not measured; AutoWarmup
-	Against     []string      // contenders beside ours, by the names of package contender; each takes as long again
-	Rounds      int           // in which the contenders take turns; 0 is 5 with contenders, 1 without
+	Engine      string          // report.EngineRedis or report.EngineLocal
+	Redis       string          // as scratch.Open takes it; "" with report.EngineLocal
+	Secrets     connect.Secrets // beside the URL of a Redis of the user's
+	Nodes       int             // coordinators; 1 with report.EngineLocal
+	Concurrency int             // callers a node
+	Duration    time.Duration   // after which it ends, if it has not ended by itself; with a Trace, 0 is as long as it lasts
+	Warmup      time.Duration   // before the first round, not measured; AutoWarmup
+	Against     []string        // contenders beside ours, by the names of package contender; each takes as long again
+	Rounds      int             // in which the contenders take turns; 0 is 5 with contenders, 1 without
 	// Processes makes every node a process of its own, with which this one deals over
 	// pipes: this program again, as os.Executable finds it, with the arguments "bench node".
 	Processes bool
@@ -56,12 +58,13 @@ type Config struct {
 	SharePrefix bool   // though others have keys under Prefix already; they are left alone
 
 	Input  io.Reader           `json:"-"` // where the Trace load.StandardInput comes from; nil is os.Stdin
+	Opened func(redis string)  `json:"-"` // is called with the name of the Redis that has answered, before anything is written; or nil
 	Logger *slog.Logger        `json:"-"` // hears the engine's warnings; nil is silence
 	Watch  func(live.Progress) `json:"-"` // is called about four times a second, by one goroutine at a time; or nil
 
-	patience time.Duration                              // for tests: in place of prepareTimeout and raceLimit, unless 0
-	tamper   func(*arena) error                         // for tests: it runs before the books are read
-	meet     func(contender string, node *redis.Client) // for tests: it sees each client of what is written by hand
+	patience time.Duration                                      // for tests: in place of prepareTimeout and raceLimit, unless 0
+	tamper   func(*arena) error                                 // for tests: it runs before the books are read
+	meet     func(contender string, node redis.UniversalClient) // for tests: it sees each client of what is written by hand
 }
 
 // Defaults is the run that `bursar bench` makes without a flag.

@@ -15,6 +15,7 @@ import (
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/cli/scratch"
 	"github.com/calybris/bursar/local"
 )
 
@@ -77,7 +78,7 @@ func (a *arena) enterBursar(ctx context.Context, c Config, e *entrant, sizes []i
 				return err
 			}
 			nodes, ours = append(nodes, node), append(ours, node)
-			size = client.Options().PoolSize
+			size = scratch.PoolSize(client)
 		}
 		e.addPool(size, trips, fleet.New(ours, c.fleet(), e.field.tenants))
 	}
@@ -93,11 +94,11 @@ func (a *arena) enterCrews(ctx context.Context, c Config, e *entrant, sizes []in
 	if err := prepare(ctx, e.field, []budget.Engine{node}); err != nil {
 		return err
 	}
-	address, own := a.space.Address()
+	address, secrets := a.space.Source()
 	for _, size := range sizes {
 		trips := new(contender.Trips)
-		crew := fleet.NewCrew(fleet.Assignment{
-			Config: c.fleet(), Redis: address, UsersRedis: !own, Prefix: e.field.prefix, Tenants: e.field.tenants, PoolSize: size, Nodes: c.Nodes,
+		crew := fleet.NewCrew(a.space.Lifetime(), fleet.Assignment{
+			Config: c.fleet(), Redis: address, Secrets: secrets, Prefix: e.field.prefix, Tenants: e.field.tenants, PoolSize: size, Nodes: c.Nodes,
 		}, e.field.budgets, trips)
 		a.closers = append(a.closers, crew.Close)
 		size, err := crew.Muster(ctx)
@@ -109,7 +110,7 @@ func (a *arena) enterCrews(ctx context.Context, c Config, e *entrant, sizes []in
 	return e.holdBefore(ctx, c, node)
 }
 
-func (a *arena) coordinator(ctx context.Context, client *redis.Client, c Config, prefix string) (*coordinator.Coordinator, error) {
+func (a *arena) coordinator(ctx context.Context, client redis.UniversalClient, c Config, prefix string) (*coordinator.Coordinator, error) {
 	node, err := fleet.NewCoordinator(ctx, client, c.fleet(), prefix, a.logger)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.name, err)
@@ -175,7 +176,11 @@ func (a *arena) enterKeeper(ctx context.Context, c Config, e *entrant, sizes []i
 
 // openConnections fills a client's pool, by holding all connections at once. Callers
 // that have to wait for one to be made come one after the other, and do not meet.
-func openConnections(ctx context.Context, client *redis.Client) error {
+func openConnections(ctx context.Context, universal redis.UniversalClient) error {
+	client, single := universal.(*redis.Client)
+	if !single {
+		return nil // a Cluster's pools are its servers'
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var made, given sync.WaitGroup

@@ -14,7 +14,7 @@ import (
 func (m *match) finish(ctx context.Context) (report.Report, error) {
 	result := m.report()
 	result.Interrupted = ctx.Err() != nil
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
+	ctx, cancel := context.WithTimeout(m.arena.lifetime(), auditTimeout)
 	defer cancel()
 	failure := m.failure
 	if err := m.stopNodes(ctx); failure == nil {

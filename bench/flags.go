@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,12 +14,14 @@ import (
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/connect"
+	"github.com/calybris/bursar/coordinator/cli/scratch"
 )
 
 func flags(d Config) []cli.Flag {
-	return []cli.Flag{
+	const where = "`WHERE`: embedded (miniredis), spawn (a private redis-server), or the URL of yours: redis://, rediss://, redis+sentinel://, redis+cluster://, unix://"
+	return slices.Concat([]cli.Flag{
 		&cli.StringFlag{Name: "engine", Value: d.Engine, Usage: "`NAME`: redis, or local (in this process, one node)"},
-		&cli.StringFlag{Name: "redis", Category: connect.Category, Value: d.Redis, Usage: "`WHERE`: embedded (miniredis), spawn (a private redis-server), or the URL of yours (redis://, rediss://)"},
+	}, connect.ServerFlags(d.Redis, where), []cli.Flag{
 		&cli.StringFlag{Name: "prefix", Category: connect.Category, Usage: "`TEXT` that the keys begin with, which must have no keys yet", DefaultText: "a random one"},
 		&cli.BoolFlag{Name: "share-prefix", Category: connect.Category, Usage: "use --prefix though it has keys: tenants have random names, and only what they made is deleted"},
 		&cli.IntFlag{Name: "nodes", Value: d.Nodes, Usage: "coordinators, each with its own connections (1 with --engine local)"},
@@ -43,7 +46,7 @@ func flags(d Config) []cli.Flag {
 		amountFlag("output-price", d.OutputPrice.String(), "", "of a million generated tokens, with its unit"),
 		&cli.Int64Flag{Name: "max-output", Value: d.MaxOutput, Usage: "generated tokens that a request reserves"},
 		amountFlag("budget", "", "from a few requests to many millions", "of every tenant, with its unit"),
-	}
+	})
 }
 
 func amountFlag(name, value, preset, usage string) cli.Flag {
@@ -60,12 +63,13 @@ func configOf(cc *cli.Context) (Config, error) {
 			Zipf: cc.Float64("zipf"), Above: cc.Int("above"), HoldTime: cc.Duration("hold-time"),
 			Rate: cc.Float64("rate"), Speed: cc.Float64("speed"), Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
 		},
-		Engine: cc.String("engine"), Redis: cc.String("redis"), Nodes: cc.Int("nodes"), Concurrency: cc.Int("concurrency"),
+		Engine: cc.String("engine"), Nodes: cc.Int("nodes"), Concurrency: cc.Int("concurrency"),
 		Duration: cc.Duration("duration"), Warmup: Defaults().Warmup, Rounds: cc.Int("rounds"), Processes: cc.Bool("processes"),
 		Prefix: cc.String("prefix"), SharePrefix: cc.Bool("share-prefix"), Input: cc.App.Reader,
 	}
-	if c.Engine == report.EngineLocal && !cc.IsSet("redis") {
-		c.Redis = ""
+	var err error
+	if c.Redis, c.Secrets, err = redisOf(cc, c.Engine); err != nil {
+		return Config{}, err
 	}
 	if c.Engine == report.EngineLocal && !cc.IsSet("nodes") {
 		c.Nodes = 1
@@ -82,7 +86,6 @@ func configOf(cc *cli.Context) (Config, error) {
 	if c.Rounds <= 0 && cc.IsSet("rounds") {
 		return Config{}, fmt.Errorf("--rounds %d: give 1 to %d", c.Rounds, MaxRounds)
 	}
-	var err error
 	if c.Against, err = against(cc); err != nil {
 		return Config{}, err
 	}
@@ -110,6 +113,23 @@ func configOf(cc *cli.Context) (Config, error) {
 		}
 	}
 	return c, errors.Join(errIn, errOut, errBudget)
+}
+
+// redisOf returns where the Redis is, and its secrets if it is the user's. The local
+// engine takes none from the variable, or from the default.
+func redisOf(cc *cli.Context, engine string) (string, connect.Secrets, error) {
+	address, variable := connect.AddressOf(cc)
+	if engine == report.EngineLocal && (variable != "" || !cc.IsSet("redis")) {
+		address = ""
+	}
+	if address == "" && engine == report.EngineRedis {
+		return "", connect.Secrets{}, errors.New("--redis is empty: give embedded, spawn or a URL, or leave it out")
+	}
+	if address == "" || scratch.IsOwn(address) {
+		return address, connect.Secrets{}, connect.NoServer(cc)
+	}
+	secrets, err := connect.SecretsOf(cc)
+	return address, secrets, err
 }
 
 // needless finds flags that would do nothing, and are a misunderstanding.

@@ -112,7 +112,7 @@ func TestProcessDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, err = openArena(t.Context(), c, work.Typical()); err != nil {
+	if a, err = openArena(t.Context(), t.Context(), c, work.Typical()); err != nil {
 		t.Fatal(err)
 	}
 	m := &match{config: c, work: work, arena: a}

@@ -42,11 +42,11 @@ func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	}
 	opening, opened := context.WithTimeout(ctx, cmp.Or(c.patience, prepareTimeout))
 	defer opened()
-	a, err := openArena(opening, c, work.Typical())
+	a, err := openArena(ctx, opening, c, work.Typical())
+	defer func() { err = errors.Join(err, a.close(ctx)) }()
 	if err != nil {
 		return report.Report{}, exit.OrInterrupted(ctx, prepared(opening, c, err))
 	}
-	defer func() { err = errors.Join(err, a.close(ctx)) }()
 	m := &match{config: c, work: work, arena: a}
 	if err := m.enter(opening); err != nil {
 		return report.Report{}, exit.OrInterrupted(ctx, prepared(opening, c, err))

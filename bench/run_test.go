@@ -195,7 +195,7 @@ func TestRace(t *testing.T) {
 	c.Nodes, c.Concurrency, c.patience = 2, callers/2, time.Hour
 	c.Tenants, c.MaxOutput, c.Budget, c.Trace = 2, 50, covered*cost, traceFile(t, strings.Repeat("t,100,50\n", 2*callers))
 	met := &meeting{lookers: 1 + max(covered, raceCovered), keys: make(map[string]*look)}
-	c.meet = func(name string, node *redis.Client) {
+	c.meet = func(name string, node redis.UniversalClient) {
 		if name == contender.Check {
 			node.AddHook(met)
 		}

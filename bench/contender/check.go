@@ -17,7 +17,7 @@ import (
 // settles it once. But others come between the look and the taking: where a budget
 // runs out, several see the same money, and all of them spend it.
 type checking struct {
-	client *redis.Client
+	client redis.UniversalClient
 	prefix string
 	ids    *ids
 	held   sync.Map // budget.ReservationID → budget.Microcents

@@ -82,7 +82,7 @@ type Keeper interface {
 
 // New returns one of the contenders that are written by hand, with its keys under
 // a prefix. Each node of a fleet has its own, which settles what it reserved.
-func New(name string, client *redis.Client, prefix string) Keeper {
+func New(name string, client redis.UniversalClient, prefix string) Keeper {
 	switch name {
 	case Incr:
 		return counting{client, prefix}

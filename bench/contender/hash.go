@@ -11,13 +11,13 @@ import (
 )
 
 // createHash writes books of one hash a tenant: the terms, and a field a hold.
-func createHash(ctx context.Context, client *redis.Client, key string, amount budget.Microcents) error {
+func createHash(ctx context.Context, client redis.UniversalClient, key string, amount budget.Microcents) error {
 	return client.HSet(ctx, key, "granted", int64(amount), "remaining", int64(amount), "reserved", 0, "committed", 0).Err()
 }
 
 // spentOfHash is what was committed and each open hold; the sum that the contender
 // itself keeps of them is not believed.
-func spentOfHash(ctx context.Context, client *redis.Client, key string) (budget.Microcents, error) {
+func spentOfHash(ctx context.Context, client redis.UniversalClient, key string) (budget.Microcents, error) {
 	fields, err := client.HGetAll(ctx, key).Result()
 	if err != nil {
 		return 0, err

@@ -11,7 +11,7 @@ import (
 // counting answers every question with one INCR of the tenant's key: what Redis
 // and go-redis can do at most, one call each. It decides nothing.
 type counting struct {
-	client *redis.Client
+	client redis.UniversalClient
 	prefix string
 }
 

@@ -5,17 +5,21 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/cli/scratch"
 )
 
 // Meter reads what a Redis has used since it started, over a client of its own, so
-// that what it asks itself is no contender's.
-type Meter struct{ client *redis.Client }
+// that what it asks itself is no contender's. Of a Cluster it reads the sum over its
+// masters.
+type Meter struct{ client redis.UniversalClient }
 
 // NewMeter returns a meter, or nil where this Redis tells nothing: the embedded one
 // and some managed services do not.
-func NewMeter(ctx context.Context, client *redis.Client) *Meter {
+func NewMeter(ctx context.Context, client redis.UniversalClient) *Meter {
 	m := &Meter{client}
 	if _, err := m.Read(ctx); err != nil {
 		return nil
@@ -45,11 +49,20 @@ func (m *Meter) Read(ctx context.Context) (Usage, error) {
 	if m == nil {
 		return Usage{}, nil
 	}
-	text, err := m.client.Info(ctx, "cpu", "commandstats").Result()
-	if err != nil {
-		return Usage{}, err
-	}
-	return parseUsage(text)
+	var mu sync.Mutex
+	var sum Usage
+	err := scratch.EachMaster(ctx, m.client, func(ctx context.Context, master *redis.Client) error {
+		text, err := master.Info(ctx, "cpu", "commandstats").Result()
+		if err != nil {
+			return err
+		}
+		u, err := parseUsage(text)
+		mu.Lock()
+		defer mu.Unlock()
+		sum = sum.Plus(u)
+		return err
+	})
+	return sum, err
 }
 
 func parseUsage(text string) (u Usage, err error) {

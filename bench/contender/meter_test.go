@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
@@ -67,7 +68,7 @@ func TestMeters(t *testing.T) {
 // A Redis that tells nothing has no meter, and a meter that is none reads nothing.
 func TestMeterOfASilentRedis(t *testing.T) {
 	t.Parallel()
-	space, err := scratch.Open(t.Context(), scratch.Embedded)
+	space, err := scratch.Open(t.Context(), scratch.Embedded, connect.Secrets{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 // deadlines, a repeated call counts twice, and amounts above 2^53 microcents
 // round.
 type scripted struct {
-	client *redis.Client
+	client redis.UniversalClient
 	prefix string
 	ids    *ids
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Trips counts round trips: each command of its own is one, and each pipeline. It is
-// a hook of the client that a contender is given ([redis.Client.AddHook]).
+// a hook of the client that a contender is given ([redis.UniversalClient]'s AddHook).
 type Trips struct{ atomic.Int64 }
 
 // DialHook counts nothing.

@@ -21,7 +21,7 @@ const watchAttempts = 16
 // came between. It keeps the law and settles a hold once; a call that loses every
 // attempt is ErrConflict.
 type watching struct {
-	client *redis.Client
+	client redis.UniversalClient
 	prefix string
 	ids    *ids
 }

@@ -12,7 +12,7 @@ import (
 
 // NewCoordinator is a node of a fleet, whose callers may all ask for the same tenant at
 // once. An error has an exit code.
-func NewCoordinator(ctx context.Context, client *redis.Client, c Config, prefix string, logger *slog.Logger) (*coordinator.Coordinator, error) {
+func NewCoordinator(ctx context.Context, client redis.UniversalClient, c Config, prefix string, logger *slog.Logger) (*coordinator.Coordinator, error) {
 	queue := c.Concurrency + eachWidth
 	node, err := coordinator.New(ctx, client,
 		coordinator.WithKeyPrefix(prefix), coordinator.WithLogger(logger), coordinator.WithQueueLimits(queue, queue),

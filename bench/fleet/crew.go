@@ -20,6 +20,7 @@ const StopTimeout = time.Minute
 // Crew is a fleet's nodes where each is a process of its own.
 type Crew struct {
 	assignment Assignment
+	lifetime   context.Context // of the Redis: after it, nodes are ended
 	members    []*member
 	budgets    []budget.Microcents
 	trips      *contender.Trips
@@ -27,9 +28,10 @@ type Crew struct {
 }
 
 // NewCrew has no process yet; it must be closed all the same. What the budgets are of
-// is in doubt where a process dies.
-func NewCrew(a Assignment, budgets []budget.Microcents, trips *contender.Trips) *Crew {
-	return &Crew{assignment: a, budgets: budgets, trips: trips}
+// is in doubt if a process dies. When the lifetime ends, nodes that are to stop are not
+// waited for.
+func NewCrew(lifetime context.Context, a Assignment, budgets []budget.Microcents, trips *contender.Trips) *Crew {
+	return &Crew{lifetime: lifetime, assignment: a, budgets: budgets, trips: trips}
 }
 
 // Muster starts the processes, and returns when all nodes are ready, with the size of
@@ -121,6 +123,8 @@ func (w *Crew) stopAtEnd(ctx context.Context, done <-chan struct{}) {
 	defer patience.Stop()
 	select {
 	case <-done:
+	case <-w.lifetime.Done():
+		w.kill()
 	case <-patience.C:
 		w.kill()
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -30,8 +29,7 @@ type member struct {
 	input  io.WriteCloser
 }
 
-// startMember starts a process, and tells it what it must know. Only the environment of
-// a Redis of the user's speaks of that Redis.
+// startMember starts a process, and tells it what it must know.
 func startMember(a Assignment) (*member, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -40,8 +38,7 @@ func startMember(a Assignment) (*member, error) {
 	m := &member{number: a.Node + 1, process: exec.Command(program, "bench", NodeCommand), words: make(chan word)} //nolint:gosec // it is this program
 	m.process.Stderr = os.Stderr                                                                                   // nothing is written there, unless it crashes
 	m.process.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool {
-		return variable == "OTEL_METRICS_EXPORTER=prometheus" || // its port is this process'
-			!a.UsersRedis && strings.HasPrefix(variable, "BURSAR_REDIS_")
+		return variable == "OTEL_METRICS_EXPORTER=prometheus" // its port is this process'
 	})
 	if m.input, err = m.process.StdinPipe(); err != nil {
 		return nil, err

@@ -48,13 +48,13 @@ func ServeNode(ctx context.Context, input io.Reader, output io.Writer) error {
 }
 
 func (n *node) serve(ctx context.Context, orders *json.Decoder) error {
-	space, err := scratch.Open(ctx, n.Redis)
+	space, err := scratch.Open(ctx, n.Redis, n.Secrets)
 	if err != nil {
 		return err
 	}
 	pool, err := n.open(ctx, space)
 	if err == nil && n.say(word{Ready: &ready{pool}}) == nil {
-		watched, end := Vigil(ctx, space.Name, space.ClientOf(1).Options(), func() []*coordinator.Coordinator {
+		watched, end := Vigil(ctx, space, func() []*coordinator.Coordinator {
 			return []*coordinator.Coordinator{n.engine}
 		})
 		for o := range n.listen(orders) {
@@ -87,7 +87,7 @@ func (n *node) open(ctx context.Context, space *scratch.Space) (pool int, err er
 		}
 		return exit.With(exit.Unavailable, err)
 	})
-	return client.Options().PoolSize, err
+	return scratch.PoolSize(client), err
 }
 
 // listen hands out what is to be played; it keeps for itself to stop, which the end of

@@ -18,7 +18,7 @@ import (
 func TestProcessThatCannotBegin(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	w := NewCrew(Assignment{Config: plain(2, 1), Redis: server.URL(), Prefix: "fleet", Tenants: []budget.TenantID{"nobody"}, Nodes: 3}, nil, nil)
+	w := NewCrew(t.Context(), Assignment{Config: plain(2, 1), Redis: server.URL(), Prefix: "fleet", Tenants: []budget.TenantID{"nobody"}, Nodes: 3}, nil, nil)
 	if _, err := w.Muster(t.Context()); err == nil || !strings.Contains(err.Error(), `node 1: tenant "nobody": the answer is missing_tenant`) {
 		t.Errorf("%v, want the node and the tenant", err)
 	}

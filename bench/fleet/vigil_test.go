@@ -5,8 +5,6 @@ import (
 	"net"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // One that is started again at once is not gone, and one that answers nobody is not
@@ -17,11 +15,12 @@ func TestVigil(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: server.Addr().String()})
-	defer client.Close()
+	dial := func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", server.Addr().String())
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	lost := make(chan error, 1)
-	go func() { lost <- awaitLoss(ctx, client.Options()) }()
+	go func() { lost <- awaitLoss(ctx, dial) }()
 	for range 2 { // it comes back
 		conn, err := server.Accept()
 		if err != nil {
@@ -36,10 +35,10 @@ func TestVigil(t *testing.T) {
 	}
 	server.Close()
 	began := time.Now()
-	if err := awaitLoss(t.Context(), client.Options()); err == nil || time.Since(began) < goneAfter {
+	if err := awaitLoss(t.Context(), dial); err == nil || time.Since(began) < goneAfter {
 		t.Errorf("nobody is there, and the vigil says %v after %s", err, time.Since(began))
 	}
-	if err := awaitLoss(ctx, client.Options()); err != nil {
+	if err := awaitLoss(ctx, dial); err != nil {
 		t.Errorf("a vigil that has ended: %v", err)
 	}
 }

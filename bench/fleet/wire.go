@@ -6,23 +6,24 @@ import (
 
 	"github.com/calybris/bursar/bench/record"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
 // What a run and a node that is a process of its own say to each other: lines of JSON on
-// the node's standard input and output, first an assignment. Secrets travel here, or in
-// the environment, never in arguments, which everybody on the machine can read.
+// the node's standard input and output, first an assignment. Secrets travel here, never in
+// arguments, which everybody on the machine can read.
 
 // Assignment is what a node must know.
 type Assignment struct {
-	Config     Config
-	Redis      string // as scratch.Open takes it; all nodes have it
-	UsersRedis bool   // the environment may speak of it
-	Prefix     string
-	Tenants    []budget.TenantID
-	PoolSize   int // 0 is go-redis' own
-	Nodes      int
-	Node       int // from 0; a crew sets it
+	Config   Config
+	Redis    string          // as scratch.Open takes it; all nodes have it
+	Secrets  connect.Secrets // the same
+	Prefix   string
+	Tenants  []budget.TenantID
+	PoolSize int // 0 is go-redis' own
+	Nodes    int
+	Node     int // from 0; a crew sets it
 }
 
 // order is to play, or to stop playing. The end of the input is to close the node and

@@ -17,8 +17,9 @@ var serverSettings = []string{
 }
 
 // Server asks the Redis behind a run, which may not tell all: CONFIG is
-// forbidden on many managed services, INFO to some users.
-func Server(ctx context.Context, client *redis.Client) *report.Server {
+// forbidden on many managed services, INFO to some users. Of a Cluster it asks one of
+// the servers.
+func Server(ctx context.Context, client redis.UniversalClient) *report.Server {
 	info := serverInfo(ctx, client)
 	settings := settingsOfInfo(info)
 	for _, name := range serverSettings {
@@ -51,7 +52,7 @@ func settingsOfInfo(info redisinfo.Info) map[string]string {
 	return settings
 }
 
-func serverInfo(ctx context.Context, client *redis.Client) redisinfo.Info {
+func serverInfo(ctx context.Context, client redis.UniversalClient) redisinfo.Info {
 	info := make(redisinfo.Info)
 	for _, section := range []string{"server", "memory", "persistence"} {
 		if text, err := client.Info(ctx, section).Result(); err == nil {

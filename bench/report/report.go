@@ -10,7 +10,8 @@ import (
 // fields are added to it, none is taken away.
 type Report struct {
 	Engine      string `json:"engine"`
-	Redis       string `json:"redis,omitempty"` // what it ran on, without a password
+	Redis       string `json:"redis,omitempty"`          // what it ran on, without a password
+	Variable    string `json:"redis_variable,omitempty"` // that named it, if no flag did
 	Nodes       int    `json:"nodes"`
 	Processes   bool   `json:"processes,omitempty"` // each node is a process of its own
 	Tenants     int    `json:"tenants"`

@@ -41,6 +41,9 @@ func (t *table) heading(r Report) {
 	if r.Redis != "" {
 		where = r.Redis
 	}
+	if r.Variable != "" {
+		where += " (" + r.Variable + ")"
+	}
 	how := "drawn from seed " + strconv.FormatUint(r.Seed, 10)
 	if r.Trace != "" {
 		how = "of " + r.Trace

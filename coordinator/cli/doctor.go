@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/wording"
 )
@@ -48,6 +49,7 @@ func doctor(cc *cli.Context, out *output) error {
 	if cc.Err() != nil {
 		return exit.ErrInterrupted
 	}
+	diagnose(cc.Context, connection, checks)
 	answer := struct {
 		Redis  string              `json:"redis"`
 		Checks []coordinator.Check `json:"checks"`
@@ -56,6 +58,19 @@ func doctor(cc *cli.Context, out *output) error {
 		return err
 	}
 	return diagnosis(connection.Name, checks)
+}
+
+// diagnose says of servers out of reach what the library cannot know: what the address
+// and the flags have to do with it.
+func diagnose(ctx context.Context, connection *connect.Connection, checks []coordinator.Check) {
+	for i, c := range checks {
+		if c.Name != "reachable" || c.Status != coordinator.CheckFailed {
+			continue
+		}
+		if found, remedy := connection.Diagnose(ctx, c.Found); remedy != "" {
+			checks[i].Found, checks[i].Remedy = found, remedy
+		}
+	}
 }
 
 func printChecks(w io.Writer, checks []coordinator.Check) {

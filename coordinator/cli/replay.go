@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/urfave/cli/v2"
@@ -21,8 +22,10 @@ import (
 	"github.com/calybris/bursar/local"
 )
 
-// shownDifferences is how many are printed; the rest is counted.
-const shownDifferences = 10
+const (
+	shownDifferences = 10               // the rest is counted
+	closeTimeout     = 10 * time.Second // of a node that has replayed a file
+)
 
 const replayDescription = `Applies recorded operations, each file from an empty state, and compares every
 field of every answer. Prints the first differences with file and line, and ends
@@ -47,10 +50,9 @@ func Replay() *cli.Command {
 		ArgsUsage:   "FILE…",
 		Description: replayDescription,
 		Action:      replay,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "engine", Usage: "`NAME`: local (in this process), embedded (miniredis), redis", DefaultText: "redis with --redis, else local"},
-			&cli.StringFlag{Name: "redis", Category: connect.Category, Usage: "`WHERE`: spawn (a private redis-server), or the URL of yours (redis://, rediss://)"},
-		},
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "engine", Usage: "`NAME`: local (in this process), embedded (miniredis), redis", DefaultText: "redis if one is given, else local"},
+		}, connect.ServerFlags("", "`WHERE`: embedded (miniredis), spawn (a private redis-server), or the URL of yours: redis://, rediss://, redis+sentinel://, redis+cluster://, unix://")...),
 	}
 }
 
@@ -59,11 +61,15 @@ func replay(cc *cli.Context) error {
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
+	secrets, err := replaySecrets(cc, address)
+	if err != nil {
+		return err
+	}
 	traces, err := readTraces(cc.Args().Slice())
 	if err != nil {
 		return err
 	}
-	engines, err := openEngines(cc.Context, address)
+	engines, err := openEngines(cc.Context, address, secrets)
 	if err != nil {
 		return exit.OrInterrupted(cc.Context, err)
 	}
@@ -77,7 +83,11 @@ func replayAddress(cc *cli.Context) (string, error) {
 	if !cc.Args().Present() {
 		return "", errors.New("replay needs at least one FILE; see bursar replay --help")
 	}
-	engine, address := cc.String("engine"), cc.String("redis")
+	engine := cc.String("engine")
+	address, variable := connect.AddressOf(cc)
+	if variable != "" && (engine == "local" || engine == "embedded") {
+		address = "" // the variable is for those that want it
+	}
 	if engine == "" {
 		engine = "local"
 		if cc.IsSet("redis") {
@@ -87,17 +97,23 @@ func replayAddress(cc *cli.Context) (string, error) {
 	switch {
 	case engine != "local" && engine != "embedded" && engine != "redis":
 		return "", fmt.Errorf("--engine %q: give local, embedded or redis", engine)
-	case engine != "redis" && cc.IsSet("redis"):
+	case engine == "embedded" && (address == "" || address == scratch.Embedded):
+		return scratch.Embedded, nil
+	case engine != "redis" && address != "":
 		return "", fmt.Errorf("--engine %s uses no Redis of yours: leave out --redis, or give --engine redis", engine)
 	case engine == "redis" && address == "":
 		return "", errors.New("--engine redis needs --redis: give redis://host:6379, or spawn")
-	case engine == "local":
-		return "", nil
-	case engine == "embedded":
-		return scratch.Embedded, nil
 	default:
 		return address, nil
 	}
+}
+
+// replaySecrets are those of a Redis of the user's.
+func replaySecrets(cc *cli.Context, address string) (connect.Secrets, error) {
+	if address == "" || scratch.IsOwn(address) {
+		return connect.Secrets{}, connect.NoServer(cc)
+	}
+	return connect.SecretsOf(cc)
 }
 
 func readTraces(names []string) ([]trace.Trace, error) {
@@ -123,14 +139,14 @@ func readTrace(name string) (trace.Trace, error) {
 // engines makes an empty engine for each file.
 type engines struct {
 	space  *scratch.Space // nil where the engine is local
-	client *redis.Client
+	client redis.UniversalClient
 }
 
-func openEngines(ctx context.Context, address string) (engines, error) {
+func openEngines(ctx context.Context, address string, secrets connect.Secrets) (engines, error) {
 	if address == "" {
 		return engines{}, nil
 	}
-	space, err := scratch.Open(ctx, address)
+	space, err := scratch.Open(ctx, address, secrets)
 	if err != nil {
 		return engines{}, err
 	}
@@ -159,7 +175,10 @@ func (e engines) with(ctx context.Context, do func(budget.Engine) error) error {
 	if err != nil {
 		return exit.OfStart(fmt.Errorf("%s: %w", e.space.Name, err))
 	}
-	return errors.Join(do(node), node.Close(context.WithoutCancel(ctx)))
+	err = do(node)
+	closing, cancel := context.WithTimeout(e.space.Lifetime(), closeTimeout) // also after an interruption, if Redis answers
+	defer cancel()
+	return errors.Join(err, node.Close(closing))
 }
 
 // replayAll stops at the first file that an engine gives no answer for.

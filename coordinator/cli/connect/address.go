@@ -3,6 +3,7 @@ package connect
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"regexp"
@@ -13,12 +14,13 @@ import (
 // address is a URL taken apart; url.Parse knows one host only, and its errors repeat
 // what they cannot read, password and all.
 type address struct {
-	tls   bool
-	kind  kind
-	user  *url.Userinfo
-	hosts []string
-	path  string
-	query url.Values
+	tls    bool
+	kind   kind
+	user   *url.Userinfo
+	hosts  []string
+	socket string // path of a Unix socket, in place of the hosts
+	path   string
+	query  url.Values
 }
 
 // kind is what stands between the "+" and the "://".
@@ -30,7 +32,9 @@ const (
 	cluster  kind = "cluster"
 )
 
-const remedy = "write redis://host:6379, redis+sentinel://host:26379,host:26379/MASTER or redis+cluster://host:6379,host:6379, and rediss for TLS"
+const remedy = "write redis://host:6379, redis+sentinel://host:26379,host:26379/MASTER or redis+cluster://host:6379,host:6379, and rediss for TLS; or unix:///PATH"
+
+const unixScheme = "unix"
 
 var errLogin = errors.New("the user and password in the Redis URL cannot be read: write special characters as %40 and the like, or set " + passwordVariable)
 
@@ -39,30 +43,54 @@ func split(text string) (address, error) {
 	if err != nil {
 		return a, err
 	}
+	isSocket := a.socket != ""
 	authority, tail := rest, ""
 	if end := strings.IndexAny(rest, "/?"); end >= 0 {
 		authority, tail = rest[:end], rest[end:]
 	}
-	// With an @ in it, all before may be a password whose / or ? was not escaped.
-	if strings.Contains(tail, "@") {
+	userinfo, hosts, hasUser := cutLast(authority, "@")
+	// With an @ in it, all before may be a password whose / or ? was not escaped; unless
+	// it is a socket's, whose user has ended before.
+	if strings.Contains(tail, "@") && !(isSocket && (authority == "" || hasUser)) {
 		return a, errLogin
 	}
+	if hasUser {
+		if a.user, err = parseUserinfo(userinfo); err != nil {
+			return a, err
+		}
+	}
 	path, query, _ := strings.Cut(tail, "?")
-	if a.path, err = url.PathUnescape(strings.Trim(path, "/")); err != nil {
+	if path, err = url.PathUnescape(path); err != nil {
 		return a, fmt.Errorf("the Redis URL's path cannot be read; %s", remedy)
 	}
 	if a.query, err = url.ParseQuery(query); err != nil {
 		return a, fmt.Errorf("the Redis URL's query cannot be read; %s", remedy)
 	}
-	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
-		if a.user, err = userinfo(authority[:at]); err != nil {
-			return a, err
-		}
-		authority = authority[at+1:]
+	if isSocket {
+		return a, a.takeSocket(hosts, path)
 	}
-	a.hosts = append(strings.Split(authority, ","), a.query["addr"]...)
+	a.path = strings.Trim(path, "/")
+	a.hosts = append(strings.Split(hosts, ","), a.query["addr"]...)
 	delete(a.query, "addr")
 	return a, a.checkHosts()
+}
+
+// cutLast returns what is before and after the last separator; without one, all is
+// after it.
+func cutLast(text, separator string) (before, after string, found bool) {
+	if at := strings.LastIndex(text, separator); at >= 0 {
+		return text[:at], text[at+len(separator):], true
+	}
+	return "", text, false
+}
+
+// takeSocket takes the path of a Unix socket.
+func (a *address) takeSocket(host, path string) error {
+	if host != "" || strings.Trim(path, "/") == "" {
+		return errors.New("a Unix socket has a path and no host: write unix:///path/of/redis.sock, and unix://user@/path/of/redis.sock for a user")
+	}
+	a.socket = path
+	return nil
 }
 
 // hostAndPort is what can be repeated in an error: there is no password in it.
@@ -76,7 +104,11 @@ func splitScheme(text string) (a address, rest string, err error) {
 	case !found:
 		return a, "", fmt.Errorf("the Redis URL has no scheme; %s", remedy)
 	}
-	base, suffix, _ := strings.Cut(scheme, "+")
+	if strings.EqualFold(scheme, unixScheme) {
+		a.socket = unixScheme // until the path is known
+		return a, rest, nil
+	}
+	base, suffix, _ := strings.Cut(strings.ToLower(scheme), "+")
 	a.tls, a.kind = base == "rediss", kind(suffix)
 	knownKind := a.kind == single || a.kind == sentinel || a.kind == cluster
 	if knownKind && (base == "redis" || a.tls) {
@@ -88,8 +120,8 @@ func splitScheme(text string) (a address, rest string, err error) {
 	return a, "", fmt.Errorf("%s:// is no scheme of a Redis; %s", scheme, remedy)
 }
 
-// userinfo is more lenient than url.Parse, which takes a # for the end.
-func userinfo(text string) (*url.Userinfo, error) {
+// parseUserinfo is more lenient than url.Parse, which takes a # for the end.
+func parseUserinfo(text string) (*url.Userinfo, error) {
 	name, password, set := strings.Cut(text, ":")
 	name, err1 := url.PathUnescape(name)
 	password, err2 := url.PathUnescape(password)
@@ -131,7 +163,10 @@ func (a address) name() string {
 		name += "+" + string(a.kind)
 	}
 	name += "://" + strings.Join(a.hosts, ",")
-	if a.path != "" {
+	switch {
+	case a.socket != "":
+		name += (&url.URL{Path: a.socket}).EscapedPath()
+	case a.path != "":
 		name += "/" + a.path
 	}
 	if db := a.query.Get("db"); db != "" {
@@ -141,17 +176,21 @@ func (a address) name() string {
 }
 
 func (a address) scheme() string {
-	if a.tls {
+	switch {
+	case a.socket != "":
+		return unixScheme
+	case a.tls:
 		return "rediss"
+	default:
+		return "redis"
 	}
-	return "redis"
 }
 
 // plain is the URL of one host, as go-redis reads it, with the others as it wants them.
 func (a address) plain(path string) string {
-	query := url.Values{}
-	for key, values := range a.query {
-		query[key] = values
+	query := maps.Clone(a.query)
+	if a.socket != "" {
+		return (&url.URL{Scheme: unixScheme, Path: a.socket, RawQuery: query.Encode()}).String()
 	}
 	for _, host := range a.hosts[1:] {
 		query.Add("addr", a.withPort(host))

@@ -56,6 +56,20 @@ func TestBadAddresses(t *testing.T) {
 		{"redis+cluster://host:6379?min_idle_conns=9999999", "give -1 to 1048576"},
 		{"redis+cluster://host:6379?x=secret", "unexpected option: x"},
 		{"rediss+cluster://host:6379?skip_verify=true", "unexpected option: skip_verify"},
+		{"Redis+Ring://host", "Redis+Ring:// is no scheme of a Redis"},
+		{"unix://", "write unix:///path/of/redis.sock"},
+		{"unix:///", "write unix:///path/of/redis.sock"},
+		{"unix://?db=1", "write unix:///path/of/redis.sock"},
+		{"unix://redis.sock", "write unix:///path/of/redis.sock"},
+		{"unix://secret/redis.sock", "write unix:///path/of/redis.sock"},
+		{"unix://ann:secret@host/redis.sock", "write unix:///path/of/redis.sock"},
+		{"unix://ann:sec/ret@/redis.sock", "write special characters as %40"},
+		{"unix:///redis.sock?db=-1", "there is no database -1"},
+		{"unix:///redis.sock?db=x", "invalid database number"},
+		{"unix:///redis.sock?pool_size=-1", "pool_size=-1: give 0 to 1048576"},
+		{"unix:///redis.sock?password=secret", "unexpected option: password"},
+		{"unix:///%zz", "path cannot be read"},
+		{"unix+cluster:///redis.sock", "unix+cluster:// is no scheme of a Redis"},
 	} {
 		_, err := open(t, "--redis", c.address)
 		text := fmt.Sprint(err)
@@ -72,6 +86,11 @@ func TestNames(t *testing.T) {
 		{"redis://:secret@[::1]/3", "redis://[::1]/3", "[::1]:6379"},
 		{"rediss://host:7000?db=3&client_name=secret", "rediss://host:7000?db=3", "host:7000"},
 		{"redis+sentinel://:secret@one,two:7/m%2e1?password=secret", "redis+sentinel://one,two:7/m.1", "one:26379,two:7"},
+		{"REDIS://host/3", "redis://host/3", "host:6379"},
+		{"Rediss+Cluster://Host", "rediss+cluster://Host", "Host:6379"},
+		{" redis://host\n", "redis://host", "host:6379"},
+		{"unix:///run/a b/%25?db=3&client_name=secret", "unix:///run/a%20b/%25?db=3", "/run/a b/%"},
+		{"unix://ann:secret@/run/redis@1.sock", "unix:///run/redis@1.sock", "/run/redis@1.sock"},
 		{"rediss+cluster://:secret@one,two?addr=three", "rediss+cluster://one,two,three", "one:6379,two:6379,three:6379"},
 	} {
 		target, err := connect.Parse(c.address, connect.Secrets{Password: "secret"})
@@ -119,6 +138,7 @@ func TestLogins(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"redis://host:6379/1?pool_size=3", "rediss+sentinel://one,two/m?db=1", "redis+cluster://one:1,two:2?max_redirects=2", "host", "redis://[::1",
+		"unix:///run/redis.sock?db=1", "UNIX://ann@/a@b",
 	} {
 		f.Add(seed, "secret")
 	}

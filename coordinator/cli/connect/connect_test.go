@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) {
 	for _, name := range []string{ // the tests are not about the developer's own Redis
-		"BURSAR_REDIS_URL", "BURSAR_REDIS_CA", "BURSAR_REDIS_PASSWORD_FILE", "BURSAR_PREFIX", "BURSAR_REDIS_PASSWORD",
+		"BURSAR_REDIS_URL", "BURSAR_REDIS_CA", "BURSAR_REDIS_CERT", "BURSAR_REDIS_KEY", "BURSAR_REDIS_PASSWORD_FILE", "BURSAR_PREFIX", "BURSAR_REDIS_PASSWORD",
 		"BURSAR_REDIS_USER", "BURSAR_SENTINEL_PASSWORD", "BURSAR_SENTINEL_USER",
 	} {
 		_ = os.Unsetenv(name)
@@ -260,7 +260,8 @@ func TestCluster(t *testing.T) {
 
 func TestBadFlags(t *testing.T) {
 	t.Parallel()
-	ca, _ := certificate(t)
+	ca := newAuthority(t)
+	one, other := ca.leaf(t), ca.leaf(t)
 	for _, c := range []struct {
 		args []string
 		want string
@@ -272,9 +273,19 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"--redis", "redis://host", "--redis-password-file", file(t, "\n")}, "is empty"},
 		{[]string{"--redis", "rediss://host", "--redis-ca", "/nonexistent"}, "no such file"},
 		{[]string{"--redis", "rediss://host", "--redis-ca", file(t, "hello")}, "no certificate in PEM form"},
-		{[]string{"--redis", "redis://host", "--redis-ca", file(t, string(ca))}, "--redis-ca is given, and redis://host has no TLS: write rediss://host"},
-		{[]string{"--redis", "rediss://host?skip_verify=true", "--redis-ca", file(t, string(ca))}, "leave one out"},
-		{[]string{"--redis", "rediss+sentinel://host/m?skip_verify=true", "--redis-ca", file(t, string(ca))}, "leave one out"},
+		{[]string{"--redis", "redis://host", "--redis-ca", ca.File}, "--redis-ca is given, and redis://host has no TLS: write rediss://host"},
+		{[]string{"--redis", "rediss://host?skip_verify=true", "--redis-ca", ca.File}, "leave one out"},
+		{[]string{"--redis", "rediss+sentinel://host/m?skip_verify=true", "--redis-ca", ca.File}, "leave one out"},
+		{[]string{"--redis", "unix:///redis.sock", "--redis-ca", ca.File}, "--redis-ca is given, and unix:///redis.sock has no TLS: leave it out"},
+		{[]string{"--redis", "redis+cluster://host:1", "--redis-cert", one.Cert, "--redis-key", one.Key}, "--redis-cert is given, and redis+cluster://host:1 has no TLS: write rediss+cluster://host:1"},
+		{[]string{"--redis", "rediss://host", "--redis-cert", one.Cert}, "--redis-cert is given without its key: give --redis-key or BURSAR_REDIS_KEY"},
+		{[]string{"--redis", "rediss://host", "--redis-key", one.Key}, "--redis-key is given without its certificate: give --redis-cert or BURSAR_REDIS_CERT"},
+		{[]string{"--redis", "rediss://host", "--redis-cert", "/nonexistent", "--redis-key", one.Key}, "--redis-cert: open /nonexistent: no such file"},
+		{[]string{"--redis", "rediss+sentinel://host/m", "--redis-cert", one.Cert, "--redis-key", "/nonexistent"}, "--redis-key: open /nonexistent: no such file"},
+		{[]string{"--redis", "rediss+cluster://host", "--redis-cert", one.Cert, "--redis-key", other.Key}, "private key does not match public key"},
+		{[]string{"--redis", "rediss://host", "--redis-cert", one.Key, "--redis-key", one.Cert}, "PEM inputs may have been switched"},
+		{[]string{"--redis", "rediss://host", "--redis-cert", one.Cert, "--redis-key", file(t, "hello")}, "failed to find any PEM data in key input"},
+		{[]string{"--redis", "rediss://host", "--redis-cert", one.Cert, "--redis-key", file(t, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nc2VjcmV0\n-----END ENCRYPTED PRIVATE KEY-----\n")}, "the key is encrypted: decrypt it"},
 	} {
 		if _, err := open(t, c.args...); exit.Code(err) != exit.Usage || !strings.Contains(fmt.Sprint(err), c.want) {
 			t.Errorf("%v: code %d, %v; want usage, %q", c.args, exit.Code(err), err, c.want)
@@ -288,6 +299,61 @@ func TestTwoPasswords(t *testing.T) {
 	if exit.Code(err) != exit.Usage || !strings.Contains(fmt.Sprint(err), "both --redis-password-file and BURSAR_REDIS_PASSWORD") {
 		t.Errorf("two passwords: %v", err)
 	}
+}
+
+// A socket of the machine.
+func TestUnixSocket(t *testing.T) {
+	server := redistest.Start(t, redistest.WithPassword("secret1"), redistest.WithUser("ann", "secret2", "~*", "+@all"))
+	socket := filepath.Join(server.Dir(), "s")
+	t.Setenv("BURSAR_REDIS_PASSWORD", "secret2\n")
+	works(t, "unix://"+socket, "--redis", "unix://ann@"+socket)
+	works(t, "unix://"+socket, "--redis", "UNIX://:secret1@"+socket)
+	c := works(t, "unix://"+socket+"?db=1", "--redis", "unix://ann:secret2@"+socket+"?db=1&read_timeout=9s")
+	if o := c.Client.(*redis.Client).Options(); o.DB != 1 || o.ReadTimeout != 9*time.Second {
+		t.Errorf("database %d, read timeout %s", o.DB, o.ReadTimeout)
+	}
+	refusesLogin(t, "unix://nobody:secret9@"+socket)
+	isUnreachable(t, "no Redis answers at unix:///nonexistent/a@b: dial unix /nonexistent/a@b: connect: no such file or directory; check the address", "--redis", "unix:///nonexistent/a@b")
+}
+
+// What a file or a secret store leaves at the ends of a variable is not part of it; the
+// blanks of a password are.
+func TestBlanksAtTheEndsOfVariables(t *testing.T) {
+	server := redistest.Start(t, redistest.WithUser("ann", "secret2", "~*", "+@all"))
+	admin := server.Client()
+	if err := admin.Do(t.Context(), "ACL", "SETUSER", "bob", "on", "> secret 3 ", "~*", "+@all").Err(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("BURSAR_REDIS_URL", " Redis://"+server.Addr()+"/3\n")
+	t.Setenv("BURSAR_PREFIX", "staging\r\n")
+	t.Setenv("BURSAR_REDIS_USER", "ann\n")
+	t.Setenv("BURSAR_REDIS_PASSWORD_FILE", file(t, "secret2\n")+"\n")
+	if c := works(t, "redis://"+server.Addr()+"/3"); c.Prefix != "staging" {
+		t.Errorf("prefix %q", c.Prefix)
+	}
+	t.Setenv("BURSAR_REDIS_PASSWORD_FILE", " \n")
+	t.Setenv("BURSAR_REDIS_PASSWORD", "secret2\r\n")
+	t.Setenv("BURSAR_REDIS_CA", "\n")
+	t.Setenv("BURSAR_PREFIX", "\n")
+	if c := works(t, "redis://"+server.Addr()+"/3"); c.Prefix != "bursar" {
+		t.Errorf("prefix %q", c.Prefix)
+	}
+	t.Setenv("BURSAR_REDIS_USER", " bob ")
+	t.Setenv("BURSAR_REDIS_PASSWORD", " secret 3 \n")
+	works(t, "redis://"+server.Addr()+"/3")
+	t.Setenv("BURSAR_REDIS_URL", "\n")
+	if _, err := open(t); exit.Code(err) != exit.Usage || !strings.Contains(fmt.Sprint(err), "no Redis is given") {
+		t.Errorf("a variable without a value: %v", err)
+	}
+}
+
+// The Sentinels' variables are read in the same way.
+func TestBlanksAtTheEndsOfSentinelVariables(t *testing.T) {
+	sentinels := redistest.StartSentinels(t, redistest.Start(t), 1, redistest.WithPassword("secret2"))
+	address := "redis+sentinel://" + sentinels.Addrs()[0] + "/" + redistest.SentinelName
+	t.Setenv("BURSAR_SENTINEL_USER", "default\n")
+	t.Setenv("BURSAR_SENTINEL_PASSWORD", "secret2\n")
+	works(t, address, "--redis", "Redis+SENTINEL"+strings.TrimPrefix(address, "redis+sentinel"))
 }
 
 // A typing error is answered at once.

@@ -2,7 +2,6 @@ package connect
 
 import (
 	"cmp"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"strconv"
@@ -61,18 +60,6 @@ func (a address) clusterOptions(s Secrets) (*redis.ClusterOptions, error) {
 	}
 	o.Username, o.Password = s.User, s.Password
 	return o, nil
-}
-
-// security is what go-redis made of the URL, with the operator's CA. go-redis' name
-// of the first host goes: each server is held to the host that it was dialled by.
-func security(parsed *tls.Config, s Secrets) (*tls.Config, error) {
-	if parsed == nil {
-		return nil, nil
-	}
-	if parsed.InsecureSkipVerify && s.CA != nil {
-		return nil, fmt.Errorf("skip_verify and --%s contradict each other: leave one out", caFlag)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.CA, InsecureSkipVerify: parsed.InsecureSkipVerify}, nil //nolint:gosec // only where the operator asks for it
 }
 
 // checkDatabase is for what go-redis takes for database 0.

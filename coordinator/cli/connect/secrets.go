@@ -2,28 +2,21 @@ package connect
 
 import (
 	"cmp"
-	"crypto/x509"
 	"fmt"
 	"net/url"
 	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// Secrets are what an address should not carry.
+// Secrets are what goes with an address and should not be in it.
 type Secrets struct {
 	User, Password                 string
 	SentinelUser, SentinelPassword string
-	CA                             *x509.CertPool // nil for the system's
-}
-
-// Environment is what the variables say.
-func Environment() Secrets {
-	return Secrets{
-		User: os.Getenv("BURSAR_REDIS_USER"), Password: os.Getenv(passwordVariable),
-		SentinelUser: os.Getenv("BURSAR_SENTINEL_USER"), SentinelPassword: os.Getenv("BURSAR_SENTINEL_PASSWORD"),
-	}
+	CA, Cert, Key                  string // names of PEM files; "" for the system's CAs, and for no certificate
 }
 
 // after lets the address have its say before the variables.
@@ -35,45 +28,43 @@ func (s Secrets) after(user *url.Userinfo) Secrets {
 	return s
 }
 
-// secretsOf reads the variables and files.
-func secretsOf(cc *cli.Context) (s Secrets, err error) {
-	s = Environment()
-	if name := cc.String(passwordFileFlag); name != "" {
-		if s.Password != "" {
-			return s, fmt.Errorf("both --%s and %s are given: leave one out", passwordFileFlag, passwordVariable)
-		}
-		if s.Password, err = readPassword(name); err != nil {
-			return s, fmt.Errorf("--%s: %w", passwordFileFlag, err)
-		}
+// SecretsOf reads the flags and the variables. The error carries exit.Usage.
+func SecretsOf(cc *cli.Context) (Secrets, error) {
+	s := Secrets{
+		User: name("BURSAR_REDIS_USER"), Password: password(passwordVariable),
+		SentinelUser: name("BURSAR_SENTINEL_USER"), SentinelPassword: password("BURSAR_SENTINEL_PASSWORD"),
+		CA: cc.String(caFlag), Cert: cc.String(certFlag), Key: cc.String(keyFlag),
 	}
-	if name := cc.String(caFlag); name != "" {
-		if s.CA, err = readCA(name); err != nil {
-			return s, fmt.Errorf("--%s: %w", caFlag, err)
-		}
+	file := cc.String(passwordFileFlag)
+	if file == "" {
+		return s, nil
+	}
+	if s.Password != "" {
+		return s, exit.With(exit.Usage, fmt.Errorf("both --%s and %s are given: leave one out", passwordFileFlag, passwordVariable))
+	}
+	var err error
+	if s.Password, err = readPassword(file); err != nil {
+		return s, exit.With(exit.Usage, fmt.Errorf("--%s: %w", passwordFileFlag, err))
 	}
 	return s, nil
 }
+
+// name reads a variable as textFlag does.
+func name(variable string) string { return strings.TrimSpace(os.Getenv(variable)) }
+
+// password reads a variable. Blanks at its end may be part of it, and newlines are not.
+func password(variable string) string { return withoutNewline(os.Getenv(variable)) }
+
+func withoutNewline(text string) string { return strings.TrimRight(text, "\r\n") }
 
 func readPassword(name string) (string, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return "", err
 	}
-	password := strings.TrimRight(string(text), "\r\n")
+	password := withoutNewline(string(text))
 	if password == "" {
 		return "", fmt.Errorf("%s is empty: write the password into it", name)
 	}
 	return password, nil
-}
-
-func readCA(name string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("there is no certificate in PEM form in %s", name)
-	}
-	return pool, nil
 }

@@ -21,17 +21,21 @@ type Target struct {
 	Single   *redis.Options
 	Sentinel *redis.FailoverOptions
 	Cluster  *redis.ClusterOptions
+
+	address   address
+	certified bool // the client has a certificate
 }
 
-// Parse reads an address. Its query has the options that go-redis knows. What the
-// address says of user and password goes before what the secrets say.
+// Parse reads an address, whose query has the options that go-redis knows, and the files
+// that the secrets name. What the address says of user and password goes before what
+// the secrets say.
 func Parse(text string, secrets Secrets) (Target, error) {
-	a, err := split(text)
+	a, err := split(strings.TrimSpace(text))
 	if err != nil {
 		return Target{}, err
 	}
-	if secrets.CA != nil && !a.tls {
-		return Target{}, fmt.Errorf("--%s is given, and %s has no TLS: write %s", caFlag, a.name(), strings.Replace(a.name(), "redis", "rediss", 1))
+	if err := secrets.checkTLS(a); err != nil {
+		return Target{}, err
 	}
 	target, err := a.target(secrets.after(a.user))
 	if err != nil {
@@ -44,7 +48,7 @@ func (a address) target(s Secrets) (Target, error) {
 	if err := a.checkSizes(); err != nil {
 		return Target{}, err
 	}
-	target, err := Target{Name: a.name()}, error(nil)
+	target, err := Target{Name: a.name(), address: a, certified: s.Cert != ""}, error(nil)
 	switch a.kind {
 	case sentinel:
 		target.Sentinel, err = a.failoverOptions(s)
@@ -70,6 +74,22 @@ func (t Target) Client() redis.UniversalClient {
 	}
 }
 
+// clone returns a target whose options may be changed.
+func (t Target) clone() Target {
+	switch {
+	case t.Sentinel != nil:
+		o := *t.Sentinel
+		t.Sentinel = &o
+	case t.Cluster != nil:
+		o := *t.Cluster
+		t.Cluster = &o
+	default:
+		o := *t.Single
+		t.Single = &o
+	}
+	return t
+}
+
 // wait bounds how long a client waits for an answer, unless the address says so, and
 // has it ask once.
 func (t *Target) wait(timeout time.Duration) {
@@ -88,32 +108,28 @@ func (t *Target) wait(timeout time.Duration) {
 	}
 }
 
-// Ping asks once, with short patience. The error carries exit.Unavailable.
+// Ping asks once, with short patience, and no longer than ctx lasts. The error carries
+// exit.Unavailable.
 func (t Target) Ping(ctx context.Context) error {
-	client := t.impatient().Client()
+	client := t.Impatient().Until(ctx).Client()
 	defer client.Close()
 	err := client.Ping(ctx).Err()
 	if reply := redis.Error(nil); errors.As(err, &reply) && !errors.Is(err, redis.Nil) {
-		return exit.With(exit.Unavailable, fmt.Errorf("%s refuses to answer: %w; %s", t.Name, err, remedyOf(err)))
+		return exit.With(exit.Unavailable, fmt.Errorf("%s refuses to answer: %w; %s", t.Name, err, remedyOfReply(err)))
 	}
 	if err != nil {
-		return exit.With(exit.Unavailable, fmt.Errorf("no Redis answers at %s: %w; check the address, and that the server runs", t.Name, err))
+		found, remedy := t.Diagnose(ctx, t.explain(err).Error())
+		return exit.With(exit.Unavailable, fmt.Errorf("no Redis answers at %s: %s; %s", t.Name, found, cmp.Or(remedy, checkAddress)))
 	}
 	return nil
 }
 
-// remedyOf a refusal is what to do where a server answers, and says no.
-func remedyOf(err error) string {
-	switch {
-	case redis.IsAuthError(err), redis.HasErrorPrefix(err, "AUTH "):
-		return "check the user and the password"
-	case redis.IsPermissionError(err):
-		return "check the rights of the user"
-	case redis.IsLoadingError(err):
-		return "wait until it is ready"
-	default:
-		return "check the address, and the server's log and settings"
+// explain says what a Sentinel means by a nil.
+func (t Target) explain(err error) error {
+	if t.Sentinel != nil && errors.Is(err, redis.Nil) {
+		return fmt.Errorf("the Sentinels watch no master %q", t.Sentinel.MasterName)
 	}
+	return err
 }
 
 // masterHook names the master that the Sentinels do not know, where go-redis says nil.
@@ -138,20 +154,34 @@ func (masterHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	return next
 }
 
-// impatient is the target for a client that tries each server once.
-func (t Target) impatient() Target {
+// Impatient returns the target for clients that try each server once.
+func (t Target) Impatient() Target {
+	t = t.clone()
 	switch {
 	case t.Sentinel != nil:
-		o := *t.Sentinel
-		o.MaxRetries, o.DialerRetries = -1, 1
-		return Target{Sentinel: &o}
+		t.Sentinel.MaxRetries, t.Sentinel.DialerRetries = -1, 1
 	case t.Cluster != nil:
-		o := *t.Cluster
-		o.MaxRedirects, o.DialerRetries = 1, 1
-		return Target{Cluster: &o}
+		t.Cluster.MaxRedirects, t.Cluster.DialerRetries = 1, 1
 	default:
-		o := *t.Single
-		o.MaxRetries, o.DialerRetries = -1, 1
-		return Target{Single: &o}
+		t.Single.MaxRetries, t.Single.DialerRetries = -1, 1
 	}
+	return t
+}
+
+// Pool returns the target for clients with a pool of so many connections to each
+// server; 0 is what the address says, or go-redis' default.
+func (t Target) Pool(size int) Target {
+	if size == 0 {
+		return t
+	}
+	t = t.clone()
+	switch {
+	case t.Sentinel != nil:
+		t.Sentinel.PoolSize = size
+	case t.Cluster != nil:
+		t.Cluster.PoolSize = size
+	default:
+		t.Single.PoolSize = size
+	}
+	return t
 }

@@ -1,18 +1,13 @@
 package connect_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,39 +15,41 @@ import (
 
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/redistest"
+	"github.com/calybris/bursar/coordinator/redistest/testca"
 )
 
-// certificate makes a CA, and a server's certificate for the loopback.
-func certificate(t *testing.T) (ca []byte, server tls.Certificate) {
+// authority is a CA of one's own.
+type authority struct{ *testca.Authority }
+
+func newAuthority(t *testing.T) authority { return namedAuthority(t, "a CA of one's own") }
+
+func namedAuthority(t *testing.T, name string) authority {
 	t.Helper()
-	sign := func(template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) []byte {
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, parentKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return der
+	ca, err := testca.New(t.TempDir(), name)
+	if err != nil {
+		t.Fatal(err)
 	}
-	newKey := func() *ecdsa.PrivateKey {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key
-	}
-	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a CA of one's own"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	authorityKey, serverKey := newKey(), newKey()
-	authorityDER := sign(authority, authority, authorityKey, authorityKey)
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "redis"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
-	}
-	ca = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authorityDER})
-	return ca, tls.Certificate{Certificate: [][]byte{sign(leaf, authority, serverKey, authorityKey)}, PrivateKey: serverKey}
+	return authority{ca}
 }
+
+func (a authority) issue(t *testing.T, until time.Time) leaf {
+	t.Helper()
+	issued, err := a.Issue(until)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf{issued}
+}
+
+func (a authority) leaf(t *testing.T) leaf {
+	t.Helper()
+	return a.issue(t, a.Until)
+}
+
+type leaf struct{ testca.Leaf }
+
+// flags are those of a client with this certificate.
+func (l leaf) flags() []string { return []string{"--redis-cert", l.Cert, "--redis-key", l.Key} }
 
 // proxy is a TLS listener in front of a server, which may be started after it.
 type proxy struct {
@@ -60,9 +57,14 @@ type proxy struct {
 	server chan string // its address, again and again
 }
 
-func startProxy(t *testing.T, certificate tls.Certificate) *proxy {
+// startProxy asks clients for a certificate if it has a CA for them.
+func startProxy(t *testing.T, own leaf, ofClients *authority) *proxy {
 	t.Helper()
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+	config := &tls.Config{Certificates: []tls.Certificate{own.Certificate}, MinVersion: tls.VersionTLS12}
+	if ofClients != nil {
+		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, ofClients.Pool()
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,36 +111,159 @@ func (p *proxy) port() int { return p.Addr().(*net.TCPAddr).Port }
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	ca, leaf := certificate(t)
-	address := "rediss://" + startProxy(t, leaf).behind(redistest.Start(t).Addr()).address()
-	works(t, address, "--redis", address, "--redis-ca", file(t, string(ca)))
+	ca := newAuthority(t)
+	server := redistest.Start(t).Addr()
+	address := "rediss://" + startProxy(t, ca.leaf(t), nil).behind(server).address()
+	works(t, address, "--redis", address, "--redis-ca", ca.File)
 	works(t, address, "--redis", address+"?skip_verify=true")
+	// A server that does not ask for a certificate is not bothered by one.
+	works(t, address, append(ca.leaf(t).flags(), "--redis", address, "--redis-ca", ca.File)...)
 
-	stranger, _ := certificate(t)
-	refusesCertificate(t, "--redis", address)
-	refusesCertificate(t, "--redis", address, "--redis-ca", file(t, string(stranger)))
+	refusesCertificate(t, "give the CA that signs the servers with --redis-ca", "--redis", address)
+	refusesCertificate(t, "give the CA that signs the servers with --redis-ca", "--redis", address, "--redis-ca", newAuthority(t).File)
 	// The certificate is for 127.0.0.1.
-	refusesCertificate(t, "--redis", strings.Replace(address, "127.0.0.1", "localhost", 1), "--redis-ca", file(t, string(ca)))
+	refusesCertificate(t, "with a host that the server's certificate names", "--redis", strings.Replace(address, "127.0.0.1", "localhost", 1), "--redis-ca", ca.File)
+	expired := "rediss://" + startProxy(t, ca.issue(t, time.Now().Add(-time.Hour)), nil).behind(server).address()
+	refusesCertificate(t, "renew the server's certificate", "--redis", expired, "--redis-ca", ca.File)
 }
 
-func refusesCertificate(t *testing.T, args ...string) {
+// refusesCertificate expects an error about a certificate that ends with a remedy.
+func refusesCertificate(t *testing.T, remedy string, args ...string) {
 	t.Helper()
 	c, err := open(t, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Ping(t.Context()); exit.Code(err) != exit.Unavailable || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("%v: code %d, %v; want %d and the certificate", args, exit.Code(err), err, exit.Unavailable)
+	err = c.Ping(t.Context())
+	if exit.Code(err) != exit.Unavailable || !strings.Contains(fmt.Sprint(err), "certificate") || !strings.Contains(fmt.Sprint(err), remedy) {
+		t.Errorf("%v: code %d, %v; want %d, the certificate and %q", args, exit.Code(err), err, exit.Unavailable, remedy)
 	}
 }
 
-// Sentinels and the server that they name have TLS.
+// secured starts a redis-server that asks clients for certificates, and returns the
+// address of its port with TLS.
+func secured(t *testing.T, ca authority, lines ...string) (server *redistest.Server, address string) {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, port := ca.leaf(t), free.Addr().(*net.TCPAddr).Port
+	free.Close()
+	server = redistest.Start(t, redistest.WithConfig(append(lines, "tls-port "+strconv.Itoa(port),
+		"tls-cert-file "+own.Cert, "tls-key-file "+own.Key, "tls-ca-cert-file "+ca.File, "tls-auth-clients yes")...))
+	return server, free.Addr().String()
+}
+
+// Redis as its documentation sets TLS up: clients have certificates as well. What does
+// not fit has its remedy.
+func TestClientCertificates(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	server, port := secured(t, ca)
+	address := "rediss://" + port
+	works(t, address, append(ca.leaf(t).flags(), "--redis", address, "--redis-ca", ca.File)...)
+
+	const unaccepted = "the server does not accept the client's certificate of --redis-cert"
+	refusesCertificate(t, "the server asks for a client's certificate: give --redis-cert and --redis-key", "--redis", address, "--redis-ca", ca.File)
+	for _, name := range []string{"another CA", "a CA of one's own"} { // the second with another key
+		isUnreachable(t, unaccepted, append(namedAuthority(t, name).leaf(t).flags(), "--redis", address, "--redis-ca", ca.File)...)
+	}
+	refusesCertificate(t, unaccepted, append(ca.issue(t, time.Now().Add(-time.Hour)).flags(), "--redis", address, "--redis-ca", ca.File)...)
+	isUnreachable(t, "if this port expects TLS, write rediss://"+port+"; else check the address", "--redis", "redis://"+port)
+	// What a plain port makes of a handshake depends on its random bytes.
+	isUnreachable(t, "this port has no TLS", "--redis", "rediss://"+server.Addr()+"?skip_verify=true&dial_timeout=300ms")
+}
+
+func isUnreachable(t *testing.T, remedy string, args ...string) {
+	t.Helper()
+	c, err := open(t, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ping(t.Context()); exit.Code(err) != exit.Unavailable || !strings.Contains(fmt.Sprint(err), remedy) {
+		t.Errorf("%v: code %d, %v; want %d, %q", args, exit.Code(err), err, exit.Unavailable, remedy)
+	}
+}
+
+// Also with TLS 1.2, whose servers word their refusal in another way.
+func TestClientCertificatesOfTLS12(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	_, port := secured(t, ca, "tls-protocols TLSv1.2")
+	address := "rediss://" + port
+	works(t, address, append(ca.leaf(t).flags(), "--redis", address, "--redis-ca", ca.File)...)
+	isUnreachable(t, "the server asks for a client's certificate: give --redis-cert and --redis-key", "--redis", address, "--redis-ca", ca.File)
+	isUnreachable(t, "the server does not accept the client's certificate of --redis-cert", append(namedAuthority(t, "another CA").leaf(t).flags(), "--redis", address, "--redis-ca", ca.File)...)
+}
+
+// What a server says, or does not say, tells which side has no TLS.
+func TestRemediesOfTheOtherSide(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		scheme, answer string
+		close          bool
+		want           string
+	}{
+		{"rediss", "", false, "if this port has no TLS, write redis://HOST; else check the address"},
+		{"rediss", "", true, "if this port has no TLS, write redis://HOST; else check the address"},
+		{"rediss", "-ERR unknown command\r\n", true, "this port has no TLS: write redis://HOST, or"},
+		{"redis", "", true, "if this port expects TLS, write rediss://HOST; else check the address"},
+		{"redis", "\x15\x03\x01\x00\x02\x02\x46", true, "if this port expects TLS, write rediss://HOST; else check the address"},
+		{"redis", "", false, "; check the address, and that the server runs"},
+		{"redis+cluster", "", true, "if this port expects TLS, write rediss+cluster://HOST; else"},
+		{"rediss+cluster", "", false, "if this port has no TLS, write redis+cluster://HOST; else"},
+	} {
+		host := answering(t, c.answer, c.close)
+		isUnreachable(t, strings.ReplaceAll(c.want, "HOST", host), "--redis", c.scheme+"://"+host+"?dial_timeout=200ms&read_timeout=200ms")
+	}
+	host := answering(t, "", true)
+	isUnreachable(t, "if this port expects TLS, write rediss+sentinel://"+host+"/m; else", "--redis", "redis+sentinel://"+host+"/m")
+	host = answering(t, "", false)
+	isUnreachable(t, "if this port has no TLS, write redis+sentinel://"+host+"/m; else", "--redis", "rediss+sentinel://"+host+"/m?dial_timeout=200ms")
+}
+
+// answering is a listener that answers the first bytes of each connection, and then
+// closes it or says nothing more.
+func answering(t *testing.T, answer string, closes bool) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	ended := make(chan struct{})
+	group.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			group.Go(func() {
+				defer conn.Close()
+				_, _ = conn.Read(make([]byte, 4096))
+				_, _ = io.WriteString(conn, answer)
+				if !closes {
+					<-ended
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		close(ended)
+		listener.Close()
+		group.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// Sentinels and the server that they name have TLS, with certificates of clients.
 func TestTLSOfSentinels(t *testing.T) {
 	t.Parallel()
-	ca, leaf := certificate(t)
+	ca := newAuthority(t)
 	server := redistest.Start(t)
 	sentinels := redistest.StartSentinels(t, server, 1)
-	front, frontOfServer := startProxy(t, leaf).behind(sentinels.Addrs()[0]), startProxy(t, leaf).behind(server.Addr())
+	front, frontOfServer := startProxy(t, ca.leaf(t), &ca).behind(sentinels.Addrs()[0]), startProxy(t, ca.leaf(t), &ca).behind(server.Addr())
 	admin := redis.NewClient(&redis.Options{Addr: sentinels.Addrs()[0]})
 	defer admin.Close()
 	// The Sentinel finds no plain Redis there, and one more vote is missing for a failover.
@@ -146,21 +271,36 @@ func TestTLSOfSentinels(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := "rediss+sentinel://" + front.address() + "/safe"
-	works(t, address, "--redis", address, "--redis-ca", file(t, string(ca)))
-	works(t, address, "--redis", address+"?skip_verify=true")
-	refusesCertificate(t, "--redis", address)
+	works(t, address, append(ca.leaf(t).flags(), "--redis", address, "--redis-ca", ca.File)...)
+	works(t, address, append(ca.leaf(t).flags(), "--redis", address+"?skip_verify=true")...)
+	refusesCertificate(t, "give the CA that signs the servers with --redis-ca", append(ca.leaf(t).flags(), "--redis", address)...)
+	refusesCertificate(t, "give --redis-cert and --redis-key", "--redis", address, "--redis-ca", ca.File)
 }
 
-// Every node of a Cluster has TLS, also those that only the Cluster names.
+// Every node of a Cluster has TLS, with certificates of clients, also those that only
+// the Cluster names.
 func TestTLSOfACluster(t *testing.T) {
 	t.Parallel()
-	ca, leaf := certificate(t)
-	front := startProxy(t, leaf)
+	ca := newAuthority(t)
+	front := startProxy(t, ca.leaf(t), &ca)
 	cluster := redistest.StartCluster(t, redistest.WithMasters(1),
 		redistest.WithConfig("cluster-announce-ip 127.0.0.1", fmt.Sprintf("cluster-announce-port %d", front.port())))
 	front.behind(cluster.Addrs()[0])
-	first := startProxy(t, leaf).behind(cluster.Addrs()[0])
+	first := startProxy(t, ca.leaf(t), &ca).behind(cluster.Addrs()[0])
 	address := "rediss+cluster://" + first.address()
-	works(t, address, "--redis", address, "--redis-ca", file(t, string(ca)))
-	refusesCertificate(t, "--redis", address)
+	works(t, address, append(ca.leaf(t).flags(), "--redis", address, "--redis-ca", ca.File)...)
+	refusesCertificate(t, "give the CA that signs the servers with --redis-ca", append(ca.leaf(t).flags(), "--redis", address)...)
+	refusesCertificate(t, "give --redis-cert and --redis-key", "--redis", address, "--redis-ca", ca.File)
+}
+
+// By variables, whose values come from files and secret stores.
+func TestTLSByVariables(t *testing.T) {
+	ca := newAuthority(t)
+	_, port := secured(t, ca)
+	own := ca.leaf(t)
+	t.Setenv("BURSAR_REDIS_URL", "\tREDISS://"+port+"\n")
+	t.Setenv("BURSAR_REDIS_CA", ca.File+"\n")
+	t.Setenv("BURSAR_REDIS_CERT", own.Cert+" \n")
+	t.Setenv("BURSAR_REDIS_KEY", own.Key+"\r\n")
+	works(t, "rediss://"+port)
 }

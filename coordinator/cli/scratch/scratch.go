@@ -33,14 +33,20 @@ const (
 	Spawn    = "spawn"    // a private redis-server, on a free loopback port
 )
 
+// IsOwn reports whether an address is a server of the space's own, for which there are
+// no secrets.
+func IsOwn(address string) bool { return address == Embedded || address == Spawn }
+
 // closeTimeout bounds the clean-up, which a cancelled context does not stop;
 // comebackTimeout how long it waits for a Redis that has gone, and may be started
-// again; scanTimeout the search for other people's keys.
+// again; scanTimeout the search for other people's keys; and answerTimeout how long
+// Redis has, after the command was interrupted, to show that it answers at all.
 const (
 	closeTimeout    = 2 * time.Minute
 	comebackTimeout = 5 * time.Second
 	comebackEvery   = 200 * time.Millisecond
 	scanTimeout     = 30 * time.Second
+	answerTimeout   = 2 * time.Second
 )
 
 // Space is the place. Its methods are safe for concurrent use.
@@ -48,55 +54,73 @@ type Space struct {
 	// Name says what it is, for people; it holds no password.
 	Name string
 
-	address string // what Open takes for the same Redis from another process
-	options *redis.Options
-	server  io.Closer // nil where Redis is the user's
+	address  string          // what Open takes for the same Redis from another process
+	secrets  connect.Secrets // beside the address
+	target   connect.Target
+	lifetime context.Context
+	giveUp   context.CancelFunc
+	unwatch  func() bool // of the context of Open
+	server   io.Closer   // nil if Redis is the user's
 
 	mu       sync.Mutex
-	clients  []*redis.Client
+	clients  []redis.UniversalClient
 	patterns []string // of the keys that Close deletes
 }
 
-// Open takes an address: [Embedded], [Spawn], or the URL of the user's Redis
-// (redis:// or rediss://). It returns when Redis has answered a PING. Errors
-// carry an exit code: Usage for an address that cannot be one, Unavailable for
-// a Redis that does not answer.
-func Open(ctx context.Context, address string) (*Space, error) {
-	space, err := open(ctx, address)
+// Open takes an address: [Embedded], [Spawn], or the URL of the user's Redis with its
+// secrets, as package connect reads it. It returns when Redis has answered a PING.
+// Errors carry an exit code: Usage for an address that cannot be one, Unavailable for a
+// Redis that does not answer.
+//
+// When ctx ends and Redis does not answer within 2 s, the space gives it up: see
+// Lifetime.
+func Open(ctx context.Context, address string, secrets connect.Secrets) (*Space, error) {
+	space, err := open(ctx, address, secrets)
 	if err != nil {
 		return nil, err
 	}
+	space.lifetime, space.giveUp = context.WithCancel(context.WithoutCancel(ctx))
+	space.target = space.target.Until(space.lifetime)
 	// Once, with short patience: an address that nobody answers at is mostly a typing error.
-	if err := (connect.Target{Name: space.Name, Single: space.options}).Ping(ctx); err != nil {
+	if err := space.target.Ping(ctx); err != nil {
 		return nil, errors.Join(err, space.Close(ctx))
+	}
+	if address != Embedded { // which always answers, though late on a busy machine
+		space.unwatch = context.AfterFunc(ctx, space.check)
 	}
 	return space, nil
 }
 
-func open(ctx context.Context, address string) (*Space, error) {
+func open(ctx context.Context, address string, secrets connect.Secrets) (*Space, error) {
 	switch address {
 	case Embedded:
 		server := miniredis.NewMiniRedis()
 		if err := server.Start(); err != nil {
 			return nil, fmt.Errorf("starting the embedded Redis: %w", err)
 		}
-		return &Space{
-			Name: "embedded Redis", address: "redis://" + server.Addr(),
-			options: &redis.Options{Addr: server.Addr()}, server: embedded{server},
-		}, nil
+		return own("embedded Redis", "redis://"+server.Addr(), embedded{server})
 	case Spawn:
 		server, err := redistest.Spawn(ctx)
 		if err != nil {
 			return nil, exit.With(exit.Unavailable, err)
 		}
-		return &Space{Name: "private redis-server", address: server.URL(), options: server.Options(), server: server}, nil
+		return own("private redis-server", server.URL(), server)
 	default:
-		options, name, err := parseURL(address)
+		target, err := connect.Parse(address, secrets)
 		if err != nil {
-			return nil, exit.With(exit.Usage, err)
+			return nil, exit.With(exit.Usage, fmt.Errorf("%w; or give %s for a private redis-server", err, Spawn))
 		}
-		return &Space{Name: name, address: address, options: options}, nil
+		return &Space{Name: target.Name, address: address, secrets: secrets, target: target}, nil
 	}
+}
+
+func own(name, address string, server io.Closer) (*Space, error) {
+	target, err := connect.Parse(address, connect.Secrets{})
+	if err != nil {
+		return nil, errors.Join(err, server.Close())
+	}
+	target.Name = name
+	return &Space{Name: name, address: address, target: target, server: server}, nil
 }
 
 // embedded is miniredis as an io.Closer.
@@ -108,26 +132,36 @@ func (e embedded) Close() error {
 	return nil
 }
 
-// Client returns a new client with its own connections, closed with the space.
-func (s *Space) Client() *redis.Client { return s.ClientOf(0) }
-
-// ClientOf is Client with a pool of so many connections; 0 is go-redis' default.
-func (s *Space) ClientOf(poolSize int) *redis.Client {
-	options := *s.options
-	if poolSize > 0 {
-		options.PoolSize = poolSize
+// check gives Redis up, unless it answers soon.
+func (s *Space) check() {
+	ctx, cancel := context.WithTimeout(s.lifetime, answerTimeout)
+	defer cancel()
+	if s.target.Ping(ctx) != nil {
+		s.giveUp()
 	}
-	client := redis.NewClient(&options)
+}
+
+// Lifetime ends with Close, or when Redis is given up, since it does not answer and the
+// command was interrupted. From then on no connection can be made, and those that there
+// were are closed, so that nothing waits for an answer any more.
+func (s *Space) Lifetime() context.Context { return s.lifetime }
+
+// Client returns a new client with its own connections, closed with the space.
+func (s *Space) Client() redis.UniversalClient { return s.ClientOf(0) }
+
+// ClientOf is Client with a pool of so many connections, of a Cluster to each server; 0
+// is go-redis' default.
+func (s *Space) ClientOf(poolSize int) redis.UniversalClient {
+	client := s.target.Pool(poolSize).Client()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clients = append(s.clients, client)
 	return client
 }
 
-// Address is what another process gives to [Open] for the same Redis, which ends with
-// this space where own is true. It may hold a password; of the user's Redis, that may
-// be in the environment instead, which an own one must be opened without.
-func (s *Space) Address() (address string, own bool) { return s.address, s.server != nil }
+// Source returns what another process gives to [Open] for the same Redis, which ends
+// with this space if it is its own. It may hold a password.
+func (s *Space) Source() (address string, secrets connect.Secrets) { return s.address, s.secrets }
 
 // Prefix returns a key prefix that nobody else has: the name and 64 random bits.
 // What is stored under it is deleted by Close.
@@ -159,11 +193,12 @@ func (s *Space) deleteLater(pattern string) {
 }
 
 // KeyUnder returns one of the keys that begin with the prefix and a colon, or "": a
-// prefix may end with the colon, though ours write another after it. It looks for up to 30 s; the error carries exit.Unavailable.
+// prefix may end with the colon, though ours write another after it. It looks for at
+// most 30 s; the error carries exit.Unavailable.
 func (s *Space) KeyUnder(ctx context.Context, prefix string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, scanTimeout)
 	defer cancel()
-	client := redis.NewClient(s.options)
+	client := s.target.Client()
 	defer client.Close()
 	key, err := firstMatching(ctx, client, layout.QuotePattern(strings.TrimRight(prefix, ":"))+":*")
 	if err != nil {
@@ -173,21 +208,28 @@ func (s *Space) KeyUnder(ctx context.Context, prefix string) (string, error) {
 }
 
 // Close closes the space's clients, deletes what is stored under its prefixes and marks,
-// and ends its server. It takes a few seconds where Redis does not answer, 2 minutes at the most, and a
-// cancelled context does not keep it from cleaning up.
+// and ends its server. It takes a few seconds if Redis does not answer, at most 2
+// minutes, and a cancelled context does not keep it from cleaning up, unless the
+// lifetime has ended as well.
 func (s *Space) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
-	for _, client := range s.clients {
-		errs = append(errs, client.Close()) // first: they may have all the connections that there can be
+	for _, client := range s.clients { // first: they may have all the connections that there can be
+		if err := client.Close(); s.lifetime.Err() == nil {
+			errs = append(errs, err)
+		}
 	}
 	if s.server == nil && len(s.patterns) > 0 {
 		errs = append(errs, s.wipe(ctx))
 	}
 	s.clients, s.patterns = nil, nil
+	if s.unwatch != nil {
+		s.unwatch()
+	}
+	s.giveUp()
 	if s.server != nil {
 		errs = append(errs, s.server.Close())
 		s.server = nil
@@ -197,17 +239,10 @@ func (s *Space) Close(ctx context.Context) error {
 
 func (s *Space) wipe(ctx context.Context) error {
 	for i, pattern := range s.patterns {
-		if err := deletePatiently(ctx, s.impatient(), pattern); err != nil {
+		if err := s.deletePatiently(ctx, pattern); err != nil {
 			return exit.With(exit.Unavailable, fmt.Errorf(
 				"keys were left on %s: %w; delete what matches %q once it answers", s.Name, err, s.patterns[i:]))
 		}
 	}
 	return nil
-}
-
-// impatient has a client ask once.
-func (s *Space) impatient() *redis.Options {
-	options := *s.options
-	options.MaxRetries, options.DialerRetries = -1, 1
-	return &options
 }

@@ -11,16 +11,13 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-func TestMain(m *testing.M) {
-	_ = os.Unsetenv("BURSAR_REDIS_PASSWORD") // the developer's, for another Redis
-	_ = os.Unsetenv("BURSAR_REDIS_USER")
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Servers of the space's own end with it.
 func TestOwnServers(t *testing.T) {
@@ -28,18 +25,18 @@ func TestOwnServers(t *testing.T) {
 	for _, address := range []string{scratch.Embedded, scratch.Spawn} {
 		t.Run(address, func(t *testing.T) {
 			t.Parallel()
-			space, err := scratch.Open(t.Context(), address)
+			space, err := scratch.Open(t.Context(), address, connect.Secrets{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			client := space.ClientOf(3)
-			if size := client.Options().PoolSize; size != 3 {
+			if size := scratch.PoolSize(client); size != 3 {
 				t.Errorf("a pool of %d, want 3", size)
 			}
 			if err := client.Set(t.Context(), space.Prefix("test")+":k", "v", 0).Err(); err != nil {
 				t.Error(err)
 			}
-			probe := redis.NewClient(&redis.Options{Addr: client.Options().Addr, MaxRetries: -1, DialerRetries: 1})
+			probe := redis.NewClient(&redis.Options{Addr: client.(*redis.Client).Options().Addr, MaxRetries: -1, DialerRetries: 1})
 			defer probe.Close()
 			if err := space.Close(t.Context()); err != nil {
 				t.Error(err)
@@ -63,7 +60,7 @@ func TestWipe(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	theirs := server.Client()
-	space, err := scratch.Open(t.Context(), server.URL())
+	space, err := scratch.Open(t.Context(), server.URL(), connect.Secrets{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,12 +93,72 @@ func TestWipe(t *testing.T) {
 	}
 }
 
+// A Cluster, whose keys are in many slots of several masters, has nothing of ours left
+// either, and a primary that Sentinels name.
+func TestWipeOnEveryTopology(t *testing.T) {
+	t.Parallel()
+	sentinels := redistest.StartSentinels(t, redistest.Start(t), 1)
+	for name, address := range map[string]string{
+		"Cluster":  "redis+cluster://" + strings.Join(redistest.StartCluster(t).Addrs(), ","),
+		"Sentinel": "redis+sentinel://" + sentinels.Addrs()[0] + "/" + redistest.SentinelName,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			space, err := scratch.Open(t.Context(), address, connect.Secrets{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			target, err := connect.Parse(address, connect.Secrets{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs := target.Client()
+			defer theirs.Close()
+			prefix, mark := space.Prefix("bench"), space.Mark("mine")
+			client := space.ClientOf(2)
+			if size := scratch.PoolSize(client); size != 2 {
+				t.Errorf("a pool of %d, want 2", size)
+			}
+			kept := make(map[string]bool)
+			for i := range 100 {
+				slot := fmt.Sprintf(":{%d}:", i)
+				kept[prefix+slot+"books"], kept["theirs"+slot] = false, true
+				kept["mine"+slot+mark], kept["mine"+slot+"theirs"] = false, true
+			}
+			for key := range kept {
+				if err := client.Set(t.Context(), key, "v", 0).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if key, err := space.KeyUnder(t.Context(), "mine"); err != nil || !strings.HasPrefix(key, "mine:{") {
+				t.Errorf("found %q, %v", key, err)
+			}
+			if key, err := space.KeyUnder(t.Context(), "no"); err != nil || key != "" {
+				t.Errorf("found %q, %v", key, err)
+			}
+			if conn, err := space.Dialer()(t.Context()); err != nil {
+				t.Error(err)
+			} else {
+				conn.Close()
+			}
+			if err := space.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for key, want := range kept {
+				if n, err := theirs.Exists(t.Context(), key).Result(); err != nil || (n == 1) != want {
+					t.Errorf("%s: %d are left, %v; kept should be %t", key, n, err, want)
+				}
+			}
+		})
+	}
+}
+
 // Under a prefix that others use, what has the mark goes, and nothing else.
 func TestMark(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	theirs := server.Client()
-	space, err := scratch.Open(t.Context(), server.URL())
+	space, err := scratch.Open(t.Context(), server.URL(), connect.Secrets{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +193,7 @@ func TestMark(t *testing.T) {
 func TestWipeOfADeadRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	space, err := scratch.Open(t.Context(), server.URL())
+	space, err := scratch.Open(t.Context(), server.URL(), connect.Secrets{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +210,7 @@ func TestWipeOfARestartedRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))
 	theirs := server.Client()
-	space, err := scratch.Open(t.Context(), server.URL())
+	space, err := scratch.Open(t.Context(), server.URL(), connect.Secrets{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,14 +245,15 @@ func TestOpenRefuses(t *testing.T) {
 		{"another scheme", "http://user:secret1@host", "write redis://host:6379", exit.Usage},
 		{"a bad port", "redis://:secret1@host:port", "host:port", exit.Usage},
 		{"a bad database", "redis://:secret1@host/five", `"five"`, exit.Usage},
-		{"a Cluster", "redis+cluster://:secret1@one:1,two:2", "redis+cluster://one:1,two:2 is not one server", exit.Usage},
-		{"Sentinels", "redis+sentinel://:secret1@one:1/m", "is not one server", exit.Usage},
+		{"two servers", "redis://:secret1@one:1,two:2", "2 hosts, and one server has one", exit.Usage},
+		{"no master", "redis+sentinel://:secret1@one:1", "give the name of the master", exit.Usage},
+		{"no Cluster there", "redis+cluster://:secret1@127.0.0.1:1", "no Redis answers at redis+cluster://127.0.0.1:1", exit.Unavailable},
 		{"a password not escaped", "redis://:secret1/2@host", "write special characters as %40", exit.Usage},
 		{"nobody there", "redis://:secret1@127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1", exit.Unavailable},
 		{"a wrong password", "redis://:secret10@" + protected.Addr(), "disabled.; check the user and the password", exit.Unavailable},
 		{"no password", "redis://" + protected.Addr(), "NOAUTH Authentication required.; check the user and the password", exit.Unavailable},
 	} {
-		space, err := scratch.Open(t.Context(), c.address)
+		space, err := scratch.Open(t.Context(), c.address, connect.Secrets{})
 		if space != nil || exit.Code(err) != c.code || !strings.Contains(fmt.Sprint(err), c.want) {
 			t.Errorf("%s: code %d, %v; want code %d, %q", c.name, exit.Code(err), err, c.code, c.want)
 		}
@@ -208,7 +266,7 @@ func TestOpenRefuses(t *testing.T) {
 func TestNameShowsNoPassword(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithPassword("secret1"))
-	space, err := scratch.Open(t.Context(), server.URL())
+	space, err := scratch.Open(t.Context(), server.URL(), connect.Secrets{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +278,7 @@ func TestNameShowsNoPassword(t *testing.T) {
 
 func TestSpawnWithoutServer(t *testing.T) {
 	t.Setenv("BURSAR_REDIS_SERVER", os.DevNull)
-	if space, err := scratch.Open(t.Context(), scratch.Spawn); space != nil || exit.Code(err) != exit.Unavailable {
+	if space, err := scratch.Open(t.Context(), scratch.Spawn, connect.Secrets{}); space != nil || exit.Code(err) != exit.Unavailable {
 		t.Errorf("code %d, %v; want %d", exit.Code(err), err, exit.Unavailable)
 	}
 }
@@ -230,7 +288,7 @@ func TestCloseNeedsNoConnectionMore(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	ours := server.Client()
-	space, err := scratch.Open(t.Context(), server.URL())
+	space, err := scratch.Open(t.Context(), server.URL(), connect.Secrets{})
 	if err != nil {
 		t.Fatal(err)
 	}

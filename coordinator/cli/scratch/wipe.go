@@ -3,6 +3,7 @@ package scratch
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,18 +15,25 @@ const scanStep = 1000
 // deleteMatching deletes the keys that match a pattern, in steps that keep no busy
 // Redis waiting. SCAN may pass over a key that is written meanwhile, so whoever
 // writes must have ended.
-func deleteMatching(ctx context.Context, client *redis.Client, pattern string) error {
-	return eachPage(ctx, client, pattern, func(keys []string) (more bool, err error) {
-		return true, client.Unlink(ctx, keys...).Err()
+func deleteMatching(ctx context.Context, client redis.UniversalClient, pattern string) error {
+	return EachMaster(ctx, client, func(ctx context.Context, master *redis.Client) error {
+		return eachPage(ctx, master, pattern, func(keys []string) (more bool, err error) {
+			pipe := master.Pipeline() // key by key: those of a Cluster's master are in many slots
+			for _, key := range keys {
+				pipe.Unlink(ctx, key)
+			}
+			_, err = pipe.Exec(ctx)
+			return true, err
+		})
 	})
 }
 
 // deletePatiently is deleteMatching of a Redis that may be gone, and come back with
 // what it had. Each attempt has a client of its own: one that has failed often goes on
 // dialling by itself for a while after its Close.
-func deletePatiently(ctx context.Context, options *redis.Options, pattern string) error {
+func (s *Space) deletePatiently(ctx context.Context, pattern string) error {
 	for began := time.Now(); ; {
-		client := redis.NewClient(options)
+		client := s.target.Impatient().Client()
 		err := deleteMatching(ctx, client, pattern)
 		client.Close()
 		var refused redis.Error
@@ -36,16 +44,23 @@ func deletePatiently(ctx context.Context, options *redis.Options, pattern string
 		select {
 		case <-ctx.Done():
 			return err
+		case <-s.lifetime.Done():
+			return errors.New("it does not answer")
 		case <-time.After(comebackEvery):
 		}
 	}
 }
 
-// firstMatching returns one of the keys that match, "" where none does.
-func firstMatching(ctx context.Context, client *redis.Client, pattern string) (key string, err error) {
-	err = eachPage(ctx, client, pattern, func(keys []string) (more bool, err error) {
-		key = keys[0]
-		return false, nil
+// firstMatching returns one of the keys that match, or "".
+func firstMatching(ctx context.Context, client redis.UniversalClient, pattern string) (key string, err error) {
+	var mu sync.Mutex
+	err = EachMaster(ctx, client, func(ctx context.Context, master *redis.Client) error {
+		return eachPage(ctx, master, pattern, func(keys []string) (more bool, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			key = keys[0]
+			return false, nil
+		})
 	})
 	return key, err
 }

@@ -81,7 +81,7 @@ func (f *faults) take() error {
 	return errors.Join(errs...)
 }
 
-// Init, Enabled, Info, WithValues and WithName make it a logr.LogSink of errors only.
+// Init does nothing. With the methods that follow it is a logr.LogSink of errors only.
 func (f *faults) Init(logr.RuntimeInfo) {}
 
 // Enabled is false: only errors are wanted.

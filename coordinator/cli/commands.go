@@ -146,9 +146,15 @@ func onNode(ctx context.Context, cc *cli.Context, connection *connect.Connection
 		return exit.OfStart(fmt.Errorf("%s: %w", connection.Name, err))
 	}
 	err = do(ctx, node)
-	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), cc.Duration(timeoutFlag.Name))
+	lingering, end := connect.Linger(ctx) // to release what nobody was told of, unless Redis is silent
+	defer end()
+	after, cancel := context.WithTimeout(lingering, cc.Duration(timeoutFlag.Name))
 	defer cancel()
-	if closeErr := node.Close(after); err != nil {
+	closeErr := node.Close(after)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return err // and what is unresolved follows from the interruption
+	case err != nil:
 		return errors.Join(err, closeErr)
 	}
 	return nil // a session that is not closed goes by itself

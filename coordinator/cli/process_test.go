@@ -3,9 +3,12 @@ package cli_test
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -81,5 +84,117 @@ func TestListsWithAClosedOutput(t *testing.T) {
 		if state, stderr := unread(t, words...); state.ExitCode() != exit.Refused || stderr != "" {
 			t.Errorf("%s: %s, %q", command, state, stderr)
 		}
+	}
+}
+
+// silence stops the server when a command sends a word for the nth time, sends the
+// command a signal, and returns how that ended.
+func silence(t *testing.T, server *redistest.Server, sig os.Signal, word string, nth int64, args ...string) (state *os.ProcessState, stderr string) {
+	t.Helper()
+	silent := make(chan struct{})
+	proxy := interpose(t, server.Addr(), "\r\n"+word+"\r\n", func(n int64) bool {
+		if n == nth {
+			if err := server.Pause(); err != nil {
+				t.Error(err)
+			}
+			close(silent)
+		}
+		return true
+	})
+	defer func() {
+		if err := server.Resume(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var said strings.Builder
+	command := exec.Command("bursar", args...)
+	command.Env, command.Stderr = append(os.Environ(), "BURSAR_REDIS_URL="+proxy.url()), &said
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = command.Wait(); close(ended) }()
+	select {
+	case <-silent:
+	case <-ended:
+		t.Fatalf("%v: %s before %q: %s", args, command.ProcessState, word, &said)
+	}
+	began := time.Now()
+	if err := command.Process.Signal(sig); err != nil {
+		t.Error(err)
+	}
+	<-ended
+	const atOnce = 5 * time.Second // on a busy machine; --timeout is 10 s
+	if took := time.Since(began); took > atOnce {
+		t.Errorf("%v, %s at %q: it went on for %s", args, sig, word, took)
+	}
+	return command.ProcessState, said.String()
+}
+
+// A command that waits for a Redis that has been stopped ends at once when it is told
+// to, and with the code for an answer that did not come.
+func TestSignalsWhileRedisIsSilent(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.WithConfig("appendonly yes"))
+	node := newNode(t, server)
+	if _, err := node.EnsureTenant(t.Context(), "acme", budget.Dollar); err != nil {
+		t.Fatal(err)
+	}
+	held, err := node.TryReserve(t.Context(), "acme", budget.Cent)
+	if err != nil || held.Err() != nil {
+		t.Fatal(held, err)
+	}
+	id, file := held.ID.String(), filepath.Join(t.TempDir(), "trace.jsonl")
+	if err := os.WriteFile(file, []byte(`{"op":"ensure","tenant":"acme","budget":100}`+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		signal syscall.Signal
+		word   string // at which Redis is stopped
+		nth    int64
+		args   string
+	}{
+		{syscall.SIGTERM, "hello", 1, "doctor"},
+		{syscall.SIGTERM, "hello", 1, "verify"},
+		{syscall.SIGTERM, "hello", 1, "tenant list"},
+		{syscall.SIGTERM, "hello", 1, "tenant show acme"},
+		{syscall.SIGTERM, "hello", 1, "tenant ensure globex $1"},
+		{syscall.SIGTERM, "hello", 1, "tenant watch acme"},
+		{syscall.SIGTERM, "hello", 1, "holds list"},
+		{syscall.SIGTERM, "hello", 1, "holds release --tenant acme --yes"},
+		{syscall.SIGTERM, "hello", 1, "reserve acme 1c"},
+		{syscall.SIGTERM, "hello", 1, "commit " + id + " 1c"},
+		{syscall.SIGTERM, "hello", 1, "lookup " + id},
+		{syscall.SIGTERM, "hello", 1, "replay " + file},
+		{syscall.SIGTERM, "hello", 1, "bench"},
+		{syscall.SIGTERM, "hello", 1, "bench --processes"},
+		{syscall.SIGTERM, "hello", 1, "bench sweep --over nodes"},
+		{syscall.SIGINT, "hello", 1, "reserve acme 1c"},
+		{syscall.SIGHUP, "hello", 1, "reserve acme 1c"},
+		{syscall.SIGINT, "hello", 1, "verify"},
+		{syscall.SIGHUP, "hello", 1, "verify"},
+		// Further on.
+		{syscall.SIGTERM, "info", 1, "doctor"},
+		{syscall.SIGTERM, "hlen", 1, "verify"},
+		{syscall.SIGTERM, "scan", 1, "tenant list"},
+		{syscall.SIGTERM, "hscan", 1, "holds list"},
+		{syscall.SIGTERM, "evalsha", 1, "tenant show acme"},
+		{syscall.SIGTERM, "evalsha", 1, "tenant grant acme 1c"},
+		{syscall.SIGTERM, "evalsha", 1, "tenant watch acme"},
+		{syscall.SIGTERM, "evalsha", 1, "tenant delete acme"},
+		{syscall.SIGTERM, "evalsha", 1, "reserve acme 1c"},
+		{syscall.SIGTERM, "evalsha", 2, "reserve acme 1c"},
+		{syscall.SIGINT, "evalsha", 2, "commit " + id + " 1c"},
+		{syscall.SIGTERM, "evalsha", 1, "replay " + file},
+		{syscall.SIGTERM, "evalsha", 1, "bench --duration 1h"},
+		{syscall.SIGTERM, "evalsha", 3000, "bench --duration 1h --tenants 4"},
+		{syscall.SIGTERM, "evalsha", 3000, "bench --duration 1h --tenants 4 --processes --nodes 2"},
+		{syscall.SIGTERM, "evalsha", 3000, "bench --duration 1h --tenants 4 --nodes 1 --against all"},
+	} {
+		state, stderr := silence(t, server, c.signal, c.word, c.nth, strings.Fields(c.args)...)
+		if state.ExitCode() != exit.Unavailable || !strings.Contains(stderr, "interrupted") && !strings.Contains(stderr, "unknown") {
+			t.Errorf("%s, %s at %q: %s, %q", c.args, c.signal, c.word, state, stderr)
+		}
+		t.Logf("%s, %s at %q: %s", c.args, c.signal, c.word, stderr)
 	}
 }

@@ -89,7 +89,7 @@ func TestReplayInterrupted(t *testing.T) {
 	file := record(t, recording)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if said, err := run(ctx, "--engine", "embedded", file); exit.Code(err) != exit.Refused || said != "" || !errors.Is(err, exit.ErrInterrupted) {
+	if said, err := run(ctx, "--engine", "embedded", file); exit.Code(err) != exit.Unavailable || said != "" || !errors.Is(err, exit.ErrInterrupted) {
 		t.Errorf("code %d, %q, %v", exit.Code(err), said, err)
 	}
 }

@@ -20,9 +20,8 @@ const appDescription = `Flags stand before or after arguments; "--" ends them, f
 with a dash.
 
 Exit codes: 0 done; 1 refused by a budget, a failed check, or a Redis that is not fit
-for budgets; 2 usage; 3 Redis unreachable or an outcome unknown. Metrics and traces are
-exported if the
-standard OTEL_* variables say so.`
+for budgets; 2 usage; 3 Redis unreachable, an outcome unknown, or interrupted. Metrics
+and traces are exported if the standard OTEL_* variables say so.`
 
 // Run is the bursar command: it runs what args say, of this package's commands and of
 // more, which come first in the help, and returns the exit code. An error is one line

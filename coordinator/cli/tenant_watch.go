@@ -9,6 +9,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/wording"
 )
@@ -30,11 +31,14 @@ func watchTenants(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	err = withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
 		ticker := time.NewTicker(cc.Duration("every"))
 		defer ticker.Stop()
 		for round := 1; ; round++ {
 			for _, tenant := range tenants {
+				if ctx.Err() != nil {
+					return nil // Ctrl-C is how it ends
+				}
 				if err := watchOnce(ctx, cc, out, node, tenant); err != nil {
 					return err
 				}
@@ -44,15 +48,10 @@ func watchTenants(cc *cli.Context, out *output) error {
 			}
 			select {
 			case <-ctx.Done():
-				return ctx.Err()
 			case <-ticker.C:
 			}
 		}
 	}, coordinator.WithObservedTenants(tenants...))
-	if cc.Err() != nil {
-		return out.err // Ctrl-C is how it ends
-	}
-	return err
 }
 
 func watched(cc *cli.Context) ([]budget.TenantID, error) {
@@ -80,7 +79,10 @@ func watched(cc *cli.Context) ([]budget.TenantID, error) {
 }
 
 func watchOnce(ctx context.Context, cc *cli.Context, out *output, node *coordinator.Coordinator, tenant budget.TenantID) error {
-	list, err := node.Holds(ctx, tenant)
+	// An answer that is under way when the command ends still comes.
+	lingering, end := connect.Linger(ctx)
+	defer end()
+	list, err := node.Holds(lingering, tenant)
 	if err != nil {
 		return unanswered(err, lookAgain)
 	}

@@ -1,9 +1,11 @@
 package cli_test
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/redistest"
@@ -46,6 +48,48 @@ func TestCommandsOnEveryTopology(t *testing.T) {
 			}
 			must(t, append(at(address, "tenant delete --yes"), tenants[0])...)
 			must(t, at(address, "verify")...)
+		})
+	}
+}
+
+// An interrupted command does not wait for servers that have been stopped, on any form
+// of Redis. Whenever the interruption comes, the end is the same.
+func TestInterruptedOnEveryTopology(t *testing.T) {
+	primary := redistest.Start(t)
+	sentinels := redistest.StartSentinels(t, primary, 1)
+	cluster := redistest.StartCluster(t)
+	for name, c := range map[string]struct {
+		address string
+		stopped []*redistest.Server
+	}{
+		"Sentinel": {"redis+sentinel://" + sentinels.Addrs()[0] + "/" + sentinels.Options().MasterName, []*redistest.Server{primary}},
+		"Cluster":  {"redis+cluster://" + strings.Join(cluster.Addrs(), ","), cluster.Masters()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, server := range c.stopped {
+				if err := server.Pause(); err != nil {
+					t.Fatal(err)
+				}
+				defer func() {
+					if err := server.Resume(); err != nil {
+						t.Error(err)
+					}
+				}()
+			}
+			t.Setenv("BURSAR_REDIS_URL", c.address)
+			for _, command := range []string{"doctor", "verify", "tenant list", "reserve acme 1c"} {
+				ctx, interrupt := context.WithCancel(t.Context())
+				var began time.Time
+				time.AfterFunc(200*time.Millisecond, func() {
+					began = time.Now()
+					interrupt()
+				})
+				code, _, stderr := bursar(ctx, strings.Fields(command)...)
+				<-ctx.Done()
+				if took := time.Since(began); code != exit.Unavailable || stderr.String() != "bursar: interrupted\n" || took > 5*time.Second {
+					t.Errorf("%s: code %d after %s, %s", command, code, took, stderr)
+				}
+			}
 		})
 	}
 }

@@ -17,7 +17,7 @@ const (
 	Done        = 0 // it was done
 	Refused     = 1 // it was answered, and the answer is no: a broken book, a difference, bad input data, an unfit Redis
 	Usage       = 2 // the command line is wrong; nothing was started
-	Unavailable = 3 // Redis is out of reach, or an outcome is unknown
+	Unavailable = 3 // Redis is out of reach, an outcome is unknown, or the command was interrupted
 )
 
 // Error is an error that carries a code.
@@ -63,8 +63,9 @@ func (e *Error) Error() string { return e.cause.Error() }
 // Unwrap makes errors.Is find the cause.
 func (e *Error) Unwrap() error { return e.cause }
 
-// ErrInterrupted: the user ended the command before it was done.
-var ErrInterrupted = errors.New("interrupted")
+// ErrInterrupted is the error of a command that was ended before it was done. It carries
+// Unavailable: there is no answer.
+var ErrInterrupted = With(Unavailable, errors.New("interrupted"))
 
 // OrInterrupted is ErrInterrupted where ctx has ended: what a Ctrl-C made of the
 // call under way must not read like a fault. Else it is err.

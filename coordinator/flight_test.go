@@ -19,22 +19,22 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// silence is a dialer whose connections keep replies back: Redis executes the commands.
-type silence struct {
+// muteConns is a dialer whose connections keep replies back: Redis executes the commands.
+type muteConns struct {
 	left    atomic.Int32           // connections that are to fall silent
 	part    atomic.Pointer[string] // of the command that makes one silent
 	release chan struct{}          // closed: they say what they have kept back
 }
 
-func newSilence() *silence { return &silence{release: make(chan struct{})} }
+func newSilence() *muteConns { return &muteConns{release: make(chan struct{})} }
 
 // on makes so many connections silent, from their next command with this part.
-func (s *silence) on(part string, connections int32) {
+func (s *muteConns) on(part string, connections int32) {
 	s.part.Store(&part)
 	s.left.Store(connections)
 }
 
-func (s *silence) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (s *muteConns) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func (s *silence) dial(ctx context.Context, network, address string) (net.Conn, 
 
 type silentConn struct {
 	net.Conn
-	s      *silence
+	s      *muteConns
 	silent atomic.Bool
 	once   sync.Once
 	closed chan struct{}
@@ -98,22 +98,22 @@ type wrapped struct{ redis.UniversalClient }
 
 // patientClients wait for replies for ever. Each starts its server, and returns what
 // connects to it.
-var patientClients = map[string]func(t *testing.T, s *silence) func() redis.UniversalClient{
-	"single server": func(t *testing.T, s *silence) func() redis.UniversalClient {
+var patientClients = map[string]func(t *testing.T, s *muteConns) func() redis.UniversalClient{
+	"single server": func(t *testing.T, s *muteConns) func() redis.UniversalClient {
 		o := redistest.Start(t).Options()
 		o.Dialer, o.ReadTimeout = s.dial, -1
 		return func() redis.UniversalClient { return redis.NewClient(o) }
 	},
-	"wrapped": func(t *testing.T, s *silence) func() redis.UniversalClient {
+	"wrapped": func(t *testing.T, s *muteConns) func() redis.UniversalClient {
 		o := redistest.Start(t).Options()
 		o.Dialer, o.ReadTimeout = s.dial, -2
 		return func() redis.UniversalClient { return wrapped{redis.NewClient(o)} }
 	},
-	"Cluster": func(t *testing.T, s *silence) func() redis.UniversalClient {
+	"Cluster": func(t *testing.T, s *muteConns) func() redis.UniversalClient {
 		o := redis.ClusterOptions{Addrs: redistest.StartCluster(t).Addrs(), Dialer: s.dial, ReadTimeout: -1}
 		return func() redis.UniversalClient { return redis.NewClusterClient(&o) }
 	},
-	"Cluster with deadlines": func(t *testing.T, s *silence) func() redis.UniversalClient {
+	"Cluster with deadlines": func(t *testing.T, s *muteConns) func() redis.UniversalClient {
 		o := redis.ClusterOptions{Addrs: redistest.StartCluster(t).Addrs(), Dialer: s.dial, ReadTimeout: -1, ContextTimeoutEnabled: true}
 		return func() redis.UniversalClient { return redis.NewClusterClient(&o) }
 	},
@@ -189,7 +189,7 @@ func leftBehind(c *Coordinator) int32 {
 }
 
 // patient is a node whose client waits for ever, and of which it knows only the methods.
-func patient(t *testing.T, opts ...Option) (*Coordinator, *silence, *logRecorder) {
+func patient(t *testing.T, opts ...Option) (*Coordinator, *muteConns, *logRecorder) {
 	t.Helper()
 	s, log := newSilence(), &logRecorder{}
 	client := patientClients["wrapped"](t, s)()

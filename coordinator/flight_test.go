@@ -91,7 +91,7 @@ func (c *silentConn) Close() error {
 	return c.Conn.Close()
 }
 
-func withMaxFlight(time.Duration) Option { return func(*config) {} }
+func withMaxFlight(limit time.Duration) Option { return func(c *config) { c.maxFlight = limit } }
 
 // wrapped is a client of which the node knows nothing but its methods.
 type wrapped struct{ redis.UniversalClient }

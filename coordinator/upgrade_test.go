@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,7 +102,11 @@ func (p *previous) translate(ctx context.Context, cmd redis.Cmder) redis.Cmder {
 }
 
 // previousBatch lays out the arguments of one family's batch.
-func previousBatch(args []any) []any {
+func previousBatch(arguments []any) []any {
+	args := make([]any, len(arguments))
+	for i, arg := range arguments {
+		args[i] = fmt.Sprint(arg)
+	}
 	word := func(i int) string { return args[i].(string) }
 	node, clock, ttl, retention, retained, most := args[0], args[1], args[2], args[3], args[4], args[5]
 	since, behind := any(""), any("")

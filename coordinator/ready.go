@@ -35,7 +35,7 @@ func (c *Coordinator) Ready(ctx context.Context) error {
 		case <-ctx.Done(): // go-redis waits for its own timeouts
 			return fmt.Errorf("%w: %s: %w", ErrUnavailable, asked.silent(), contextError(ctx))
 		}
-		if !passes(asked.err) || c.closed.Load() {
+		if asked.stuck || !passes(asked.err) || c.closed.Load() {
 			return asked.err
 		}
 		select {
@@ -49,8 +49,9 @@ func (c *Coordinator) Ready(ctx context.Context) error {
 // readiness is a question to all servers, of which one is under way at a time: a
 // server that hangs is not asked again by every health check.
 type readiness struct {
-	done chan struct{}
-	err  error // once it is done
+	done  chan struct{}
+	err   error // once it is done
+	stuck bool  // a command of the node's is unanswered, which asking again does not change
 
 	mu      sync.Mutex
 	waiting map[string]bool // servers
@@ -74,6 +75,7 @@ func (c *Coordinator) ready() *readiness {
 		}
 		if r.err == nil {
 			r.err = c.longUnanswered()
+			r.stuck = r.err != nil
 		}
 		if r.err != nil && c.ctx.Err() != nil {
 			r.err = ErrClosed

@@ -26,8 +26,8 @@ var identities = []error{
 // of the end of all others.
 var sibling = &UnknownOutcomeError{ID: budget.NewReservationID("sibling", 1, 2), Cause: errors.Join(context.Canceled, context.DeadlineExceeded)}
 
-// foreign matches every identity and the sibling's outcome.
-var foreign = fmt.Errorf("branch: %w", errors.Join(append(slices.Clone(identities), sibling)...))
+// errForeign matches every identity and the sibling's outcome.
+var errForeign = fmt.Errorf("branch: %w", errors.Join(append(slices.Clone(identities), sibling)...))
 
 // ending is a context that ends when the test says so, with an error of its own.
 type ending struct {
@@ -39,7 +39,7 @@ type ending struct {
 func newEnding(parent context.Context, ended error) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	e := &ending{ctx, make(chan struct{}), ended}
-	return e, func() { cancel(foreign); close(e.done) }
+	return e, func() { cancel(errForeign); close(e.done) }
 }
 
 func (e *ending) Done() <-chan struct{} { return e.done }
@@ -62,19 +62,19 @@ var endings = []struct {
 }{
 	{"cancelled", func(parent context.Context) (context.Context, func()) {
 		ctx, cancel := context.WithCancelCause(parent)
-		return ctx, func() { cancel(foreign) }
+		return ctx, func() { cancel(errForeign) }
 	}, context.Canceled},
 	{"cancelled above", func(parent context.Context) (context.Context, func()) {
 		above, cancel := context.WithCancelCause(parent)
 		ctx, end := context.WithTimeout(above, time.Hour)
-		return ctx, func() { cancel(foreign); end() }
+		return ctx, func() { cancel(errForeign); end() }
 	}, context.Canceled},
 	{"expired", func(parent context.Context) (context.Context, func()) {
 		return newEnding(parent, context.DeadlineExceeded)
 	}, context.DeadlineExceeded},
 	{"with no cause", func(parent context.Context) (context.Context, func()) { return context.WithCancel(parent) }, context.Canceled},
 	{"with an error of its own", func(parent context.Context) (context.Context, func()) {
-		return newEnding(parent, foreign)
+		return newEnding(parent, errForeign)
 	}, context.DeadlineExceeded},
 }
 
@@ -208,11 +208,11 @@ func endWhile(t *testing.T, c *Coordinator, server *redistest.Server, tenant bud
 	}()
 	for range before {
 		go func() { _, _ = c.Balance(t.Context(), tenant) }()
-		awaitLane(t, c, tenant, 1, 0)
+		awaitLane(t, c, tenant, 0)
 	}
 	ctx, end := make(t.Context())
 	ended := goes(func() error { return do(ctx) })
-	awaitLane(t, c, tenant, 1, before)
+	awaitLane(t, c, tenant, before)
 	end()
 	return <-ended
 }
@@ -223,13 +223,13 @@ func goes(do func() error) <-chan error {
 	return done
 }
 
-// awaitLane waits until so many of a tenant's calls are in flight, and so many wait.
-func awaitLane(t *testing.T, c *Coordinator, tenant budget.TenantID, flying, waiting int) {
+// awaitLane waits until one of a tenant's calls is in flight, and so many wait.
+func awaitLane(t *testing.T, c *Coordinator, tenant budget.TenantID, waiting int) {
 	t.Helper()
 	l := c.lane(tenant.Root())
 	for reached := false; !reached; time.Sleep(100 * time.Microsecond) {
 		l.mu.Lock()
-		reached = l.flying == flying && len(l.queue) == waiting
+		reached = l.flying == 1 && len(l.queue) == waiting
 		l.mu.Unlock()
 		if t.Context().Err() != nil {
 			t.Fatal("the call did not come as far")
@@ -329,7 +329,7 @@ func TestCauseOfACloseIsTextOnly(t *testing.T) {
 				}
 				if waiting {
 					go func() { _, _ = c.Balance(context.Background(), "acme") }()
-					awaitLane(t, c, "acme", 1, 0)
+					awaitLane(t, c, "acme", 0)
 				}
 				ctx, end := ending.make(t.Context())
 				closed := goes(func() error { return c.Close(ctx) })

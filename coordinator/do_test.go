@@ -42,7 +42,7 @@ func TestDoAlwaysSettles(t *testing.T) {
 		if !errors.Is(err, test.want) || test.also != nil && !errors.Is(err, test.also) || s.Outcome != test.outcome || s.Actual != test.committed {
 			t.Errorf("%s: %+v, %v; want %s, %v, %v", test.name, s, err, test.outcome, test.want, test.also)
 		}
-		if test.err != nil && test.also == nil && err != test.err {
+		if test.err != nil && test.also == nil && err != test.err { //nolint:errorlint // the very same
 			t.Errorf("%s: %v is not the error of the work", test.name, err)
 		}
 		if b := audit(t, client)[tenant].Balance; b.Reserved != 0 || b.Committed != test.committed {
@@ -82,7 +82,7 @@ func TestDoSettlesAfterAPanicAndAfterItsContext(t *testing.T) {
 		cancel()
 		return 30, ctx.Err()
 	})
-	if err != context.Canceled || s.Outcome != budget.Committed {
+	if err != context.Canceled || s.Outcome != budget.Committed { //nolint:errorlint // the very same
 		t.Errorf("the client hung up during the work: %+v, %v", s, err)
 	}
 	if b := audit(t, client)["acme"].Balance; b.Reserved != 0 || b.Committed != 70 {

@@ -66,7 +66,7 @@ func classify(err error) failure {
 	}
 	var reply redis.Error
 	switch answered := errors.As(err, &reply); {
-	case answered && reply != redis.Nil: //nolint:errorlint // it has no type of its own
+	case answered && reply != redis.Nil:
 		kind := classifyReply(reply)
 		if unsent && kind == failureUnknown {
 			return failureRefused // to what go-redis sends first on a connection

@@ -34,10 +34,10 @@ const maxPatience = 4
 
 var errUnanswered = errors.New("no reply in time")
 
-var started = time.Now()
+var started = now()
 
 // uptime is the process' age, in nanoseconds.
-func uptime() int64 { return int64(time.Since(started)) }
+func uptime() int64 { return int64(now().Sub(started)) }
 
 func takePipeline() *pipeline {
 	if p, ok := pipelines.Get().(*pipeline); ok {

@@ -220,7 +220,7 @@ func (c *Coordinator) reloadTopology(cmds []redis.Cmder) {
 			case failureLost, failureUnsent, failureTransient:
 				c.cluster.ReloadState(c.ctx)
 				return
-			case failureNoScript, failureMemory, failureRefused, failureKinds:
+			case failureUnknown, failureNoScript, failureMemory, failureRefused, failureKinds:
 			}
 		}
 	}

@@ -48,7 +48,7 @@ func TestChangesWithAClosedOutput(t *testing.T) {
 		{"commit --redis URL ID 12c", `acme\.[0-9a-f]{32} is committed`},
 		{"reserve --redis URL acme 50c", `\$0\.50 of acme are held as acme\.[0-9a-f]{32}`},
 		{"release --redis URL ID", `acme\.[0-9a-f]{32} is released`},
-		{"holds release --redis URL --tenant acme --yes", `1 of 1 holds released`},
+		{"holds release --redis URL --tenant acme --yes", `1 of 1 hold released`},
 	} {
 		words := strings.Fields(strings.ReplaceAll(strings.ReplaceAll(c.command, "URL", address), "ID", lastID))
 		state, stderr := unread(t, words...)

@@ -174,7 +174,7 @@ func TestVerifyWhenRedisDiesBetweenPages(t *testing.T) {
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	proxy := newTripwire(t, server.Addr(), "\r\nscan\r\n", 1)
+	proxy := newTripwire(t, server.Addr(), "\r\nscan\r\n", 2)
 	code, stdout, stderr := bursar(t.Context(), "verify", "--json", "--redis", proxy.url())
 	if code != exit.Unavailable || stdout.String() != "" || strings.Count(stderr.String(), "\n") != 1 {
 		t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
@@ -267,8 +267,9 @@ func TestUnknownOutcomeNamesTheReservation(t *testing.T) {
 	address := "redis://" + server.Addr()
 	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
 	id, _, _ := strings.Cut(must(t, "reserve", "--redis", address, "acme", "$1"), "\n")
-	// The session is opened; the connection goes when the batch is on its way.
-	proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 1)
+	// The checks have sent one and the session is opened; the connection goes when the
+	// batch is on its way.
+	proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 2)
 	code, _, stderr := bursar(t.Context(), "commit", "--timeout", "300ms", "--redis", proxy.url(), id, "50c")
 	said := stderr.String()
 	if code != exit.Unavailable || strings.Count(said, "\n") != 1 || !strings.Contains(said, id) || !strings.Contains(said, "it may be repeated") {
@@ -280,7 +281,7 @@ func TestUnknownOutcomeNamesTheReservation(t *testing.T) {
 		"tenant withdraw": `outcome unknown: .*; look at bursar tenant show acme before you repeat it`,
 		"tenant ensure":   `outcome unknown: .*; it may be repeated`,
 	} {
-		proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 1)
+		proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 2)
 		args := append(strings.Fields(command), "--timeout", "300ms", "--redis", proxy.url(), "acme", "50c")
 		code, _, stderr := bursar(t.Context(), args...)
 		if code != exit.Unavailable || !regexp.MustCompile(want).MatchString(stderr.String()) || strings.Count(stderr.String(), "\n") != 1 {
@@ -297,7 +298,7 @@ func TestUnknownDeletion(t *testing.T) {
 	address := "redis://" + server.Addr()
 	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
 	for _, flags := range [][]string{nil, {"--force"}} {
-		proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 1)
+		proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 2)
 		args := append([]string{"tenant", "delete", "--yes", "--timeout", "300ms", "--redis", proxy.url()}, flags...)
 		code, _, stderr := bursar(t.Context(), append(args, "acme")...)
 		said := stderr.String()

@@ -1,0 +1,48 @@
+package lane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// The errors of a node; package coordinator documents them.
+var (
+	ErrClosed         = errors.New("coordinator is closed")
+	ErrOverloaded     = errors.New("queue full")
+	ErrTooManyHolds   = errors.New("too many open holds")
+	ErrUnavailable    = errors.New("Redis does not answer")
+	ErrUnknownOutcome = errors.New("outcome unknown")
+	ErrGap            = errors.New("Redis lost acknowledged writes")
+	ErrRecreated      = errors.New("partition was deleted or recreated")
+	ErrOutOfMemory    = errors.New("Redis is out of memory")
+	ErrCorrupt        = errors.New("stored state is corrupt")
+	ErrLayout         = errors.New("unknown storage layout")
+)
+
+// UnknownOutcomeError is documented in package coordinator.
+type UnknownOutcomeError struct {
+	ID    budget.ReservationID
+	Cause error
+}
+
+func (e *UnknownOutcomeError) Error() string {
+	if e.ID.IsZero() {
+		return fmt.Sprintf("%v: %v", ErrUnknownOutcome, e.Cause)
+	}
+	return fmt.Sprintf("%v of reservation %s: %v", ErrUnknownOutcome, e.ID, e.Cause)
+}
+
+// Unwrap makes errors.Is find ErrUnknownOutcome, and of the cause only that Redis did
+// not answer or how the context ended. It hides errors that say that nothing happened.
+func (e *UnknownOutcomeError) Unwrap() []error {
+	found := []error{ErrUnknownOutcome}
+	for _, target := range []error{ErrUnavailable, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(e.Cause, target) {
+			found = append(found, target)
+		}
+	}
+	return found
+}

@@ -20,16 +20,16 @@ import (
 // refusing is a decider that says no, and tells.
 type refusing func(cost budget.Microcents)
 
-func (r refusing) TryReserve(_ context.Context, _ budget.TenantID, cost budget.Microcents, _ ...budget.Option) (budget.Reservation, error) {
+func (r refusing) TryReserve(_ context.Context, _ budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
 	r(cost)
 	return budget.Reservation{Outcome: budget.Insufficient}, nil
 }
 
-func (refusing) Commit(context.Context, budget.ReservationID, budget.Microcents, ...budget.Option) (budget.Settlement, error) {
+func (refusing) Commit(context.Context, budget.ReservationID, budget.Microcents) (budget.Settlement, error) {
 	panic("nothing was reserved")
 }
 
-func (refusing) Release(context.Context, budget.ReservationID, ...budget.Option) (budget.Settlement, error) {
+func (refusing) Release(context.Context, budget.ReservationID) (budget.Settlement, error) {
 	panic("nothing was reserved")
 }
 

@@ -10,17 +10,20 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/internal/dispatch"
+	"github.com/calybris/bursar/coordinator/internal/lane"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/luascripts"
 )
 
 // server is one server under inspection.
 type server struct {
 	redis.UniversalClient
-	cluster *redis.ClusterClient // that it was found by, or nil
-	cfg     config
-	info    map[string]string
-	dialect luascripts.Dialect
+	everywhere redis.UniversalClient // reaches every key
+	cluster    *redis.ClusterClient  // that it was found by, or nil
+	cfg        config
+	info       map[string]string
+	dialect    luascripts.Dialect
 }
 
 // inspect makes the checks in the order of what can be asked at all.
@@ -33,7 +36,7 @@ func (s *server) inspect(ctx context.Context) []Check {
 	rights, scripts := s.scripts(ctx)
 	return []Check{
 		reachable, s.version(), s.role(), s.topology(), s.eviction(), s.persistence(), s.minReplicas(),
-		rights, s.clock(ctx), scripts, s.layout(ctx),
+		rights, s.clock(ctx), scripts, s.partitions(ctx),
 	}
 }
 
@@ -167,38 +170,54 @@ func (s *server) clock(ctx context.Context) Check {
 	return ok("clock", fmt.Sprintf("within %s of this machine's", maxSkew))
 }
 
-// layout looks at the first families that SCAN finds; others are checked when they
-// are first used.
-func (s *server) layout(ctx context.Context) Check {
-	keys, _, err := s.Scan(ctx, 0, layout.BooksPattern(s.cfg.prefix), 1000).Result()
+// partitions looks at the record of the prefix, and at the partitions of this server.
+func (s *server) partitions(ctx context.Context) Check {
+	const name = "partitions"
+	if old := s.layout1(ctx); old != "" {
+		check := failed(name, fmt.Sprintf("prefix %q has budgets in layout 1 (%s), which this program does not read", s.cfg.prefix, old), "use another prefix with WithKeyPrefix")
+		check.sentinel = fmt.Errorf("%w: %w", ErrUnfit, ErrLayout)
+		return check
+	}
+	text, err := s.everywhere.Get(ctx, store.RecordKey(s.cfg.prefix)).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return ok(name, fmt.Sprintf("prefix %q is not used yet", s.cfg.prefix))
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return failed(name, fmt.Sprintf("key %s is something that Bursar did not write", store.RecordKey(s.cfg.prefix)), "use another prefix with WithKeyPrefix")
+	case err != nil:
+		return untold(name, "keys", "let the user run GET")
+	}
+	record, err := adopted(text, s.cfg)
 	if err != nil {
-		return untold("layout", "keys", "let the user run SCAN")
+		check := failed(name, err.Error(), "use another prefix, or upgrade this program")
+		check.sentinel, check.cause = fmt.Errorf("%w: %w", ErrUnfit, ErrLayout), err
+		return check
 	}
-	texts := make([]*redis.StringCmd, len(keys))
-	pipe := s.Pipeline()
-	for i, key := range keys {
-		texts[i] = pipe.HGet(ctx, key, layout.FamilyField)
+	here := 0
+	for i := range record.Partitions {
+		keys := store.KeysOf(s.cfg.prefix, record.Partitions, i)
+		header, err := s.HGet(ctx, keys.Ledger, store.HeaderField).Result()
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return warning(name, fmt.Sprintf("partition %d: key %s is something that Bursar did not write", i, keys.Ledger), "use another prefix with WithKeyPrefix")
+		}
+		if err != nil {
+			continue // not made yet, or another server's
+		}
+		if h, err := store.ParseHeader(header); err != nil || h.Partitions != record.Partitions || h.Index != i {
+			return warning(name, fmt.Sprintf("partition %d of %d has the header %q", i, record.Partitions, header), "run bursar verify")
+		}
+		here++
 	}
-	_, _ = pipe.Exec(ctx) // each command carries its own error
-	families := 0
-	for i, key := range keys {
-		text, err := texts[i].Result()
-		root, isFamily := layout.RootOf(s.cfg.prefix, key)
-		if isFamily && redis.HasErrorPrefix(err, "WRONGTYPE") {
-			return warning("layout", fmt.Sprintf("family %q: its books are something that Bursar did not write", root), "give it a prefix of its own")
-		}
-		if err != nil || !isFamily {
-			continue
-		}
-		families++
-		if version, _, err := layout.ParseFamily(text); err == nil && !s.cfg.layouts.Readable(version) {
-			check := failed("layout", fmt.Sprintf("family %q is stored in layout %s, and this program knows %s", root, version, s.cfg.layouts),
-				"upgrade this program, or give it another prefix")
-			check.sentinel = fmt.Errorf("%w: %w", ErrUnfit, ErrLayout)
-			return check
-		}
+	return ok(name, fmt.Sprintf("layout %d; %d of %d partitions of prefix %q are on this server", record.Layout, here, record.Partitions, s.cfg.prefix))
+}
+
+// layout1 returns a key of the layout that was never released, or "".
+func (s *server) layout1(ctx context.Context) string {
+	keys, _, err := s.Scan(ctx, 0, store.QuotePattern(s.cfg.prefix)+":{*}:books", 1000).Result()
+	if err != nil || len(keys) == 0 {
+		return ""
 	}
-	return ok("layout", fmt.Sprintf("layout %s; looked at %d families under %q", s.cfg.layouts, families, s.cfg.prefix))
+	return keys[0]
 }
 
 // serverInfo returns what INFO tells; nothing where it may not be asked.
@@ -225,7 +244,7 @@ if not redis.acl_check_cmd then return '' end
 local missing = {}
 for _, command in ipairs({
 	{'HMGET', ARGV[1], 'f'}, {'HGET', ARGV[1], 'f'}, {'HGETALL', ARGV[1]}, {'HSET', ARGV[1], 'f', '1'},
-	{'HSETNX', ARGV[1], 'f', '1'}, {'HDEL', ARGV[1], 'f'}, {'ZADD', ARGV[2], '1', 'm'}, {'ZREM', ARGV[2], 'm'}, {'ZCARD', ARGV[2]},
+	{'HSETNX', ARGV[1], 'f', '1'}, {'HDEL', ARGV[1], 'f'}, {'HSCAN', ARGV[1], '0'}, {'ZADD', ARGV[2], '1', 'm'}, {'ZREM', ARGV[2], 'm'}, {'ZSCORE', ARGV[2], 'm'},
 	{'ZRANGEBYSCORE', ARGV[2], '0', '1'}, {'TIME'}, {'EVALSHA', '1', '1', ARGV[1]},
 }) do
 	if not redis.acl_check_cmd(unpack(command)) then missing[#missing + 1] = command[1] end
@@ -235,9 +254,9 @@ return table.concat(missing, ' ')`
 // scripts runs a script that changes nothing, in the dialect of Redis 7, and asks
 // it which rights the user lacks.
 func (s *server) scripts(ctx context.Context) (rights, scripts Check) {
-	keys := layout.KeysOf(s.cfg.prefix, "probe")
+	keys := store.KeysOf(s.cfg.prefix, 1, 0)
 	began := now()
-	missing, err := s.Eval(ctx, "#!lua flags=allow-oom\n"+probeRights, nil, keys.Books, keys.Timers).Text()
+	missing, err := s.Eval(ctx, "#!lua flags=allow-oom\n"+probeRights, nil, keys.Ledger, keys.Timers).Text()
 	rights = ok("rights", "every command that is needed")
 	scripts = ok("scripts", "a script answers after "+now().Sub(began).Round(10*time.Microsecond).String())
 	var reply redis.Error
@@ -257,7 +276,7 @@ func (s *server) scripts(ctx context.Context) (rights, scripts Check) {
 		return rights, scripts
 	case strings.HasPrefix(reply.Error(), "NOREPLICAS"):
 		scripts = warning("scripts", "scripts that write are refused: "+err.Error(), "bring a replica back; calls wait until then")
-	case classify(err) == failureTransient:
+	case dispatch.Classify(err) == lane.FailureTransient:
 		scripts = failed("scripts", err.Error(), "try again; if it stays, look at the server")
 		scripts.sentinel, scripts.cause = ErrUnavailable, err
 	default:
@@ -274,6 +293,6 @@ func (s *server) bare(ctx context.Context) Check {
 		check.cause = fmt.Errorf("it runs no scripts: %w", err)
 		return check
 	}
-	s.dialect = luascripts.Bare
+	s.dialect = luascripts.Miniredis
 	return warning("scripts", "this server does not know the first line of scripts in Redis 7; is it miniredis?", "use it for trying things out only")
 }

@@ -6,22 +6,23 @@ import (
 	"fmt"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/luascripts"
+	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
-// Do reserves max, runs work, and always settles: it commits what work returns,
-// or releases the hold where work returns an error or panics (the panic goes on).
-// work is not run unless max is held; a refusal is an error such as
-// budget.ErrInsufficient. Where work cost more than max and the budget does not
-// cover the difference, max is committed and the error is budget.ErrOverrun.
+// Do reserves limit, runs work, and always settles. If work returns a cost above 0 it
+// is committed, also if work returns an error as well, since what was spent before a
+// failure was spent; an error with a cost of 0, a panic or a Goexit releases the hold
+// (the panic continues). work runs only while limit is held; a refusal is an error such
+// as [budget.ErrInsufficient]. If the work cost more than limit and the budget doesn't
+// cover the difference, limit is committed and the error is [budget.ErrOverrun].
 //
-// The hold is settled also when ctx has ended. The error of work is returned as
-// it is, joined with that of the settlement if that fails too.
+// The hold is settled also if ctx has ended. The error of work is returned as it is,
+// joined with that of the settlement if that fails too.
 func (c *Coordinator) Do(ctx context.Context, tenant budget.TenantID, limit budget.Microcents, work func(ctx context.Context) (actual budget.Microcents, err error)) (settled budget.Settlement, err error) {
-	if err := c.admit(); err != nil { // Close waits until all is settled
+	if err := c.node.Admit(); err != nil { // Close waits until all is settled
 		return budget.Settlement{}, err
 	}
-	defer c.leave()
+	defer c.node.Done()
 	reserved, err := c.TryReserve(ctx, tenant, limit)
 	if err == nil {
 		err = reserved.Err()
@@ -34,19 +35,21 @@ func (c *Coordinator) Do(ctx context.Context, tenant budget.TenantID, limit budg
 		if !returned { // a panic, or runtime.Goexit
 			after, cancel := c.settleContext(ctx)
 			defer cancel()
-			_, _ = c.settleHeld(after, luascripts.KindRelease, reserved.ID, 0) // nobody is left to tell; the deadline is behind it
+			_, _ = c.settleHeld(after, opRelease, reserved.ID, 0) // there is no caller left; the deadline remains
 		}
 	}()
 	actual, workErr := work(ctx)
 	returned = true
 	after, cancel := c.settleContext(ctx)
 	defer cancel()
-	if workErr == nil {
-		return c.commitWork(after, reserved.ID, limit, actual)
+	if actual == 0 && workErr != nil {
+		settled, err = c.settleHeld(after, opRelease, reserved.ID, 0)
+		err = errors.Join(err, settledErr(settled, err))
+	} else {
+		settled, err = c.commitWork(after, reserved.ID, limit, actual)
 	}
-	settled, err = c.settleHeld(after, luascripts.KindRelease, reserved.ID, 0)
-	if failed := errors.Join(err, settledErr(settled, err)); failed != nil {
-		return settled, errors.Join(workErr, failed)
+	if err != nil {
+		return settled, errors.Join(workErr, err)
 	}
 	return settled, workErr
 }
@@ -57,35 +60,33 @@ func (c *Coordinator) settleContext(ctx context.Context) (context.Context, conte
 	return context.WithTimeout(context.WithoutCancel(ctx), c.config.callTimeout)
 }
 
-// settleHeld settles also while the coordinator closes, and waits where others are
-// refused because Redis does not answer: the money is held already.
-func (c *Coordinator) settleHeld(ctx context.Context, kind byte, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
-	c.enter()
-	o := c.telemetry.begin(ctx, operationOf(kind))
-	op := newCall(kind, id.Tenant(), actual, id)
-	op.owed = true
-	a, _, err := c.dispatch(ctx, op)
+// settleHeld settles also while the coordinator closes, and waits while others are
+// rejected because Redis does not answer: the money is held already.
+func (c *Coordinator) settleHeld(ctx context.Context, op operation, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	c.node.AdmitSettlement()
+	o := c.telemetry.begin(ctx, op)
+	a, _, err := c.node.Do(ctx, lane.NewCall(op.kind(), id.Tenant(), actual, id).MustSend())
 	c.telemetry.end(ctx, o, a, err)
 	if err != nil {
 		return budget.Settlement{}, err
 	}
-	return a.settlement(), nil
+	return settlement(a), nil
 }
 
 func (c *Coordinator) commitWork(ctx context.Context, id budget.ReservationID, limit, actual budget.Microcents) (budget.Settlement, error) {
 	if actual < 0 {
-		settled, err := c.settleHeld(ctx, luascripts.KindRelease, id, 0)
+		settled, err := c.settleHeld(ctx, opRelease, id, 0)
 		return settled, errors.Join(fmt.Errorf("%w: the work returned a cost of %s", budget.ErrInvalidAmount, actual), err, settledErr(settled, err))
 	}
-	settled, err := c.settleHeld(ctx, luascripts.KindCommit, id, actual)
+	settled, err := c.settleHeld(ctx, opCommit, id, actual)
 	if err != nil || settled.Outcome != budget.Overrun {
 		return settled, errors.Join(err, settledErr(settled, err))
 	}
-	settled, err = c.settleHeld(ctx, luascripts.KindCommit, id, limit)
+	settled, err = c.settleHeld(ctx, opCommit, id, limit)
 	return settled, errors.Join(fmt.Errorf("%w: the work cost %s, and %s was held", budget.ErrOverrun, actual, limit), err, settledErr(settled, err))
 }
 
-// settledErr is what the outcome says, where there is one.
+// settledErr is the error of the outcome, if there is one.
 func settledErr(s budget.Settlement, err error) error {
 	if err != nil {
 		return nil

@@ -1,90 +1,68 @@
 package coordinator
 
 import (
-	"context"
 	"errors"
-	"fmt"
 
-	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
-// Errors mean that the question was not answered. Test with errors.Is; the text
-// names the thing and the remedy. Those of arguments are in package budget.
+// An error means that an operation has no answer. Test with errors.Is; the text names
+// the thing and the remedy. The errors of arguments are in package budget.
 var (
-	// ErrClosed: the coordinator was closed before the operation was sent.
-	// Nothing happened; make a new coordinator.
-	ErrClosed = errors.New("coordinator is closed")
+	// ErrClosed: the coordinator was closed before the operation was sent. Nothing
+	// happened; make a new coordinator.
+	ErrClosed = lane.ErrClosed
 
-	// ErrOverloaded: too many operations wait (WithQueueLimits), or too many holds of
-	// the family are open (WithMaxHolds). Nothing happened; shed load, settle what is
-	// open, or raise the limit that the text names.
-	ErrOverloaded = errors.New("too many operations are waiting")
+	// ErrOverloaded: too many calls are queued, of the tenant or in all
+	// (WithQueueLimits). Nothing happened; shed load or raise the limit.
+	ErrOverloaded = lane.ErrOverloaded
 
-	// ErrUnavailable: Redis gave no answer in time, or refuses to. Nothing
-	// happened unless the error is ErrUnknownOutcome as well; refuse the work or
-	// try again.
-	ErrUnavailable = errors.New("Redis does not answer")
+	// ErrTooManyHolds: the tenant has as many open holds as it may (WithMaxHolds).
+	// Nothing happened; settle what is open or raise the limit.
+	ErrTooManyHolds = lane.ErrTooManyHolds
 
-	// ErrUnknownOutcome: the operation was sent and the caller stopped waiting.
-	// It takes effect once or never. A reserve that took effect is released by
-	// the coordinator; a settle may be repeated without harm, and
-	// MissingReservation with Prior then tells how it went. See UnknownOutcomeError.
-	ErrUnknownOutcome = errors.New("outcome unknown")
+	// ErrUnavailable: Redis did not answer in time, or refuses to. Nothing happened
+	// unless the error is ErrUnknownOutcome as well; refuse the work or try again.
+	ErrUnavailable = lane.ErrUnavailable
 
-	// ErrGap: Redis has lost writes that it had acknowledged (a failover, a restore),
-	// and the operation did not take effect. With a repair (WithRepair, the default) only
-	// two things are told so: a settle of a reservation that is lost, and whose node may be
-	// about to restore it: repeat it until the repair's window has passed; and an
-	// operation on a family that is gone: an operator looks. Without a repair, whatever
-	// meets the gap is: repeat it after an operator has looked.
-	ErrGap = errors.New("Redis lost acknowledged writes")
+	// ErrUnknownOutcome: the operation was sent and the caller stopped waiting. It takes
+	// effect exactly once or not at all. The coordinator releases a reserve that took
+	// effect; a settlement may be repeated, and MissingReservation with Prior then says
+	// how the first one went. See UnknownOutcomeError.
+	ErrUnknownOutcome = lane.ErrUnknownOutcome
 
-	// ErrRecreated: the family was deleted, or deleted and created again, since
-	// this coordinator knew it. Nothing happened, also not by EnsureTenant: it
-	// would hand out the whole budget again. An operator decides, then restarts
-	// the nodes.
-	ErrRecreated = errors.New("the tenant's family was deleted or created anew")
+	// ErrGap: Redis lost writes that it had acknowledged (a failover, a restore), and
+	// the operation did not take effect. With repair enabled (WithRepair, the default)
+	// only two operations return it: a settlement of a reservation that is lost and
+	// that its node may be about to restore, to be repeated until the repair window has
+	// passed; and an operation on a partition that is gone, which needs an operator.
+	// Without repair every operation that meets the gap does: repeat it after an
+	// operator has looked.
+	ErrGap = lane.ErrGap
 
-	// ErrOutOfMemory: Redis is past maxmemory, so nothing new is held, created
-	// or granted; commits and releases still land. Raise maxmemory.
-	ErrOutOfMemory = errors.New("Redis is out of memory")
+	// ErrRecreated: the partition was deleted, or deleted and recreated, since this
+	// coordinator first used it. Nothing happened, not even by EnsureTenant, which would
+	// hand out the whole budget again. An operator decides, then restarts the nodes.
+	ErrRecreated = lane.ErrRecreated
 
-	// ErrCorrupt: what Redis has stored breaks the law or cannot be read. Nothing
-	// happened; inspect the named field.
-	ErrCorrupt = errors.New("stored state is corrupt")
+	// ErrOutOfMemory: Redis is past maxmemory, so nothing new is held, created or
+	// granted; commits and releases still land. Raise maxmemory.
+	ErrOutOfMemory = lane.ErrOutOfMemory
 
-	// ErrLayout: the family is stored in a layout that this version does not
-	// know. Nothing happened; upgrade this program.
-	ErrLayout = errors.New("unknown storage layout")
+	// ErrCorrupt: a stored record cannot be read or breaks the invariant. Nothing
+	// happened; run bursar inspect on what the text names.
+	ErrCorrupt = lane.ErrCorrupt
 
-	// ErrUnfit: New found a Redis that money cannot be trusted to.
-	ErrUnfit = errors.New("Redis is not fit for budgets")
+	// ErrLayout: what is stored is in a layout, or has a number of partitions, that this
+	// coordinator cannot use. Nothing happened; follow the remedy in the text.
+	ErrLayout = lane.ErrLayout
+
+	// ErrUnfit: money can't be trusted to this Redis as it is configured.
+	ErrUnfit = errors.New("unsupported Redis configuration")
 )
 
-// UnknownOutcomeError is an ErrUnknownOutcome with the reservation that it is
-// about: the one to be settled, or the one that a reserve may have made. It is
-// the zero id for operations without one.
-type UnknownOutcomeError struct {
-	ID    budget.ReservationID
-	Cause error // why the caller stopped waiting, for example context.DeadlineExceeded
-}
-
-func (e *UnknownOutcomeError) Error() string {
-	if e.ID.IsZero() {
-		return fmt.Sprintf("%v: %v", ErrUnknownOutcome, e.Cause)
-	}
-	return fmt.Sprintf("%v of reservation %s: %v", ErrUnknownOutcome, e.ID, e.Cause)
-}
-
-// Unwrap makes errors.Is find ErrUnknownOutcome, and of the cause that Redis did
-// not answer or how the context ended. It hides sentinels that say "nothing
-// happened", which here nobody knows.
-func (e *UnknownOutcomeError) Unwrap() []error {
-	found := []error{ErrUnknownOutcome}
-	for _, target := range []error{ErrUnavailable, context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(e.Cause, target) {
-			found = append(found, target)
-		}
-	}
-	return found
-}
+// UnknownOutcomeError is an ErrUnknownOutcome with the reservation that it is about:
+// the one to be settled, or the one that a reserve may have made. ID is zero for
+// operations without one; Cause says why the caller stopped waiting, for example
+// context.DeadlineExceeded.
+type UnknownOutcomeError = lane.UnknownOutcomeError

@@ -64,7 +64,7 @@ func (c Check) err() error {
 
 // Inspect makes every check of New, on each server that holds budgets, without
 // starting a node, and changes nothing: reachable, version, role, topology,
-// eviction, persistence, min-replicas, rights, clock, scripts, layout. A server that
+// eviction, persistence, min-replicas, rights, clock, scripts, partitions. A server that
 // is out of reach has the first one only; where ctx ends before, that is all there is.
 // The error is about the options.
 func Inspect(ctx context.Context, client redis.UniversalClient, opts ...Option) ([]Check, error) {
@@ -117,7 +117,7 @@ func inspectAll(ctx context.Context, client redis.UniversalClient, cfg config) (
 		var all []Check
 		dialect := luascripts.Redis
 		for _, master := range masters {
-			s := server{UniversalClient: master, cluster: c, cfg: cfg}
+			s := server{UniversalClient: master, everywhere: c, cluster: c, cfg: cfg}
 			for _, check := range s.inspect(ctx) {
 				check.Server = master.Options().Addr
 				all = append(all, check)
@@ -126,7 +126,7 @@ func inspectAll(ctx context.Context, client redis.UniversalClient, cfg config) (
 		}
 		return all, dialect
 	default:
-		s := server{UniversalClient: c, cfg: cfg}
+		s := server{UniversalClient: c, everywhere: c, cfg: cfg}
 		return s.inspect(ctx), s.dialect
 	}
 }
@@ -145,8 +145,8 @@ func noMasters(err error) Check {
 	return check
 }
 
-// start makes the checks for New: what failed is an error, a warning is logged.
-func start(ctx context.Context, client redis.UniversalClient, cfg config) (luascripts.Dialect, error) {
+// preflight makes the checks for New: what failed is an error, a warning is logged.
+func preflight(ctx context.Context, client redis.UniversalClient, cfg config) (luascripts.Dialect, error) {
 	checks, dialect := inspect(ctx, client, cfg)
 	var errs []error
 	for _, check := range checks {

@@ -21,22 +21,22 @@ func patience(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, 150*time.Millisecond)
 }
 
-func (e impatient) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+func (e impatient) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	ctx, cancel := patience(ctx)
 	defer cancel()
 	return e.Engine.TryReserve(ctx, tenant, cost, opts...)
 }
 
-func (e impatient) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
+func (e impatient) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	ctx, cancel := patience(ctx)
 	defer cancel()
-	return e.Engine.Commit(ctx, id, actual, opts...)
+	return e.Engine.Commit(ctx, id, actual)
 }
 
-func (e impatient) Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error) {
+func (e impatient) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	ctx, cancel := patience(ctx)
 	defer cancel()
-	return e.Engine.Release(ctx, id, opts...)
+	return e.Engine.Release(ctx, id)
 }
 
 // TestLinearizableUnderFaults looks for one order of events while batches are

@@ -11,8 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/coordinator/layout"
-	"github.com/calybris/bursar/luascripts"
+	"github.com/calybris/bursar/coordinator/internal/store"
 )
 
 // Option sets up a Coordinator. The defaults are right for most.
@@ -24,8 +23,8 @@ type config struct {
 	callTimeout  time.Duration
 	retention    time.Duration
 	retained     int
-	perFamily    int
-	crowd        int // see second.go
+	perTenant    int
+	partitions   int // 0 for the default
 	total        int
 	breaker      time.Duration
 	maxHolds     int
@@ -35,7 +34,6 @@ type config struct {
 	logger       *slog.Logger
 	observed     []budget.TenantID
 
-	layouts luascripts.Layouts
 	now     func() time.Time // the node's own clock
 	entropy func() uint64    // of node numbers and incarnations
 
@@ -47,13 +45,13 @@ type config struct {
 const (
 	DefaultCallTimeout = 10 * time.Second
 	DefaultRetention   = 10 * time.Minute
-	DefaultRetained    = 4096
+	DefaultRetained    = 16_384
 	DefaultBreaker     = 10 * time.Second
 	DefaultMaxHolds    = 100_000
 	DefaultRepair      = 5 * time.Minute
 	DefaultRepairBytes = 64 << 20
-	DefaultPerFamily   = 16_384
-	DefaultTotal       = 65_536
+	DefaultTenantQueue = 16_384
+	DefaultTotalQueue  = 65_536
 )
 
 // defaultWindow is as long as the retention allows.
@@ -84,11 +82,18 @@ func WithRetention(retention time.Duration, holds int) Option {
 	return func(c *config) { c.retention, c.retained = retention, holds }
 }
 
-// WithQueueLimits bounds how many operations wait for one family and for all
-// together; beyond, calls get ErrOverloaded at once. A Do counts until it has ended.
-// Defaults to 16,384 and 65,536.
-func WithQueueLimits(perFamily, total int) Option {
-	return func(c *config) { c.perFamily, c.total = perFamily, total }
+// WithPartitions sets the number of partitions of a prefix that is used for the first
+// time: a power of two from 1 to 1,024. It never changes afterwards, and a node that is
+// asked for another number adopts what is stored. Defaults to [DefaultPartitions], on a
+// Cluster to [DefaultClusterPartitions]. More of them spread over more masters; fewer
+// group the calls of many tenants better.
+func WithPartitions(n int) Option { return func(c *config) { c.partitions = n } }
+
+// WithQueueLimits bounds how many calls are queued for one root tenant and in all;
+// beyond, calls get [ErrOverloaded] at once. A Do counts until it has ended. Defaults to
+// [DefaultTenantQueue] and [DefaultTotalQueue].
+func WithQueueLimits(perTenant, total int) Option {
+	return func(c *config) { c.perTenant, c.total = perTenant, total }
 }
 
 // WithMaxHolds bounds how many holds of a family are open at a time, so that callers
@@ -154,21 +159,19 @@ func WithLogger(logger *slog.Logger) Option { return func(c *config) { c.logger 
 
 func newConfig(opts []Option) (config, error) {
 	c := config{
-		prefix:       layout.DefaultPrefix,
+		prefix:       store.DefaultPrefix,
 		holdTTL:      budget.DefaultHoldTTL,
 		callTimeout:  DefaultCallTimeout,
 		retention:    DefaultRetention,
 		retained:     DefaultRetained,
-		perFamily:    DefaultPerFamily,
-		crowd:        defaultCrowd,
-		total:        DefaultTotal,
+		perTenant:    DefaultTenantQueue,
+		total:        DefaultTotalQueue,
 		breaker:      DefaultBreaker,
 		maxHolds:     DefaultMaxHolds,
 		repairWindow: defaultWindow,
 		repairBytes:  DefaultRepairBytes,
 		logger:       slog.Default(),
 
-		layouts: luascripts.Known,
 		entropy: randomBits,
 		now:     now,
 
@@ -191,7 +194,7 @@ func newConfig(opts []Option) (config, error) {
 
 // validate is the one place that knows what an option may be.
 func (c *config) validate() error {
-	errs := []error{layout.ValidatePrefix(c.prefix), budget.ValidateHoldTTL(c.holdTTL)}
+	errs := []error{store.ValidatePrefix(c.prefix), budget.ValidateHoldTTL(c.holdTTL)}
 	if c.callTimeout < time.Millisecond || c.callTimeout > time.Hour {
 		errs = append(errs, fmt.Errorf("invalid call timeout %s: give 1ms to 1h", c.callTimeout))
 	}
@@ -201,8 +204,11 @@ func (c *config) validate() error {
 	if c.repairWindow != 0 && (c.repairWindow < 500*time.Millisecond || c.repairWindow > c.retention/2 || c.repairBytes < 1<<16) {
 		errs = append(errs, fmt.Errorf("invalid repair window %s with %d bytes: give 500ms to half of the retention (%s) and at least 65536 bytes, or a window of 0 for no repair", c.repairWindow, c.repairBytes, c.retention))
 	}
-	if c.perFamily < 1 || c.total < c.perFamily {
-		errs = append(errs, fmt.Errorf("invalid queue limits %d and %d: give at least 1 a family, and no less for all", c.perFamily, c.total))
+	if c.partitions != 0 {
+		errs = append(errs, store.ValidatePartitions(c.partitions))
+	}
+	if c.perTenant < 1 || c.total < c.perTenant {
+		errs = append(errs, fmt.Errorf("invalid queue limits %d and %d: give at least 1 a family, and no less for all", c.perTenant, c.total))
 	}
 	if c.maxHolds < 0 || c.maxHolds > 100_000_000 {
 		errs = append(errs, fmt.Errorf("invalid bound of %d open holds: give 1 to 100,000,000, or 0 for none", c.maxHolds))

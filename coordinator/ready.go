@@ -20,7 +20,7 @@ const readyScript = "#!lua flags=allow-oom\nreturn 1"
 // Callers at one time share the question.
 // A node that is not ready need not be restarted: it goes on by itself.
 func (c *Coordinator) Ready(ctx context.Context) error {
-	if c.closed.Load() {
+	if c.node.Closed() {
 		return ErrClosed
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.callTimeout)
@@ -48,15 +48,15 @@ type readiness struct {
 func (c *Coordinator) ready() *readiness {
 	c.readyMu.Lock()
 	defer c.readyMu.Unlock()
-	if c.asked != nil {
-		return c.asked
+	if c.check != nil {
+		return c.check
 	}
 	r := &readiness{done: make(chan struct{}), waiting: make(map[string]bool)}
-	c.asked = r
+	c.check = r
 	go func() {
 		r.err = c.askServers(r)
 		c.readyMu.Lock()
-		c.asked = nil
+		c.check = nil
 		c.readyMu.Unlock()
 		close(r.done)
 	}()
@@ -64,12 +64,13 @@ func (c *Coordinator) ready() *readiness {
 }
 
 func (c *Coordinator) askServers(r *readiness) error {
+	ctx := context.Background() // callers share the check; go-redis' timeouts end it
 	cluster, ok := c.client.(*redis.ClusterClient)
 	if !ok {
-		return c.runsScripts(r, c.client, "Redis")
+		return c.runsScripts(ctx, r, c.client, "Redis")
 	}
-	err := cluster.ForEachMaster(c.ctx, func(_ context.Context, master *redis.Client) error {
-		return c.runsScripts(r, master, master.Options().Addr)
+	err := cluster.ForEachMaster(ctx, func(_ context.Context, master *redis.Client) error {
+		return c.runsScripts(ctx, r, master, master.Options().Addr)
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -77,15 +78,15 @@ func (c *Coordinator) askServers(r *readiness) error {
 	return nil
 }
 
-func (c *Coordinator) runsScripts(r *readiness, server redis.UniversalClient, name string) error {
+func (c *Coordinator) runsScripts(ctx context.Context, r *readiness, server redis.UniversalClient, name string) error {
 	script := readyScript
-	if c.scripts.Bare {
+	if c.bare {
 		script = "return 1"
 	}
 	r.await(name, true)
 	defer r.await(name, false)
-	cmd := newCommand(c.ctx, []any{"eval", script, "0"})
-	if err := server.Process(c.ctx, cmd); err != nil {
+	cmd := redis.NewCmd(ctx, "eval", script, "0")
+	if err := server.Process(ctx, cmd); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, name, err)
 	}
 	return nil

@@ -42,14 +42,14 @@ const observeTimeout = 2 * time.Second
 // observe reads each tenant at one instant. A tenant that is missing, or that
 // cannot be read in time, shows nothing.
 func (g tenantGauges) observe(ctx context.Context, c *Coordinator, o metric.Observer) error {
-	if c.closed.Load() {
+	if c.node.Closed() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
 	var errs []error
 	for _, tenant := range c.config.observed {
-		list, _, err := c.listHolds(ctx, tenant, nil)
+		list, _, err := c.listHolds(ctx, tenant)
 		if err != nil || list.Outcome != budget.Found {
 			errs = append(errs, err)
 			continue

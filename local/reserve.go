@@ -7,7 +7,7 @@ import (
 )
 
 // TryReserve implements [budget.Engine].
-func (e *Engine) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+func (e *Engine) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	if cost <= 0 {
 		return budget.Reservation{Outcome: budget.Insufficient, Required: cost}, nil
 	}

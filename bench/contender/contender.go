@@ -72,9 +72,9 @@ var ErrConflict = errors.New("others came between in every attempt")
 type Keeper interface {
 	// Create makes a tenant with its budget.
 	Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error
-	TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error)
-	Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error)
-	Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error)
+	TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error)
+	Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error)
+	Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error)
 	// Spent is what its books in Redis say of a tenant whose budget was granted:
 	// committed, and held. It is 0 where there are no books.
 	Spent(ctx context.Context, tenant budget.TenantID, granted budget.Microcents) (budget.Microcents, error)

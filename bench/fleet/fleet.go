@@ -12,9 +12,9 @@ import (
 
 // Decider is what callers ask; every budget.Engine is one.
 type Decider interface {
-	TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error)
-	Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error)
-	Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error)
+	TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error)
+	Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error)
+	Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error)
 }
 
 // Config says what a fleet is.

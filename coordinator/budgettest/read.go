@@ -53,7 +53,7 @@ func readHolds(x *fixture) {
 		x.t.Fatalf("a new tenant has the holds %+v", holds)
 	}
 	var want []budget.Hold
-	note := func(held, remaining budget.Microcents, ttl time.Duration, opts ...budget.Option) {
+	note := func(held, remaining budget.Microcents, ttl time.Duration, opts ...budget.ReserveOption) {
 		h := budget.Hold{ID: x.hold("acme", held, remaining, opts...), Held: held, Made: x.clock.instant()}
 		if ttl > 0 {
 			h.Deadline = h.Made.Add(ttl)

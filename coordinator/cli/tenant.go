@@ -177,7 +177,7 @@ func listFamily(ctx context.Context, c *connect.Connection, root budget.TenantID
 	return nil
 }
 
-type adjustment = func(*coordinator.Coordinator, context.Context, budget.TenantID, budget.Microcents, ...budget.Option) (budget.Adjustment, error)
+type adjustment = func(*coordinator.Coordinator, context.Context, budget.TenantID, budget.Microcents, ...budget.ReserveOption) (budget.Adjustment, error)
 
 // adjust is grant and withdraw.
 func adjust(do adjustment) func(cc *cli.Context, out *output) error {

@@ -29,8 +29,8 @@ type silent struct{}
 func (silent) BatchSent(*lane.Batch)                  {}
 func (silent) BatchResolved(*lane.Batch, lane.Result) {}
 func (silent) Retried(lane.Failure)                   {}
-func (silent) Gap()                                   {}
-func (silent) TimersLost()                            {}
+func (silent) Gap(int)                                {}
+func (silent) TimersLost(int)                         {}
 func (silent) Released(int)                           {}
 func (silent) Repaired(int, int)                      {}
 func (silent) Evicted(int)                            {}
@@ -69,14 +69,14 @@ func (e *engine) do(ctx context.Context, kind byte, tenant budget.TenantID, amou
 	return e.n.Do(ctx, c)
 }
 
-func (e *engine) EnsureTenant(ctx context.Context, t budget.TenantID, b budget.Microcents, _ ...budget.Option) (budget.Ensured, error) {
+func (e *engine) EnsureTenant(ctx context.Context, t budget.TenantID, b budget.Microcents) (budget.Ensured, error) {
 	if err := budget.ValidateBudget(t, b); err != nil {
 		return budget.Ensured{}, err
 	}
 	a, _, err := e.do(ctx, luascripts.KindEnsure, t, b, budget.ReservationID{})
 	return budget.Ensured{Outcome: a.Outcome, Remaining: a.Remaining}, err
 }
-func (e *engine) TryReserve(ctx context.Context, t budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+func (e *engine) TryReserve(ctx context.Context, t budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	if cost <= 0 {
 		return budget.Reservation{Outcome: budget.Insufficient, Required: cost}, nil
 	}
@@ -102,16 +102,16 @@ func (e *engine) settle(ctx context.Context, kind byte, id budget.ReservationID,
 	a, _, err := e.do(ctx, kind, id.Tenant(), actual, id)
 	return budget.Settlement{Outcome: a.Outcome, Remaining: a.Remaining, Actual: a.Actual, Returned: a.Returned, Prior: a.Prior}, err
 }
-func (e *engine) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, _ ...budget.Option) (budget.Settlement, error) {
+func (e *engine) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	if actual < 0 {
 		return budget.Settlement{Outcome: budget.InvalidAmount}, nil
 	}
 	return e.settle(ctx, luascripts.KindCommit, id, actual)
 }
-func (e *engine) Release(ctx context.Context, id budget.ReservationID, _ ...budget.Option) (budget.Settlement, error) {
+func (e *engine) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	return e.settle(ctx, luascripts.KindRelease, id, 0)
 }
-func (e *engine) Lookup(ctx context.Context, id budget.ReservationID, _ ...budget.Option) (budget.Fate, error) {
+func (e *engine) Lookup(ctx context.Context, id budget.ReservationID) (budget.Fate, error) {
 	if err := id.Validate(); err != nil {
 		return budget.Fate{}, err
 	}
@@ -125,18 +125,18 @@ func (e *engine) Lookup(ctx context.Context, id budget.ReservationID, _ ...budge
 	}
 	return f, err
 }
-func (e *engine) Remaining(ctx context.Context, t budget.TenantID, _ ...budget.Option) (budget.Remainder, error) {
+func (e *engine) Remaining(ctx context.Context, t budget.TenantID) (budget.Remainder, error) {
 	a, _, err := e.do(ctx, luascripts.KindRemaining, t, 0, budget.ReservationID{})
 	return budget.Remainder{Outcome: a.Outcome, Remaining: a.Remaining}, err
 }
-func (e *engine) Balance(ctx context.Context, t budget.TenantID, _ ...budget.Option) (budget.Balance, error) {
+func (e *engine) Balance(ctx context.Context, t budget.TenantID) (budget.Balance, error) {
 	a, _, err := e.do(ctx, luascripts.KindBalance, t, 0, budget.ReservationID{})
 	if a.Outcome != budget.Found {
 		return budget.Balance{Outcome: a.Outcome}, err
 	}
 	return a.Balance, err
 }
-func (e *engine) Holds(ctx context.Context, t budget.TenantID, _ ...budget.Option) (budget.HoldList, error) {
+func (e *engine) Holds(ctx context.Context, t budget.TenantID) (budget.HoldList, error) {
 	a, _, err := e.do(ctx, luascripts.KindRemaining, t, 0, budget.ReservationID{})
 	if err != nil || a.Outcome != budget.Found {
 		return budget.HoldList{Outcome: a.Outcome, Balance: budget.Balance{Outcome: a.Outcome}}, err
@@ -168,10 +168,10 @@ func (e *engine) adjust(ctx context.Context, kind byte, verb string, t budget.Te
 	a, _, err := e.do(ctx, kind, t, amount, budget.ReservationID{})
 	return budget.Adjustment{Outcome: a.Outcome, Remaining: a.Remaining, Required: a.Required}, err
 }
-func (e *engine) Grant(ctx context.Context, t budget.TenantID, amount budget.Microcents, _ ...budget.Option) (budget.Adjustment, error) {
+func (e *engine) Grant(ctx context.Context, t budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
 	return e.adjust(ctx, luascripts.KindGrant, "grant", t, amount)
 }
-func (e *engine) Withdraw(ctx context.Context, t budget.TenantID, amount budget.Microcents, _ ...budget.Option) (budget.Adjustment, error) {
+func (e *engine) Withdraw(ctx context.Context, t budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
 	return e.adjust(ctx, luascripts.KindWithdraw, "withdraw", t, amount)
 }
 

@@ -191,3 +191,6 @@ func (c *Call) Settles() bool { return c.properties().settles }
 func (c *Call) ensures() bool {
 	return c.kind == luascripts.KindEnsure && c.state.Load() != callAbandoned
 }
+
+// Tenant is whose operation it is.
+func (c *Call) Tenant() budget.TenantID { return c.tenant }

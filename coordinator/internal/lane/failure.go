@@ -61,6 +61,8 @@ func (l *Lane) failed(err error, f Failure) time.Duration {
 	}
 	if b := l.pending; b != nil {
 		l.batchFailed(b, f, err)
+	} else if l.phase == closing {
+		l.closeFailed(err, f)
 	} else {
 		if l.phase == rebuilding {
 			l.phase = ready

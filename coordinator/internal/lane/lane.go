@@ -49,6 +49,7 @@ type conversation struct {
 	backlog     bool   // more is due than the last batch could end
 	rebuild     string // cursor of a rebuild of the timers, "" for none
 	alternate   bool   // the last command was a batch: a sweep or a rebuild comes next
+	closeErr    error
 	damage      string // the damaged field that was logged last
 	retryLater  bool   // an internal release was queued again: back off
 	backoff     time.Duration
@@ -78,16 +79,18 @@ type phase uint8
 
 const (
 	opening        phase = iota // open the session, if the partition exists
-	creatingTimers              // it doesn't, and a call ensures a tenant
+	checkingRecord              // it doesn't, and a call ensures a tenant
+	creatingTimers
 	creatingLedger
 	ready      // make a batch, or go on with a rebuild
 	inFlight   // repeat the pending batch until it is resolved
 	givingUp   // the same with an empty batch that supersedes another
 	rebuilding // a page of a rebuild
 	lost       // the partition that was known is gone: every call fails
+	closing    // end the session
 )
 
-var phaseNames = [...]string{"opening", "creating timers", "creating ledger", "ready", "in flight", "giving up", "rebuilding", "lost"}
+var phaseNames = [...]string{"opening", "checking record", "creating timers", "creating ledger", "ready", "in flight", "giving up", "rebuilding", "lost", "closing"}
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -162,6 +165,8 @@ func (l *Lane) Next() []any {
 	switch l.phase {
 	case opening:
 		return l.openCommand()
+	case checkingRecord:
+		return []any{"get", store.RecordKey(l.node.config.Prefix)}
 	case creatingTimers:
 		return []any{"zadd", l.keys.Timers, "nx", "+inf", luascripts.Sentinel}
 	case creatingLedger:
@@ -179,6 +184,8 @@ func (l *Lane) Next() []any {
 		return l.command(&l.node.config.Scripts.Rebuild, 2, l.session.header, nodeText(l.session.node), l.rebuild, l.node.clockText())
 	case lost:
 		l.failQueue(l.lostPartition)
+	case closing:
+		return l.closeCommand()
 	}
 	return nil
 }
@@ -323,6 +330,9 @@ func (l *Lane) Again() bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.phase == closing && l.session.open && !l.node.Dead() {
+		return true
+	}
 	if l.node.Closed() && l.node.InFlight() == 0 {
 		l.queue = queue{} // every remaining caller has given up
 		l.rebuild = ""

@@ -18,6 +18,7 @@ import (
 type Config struct {
 	Prefix     string
 	Partitions int
+	Record     string // of the prefix, as the node adopted it
 	Scripts    luascripts.Scripts
 	Store      store.Config
 
@@ -44,8 +45,8 @@ type Observer interface {
 	// BatchResolved ends what BatchSent began.
 	BatchResolved(b *Batch, result Result)
 	Retried(f Failure)
-	Gap()
-	TimersLost()
+	Gap(partition int)
+	TimersLost(partition int)
 	Released(abandoned int)
 	Repaired(merged, unmerged int)
 	Evicted(states int)
@@ -191,7 +192,8 @@ func (n *Node) partitionClock() time.Time {
 	if n.config.Clock != nil {
 		return n.config.Clock()
 	}
-	return n.config.Now()
+	// Without the monotonic clock, which stands still while a machine is suspended.
+	return n.config.Now().Round(0)
 }
 
 func (n *Node) clockText() string {

@@ -29,6 +29,8 @@ func (l *Lane) Handle(r Reply) time.Duration {
 	switch l.phase {
 	case opening:
 		l.sessionOpened(r.Text)
+	case checkingRecord:
+		l.recordChecked(r.Text)
 	case creatingTimers:
 		l.phase = creatingLedger
 	case creatingLedger:
@@ -37,6 +39,8 @@ func (l *Lane) Handle(r Reply) time.Duration {
 		l.batchReplied(r.Text)
 	case rebuilding:
 		l.rebuilt(r.Text)
+	case closing:
+		l.closeReplied(r.Text)
 	case ready, lost:
 	}
 	if l.retryLater {
@@ -101,7 +105,7 @@ func (l *Lane) partitionGone(found string) {
 		return
 	}
 	l.phase = lost
-	l.node.config.Observer.Gap()
+	l.node.config.Observer.Gap(l.index)
 	l.node.config.Logger.Error("bursar: partition lost or recreated", "partition", l.index,
 		"known", l.session.header, "found", found, "remedy", "find out what happened to Redis, then restart this node")
 }
@@ -132,7 +136,7 @@ func (l *Lane) partitionMissing() {
 	})
 	l.mu.Unlock()
 	if len(ensured) > 0 {
-		l.phase = creatingTimers
+		l.phase = checkingRecord
 	}
 	for _, c := range missing {
 		outcome := budget.MissingTenant
@@ -144,6 +148,20 @@ func (l *Lane) partitionMissing() {
 		}
 		l.deliver(c, Answer{Outcome: outcome})
 	}
+}
+
+// recordChecked creates the partition only if the prefix is still the one that the node
+// adopted: a partition of another number of partitions would be a second truth.
+func (l *Lane) recordChecked(record string) {
+	if record == l.node.config.Record {
+		l.phase = creatingTimers
+		return
+	}
+	l.phase = opening
+	l.failQueue(func(*Call) error {
+		return fmt.Errorf("%w: %s is %q, and was %q when this node started: find out what happened to Redis, then restart this node",
+			ErrRecreated, store.RecordKey(l.node.config.Prefix), record, l.node.config.Record)
+	})
 }
 
 // renumber takes a new node ID: another process uses this one, as after a virtual
@@ -235,7 +253,7 @@ func (l *Lane) observe(flags byte, damaged string, answers []Answer, b *Batch) {
 	l.backlog = flags&luascripts.FlagMoreDue != 0
 	if flags&luascripts.FlagNotWhole != 0 && l.rebuild == "" {
 		l.rebuild = "0"
-		l.node.config.Observer.TimersLost()
+		l.node.config.Observer.TimersLost(l.index)
 		l.node.config.Logger.Error("bursar: timers lost", "partition", l.index, "key", l.keys.Timers, "remedy", "they are rebuilt; set maxmemory-policy to noeviction")
 	}
 	for i := range answers {
@@ -324,7 +342,7 @@ func (l *Lane) gapFound(b *Batch, rest string) {
 func (l *Lane) lossFound(acknowledged uint64, found string) {
 	l.node.config.Logger.Error("bursar: Redis lost acknowledged writes", "partition", l.index, "node", store.HexID(l.session.node),
 		"last_acknowledged", acknowledged, "last_in_redis", found)
-	l.node.config.Observer.Gap()
+	l.node.config.Observer.Gap(l.index)
 	l.node.Failed()
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
 )
 
 // DefaultPrefix begins every key unless an option sets another prefix.
@@ -129,4 +130,35 @@ func slotOf(tag string) int {
 		crc = crc<<8 ^ crcTable[byte(crc>>8)^tag[i]]
 	}
 	return int(crc) % slots
+}
+
+// Record is what RecordKey holds: how the partitions of a prefix lie, fixed when the
+// prefix is first used.
+type Record struct {
+	Layout      int
+	Partitions  int
+	Incarnation string // 16 hexadecimal digits, drawn when the prefix was first used
+}
+
+// String is the stored text.
+func (r Record) String() string {
+	return fmt.Sprintf("%d %d %s", r.Layout, r.Partitions, r.Incarnation)
+}
+
+// ParseRecord reads the stored text; of another layout only the layout.
+func ParseRecord(text string) (r Record, err error) {
+	parts := strings.Split(text, " ")
+	if r.Layout, err = strconv.Atoi(parts[0]); err != nil || r.Layout < 1 {
+		return Record{}, fmt.Errorf("%w: record %.60q", ErrDamaged, text)
+	}
+	if r.Layout != luascripts.Layout {
+		return r, nil
+	}
+	if len(parts) == 3 && len(parts[2]) == 16 {
+		if r.Partitions, err = strconv.Atoi(parts[1]); err == nil && ValidatePartitions(r.Partitions) == nil {
+			r.Incarnation = parts[2]
+			return r, nil
+		}
+	}
+	return Record{}, fmt.Errorf("%w: record %.60q", ErrDamaged, text)
 }

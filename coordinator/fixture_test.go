@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/calybris/bursar/coordinator/books"
+	audits "github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
@@ -60,7 +60,7 @@ func reserve(t testing.TB, c *Coordinator, cost budget.Microcents) budget.Reserv
 // audit checks every account in Redis' own state and returns them.
 func audit(t testing.TB, client redis.UniversalClient) map[budget.TenantID]budget.HoldList {
 	t.Helper()
-	all, err := books.Read(context.Background(), client, "bursar")
+	all, err := audits.Read(context.Background(), client, "bursar")
 	if err != nil {
 		t.Fatal(err)
 	}

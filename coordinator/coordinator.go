@@ -68,7 +68,7 @@ func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Co
 	}
 	c.telemetry = t
 	c.node = lane.NewNode(lane.Config{
-		Prefix: cfg.prefix, Partitions: record.Partitions, Record: record.String(), Scripts: c.scripts,
+		Prefix: cfg.prefix, Partitions: record.Partitions, Scripts: c.scripts,
 		Store: store.Config{
 			HoldTTL: cfg.holdTTL.Milliseconds(), Retention: cfg.retention.Milliseconds(), Ring: cfg.retained, MaxHolds: cfg.maxHolds,
 		},

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 
 	audits "github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -81,4 +83,29 @@ func seeded(t testing.TB) *rand.Rand {
 
 func numbered(name string, i int) budget.TenantID {
 	return budget.TenantID(fmt.Sprintf("%s-%d", name, i))
+}
+
+// acmeLedger and acmeTimers are the keys of acme's partition.
+var (
+	acmePartition = store.PartitionOf("acme", DefaultPartitions)
+	acmeLedger    = store.KeysOf("bursar", DefaultPartitions, acmePartition).Ledger
+	acmeTimers    = store.KeysOf("bursar", DefaultPartitions, acmePartition).Timers
+)
+
+func wantErr(t *testing.T, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: error %v, want %v", what, err, want)
+	}
+}
+
+// storedAccount reads the record of a tenant's account.
+func storedAccount(t *testing.T, client redis.UniversalClient, tenant budget.TenantID) store.Account {
+	t.Helper()
+	keys := store.KeysOf("bursar", DefaultPartitions, store.PartitionOf(tenant, DefaultPartitions))
+	account, _, err := store.ParseAccount(client.HGet(t.Context(), keys.Ledger, store.AccountField(tenant)).Val())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return account
 }

@@ -19,28 +19,42 @@ const (
 	DefaultClusterPartitions = 16
 )
 
-// adoptRecord returns the record of the prefix: as it is stored; or restored, if it is
-// missing, from the partitions that exist; or new. The number of partitions never
-// changes, so a node that was asked for another one adopts what is stored.
+// adoptRecord returns how the partitions of the prefix lie: as it is recorded; or, if
+// there is no record, as the partitions that exist lie, and then restores it; or as the
+// options and the topology have it, and then the first EnsureTenant records it. The
+// number of partitions never changes, so a node that was asked for another one adopts
+// what is stored.
 func adoptRecord(ctx context.Context, client redis.UniversalClient, cfg config) (store.Record, error) {
 	key := store.RecordKey(cfg.prefix)
-	for {
-		text, err := client.Get(ctx, key).Result()
-		if err == nil {
-			return adopted(text, cfg)
-		}
-		if !errors.Is(err, redis.Nil) {
-			return store.Record{}, recordError(ctx, key, err)
-		}
-		record, err := newRecord(ctx, client, cfg)
-		if err != nil {
-			return store.Record{}, err
-		}
-		// Another node may be first; then its record is adopted.
+	text, err := client.Get(ctx, key).Result()
+	if err == nil {
+		return adopted(text, cfg)
+	}
+	if !errors.Is(err, redis.Nil) {
+		return store.Record{}, recordError(ctx, key, err)
+	}
+	found, err := existingPartitions(ctx, client, cfg.prefix)
+	if err != nil {
+		return store.Record{}, recordError(ctx, key, err)
+	}
+	record := store.Record{Layout: luascripts.Layout, Partitions: cfg.partitions}
+	switch {
+	case len(found) > 1:
+		return record, fmt.Errorf("%w: prefix %q has ledgers of %v partitions and no record: find out which are right, and set key %s", ErrCorrupt, cfg.prefix, found, key)
+	case len(found) == 1:
+		record.Partitions = found[0]
 		if err := client.SetNX(ctx, key, record.String(), 0).Err(); err != nil {
-			return store.Record{}, recordError(ctx, key, err)
+			return record, recordError(ctx, key, err)
+		}
+		cfg.logger.Error("bursar: record of partitions restored", "prefix", cfg.prefix, "partitions", record.Partitions)
+		return adopted(record.String(), cfg)
+	case cfg.partitions == 0:
+		record.Partitions = DefaultPartitions
+		if isCluster(client) {
+			record.Partitions = DefaultClusterPartitions
 		}
 	}
+	return record, nil
 }
 
 func recordError(ctx context.Context, key string, err error) error {
@@ -60,28 +74,6 @@ func adopted(text string, cfg config) (store.Record, error) {
 	}
 	if cfg.partitions != 0 && cfg.partitions != record.Partitions {
 		cfg.logger.Warn("bursar: number of partitions adopted", "prefix", cfg.prefix, "wanted", cfg.partitions, "stored", record.Partitions)
-	}
-	return record, nil
-}
-
-// newRecord is the record of a prefix without one.
-func newRecord(ctx context.Context, client redis.UniversalClient, cfg config) (store.Record, error) {
-	record := store.Record{Layout: luascripts.Layout, Partitions: cfg.partitions, Incarnation: store.HexID(cfg.entropy())}
-	found, err := existingPartitions(ctx, client, cfg.prefix)
-	if err != nil {
-		return record, recordError(ctx, store.RecordKey(cfg.prefix), err)
-	}
-	switch {
-	case len(found) > 1:
-		return record, fmt.Errorf("%w: prefix %q has partitions of different numbers (%v) and no record: restore key %s", ErrCorrupt, cfg.prefix, found, store.RecordKey(cfg.prefix))
-	case len(found) == 1:
-		record.Partitions = found[0]
-		cfg.logger.Error("bursar: record of partitions restored", "prefix", cfg.prefix, "partitions", found[0])
-	case cfg.partitions == 0:
-		record.Partitions = DefaultPartitions
-		if isCluster(client) {
-			record.Partitions = DefaultClusterPartitions
-		}
 	}
 	return record, nil
 }

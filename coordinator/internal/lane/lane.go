@@ -50,6 +50,7 @@ type conversation struct {
 	rebuild     string // cursor of a rebuild of the timers, "" for none
 	alternate   bool   // the last command was a batch: a sweep or a rebuild comes next
 	closeErr    error
+	gone        bool   // it was logged that the partition is lost
 	damage      string // the damaged field that was logged last
 	retryLater  bool   // an internal release was queued again: back off
 	backoff     time.Duration
@@ -79,18 +80,19 @@ type phase uint8
 
 const (
 	opening        phase = iota // open the session, if the partition exists
-	checkingRecord              // it doesn't, and a call ensures a tenant
+	creatingRecord              // it doesn't, and a call ensures a tenant
+	checkingRecord              // another node may have been first
 	creatingTimers
 	creatingLedger
 	ready      // make a batch, or go on with a rebuild
 	inFlight   // repeat the pending batch until it is resolved
 	givingUp   // the same with an empty batch that supersedes another
 	rebuilding // a page of a rebuild
-	lost       // the partition that was known is gone: every call fails
+	lost       // the partition that was known is gone: batches are sent and refused
 	closing    // end the session
 )
 
-var phaseNames = [...]string{"opening", "checking record", "creating timers", "creating ledger", "ready", "in flight", "giving up", "rebuilding", "lost", "closing"}
+var phaseNames = [...]string{"opening", "creating record", "checking record", "creating timers", "creating ledger", "ready", "in flight", "giving up", "rebuilding", "lost", "closing"}
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -165,6 +167,8 @@ func (l *Lane) Next() []any {
 	switch l.phase {
 	case opening:
 		return l.openCommand()
+	case creatingRecord:
+		return []any{"setnx", store.RecordKey(l.node.config.Prefix), l.node.record().String()}
 	case checkingRecord:
 		return []any{"get", store.RecordKey(l.node.config.Prefix)}
 	case creatingTimers:
@@ -176,14 +180,12 @@ func (l *Lane) Next() []any {
 		header := l.expected()
 		header.Incarnation = l.incarnation
 		return []any{"hsetnx", l.keys.Ledger, store.HeaderField, header.String()}
-	case ready:
+	case ready, lost:
 		return l.nextBatch()
 	case inFlight, givingUp:
 		return l.pendingCommand()
 	case rebuilding:
 		return l.command(&l.node.config.Scripts.Rebuild, 2, l.session.header, nodeText(l.session.node), l.rebuild, l.node.clockText())
-	case lost:
-		l.failQueue(l.lostPartition)
 	case closing:
 		return l.closeCommand()
 	}
@@ -371,7 +373,7 @@ func (l *Lane) abort() {
 // the partition is there and readable, a hold without an owner is not left open.
 func (l *Lane) deliver(c *Call, a Answer) bool {
 	if c.retried && a.Err != nil {
-		if l.phase != lost && !l.node.Dead() && !errors.Is(a.Err, ErrCorrupt) && !errors.Is(a.Err, ErrLayout) {
+		if !l.gone && !l.node.Dead() && !errors.Is(a.Err, ErrCorrupt) && !errors.Is(a.Err, ErrLayout) {
 			c.state.Store(callQueued)
 			l.mu.Lock()
 			l.queue.pushFront(c) // as in releaseAbandoned

@@ -18,7 +18,6 @@ import (
 type Config struct {
 	Prefix     string
 	Partitions int
-	Record     string // of the prefix, as the node adopted it
 	Scripts    luascripts.Scripts
 	Store      store.Config
 
@@ -201,4 +200,9 @@ func (n *Node) clockText() string {
 		return ""
 	}
 	return strconv.FormatInt(max(n.config.Clock().UnixMilli(), 1), 10) // times in Redis have no sign
+}
+
+// record is that of the prefix, as the node believes it.
+func (n *Node) record() store.Record {
+	return store.Record{Layout: luascripts.Layout, Partitions: n.config.Partitions}
 }

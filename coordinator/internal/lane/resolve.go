@@ -29,6 +29,8 @@ func (l *Lane) Handle(r Reply) time.Duration {
 	switch l.phase {
 	case opening:
 		l.sessionOpened(r.Text)
+	case creatingRecord:
+		l.phase = checkingRecord
 	case checkingRecord:
 		l.recordChecked(r.Text)
 	case creatingTimers:
@@ -98,16 +100,19 @@ func (l *Lane) sessionOpened(reply string) {
 	}
 }
 
-// partitionGone records, once, that the partition that was known here is not there. A
-// lane never adopts another one of its name.
+// partitionGone records that the partition that was known here is not there, and logs it
+// once. A lane never adopts another one of its name. What a repair was to restore is
+// lost with the partition.
 func (l *Lane) partitionGone(found string) {
-	if l.phase == lost {
+	l.phase = lost
+	if l.gone {
 		return
 	}
-	l.phase = lost
+	l.gone = true
 	l.node.config.Observer.Gap(l.index)
-	l.node.config.Logger.Error("bursar: partition lost or recreated", "partition", l.index,
-		"known", l.session.header, "found", found, "remedy", "find out what happened to Redis, then restart this node")
+	l.node.config.Logger.Error("bursar: partition lost or recreated", "partition", l.index, "known", l.session.header, "found", found,
+		"unmerged", len(l.merges), "remedy", "find out what happened to Redis, then restart this node")
+	l.merges = nil
 }
 
 // partitionMissing answers for a partition that was never met here, those calls that
@@ -136,7 +141,7 @@ func (l *Lane) partitionMissing() {
 	})
 	l.mu.Unlock()
 	if len(ensured) > 0 {
-		l.phase = checkingRecord
+		l.phase = creatingRecord
 	}
 	for _, c := range missing {
 		outcome := budget.MissingTenant
@@ -150,17 +155,17 @@ func (l *Lane) partitionMissing() {
 	}
 }
 
-// recordChecked creates the partition only if the prefix is still the one that the node
-// adopted: a partition of another number of partitions would be a second truth.
-func (l *Lane) recordChecked(record string) {
-	if record == l.node.config.Record {
+// recordChecked creates the partition only if the prefix has as many partitions as the
+// node believes: one of another number would be a second truth.
+func (l *Lane) recordChecked(text string) {
+	if record, err := store.ParseRecord(text); err == nil && record == l.node.record() {
 		l.phase = creatingTimers
 		return
 	}
 	l.phase = opening
 	l.failQueue(func(*Call) error {
-		return fmt.Errorf("%w: %s is %q, and was %q when this node started: find out what happened to Redis, then restart this node",
-			ErrRecreated, store.RecordKey(l.node.config.Prefix), record, l.node.config.Record)
+		return fmt.Errorf("%w: %s is %q, and this node started with %q: restart it, so that it adopts what is stored",
+			ErrLayout, store.RecordKey(l.node.config.Prefix), text, l.node.record())
 	})
 }
 
@@ -206,6 +211,7 @@ func (l *Lane) applied(b *Batch, reply string) {
 	l.session.last = store.AppliedSession(b.mark, l.session.time, b.more, b.since)
 	l.session.answeredAt = l.node.partitionClock()
 	l.alternate = len(b.calls) > 0
+	l.gone = false
 }
 
 // resolve answers the callers. A hold whose caller has given up is released: its

@@ -135,30 +135,21 @@ func slotOf(tag string) int {
 // Record is what RecordKey holds: how the partitions of a prefix lie, fixed when the
 // prefix is first used.
 type Record struct {
-	Layout      int
-	Partitions  int
-	Incarnation string // 16 hexadecimal digits, drawn when the prefix was first used
+	Layout     int
+	Partitions int
 }
 
 // String is the stored text.
-func (r Record) String() string {
-	return fmt.Sprintf("%d %d %s", r.Layout, r.Partitions, r.Incarnation)
-}
+func (r Record) String() string { return fmt.Sprintf("%d %d", r.Layout, r.Partitions) }
 
 // ParseRecord reads the stored text; of another layout only the layout.
 func ParseRecord(text string) (r Record, err error) {
-	parts := strings.Split(text, " ")
-	if r.Layout, err = strconv.Atoi(parts[0]); err != nil || r.Layout < 1 {
+	layout, partitions, found := strings.Cut(text, " ")
+	if r.Layout, err = strconv.Atoi(layout); err == nil && r.Layout > 0 && r.Layout != luascripts.Layout {
+		return Record{Layout: r.Layout}, nil
+	}
+	if r.Partitions, err = strconv.Atoi(partitions); err != nil || !found || ValidatePartitions(r.Partitions) != nil || r.String() != text {
 		return Record{}, fmt.Errorf("%w: record %.60q", ErrDamaged, text)
 	}
-	if r.Layout != luascripts.Layout {
-		return r, nil
-	}
-	if len(parts) == 3 && len(parts[2]) == 16 {
-		if r.Partitions, err = strconv.Atoi(parts[1]); err == nil && ValidatePartitions(r.Partitions) == nil {
-			r.Incarnation = parts[2]
-			return r, nil
-		}
-	}
-	return Record{}, fmt.Errorf("%w: record %.60q", ErrDamaged, text)
+	return r, nil
 }

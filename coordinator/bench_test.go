@@ -1,0 +1,149 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/bench/duel"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+const (
+	benchRounds = 5
+	benchRound  = 500 * time.Millisecond
+)
+
+// cycle is a reserve and the commit of what it held.
+func cycle(c *Coordinator, tenant budget.TenantID) error {
+	r, err := c.TryReserve(context.Background(), tenant, 100)
+	if err != nil || r.Outcome != budget.Reserved {
+		return fmt.Errorf("reserve: %+v, %w", r, err)
+	}
+	if s, err := c.Commit(context.Background(), r.ID, 90); err != nil || s.Outcome != budget.Committed {
+		return fmt.Errorf("commit: %+v, %w", s, err)
+	}
+	return nil
+}
+
+// play warms up, and then plays so many rounds of both sides.
+func play(b *testing.B, rounds int, ours duel.Side, theirs ...duel.Side) duel.Result {
+	b.Helper()
+	if _, err := ours.Rate(benchRound); err != nil {
+		b.Fatal(err)
+	}
+	got, err := duel.Play(rounds, benchRound, ours, theirs...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return got
+}
+
+// BenchmarkAgainstIncr compares decisions a second with go-redis' INCR, one call
+// each from as many callers, its best of three pool sizes, in interleaved rounds
+// on one server. Run it with -benchtime=1x.
+func BenchmarkAgainstIncr(b *testing.B) {
+	for _, load := range []struct {
+		name    string
+		tenants int
+	}{{"hot", 1}, {"tenants_1000", 1000}} {
+		b.Run(load.name, func(b *testing.B) {
+			const callers = 256
+			server := redistest.Start(b)
+			c := node(b, server.Client())
+			names := make([]budget.TenantID, load.tenants)
+			for i := range names {
+				names[i] = numbered("tenant", i)
+				ensure(b, c, names[i], 1<<55)
+			}
+			var theirs []duel.Side
+			for _, size := range []int{10, 64, 256} {
+				opts := server.Options()
+				opts.PoolSize = size
+				client := redis.NewClient(opts)
+				defer client.Close()
+				theirs = append(theirs, duel.Side{Callers: callers, Each: 1, Work: func(int) error {
+					return client.Incr(context.Background(), "counter").Err()
+				}})
+			}
+			turns := make([]int, callers)
+			ours := duel.Side{Callers: callers, Each: 2, Work: func(k int) error {
+				turns[k]++
+				return cycle(c, names[(k*131+turns[k]*7)%len(names)])
+			}}
+			for b.Loop() {
+				got := play(b, benchRounds, ours, theirs...)
+				b.ReportMetric(got.Ours, "decisions/s")
+				b.ReportMetric(got.Theirs, "incr/s")
+				b.ReportMetric(got.Ratio, "ratio")
+			}
+		})
+	}
+}
+
+// BenchmarkOneCaller compares the latency of one caller's operation with that of
+// EVALSHA "return 1", in interleaved rounds. Run it with -benchtime=1x.
+func BenchmarkOneCaller(b *testing.B) {
+	server := redistest.Start(b)
+	client := server.Client()
+	c := node(b, client)
+	ensure(b, c, "acme", 1<<55)
+	script := redis.NewScript("return 1")
+	script.Load(context.Background(), client)
+	ours := duel.Side{Callers: 1, Each: 2, Work: func(int) error { return cycle(c, "acme") }}
+	bare := duel.Side{Callers: 1, Each: 1, Work: func(int) error {
+		return client.EvalSha(context.Background(), script.Hash(), nil).Err()
+	}}
+	for b.Loop() {
+		got := play(b, benchRounds, ours, bare)
+		b.ReportMetric(1e6/got.Ours, "us/operation")
+		b.ReportMetric(1e6/got.Theirs, "us/evalsha")
+		b.ReportMetric(1/got.Ratio, "ratio")
+	}
+}
+
+// BenchmarkHoldMemory reports what an open hold costs Redis, from used_memory
+// before and after 100,000 of them. Run it with -benchtime=1x.
+func BenchmarkHoldMemory(b *testing.B) {
+	const holds, callers = 100_000, 500
+	server := redistest.Start(b)
+	client := server.Client()
+	c := node(b, client)
+	ensure(b, c, "acme", 1<<55)
+	reserve(b, c, 1)
+	for b.Loop() {
+		before := usedMemory(b, client)
+		var wg sync.WaitGroup
+		for range callers {
+			wg.Go(func() {
+				for range holds / callers {
+					reserve(b, c, budget.Dollar)
+				}
+			})
+		}
+		wg.Wait()
+		b.ReportMetric(float64(usedMemory(b, client)-before)/holds, "B/hold")
+	}
+}
+
+func usedMemory(b *testing.B, client *redis.Client) int64 {
+	b.Helper()
+	info, err := client.Info(context.Background(), "memory").Result()
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(info, "used_memory:")
+	digits, _, _ := strings.Cut(rest, "\r")
+	bytes, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return bytes
+}

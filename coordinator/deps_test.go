@@ -1,0 +1,39 @@
+package coordinator
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Who embeds this package links go-redis, the OpenTelemetry API and what these two
+// bring along, and nothing else: no SDK, no exporter, no server, no command line.
+func TestNothingHeavyIsLinked(t *testing.T) {
+	t.Parallel()
+	said, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.Module.Path}}{{end}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules := strings.Fields(string(said))
+	slices.Sort(modules)
+	want := []string{
+		"github.com/calybris/bursar",
+		"github.com/cespare/xxhash/v2", // digests; go-redis and OpenTelemetry have it, too
+		"github.com/go-logr/logr",      // of OpenTelemetry
+		"github.com/go-logr/stdr",      // of OpenTelemetry
+		"github.com/redis/go-redis/v9",
+		"go.opentelemetry.io/auto/sdk", // of OpenTelemetry's trace API
+		"go.opentelemetry.io/otel",
+		"go.opentelemetry.io/otel/log", // of its API
+		"go.opentelemetry.io/otel/metric",
+		"go.opentelemetry.io/otel/trace",
+		"go.uber.org/atomic", // of go-redis
+		"golang.org/x/sys",   // of OpenTelemetry, go-redis
+	}
+	if diff := cmp.Diff(want, slices.Compact(modules)); diff != "" {
+		t.Errorf("the modules linked are others (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,65 @@
+package coordinator
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/budgettest"
+	"github.com/calybris/bursar/coordinator/redistest"
+)
+
+// impatient gives up on operations that move money. Not too soon: on a busy machine half
+// of a history had no answer after 25 ms, and porcupine too many orders to try.
+type impatient struct{ budget.Engine }
+
+func patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, 150*time.Millisecond)
+}
+
+func (e impatient) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
+	ctx, cancel := patience(ctx)
+	defer cancel()
+	return e.Engine.TryReserve(ctx, tenant, cost, opts...)
+}
+
+func (e impatient) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	ctx, cancel := patience(ctx)
+	defer cancel()
+	return e.Engine.Commit(ctx, id, actual)
+}
+
+func (e impatient) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
+	ctx, cancel := patience(ctx)
+	defer cancel()
+	return e.Engine.Release(ctx, id)
+}
+
+// TestLinearizableUnderFaults looks for one order of events while batches are
+// lost, delayed and repeated and callers give up.
+func TestLinearizableUnderFaults(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	random := seeded(t)
+	budgettest.Linearizability(t, func(t testing.TB, c budgettest.Config) budgettest.Subject {
+		f := &faults{random: rand.New(rand.NewPCG(random.Uint64(), 0)), count: make(map[fault]int)}
+		var nodes []budget.Engine
+		for range 2 {
+			opts := server.Options()
+			opts.Dialer = f.dial
+			client := redis.NewClient(opts)
+			t.Cleanup(func() { client.Close() })
+			nodes = append(nodes, impatient{node(t, client, WithHoldTTL(c.HoldTTL), WithClock(c.Clock))})
+		}
+		f.on.Store(true)   // New asks each thing once or a few times, and then gives up
+		t.Cleanup(func() { // the last one registered runs first, so the nodes close in peace
+			f.on.Store(false)
+			t.Logf("faults %v", f.met())
+		})
+		return budgettest.Subject{Engine: budgettest.Spread(nodes...)}
+	})
+}

@@ -65,7 +65,7 @@ local function otherOperations()
 		elseif kind == $REMAINING then
 			return $CODE_REMAINING
 		end
-		tell(pack('>I4I4I4I4I4I4', gh[i], gl[i], sh[i], sl[i], ch[i], cl[i]))
+		tell(pack('>I4I4I4I4I4I4I8', gh[i], gl[i], sh[i], sl[i], ch[i], cl[i], held[i]))
 		if kind == $BALANCE then
 			return $CODE_BALANCE
 		elseif held[i] > 0 or sh[i] ~= 0 or sl[i] ~= 0 then

@@ -19,7 +19,7 @@
 -- Reply A, time (48), flags (8), a code an operation, remaining of each account as the
 --       first operation met it (64 each), then values in the order of operations:
 --         committed, released: held (64)
---         balance, deleted, holds open: granted, reserved, committed (64 each)
+--         balance, deleted, holds open: granted, reserved, committed, open holds (64 each)
 --         known: state (1 byte), amount (64), made or ended (48), deadline (48)
 --       and the damaged field if flag 4 is set.
 --       Flags: 1 more is due, 2 the timers are not whole (run rebuild), 4 damage was met
@@ -65,13 +65,10 @@ if stored[3] ~= ARGV[4] then
 	return 'GAP ' .. string.char(#session) .. session .. (call('HGET', ledger, 'r' .. node) or '')
 end
 
-local time, due, sequence, lastSerial, ringHead, ringTail, ringCount, endings = 0, 0, 0, 0, 0, 0, 0, 0
-if stored[2] then
-	if #stored[2] < $CONTROL_BYTES then
-		return 'CORRUPT c'
-	end
-	time, due, sequence, lastSerial, ringHead, ringTail, ringCount, endings = read($CONTROL, stored[2])
+if #(stored[2] or '') < $CONTROL_BYTES then
+	return 'CORRUPT c'
 end
+local time, due, sequence, lastSerial, ringHead, ringTail, ringCount, endings = read($CONTROL, stored[2])
 local now = clockTime(time, clock)
 if now > validUntil then
 	return 'EXPIRED ' .. format('%d', now) -- time never goes back, so it never will

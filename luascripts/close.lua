@@ -19,11 +19,11 @@ elseif #stored[3] < $SESSION_BYTES then
 	return 'CORRUPT ' .. field
 elseif sub(stored[3], 2, 9) ~= ARGV[2] then
 	return 'STALE'
-elseif stored[2] and #stored[2] < $CONTROL_BYTES then
+elseif #(stored[2] or '') < $CONTROL_BYTES then
 	return 'CORRUPT c'
 end
-local time, due, control = 0, 0, stored[2] or ('\0'):rep($CONTROL_BYTES)
-time, due = read('>I6I6', control)
+local control = stored[2]
+local time, due = read('>I6I6', control)
 local now = clockTime(time, ARGV[4])
 local ends = now + $SESSION_CLOSED_MS
 call('ZADD', timers, format('%d', ends), field)

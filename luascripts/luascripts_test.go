@@ -24,7 +24,7 @@ func BenchmarkBatch(b *testing.B) {
 			client := redistest.Start(b).Client()
 			s := Compose(Redis)
 			const header = "2 1 0 abcdef0123456789"
-			client.HSet(ctx, "{p}:ledger", "f", header)
+			client.HSet(ctx, "{p}:ledger", "f", header, "c", string(make([]byte, ControlBytes)))
 			client.ZAdd(ctx, "{p}:timers")
 			client.Do(ctx, "zadd", "{p}:timers", "+inf", Sentinel)
 			node := "nodenode"

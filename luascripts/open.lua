@@ -18,10 +18,10 @@ if not header then
 elseif sub(header, 1, #ARGV[4]) ~= ARGV[4] then
 	local refusal = refusePartition(header)
 	return sub(refusal, 1, 6) == 'LAYOUT' and refusal or 'PARTITIONS ' .. header
-elseif control and #control < $CONTROL_BYTES then
+elseif #(control or '') < $CONTROL_BYTES then
 	return 'CORRUPT c'
 elseif not session then
-	local now = clockTime(control and read('>I6', control) or 0, ARGV[3])
+	local now = clockTime((read('>I6', control)), ARGV[3])
 	session = $SESSION_NEW .. ARGV[2] .. '\0\0\0\0\0\0\0\0' .. pack('>I6', now)
 	call('HSET', ledger, field, session)
 elseif #session < $SESSION_BYTES then

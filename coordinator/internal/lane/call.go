@@ -57,6 +57,7 @@ type Answer struct {
 	Actual    budget.Microcents
 	Returned  budget.Microcents
 	Balance   budget.Balance
+	Holds     int64 // open ones, of a balance
 	At, Until int64 // of a hold that was looked up: Unix ms, 0 for none
 	Trace     any   // of the batch that carried the call
 	Err       error

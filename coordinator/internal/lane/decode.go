@@ -75,6 +75,7 @@ func decodeCode(r *store.Reply, code byte, c *Call, remaining *budget.Microcents
 		a.Balance = budget.Balance{
 			Outcome: a.Outcome, Remaining: *remaining, Granted: r.Amount(), Reserved: r.Amount(), Committed: r.Amount(),
 		}
+		a.Holds = int64(r.Amount())
 		if code == luascripts.CodeDeleted {
 			*remaining = 0
 		}

@@ -83,6 +83,7 @@ const (
 	creatingRecord              // it doesn't, and a call ensures a tenant
 	checkingRecord              // another node may have been first
 	creatingTimers
+	creatingControl
 	creatingLedger
 	ready      // make a batch, or go on with a rebuild
 	inFlight   // repeat the pending batch until it is resolved
@@ -92,7 +93,7 @@ const (
 	closing    // end the session
 )
 
-var phaseNames = [...]string{"opening", "creating record", "checking record", "creating timers", "creating ledger", "ready", "in flight", "giving up", "rebuilding", "lost", "closing"}
+var phaseNames = [...]string{"opening", "creating record", "checking record", "creating timers", "creating control", "creating ledger", "ready", "in flight", "giving up", "rebuilding", "lost", "closing"}
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -173,6 +174,8 @@ func (l *Lane) Next() []any {
 		return []any{"get", store.RecordKey(l.node.config.Prefix)}
 	case creatingTimers:
 		return []any{"zadd", l.keys.Timers, "nx", "+inf", luascripts.Sentinel}
+	case creatingControl: // before the header, so that a partition without it is damaged
+		return []any{"hsetnx", l.keys.Ledger, store.ControlField, store.EmptyControl}
 	case creatingLedger:
 		if l.incarnation == "" {
 			l.incarnation = store.HexID(l.node.config.Entropy())

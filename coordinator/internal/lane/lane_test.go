@@ -506,7 +506,7 @@ func TestOverdueCallsAreRepeated(t *testing.T) {
 	if kinds := sends(t, l); kinds != "qbe" {
 		t.Fatalf("sends %q, want the undecided calls first", kinds)
 	}
-	reply(l, applied("QBe", 7, 9, 1, 1))
+	reply(l, applied("QBe", 7, 9, 1, 1, 2))
 	for _, c := range []*Call{first, second, later} {
 		if a := result(t, c); a.Err != nil || a.Remaining != 7 {
 			t.Errorf("answered %+v", a)
@@ -533,7 +533,7 @@ func TestTimersAreRebuilt(t *testing.T) {
 			if kinds := sends(t, l); kinds != "b" {
 				t.Fatalf("sends %q between two pages, want the queued call", kinds)
 			}
-			reply(l, "A"+be(5, 6)+"\x02"+"B"+be(7, 8)+be(7, 8)+be(0, 8)+be(0, 8))
+			reply(l, "A"+be(5, 6)+"\x02"+"B"+be(7, 8)+be(7, 8)+be(0, 8)+be(0, 8)+be(0, 8))
 		}
 	}
 	if args := l.Next(); args != nil || l.Again() {

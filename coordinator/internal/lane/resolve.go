@@ -34,6 +34,8 @@ func (l *Lane) Handle(r Reply) time.Duration {
 	case checkingRecord:
 		l.recordChecked(r.Text)
 	case creatingTimers:
+		l.phase = creatingControl
+	case creatingControl:
 		l.phase = creatingLedger
 	case creatingLedger:
 		l.phase = opening

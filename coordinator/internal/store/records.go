@@ -67,6 +67,9 @@ type Control struct {
 	Endings    uint64 // timed records so far
 }
 
+// EmptyControl is the control of a partition without a batch.
+var EmptyControl = strings.Repeat("\x00", luascripts.ControlBytes)
+
 // ParseControl reads field c.
 func ParseControl(record string) (Control, error) {
 	if len(record) < luascripts.ControlBytes {

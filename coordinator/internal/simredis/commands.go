@@ -27,8 +27,8 @@ func (s *Server) call(words []string) (any, error) {
 			values[i] = field(hash, name)
 		}
 		return values, nil
-	case "hgetall":
-		return store.fields(words[1]), nil
+	case "hscan":
+		return s.scan(words)
 	case "hset":
 		return store.write(words[1], words[2:])
 	case "hsetnx":
@@ -38,8 +38,8 @@ func (s *Server) call(words []string) (any, error) {
 		return store.write(words[1], words[2:])
 	case "hdel":
 		return store.Delete(words[1], words[2:]...), nil
-	case "zcard":
-		return int64(store.sets[words[1]].length()), nil
+	case "zscore":
+		return store.score(words[1], words[2]), nil
 	case "zadd":
 		return store.addMembers(words[1], words[2:])
 	case "zrem":
@@ -58,13 +58,13 @@ func field(hash map[string]string, name string) any {
 	return nil
 }
 
-func (s *Store) fields(key string) []any {
-	hash := s.hashes[key]
-	all := make([]any, 0, 2*len(hash))
-	for name, value := range hash {
-		all = append(all, name, value)
+func (s *Store) score(key, name string) any {
+	if set := s.sets[key]; set != nil {
+		if at := set.find(name); at >= 0 {
+			return score(set.members[at].score)
+		}
 	}
-	return all
+	return nil
 }
 
 func (s *Store) write(key string, pairs []string) (any, error) {
@@ -163,4 +163,9 @@ func bound(text string) (value float64, open bool, err error) {
 	return value, open, nil
 }
 
-func score(value float64) string { return strconv.FormatFloat(value, 'f', -1, 64) }
+func score(value float64) string {
+	if math.IsInf(value, 1) {
+		return "inf"
+	}
+	return strconv.FormatFloat(value, 'f', -1, 64)
+}

@@ -19,9 +19,14 @@ type Server struct {
 	Now int64
 	// Full: it is past maxmemory, so scripts that do not allow it are refused.
 	Full bool
+	// Seed is of the hash function, by which HSCAN walks. It is another in each process.
+	Seed uint64
+	// ScanFields is the number of fields that HSCAN looks at; 0 leaves that to its COUNT.
+	ScanFields int
 
 	state   *lua.LState
-	scripts map[string]*script // what it was told of, by SHA
+	scripts map[string]*script // that it was sent, by SHA
+	formats map[string][]item  // of struct
 }
 
 // script is compiled once for all servers of a process.
@@ -40,7 +45,7 @@ func (Error) RedisError() {}
 
 // NewServer returns a server with an empty store, which knows no script.
 func NewServer() *Server {
-	s := &Server{Store: NewStore(), scripts: make(map[string]*script)}
+	s := &Server{Store: NewStore(), scripts: make(map[string]*script), formats: make(map[string][]item)}
 	s.state = lua.NewState(lua.Options{SkipOpenLibs: true, RegistrySize: 1024 * 8, RegistryMaxSize: 1024 * 64})
 	for _, open := range []lua.LGFunction{lua.OpenBase, lua.OpenTable, lua.OpenString, lua.OpenMath} {
 		s.state.Push(s.state.NewFunction(open))
@@ -50,6 +55,13 @@ func NewServer() *Server {
 	table.RawSetString("call", s.state.NewFunction(s.luaCall))
 	table.RawSetString("pcall", s.state.NewFunction(s.luaCall))
 	s.state.SetGlobal("redis", table)
+	identity := s.state.NewTable()
+	identity.RawSetString("__tostring", s.state.NewFunction(func(state *lua.LState) int {
+		state.Push(lua.LString("table: " + strconv.FormatUint(s.Seed, 16)))
+		return 1
+	}))
+	table.Metatable = identity
+	s.openStruct()
 	return s
 }
 

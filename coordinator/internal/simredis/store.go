@@ -83,6 +83,12 @@ func (s *Store) Delete(key string, fields ...string) int64 {
 	return removed
 }
 
+// DeleteKey removes a key, as DEL and evictions do.
+func (s *Store) DeleteKey(key string) {
+	delete(s.hashes, key)
+	delete(s.sets, key)
+}
+
 func (s *Store) hash(key string) map[string]string {
 	hash, ok := s.hashes[key]
 	if !ok {

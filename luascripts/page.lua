@@ -8,7 +8,7 @@
 -- Reply a list: PAGE, control, cursor, unread ring record, unread timed record, 1 if
 --       the timers are whole, the number of fields read, then those fields with their
 --       records, then the holds that ended since the last page with theirs
--- or    BEHIND if ring records were dropped before they were read; NOPARTITION,
+-- or    BEHIND if records were dropped before they were read; NOPARTITION,
 --       LAYOUT n, INCARNATION header
 --
 -- Invariant: it writes nothing. It is not declared so, since a replica would then run
@@ -61,7 +61,11 @@ while left > 0 and ring < ringHead do
 	ring = ring + 1
 end
 while left > 0 and timed < endings do
-	left = left - ended(call('HGET', ledger, 'e' .. pack('>I6', timed)), 7)
+	local record = call('HGET', ledger, 'e' .. pack('>I6', timed))
+	if not record then
+		return { 'BEHIND' }
+	end
+	left = left - ended(record, 7)
 	timed = timed + 1
 end
 reply[4], reply[5] = format('%d', ring), format('%d', timed)

@@ -112,7 +112,8 @@ for operation = 1, operations do
 					values[valueCount] = sub(value, 2, 9)
 					value = state .. sub(value, 2, 15) .. nowBytes .. sub(value, 22, 33) .. sequenceBytes .. actual .. sub(value, 34)
 					set[size + 1], set[size + 2] = field, value
-					size, became[field] = size + 2, value
+					size = size + 2
+					became[field] = value
 					settledSize = settledSize + 1
 					settled[settledSize] = field
 					code = kind == $COMMIT and $CODE_COMMITTED or $CODE_RELEASED

@@ -56,7 +56,8 @@ if due ~= 0 and due <= now then
 			local i = places[name]
 			if not i then
 				i = loaded + 1
-				loaded, places[name] = i, i
+				loaded = i
+				places[name] = i
 				readAccount(i, name, call('HGET', ledger, name))
 			end
 			if blocked[i] then
@@ -72,7 +73,8 @@ if due ~= 0 and due <= now then
 			end -- else its account was deleted: no money is held by it
 			value = $EXPIRED .. sub(value, 2, 15) .. nowBytes .. sub(value, 22, 33) .. pack('>I6', sequence) .. '\0\0\0\0\0\0\0\0' .. sub(value, 34)
 			set[size + 1], set[size + 2] = field, value
-			size, became[field] = size + 2, value
+			size = size + 2
+			became[field] = value
 			expired = expired or {}
 			expired[#expired + 1] = field
 			remove[#remove + 1] = field

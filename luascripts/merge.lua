@@ -52,7 +52,8 @@ local function mergeOperation()
 
 	local function put(field, record)
 		set[size + 1], set[size + 2] = field, record
-		size, became[field] = size + 2, record
+		size = size + 2
+		became[field] = record
 	end
 
 	-- finish stores a tombstone; since holds the sequences of its creation and its end.

@@ -50,7 +50,8 @@ for i = 1, loaded do
 		if gh[i] then
 			set[size + 2] = pack($ACCOUNT, gh[i], gl[i], rh[i], rl[i], sh[i], sl[i], ch[i], cl[i], held[i], serial[i], deadline[i], flagsOf[i]) .. (tail[i] or '')
 		else
-			set[size + 2], drop = $DELETED, drop or {}
+			set[size + 2] = $DELETED
+			drop = drop or {}
 			drop[#drop + 1] = { fields[i] }
 		end
 		size = size + 2

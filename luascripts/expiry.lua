@@ -51,7 +51,13 @@ if due ~= 0 and due <= now then
 			if #value < $HOLD_BYTES then
 				return damage(field)
 			end
-			local state, hi, lo, _, _, number = read($HOLD, value)
+			local _, hi, lo, _, ends, number = read($HOLD, value)
+			if ends > now then -- a timer ends no hold that is not due itself
+				return later(field, ends)
+			elseif ends == 0 then
+				remove[#remove + 1] = field
+				return
+			end
 			local name = 'a' .. sub(value, $HOLD_BYTES + 1)
 			local i = places[name]
 			if not i then

@@ -63,7 +63,9 @@ func (l *Lane) failed(err error, f Failure) time.Duration {
 		l.batchFailed(b, f, err)
 	} else {
 		if l.phase == rebuilding {
-			l.phase = ready
+			if l.phase = ready; f == FailureLost {
+				l.startRebuild()
+			}
 		}
 		if f == FailureRejected {
 			l.failQueue(func(*Call) error { return rejection(err) })

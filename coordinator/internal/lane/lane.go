@@ -48,6 +48,7 @@ type conversation struct {
 	reopening   bool   // the session was lost
 	backlog     bool   // more is due than the last batch could end
 	rebuild     string // cursor of a rebuild of the timers, "" for none
+	rebuildID   string // of this rebuild alone
 	alternate   bool   // the last command was a batch: a sweep or a rebuild comes next
 	damage      string // the damaged field that was logged last
 	retryLater  bool   // an internal release was queued again: back off
@@ -176,7 +177,7 @@ func (l *Lane) Next() []any {
 	case inFlight, givingUp:
 		return l.pendingCommand()
 	case rebuilding:
-		return l.command(&l.node.config.Scripts.Rebuild, 2, l.session.header, nodeText(l.session.node), l.rebuild, l.node.clockText())
+		return l.command(&l.node.config.Scripts.Rebuild, 2, l.session.header, l.rebuildID, l.rebuild, l.node.clockText())
 	case lost:
 		l.failQueue(l.lostPartition)
 	}

@@ -234,7 +234,7 @@ func (l *Lane) resolve(b *Batch, text string) {
 func (l *Lane) observe(flags byte, damaged string, answers []Answer, b *Batch) {
 	l.backlog = flags&luascripts.FlagMoreDue != 0
 	if flags&luascripts.FlagNotWhole != 0 && l.rebuild == "" {
-		l.rebuild = "0"
+		l.startRebuild()
 		l.node.config.Observer.TimersLost()
 		l.node.config.Logger.Error("bursar: timers lost", "partition", l.index, "key", l.keys.Timers, "remedy", "they are rebuilt; set maxmemory-policy to noeviction")
 	}
@@ -249,6 +249,13 @@ func (l *Lane) observe(flags byte, damaged string, answers []Answer, b *Batch) {
 	}
 }
 
+// startRebuild begins a rebuild of the timers, or begins it again. Its ID is new, so
+// that no page that is still on its way can pass for one of this rebuild.
+func (l *Lane) startRebuild() {
+	l.rebuild = "0"
+	l.rebuildID = nodeText(l.session.node) + nodeText(l.node.nextNumber())
+}
+
 // rebuilt takes the reply to a page of a rebuild.
 func (l *Lane) rebuilt(reply string) {
 	l.phase = ready
@@ -256,7 +263,7 @@ func (l *Lane) rebuilt(reply string) {
 	case store.WordNext:
 		l.rebuild = rest
 	case store.WordAgain:
-		l.rebuild = "0"
+		l.startRebuild()
 	case store.WordDone:
 		l.rebuild = ""
 		l.node.config.Logger.Info("bursar: timers rebuilt", "partition", l.index)

@@ -73,7 +73,7 @@ func (l *Lane) sessionOpened(reply string) {
 	if l.session.last != "" {
 		known = max(known, l.session.last.Number())
 	}
-	if o.Session.Number() > known {
+	if o.Session.Number() > known || o.Session.State() == luascripts.SessionClosed {
 		l.renumber()
 		return
 	}

@@ -83,8 +83,13 @@ func (s *server) push(l job) {
 	}
 	s.mu.Unlock()
 	if woken {
-		s.d.node.ProbeRecent()
+		s.probe()
 	}
+}
+
+// probe looks for writes that the server has lost while the node asked it nothing.
+func (s *server) probe() {
+	s.d.node.ProbeRecent(func(l *lane.Lane) bool { return s.d.address(l.Keys().Ledger) == s.address })
 }
 
 // start starts a worker. The server is locked.
@@ -119,7 +124,7 @@ func (s *server) rest() {
 	}
 	s.rested = s.d.config.Now()
 	if s.idle == nil {
-		s.idle = time.AfterFunc(probeIdleEvery, s.d.node.ProbeRecent)
+		s.idle = time.AfterFunc(probeIdleEvery, s.probe)
 	} else {
 		s.idle.Reset(probeIdleEvery)
 	}

@@ -22,27 +22,29 @@ func (n *Node) ProbeAll() {
 		return
 	}
 	defer n.probing.Store(false)
-	n.probe(0)
+	n.probe(0, func(*Lane) bool { return true })
 }
 
-// ProbeRecent probes the lanes that were acknowledged last.
-func (n *Node) ProbeRecent() {
+// ProbeRecent probes the lanes of one server that were acknowledged last.
+func (n *Node) ProbeRecent(onServer func(*Lane) bool) {
 	if !n.repairs() {
 		return
 	}
 	newest := int64(0)
 	for _, l := range n.lanes {
-		newest = max(newest, l.acknowledged.Load())
+		if at := l.acknowledged.Load(); at > newest && onServer(l) {
+			newest = at
+		}
 	}
-	n.probe(newest - SilentAfter.Milliseconds())
+	n.probe(newest-SilentAfter.Milliseconds(), onServer)
 }
 
 // probe sends a read, of whose answer only the session matters, to each lane that was
 // acknowledged after a time and within the repair window.
-func (n *Node) probe(after int64) {
+func (n *Node) probe(after int64, onServer func(*Lane) bool) {
 	after = max(after, n.config.Now().Add(-n.config.RepairWindow).UnixMilli())
 	for _, l := range n.lanes {
-		if l.acknowledged.Load() <= after {
+		if l.acknowledged.Load() <= after || !onServer(l) {
 			continue
 		}
 		l.mu.Lock()

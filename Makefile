@@ -9,6 +9,7 @@ FUZZTIME ?= 30s
 TEST_TIMEOUT ?= 15m
 FAULT ?= .
 SCHEDULES ?= 3000
+FIRST ?= 0
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -33,9 +34,9 @@ test-faults: redis ## break Redis, the network and the nodes under processes at 
 	go test -tags faults -count=1 -timeout $(TEST_TIMEOUT) -parallel 4 -run '$(FAULT)' $(ARGS) ./coordinator/faults
 
 .PHONY: test-sim
-test-sim: ## simulate SCHEDULES=3000 of each mode, then let the simulation notice every patch
-	go test -count=1 -timeout $(TEST_TIMEOUT) -run '^TestSimulation' $(ARGS) ./coordinator -sim.schedules $(SCHEDULES)
-	go test -tags faults -count=1 -timeout $(TEST_TIMEOUT) -run '^TestPatches' $(ARGS) ./coordinator
+test-sim: ## simulate SCHEDULES=3000 of each mode from seed FIRST=0, then let the simulation notice every patch
+	go test -count=1 -timeout $(TEST_TIMEOUT) -run '^TestSimulation' $(ARGS) ./coordinator/internal/lane -sim.first $(FIRST) -sim.schedules $(SCHEDULES)
+	go test -tags faults -count=1 -timeout $(TEST_TIMEOUT) -run '^TestPatches' $(ARGS) ./coordinator/internal/lane
 
 COVERED := ./coordinator ./coordinator/cli ./coordinator/budget ./local
 

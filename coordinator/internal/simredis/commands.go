@@ -19,6 +19,17 @@ func (s *Server) call(words []string) (any, error) {
 	switch words[0] {
 	case "time":
 		return []any{strconv.FormatInt(s.Now/1000, 10), strconv.FormatInt(s.Now%1000*1000, 10)}, nil
+	case "get":
+		if value, there := store.texts[words[1]]; there {
+			return value, nil
+		}
+		return nil, nil //nolint:nilnil // nil is a reply
+	case "setnx":
+		if _, there := store.texts[words[1]]; there {
+			return int64(0), nil
+		}
+		store.texts[words[1]] = words[2]
+		return int64(1), nil
 	case "hget":
 		return field(store.hashes[words[1]], words[2]), nil
 	case "hmget":

@@ -5,6 +5,5 @@
 // What belongs here is the part of Redis that the scripts use, held to a real
 // Redis by a test: the commands they call, the first line that a script may have,
 // and the errors that a node must understand. What a network does to commands
-// belongs to whoever simulates one. It is for tests, and no oracle on Redis
-// itself.
+// belongs to the simulation. It is for tests, and no oracle on Redis itself.
 package simredis

@@ -6,13 +6,13 @@ import (
 	"slices"
 )
 
-// Store is what a server has: hashes and sorted sets by their keys. A Store is
+// Store is what a server has: hashes, sorted sets and texts by their keys. A Store is
 // changed only by a Server.
 type Store struct {
 	hashes map[string]map[string]string
 	sets   map[string]*sortedSet
-	// deleted is what deleted fields were last. Redis has none of it; whoever checks
-	// may need it.
+	texts  map[string]string
+	// deleted is what deleted fields were last, which Redis does not keep. Checks need it.
 	deleted map[string]map[string]string
 }
 
@@ -20,7 +20,7 @@ type Store struct {
 func NewStore() *Store {
 	return &Store{
 		hashes: make(map[string]map[string]string), sets: make(map[string]*sortedSet),
-		deleted: make(map[string]map[string]string),
+		texts: make(map[string]string), deleted: make(map[string]map[string]string),
 	}
 }
 
@@ -29,6 +29,7 @@ func (s *Store) Clone() *Store {
 	c := &Store{
 		hashes:  make(map[string]map[string]string, len(s.hashes)),
 		sets:    make(map[string]*sortedSet, len(s.sets)),
+		texts:   maps.Clone(s.texts),
 		deleted: make(map[string]map[string]string, len(s.deleted)),
 	}
 	for key, hash := range s.hashes {
@@ -87,6 +88,7 @@ func (s *Store) Delete(key string, fields ...string) int64 {
 func (s *Store) DeleteKey(key string) {
 	delete(s.hashes, key)
 	delete(s.sets, key)
+	delete(s.texts, key)
 }
 
 func (s *Store) hash(key string) map[string]string {

@@ -1,0 +1,130 @@
+package lane
+
+import (
+	"errors"
+	"maps"
+	"testing"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/simredis"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// Tests of what the shipped scripts do with what is stored, on the simulated Redis.
+
+// begun returns a simulation with a node and all tenants, in which nothing happens by
+// chance.
+func begun(t *testing.T, partitions int) *simulation {
+	t.Helper()
+	s := newSimulation(simredis.NewServer(), 0, simMode{}, nil)
+	s.scripts = luascripts.Compose(luascripts.Redis)
+	s.begin(partitions)
+	s.config = store.Config{HoldTTL: simHoldTTL.Milliseconds(), Retention: simRetention.Milliseconds(), Ring: 100, MaxHolds: 100}
+	s.addNode()
+	t.Cleanup(func() {
+		for _, wrong := range s.wrong {
+			t.Error(wrong)
+		}
+	})
+	return s
+}
+
+// perform carries out an operation on the second node, whose options are those of begun.
+func (s *simulation) perform(op *simOp) *simOp {
+	s.call(s.nodes[1], op)
+	s.rest()
+	return op
+}
+
+// carryTo carries a lane's commands to a partition until it rests.
+func (s *simulation) carryTo(p *simPartition, l *Lane) {
+	for range 100 {
+		args := l.Next()
+		if args != nil {
+			reply, err := s.do(p, simArgs(args))
+			r := Reply{Value: reply, Err: err, Failure: FailureNoScript}
+			r.Text, _ = reply.(string)
+			l.Handle(r)
+		}
+		if !l.Again() {
+			return
+		}
+	}
+	s.failf("partition %d's lane does not rest", l.Index())
+}
+
+// A node that believes in another number of partitions is refused, though a key of its
+// is the key of a partition of that number.
+func TestAnotherNumberOfPartitions(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 2)
+	p := s.partitions[0]
+	n := NewNode(s.nodeConfig(4))
+	for _, l := range n.Lanes() {
+		if l.Keys() != p.keys {
+			continue
+		}
+		before := p.store.Clone()
+		c := NewCall(luascripts.KindEnsure, "acme", 5, budget.ReservationID{})
+		if err := errors.Join(n.Admit(), l.enqueue(c)); err != nil {
+			t.Fatal(err)
+		}
+		s.carryTo(p, l)
+		<-c.done
+		if !errors.Is(c.answer.Err, ErrLayout) {
+			t.Errorf("got %v, want ErrLayout", c.answer.Err)
+		}
+		if !maps.Equal(before.Hash(p.keys.Ledger), p.store.Hash(p.keys.Ledger)) {
+			t.Error("the refused node has written")
+		}
+		return
+	}
+	t.Fatalf("no partition of 4 has the keys %v", p.keys)
+}
+
+// A partition that was deleted and created again is not the one that a node knows, even
+// if it has the node's session.
+func TestRecreatedPartition(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p := s.partitions[0]
+	if op := s.perform(&simOp{kind: luascripts.KindReserve, tenant: "acme", amount: 5}); !op.acknowledged(budget.Reserved) {
+		t.Fatal(op.answer)
+	}
+	p.store.Set(p.keys.Ledger, store.HeaderField, "2 1 0 0123456789abcdef")
+	before := p.store.Clone()
+	op := s.perform(&simOp{kind: luascripts.KindReserve, tenant: "acme", amount: 5})
+	if !errors.Is(op.answer.Err, ErrRecreated) && !errors.Is(op.answer.Err, ErrGap) {
+		t.Errorf("got %v, want ErrRecreated", op.answer.Err)
+	}
+	if !maps.Equal(before.Hash(p.keys.Ledger), p.store.Hash(p.keys.Ledger)) {
+		t.Error("the node has written to another partition")
+	}
+}
+
+// A timer that is due ends no hold whose own deadline is later, or that has none.
+func TestTimerAloneEndsNothing(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p := s.partitions[0]
+	later := s.perform(&simOp{kind: luascripts.KindReserve, tenant: "acme", amount: 5})
+	never := s.perform(&simOp{kind: luascripts.KindReserveTTL, tenant: "acme", amount: 7})
+	for _, op := range []*simOp{later, never} {
+		if _, err := s.do(p, []string{"zadd", p.keys.Timers, "1", store.HoldField(op.c.id)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	control := p.store.Hash(p.keys.Ledger)[store.ControlField]
+	p.store.Set(p.keys.Ledger, store.ControlField, control[:6]+"\x00\x00\x00\x00\x00\x01"+control[12:])
+	s.passTime()
+	for range 2 {
+		if op := s.perform(&simOp{kind: luascripts.KindBalance, tenant: "acme"}); op.answer.Balance.Reserved != 12 {
+			t.Errorf("%d are reserved, want 12", op.answer.Balance.Reserved)
+		}
+	}
+	s.server.Now += simHoldTTL.Milliseconds()
+	if op := s.perform(&simOp{kind: luascripts.KindBalance, tenant: "acme"}); op.answer.Balance.Reserved != 7 {
+		t.Errorf("%d are reserved after the deadline, want 7", op.answer.Balance.Reserved)
+	}
+}

@@ -211,7 +211,7 @@ func (s *simulation) checkRing(p *simPartition) {
 	if records != c.RingHead-c.RingTail || names != int(c.RingCount) {
 		s.failf("the ring has %d records of %d tombstones, its control says %+v", records, names, c)
 	}
-	if names > s.config.Ring+16 { // as many as one batch settles
+	if names > s.config.Ring+8 { // more than one batch settles
 		s.failf("the ring has %d tombstones, at most %d are kept", names, s.config.Ring)
 	}
 }

@@ -110,6 +110,13 @@ func (r *realTwin) run(args []string, now int64) (any, error) {
 	return r.client.Do(context.Background(), words...).Result()
 }
 
+func (r *realTwin) reset() {
+	clear(r.loaded)
+	r.client.ConfigSet(context.Background(), "maxmemory", "0")
+	r.client.FlushAll(context.Background())
+	r.full = false
+}
+
 // follow takes over what happened to the simulated server without commands.
 func (r *realTwin) follow(s *simulation, p *simPartition) {
 	ctx := context.Background()
@@ -160,7 +167,7 @@ func TestSimulatedRedisIsLikeRedis(t *testing.T) {
 		for _, mode := range []simMode{{}, {failovers: true}, {failovers: true, quick: true}} {
 			s := newSimulation(server, seed, mode, nil)
 			s.twin, server.ScanFields = twin, 1<<20
-			clear(twin.loaded)
+			twin.reset()
 			wrong := s.run()
 			if len(wrong) > 0 || twin.apart != "" {
 				t.Fatalf("seed %d: %s %v", seed, twin.apart, wrong)

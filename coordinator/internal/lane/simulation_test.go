@@ -36,6 +36,7 @@ type simulation struct {
 	wrong   []string
 
 	partitions []*simPartition
+	common     *simredis.Store // keys of no partition
 	config     store.Config
 	nodes      []*simNode
 	inFlight   []*message
@@ -184,7 +185,7 @@ func simulate(server *simredis.Server, seed uint64, mode simMode, log *strings.B
 
 func newSimulation(server *simredis.Server, seed uint64, mode simMode, log *strings.Builder) *simulation {
 	s := &simulation{
-		seed: seed, mode: mode, random: rand.New(rand.NewPCG(seed, 4)), server: server, log: log,
+		seed: seed, mode: mode, random: rand.New(rand.NewPCG(seed, 4)), server: server, log: log, common: simredis.NewStore(),
 		damaged: make(map[budget.TenantID]bool), orphaned: make(map[budget.TenantID]int), cloned: make(map[uint64]bool),
 	}
 	shipped, small := simScripts()
@@ -460,6 +461,9 @@ func (s *simulation) execute(m *message) (reply any, err error) {
 
 func (s *simulation) do(p *simPartition, args []string) (reply any, err error) {
 	s.server.Store, s.server.Seed = p.store, p.server
+	if args[1] == store.RecordKey(simPrefix) { // which is no partition's
+		s.server.Store = s.common
+	}
 	if s.twin == nil {
 		return s.server.Do(args)
 	}

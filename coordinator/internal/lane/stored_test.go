@@ -2,12 +2,18 @@ package lane
 
 import (
 	"errors"
+	"fmt"
 	"maps"
+	"slices"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/internal/simredis"
 	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/coordinator/redistest"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -127,4 +133,54 @@ func TestTimerAloneEndsNothing(t *testing.T) {
 	if op := s.perform(&simOp{kind: luascripts.KindBalance, tenant: "acme"}); op.answer.Balance.Reserved != 7 {
 		t.Errorf("%d are reserved after the deadline, want 7", op.answer.Balance.Reserved)
 	}
+}
+
+// The largest batch that ends the most that is due, of as many other accounts, is within
+// what a script can pass to a command.
+func TestLargestBatch(t *testing.T) {
+	t.Parallel()
+	client := redistest.Start(t).Client()
+	now := time.UnixMilli(simBegan)
+	s := newSimulation(simredis.NewServer(), 0, simMode{}, nil)
+	config := s.nodeConfig(1)
+	config.Scripts, config.Store = luascripts.Compose(luascripts.Redis), store.Config{HoldTTL: 1000, Retention: 1000, Ring: 1}
+	config.TenantQueue, config.TotalQueue = 10_000, 10_000
+	config.Clock = func() time.Time { return now }
+	config.Now = config.Clock
+	n := NewNode(config)
+	l := n.Lanes()[0]
+	all := func(kind byte, amount budget.Microcents, tenants, perTenant int, name string, want budget.Outcome) {
+		t.Helper()
+		var calls []*Call
+		for i := range tenants * perTenant {
+			c := NewCall(kind, budget.TenantID(fmt.Sprintf("%s-%d", name, i%tenants)), amount, budget.ReservationID{})
+			if err := errors.Join(n.Admit(), l.enqueue(c)); err != nil {
+				t.Fatal(err)
+			}
+			calls = append(calls, c)
+		}
+		for again := true; again; again = l.Again() {
+			args := l.Next()
+			if args == nil {
+				continue
+			}
+			value, err := client.Do(t.Context(), slices.Clone(args)...).Result()
+			r := Reply{Value: value, Err: err, Failure: FailureRejected}
+			if r.Text, _ = value.(string); redis.HasErrorPrefix(err, "NOSCRIPT") {
+				r.Failure = FailureNoScript
+			}
+			l.Handle(r)
+		}
+		for _, c := range calls {
+			if <-c.done; c.answer.Err != nil || c.answer.Outcome != want {
+				t.Fatalf("got %+v, want %s", c.answer, want)
+			}
+		}
+	}
+	all(luascripts.KindEnsure, 9, 640, 1, "due", budget.Created)
+	all(luascripts.KindEnsure, 9, luascripts.MaxAccounts, 1, "busy", budget.Created)
+	all(luascripts.KindReserve, 1, 640, 1, "due", budget.Reserved)
+	now = now.Add(2 * time.Second)
+	all(luascripts.KindReserve, 1, luascripts.MaxAccounts, 2, "busy", budget.Reserved)
+	all(luascripts.KindDelete, 0, 640, 1, "due", budget.Deleted)
 }

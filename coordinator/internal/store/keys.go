@@ -37,6 +37,33 @@ const (
 // RecordKey is the key that records how many partitions a prefix has.
 func RecordKey(prefix string) string { return prefix + ":partitions" }
 
+// Record is the text of the record key: how a prefix was laid out when it was first
+// used. Every node adopts it.
+type Record struct {
+	Layout      int
+	Partitions  int
+	Incarnation string // of the prefix, 16 hexadecimal digits
+}
+
+// String is the stored text.
+func (r Record) String() string {
+	return fmt.Sprintf("%d %d %s", r.Layout, r.Partitions, r.Incarnation)
+}
+
+// ParseRecord reads the stored text. That of another layout is read if it has the same
+// form; the caller compares Layout.
+func ParseRecord(text string) (r Record, err error) {
+	if parts := strings.Split(text, " "); len(parts) == 3 {
+		r.Layout, _ = strconv.Atoi(parts[0]) // a text that is no number differs below
+		r.Partitions, _ = strconv.Atoi(parts[1])
+		r.Incarnation = parts[2]
+		if r.String() == text && r.Layout > 0 && ValidatePartitions(r.Partitions) == nil && isHexID(r.Incarnation) {
+			return r, nil
+		}
+	}
+	return Record{}, fmt.Errorf("%w: record of the prefix %.60q, want layout, partitions and 16 hexadecimal digits", ErrDamaged, text)
+}
+
 // KeysOf returns the keys of partition index of a prefix with that many partitions.
 func KeysOf(prefix string, partitions, index int) Keys {
 	tag := prefix + ":{" + tags(partitions)[index]

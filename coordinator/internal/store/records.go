@@ -38,14 +38,13 @@ func (h Header) Begin() string { return fmt.Sprintf("%d %d %d ", h.Layout, h.Par
 
 // ParseHeader reads the stored text.
 func ParseHeader(text string) (h Header, err error) {
-	parts := strings.Split(text, " ")
-	if len(parts) == 4 && len(parts[3]) == 16 {
-		var errs [3]error
-		h.Layout, errs[0] = strconv.Atoi(parts[0])
-		h.Partitions, errs[1] = strconv.Atoi(parts[1])
-		h.Index, errs[2] = strconv.Atoi(parts[2])
+	if parts := strings.Split(text, " "); len(parts) == 4 {
+		h.Layout, _ = strconv.Atoi(parts[0]) // a text that is no number differs below
+		h.Partitions, _ = strconv.Atoi(parts[1])
+		h.Index, _ = strconv.Atoi(parts[2])
 		h.Incarnation = parts[3]
-		if errors.Join(errs[:]...) == nil && h.Index >= 0 && h.Index < h.Partitions && ValidatePartitions(h.Partitions) == nil {
+		if h.String() == text && h.Layout > 0 && h.Index >= 0 && h.Index < h.Partitions &&
+			ValidatePartitions(h.Partitions) == nil && isHexID(h.Incarnation) {
 			return h, nil
 		}
 	}
@@ -54,6 +53,11 @@ func ParseHeader(text string) (h Header, err error) {
 
 // HexID writes 64 bits as 16 hexadecimal digits: incarnations, and nodes in texts.
 func HexID(bits uint64) string { return fmt.Sprintf("%016x", bits) }
+
+func isHexID(text string) bool {
+	bits, err := strconv.ParseUint(text, 16, 64)
+	return err == nil && HexID(bits) == text
+}
 
 // Control is a partition's field c. Times are Unix ms, 0 is none.
 type Control struct {

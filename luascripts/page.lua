@@ -2,67 +2,136 @@
 -- uses: ledger.lua
 --
 -- KEYS  1 ledger   2 timers
--- ARGV  1 the partition's header f   2 cursor   3 pattern of fields, or '' for none
---       4 about how many fields   5 first unread ring record, 6 first unread timed
---       record; -1 for the ones that come next
--- Reply a list: PAGE, control, cursor, unread ring record, unread timed record, 1 if
---       the timers are whole, the number of fields read, then those fields with their
---       records, then the holds that ended since the last page with theirs
--- or    BEHIND if ring records were dropped before they were read; NOPARTITION,
---       LAYOUT n, INCARNATION header
+-- ARGV  1 the partition's header f, '' if it has none
+--       2 cursor   3 pattern of fields, '' for none   4 about how many fields
+--       5 first unread ring record, 6 first unread timed record; -1 for the next ones
+--       7 the only tenant whose holds are wanted, '' for all
+--       8 1 to look up the timers of open holds
+--       9 and on: fields to read by name
+-- Reply a list: PAGE, control ('' if there is none), cursor, unread ring record, unread
+--       timed record, 1 if the timers are whole, the time of the first timer ('' if it
+--       is no hold's), then three lists: the fields that were read with their records,
+--       the open holds among them without a timer, and the holds that ended since the
+--       last page with their records
+-- or    BEHIND if records of ended holds were dropped before they were read;
+--       NOPARTITION, LAYOUT n, INCARNATION header
 --
 -- Invariant: it writes nothing. It is not declared so, since a replica would then run
--- it, and a replica may lag.
-local ledger = KEYS[1]
+-- it, and a replica may lag. A page costs no more than some 3,000 fields do.
+local ledger, timers, tenant = KEYS[1], KEYS[2], ARGV[7]
 local stored = call('HMGET', ledger, 'f', 'c')
-if stored[1] ~= ARGV[1] then
+if (stored[1] or '') ~= ARGV[1] then
 	return { refusePartition(stored[1]) }
 end
-local control = stored[2] or ('\0'):rep($CONTROL_BYTES)
-if #control < $CONTROL_BYTES then
-	return { 'CORRUPT c' }
+local control, ringHead, endings, _ = stored[2] or '', 0, 0, nil
+if #control >= $CONTROL_BYTES then
+	_, _, _, _, ringHead, _, _, endings = read($CONTROL, control)
 end
-local _, _, _, _, ringHead, ringTail, _, endings = read($CONTROL, control)
 local ring, timed = ARGV[5] + 0, ARGV[6] + 0
 if ring < 0 then
 	ring, timed = ringHead, endings
-elseif ring < ringTail then
-	return { 'BEHIND' }
 end
+
 local cursor, entries = ARGV[2], {}
 if ARGV[3] ~= '' then
 	local page = call('HSCAN', ledger, cursor, 'MATCH', ARGV[3], 'COUNT', ARGV[4])
 	cursor, entries = page[1], page[2]
 end
-local reply = { 'PAGE', control, cursor, '', '', call('ZSCORE', KEYS[2], $SENTINEL) and '1' or '0', format('%d', #entries / 2) }
-for i = 1, #entries do
-	reply[#reply + 1] = entries[i]
-end
--- ended appends the holds that a record names.
-local function ended(record, first)
-	local names = {}
-	for at = first, record and #record or 0, 17 do
-		names[#names + 1] = sub(record, at, at + 16)
-	end
-	if #names == 0 then
-		return 0
-	end
-	local records = call('HMGET', ledger, unpack(names))
-	for i = 1, #names do
+if #ARGV > 8 then
+	local records = call('HMGET', ledger, unpack(ARGV, 9))
+	for i = 1, #records do
 		if records[i] then
-			reply[#reply + 1], reply[#reply + 2] = names[i], records[i]
+			entries[#entries + 1], entries[#entries + 2] = ARGV[8 + i], records[i]
 		end
 	end
-	return #names
 end
-local left = $PAGE_ENDINGS
-while left > 0 and ring < ringHead do
-	left = left - ended(call('HGET', ledger, 'd' .. pack('>I6', ring)), 7)
-	ring = ring + 1
+
+local function isOpen(record)
+	return record:byte() == $IS_OPEN and #record >= $HOLD_BYTES
 end
-while left > 0 and timed < endings do
-	left = left - ended(call('HGET', ledger, 'e' .. pack('>I6', timed)), 7)
-	timed = timed + 1
+
+-- ofTenant leaves of holds only those of the tenant, if there is one.
+local function ofTenant(pairs)
+	if tenant == '' then
+		return pairs
+	end
+	local kept, size = {}, 0
+	for i = 1, #pairs, 2 do
+		local field, record = pairs[i], pairs[i + 1]
+		if field:byte() ~= $IS_HOLD or sub(record, (isOpen(record) and $HOLD_BYTES or $TOMBSTONE_BYTES) + 1) == tenant then
+			kept[size + 1], kept[size + 2] = field, record
+			size = size + 2
+		end
+	end
+	return kept
 end
-reply[4], reply[5] = format('%d', ring), format('%d', timed)
-return reply
+entries = ofTenant(entries)
+
+-- A set of another type counts as missing.
+local sentinel = redis.pcall('ZSCORE', timers, $SENTINEL)
+local whole, first = type(sentinel) == 'string', ''
+local untimed, names = {}, {}
+local function lookUpTimers()
+	local scores = call('ZMSCORE', timers, unpack(names))
+	for i = 1, #names do
+		if not scores[i] then
+			untimed[#untimed + 1] = names[i]
+		end
+	end
+	names = {}
+end
+if whole then
+	local one = call('ZRANGE', timers, 0, 0, 'WITHSCORES')
+	first = one[1]:byte() == $IS_HOLD and one[2] or ''
+	for i = 1, ARGV[8] == '1' and #entries or 0, 2 do
+		local field, record = entries[i], entries[i + 1]
+		if field:byte() == $IS_HOLD and isOpen(record) and sub(record, 16, 21) ~= '\0\0\0\0\0\0' then
+			names[#names + 1] = field
+			if #names == 2000 then
+				lookUpTimers()
+			end
+		end
+	end
+	if #names > 0 then
+		lookUpTimers()
+	end
+end
+
+local ended, left = {}, $PAGE_ENDINGS
+-- readEndings appends the holds that records from next on name; it returns the next
+-- unread record, or nil if one was dropped.
+local function readEndings(kind, next, head)
+	while left > 0 and next < head do
+		local fields = {}
+		for n = next, math.min(next + 99, head - 1) do
+			fields[#fields + 1] = kind .. pack('>I6', n)
+		end
+		local records, holds, size = call('HMGET', ledger, unpack(fields)), {}, 0
+		for i = 1, #fields do
+			local record = records[i]
+			if left <= 0 then
+				break
+			elseif not record then
+				return nil
+			end
+			for at = 7, #record, 17 do
+				size = size + 1
+				holds[size] = sub(record, at, at + 16)
+			end
+			next, left = next + 1, left - 1 - math.floor(#record / 17)
+		end
+		records = size > 0 and call('HMGET', ledger, unpack(holds)) or {}
+		for i = 1, size do
+			if records[i] then
+				ended[#ended + 1], ended[#ended + 2] = holds[i], records[i]
+			end
+		end
+	end
+	return next
+end
+ring = readEndings('d', ring, ringHead)
+timed = ring and readEndings('e', timed, endings)
+if not timed then
+	return { 'BEHIND' }
+end
+return { 'PAGE', control, cursor, format('%d', ring), format('%d', timed), whole and '1' or '0', first, entries, untimed, ofTenant(ended) }

@@ -9,6 +9,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
 )
 
 // DefaultPrefix begins every key unless an option sets another prefix.
@@ -36,33 +37,6 @@ const (
 
 // RecordKey is the key that records how many partitions a prefix has.
 func RecordKey(prefix string) string { return prefix + ":partitions" }
-
-// Record is the text of the record key: how a prefix was laid out when it was first
-// used. Every node adopts it.
-type Record struct {
-	Layout      int
-	Partitions  int
-	Incarnation string // of the prefix, 16 hexadecimal digits
-}
-
-// String is the stored text.
-func (r Record) String() string {
-	return fmt.Sprintf("%d %d %s", r.Layout, r.Partitions, r.Incarnation)
-}
-
-// ParseRecord reads the stored text. That of another layout is read if it has the same
-// form; the caller compares Layout.
-func ParseRecord(text string) (r Record, err error) {
-	if parts := strings.Split(text, " "); len(parts) == 3 {
-		r.Layout, _ = strconv.Atoi(parts[0]) // a text that is no number differs below
-		r.Partitions, _ = strconv.Atoi(parts[1])
-		r.Incarnation = parts[2]
-		if r.String() == text && r.Layout > 0 && ValidatePartitions(r.Partitions) == nil && isHexID(r.Incarnation) {
-			return r, nil
-		}
-	}
-	return Record{}, fmt.Errorf("%w: record of the prefix %.60q, want layout, partitions and 16 hexadecimal digits", ErrDamaged, text)
-}
 
 // KeysOf returns the keys of partition index of a prefix with that many partitions.
 func KeysOf(prefix string, partitions, index int) Keys {
@@ -156,4 +130,34 @@ func slotOf(tag string) int {
 		crc = crc<<8 ^ crcTable[byte(crc>>8)^tag[i]]
 	}
 	return int(crc) % slots
+}
+
+// Record is what RecordKey holds: how the partitions of a prefix lie, fixed when the
+// prefix is first used.
+type Record struct {
+	Layout      int
+	Partitions  int
+	Incarnation string // 16 hexadecimal digits, drawn when the prefix was first used
+}
+
+// String is the stored text.
+func (r Record) String() string {
+	return fmt.Sprintf("%d %d %s", r.Layout, r.Partitions, r.Incarnation)
+}
+
+// ParseRecord reads the stored text; of another layout only the layout.
+func ParseRecord(text string) (r Record, err error) {
+	parts := strings.Split(text, " ")
+	r.Layout, _ = strconv.Atoi(parts[0]) // 0 is refused below
+	if r.Layout > 0 && r.Layout != luascripts.Layout {
+		return Record{Layout: r.Layout}, nil
+	}
+	if len(parts) == 3 {
+		r.Partitions, _ = strconv.Atoi(parts[1])
+		r.Incarnation = parts[2]
+		if r.String() == text && r.Layout > 0 && ValidatePartitions(r.Partitions) == nil && isHexID(r.Incarnation) {
+			return r, nil
+		}
+	}
+	return Record{}, fmt.Errorf("%w: record %.60q, want layout, partitions and 16 hexadecimal digits", ErrDamaged, text)
 }

@@ -250,6 +250,16 @@ func (s Session) Valid() bool {
 	return len(s) >= luascripts.SessionBytes && (s[0] != luascripts.SessionRepairing || len(s) >= luascripts.SessionBytes+8)
 }
 
+// known reports whether the state is one that nodes write.
+func (s Session) known() bool {
+	switch s.State() {
+	case luascripts.SessionNew, luascripts.SessionApplied, luascripts.SessionRepairing, luascripts.SessionClosed:
+		return true
+	default:
+		return false
+	}
+}
+
 // State, Number, Mark and Time are its parts; it must be valid.
 func (s Session) State() byte { return s[0] }
 

@@ -41,9 +41,12 @@ type Reply struct {
 	err       error
 }
 
+// minReply is the length of the reply to an empty batch: the word, time and flags.
+const minReply = 8
+
 // ParseReply reads the reply to a batch of so many operations on so many accounts.
 func ParseReply(text string, operations, accounts int) (Reply, error) {
-	if len(text) < 8+operations+8*accounts || text[0] != WordApplied {
+	if len(text) < minReply+operations+8*accounts || text[0] != WordApplied {
 		return Reply{}, fmt.Errorf("unreadable reply %.60q to %d operations on %d accounts", text, operations, accounts)
 	}
 	r := Reply{Time: AppliedTime(text), Flags: text[7], Codes: text[8 : 8+operations]}

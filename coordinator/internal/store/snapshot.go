@@ -3,15 +3,16 @@ package store
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
-	"strings"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/luascripts"
 )
 
-// ErrBehind means that holds ended faster than a snapshot was read.
-var ErrBehind = errors.New("holds end faster than they can be read")
+// ErrBehind means that a snapshot cannot be finished: holds ended faster than they were
+// read, or the partition went back to an earlier state. Begin again.
+var ErrBehind = errors.New("the partition changes faster than it can be read")
 
 // A Snapshot reads a partition page by page while batches go on, and computes what was
 // reserved of each account at the very sequence at which the account was read. Send
@@ -22,32 +23,62 @@ var ErrBehind = errors.New("holds end faster than they can be read")
 // either it stays open until its page, or it ends and is among those that have ended.
 // Every record has the sequences of creation and end, so each sighting of a hold says
 // whether the account's reserved contained it.
+//
+// A partition that moves to another server meanwhile is scanned with gaps, since a
+// cursor means nothing there: a finding counts if a second snapshot shows it too.
 type Snapshot struct {
 	// Tenant limits the snapshot to one account; "" is all.
 	Tenant budget.TenantID
+	// Thorough also checks the timers of holds, all other records, and at the end each
+	// account once more. It is for all tenants.
+	Thorough bool
+	// KeepHolds keeps the holds themselves.
+	KeepHolds bool
+	// PageFields is about how many fields a page looks at; 0 for a number that costs
+	// Redis about a millisecond.
+	PageFields int
+	// Partitions and Index say which partition it should be. By default they are those
+	// of the header; 0 partitions are any.
+	Partitions, Index int
+
 	// Accounts are those that were read, by tenant.
 	Accounts map[budget.TenantID]*AccountSnapshot
-	// Damages are the records that cannot be read and the holds without an account.
+	// Open is the number of holds that are open, each as of its account's sequence.
+	Open int
+	// Damages are what no node writes. Unnamed counts, by kind, those of holds beyond
+	// the first maxNamed.
 	Damages []Damage
+	Unnamed map[DamageKind]int
 	// TimersWhole is false if the partition's timers have to be rebuilt.
 	TimersWhole bool
 	Control     Control // at the last page
 
-	header   string
-	began    uint64 // sequence of the first page
-	cursor   string
-	ring     string
-	timed    string
-	phase    snapshotPhase
-	bySerial map[uint64]*AccountSnapshot
-	seen     map[string]struct{} // 16 bytes of ids
-	ended    []ending            // before all accounts were read
-	keep     bool                // Holds are wanted
+	header string
+	cursor string
+	ring   string // next record of settled holds
+	timed  string // next record of expired holds
+	phase  snapshotPhase
+	began  uint64 // sequence of the first page
+	frozen bool   // without a readable control record no batch is applied
+
+	bySerial   map[uint64]budget.TenantID
+	unreadable map[budget.TenantID]bool // accounts
+	reported   map[reportKey]bool
+	seen       map[[16]byte]struct{} // ids of counted holds
+	ended      []sighting            // before all accounts were read
+	again      []string              // accounts to read once more
+	ringHead   uint64                // of records of settled holds, when the last hold was read
+	endings    uint64                // of records of expired holds, then
 }
 
-type ending struct {
+type sighting struct {
 	field string
 	hold  Hold
+}
+
+type reportKey struct {
+	kind  DamageKind
+	field string
 }
 
 type snapshotPhase int
@@ -56,52 +87,78 @@ const (
 	readingAccounts snapshotPhase = iota
 	readingHolds
 	readingEndings
+	rereadingAccounts
 	snapshotDone
 )
 
-// AccountSnapshot is an account at a sequence, and the sum of its holds then.
+// AccountSnapshot is an account at a sequence, and its holds that were open then.
 type AccountSnapshot struct {
 	Account
 	Sequence uint64
-	Sum      uint64 // of the holds that were open
+	Sum      uint64 // of the open holds, at most the largest uint64
 	Count    int
+	Earliest int64         // deadline among them, 0 for none
 	Holds    []budget.Hold // if they were asked for
 }
 
 // Matches reports whether reserved and the count of holds are those of the holds.
 func (a *AccountSnapshot) Matches() bool {
-	return uint64(a.Reserved) == a.Sum && int(a.Account.Holds) == a.Count //nolint:gosec // reserved is not negative
+	return a.Reserved >= 0 && uint64(a.Reserved) == a.Sum && int(a.Account.Holds) == a.Count
 }
 
-// Damage is a record that should not be as it is.
-type Damage struct {
-	Field string
-	What  string
-}
-
-// NewSnapshot begins a snapshot of a partition. With keep the holds themselves are kept.
+// NewSnapshot begins a snapshot of a partition with that header, "" if it has none. With
+// keep the holds themselves are kept.
 func NewSnapshot(header string, tenant budget.TenantID, keep bool) *Snapshot {
+	h, _ := ParseHeader(header) // of one that cannot be read nothing is expected
 	return &Snapshot{
-		Tenant: tenant, Accounts: make(map[budget.TenantID]*AccountSnapshot), header: header, keep: keep,
-		cursor: "0", ring: "-1", timed: "-1", bySerial: make(map[uint64]*AccountSnapshot), seen: make(map[string]struct{}),
+		Tenant: tenant, KeepHolds: keep, Partitions: h.Partitions, Index: h.Index,
+		Accounts: make(map[budget.TenantID]*AccountSnapshot), Unnamed: make(map[DamageKind]int), header: header,
+		cursor: "0", ring: "-1", timed: "-1", bySerial: make(map[uint64]budget.TenantID),
+		unreadable: make(map[budget.TenantID]bool), reported: make(map[reportKey]bool), seen: make(map[[16]byte]struct{}),
 	}
 }
 
-// pageFields is about how many fields a page looks at, some 0.5 ms of Redis.
-const pageFields = "1000"
+const (
+	// pageFields is the usual number of fields of a page.
+	pageFields = 1000
+	// rereadAccounts is how many accounts a page reads by name.
+	rereadAccounts = 500
+	// maxNamed bounds the damages of holds that are named, a kind.
+	maxNamed = 1000
+)
 
 // Args are the arguments of the next page, after the keys.
 func (s *Snapshot) Args() []any {
-	pattern := ""
-	switch {
-	case s.phase == readingAccounts && s.Tenant != "":
-		pattern = QuotePattern(AccountField(s.Tenant))
-	case s.phase == readingAccounts:
-		pattern = "a*"
-	case s.phase == readingHolds:
-		pattern = "h*"
+	pattern, fields := "", s.PageFields
+	if fields == 0 {
+		fields = pageFields
 	}
-	return []any{s.header, s.cursor, pattern, pageFields, s.ring, s.timed}
+	var named []string
+	switch s.phase {
+	case readingAccounts:
+		switch {
+		case s.Tenant != "":
+			named = []string{AccountField(s.Tenant)}
+		case s.Thorough:
+			pattern = "[^h]*"
+		default:
+			pattern = "a*"
+		}
+	case readingHolds:
+		pattern = "h*"
+	case rereadingAccounts:
+		named = s.again[:min(len(s.again), rereadAccounts)]
+	case readingEndings, snapshotDone:
+	}
+	timers := "0"
+	if s.Thorough {
+		timers = "1"
+	}
+	args := []any{s.header, s.cursor, pattern, fields, s.ring, s.timed, string(s.Tenant), timers}
+	for _, field := range named {
+		args = append(args, field)
+	}
+	return args
 }
 
 // Done reports whether everything was read.
@@ -112,149 +169,150 @@ type Refusal string
 
 func (r Refusal) Error() string { return "the partition answered " + strconv.Quote(string(r)) }
 
+// page is a reply of the page script.
+type page struct {
+	control, cursor, ring, timed, whole, first string
+	fields, untimed, ended                     []string
+}
+
+const pageWords = 10
+
+func parsePage(reply []any) (p page, err error) {
+	word := func(i int) string {
+		text, ok := reply[i].(string)
+		if !ok {
+			err = fmt.Errorf("unreadable page: word %d is %T", i, reply[i])
+		}
+		return text
+	}
+	texts := func(i int) []string {
+		list, ok := reply[i].([]any)
+		all := make([]string, len(list))
+		for j := range list {
+			var isText bool
+			all[j], isText = list[j].(string)
+			ok = ok && isText
+		}
+		if !ok {
+			err = fmt.Errorf("unreadable page: word %d is not a list of texts", i)
+		}
+		return all
+	}
+	if len(reply) == 0 {
+		return p, Refusal("")
+	}
+	first := word(0)
+	switch {
+	case first == WordBehind:
+		return p, ErrBehind
+	case first != WordPage:
+		return p, Refusal(first)
+	case len(reply) != pageWords:
+		return p, fmt.Errorf("unreadable page of %d words, want %d", len(reply), pageWords)
+	}
+	p = page{
+		control: word(1), cursor: word(2), ring: word(3), timed: word(4), whole: word(5), first: word(6),
+		fields: texts(7), untimed: texts(8), ended: texts(9),
+	}
+	if err == nil && (len(p.fields)%2 != 0 || len(p.ended)%2 != 0) {
+		err = errors.New("unreadable page: a field without a record")
+	}
+	return p, err
+}
+
 // Add takes a page.
 func (s *Snapshot) Add(reply []any) error {
-	words := make([]string, len(reply))
-	for i, word := range reply {
-		words[i], _ = word.(string)
+	p, err := parsePage(reply)
+	if err != nil {
+		return err
 	}
-	if len(words) == 1 && words[0] == WordBehind {
-		return ErrBehind
+	if err := s.addControl(p.control); err != nil {
+		return err
 	}
-	if len(words) < 7 || words[0] != WordPage {
-		return Refusal(strings.Join(words[:min(len(words), 1)], " "))
+	s.cursor, s.ring, s.timed, s.TimersWhole = p.cursor, p.ring, p.timed, p.whole == "1"
+	for i := 0; i < len(p.fields); i += 2 {
+		s.addField(p.fields[i], p.fields[i+1])
 	}
-	control, err := ParseControl(words[1])
-	fields, errCount := strconv.Atoi(words[6])
-	if err = errors.Join(err, errCount); err != nil || len(words) < 7+2*fields || len(words)%2 == 0 {
-		return fmt.Errorf("unreadable page of %d words: %w", len(words), err)
+	for i := 0; i < len(p.ended); i += 2 {
+		s.addHold(p.ended[i], p.ended[i+1])
 	}
-	if s.ring == "-1" {
-		s.began = control.Sequence
+	if s.Thorough {
+		s.checkDue(p.first)
+		s.checkUntimed(p)
 	}
-	s.Control, s.cursor, s.ring, s.timed, s.TimersWhole = control, words[2], words[3], words[4], words[5] == "1"
-	page, endings := words[7:7+2*fields], words[7+2*fields:]
-	for i := 0; i < len(page); i += 2 {
-		if s.phase == readingAccounts {
-			s.addAccount(page[i], page[i+1], control.Sequence)
-		} else {
-			s.addHold(page[i], page[i+1])
-		}
-	}
-	for i := 0; i < len(endings); i += 2 {
-		s.addHold(endings[i], endings[i+1])
-	}
-	if s.cursor == "0" {
+	if a := s.Accounts[s.Tenant]; a != nil && s.Tenant != "" && a.Matches() {
+		s.phase = snapshotDone // there are no more holds of the one tenant
+	} else if s.cursor == "0" {
 		s.turn()
 	}
 	return nil
 }
 
+// addControl takes the control record of a page, before anything else of it.
+func (s *Snapshot) addControl(record string) error {
+	control, err := ParseControl(record)
+	first := s.ring == "-1"
+	switch {
+	case err != nil && !first && !s.frozen, err == nil && s.frozen, control.Sequence < s.Control.Sequence:
+		return ErrBehind // it was damaged, mended or restored meanwhile
+	case err != nil:
+		// No batch is applied without a control record, so all of it is of one instant.
+		s.frozen = true
+		control.Sequence = math.MaxUint64
+		if record != "" {
+			s.damage(DamagedControl, ControlField, "", err.Error())
+		}
+	}
+	if first {
+		s.began = control.Sequence
+	}
+	s.Control = control
+	return nil
+}
+
 // turn begins the next phase.
 func (s *Snapshot) turn() {
-	if s.phase == readingHolds || s.phase == readingEndings {
-		s.phase = readingEndings
-		if s.ring == strconv.FormatUint(s.Control.RingHead, 10) && s.timed == strconv.FormatUint(s.Control.Endings, 10) {
+	switch s.phase {
+	case readingAccounts:
+		s.phase = readingHolds
+		for _, e := range s.ended {
+			s.count(e.field, e.hold)
+		}
+		s.ended = nil
+		if s.Tenant != "" && s.Accounts[s.Tenant] == nil {
 			s.phase = snapshotDone
 		}
+	case readingHolds:
+		s.phase, s.ringHead, s.endings = readingEndings, s.Control.RingHead, s.Control.Endings
+		s.turn()
 		return
-	}
-	s.phase = readingHolds
-	if s.Tenant != "" && len(s.Accounts) == 0 {
-		s.phase = snapshotDone
-	}
-	for _, e := range s.ended {
-		s.count(e.field, e.hold)
-	}
-	s.ended = nil
-}
-
-func (s *Snapshot) damage(field, what string) {
-	s.Damages = append(s.Damages, Damage{field, what})
-}
-
-func (s *Snapshot) addAccount(field, record string, sequence uint64) {
-	tenant := budget.TenantID(field[1:])
-	if s.Accounts[tenant] != nil {
-		return // a page may repeat a field
-	}
-	account, ok, err := ParseAccount(record)
-	if err != nil {
-		s.damage(field, err.Error())
-		return
-	}
-	if !ok {
-		return
-	}
-	a := &AccountSnapshot{Account: account, Sequence: sequence}
-	s.Accounts[tenant] = a
-	if other := s.bySerial[account.Serial]; other != nil {
-		s.damage(field, fmt.Sprintf("serial %d is another account's too", account.Serial))
-	}
-	s.bySerial[account.Serial] = a
-}
-
-func (s *Snapshot) addHold(field, record string) {
-	if record == "" || record[0] != luascripts.HoldOpen && s.phase == readingHolds && s.skips(record) {
-		return
-	}
-	hold, err := ParseHold(record)
-	if err != nil || len(field) != HoldFieldBytes {
-		if s.Tenant == "" {
-			s.damage(field, fmt.Sprint(err))
+	case readingEndings:
+		// What ends after the last hold was read, was read while it was open.
+		ring, _ := strconv.ParseUint(s.ring, 10, 64)
+		timed, _ := strconv.ParseUint(s.timed, 10, 64)
+		if ring >= s.ringHead && timed >= s.endings {
+			s.compare()
 		}
-		return
-	}
-	if s.Tenant != "" && hold.Tenant != s.Tenant {
-		return
-	}
-	if s.phase == readingAccounts {
-		s.ended = append(s.ended, ending{field, hold})
-		return
-	}
-	s.count(field, hold)
-}
-
-// skips reports whether a tombstone ended before the snapshot began.
-func (s *Snapshot) skips(record string) bool {
-	return len(record) >= luascripts.TombstoneBytes && (&reader{record[33:]}).uint(6) <= s.began
-}
-
-func (s *Snapshot) count(field string, hold Hold) {
-	a := s.bySerial[hold.Serial]
-	if a == nil {
-		if hold.Open() && hold.Sequence <= s.began {
-			s.once(field, func() {
-				s.damage(field, fmt.Sprintf("open hold of %d microcents of tenant %q, whose account was deleted", hold.Held, hold.Tenant))
-			})
+	case rereadingAccounts:
+		s.again = s.again[min(len(s.again), rereadAccounts):]
+		if len(s.again) == 0 {
+			s.phase = snapshotDone
 		}
-		return
-	}
-	if hold.Sequence > a.Sequence || !hold.Open() && hold.EndedSeq <= a.Sequence {
-		return
-	}
-	s.once(field, func() {
-		a.Sum += uint64(hold.Held) //nolint:gosec // not negative
-		a.Count++
-		if s.keep {
-			s.keepHold(a, field, hold)
-		}
-	})
-}
-
-func (s *Snapshot) once(field string, do func()) {
-	id := field[1:]
-	if _, known := s.seen[id]; !known {
-		s.seen[id] = struct{}{}
-		do()
+	case snapshotDone:
 	}
 }
 
-func (s *Snapshot) keepHold(a *AccountSnapshot, field string, hold Hold) {
-	id, err := ReservationOf(hold.Tenant, field)
-	if err != nil {
-		s.damage(field, err.Error())
-		return
+// addField takes a field that was read by the scan or by name.
+func (s *Snapshot) addField(field, record string) {
+	switch {
+	case field == "":
+	case field[0] == luascripts.FieldHold:
+		s.addHold(field, record)
+	case s.phase == rereadingAccounts:
+		s.addAgain(field, record)
+	case field[0] == luascripts.FieldAccount:
+		s.addAccount(field, record)
+	case s.Thorough:
+		s.addOther(field, record)
 	}
-	a.Holds = append(a.Holds, HoldOf(id, hold))
 }

@@ -6,11 +6,11 @@
 --       2 cursor   3 pattern of fields, '' for none   4 about how many fields
 --       5 first unread ring record, 6 first unread timed record; -1 for the next ones
 --       7 the only tenant whose holds are wanted, '' for all
---       8 1 to look up the timers of open holds
+--       8 1 to look up timers
 --       9 and on: fields to read by name
 -- Reply a list: PAGE, control ('' if there is none), cursor, unread ring record, unread
 --       timed record, 1 if the timers are whole, the time of the first timer ('' if it
---       is no hold's), then three lists: the fields that were read with their records,
+--       is a session's), then three lists: the fields that were read with their records,
 --       the open holds among them without a timer, and the holds that ended since the
 --       last page with their records
 -- or    BEHIND if records of ended holds were dropped before they were read;
@@ -69,32 +69,31 @@ entries = ofTenant(entries)
 
 -- A set of another type counts as missing.
 local sentinel = redis.pcall('ZSCORE', timers, $SENTINEL)
-local whole, first = type(sentinel) == 'string', ''
-local untimed, names = {}, {}
-local function lookUpTimers()
-	local scores = call('ZMSCORE', timers, unpack(names))
-	for i = 1, #names do
-		if not scores[i] then
-			untimed[#untimed + 1] = names[i]
-		end
-	end
-	names = {}
-end
-if whole then
+local whole, first, untimed = type(sentinel) == 'string', '', {}
+
+-- checkTimers finds the first timer and the open holds of the page that have none.
+local function checkTimers()
 	local one = call('ZRANGE', timers, 0, 0, 'WITHSCORES')
-	first = one[1]:byte() == $IS_HOLD and one[2] or ''
-	for i = 1, ARGV[8] == '1' and #entries or 0, 2 do
+	local kind = one[1]:byte()
+	first = (kind == $IS_HOLD or kind == $IS_ENDINGS) and one[2] or ''
+	local names = {}
+	for i = 1, #entries, 2 do
 		local field, record = entries[i], entries[i + 1]
 		if field:byte() == $IS_HOLD and isOpen(record) and sub(record, 16, 21) ~= '\0\0\0\0\0\0' then
 			names[#names + 1] = field
-			if #names == 2000 then
-				lookUpTimers()
+		end
+	end
+	for from = 1, #names, 2000 do
+		local scores = call('ZMSCORE', timers, unpack(names, from, math.min(from + 1999, #names)))
+		for i = 1, #scores do
+			if not scores[i] then
+				untimed[#untimed + 1] = names[from + i - 1]
 			end
 		end
 	end
-	if #names > 0 then
-		lookUpTimers()
-	end
+end
+if whole and ARGV[8] == '1' then
+	checkTimers()
 end
 
 local ended, left = {}, $PAGE_ENDINGS

@@ -1,463 +1,432 @@
-package books_test
+package audit_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/calybris/bursar/coordinator"
-	"github.com/calybris/bursar/coordinator/books"
+	"github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/internal/enginetest"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
+	"github.com/calybris/bursar/luascripts"
 )
 
-// largeHolds are more than are read at once.
-const largeHolds = 6000
+// scene is a prefix of four partitions with three tenants of one root and others, and a
+// ledger that a test damages.
+type scene struct {
+	*testing.T
+	client *redis.Client
+	engine *enginetest.Engine
+	keys   store.Keys // of acme
+	index  int
+	hold   budget.ReservationID // open, with a deadline, of acme/search
+	ended  budget.ReservationID // committed
+}
 
-// largeFamily adds them to acme, of 1 microcent each, written as a node writes them,
-// which can go on with the family.
-func largeFamily(t *testing.T, client redis.UniversalClient) {
+func newScene(t *testing.T) *scene {
 	t.Helper()
-	balance, err := layout.ParseAccount(client.HGet(t.Context(), key, "a").Val())
-	if err != nil {
-		t.Fatal(err)
+	client := redistest.Start(t).Client()
+	e := enginetest.Start(t, client, enginetest.Config{Partitions: 4})
+	s := &scene{T: t, client: client, engine: e, keys: e.Keys("acme"), index: store.PartitionOf("acme", 4)}
+	fill(t, e, slices.Concat([]budget.TenantID{"acme", "acme/spare"}, names("t%d", 20))...)
+	s.hold = fill(t, e, "acme/search")
+	s.ended = reserve(t, e, "acme", time.Hour)
+	do(t, e, luascripts.KindCommit, "acme", 7, s.ended)
+	short := reserve(t, e, "acme", time.Millisecond)
+	for client.HGet(t.Context(), s.keys.Ledger, store.HoldField(short)).Val()[0] == luascripts.HoldOpen {
+		do(t, e, luascripts.KindRemaining, "acme", 0, budget.ReservationID{})
 	}
-	fields := []any{"a", fmt.Sprintf("%d %d %d %d", balance.Granted+largeHolds, balance.Remaining, balance.Reserved+largeHolds, balance.Committed)}
-	for i := range largeHolds {
-		field := layout.AppendHoldField(nil, budget.NewReservationID("acme", 7, uint64(i)))
-		fields = append(fields, string(field), "o1 1700000000000 0")
+	return s
+}
+
+func (s *scene) account(tenant budget.TenantID) *field {
+	return fieldOf(s, s.client, s.keys.Ledger, store.AccountField(tenant))
+}
+
+func (s *scene) held(id budget.ReservationID) *field {
+	return fieldOf(s, s.client, s.keys.Ledger, store.HoldField(id))
+}
+
+func (s *scene) field(name string) *field { return fieldOf(s, s.client, s.keys.Ledger, name) }
+
+// anyField returns a field of the ledger of a kind.
+func (s *scene) anyField(kind byte) *field {
+	s.Helper()
+	for name := range s.client.HGetAll(s.Context(), s.keys.Ledger).Val() {
+		if name[0] == kind {
+			return s.field(name)
+		}
 	}
-	for chunk := range slices.Chunk(fields, 2000) {
-		if err := client.HSet(t.Context(), key, chunk...).Err(); err != nil {
-			t.Fatal(err)
+	s.Fatalf("no field begins with %c", kind)
+	return nil
+}
+
+// a want is a damage that is expected, by regular expressions.
+type want struct {
+	kind          audit.Kind
+	subject, what string
+}
+
+func (w want) is(d audit.Damage) bool {
+	return d.Kind == w.kind && regexp.MustCompile("^"+w.subject+"$").MatchString(d.Subject) && regexp.MustCompile(w.what).MatchString(d.What)
+}
+
+// finds checks that there are these damages and no others, each in the partition.
+func (s *scene) finds(name string, wants ...want) {
+	s.Helper()
+	r := verify(s, s.client)
+	if len(r.Damages) != len(wants) || len(r.Unsettled) > 0 {
+		s.Errorf("%s: %d damages, want %d: %+v", name, len(r.Damages), len(wants), r)
+	}
+	for _, w := range wants {
+		i := slices.IndexFunc(r.Damages, w.is)
+		if i < 0 {
+			s.Errorf("%s: nothing is %+v in %+v", name, w, r.Damages)
+			continue
+		}
+		d := r.Damages[i]
+		if d.Partition != s.index || d.Remedy == "" || strings.Contains(d.String(), "%!") || !strings.HasPrefix(d.String(), fmt.Sprintf("partition %d: %s: ", s.index, d.Subject)) {
+			s.Errorf("%s: %s", name, d)
 		}
 	}
 }
 
-func verify(t *testing.T, client redis.UniversalClient, atOnce bool) books.Report {
-	t.Helper()
-	r, err := books.Verify(t.Context(), client, "bursar", "acme", atOnce)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
+// Offsets in records; ledger.lua describes them.
+const (
+	grantedAt, remainingAt, reservedAt, committedAt, countAt, serialAt, deadlineAt = 0, 8, 16, 24, 32, 36, 42
+	heldAt, holdDeadlineAt, holdSerialAt, holdSequenceAt, endedSequenceAt          = 1, 15, 21, 27, 33
+)
 
-// corruption is somebody's hand in one field, and what Verify says of it.
-type corruption struct {
-	name, field, text string
-	tenant            budget.TenantID
-	want              string
-	differences       int
-}
-
-// corruptions of a family as fill makes it; hold is one of the two of acme/spare.
-func corruptions(hold string) []corruption {
-	ghost := string(layout.AppendHoldField(nil, budget.NewReservationID("acme/ghost", 1, 1)))
-	return []corruption{
-		{"a term", "a", "5 1 1 1", "acme", "the law is broken", 1},
-		{"terms beyond an int64", "a", "5 9223372036854775807 9223372036854775807 9", "acme", "the law is broken", 1},
-		{"reserved and remaining", "a/search", "1000 979 21 0", "acme/search", "sum up to 20, but reserved is 21", 1},
-		{"an account's text", "a/search", "1000 980 20", "acme/search", "want granted", 1},
-		{"a foreign text for a new account", "a/new", "junk", "acme/new", "want granted", 1},
-		{"an account of another family", "axyz", "1 1 0 0", "acme", "no possible tenant", 1},
-		{"a deleted account with holds", "a/search", "-", "acme/search", "does not exist", 2},
-		{"a hold's amount", hold, "o11 1700000000000 0", "acme/spare", "sum up to 21", 1},
-		{"a hold of nothing", hold, "o0 1700000000000 0", "acme/spare", "not a possible hold", 1},
-		{"holds beyond an int64", hold, "o9223372036854775807 1700000000000 0", "acme/spare", "holds sum up to|not a possible hold", 1},
-		{"a hold that ended behind the account", hold, "l10 1700000000000", "acme/spare", "sum up to 10, but reserved is 20", 1},
-		{"a hold's text", hold, "o10 x 0", "acme", "invalid syntax", 2},
-		{"a hold's state", hold, "q10 1700000000000", "acme", "neither open nor ended", 2},
-		{"no text for a hold", hold, "", "acme", "neither open nor ended", 2},
-		{"an ended hold's text", ghost, "c10", "acme", "neither open nor ended", 1},
-		{"a hold without an account", ghost, "o1 1 0", "acme/ghost", "does not exist", 1},
-		{"a hold of another family", "h" + strings.Repeat("0", 32) + "x", "o1 1 0", "acme", "no possible tenant", 1},
-		{"the family's field", "f", "junk", "acme", "is no family", 1},
-	}
-}
-
-func (c corruption) in(r books.Report) bool {
-	want := regexp.MustCompile(c.want)
-	return slices.ContainsFunc(r.Differences, func(d books.Difference) bool {
-		return d.Tenant == c.tenant && want.MatchString(d.What.Error())
-	})
-}
-
-// What somebody's hand in the books does is found, in families of both sizes.
-func TestVerifyFindsEach(t *testing.T) {
+func TestVerifyFindsEachDamagedAccount(t *testing.T) {
 	t.Parallel()
-	for name, holds := range map[string]int{"small": 6, "large": largeHolds + 6} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			client := redistest.Start(t).Client()
-			fill(t, startNode(t, client), "acme", "acme/search", "acme/spare")
-			if holds > largeHolds {
-				largeFamily(t, client)
+	s := newScene(t)
+	s.finds("sound")
+	tenant, spare := `tenant "acme/search"`, `tenant "acme/spare"`
+	a := s.account("acme/search")
+	for _, c := range []struct {
+		name   string
+		damage func()
+		want   want
+	}{
+		{"granted by one", func() { a.add(grantedAt, 8, 1) }, want{store.UnbalancedAccount, tenant, "980 .* 20 .* 0 is not granted 1001: 1 too little"}},
+		{"remaining by one", func() { a.add(remainingAt, 8, 1) }, want{store.UnbalancedAccount, tenant, "981 .* 20 .* 0 is not granted 1000: 1 too much"}},
+		{"reserved by one", func() { a.add(reservedAt, 8, -1) }, want{store.UnbalancedAccount, tenant, "980 .* 19 .*: 1 too little"}},
+		{"committed by one", func() { a.add(committedAt, 8, 1) }, want{store.UnbalancedAccount, tenant, "committed 1 is not granted 1000: 1 too much"}},
+		{"a negative term", func() { a.add(committedAt, 8, -1) }, want{store.UnbalancedAccount, tenant, "committed -1"}},
+		{"an enormous term", func() { a.add(committedAt, 8, 1<<62+1) }, want{store.UnbalancedAccount, tenant, "is not granted 1000$"}},
+		{"reserved and remaining", func() {
+			a.add(reservedAt, 8, 1)
+			b := s.account("acme/search")
+			b.add(remainingAt, 8, -1)
+		}, want{store.WrongSum, tenant, "reserved is 21, but its open holds sum up to 20: 1 too much; it counts 2 open holds, and there are 2"}},
+		{"the count", func() { a.add(countAt, 4, 1) }, want{store.WrongSum, tenant, "sum up to 20; it counts 3 open holds, and there are 2"}},
+		{"cut short", func() { a.set(a.was[:48]) }, want{store.DamagedAccount, tenant, "account of 48 bytes, want 49"}},
+		{"empty", func() { a.set("") }, want{store.DamagedAccount, tenant, "account of 0 bytes"}},
+		{"serial beyond the last", func() { a.add(serialAt, 6, 1<<40) }, want{store.DamagedAccount, tenant, "serial 10995116277.., but the partition's last one is"}},
+		{"no deadline", func() { a.add(deadlineAt, 6, -int64(fieldDeadline(a.was))) }, want{store.WrongDeadline, tenant, `a hold is due at \d+, but the account says that none is before 0`}},
+		{"a later deadline", func() { a.add(deadlineAt, 6, 1) }, want{store.WrongDeadline, tenant, "a hold is due at"}},
+		{"another's serial", func() {
+			a.set(a.was[:serialAt] + s.account("acme/spare").was[serialAt:serialAt+6] + a.was[serialAt+6:])
+		},
+			want{store.SharedSerial, "(" + tenant + "|" + spare + ")", `is also that of tenant "acme/`}},
+	} {
+		c.damage()
+		r := verify(t, s.client)
+		i := slices.IndexFunc(r.Damages, c.want.is)
+		switch {
+		case i < 0:
+			t.Errorf("%s: nothing is %+v in %+v", c.name, c.want, r.Damages)
+		case r.Damages[i].Tenant.Root() != "acme" || r.Damages[i].Partition != s.index:
+			t.Errorf("%s: %+v", c.name, r.Damages[i])
+		case c.want.kind == store.UnbalancedAccount && (r.Damages[i].Figures == nil || len(r.Damages) != 1 || r.Tenants != 23):
+			t.Errorf("%s: %+v", c.name, r)
+		}
+		for _, d := range r.Damages {
+			if tenantsOf := d.Tenant; tenantsOf != "acme/search" && tenantsOf != "acme/spare" && tenantsOf != "" {
+				t.Errorf("%s: another tenant seems to be damaged: %s", c.name, d)
 			}
-			if r := verify(t, client, false); r.Tenants != 3 || r.Holds != holds || len(r.Differences) != 0 || r.Unsettled || r.Root != "acme" {
-				t.Fatalf("a sound family: %+v", r)
+		}
+		a.restore()
+	}
+	s.finds("restored")
+	a.remove()
+	s.finds("an account is gone",
+		want{store.OrphanedHold, "reservation acme~2fsearch.*", `it holds 10 microcents, but tenant "acme/search" has no account`},
+		want{store.OrphanedHold, "reservation acme~2fsearch.*", `it holds 10 microcents, but tenant "acme/search" has no account`})
+	a.restore()
+
+	stranger := budget.TenantID("t0")
+	for i := 1; store.PartitionOf(stranger, 4) == s.index; i++ {
+		stranger = budget.TenantID(fmt.Sprintf("t%d", i))
+	}
+	there := fieldOf(t, s.client, s.engine.Keys(stranger).Ledger, store.AccountField(stranger))
+	here := s.account(stranger)
+	record := []byte(there.was)
+	copy(record[reservedAt:], make([]byte, 8))
+	copy(record[countAt:], make([]byte, 4))
+	copy(record[remainingAt:], record[grantedAt:grantedAt+8])
+	copy(record[serialAt:], "\x00\x00\x00\x00\x00\x01")
+	here.set(string(record))
+	r := verify(t, s.client)
+	if !slices.ContainsFunc(r.Damages, want{store.MisplacedAccount, fmt.Sprintf("tenant %q", stranger), "but the tenant belongs to partition"}.is) {
+		t.Errorf("an account in another partition: %+v", r)
+	}
+	here.restore()
+	bad := s.account("a//b")
+	bad.set(string(record))
+	s.finds("of no possible tenant", want{store.DamagedAccount, `tenant "a//b"`, "a level is empty"})
+	bad.restore()
+	s.finds("restored")
+}
+
+func fieldDeadline(record string) (n uint64) {
+	for i := range 6 {
+		n = n<<8 | uint64(record[deadlineAt+i])
+	}
+	return n
+}
+
+func TestVerifyFindsEachDamagedHold(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	h, tombstone := s.held(s.hold), s.held(s.ended)
+	sums := want{store.WrongSum, `tenant "acme/search"`, "reserved is 20"}
+	ours, raw := "reservation "+regexp.QuoteMeta(s.hold.String()), "reservation "+store.NameField(h.name, "")[len("reservation "):]
+	for _, c := range []struct {
+		name   string
+		damage func()
+		wants  []want
+	}{
+		{"by one microcent", func() { h.add(heldAt, 8, 1) }, []want{{store.WrongSum, `tenant "acme/search"`, "reserved is 20, but its open holds sum up to 21: 1 too little; it counts 2 open holds, and there are 2"}}},
+		{"it holds nothing", func() { h.add(heldAt, 8, -10) }, []want{{store.DamagedHold, ours, "it holds nothing"}, sums}},
+		{"a negative amount", func() { h.add(heldAt, 8, -11) }, []want{{store.DamagedHold, raw, "negative"}, sums}},
+		{"an enormous amount", func() { h.add(heldAt, 8, 1<<62) }, []want{sums}},
+		{"cut short", func() { h.set(h.was[:30]) }, []want{{store.DamagedHold, raw, "hold of 30 bytes"}, sums}},
+		{"without a tenant", func() { h.set(h.was[:34]) }, []want{{store.DamagedHold, raw, "hold of 34 bytes"}, sums}},
+		{"empty", func() { h.set("") }, []want{{store.DamagedHold, raw, "hold of 0 bytes"}, sums}},
+		{"of an unknown state", func() { h.set("q" + h.was[1:] + strings.Repeat("x", 20)) }, []want{{store.DamagedHold, raw, "hold of unknown state 'q'"}, sums}},
+		{"of an unknown state and as long as it was", func() { h.set("q" + h.was[1:]) }, []want{{store.DamagedHold, raw, "hold of 45 bytes|unknown state"}, sums}},
+		{"of another tenant", func() { h.set(h.was[:34] + "acme/spare") }, []want{
+			{store.OrphanedHold, "reservation acme~2fspare.*", `serial \d+, but tenant "acme/spare" now has serial`}, sums}},
+		{"of no tenant", func() { h.set(h.was[:34] + "acme/ghost") }, []want{{store.OrphanedHold, "reservation acme~2fghost.*", `tenant "acme/ghost" has no account`}, sums}},
+		{"of no possible tenant", func() { h.set(h.was[:34] + "a//b") }, []want{{store.DamagedHold, raw, "a level is empty"}, sums}},
+		{"of an earlier account", func() { h.add(holdSerialAt, 6, -1) }, []want{{store.OrphanedHold, ours, `of an account with serial \d+, but tenant "acme/search" now has serial`}, sums}},
+		{"from the future", func() { h.add(holdSequenceAt, 6, 1<<40) }, []want{{store.DamagedHold, ours, `made at sequence \d+ and ended at 0, but the partition is at \d+`}, sums}},
+		{"gone", func() { h.remove() }, []want{{store.WrongSum, `tenant "acme/search"`, "reserved is 20, but its open holds sum up to 10: 10 too much; it counts 2 open holds, and there are 1"}}},
+		{"ended behind its account", func() { h.set(tombstone.was[:48] + "acme/search") }, []want{sums}},
+		{"a tombstone cut short", func() { tombstone.set(tombstone.was[:40]) }, []want{{store.DamagedHold, "reservation [0-9a-f]{32}", "hold of 40 bytes"}}},
+		{"a tombstone of an unknown state", func() { tombstone.set("z" + tombstone.was[1:]) }, []want{{store.DamagedHold, "reservation [0-9a-f]{32}", "unknown state 'z'"}}},
+		{"a tombstone from the future", func() { tombstone.add(endedSequenceAt, 6, 1<<40) }, []want{{store.DamagedHold, "reservation acme.*", "ended at"}}},
+		{"an open hold of nobody's making", func() { s.field("h0123456789abcdef").set(h.was[:34] + "acme/search") }, []want{
+			{store.WrongSum, `tenant "acme/search"`, "sum up to 30: 10 too little; it counts 2 open holds, and there are 3"},
+			{store.UntimedHold, "reservation acme~2fsearch.30313233343536373839616263646566", `its deadline is \d+, but the timers lack it`}}},
+		{"a short field", func() { s.field("h0").set(h.was) }, []want{{store.DamagedHold, `field "h0"`, "field of 2 bytes, want 17"}}},
+	} {
+		c.damage()
+		r := verify(t, s.client)
+		if c.name == "a short field" { // it is its timer that is missing, too
+			r.Damages = slices.DeleteFunc(r.Damages, func(d audit.Damage) bool { return d.Kind == store.UntimedHold })
+		}
+		if len(r.Damages) != len(c.wants) || len(r.Unsettled) > 0 {
+			t.Errorf("%s: %d damages, want %d: %+v", c.name, len(r.Damages), len(c.wants), r)
+		}
+		for _, w := range c.wants {
+			if !slices.ContainsFunc(r.Damages, w.is) {
+				t.Errorf("%s: nothing is %+v in %+v", c.name, w, r.Damages)
 			}
-			hold := anyHold(client.HGetAll(t.Context(), key).Val())
-			for _, c := range corruptions(hold) {
-				was, err := client.HGet(t.Context(), key, c.field).Result()
-				client.HSet(t.Context(), key, c.field, c.text)
-				if r := verify(t, client, false); !c.in(r) || len(r.Differences) != c.differences || r.Unsettled {
-					t.Errorf("%s: %+v, want %s: %s", c.name, r, c.tenant, c.want)
-				}
-				client.HDel(t.Context(), key, c.field)
-				if err == nil {
-					client.HSet(t.Context(), key, c.field, was)
-				}
-			}
-			if r := verify(t, client, false); len(r.Differences) != 0 || r.Unsettled {
-				t.Fatalf("restored: %+v", r)
-			}
-			client.HDel(t.Context(), key, hold)
-			if r := verify(t, client, false); len(r.Differences) != 1 || r.Differences[0].Tenant != "acme/spare" {
-				t.Errorf("a hold that is gone: %+v", r)
-			}
-			client.HDel(t.Context(), key, "f")
-			if r := verify(t, client, false); r.Tenants != 3 || len(r.Differences) != 2 {
-				t.Errorf("and the family's field: %+v", r)
-			}
-			client.HSet(t.Context(), key, "f", "9 0123456789abcdef")
-			if _, err := books.Verify(t.Context(), client, "bursar", "acme", false); !errors.Is(err, books.ErrLayout) {
-				t.Errorf("a newer layout: %v", err)
-			}
-		})
+		}
+		h.restore()
+		tombstone.restore()
+		s.client.HDel(t.Context(), s.keys.Ledger, "h0123456789abcdef", "h0")
+	}
+	s.finds("restored")
+}
+
+func TestVerifyFindsEachOtherDamage(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	node := store.HexID(s.engine.Node.ID())
+	session, reply := s.field(store.SessionField(s.engine.Node.ID())), s.field(store.ReplyField(s.engine.Node.ID()))
+	ring, timed := s.anyField(luascripts.FieldRing), s.anyField(luascripts.FieldEndings)
+	header, control := s.field("f"), s.field("c")
+	for _, c := range []struct {
+		name   string
+		damage *field
+		record string
+		wants  []want
+	}{
+		{"session cut short", session, session.was[:22], []want{{store.DamagedSession, "session of node " + node, "session of 22 bytes, want 23, or 31 in a repair"}}},
+		{"session of an unknown state", session, "q" + session.was[1:], []want{{store.DamagedSession, "session of node " + node, "unknown state 'q'"}}},
+		{"session in a repair cut short", session, "r" + session.was[1:], []want{{store.DamagedSession, "session of node " + node, "23 bytes, want 23, or 31 in a repair"}}},
+		{"reply cut short", reply, "A", []want{{store.DamagedReply, "stored reply of node " + node, "1 bytes"}}},
+		{"reply of another", reply, strings.Repeat("z", 20), []want{{store.DamagedReply, "stored reply of node " + node, "begin with"}}},
+		{"ring record cut short", ring, ring.was[:len(ring.was)-1], []want{{store.DamagedEndings, `record \d+ of settled holds`, "22 bytes, want 6 and 17 for each hold"}}},
+		{"empty ring record", ring, "", []want{{store.DamagedEndings, `record \d+ of settled holds`, "0 bytes"}}},
+		{"timed record cut short", timed, timed.was[:3], []want{{store.DamagedEndings, `record \d+ of expired holds`, "3 bytes"}}},
+		{"an unknown field", s.field("zoo"), "x", []want{{store.UnknownField, `field "zoo"`, "its record has 1 bytes"}}},
+		{"a session of no node", s.field("s1"), "x", []want{{store.UnknownField, `field "s1"`, ""}}},
+		{"header cut short", header, header.was[:9], []want{{store.DamagedHeader, "header", "damaged record"}}},
+		{"header of another number", header, "2 8 " + header.was[4:], []want{{store.DamagedHeader, "header", `is the key of partition \d of 4, but its header is of partition \d of 8`}}},
+		{"header of another partition", header, fmt.Sprintf("2 4 %d %s", (s.index+1)%4, header.was[6:]), []want{{store.DamagedHeader, "header", `but its header is of partition \d of 4`}}},
+		{"of another layout", header, "3 and what it likes", []want{{store.UnknownLayout, "header", "layout 3, and this program reads 2"}}},
+		{"control cut short", control, control.was[:45], []want{{store.DamagedControl, "control record", "45 bytes, want 46"}}},
+		{"control empty", control, "", []want{{store.DamagedControl, "control record", "missing or cut short"}}},
+		{"due too late", control, control.was[:6] + "\xff\xff\xff\xff\xff\xff" + control.was[12:], []want{{store.WrongDue, "control record", "the first timer is due at"}}},
+		{"due never", control, control.was[:6] + "\x00\x00\x00\x00\x00\x00" + control.was[12:], []want{{store.WrongDue, "control record", "none before 0"}}},
+	} {
+		c.damage.set(c.record)
+		s.finds(c.name, c.wants...)
+		c.damage.restore()
+	}
+	header.remove()
+	s.finds("no header", want{store.DamagedHeader, "header", "it is missing"})
+	header.restore()
+	control.remove()
+	s.finds("no control", want{store.DamagedControl, "control record", "missing"})
+	// A frozen partition is verified all the same.
+	h := s.held(s.hold)
+	h.add(heldAt, 8, 1)
+	s.finds("no control and a hold", want{store.DamagedControl, "control record", "missing"}, want{store.WrongSum, `tenant "acme/search"`, "1 too little"})
+	h.restore()
+	control.restore()
+	s.finds("restored")
+}
+
+func TestVerifyFindsLostKeys(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	ctx := t.Context()
+	member := store.HoldField(s.hold)
+	score := s.client.ZScore(ctx, s.keys.Timers, member).Val()
+	s.client.ZRem(ctx, s.keys.Timers, member)
+	s.finds("a timer is gone", want{store.UntimedHold, "reservation " + regexp.QuoteMeta(s.hold.String()), "the timers lack it"})
+	s.client.ZAdd(ctx, s.keys.Timers, redis.Z{Score: score, Member: member})
+	s.client.ZRem(ctx, s.keys.Timers, luascripts.Sentinel)
+	s.finds("the sentinel is gone", want{store.IncompleteTimers, "timers", "missing, or not rebuilt yet"})
+	s.client.Rename(ctx, s.keys.Timers, "bursar:aside")
+	s.finds("no timers", want{store.IncompleteTimers, "timers", "missing, or not rebuilt yet"})
+	s.client.Set(ctx, s.keys.Timers, "theirs", 0)
+	s.finds("timers of another type", want{store.WrongType, "timers", "is no sorted set"})
+	s.client.Rename(ctx, "bursar:aside", s.keys.Timers)
+	do(t, s.engine, luascripts.KindRemaining, "acme", 0, budget.ReservationID{}) // it notices
+	for s.client.ZScore(ctx, s.keys.Timers, luascripts.Sentinel).Err() != nil {
+		do(t, s.engine, luascripts.KindRemaining, "acme", 0, budget.ReservationID{})
+	}
+	s.finds("rebuilt")
+	s.client.Rename(ctx, s.keys.Ledger, "bursar:aside")
+	s.finds("no ledger", want{store.LostLedger, "ledger", "is missing, although its timers are there"})
+	s.client.Set(ctx, s.keys.Ledger, "theirs", 0)
+	s.finds("a ledger of another type", want{store.WrongType, "ledger", "is no hash"})
+	s.client.Del(ctx, s.keys.Timers)
+	s.finds("and no timers", want{store.WrongType, "ledger", "is no hash"})
+	if _, err := audit.Read(ctx, s.client, store.DefaultPrefix); !errors.Is(err, audit.ErrUnreadable) {
+		t.Errorf("Read: %v", err)
+	}
+	if err := audit.EachAccount(ctx, s.client, store.DefaultPrefix, func(budget.TenantID, budget.Balance) error { return nil }); !errors.Is(err, audit.ErrUnreadable) {
+		t.Errorf("EachAccount: %v", err)
 	}
 }
 
-// One fault does not hide another.
+// One damage does not hide another, and other tenants are not concerned.
 func TestVerifyFindsAllAtOnce(t *testing.T) {
 	t.Parallel()
-	client := redistest.Start(t).Client()
-	fill(t, startNode(t, client), "acme", "acme/search", "acme/spare")
-	largeFamily(t, client)
-	hold := anyHold(client.HGetAll(t.Context(), key).Val())
-	client.HSet(t.Context(), key, "f", "junk", "a", "junk", "a/search", "1000 980 20 1", hold, "o11 1 0", "axyz", "junk", "a/spare", "1000 980 20 0")
-	for _, atOnce := range []bool{false, true} {
-		r := verify(t, client, atOnce)
-		var tenants []budget.TenantID
-		for _, d := range r.Differences {
-			tenants = append(tenants, d.Tenant)
+	s := newScene(t)
+	s.account("acme").set("junk")
+	s.account("acme/search").add(remainingAt, 8, 1)
+	s.held(s.hold).add(heldAt, 8, 1)
+	s.account("acme/spare").add(countAt, 4, 1)
+	s.field("c").add(6, 6, 1<<40)
+	s.field("zoo").set("")
+	s.client.ZRem(t.Context(), s.keys.Timers, store.HoldField(s.hold))
+	s.finds("all",
+		want{store.DamagedAccount, `tenant "acme"`, ""}, want{store.UnbalancedAccount, `tenant "acme/search"`, ""},
+		want{store.WrongSum, `tenant "acme/spare"`, ""}, want{store.WrongDue, "control record", ""},
+		want{store.UnknownField, `field "zoo"`, ""}, want{store.UntimedHold, "reservation .*", ""})
+	for root, damages := range map[budget.TenantID]int{"acme": 6, "ghost": 0} {
+		for i := 0; root == "ghost" && store.PartitionOf(root, 4) == s.index; i++ {
+			root = budget.TenantID(fmt.Sprintf("ghost%d", i))
 		}
-		want := []budget.TenantID{"acme", "acme", "acme", "acme/search", "acme/spare"}
-		if !slices.Equal(tenants, want) || r.Tenants != 3 || r.Holds != largeHolds+6 {
-			t.Errorf("at once %t: %+v", atOnce, r)
+		r, err := audit.Verify(t.Context(), s.client, store.DefaultPrefix, audit.Options{Root: root})
+		if err != nil || len(r.Damages) != damages || r.Partitions > 1 || root == "acme" && r.Tenants != 2 {
+			t.Errorf("%s alone: %+v, %v", root, r, err)
 		}
 	}
 }
 
-func TestVerifyOfWhatIsNoFamily(t *testing.T) {
+func TestVerifyBoundsWhatItNames(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()
-	for _, atOnce := range []bool{false, true} {
-		r, err := books.Verify(t.Context(), client, "bursar", "ghost", atOnce)
-		if err != nil || r.Root != "ghost" || r.Tenants != 0 || len(r.Differences) != 0 || r.Unsettled {
-			t.Errorf("no family: %+v, %v", r, err)
+	e := enginetest.Start(t, client, enginetest.Config{})
+	fill(t, e, "acme")
+	do(t, e, luascripts.KindGrant, "acme", 1_000_000, budget.ReservationID{})
+	const holds = 2500
+	for range holds {
+		reserve(t, e, "acme", 0)
+	}
+	keys := e.Keys("acme")
+	all := client.HGetAll(t.Context(), keys.Ledger).Val()
+	for name, record := range all {
+		if name[0] == luascripts.FieldHold {
+			client.HSet(t.Context(), keys.Ledger, name, record[:20])
 		}
 	}
-	client.Set(t.Context(), key, "theirs", 0)
-	if r := verify(t, client, false); len(r.Differences) != 1 || r.Differences[0].Tenant != "acme" {
-		t.Errorf("a string: %+v", r)
+	r := verify(t, client)
+	if len(r.Damages) != store.MaxNamed+1 || r.Unnamed != holds+2-store.MaxNamed || r.Holds != 0 || r.Tenants != 1 {
+		t.Errorf("%d damages and %d more, %d holds, %d tenants", len(r.Damages), r.Unnamed, r.Holds, r.Tenants)
 	}
 }
 
-// anyHold is a field of a hold of acme/spare.
-func anyHold(fields map[string]string) string {
-	for field := range fields {
-		if strings.HasPrefix(field, "h") && strings.HasSuffix(field, "/spare") {
-			return field
-		}
-	}
-	return ""
-}
-
-// A large family under load is settled or said to be unsettled, and never reported as
-// broken; read at once it is settled.
-func TestVerifyUnderLoad(t *testing.T) {
-	t.Parallel()
-	client := redistest.Start(t).Client()
-	node := startNode(t, client)
-	fill(t, node, "acme")
-	largeFamily(t, client)
-	ctx, stop := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				r, err := node.TryReserve(ctx, "acme", 3)
-				if err == nil && r.Outcome == budget.Reserved {
-					_, err = node.Commit(context.WithoutCancel(ctx), r.ID, 0)
-				}
-				if err != nil && ctx.Err() == nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	unsettled := 0
-	for range 20 {
-		r := verify(t, client, false)
-		if len(r.Differences) > 0 {
-			t.Errorf("a moving family is said to be broken: %v", r.Differences)
-		}
-		if r.Unsettled {
-			unsettled++
-		}
-	}
-	for range 5 {
-		if r := verify(t, client, true); r.Unsettled || len(r.Differences) > 0 || r.Holds < largeHolds {
-			t.Errorf("at once: %+v", r)
-		}
-	}
-	stop()
-	wg.Wait()
-	if unsettled == 0 {
-		t.Error("the family was settled each time: there was no load")
-	}
-	if r := verify(t, client, false); r.Unsettled || len(r.Differences) > 0 {
-		t.Errorf("after the load: %+v", r)
-	}
-}
-
-// meanwhile does something to a family between two of a reading's commands.
-func meanwhile(t *testing.T, client redis.UniversalClient, name string, at int64, do func() error) books.Report {
-	t.Helper()
-	hook := &before{name: name, at: at, do: func() error {
-		if err := do(); err != nil {
-			t.Error(err)
-		}
-		return nil
-	}}
-	client.AddHook(hook)
-	r := verify(t, client, false)
-	if hook.seen.Load() <= at {
-		t.Fatalf("there were only %d %s", hook.seen.Load(), name)
-	}
-	return r
-}
-
-// Whatever happens once in the middle of a reading, the next one settles it.
-func TestVerifyReadsAgain(t *testing.T) {
+// A change by hand in the middle of the run is found: of an account whenever it is made,
+// of a hold before it is read.
+func TestVerifyFindsWhatIsChangedMeanwhile(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	node := startNode(t, server.Client())
-	fill(t, node, "acme", "acme/old")
-	largeFamily(t, server.Client())
-	ctx := t.Context()
-	reserve := func(tenant budget.TenantID) (budget.ReservationID, error) {
-		r, err := node.TryReserve(ctx, tenant, 1)
-		return r.ID, errors.Join(err, r.Err())
-	}
-	ensure := func(tenant budget.TenantID) error {
-		_, err := node.EnsureTenant(ctx, tenant, 10)
-		return err
-	}
-	var open budget.ReservationID
-	settle := func() error {
-		_, err := node.Release(ctx, open)
-		return err
-	}
-	for _, c := range []struct {
-		name    string
-		command string
-		at      int64
-		do      func() error
-	}{
-		{"a reserve", "hscan", 8, func() (err error) { open, err = reserve("acme"); return err }},
-		{"a release", "hscan", 8, settle},
-		{"both", "hscan", 8, func() (err error) {
-			if open, err = reserve("acme"); err != nil {
-				return err
-			}
-			return settle()
-		}},
-		{"a new tenant with a hold", "hmget", 0, func() error {
-			if err := ensure("acme/new"); err != nil {
-				return err
-			}
-			_, err := reserve("acme/new")
-			return err
-		}},
-		{"another, later", "hscan", 8, func() error {
-			if err := ensure("acme/newer"); err != nil {
-				return err
-			}
-			_, err := reserve("acme/newer")
-			return err
-		}},
-		{"a grant", "hmget", 1, func() error { _, err := node.Grant(ctx, "acme", 5); return err }},
-	} {
-		if r := meanwhile(t, server.Client(), c.command, c.at, c.do); len(r.Differences) != 0 || r.Unsettled {
-			t.Errorf("%s meanwhile: %+v", c.name, r)
-		}
-	}
-}
-
-// A tenant that comes, reserves, settles and goes within a reading is no hold without
-// an account.
-func TestVerifyWhileATenantComesAndGoes(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	node := startNode(t, server.Client())
-	fill(t, node, "acme")
-	largeFamily(t, server.Client())
-	var open budget.ReservationID
-	come := &before{name: "hscan", at: 7, do: func() error {
-		if _, err := node.EnsureTenant(t.Context(), "acme/brief", 10); err != nil {
-			t.Error(err)
-		}
-		r, err := node.TryReserve(t.Context(), "acme/brief", 1)
-		open = r.ID
-		if err != nil {
-			t.Error(err)
-		}
-		return nil
-	}}
-	leave := func() error {
-		if _, err := node.Release(t.Context(), open); err != nil {
-			return err
-		}
-		_, err := node.DeleteTenant(t.Context(), "acme/brief")
-		return err
-	}
-	pages := &before{name: "hscan", at: 1 << 30, do: gone}
-	counted := server.Client()
-	counted.AddHook(pages)
-	verify(t, counted, false)
-	perScan := pages.seen.Load() / 3
-	for at := perScan + 1; at <= 3*perScan; at++ {
-		client := server.Client()
-		come.at = perScan // the holds' first page
-		come.seen.Store(0)
-		client.AddHook(come)
-		if r := meanwhile(t, client, "hscan", at, leave); len(r.Differences) != 0 || r.Unsettled {
-			t.Errorf("gone at page %d: %+v", at, r)
-		}
-	}
-}
-
-// A cursor of HSCAN means nothing on another server: holds are passed over there, and
-// nothing says so.
-func TestVerifyWhileTheFamilyMoves(t *testing.T) {
-	t.Parallel()
-	cluster := redistest.StartCluster(t)
-	fill(t, startNode(t, cluster.Client()), "acme")
-	largeFamily(t, cluster.Client())
-	slot, err := cluster.Slot(t.Context(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, at := range []int64{3, 10, 17} {
-		move := func() error {
-			from, err := cluster.Owner(t.Context(), slot)
-			if err != nil {
-				return err
-			}
-			i := slices.Index(cluster.Masters(), from)
-			return cluster.MigrateSlot(t.Context(), slot, cluster.Masters()[(i+1)%len(cluster.Masters())])
-		}
-		if r := meanwhile(t, cluster.Client(), "hscan", at, move); len(r.Differences) != 0 || r.Unsettled {
-			t.Errorf("moved at page %d: %+v", at, r)
-		}
-	}
-}
-
-// A family that changes within each reading is unsettled, and not broken, although the
-// accounts show the same texts before and after.
-func TestVerifyOfWhatNeverHoldsStill(t *testing.T) {
-	t.Parallel()
-	reserve := func(node *coordinator.Coordinator, tenant budget.TenantID) budget.ReservationID {
-		r, err := node.TryReserve(t.Context(), tenant, 1)
-		if err != nil || r.Err() != nil {
-			t.Error(r, err)
-		}
-		return r.ID
-	}
-	var open []budget.ReservationID
-	tenants := 0
-	for name, do := range map[string]func(node *coordinator.Coordinator, command string){
-		"holds that end within it": func(node *coordinator.Coordinator, command string) {
-			if command == "hscan" {
-				open = append(open, reserve(node, "acme"))
-			}
-			for command == "hmget" && len(open) > 0 {
-				if _, err := node.Release(t.Context(), open[0]); err != nil {
-					t.Error(err)
-				}
-				open = open[1:]
-			}
-		},
-		"tenants that come within it": func(node *coordinator.Coordinator, command string) {
-			if command != "hscan" {
-				return
-			}
-			tenants++
-			tenant := budget.TenantID(fmt.Sprintf("acme/new-%d", tenants))
-			if _, err := node.EnsureTenant(t.Context(), tenant, 10); err != nil {
-				t.Error(err)
-			}
-			reserve(node, tenant)
-		},
-	} {
-		server := redistest.Start(t)
-		node := startNode(t, server.Client())
-		fill(t, node, "acme")
-		largeFamily(t, server.Client())
-		client := server.Client()
-		client.AddHook(&always{do: func(command string) { do(node, command) }})
-		if r := verify(t, client, false); !r.Unsettled || len(r.Differences) != 0 {
-			t.Errorf("%s: %+v", name, r)
-		}
-	}
-}
-
-// What one field shows by itself is told of an unsettled family too.
-func TestVerifyOfABrokenFamilyUnderLoad(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	node := startNode(t, server.Client())
-	fill(t, node, "acme", "acme/search", "acme/spare")
-	largeFamily(t, server.Client())
-	server.Client().HSet(t.Context(), key, "a/search", "1000 980 20 1", "h"+strings.Repeat("0", 32), "o1 x 0", "a/spare", "1000 979 21 0")
 	client := server.Client()
-	client.AddHook(&always{do: func(command string) {
-		if command != "hmget" {
-			return
+	e := enginetest.Start(t, client, enginetest.Config{})
+	hold := fill(t, e, names("t%d", 700)...)
+	do(t, e, luascripts.KindGrant, "t0", 1_000_000, budget.ReservationID{})
+	do(t, e, luascripts.KindGrant, "t1", 1_000_000, budget.ReservationID{})
+	for range 2000 {
+		reserve(t, e, "t0", 0)
+		reserve(t, e, "t1", time.Hour)
+	}
+	keys := e.Keys("t0")
+	pages := func(at int64, do func()) (audit.Report, int64) {
+		hooked := server.Client()
+		hook := &before{name: "evalsha", at: at, do: do}
+		hooked.AddHook(hook)
+		return verify(t, hooked), hook.seen
+	}
+	sound, n := pages(-1, nil)
+	if len(sound.Damages) > 0 || n < 10 {
+		t.Fatalf("%d pages: %+v", n, sound)
+	}
+	holds := int64(0)
+	for at := range n {
+		offset := []int{grantedAt, remainingAt, reservedAt, committedAt}[at%4]
+		account := fieldOf(t, client, keys.Ledger, store.AccountField("t500"))
+		r, _ := pages(at, func() { account.add(offset, 8, 1) })
+		// The last pages read the accounts once more, each once.
+		if found := slices.ContainsFunc(r.Damages, want{store.UnbalancedAccount, `tenant "t500"`, ""}.is); !found && at < n-2 {
+			t.Errorf("offset %d at page %d of %d: %+v", offset, at, n, r)
 		}
-		if r, err := node.TryReserve(t.Context(), "acme", 1); err != nil || r.Err() != nil {
-			t.Error(r, err)
+		account.restore()
+		f := fieldOf(t, client, keys.Ledger, store.HoldField(hold))
+		r, _ = pages(at, func() { f.add(heldAt, 8, 1) })
+		if found := slices.ContainsFunc(r.Damages, want{store.WrongSum, `tenant "t699"`, ": 1 too little"}.is); found {
+			holds++
+		} else if at < n/3 {
+			t.Errorf("a hold at page %d of %d: %+v", at, n, r)
 		}
-	}})
-	r := verify(t, client, false)
-	if !r.Unsettled || len(r.Differences) != 2 || r.Tenants != 3 || r.Differences[0].Tenant != "acme" || r.Differences[1].Tenant != "acme/search" {
-		t.Errorf("%+v", r)
+		f.restore()
 	}
-	if r := verify(t, server.Client(), true); r.Unsettled || len(r.Differences) != 3 {
-		t.Errorf("at once: %+v", r)
-	}
-}
-
-// always does something before each command.
-type always struct {
-	before
-	do func(command string)
-}
-
-func (h *always) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		h.do(cmd.Name())
-		return next(ctx, cmd)
-	}
+	t.Logf("the hold was found at %d of %d pages", holds, n)
 }

@@ -20,33 +20,35 @@ type DamageKind string
 
 // The kinds of damages.
 const (
-	DamagedHeader     DamageKind = "header"      // missing, cut short, or of another partition
-	DamagedControl    DamageKind = "control"     // missing or cut short
-	DamagedAccount    DamageKind = "account"     // cut short, or with an impossible serial
-	UnbalancedAccount DamageKind = "balance"     // remaining + reserved + committed is not granted
-	WrongSum          DamageKind = "holds"       // reserved or the count is not that of the open holds
-	WrongDeadline     DamageKind = "deadline"    // a hold is due before its account's earliest deadline
-	SharedSerial      DamageKind = "serial"      // two accounts have one serial
-	MisplacedAccount  DamageKind = "misplaced"   // its tenant belongs to another partition
-	DamagedHold       DamageKind = "hold"        // cut short, of an unknown state, or with impossible figures
-	OrphanedHold      DamageKind = "orphan"      // open, and its account was deleted
-	UntimedHold       DamageKind = "untimed"     // its deadline has no timer
-	DamagedSession    DamageKind = "session"     // cut short or of an unknown state
-	DamagedReply      DamageKind = "reply"       // a node's stored reply is cut short
-	DamagedEndings    DamageKind = "endings"     // a record of ended holds is cut short
-	UnknownField      DamageKind = "field"       // no node writes such a field
-	IncompleteTimers  DamageKind = "timers"      // missing, or without the sentinel
-	WrongDue          DamageKind = "due"         // a timer is due before the partition looks for one
-	LostLedger        DamageKind = "ledger"      // timers without a ledger
-	WrongType         DamageKind = "type"        // a key of the partition is no hash or sorted set
-	DamagedRecord     DamageKind = "record"      // the record of the prefix
-	MissingPartition  DamageKind = "partition"   // none at a place where the prefix had one
-	UnknownLayout     DamageKind = "layout"      // of another version
-	SecondTruth       DamageKind = "second-size" // the prefix has partitions of two sizes
+	DamagedHeader     DamageKind = "header"     // missing, cut short, or of another partition
+	DamagedControl    DamageKind = "control"    // missing or cut short
+	DamagedAccount    DamageKind = "account"    // cut short, or with an impossible serial
+	UnbalancedAccount DamageKind = "balance"    // remaining + reserved + committed is not granted
+	WrongSum          DamageKind = "holds"      // reserved or the count is not that of the open holds
+	WrongDeadline     DamageKind = "deadline"   // a hold is due before its account's earliest deadline
+	SharedSerial      DamageKind = "serial"     // two accounts have one serial
+	MisplacedAccount  DamageKind = "misplaced"  // its tenant belongs to another partition
+	DamagedHold       DamageKind = "hold"       // cut short, of an unknown state, or with impossible figures
+	OrphanedHold      DamageKind = "orphan"     // open, and its account was deleted
+	UntimedHold       DamageKind = "untimed"    // its deadline has no timer
+	DamagedSession    DamageKind = "session"    // cut short or of an unknown state
+	DamagedReply      DamageKind = "reply"      // a node's stored reply is cut short
+	DamagedEndings    DamageKind = "endings"    // a record of ended holds is cut short
+	UnknownField      DamageKind = "field"      // no node writes such a field
+	IncompleteTimers  DamageKind = "timers"     // missing, or without the sentinel
+	WrongDue          DamageKind = "due"        // a timer is due before the partition looks for one
+	LostLedger        DamageKind = "ledger"     // timers without a ledger
+	WrongType         DamageKind = "type"       // a key of the partition is no hash or sorted set
+	DamagedRecord     DamageKind = "record"     // the record of the prefix
+	UnknownLayout     DamageKind = "layout"     // of another version
+	SecondTruth       DamageKind = "partitions" // the prefix has another number of partitions, too
 )
 
-// balanceText explains why an account does not balance.
-func (a Account) balanceText() string {
+// BalanceText says why an account does not balance, and is "" if it does.
+func (a Account) BalanceText() string {
+	if a.Balanced() {
+		return ""
+	}
 	terms := fmt.Sprintf("remaining %d + reserved %d + committed %d is not granted %d", a.Remaining, a.Reserved, a.Committed, a.Granted)
 	const exact = 1 << 61 // sums of smaller amounts cannot overflow
 	for _, term := range []budget.Microcents{a.Granted, a.Remaining, a.Reserved, a.Committed} {

@@ -36,10 +36,14 @@ func (h Header) String() string { return h.Begin() + h.Incarnation }
 // Begin is the stored text up to the incarnation: all that a node expects of it.
 func (h Header) Begin() string { return fmt.Sprintf("%d %d %d ", h.Layout, h.Partitions, h.Index) }
 
-// ParseHeader reads the stored text.
+// ParseHeader reads the stored text; of another layout only the layout.
 func ParseHeader(text string) (h Header, err error) {
-	if parts := strings.Split(text, " "); len(parts) == 4 {
-		h.Layout, _ = strconv.Atoi(parts[0]) // a text that is no number differs below
+	parts := strings.Split(text, " ")
+	h.Layout, _ = strconv.Atoi(parts[0]) // 0 is refused below
+	if h.Layout > 0 && h.Layout != luascripts.Layout {
+		return Header{Layout: h.Layout}, nil
+	}
+	if len(parts) == 4 {
 		h.Partitions, _ = strconv.Atoi(parts[1])
 		h.Index, _ = strconv.Atoi(parts[2])
 		h.Incarnation = parts[3]
@@ -250,13 +254,16 @@ func (s Session) Valid() bool {
 	return len(s) >= luascripts.SessionBytes && (s[0] != luascripts.SessionRepairing || len(s) >= luascripts.SessionBytes+8)
 }
 
-// known reports whether the state is one that nodes write.
-func (s Session) known() bool {
+// Check returns nil for a session that can be read, of a state that nodes write.
+func (s Session) Check() error {
+	if !s.Valid() {
+		return fmt.Errorf("%w: session of %d bytes, want %d, or %d in a repair", ErrDamaged, len(s), luascripts.SessionBytes, luascripts.SessionBytes+8)
+	}
 	switch s.State() {
 	case luascripts.SessionNew, luascripts.SessionApplied, luascripts.SessionRepairing, luascripts.SessionClosed:
-		return true
+		return nil
 	default:
-		return false
+		return fmt.Errorf("%w: session of unknown state %q", ErrDamaged, s.State())
 	}
 }
 

@@ -35,6 +35,9 @@ func TestRecordAndHeader(t *testing.T) {
 	if got, err := ParseHeader(header.String()); err != nil || got != header || header.String() != header.Begin()+someIncarnation {
 		t.Errorf("%+v, %v from %q", got, err, header)
 	}
+	if got, err := ParseHeader("3 something else"); err != nil || got.Layout != 3 || got.Partitions != 0 {
+		t.Errorf("of another layout: %+v, %v", got, err)
+	}
 	for _, text := range []string{
 		"", "2 16 15", "2 16 16 " + someIncarnation, "2 16 -1 " + someIncarnation, "2 3 1 " + someIncarnation, "2 16 15 0123", "2 16 15 0123456789abcdez",
 		"2 16 +1 " + someIncarnation,
@@ -203,14 +206,14 @@ func FuzzRecords(f *testing.F) {
 		if r, err := ParseRecord(text); err == nil && r.Layout == luascripts.Layout && r.String() != text {
 			t.Errorf("record %q became %q", text, r)
 		}
-		if h, err := ParseHeader(text); err == nil && h.String() != text {
+		if h, err := ParseHeader(text); err == nil && h.Layout == luascripts.Layout && h.String() != text {
 			t.Errorf("header %q became %q", text, h)
 		}
 		if a, ok, err := ParseAccount(text); ok && (err != nil || accountRecord(a) != text) {
 			t.Errorf("account %q became %+v, %v", text, a, err)
 		} else if ok {
 			_ = a.Balanced()
-			_ = a.balanceText()
+			_ = a.BalanceText()
 		}
 		if h, err := ParseHold(text); err == nil && holdRecord(h) != text {
 			t.Errorf("hold %q became %+v", text, h)
@@ -218,7 +221,7 @@ func FuzzRecords(f *testing.F) {
 		if c, err := ParseControl(text); err == nil && controlRecord(c) != text[:luascripts.ControlBytes] {
 			t.Errorf("control %q became %+v", text, c)
 		}
-		if s := Session(text); s.Valid() {
+		if s := Session(text); s.Check() == nil {
 			_, _, _, _, _ = s.State(), s.Number(), s.Mark(), s.Time(), s.Since()
 		}
 		fuzzReplies(text, int(operations), int(accounts))

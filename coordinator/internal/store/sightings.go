@@ -14,7 +14,7 @@ func (s *Snapshot) damage(kind DamageKind, field string, tenant budget.TenantID,
 	if key := (reportKey{kind, field}); s.reported[key] {
 		return // a scan may repeat a field
 	} else if s.reported[key] = true; field != "" && field[0] == luascripts.FieldHold {
-		if s.Unnamed[kind]++; s.Unnamed[kind] > maxNamed {
+		if s.Unnamed[kind]++; s.Unnamed[kind] > MaxNamed {
 			return
 		}
 	}
@@ -46,7 +46,7 @@ func (s *Snapshot) addAccount(field, record string) {
 // checkAccount checks what the account's own record shows.
 func (s *Snapshot) checkAccount(field string, tenant budget.TenantID, a *AccountSnapshot) {
 	if !a.Balanced() {
-		s.damage(UnbalancedAccount, field, tenant, a.balanceText())
+		s.damage(UnbalancedAccount, field, tenant, a.BalanceText())
 	}
 	if s.Partitions > 0 {
 		if own := PartitionOf(tenant, s.Partitions); own != s.Index {
@@ -71,7 +71,7 @@ func (s *Snapshot) addAgain(field, record string) {
 	case err != nil:
 		s.damage(DamagedAccount, field, tenant, err.Error())
 	case ok && !account.Balanced():
-		s.damage(UnbalancedAccount, field, tenant, account.balanceText())
+		s.damage(UnbalancedAccount, field, tenant, account.BalanceText())
 	}
 }
 
@@ -191,7 +191,7 @@ func (s *Snapshot) checkUntimed(p page) {
 }
 
 // checkDue compares the time before which the partition looks for no timer with the
-// first one, if that is of a hold.
+// first one. That of a session is not compared: a rebuild may move it.
 func (s *Snapshot) checkDue(first string) {
 	at, err := strconv.ParseInt(first, 10, 64)
 	if err != nil || s.frozen || s.Control.Due != 0 && s.Control.Due <= at {
@@ -209,10 +209,8 @@ func (s *Snapshot) addOther(field, record string) {
 	switch {
 	case field == HeaderField, field == ControlField: // each page shows them
 	case kind == luascripts.FieldSession && rest == 8:
-		if session := Session(record); !session.Valid() {
-			bad(DamagedSession, "%d bytes, want %d", len(record), luascripts.SessionBytes)
-		} else if !session.known() {
-			bad(DamagedSession, "unknown state %q", session.State())
+		if err := Session(record).Check(); err != nil {
+			s.damage(DamagedSession, field, "", err.Error())
 		}
 	case kind == luascripts.FieldReply && rest == 8:
 		if len(record) < minReply || record[0] != WordApplied {
@@ -243,7 +241,7 @@ func (s *Snapshot) compare() {
 		}
 		s.again = append(s.again, field)
 		if !a.Matches() {
-			s.damage(WrongSum, field, tenant, a.mismatchText())
+			s.damage(WrongSum, field, tenant, a.MismatchText())
 		}
 		if a.Earliest != 0 && (a.Deadline == 0 || a.Deadline > a.Earliest) {
 			s.damage(WrongDeadline, field, tenant, fmt.Sprintf("a hold is due at %d, but the account says that none is before %d (0 is never)", a.Earliest, a.Deadline))
@@ -254,8 +252,8 @@ func (s *Snapshot) compare() {
 	}
 }
 
-// mismatchText says how an account differs from its holds.
-func (a *AccountSnapshot) mismatchText() string {
+// MismatchText says how an account differs from its holds.
+func (a *AccountSnapshot) MismatchText() string {
 	text := fmt.Sprintf("reserved is %d, but its open holds sum up to %d", a.Reserved, a.Sum)
 	if a.Sum <= math.MaxInt64 {
 		text += offBy(int64(a.Reserved) - int64(a.Sum))

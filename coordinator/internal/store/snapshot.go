@@ -46,7 +46,7 @@ type Snapshot struct {
 	// Open is the number of holds that are open, each as of its account's sequence.
 	Open int
 	// Damages are what no node writes. Unnamed counts, by kind, those of holds beyond
-	// the first maxNamed.
+	// the first MaxNamed.
 	Damages []Damage
 	Unnamed map[DamageKind]int
 	// TimersWhole is false if the partition's timers have to be rebuilt.
@@ -123,8 +123,8 @@ const (
 	pageFields = 1000
 	// rereadAccounts is how many accounts a page reads by name.
 	rereadAccounts = 500
-	// maxNamed bounds the damages of holds that are named, a kind.
-	maxNamed = 1000
+	// MaxNamed bounds the damages of holds that are named, a kind.
+	MaxNamed = 1000
 )
 
 // Args are the arguments of the next page, after the keys.
@@ -252,12 +252,14 @@ func (s *Snapshot) Add(reply []any) error {
 func (s *Snapshot) addControl(record string) error {
 	control, err := ParseControl(record)
 	first := s.ring == "-1"
-	switch {
-	case err != nil && !first && !s.frozen, err == nil && s.frozen, control.Sequence < s.Control.Sequence:
-		return ErrBehind // it was damaged, mended or restored meanwhile
-	case err != nil:
+	if first {
 		// No batch is applied without a control record, so all of it is of one instant.
-		s.frozen = true
+		s.frozen = err != nil
+	}
+	if s.frozen != (err != nil) || control.Sequence < s.Control.Sequence && !s.frozen {
+		return ErrBehind // it was damaged, mended or restored meanwhile
+	}
+	if s.frozen {
 		control.Sequence = math.MaxUint64
 		if record != "" {
 			s.damage(DamagedControl, ControlField, "", err.Error())

@@ -61,7 +61,8 @@ func (c *Coordinator) beginClose() {
 // close does the work of Close. What a server that hangs keeps it from ends after
 // endClose, when go-redis gives up.
 func (c *Coordinator) close() {
-	for cut := false; c.inFlight.Load() > 0 && !cut; {
+	cut := false
+	for c.inFlight.Load() > 0 && !cut {
 		select {
 		case <-c.drained:
 		case <-c.closing.done:
@@ -70,6 +71,9 @@ func (c *Coordinator) close() {
 	}
 	if err := c.telemetry.stop(); err != nil { // it waits for a collection that is under way
 		c.config.logger.Warn("bursar: the node's metrics are still registered", "error", err)
+	}
+	if cut {
+		return // lanes may be at work yet, and their sessions are theirs
 	}
 	c.busy.Wait() // a lane may wait to be tried again for calls whose callers have left
 	c.workers.Wait()

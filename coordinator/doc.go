@@ -72,8 +72,8 @@
 // all others in common. Nodes that share a MeterProvider overwrite no value of each other.
 //
 // What an operator must read is logged, once each: the start and its warnings, a
-// breaker that opens or closes, lost writes and families, what a repair came to, a
-// session opened again, abandoned holds released, corrupt state.
+// breaker that opens or closes, a command without a reply, lost writes and families, what
+// a repair came to, a session opened again, abandoned holds released, corrupt state.
 //
 // # What belongs here
 //

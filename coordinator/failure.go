@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -120,6 +121,23 @@ func (e *attemptError) Unwrap() error { return e.err }
 type unreadableReply string
 
 func (r unreadableReply) Error() string { return string(r) }
+
+// unreadable describes a reply. It hands it to nothing that would keep it: else each reply
+// of a shared call would cost an allocation.
+func unreadable(value any) unreadableReply {
+	switch value := value.(type) {
+	case nil:
+		return "nil"
+	case string:
+		return unreadableReply(value)
+	case int64:
+		return unreadableReply(strconv.FormatInt(value, 10))
+	case []any:
+		return unreadableReply("an array of " + strconv.Itoa(len(value)))
+	default:
+		return "a reply of another type"
+	}
+}
 
 // refusedError is an ErrUnavailable from a Redis that does answer: with an error.
 type refusedError struct {

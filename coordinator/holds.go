@@ -84,7 +84,7 @@ func (c *Coordinator) readHolds(ctx context.Context, l *lane, family, level stri
 			return words, nil
 		}
 		if err == nil {
-			err = unreadableReply(fmt.Sprint(value))
+			err = unreadable(value)
 		}
 		if c.ctx.Err() != nil {
 			return nil, ErrClosed

@@ -20,7 +20,7 @@ func (l *lane) handle(value any, err error) time.Duration {
 	}
 	text, _ := value.(string)
 	if !l.readable(text) {
-		return l.failed(unreadableReply(fmt.Sprint(value)))
+		return l.failed(unreadable(value))
 	}
 	l.useSource, l.unknown = false, 0
 	switch l.step {

@@ -123,13 +123,37 @@ func (l *lane) giveUpIDs(b *batch) {
 	l.account(added, l.session.time, l.c.config.repairWindow.Milliseconds())
 }
 
+// duplicate is what the copy of a batch came to that Redis applied last. After a
+// failover it need not be the copy whose reply the node has.
+type duplicate struct {
+	node, number uint64
+	codes        string
+}
+
+func newDuplicate(node uint64, last applied, reply string) duplicate {
+	r := reader{rest: reply}
+	if r.next() != luascripts.Applied {
+		return duplicate{}
+	}
+	return duplicate{node, last.number, r.next()}
+}
+
+// made reports whether it made a reservation that is retained as open. Its id is of
+// the batch, and has the place of its operation.
+func (d duplicate) made(h retainedHold) bool {
+	place := int(h.lo & (1<<indexBits - 1))
+	return h.state == stateOpen && h.hi == d.node && h.lo>>indexBits == d.number &&
+		place < len(d.codes) && d.codes[place] == luascripts.CodeReserved
+}
+
 // startRepair takes what is retained and lost as to be merged: what was told by
-// batches beyond the last one that Redis has. What Redis has lost of grants and
-// ensures is said: nobody may make them again but their maker (R7).
-func (l *lane) startRepair(last applied) {
-	l.repairs = l.retained.merges(l.session.time, l.c.config.repairWindow.Milliseconds(), last)
+// batches beyond the last one that Redis has, whose reply is given. What Redis has
+// lost of grants and ensures is logged: nobody may make them again but their maker (R7).
+func (l *lane) startRepair(last applied, reply string) {
+	again := newDuplicate(l.session.node, last, reply)
+	l.repairs = l.retained.merges(l.session.time, l.c.config.repairWindow.Milliseconds(), last, again)
 	l.repairSince = last.since()
-	if l.retained.otherwise(last) {
+	if l.retained.otherwise(last, again) {
 		l.repairSince = min(l.repairSince, last.number-1)
 	}
 	kept := l.retained.grants[:0]

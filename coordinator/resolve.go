@@ -303,7 +303,7 @@ func (l *lane) gapFound(b *batch, words string) {
 			l.giveUpIDs(given)
 			l.fail(given, func(*call) error { return ErrUnavailable })
 		}
-		l.startRepair(g.last)
+		l.startRepair(g.last, g.reply)
 		return
 	}
 	lost := fmt.Errorf("%w: family %q is at this node's batch %d, and %d was acknowledged; the operation did not take effect", ErrGap, l.root, g.last.number, lastKnown)
@@ -422,7 +422,7 @@ func (l *lane) sessionMissing(b, given *batch) {
 		l.ended(b, batchLost)
 		l.giveUpIDs(b)
 		l.takeBack(b)
-		l.startRepair(applied{})
+		l.startRepair(applied{}, "")
 		return
 	}
 	l.reject(b, fmt.Errorf("%w: family %q no longer knows this node, whose batch %d was acknowledged; the operation did not take effect", ErrGap, l.root, l.session.applied.number))

@@ -121,19 +121,23 @@ func (r *retained) forget(at, window int64, must int) (gone, early int) {
 }
 
 // otherwise reports whether the batch of that number came to something else in Redis
-// than the node was told: it was applied at another time, by a late duplicate.
-func (r *retained) otherwise(last applied) bool {
-	differs := func(h retainedHold) bool { return h.number == last.number && h.at != last.at() }
+// than the node was told: a late duplicate of it was applied at another time, and did
+// not make the same reservations.
+func (r *retained) otherwise(last applied, again duplicate) bool {
+	differs := func(h retainedHold) bool {
+		return h.number == last.number && h.at != last.at() && !again.made(h)
+	}
 	return slices.ContainsFunc(r.chunks, func(chunk []retainedHold) bool { return slices.ContainsFunc(chunk, differs) })
 }
 
-// merges is what is retained, not older than the window, and lost where last is the
-// node's last batch in Redis, in the order of the ids.
-func (r *retained) merges(at, window int64, last applied) []retainedHold {
+// merges is what is retained, not older than the window, and lost if last is the
+// node's last batch in Redis, in the order of the ids. A reservation that a late
+// duplicate made again is not lost: if it is not there, it has ended since.
+func (r *retained) merges(at, window int64, last applied, again duplicate) []retainedHold {
 	latest := make(map[[2]uint64]retainedHold)
 	for _, chunk := range r.chunks {
 		for _, h := range chunk {
-			there := h.number < last.number || h.number == last.number && h.at == last.at()
+			there := h.number < last.number || h.number == last.number && h.at == last.at() || again.made(h)
 			if id := [2]uint64{h.hi, h.lo}; there || at-h.at >= window {
 				delete(latest, id)
 			} else {

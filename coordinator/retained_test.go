@@ -48,30 +48,36 @@ func TestRetainedKeepsTheLatest(t *testing.T) {
 	r.keep(other, retainedHold{state: stateOpen, amount: 7, at: 11, number: 2})
 	r.forget(20, 10, 0)
 	r.keep(id, retainedHold{state: stateCommitted, amount: 4, at: 20, number: 3})
-	states := func(at int64, last applied) (texts string) {
-		for _, h := range r.merges(at, 15, last) {
+	states := func(at int64, last applied, reply string) (texts string) {
+		again := newDuplicate(1, last, reply)
+		if r.otherwise(last, again) {
+			texts = "otherwise: "
+		}
+		for _, h := range r.merges(at, 15, last, again) {
 			texts += h.text() + ";"
 		}
 		return texts
 	}
 	for _, c := range []struct {
-		what string
-		at   int64
-		last applied
-		want string
+		what  string
+		at    int64
+		last  applied
+		reply string
+		want  string
 	}{
-		{"all is lost", 21, applied{}, "c4 20;o7 11 0;"},
-		{"Redis has the first two", 21, applied{2, "2 d", "11"}, "c4 20;"},
-		{"Redis has the second at another time", 21, applied{2, "2 d", "12"}, "c4 20;o7 11 0;"},
-		{"Redis has all", 21, applied{3, "3 d", "20"}, ""},
-		{"one is too old", 26, applied{}, "c4 20;"},
+		{"all is lost", 21, applied{}, "", "c4 20;o7 11 0;"},
+		{"Redis has the first two", 21, applied{2, "2 d", "11"}, "APPLIED R 11 5", "c4 20;"},
+		{"Redis refused the second at another time", 21, applied{2, "2 d", "12"}, "APPLIED I 12 5", "otherwise: c4 20;o7 11 0;"},
+		{"Redis made the second at another time", 21, applied{2, "2 d", "12"}, "APPLIED R 12 5", "c4 20;"},
+		{"Redis has all", 21, applied{3, "3 d", "20"}, "APPLIED C 20 5 5", ""},
+		{"one is too old", 26, applied{}, "", "c4 20;"},
 	} {
-		if got := states(c.at, c.last); got != c.want {
+		if got := states(c.at, c.last, c.reply); got != c.want {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
 	}
 	r.keep(other, retainedHold{state: stateOpen, amount: 7, at: 11, number: 9})
-	if got := states(21, applied{8, "8 d", "21"}); got != "o7 11 0;" {
+	if got := states(21, applied{8, "8 d", "21"}, "APPLIED R 21 5"); got != "o7 11 0;" {
 		t.Errorf("after a repair by batch 9: %q", got)
 	}
 }

@@ -101,7 +101,6 @@ func TestScripts(t *testing.T) {
 				"retenant":       retenant,
 				"shorten":        shorten,
 				"gzip":           compress,
-				"pipe":           pipe,
 				"await-reader":   awaitReader,
 			},
 		})
@@ -288,11 +287,6 @@ func compress(ts *testscript.TestScript, _ bool, args []string) {
 	w := gzip.NewWriter(file)
 	_, err = w.Write([]byte(ts.ReadFile(args[0])))
 	ts.Check(errors.Join(err, w.Close(), file.Close()))
-}
-
-// pipe FILE makes a named pipe.
-func pipe(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(syscall.Mkfifo(ts.MkAbs(args[0]), 0o600))
 }
 
 // await-reader PIPE returns when a process reads it, and writes nothing until the

@@ -107,7 +107,11 @@ func silence(t *testing.T, server *redistest.Server, sig os.Signal, word string,
 		}
 	}()
 	var said strings.Builder
-	command := exec.Command("bursar", args...)
+	name := "bursar"
+	if sig == syscall.SIGHUP {
+		name = "bursar-on-terminal" // the test may run under nohup
+	}
+	command := exec.Command(name, args...)
 	command.Env, command.Stderr = append(os.Environ(), "BURSAR_REDIS_URL="+proxy.url()), &said
 	if err := command.Start(); err != nil {
 		t.Fatal(err)

@@ -40,9 +40,17 @@ func startNode(t testing.TB, opts ...Option) (*Coordinator, *redis.Client) {
 	return node(t, client, opts...), client
 }
 
+// patiently is the context of what a test sets up, whatever the node's call timeout is:
+// a busy machine needs longer than the 50 ms that a test may be about.
+func patiently(t testing.TB) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), 20*time.Second)
+}
+
 func ensure(t testing.TB, c *Coordinator, tenant budget.TenantID, amount budget.Microcents) {
 	t.Helper()
-	if r, err := c.EnsureTenant(t.Context(), tenant, amount); err != nil || r.Outcome != budget.Created {
+	ctx, cancel := patiently(t)
+	defer cancel()
+	if r, err := c.EnsureTenant(ctx, tenant, amount); err != nil || r.Outcome != budget.Created {
 		t.Fatalf("EnsureTenant(%s) = %+v, %v", tenant, r, err)
 	}
 }
@@ -50,7 +58,9 @@ func ensure(t testing.TB, c *Coordinator, tenant budget.TenantID, amount budget.
 // reserve holds money of acme, which the test has ensured.
 func reserve(t testing.TB, c *Coordinator, cost budget.Microcents) budget.ReservationID {
 	t.Helper()
-	r, err := c.TryReserve(t.Context(), "acme", cost)
+	ctx, cancel := patiently(t)
+	defer cancel()
+	r, err := c.TryReserve(ctx, "acme", cost)
 	if err != nil || r.Outcome != budget.Reserved {
 		t.Fatalf("TryReserve(%d) = %+v, %v", cost, r, err)
 	}

@@ -21,7 +21,7 @@ import (
 )
 
 // patchSeeds is how many schedules a mode may take to notice a patch. The unpatched
-// code has to survive more.
+// code has to survive them all.
 const patchSeeds = 20_000
 
 type patch struct{ name, file, old, broken string }
@@ -56,6 +56,8 @@ var patches = []patch{
 		"last ~= ARGV[base + 2] or ", ""},
 	{"a late single operation takes effect", "luascripts/single.lua",
 		"now > ARGV[base + 4] + 0 or ", ""},
+	{"a single operation comes before what is due", "luascripts/single.lua",
+		"first ~= '0' and first + 0 <= now", "false"},
 	{"money that is not there is held by a single reserve", "luascripts/single.lua",
 		"rh, rl = less(rh, rl, hi, lo)", "rh, rl = carry(rh - hi, rl - lo)"},
 	{"the deadline of a single reserve is not noted", "luascripts/single.lua",

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -302,6 +303,7 @@ func simArgs(args []any) []string {
 }
 
 func (s *simulation) arrives(m *message) (reply any, err error) {
+	session := s.sessionOf(m)
 	if s.twin == nil {
 		reply, err = s.server.Do(m.args)
 	} else {
@@ -313,6 +315,9 @@ func (s *simulation) arrives(m *message) (reply any, err error) {
 			s.checkLaw(root)
 		}
 	}
+	if s.sessionOf(m) != session {
+		s.checkDue(m, reply)
+	}
 	if s.mode.failovers {
 		s.past = append(s.past, s.server.Store.Clone())
 		if len(s.past) > 24 {
@@ -320,6 +325,34 @@ func (s *simulation) arrives(m *message) (reply any, err error) {
 		}
 	}
 	return reply, err
+}
+
+// sessionOf is the session of a batch's node as it is stored.
+func (s *simulation) sessionOf(m *message) string {
+	if len(m.args) < commandPrefix+1 {
+		return ""
+	}
+	return s.server.Store.Hash(m.books())["s"+m.args[commandPrefix]]
+}
+
+// checkDue: a batch that was applied just now has ended every hold that was due. A merge
+// has not.
+func (s *simulation) checkDue(m *message, reply any) {
+	text, _ := reply.(string)
+	words := strings.Fields(text)
+	if len(words) < 3 || words[0] != luascripts.Applied || strings.Trim(words[1], string([]byte{luascripts.CodeMerged, luascripts.CodeMergedOver, luascripts.CodeAsHigh, luascripts.CodeForgotten})) == "" {
+		return
+	}
+	now, _ := strconv.ParseInt(words[2], 10, 64)
+	for field, text := range s.server.Store.Hash(m.books()) {
+		parts := strings.Fields(text)
+		if !layout.IsHold(field) || text[0] != stateOpen || len(parts) < 3 {
+			continue
+		}
+		if until, _ := strconv.ParseInt(parts[2], 10, 64); until > 0 && until <= now {
+			s.fail("%d was applied at %d, and %s = %s is open", m.name, now, field, text)
+		}
+	}
 }
 
 func (s *simulation) deliver(m *message) {

@@ -40,8 +40,8 @@ func startNode(t testing.TB, opts ...Option) (*Coordinator, *redis.Client) {
 	return node(t, client, opts...), client
 }
 
-// patiently is the context of what a test sets up, whatever the node's call timeout is:
-// a busy machine needs longer than the 50 ms that a test may be about.
+// patiently returns the context for setting up a test. Its deadline replaces the node's
+// call timeout, which may be too short for a busy machine.
 func patiently(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), 20*time.Second)
 }

@@ -123,8 +123,8 @@ func (l *lane) giveUpIDs(b *batch) {
 	l.account(added, l.session.time, l.c.config.repairWindow.Milliseconds())
 }
 
-// duplicate is what the copy of a batch came to that Redis applied last. After a
-// failover it need not be the copy whose reply the node has.
+// duplicate is the result of the copy of a batch that Redis applied last. After a
+// failover it may be another copy than the one whose reply the node received.
 type duplicate struct {
 	node, number uint64
 	codes        string
@@ -138,17 +138,17 @@ func newDuplicate(node uint64, last applied, reply string) duplicate {
 	return duplicate{node, last.number, r.next()}
 }
 
-// made reports whether it made a reservation that is retained as open. Its id is of
-// the batch, and has the place of its operation.
+// made reports whether the duplicate made a reservation that is retained as open. The
+// reservation's id has the number of the batch and the index of the operation.
 func (d duplicate) made(h retainedHold) bool {
 	place := int(h.lo & (1<<indexBits - 1))
 	return h.state == stateOpen && h.hi == d.node && h.lo>>indexBits == d.number &&
 		place < len(d.codes) && d.codes[place] == luascripts.CodeReserved
 }
 
-// startRepair takes what is retained and lost as to be merged: what was told by
-// batches beyond the last one that Redis has, whose reply is given. What Redis has
-// lost of grants and ensures is logged: nobody may make them again but their maker (R7).
+// startRepair collects what is to be merged: the acknowledged results of batches beyond
+// the last one that Redis has, whose stored reply is given. A lost grant or ensure is
+// logged, since only its caller may repeat it (R7).
 func (l *lane) startRepair(last applied, reply string) {
 	again := newDuplicate(l.session.node, last, reply)
 	l.repairs = l.retained.merges(l.session.time, l.c.config.repairWindow.Milliseconds(), last, again)

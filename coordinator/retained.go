@@ -120,9 +120,9 @@ func (r *retained) forget(at, window int64, must int) (gone, early int) {
 	return gone, early
 }
 
-// otherwise reports whether the batch of that number came to something else in Redis
-// than the node was told: a late duplicate of it was applied at another time, and did
-// not make the same reservations.
+// otherwise reports whether the batch of that number has another result in Redis than
+// the node received: a late duplicate was applied at another time, and did not make the
+// same reservations.
 func (r *retained) otherwise(last applied, again duplicate) bool {
 	differs := func(h retainedHold) bool {
 		return h.number == last.number && h.at != last.at() && !again.made(h)
@@ -130,9 +130,9 @@ func (r *retained) otherwise(last applied, again duplicate) bool {
 	return slices.ContainsFunc(r.chunks, func(chunk []retainedHold) bool { return slices.ContainsFunc(chunk, differs) })
 }
 
-// merges is what is retained, not older than the window, and lost if last is the
-// node's last batch in Redis, in the order of the ids. A reservation that a late
-// duplicate made again is not lost: if it is not there, it has ended since.
+// merges returns what is retained, is not older than the window, and is lost if last is
+// the node's last batch in Redis, ordered by id. A reservation that a late duplicate made
+// again is not lost: if it is missing, it has ended since.
 func (r *retained) merges(at, window int64, last applied, again duplicate) []retainedHold {
 	latest := make(map[[2]uint64]retainedHold)
 	for _, chunk := range r.chunks {

@@ -9,6 +9,8 @@ FUZZTIME ?= 30s
 TEST_TIMEOUT ?= 15m
 FAULT ?= .
 SCHEDULES ?= 3000
+FIRST ?= 0
+CHUNK ?= 2000
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -40,11 +42,15 @@ test-valkey: valkey ## run the suites that touch a server, faults too, on Debian
 	BURSAR_REDIS_SERVER=$(VALKEY) $(MAKE) test-faults
 
 .PHONY: test-sim
-test-sim: ## simulate SCHEDULES=3000 of each mode, then let the simulation notice every patch
-	go test -count=1 -timeout $(TEST_TIMEOUT) -run '^TestSimulation' $(ARGS) ./coordinator -sim.schedules $(SCHEDULES)
-	go test -tags faults -count=1 -timeout $(TEST_TIMEOUT) -run '^TestPatches' $(ARGS) ./coordinator
+test-sim: ## simulate SCHEDULES=3000 of each mode from seed FIRST=0, then let the simulation notice every patch
+	go test -count=1 -timeout $(TEST_TIMEOUT) -run '^TestSimulation' $(ARGS) ./coordinator/internal/lane -sim.first $(FIRST) -sim.schedules $(SCHEDULES)
+	go test -tags faults -count=1 -timeout $(TEST_TIMEOUT) -run '^TestPatches' $(ARGS) ./coordinator/internal/lane
 
-COVERED := ./coordinator ./coordinator/cli ./coordinator/budget ./local
+COVERED := ./coordinator ./coordinator/audit ./coordinator/cli ./coordinator/budget ./coordinator/internal/dispatch ./coordinator/internal/lane ./coordinator/internal/preflight ./coordinator/internal/store ./local
+
+.PHONY: simulate
+simulate: ## simulate SCHEDULES=3000 of each mode in chunks of CHUNK=2000; a later run of the same code goes on
+	@SCHEDULES=$(SCHEDULES) CHUNK=$(CHUNK) .ci/simulate
 
 .PHONY: cover
 cover: redis ## say how much of the main packages the tests reach; below 85 % it fails

@@ -1,5 +1,5 @@
 // Command bursar keeps budgets on a Redis (tenant, reserve, commit, release, holds),
-// checks them (verify, doctor), and load-tests a Redis before it is trusted (bench,
+// checks them (verify, inspect, doctor), and load-tests a Redis before it is trusted (bench,
 // replay).
 package main
 

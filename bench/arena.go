@@ -1,12 +1,15 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/fleet"
@@ -27,12 +30,12 @@ type arena struct {
 	name string
 	ours *entrant
 
-	space   *scratch.Space   // nil with the local engine
-	mark    string           // in the name of every tenant, where others may use the prefix
-	meter   *contender.Meter // nil where Redis tells nothing
-	server  *report.Server
-	logger  *slog.Logger
-	closers []func(context.Context) error
+	space      *scratch.Space   // nil with the local engine
+	partitions int              // of ours
+	meter      *contender.Meter // nil where Redis tells nothing
+	server     *report.Server
+	logger     *slog.Logger
+	closers    []func(context.Context) error
 
 	meeting sync.Mutex // of a vigil and who enters
 	nodes   []*coordinator.Coordinator
@@ -61,7 +64,7 @@ func openArena(ctx, opening context.Context, c Config, unit budget.Microcents) (
 		err = a.openRedis(ctx, opening, c)
 	}
 	if err == nil {
-		a.tenants = tenantNames(c.Tenants, a.mark)
+		a.tenants = tenantNames(c.Tenants)
 		a.ours, err = a.enter(opening, c, name, a.field, a.poolSizes(c))
 	}
 	return a, err
@@ -73,6 +76,7 @@ func (a *arena) openRedis(ctx, opening context.Context, c Config) error {
 		return err
 	}
 	a.space, a.name = space, space.Name
+	a.partitions = cmp.Or(c.Partitions, defaultPartitions(space.Client()))
 	if c.Opened != nil {
 		c.Opened(a.name)
 	}
@@ -91,6 +95,14 @@ func (a *arena) openRedis(ctx, opening context.Context, c Config) error {
 	return nil
 }
 
+// defaultPartitions is the number that a coordinator chooses for a new prefix.
+func defaultPartitions(client redis.UniversalClient) int {
+	if _, cluster := client.(*redis.ClusterClient); cluster {
+		return coordinator.DefaultClusterPartitions
+	}
+	return coordinator.DefaultPartitions
+}
+
 // vigil watches over the arena's Redis, if there is one.
 func (a *arena) vigil(ctx context.Context) (watched context.Context, end func() error) {
 	if a.space == nil {
@@ -103,7 +115,7 @@ func (a *arena) vigil(ctx context.Context) (watched context.Context, end func() 
 	})
 }
 
-// stop ends the nodes, so that what they still resolve is in the books.
+// stop ends the nodes, so that the check sees what they still resolve.
 func (a *arena) stop(ctx context.Context) error {
 	var errs []error
 	for _, closeNode := range a.closers {

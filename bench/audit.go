@@ -66,7 +66,7 @@ func overspent(b budget.Balance, granted budget.Microcents) budget.Microcents {
 	return max(0, spent-granted)
 }
 
-// shownBroken is how many broken books a report names.
+// shownBroken is the number of wrong tenants that a report names.
 const shownBroken = 10
 
 func addToBooks(b *report.Books, account budget.HoldList, told record.Told) {
@@ -89,7 +89,7 @@ func breakBook(b *report.Books, tenant budget.TenantID, problem error) {
 	}
 }
 
-// addBroken adds what is wrong with other books than ours.
+// addBroken adds what is wrong with other accounts than ours.
 func addBroken(b *report.Books, found report.Books, name string, raced bool) {
 	where := "as kept by " + name
 	if raced {

@@ -21,16 +21,16 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
-	"github.com/calybris/bursar/coordinator/layout"
 )
 
 // Bounds of a Config. They keep a typing error from filling the machine.
 const (
-	MaxNodes    = 1_000
-	MaxCallers  = 100_000 // of all nodes together
-	MaxDuration = 24 * time.Hour
-	MaxBefore   = 1_000_000 // holds made before the measurement
-	MaxRounds   = 1_000
+	MaxNodes      = 1_000
+	MaxPartitions = 1_024
+	MaxCallers    = 100_000 // of all nodes together
+	MaxDuration   = 24 * time.Hour
+	MaxBefore     = 1_000_000 // holds made before the measurement
+	MaxRounds     = 1_000
 )
 
 // Config says what to run. [Defaults] is a good start; a field has no other
@@ -42,6 +42,7 @@ type Config struct {
 	Redis       string          // as scratch.Open takes it; "" with report.EngineLocal
 	Secrets     connect.Secrets // beside the URL of a Redis of the user's
 	Nodes       int             // coordinators; 1 with report.EngineLocal
+	Partitions  int             // of the keys; 0 is the coordinator's default
 	Concurrency int             // callers a node
 	Duration    time.Duration   // after which it ends, if it has not ended by itself; with a Trace, 0 is as long as it lasts
 	Warmup      time.Duration   // before the first round, not measured; AutoWarmup
@@ -63,7 +64,7 @@ type Config struct {
 	Watch  func(live.Progress) `json:"-"` // is called about four times a second, by one goroutine at a time; or nil
 
 	patience time.Duration                                      // for tests: in place of prepareTimeout and raceLimit, unless 0
-	tamper   func(*arena) error                                 // for tests: it runs before the books are read
+	tamper   func(*arena) error                                 // for tests: it runs before the check of balances
 	meet     func(contender string, node redis.UniversalClient) // for tests: it sees each client of what is written by hand
 }
 
@@ -82,6 +83,9 @@ func (c Config) Validate() error {
 	errs := []error{
 		load.Within("nodes", int64(c.Nodes), 1, MaxNodes),
 		load.Within("concurrency", int64(c.Concurrency), 1, MaxCallers),
+	}
+	if c.Partitions < 0 || c.Partitions > MaxPartitions || c.Partitions&(c.Partitions-1) != 0 {
+		errs = append(errs, fmt.Errorf("--partitions %d: give a power of two from 1 to %d", c.Partitions, MaxPartitions))
 	}
 	if c.HoldsBefore < 0 || c.HoldsBefore > MaxBefore { // it has no flag
 		errs = append(errs, fmt.Errorf("%d open holds: give 0 to %d", c.HoldsBefore, MaxBefore))
@@ -126,7 +130,7 @@ func (c Config) fleet() fleet.Config {
 	f := fleet.Config{
 		Spec: c.Spec, Local: c.Engine == report.EngineLocal, Concurrency: c.Concurrency,
 		Warmup: c.warmup(), Tick: record.SampleEvery(c.Duration),
-		HoldTTL: budget.DefaultHoldTTL, MaxHolds: coordinator.DefaultMaxHolds + c.HoldsBefore,
+		Partitions: c.Partitions, HoldTTL: budget.DefaultHoldTTL, MaxHolds: coordinator.DefaultMaxHolds + c.HoldsBefore,
 	}
 	if c.HoldsBefore > 0 {
 		f.HoldTTL = 2 * MaxDuration // they are to outlive the measurement
@@ -165,6 +169,8 @@ func (c Config) validateEngine() error {
 		return errors.New("--engine local uses no Redis: leave out --redis, or give --engine redis")
 	case c.Nodes != 1:
 		return fmt.Errorf("--engine local is a single node: leave out --nodes %d, or give --engine redis", c.Nodes)
+	case c.Partitions != 0:
+		return errors.New("--partitions are of a Redis' keys: leave it out, or give --engine redis")
 	case c.Prefix != "":
 		return errors.New("--prefix is of a Redis' keys: leave it out, or give --engine redis")
 	case len(c.Against) > 0:
@@ -181,7 +187,7 @@ func (c Config) validatePrefix() error {
 		if len(c.Against) > 0 {
 			longest += raceSuffix
 		}
-		if err := layout.ValidatePrefix(longest); err != nil {
+		if err := scratch.ValidatePrefix(longest); err != nil {
 			return fmt.Errorf("--prefix: %w", err)
 		}
 		return nil

@@ -1,13 +1,14 @@
 package bench
 
 import (
-	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/calybris/bursar/bench/contender"
+	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
@@ -25,19 +26,18 @@ func TestRunOnARedisThatDies(t *testing.T) {
 			if against == nil {
 				c.Rounds = 1
 			}
-			watching, ended := context.WithCancel(t.Context())
 			killed := make(chan time.Time, 1)
-			go func() {
-				for meter := contender.NewMeter(watching, server.Client()); ; {
-					if used, err := meter.Read(watching); err != nil || used.Commands > 10_000 {
-						break
-					}
-				}
+			kill := sync.OnceFunc(func() {
 				server.Kill()
 				killed <- time.Now()
-			}()
+			})
+			c.Watch = func(p live.Progress) {
+				if p.Decisions > 1000 {
+					kill()
+				}
+			}
 			result, err := Run(t.Context(), c)
-			ended()
+			kill() // if the run ended before
 			if took := time.Since(<-killed); took > 12*time.Second {
 				t.Errorf("it took %s after the death", took)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/fleet"
 	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
@@ -61,7 +62,7 @@ func (a *arena) enter(ctx context.Context, c Config, name string, f field, sizes
 // first call does is done before the clock starts.
 func (a *arena) enterBursar(ctx context.Context, c Config, e *entrant, sizes []int) error {
 	e.accounts = func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
-		return a.readRedis(ctx, e.field)
+		return audit.Read(ctx, a.space.Client(), e.field.prefix)
 	}
 	if c.Processes {
 		return a.enterCrews(ctx, c, e, sizes)

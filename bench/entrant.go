@@ -25,7 +25,7 @@ type entrant struct {
 	ledger *record.Ledger
 	race   *entrant // the same contender in the race; nil where it did not come to it
 
-	// accounts are an engine's books; nil of a keeper.
+	// accounts reads an engine's accounts; nil for a keeper.
 	accounts func(context.Context) (map[budget.TenantID]budget.HoldList, error)
 	keeper   contender.Keeper // over a connection of its own; nil of an engine
 }

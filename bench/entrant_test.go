@@ -20,23 +20,23 @@ import (
 // refusing is a decider that says no, and tells.
 type refusing func(cost budget.Microcents)
 
-func (r refusing) TryReserve(_ context.Context, _ budget.TenantID, cost budget.Microcents, _ ...budget.Option) (budget.Reservation, error) {
+func (r refusing) TryReserve(_ context.Context, _ budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
 	r(cost)
 	return budget.Reservation{Outcome: budget.Insufficient}, nil
 }
 
-func (refusing) Commit(context.Context, budget.ReservationID, budget.Microcents, ...budget.Option) (budget.Settlement, error) {
+func (refusing) Commit(context.Context, budget.ReservationID, budget.Microcents) (budget.Settlement, error) {
 	panic("nothing was reserved")
 }
 
-func (refusing) Release(context.Context, budget.ReservationID, ...budget.Option) (budget.Settlement, error) {
+func (refusing) Release(context.Context, budget.ReservationID) (budget.Settlement, error) {
 	panic("nothing was reserved")
 }
 
 // onOneNode is a fleet of one caller.
 func onOneNode(node fleet.Decider, rate float64) *fleet.Fleet {
 	c := fleet.Config{Spec: load.Spec{Rate: rate}, Concurrency: 1, Tick: time.Second}
-	return fleet.New([]fleet.Decider{node}, c, tenantNames(1, ""))
+	return fleet.New([]fleet.Decider{node}, c, tenantNames(1))
 }
 
 // pooled is a pool that played rounds of a second.

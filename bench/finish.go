@@ -10,7 +10,7 @@ import (
 	"github.com/calybris/bursar/bench/report"
 )
 
-// finish reads the books when nothing writes to them any more.
+// finish checks the balances when nothing writes any more.
 func (m *match) finish(ctx context.Context) (report.Report, error) {
 	result := m.report()
 	result.Interrupted = ctx.Err() != nil

@@ -12,6 +12,7 @@ import (
 	"github.com/calybris/bursar/bench/contender"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
@@ -22,8 +23,9 @@ func flags(d Config) []cli.Flag {
 	return slices.Concat([]cli.Flag{
 		&cli.StringFlag{Name: "engine", Value: d.Engine, Usage: "`NAME`: redis, or local (in this process, one node)"},
 	}, connect.ServerFlags(d.Redis, where), []cli.Flag{
-		&cli.StringFlag{Name: "prefix", Category: connect.Category, Usage: "`TEXT` that the keys begin with, which must have no keys yet", DefaultText: "a random one"},
-		&cli.BoolFlag{Name: "share-prefix", Category: connect.Category, Usage: "use --prefix though it has keys: tenants have random names, and only what they made is deleted"},
+		&cli.StringFlag{Name: "prefix", Category: connect.Category, Usage: "`TEXT` that the keys begin with, before a random one; it must have no keys yet", DefaultText: "a random one"},
+		&cli.BoolFlag{Name: "share-prefix", Category: connect.Category, Usage: "use --prefix though it has keys, which are left alone"},
+		&cli.IntFlag{Name: "partitions", Category: connect.Category, Usage: "of the keys, a power of two", DefaultText: fmt.Sprintf("%d, on a Cluster %d", coordinator.DefaultPartitions, coordinator.DefaultClusterPartitions)},
 		&cli.IntFlag{Name: "nodes", Value: d.Nodes, Usage: "coordinators, each with its own connections (1 with --engine local)"},
 		&cli.IntFlag{Name: "tenants", Value: d.Tenants, Usage: "budgets"},
 		&cli.IntFlag{Name: "concurrency", Value: d.Concurrency, Usage: "callers a node"},
@@ -63,7 +65,7 @@ func configOf(cc *cli.Context) (Config, error) {
 			Zipf: cc.Float64("zipf"), Above: cc.Int("above"), HoldTime: cc.Duration("hold-time"),
 			Rate: cc.Float64("rate"), Speed: cc.Float64("speed"), Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
 		},
-		Engine: cc.String("engine"), Nodes: cc.Int("nodes"), Concurrency: cc.Int("concurrency"),
+		Engine: cc.String("engine"), Nodes: cc.Int("nodes"), Partitions: cc.Int("partitions"), Concurrency: cc.Int("concurrency"),
 		Duration: cc.Duration("duration"), Warmup: Defaults().Warmup, Rounds: cc.Int("rounds"), Processes: cc.Bool("processes"),
 		Prefix: cc.String("prefix"), SharePrefix: cc.Bool("share-prefix"), Input: cc.App.Reader,
 	}
@@ -96,7 +98,10 @@ func configOf(cc *cli.Context) (Config, error) {
 		return Config{}, fmt.Errorf("--requests %d: give 1 to %d, or leave it out", c.Requests, load.MaxRequests)
 	}
 	if cc.IsSet("prefix") && c.Prefix == "" {
-		return Config{}, errors.New("--prefix is empty: give 1 to 64 characters, or leave it out for a random one")
+		return Config{}, errors.New("--prefix is empty: give 1 to 47 characters, or leave it out for a random one")
+	}
+	if cc.IsSet("partitions") && c.Partitions == 0 {
+		return Config{}, fmt.Errorf("--partitions 0: give a power of two from 1 to %d", MaxPartitions)
 	}
 	if cc.IsSet("trace") && c.Trace == "" {
 		return Config{}, errors.New("--trace is empty: give the path of a CSV file, or - for standard input")

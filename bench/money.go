@@ -10,8 +10,8 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// readMoney reads a contender's own books when nobody writes to them any more. Of an
-// engine they are also audited.
+// readMoney reads a contender's own accounts when nothing writes any more. Those of an
+// engine are also audited.
 func (e *entrant) readMoney(ctx context.Context) (report.Overspending, report.Books, error) {
 	if !e.decides() {
 		return report.Overspending{}, report.Books{}, nil

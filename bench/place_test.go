@@ -21,11 +21,8 @@ import (
 
 func TestTenantNames(t *testing.T) {
 	t.Parallel()
-	names := tenantNames(11, "")
-	if names[0] != "tenant-00" || names[10] != "tenant-10" || tenantNames(1, "")[0] != "tenant-0" {
-		t.Errorf("%v", names)
-	}
-	if names = tenantNames(2, "00ff"); names[1] != "tenant-1-00ff" {
+	names := tenantNames(11)
+	if names[0] != "tenant-00" || names[10] != "tenant-10" || tenantNames(1)[0] != "tenant-0" {
 		t.Errorf("%v", names)
 	}
 }
@@ -36,7 +33,7 @@ func onRedis(t *testing.T) (Config, *redis.Client, map[string]string) {
 	t.Helper()
 	server := redistest.Start(t)
 	client := server.Client()
-	for _, key := range []string{"user:1", "mine", "mine2:{a}:books", "mine:incr:tenant-0", "bursar-bench-1:{tenant-0}:books"} {
+	for _, key := range []string{"user:1", "mine", "mine2:{1}:ledger", "mine:incr:tenant-0", "bursar-bench-1:{1}:ledger"} {
 		if err := client.Set(t.Context(), key, "v", 0).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -121,15 +118,16 @@ func TestPrefixOfItsOwn(t *testing.T) {
 	t.Parallel()
 	c, client, before := onRedis(t)
 	c.Prefix = "m?ne*[a]"
-	const late = "m?ne*[a]:{late}:books"
+	c.Partitions = 2
+	const late = "m?ne*[a]:{1}:ledger"
 	c.tamper = func(a *arena) error {
-		keys, err := client.Keys(t.Context(), `m\?ne\*\[a\]:{tenant-0-*}:books`).Result()
-		if err != nil || len(keys) != 1 {
-			t.Errorf("the books of tenant-0: %q, %v", keys, err)
+		keys, err := client.Keys(t.Context(), `m\?ne\*\[a\]:*:{*}:ledger`).Result()
+		if err != nil || len(keys) != c.Partitions {
+			t.Errorf("ledgers: %q, %v; want %d", keys, err, c.Partitions)
 		}
 		return client.Set(t.Context(), late, "theirs", 0).Err()
 	}
-	if result, err := Run(t.Context(), c); err != nil || !result.Conserved {
+	if result, err := Run(t.Context(), c); err != nil || !result.Conserved || result.Partitions != c.Partitions {
 		t.Errorf("%v: %+v", err, result)
 	}
 	if kept, err := client.GetDel(t.Context(), late).Result(); err != nil || kept != "theirs" {
@@ -158,7 +156,7 @@ func TestInterruptedInEachPhase(t *testing.T) {
 		{"opening", func(_ *Config, interrupt func()) { interrupt() }},
 		{"preparing", func(c *Config, interrupt func()) {
 			c.Tenants = 50_000
-			go when("mine:{tenant-*-*}:books", interrupt)
+			go when("mine:*:{*}:ledger", interrupt)
 		}},
 		{"playing", func(c *Config, interrupt func()) {
 			c.Watch = func(p live.Progress) {
@@ -169,7 +167,7 @@ func TestInterruptedInEachPhase(t *testing.T) {
 		}},
 		{"racing", func(c *Config, interrupt func()) {
 			c.Duration, c.Rounds = 50*time.Millisecond, 1
-			go when("mine:race:*", interrupt)
+			go when("mine:*:race:*", interrupt)
 		}},
 		{"auditing", func(c *Config, interrupt func()) {
 			c.Duration = 50 * time.Millisecond

@@ -32,7 +32,7 @@ func (a *arena) raceField(hold budget.Microcents) (field, error) {
 		return field{}, exit.With(exit.Usage, fmt.Errorf("the budgets of a race of %s a request: %w; lower the prices", hold, budget.ErrOverflow))
 	}
 	return field{
-		prefix: a.prefix + raceSuffix, tenants: tenantNames(raceTenants, a.mark),
+		prefix: a.prefix + raceSuffix, tenants: tenantNames(raceTenants),
 		budgets: slices.Repeat([]budget.Microcents{raceCovered * hold}, raceTenants),
 	}, nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// report is all but the books.
+// report returns the report without the check of balances.
 func (m *match) report() report.Report {
 	c, ours := m.config, m.arena.ours
 	best := ours.best()
@@ -22,7 +22,7 @@ func (m *match) report() report.Report {
 		Machine:  host.Machine(), Server: m.arena.server,
 	}
 	if m.arena.space != nil {
-		r.Redis = m.arena.name
+		r.Redis, r.Partitions = m.arena.name, m.arena.partitions
 	}
 	var cycles []float64
 	for _, p := range best.paces {

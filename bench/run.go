@@ -22,13 +22,13 @@ const (
 	auditTimeout   = 10 * time.Minute
 )
 
-// Run plays a Config and returns the Report, also beside an error where there is
-// something to report: the books are read whatever happened. It leaves nothing
-// behind, and errors carry an exit code: Usage for a bad Config, Refused for
-// broken books, Unavailable where Redis gave no answer.
+// Run plays a Config and returns the Report, also with an error if there is something to
+// report: the balances are checked whatever happened. It leaves nothing behind, and
+// errors carry an exit code: Usage for a bad Config, Refused for balances that are wrong,
+// Unavailable if Redis did not answer.
 //
-// When ctx ends, the callers finish the call that they are in, and the books are
-// checked as at any other end; that is no error.
+// When ctx ends, the callers finish the call that they are in, and the balances are
+// checked as at any other end; that is not an error.
 func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	if err := c.Validate(); err != nil {
 		return report.Report{}, err

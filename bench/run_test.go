@@ -2,11 +2,14 @@ package bench
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,10 +23,11 @@ import (
 	"github.com/calybris/bursar/bench/live"
 	"github.com/calybris/bursar/bench/load"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
-	"github.com/calybris/bursar/coordinator/layout"
 	"github.com/calybris/bursar/coordinator/redistest"
+	"github.com/calybris/bursar/luascripts"
 )
 
 // brief is a run on the embedded Redis that takes a moment.
@@ -254,8 +258,16 @@ func TestRunNoticesCorruption(t *testing.T) {
 		c := brief()
 		c.Duration = 50 * time.Millisecond
 		c.tamper = func(a *arena) error {
-			field := layout.AppendHoldField(nil, budget.NewReservationID(victim, 1, 2))
-			return a.space.Client().HSet(context.Background(), layout.KeysOf(a.prefix, victim).Books, string(field), "o5 1 0").Err()
+			s, err := readAccount(a, victim)
+			if err != nil {
+				return err
+			}
+			hold := append([]byte{luascripts.HoldOpen}, make([]byte, luascripts.HoldBytes-1)...)
+			hold[8] = 5                        // its amount
+			copy(hold[21:27], s.record[36:42]) // the account's serial
+			hold[33] = 1                       // it is of the tenant itself
+			field := append([]byte{luascripts.FieldHold}, make([]byte, 16)...)
+			return a.space.Client().HSet(context.Background(), s.ledger, field, append(hold, victim...)).Err()
 		}
 		noticed(t, c, victim)
 	})
@@ -272,20 +284,34 @@ func noticed(t *testing.T, c Config, victim string) {
 	}
 }
 
+// storedAccount is the record of an account as it is in its ledger.
+type storedAccount struct {
+	ledger, field string
+	record        []byte
+}
+
+func readAccount(a *arena, tenant budget.TenantID) (storedAccount, error) {
+	found, err := audit.InspectTenant(context.Background(), a.space.Client(), a.prefix, tenant)
+	if err != nil {
+		return storedAccount{}, err
+	}
+	first := found.Records[0]
+	field, errField := strconv.Unquote(first.Field)
+	record, errRaw := hex.DecodeString(first.Raw)
+	return storedAccount{first.Key, field, record}, errors.Join(errField, errRaw)
+}
+
+// rewriteAccount changes the amounts with which the record of an account begins.
 func rewriteAccount(a *arena, tenant budget.TenantID, edit func([]budget.Microcents)) error {
-	client, key, field := a.space.Client(), layout.KeysOf(a.prefix, tenant).Books, layout.AccountField(tenant)
-	text, err := client.HGet(context.Background(), key, field).Result()
+	s, err := readAccount(a, tenant)
 	if err != nil {
 		return err
 	}
-	b, err := layout.ParseAccount(text)
-	if err != nil {
-		return err
-	}
-	terms := []budget.Microcents{b.Granted, b.Remaining, b.Reserved, b.Committed}
+	terms := make([]budget.Microcents, 4)
+	_, err = binary.Decode(s.record, binary.BigEndian, terms)
 	edit(terms)
-	rewritten := fmt.Sprintf("%d %d %d %d", terms[0], terms[1], terms[2], terms[3])
-	return client.HSet(context.Background(), key, field, rewritten).Err()
+	_, errEncode := binary.Encode(s.record, binary.BigEndian, terms)
+	return errors.Join(err, errEncode, a.space.Client().HSet(context.Background(), s.ledger, s.field, s.record).Err())
 }
 
 func TestRunInterrupted(t *testing.T) {
@@ -331,7 +357,12 @@ func TestRunRefusesBadConfigs(t *testing.T) {
 		{"local on nodes", func(c *Config) { c.Engine, c.Redis = report.EngineLocal, "" }, "a single node"},
 		{"local with baseline", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Against = report.EngineLocal, "", 1, []string{"incr"} }, "--against"},
 		{"local with a prefix", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Prefix = report.EngineLocal, "", 1, "mine" }, "--prefix"},
-		{"a prefix with a brace", func(c *Config) { c.Prefix = "mine{" }, "--prefix: invalid key prefix"},
+		{"a prefix with a brace", func(c *Config) { c.Prefix = "mine{" }, "--prefix: key prefix"},
+		{"a prefix that is too long", func(c *Config) { c.Prefix = strings.Repeat("m", 48) }, "give 1 to 47 bytes"},
+		{"no partition", func(c *Config) { c.Partitions = -1 }, "--partitions -1: give a power of two from 1 to 1024"},
+		{"partitions of no power of two", func(c *Config) { c.Partitions = 3 }, "--partitions 3"},
+		{"too many partitions", func(c *Config) { c.Partitions = 2048 }, "--partitions 2048"},
+		{"local with partitions", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Partitions = report.EngineLocal, "", 1, 4 }, "--partitions are of a Redis"},
 		{"a prefix shared that is not given", func(c *Config) { c.SharePrefix = true }, "--share-prefix is about a --prefix"},
 		{"address", func(c *Config) { c.Redis = "localhost" }, "no address of a Redis"},
 	} {

@@ -24,10 +24,10 @@ type Sweep struct {
 }
 
 // RunSweep runs c at every value, its Duration being each value's over all rounds, and
-// returns what that came to together. The books are read after each run, and the
-// first that fails or is broken ends the sweep; its error names the value. Else it
-// behaves as [Run] does: what has been measured is returned beside an error, and
-// when ctx ends.
+// returns the results together. The balances are checked after each run, and the first
+// run that fails or is wrong ends the sweep; its error names the value. Otherwise it
+// behaves as [Run] does: what has been measured is returned with an error, and when ctx
+// ends.
 //
 // Unless c has a budget, or is a storm, no tenant runs out: then all points would not be
 // of the same work.
@@ -87,7 +87,7 @@ type sweeping struct {
 	config Config
 	sweep  Sweep
 	points [][]report.Report // of each value, those of the rounds that were finished
-	broken []bool            // of each value, whether books were broken, or could not be read
+	broken []bool            // of each value, whether balances were wrong, or could not be read
 	total  report.Report
 	runs   int
 	began  time.Time
@@ -134,7 +134,7 @@ func (p *sweeping) add(i int, r report.Report, err error) {
 	t := &p.total
 	if p.runs == 0 {
 		*t = report.Report{
-			Engine: r.Engine, Redis: r.Redis, Nodes: p.config.Nodes, Processes: r.Processes, Tenants: p.config.Tenants,
+			Engine: r.Engine, Redis: r.Redis, Partitions: r.Partitions, Nodes: p.config.Nodes, Processes: r.Processes, Tenants: p.config.Tenants,
 			Concurrency: p.config.Concurrency, Seed: r.Seed, Trace: r.Trace, Workload: r.Workload, Machine: r.Machine,
 			Server: r.Server, Rounds: p.sweep.Rounds, Outcomes: make(map[string]int64), Audited: true, Conserved: true,
 		}

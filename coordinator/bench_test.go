@@ -3,9 +3,6 @@ package coordinator
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -107,43 +104,4 @@ func BenchmarkOneCaller(b *testing.B) {
 		b.ReportMetric(1e6/got.Theirs, "us/evalsha")
 		b.ReportMetric(1/got.Ratio, "ratio")
 	}
-}
-
-// BenchmarkHoldMemory reports what an open hold costs Redis, from used_memory
-// before and after 100,000 of them. Run it with -benchtime=1x.
-func BenchmarkHoldMemory(b *testing.B) {
-	const holds, callers = 100_000, 500
-	server := redistest.Start(b)
-	client := server.Client()
-	c := node(b, client)
-	ensure(b, c, "acme", 1<<55)
-	reserve(b, c, 1)
-	for b.Loop() {
-		before := usedMemory(b, client)
-		var wg sync.WaitGroup
-		for range callers {
-			wg.Go(func() {
-				for range holds / callers {
-					reserve(b, c, budget.Dollar)
-				}
-			})
-		}
-		wg.Wait()
-		b.ReportMetric(float64(usedMemory(b, client)-before)/holds, "B/hold")
-	}
-}
-
-func usedMemory(b *testing.B, client *redis.Client) int64 {
-	b.Helper()
-	info, err := client.Info(context.Background(), "memory").Result()
-	if err != nil {
-		b.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(info, "used_memory:")
-	digits, _, _ := strings.Cut(rest, "\r")
-	bytes, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return bytes
 }

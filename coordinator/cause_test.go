@@ -190,14 +190,7 @@ func endWhile(t *testing.T, c *Coordinator, server *redistest.Server, tenant bud
 	make func(context.Context) (context.Context, func()), do func(context.Context) error,
 ) error {
 	t.Helper()
-	for l := c.lane(tenant); ; time.Sleep(100 * time.Microsecond) { // until the lane is at rest
-		l.mu.Lock()
-		running := l.running
-		l.mu.Unlock()
-		if !running {
-			break
-		}
-	}
+	eventually(t, "the lane rests", func() bool { queued, flying := c.node.LaneOf(tenant).Calls(); return queued+flying == 0 })
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
@@ -226,26 +219,25 @@ func goes(do func() error) <-chan error {
 // awaitLane waits until one of a tenant's calls is in flight, and so many wait.
 func awaitLane(t *testing.T, c *Coordinator, tenant budget.TenantID, waiting int) {
 	t.Helper()
-	l := c.lane(tenant.Root())
+	l := c.node.LaneOf(tenant)
 	for reached := false; !reached; time.Sleep(100 * time.Microsecond) {
-		l.mu.Lock()
-		reached = l.flying == 1 && len(l.queue) == waiting
-		l.mu.Unlock()
+		queued, flying := l.Calls()
+		reached = flying == 1 && queued == waiting
 		if t.Context().Err() != nil {
 			t.Fatal("the call did not come as far")
 		}
 	}
 }
 
-// heldBack keeps the commands of one name from Redis, until it is let go.
+// heldBack keeps some commands from Redis, until it is let go.
 type heldBack struct {
-	name string
-	came chan struct{}
-	gone chan struct{}
+	these func(cmd redis.Cmder) bool
+	came  chan struct{}
+	gone  chan struct{}
 }
 
-func holdBack(client *redis.Client, name string) heldBack {
-	h := heldBack{name, make(chan struct{}, 100), make(chan struct{})}
+func holdBack(client *redis.Client, these func(cmd redis.Cmder) bool) heldBack {
+	h := heldBack{these, make(chan struct{}, 100), make(chan struct{})}
 	client.AddHook(h)
 	return h
 }
@@ -258,7 +250,7 @@ func (h heldBack) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 
 func (h heldBack) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if cmd.Name() != h.name {
+		if !h.these(cmd) {
 			return next(ctx, cmd)
 		}
 		h.came <- struct{}{}
@@ -283,7 +275,10 @@ func TestCauseOfAContextIsTextOnlyBesideTheLanes(t *testing.T) {
 			c := node(t, client)
 			tenant := numbered("acme", i)
 			ensure(t, c, tenant, 1000)
-			reading := holdBack(client, "eval")
+			reading := holdBack(client, func(cmd redis.Cmder) bool {
+				args := cmd.Args()
+				return slices.Contains([]any{c.scripts.Page.SHA, c.scripts.Page.Source, readyScript}, args[min(1, len(args)-1)])
+			})
 			for _, ask := range []func(ctx context.Context) error{
 				func(ctx context.Context) error { _, err := c.Holds(ctx, tenant); return err },
 				c.Ready,
@@ -297,7 +292,7 @@ func TestCauseOfAContextIsTextOnlyBesideTheLanes(t *testing.T) {
 			close(reading.gone)
 
 			starting := server.Client()
-			start := holdBack(starting, "ping")
+			start := holdBack(starting, func(cmd redis.Cmder) bool { return cmd.Name() == "ping" })
 			ctx, end := ending.make(t.Context())
 			asked := goes(func() error { _, err := New(ctx, starting, quiet()); return err })
 			<-start.came
@@ -333,7 +328,7 @@ func TestCauseOfACloseIsTextOnly(t *testing.T) {
 				}
 				ctx, end := ending.make(t.Context())
 				closed := goes(func() error { return c.Close(ctx) })
-				for !c.closed.Load() {
+				for !c.node.Closed() {
 					time.Sleep(100 * time.Microsecond)
 				}
 				end()

@@ -45,39 +45,9 @@ func TestClientClosedBeforeItsNode(t *testing.T) {
 			if err := c.Close(ctx); err == nil || ctx.Err() != nil {
 				t.Errorf("Close: %v, and of its context %v; want an error at once", err, ctx.Err())
 			}
-			log.saysOnce(t, "the Redis client was closed before the node")
+			log.saysOnce(t, "Redis client closed first")
 		})
 	}
-}
-
-// The shard of a server that was replaced is forgotten, with its outage.
-func TestReplacedServersBreakerIsForgotten(t *testing.T) {
-	t.Parallel()
-	log := &logRecorder{}
-	c, _ := startNode(t, log.option())
-	ensure(t, c, "acme", 1000)
-	replaced := &shard{c: c, address: "replaced:1", key: "bursar:{acme}:books", workers: 1}
-	replaced.breaker.now.Store(int32(breakerOpen))
-	c.shardsMu.Lock()
-	c.shards[replaced.address] = replaced
-	c.shardsMu.Unlock()
-	c.broken.Add(1)
-	c.workers.Add(1)
-	c.dropReplaced()
-	if c.broken.Load() != 1 || len(c.shards) != 2 {
-		t.Fatal("a shard was dropped while a worker is at it")
-	}
-	replaced.take(nil)
-	c.dropReplaced()
-	if c.broken.Load() != 0 || len(c.shards) != 1 {
-		t.Errorf("%d broken, shards %v", c.broken.Load(), c.shards)
-	}
-	replaced.judge([]redis.Cmder{redis.NewCmd(t.Context())}, now())
-	if c.broken.Load() != 0 {
-		t.Errorf("%d broken", c.broken.Load())
-	}
-	log.saysOnce(t, "was replaced")
-	reserve(t, c, 1)
 }
 
 // Health checks of a server that hangs do not pile up, and neither do those who ask

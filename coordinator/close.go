@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/calybris/bursar/coordinator/internal/lane"
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
@@ -18,25 +19,28 @@ type closing struct {
 	cut bool // a context ended before the work
 }
 
-// Close ends the node: calls that come later get ErrClosed, those under way are
-// answered (a Do until its work is settled), holds of abandoned reserves are
-// released, and the node's sessions are closed. If ctx ends before that is done, the
-// node ends with it: Close returns an error that says how many operations remain
-// unresolved, and their holds end at their deadlines. Without a deadline it waits for
-// as long as Redis does not answer.
+// Close closes the node: later calls get [ErrClosed], calls under way are answered (a
+// Do after its work is settled), holds of abandoned reserves are released, and the
+// node's sessions in Redis are closed. If ctx ends before that, Close returns an error
+// with the number of unresolved operations, gives up on them, and their holds end at
+// their deadlines. Give ctx a deadline: without Redis, Close waits for it.
 //
 // Close may be called again. Each call obeys its own context, the first that ends
 // ends the node for all of them, and all return the result.
 func (c *Coordinator) Close(ctx context.Context) error {
 	e := &c.closing
-	e.begin.Do(c.beginClose)
+	e.begin.Do(func() {
+		c.node.Close()
+		c.policy.stop()
+		go c.close()
+	})
 	select {
 	case <-e.done:
 	default:
 		select {
 		case <-e.done:
 		case <-ctx.Done():
-			c.dead.Store(true) // lanes answer what they have, and end
+			c.node.Die() // lanes answer what they have, and end
 			c.endClose(c.unresolved(ctx), true)
 		}
 	}
@@ -47,44 +51,41 @@ func (c *Coordinator) Close(ctx context.Context) error {
 }
 
 func (c *Coordinator) unresolved(ctx context.Context) error {
-	return fmt.Errorf("%w: %s unresolved: %w", ErrUnavailable, wording.Count(c.inFlight.Load(), "operation"), contextError(ctx))
-}
-
-func (c *Coordinator) beginClose() {
-	if c.config.now().UnixMilli()-c.failedAt.Load() < c.config.repairWindow.Milliseconds() {
-		c.suspect() // what nobody restores now, nobody will
-	}
-	c.closed.Store(true)
-	go c.close()
+	return fmt.Errorf("%w: %s unresolved: %w", ErrUnavailable, wording.Count(c.node.InFlight(), "operation"), lane.Interrupted(ctx))
 }
 
 // close does the work of Close. What a server that hangs keeps it from ends after
 // endClose, when go-redis gives up.
 func (c *Coordinator) close() {
-	cut := false
-	for c.inFlight.Load() > 0 && !cut {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
 		select {
-		case <-c.drained:
 		case <-c.closing.done:
-			cut = true
+			cancel()
+		case <-ctx.Done():
 		}
-	}
+	}()
+	drained := c.node.Drain(ctx)
 	if err := c.telemetry.stop(); err != nil { // it waits for a collection that is under way
-		c.config.logger.Warn("bursar: the node's metrics are still registered", "error", err)
+		c.config.logger.Warn("bursar: could not unregister metrics", "error", err)
 	}
-	if cut {
-		return // lanes may be at work yet, and their sessions are theirs
+	if drained != nil {
+		return // lanes may still run, and their sessions are theirs
 	}
-	c.busy.Wait() // a lane may wait to be tried again for calls whose callers have left
-	c.workers.Wait()
-	c.endClose(c.closeSessions(c.ctx), false)
+	c.node.WaitIdle() // a lane may wait to be tried again for calls whose callers have left
+	err := c.node.CloseSessions(ctx)
+	if err == nil {
+		c.dispatcher.Wait()
+	}
+	c.endClose(err, false)
 }
 
 // endClose sets the result, once.
 func (c *Coordinator) endClose(err error, cut bool) {
 	c.closing.end.Do(func() {
 		c.closing.err, c.closing.cut = err, cut
-		c.cancel()
+		c.dispatcher.Stop()
 		close(c.closing.done)
 	})
 }

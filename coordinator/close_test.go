@@ -79,7 +79,7 @@ func TestEachCloseObeysItsContext(t *testing.T) {
 				}
 			})
 			patient := goes(func() error { return c.Close(context.Background()) })
-			for !c.closed.Load() {
+			for !c.node.Closed() {
 				time.Sleep(100 * time.Microsecond)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

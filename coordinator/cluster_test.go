@@ -11,17 +11,18 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-func TestClusterHasFamiliesOnEveryMasterAndMovesTheirSlots(t *testing.T) {
+func TestClusterHasPartitionsOnEveryMasterAndMovesTheirSlots(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	client := cluster.Client()
 	c := node(t, client)
-	const families = 30
-	for i := range families {
-		ensure(t, c, numbered("family", i), 1<<40)
+	const tenants = 96
+	for i := range tenants {
+		ensure(t, c, numbered("tenant", i), 1<<40)
 	}
 	var masters atomic.Int64
 	err := client.ForEachMaster(t.Context(), func(ctx context.Context, master *redis.Client) error {
@@ -31,13 +32,13 @@ func TestClusterHasFamiliesOnEveryMasterAndMovesTheirSlots(t *testing.T) {
 		return nil
 	})
 	if err != nil || masters.Load() != 3 {
-		t.Fatalf("families on %d masters, %v; want 3", masters.Load(), err)
+		t.Fatalf("partitions on %d masters, %v; want 3", masters.Load(), err)
 	}
 
 	// Slots move while callers work; they see latency and no error.
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	var committed [families]atomic.Int64
+	var committed [tenants]atomic.Int64
 	for k := range 8 {
 		wg.Go(func() {
 			for i := k; ; i++ {
@@ -46,7 +47,7 @@ func TestClusterHasFamiliesOnEveryMasterAndMovesTheirSlots(t *testing.T) {
 					return
 				default:
 				}
-				tenant := numbered("family", i%families)
+				tenant := numbered("tenant", i%tenants)
 				r, err := c.TryReserve(t.Context(), tenant, 10)
 				if err != nil || r.Outcome != budget.Reserved {
 					t.Errorf("%s: %+v, %v", tenant, r, err)
@@ -56,30 +57,30 @@ func TestClusterHasFamiliesOnEveryMasterAndMovesTheirSlots(t *testing.T) {
 					t.Errorf("%s: %+v, %v", tenant, s, err)
 					return
 				}
-				committed[i%families].Add(7)
+				committed[i%tenants].Add(7)
 			}
 		})
 	}
 	for i := range 4 {
-		moveFamily(t, cluster, numbered("family", i))
+		movePartition(t, cluster, store.KeysOf("bursar", DefaultClusterPartitions, i).Ledger)
 	}
 	close(stop)
 	wg.Wait()
 	for i := range committed {
-		tenant := numbered("family", i)
+		tenant := numbered("tenant", i)
 		if got := audit(t, client)[tenant].Balance.Committed; int64(got) != committed[i].Load() {
 			t.Errorf("%s: committed %d, told %d", tenant, got, committed[i].Load())
 		}
 	}
 }
 
-// moveFamily moves a family's slot to another master, one key at a time, so that
+// movePartition moves a partition's slot to another master, one key at a time, so that
 // for a while each master has one of its two keys.
-func moveFamily(t *testing.T, cluster *redistest.Cluster, tenant budget.TenantID) {
+func movePartition(t *testing.T, cluster *redistest.Cluster, ledger string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	slot, err := cluster.Slot(ctx, "bursar:{"+string(tenant)+"}:books")
+	slot, err := cluster.Slot(ctx, ledger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func moveFamily(t *testing.T, cluster *redistest.Cluster, tenant budget.TenantID
 	}
 	keys, err := migration.Keys(ctx, 10)
 	if err != nil || len(keys) != 2 {
-		t.Fatalf("keys in the slot of %s: %v, %v", tenant, keys, err)
+		t.Fatalf("keys in the slot of %s: %v, %v", ledger, keys, err)
 	}
 	for _, key := range keys {
 		if err := migration.Move(ctx, key); err != nil {

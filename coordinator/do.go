@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/luascripts"
+	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
 // Do reserves limit, runs work, and always settles at the cost that work returns. A
@@ -20,10 +20,10 @@ import (
 // The hold is settled also when ctx has ended. The error of work is returned as it is,
 // or joined with that of the settlement if there is one.
 func (c *Coordinator) Do(ctx context.Context, tenant budget.TenantID, limit budget.Microcents, work func(ctx context.Context) (actual budget.Microcents, err error)) (settled budget.Settlement, err error) {
-	if err := c.admit(); err != nil { // Close waits until all is settled
+	if err := c.node.Admit(); err != nil { // Close waits until all is settled
 		return budget.Settlement{}, err
 	}
-	defer c.leave()
+	defer c.node.Done()
 	reserved, err := c.TryReserve(ctx, tenant, limit)
 	if err == nil {
 		err = reserved.Err()
@@ -36,18 +36,23 @@ func (c *Coordinator) Do(ctx context.Context, tenant budget.TenantID, limit budg
 		if !returned { // a panic, or runtime.Goexit
 			after, cancel := c.settleContext(ctx)
 			defer cancel()
-			_, _ = c.settleHeld(after, luascripts.KindRelease, reserved.ID, 0) // nobody is left to tell; the deadline is behind it
+			_, _ = c.settleHeld(after, opRelease, reserved.ID, 0) // there is no caller left; the deadline remains
 		}
 	}()
 	actual, workErr := work(ctx)
 	returned = true
 	after, cancel := c.settleContext(ctx)
 	defer cancel()
-	settled, err = c.settleWork(after, reserved.ID, limit, actual, workErr != nil)
-	if workErr != nil && err == nil {
-		return settled, workErr
+	if actual == 0 && workErr != nil {
+		settled, err = c.settleHeld(after, opRelease, reserved.ID, 0)
+		err = errors.Join(err, settledErr(settled, err))
+	} else {
+		settled, err = c.commitWork(after, reserved.ID, limit, actual)
 	}
-	return settled, errors.Join(workErr, err)
+	if err != nil {
+		return settled, errors.Join(workErr, err)
+	}
+	return settled, workErr
 }
 
 // settleContext outlives the request that it is derived from: a hold is settled
@@ -56,41 +61,33 @@ func (c *Coordinator) settleContext(ctx context.Context) (context.Context, conte
 	return context.WithTimeout(context.WithoutCancel(ctx), c.config.callTimeout)
 }
 
-// settleHeld settles also while the coordinator closes, and waits where others are
-// refused because Redis does not answer: the money is held already.
-func (c *Coordinator) settleHeld(ctx context.Context, kind byte, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
-	c.enter()
-	o := c.telemetry.begin(ctx, operationOf(kind))
-	op := newCall(kind, id.Tenant(), actual, id)
-	op.owed = true
-	a, _, err := c.dispatch(ctx, op)
+// settleHeld settles also while the coordinator closes, and waits while others are
+// rejected because Redis does not answer: the money is held already.
+func (c *Coordinator) settleHeld(ctx context.Context, op operation, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	c.node.AdmitSettlement()
+	o := c.telemetry.begin(ctx, op)
+	a, _, err := c.node.Do(ctx, lane.NewCall(op.kind(), id.Tenant(), actual, id).MustSend())
 	c.telemetry.end(ctx, o, a, err)
 	if err != nil {
 		return budget.Settlement{}, err
 	}
-	return a.settlement(), nil
+	return settlement(a), nil
 }
 
-// settleWork settles a hold at what the work cost; failed work that cost nothing
-// releases it.
-func (c *Coordinator) settleWork(ctx context.Context, id budget.ReservationID, limit, actual budget.Microcents, failed bool) (budget.Settlement, error) {
-	if actual < 0 || actual == 0 && failed {
-		var invalid error
-		if actual < 0 {
-			invalid = fmt.Errorf("%w: the work returned a cost of %s", budget.ErrInvalidAmount, actual)
-		}
-		settled, err := c.settleHeld(ctx, luascripts.KindRelease, id, 0)
-		return settled, errors.Join(invalid, err, settledErr(settled, err))
+func (c *Coordinator) commitWork(ctx context.Context, id budget.ReservationID, limit, actual budget.Microcents) (budget.Settlement, error) {
+	if actual < 0 {
+		settled, err := c.settleHeld(ctx, opRelease, id, 0)
+		return settled, errors.Join(fmt.Errorf("%w: the work returned a cost of %s", budget.ErrInvalidAmount, actual), err, settledErr(settled, err))
 	}
-	settled, err := c.settleHeld(ctx, luascripts.KindCommit, id, actual)
+	settled, err := c.settleHeld(ctx, opCommit, id, actual)
 	if err != nil || settled.Outcome != budget.Overrun {
 		return settled, errors.Join(err, settledErr(settled, err))
 	}
-	settled, err = c.settleHeld(ctx, luascripts.KindCommit, id, limit)
+	settled, err = c.settleHeld(ctx, opCommit, id, limit)
 	return settled, errors.Join(fmt.Errorf("%w: the work cost %s, and %s was held", budget.ErrOverrun, actual, limit), err, settledErr(settled, err))
 }
 
-// settledErr is what the outcome says, where there is one.
+// settledErr is the error of the outcome, if there is one.
 func settledErr(s budget.Settlement, err error) error {
 	if err != nil {
 		return nil

@@ -104,7 +104,7 @@ func TestDoSettlesThoughItsFamilyIsFull(t *testing.T) {
 		}
 		for waiting := range int64(2) { // one on its way, one that waits
 			others.Go(func() { _, _ = c.Remaining(context.Background(), "acme") })
-			for c.inFlight.Load() < waiting+2 {
+			for c.node.InFlight() < waiting+2 {
 				time.Sleep(time.Millisecond)
 			}
 			time.Sleep(20 * time.Millisecond)

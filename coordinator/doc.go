@@ -1,86 +1,91 @@
-// Package coordinator shares tenants' budgets among the nodes of a fleet through
-// Redis. A Coordinator is one node: a [budget.Engine] whose books are in Redis.
+// Package coordinator coordinates tenant budgets across a fleet of processes using
+// Redis. A [Coordinator] is a [budget.Engine] that stores its state in Redis; run one per
+// process.
 //
 //	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 //	node, err := coordinator.New(ctx, client)
 //	if err != nil { ... }
 //	defer node.Close(ending) // a context with a deadline: without one, Close waits for Redis
 //
-// Reserve the worst case before the expensive work with TryReserve, and settle
-// after it with Commit or Release, on any node; or let Do do both. Lookup tells what
-// became of a reservation, Ready is for health endpoints, Inspect says whether a
-// Redis is fit before anything is trusted to it.
+// Reserve the worst case before the expensive work with TryReserve, and settle after it
+// with Commit or Release, on any node; or use Do, which does both. Lookup shows what
+// happened to a reservation, Ready serves health endpoints, and Inspect checks a Redis
+// before money is trusted to it.
 //
-// # What holds
+// # Guarantees
 //
-// For every tenant, at every instant, remaining + reserved + committed = granted.
-// Amounts are exact. Every operation takes effect once or never, whatever is
-// lost, delayed or repeated between the node and Redis. A hold that is never
-// settled is released at its deadline, by Redis' clock.
+// For every tenant, at every instant, remaining + reserved + committed = granted. Amounts
+// are exact. Every operation takes effect exactly once or not at all, whatever is lost,
+// delayed or repeated between the node and Redis. A hold that is never settled is
+// released at its deadline, by Redis' clock.
 //
 // # How it works
 //
-// A root tenant and all levels below it are a family: two keys in one slot. What
-// callers ask of a family while its previous script call is in flight goes out
-// together as the next one, so a busy family costs few calls and an idle one
-// waits for nobody. Each such batch is numbered, and Redis keeps the number and
-// the reply of a node's last one; a repeat is recognised and changes nothing.
+// A key prefix has a fixed number of partitions ([WithPartitions]), each two keys in one
+// slot, and a root tenant and all levels below it are in one of them. Calls that arrive for a partition
+// while its previous script call is in flight are sent together as the next one, so a
+// busy partition costs few calls and an idle one doesn't wait. Each such batch is
+// numbered, and Redis stores the number and the reply of a node's last batch; a repeat is
+// recognised and changes nothing. Tenants take turns in a batch.
 //
-// When Redis comes back without what it had acknowledged, as after a failover to a
-// replica that lagged, a node finds its session behind what it was told, and merges what
-// is lost before it does anything else in that family (WithRepair). What others have
-// spent meanwhile is the tenant's debt: see budget.Balance.Debt.
+// If Redis comes back without writes that it had acknowledged, as after a failover to a
+// replica that lagged, a node finds its session behind what was acknowledged, and merges
+// what is lost before it sends anything else ([WithRepair]). Money that others have spent
+// in the meantime is the tenant's debt: see [budget.Balance.Debt].
 //
 // # Errors
 //
-// A refusal is an outcome, not an error. An error means that there is no answer;
-// the sentinels say what a caller should do. After ErrUnknownOutcome the
-// coordinator itself finds out what happened and releases what nobody was told of.
+// A refusal is an outcome, not an error. An error means that there is no answer; the
+// sentinels say what a caller should do. After [ErrUnknownOutcome] the coordinator
+// resolves the operation in the background and releases any hold whose caller never
+// received it.
 //
-// Where a server answers nothing for a while (WithBreaker), new calls to it are refused
-// at once with ErrUnavailable, and go through again from its first answer on.
+// While a server is unresponsive ([WithBreaker]), new calls to it fail at once with
+// [ErrUnavailable]; its first response lets them through again.
 //
 // # Telemetry
 //
-// Each operation that is sent has a span, below the caller's, named bursar.reserve,
+// Each operation that is sent has a span below the caller's, named bursar.reserve,
 // bursar.commit and so on, and linked to the span of the batch that carried it,
-// bursar.batch, which is a root of its own since many callers' traces meet in it. The
-// instruments, with their units and attributes:
+// bursar.batch, a root of its own since many callers' traces meet in it. The instruments,
+// with their units and attributes:
 //
 //	bursar.operation.count     {operation}  bursar.operation.name, and bursar.outcome or error.type
 //	bursar.operation.duration  s            the same
 //	bursar.operation.unknown   {operation}  bursar.operation.name
 //	bursar.batch.duration      s            bursar.batch.result: applied, unsent, refused, unknown, lost
 //	bursar.batch.size          {operation}
-//	bursar.batch.retries       {retry}      bursar.retry.reason: lost, unknown, unsent, transient, no_script, out_of_memory, refused
-//	bursar.queue.length        {operation}  the node's attributes; operations that wait for an answer
+//	bursar.batch.retries       {retry}      bursar.retry.reason: lost, unknown, unsent, transient, no_script, out_of_memory, rejected
+//	bursar.queue.length        {operation}  the node's attributes; calls without an answer
 //	bursar.breaker.state       {state}      the node's attributes; 0 closed, 1 half-open, 2 open
-//	bursar.gaps                {gap}        Redis has lost acknowledged writes
-//	bursar.hold.abandoned      {hold}       released, since nobody was told of them
-//	bursar.repair.merged       {reservation}  told Redis again, which had lost them
-//	bursar.repair.unmerged     {reservation}  that could not be restored
-//	bursar.repair.forgotten    {reservation}  dropped from memory within the repair window
+//	bursar.gaps                {gap}        bursar.partition; losses of acknowledged writes
+//	bursar.timers.lost         {partition}  bursar.partition; timers that were missing and are rebuilt
+//	bursar.hold.abandoned      {hold}       holds released because their caller gave up
+//	bursar.repair.merged       {reservation}  reservations that a repair restored
+//	bursar.repair.unmerged     {reservation}  reservations that could not be restored
+//	bursar.repair.forgotten    {reservation}  states dropped from memory within the repair window
 //
-// and, of the tenants of WithObservedTenants alone, with bursar.tenant.id and the node's
-// attributes: bursar.tenant.granted, bursar.tenant.remaining, bursar.tenant.reserved,
-// bursar.tenant.committed in {microcent}, and bursar.tenant.holds in {hold}. Package
-// observability has a board and alerts for them.
+// and, only for the tenants of [WithObservedTenants], with bursar.tenant.id and the
+// node's attributes: bursar.tenant.granted, bursar.tenant.remaining,
+// bursar.tenant.reserved, bursar.tenant.committed in {microcent}, and
+// bursar.tenant.holds in {hold}. Package observability has a board and alerts for them.
 //
 // The node's attributes are server.address and server.port of its Redis (or
 // WithServerName), db.namespace (the number of the database, unless it is a Cluster),
 // bursar.key.prefix, and bursar.node.number, from 2 on, if another node of the process has
 // all others in common. Nodes that share a MeterProvider overwrite no value of each other.
 //
-// What an operator must read is logged, once each: the start and its warnings, a
-// breaker that opens or closes, a command without a reply, lost writes and families, what
-// a repair came to, a session opened again, abandoned holds released, corrupt state.
+// Events that an operator must see are logged, once each: the start and its warnings, a
+// breaker that opens or closes, a command without a reply, an eviction policy that deletes
+// money, lost writes, timers and partitions, the result of a repair, a session that was
+// reopened, abandoned holds that were released, corrupt state. OPERATIONS.md lists them.
 //
 // # What belongs here
 //
-// The client: lanes (one family's queue, session and batches), shards (what goes
-// to one server), the start's checks, telemetry. Names and texts in Redis are package
-// layout's, the Lua is package luascripts'. Reading the source: call.go, batch.go,
-// lane.go, resolve.go, failure.go, shard.go, in this order, then second.go for crowds,
-// and retained.go, repair.go and probe.go for what follows on a loss. PROTOCOL.md explains how a node and Redis
-// work together, OPERATIONS.md how to run them.
+// The client: New, Close, the verbs, options, errors and telemetry. The protocol is
+// package internal/lane's, servers and pipelines are package internal/dispatch's, bytes
+// package internal/store's, the checks of a start package internal/preflight's, the Lua
+// package luascripts'. To read the source, start with operations.go and follow a call to
+// internal/lane. PROTOCOL.md explains how a node and Redis work together, OPERATIONS.md
+// how to run them.
 package coordinator

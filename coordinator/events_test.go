@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
-	"github.com/calybris/bursar/luascripts"
 )
 
 // logRecorder keeps what an operator would read.
@@ -54,50 +53,64 @@ func TestEventsAreLoggedOnce(t *testing.T) {
 	reserve(t, c, 1)
 
 	abandon(t, c, server, 5)
-	log.saysOnce(t, "released holds that nobody was told of")
-	log.saysOnce(t, "holds=5")
+	log.saysOnce(t, "released abandoned holds")
+	log.saysOnce(t, "holds=1")
 
 	client := server.Client()
-	session := "s" + c.lane("acme").session.nodeText
-	client.HDel(t.Context(), acmeBooks, session)
+	session := store.SessionField(c.node.ID())
+	client.HDel(t.Context(), acmeLedger, session)
 	if _, err := c.TryReserve(t.Context(), "acme", 1); err == nil {
 		t.Error("a lost session went unnoticed")
 	}
 	reserve(t, c, 1)
 	reserve(t, c, 1)
 	log.saysOnce(t, "Redis lost acknowledged writes")
-	log.saysOnce(t, "session was opened again")
+	log.saysOnce(t, "session reopened")
 
 	client.FlushAll(t.Context())
 	for range 3 {
 		_, err := c.TryReserve(t.Context(), "acme", 1)
-		wantErr(t, "a lost family", err, ErrGap)
+		wantErr(t, "a lost partition", err, ErrGap)
 	}
-	log.saysOnce(t, "was lost or created anew")
+	log.saysOnce(t, "partition lost or recreated")
 }
 
-// abandon lets callers leave while their reserves are in one batch on its way, and
+// abandon lets callers give up while their reserves are in one batch in flight, and
 // waits for the releases.
 func abandon(t *testing.T, c *Coordinator, server *redistest.Server, callers int) {
 	t.Helper()
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	var group []*call
-	for range callers {
-		group = append(group, newCall(luascripts.KindReserve, "acme", 1, budget.ReservationID{}))
+	first, cancelFirst := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancelFirst()
+	given := make(chan error, callers+1)
+	ask := func(ctx context.Context) {
+		_, err := c.TryReserve(ctx, "acme", 1)
+		given <- err
 	}
-	enqueueTogether(t, c, group)
-	for _, op := range group {
-		eventually(t, "the batch is on its way", func() bool { return op.state.Load() == callSent })
-		if _, err := op.leave(context.Canceled); !errors.Is(err, ErrUnknownOutcome) {
-			t.Errorf("a caller left with %v", err)
-		}
+	go ask(first) // a batch of its own; the others gather behind it
+	eventually(t, "a batch is in flight", func() bool { return c.node.InFlight() == 1 })
+	time.Sleep(20 * time.Millisecond)
+	for range callers - 1 {
+		go ask(ctx)
+	}
+	eventually(t, "all are queued", func() bool { return c.node.InFlight() == int64(callers) })
+	cancelFirst()
+	if err := <-given; !errors.Is(err, ErrUnknownOutcome) {
+		t.Errorf("the caller of a batch in flight gave up with %v", err)
 	}
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "all is resolved", func() bool { return c.inFlight.Load() == 0 })
+	for range callers - 1 {
+		if err := <-given; err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	eventually(t, "all is resolved", func() bool { return c.node.InFlight() == 0 })
 }
 
 func eventually(t *testing.T, what string, is func() bool) {

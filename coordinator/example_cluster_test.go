@@ -13,8 +13,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A Cluster needs its own client, and nothing else. A family lives in one slot,
-// so tenants spread over the masters and a family's levels stay together.
+// A Cluster needs its own client, and nothing else. The partitions are spread over the
+// masters, and a tenant and its levels are in one of them.
 func Example_cluster() {
 	ctx := context.Background()
 	servers, err := redistest.SpawnCluster(ctx) // three masters of your own
@@ -25,7 +25,7 @@ func Example_cluster() {
 
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: servers.Addrs()})
 	defer client.Close()
-	quiet := slog.New(slog.DiscardHandler) // these servers keep nothing on disk, which is a warning
+	quiet := slog.New(slog.DiscardHandler) // these servers have no persistence, which New warns of
 	node, err := coordinator.New(ctx, client, coordinator.WithLogger(quiet))
 	if err != nil {
 		log.Fatal(err)

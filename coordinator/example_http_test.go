@@ -13,11 +13,11 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// paid runs next with limit held for the request's tenant, and charges what next
-// says that the request cost. Nothing is worked on without money held for it.
+// paid runs next with limit held for the request's tenant, and charges the cost that
+// next reports. No work begins without money held for it.
 func paid(engine budget.Engine, limit budget.Microcents, next func(http.ResponseWriter, *http.Request) budget.Microcents) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		tenant := budget.TenantID(r.Header.Get("X-Tenant")) // whom your authentication found
+		tenant := budget.TenantID(r.Header.Get("X-Tenant")) // as authenticated
 		held, err := engine.TryReserve(r.Context(), tenant, limit)
 		if err == nil {
 			err = held.Err() // a refusal is an outcome, not an error
@@ -27,8 +27,8 @@ func paid(engine budget.Engine, limit budget.Microcents, next func(http.Response
 			return
 		}
 		var cost budget.Microcents
-		defer func() { // after a panic of next the cost is 0, which returns all
-			// The client may be gone, and its request has cost money all the same.
+		defer func() { // after a panic of next the cost is 0, which returns everything
+			// The client may be gone, but its request has cost money.
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 5*time.Second)
 			defer cancel()
 			settled, err := engine.Commit(ctx, held.ID, cost)
@@ -43,7 +43,7 @@ func paid(engine budget.Engine, limit budget.Microcents, next func(http.Response
 	})
 }
 
-// refuse says what the client may do about it.
+// refuse responds with what the client can do about it.
 func refuse(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
@@ -63,9 +63,9 @@ func refuse(w http.ResponseWriter, err error) {
 	http.Error(w, err.Error(), status)
 }
 
-// A service reserves before the work and commits after it. Where money is only
-// held by others, a 429 in place of the 402 lets the client come back: compare
-// Balance's Reserved with what is missing.
+// A service reserves before the work and commits after it. If the missing money is only
+// held by other requests, respond with 429 instead of 402, so that the client comes back:
+// compare Balance's Reserved with the missing amount.
 func Example_http() {
 	client, stop := exampleRedis()
 	defer stop()
@@ -97,10 +97,10 @@ func Example_http() {
 	// 400 invalid tenant id "a//b": a level is empty; write names with one / between them
 }
 
-// What a refusal tells the client.
+// The responses to refusals.
 func Example_httpRefusals() {
 	for _, err := range []error{
-		fmt.Errorf("%w: 16384 for family \"acme\"", coordinator.ErrOverloaded),
+		fmt.Errorf("tenant \"acme\": %w (limit 16384)", coordinator.ErrOverloaded),
 		fmt.Errorf("%w within 10s", coordinator.ErrUnavailable),
 		&coordinator.UnknownOutcomeError{Cause: context.DeadlineExceeded},
 	} {
@@ -109,7 +109,7 @@ func Example_httpRefusals() {
 		fmt.Print(response.Code, ", after ", response.Header().Get("Retry-After"), " s: ", response.Body)
 	}
 	// Output:
-	// 429, after 1 s: too many operations are waiting: 16384 for family "acme"
+	// 429, after 1 s: tenant "acme": queue full (limit 16384)
 	// 503, after 5 s: Redis does not answer within 10s
 	// 503, after 5 s: outcome unknown: context deadline exceeded
 }

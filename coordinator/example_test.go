@@ -29,7 +29,7 @@ func exampleRedis() (client *redis.Client, stop func()) {
 	}
 }
 
-// closeNode waits for a Redis that does not answer for 10 seconds at most.
+// closeNode waits for Redis for at most 10 seconds.
 func closeNode(node *coordinator.Coordinator) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -38,7 +38,7 @@ func closeNode(node *coordinator.Coordinator) {
 	}
 }
 
-// Reserve the worst case, do the work, commit what it really cost.
+// Reserve the worst case, do the work, commit its real cost.
 func Example() {
 	client, stop := exampleRedis() // redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 	defer stop()
@@ -57,7 +57,7 @@ func Example() {
 	if err != nil || res.Outcome != budget.Reserved {
 		log.Fatal("no money held: ", err, res.Err())
 	}
-	cost := 12 * budget.Cent // what the work really cost
+	cost := 12 * budget.Cent // the real cost
 	settled, err := node.Commit(ctx, res.ID, cost)
 	fmt.Println(settled.Outcome, settled.Actual, "remaining", settled.Remaining, err)
 	// Output: committed $0.12 remaining $19.88 <nil>

@@ -12,8 +12,8 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// A bounded pool of workers; every job runs under Do, so that a job that fails or
-// panics leaves nothing held.
+// A bounded pool of workers. Each job runs under Do, so a job that fails or panics
+// leaves nothing held.
 func Example_workers() {
 	client, stop := exampleRedis()
 	defer stop()

@@ -139,12 +139,12 @@ func TestEveryOperationTakesEffectOnce(t *testing.T) {
 	client := server.Client()
 	const tenants, nodes, callers, rounds = 48, 2, 12, 25
 	var group []*Coordinator
-	for i := range nodes {
+	for range nodes {
 		opts := server.Options()
 		opts.Dialer = f.dial
 		faulty := redis.NewClient(opts)
 		t.Cleanup(func() { faulty.Close() })
-		group = append(group, node(t, faulty, WithCrowd(i*defaultCrowd)))
+		group = append(group, node(t, faulty, WithPartitions(64))) // batches of few operations
 	}
 	for i := range tenants {
 		ensure(t, group[0], numbered("tenant", i), 1_000_000)

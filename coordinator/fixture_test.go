@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -10,8 +11,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/calybris/bursar/coordinator/books"
+	audits "github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -40,8 +42,7 @@ func startNode(t testing.TB, opts ...Option) (*Coordinator, *redis.Client) {
 	return node(t, client, opts...), client
 }
 
-// patiently returns the context for setting up a test. Its deadline replaces the node's
-// call timeout, which may be too short for a busy machine.
+// patiently is the context of what a test sets up, whatever the node's call timeout is.
 func patiently(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), 20*time.Second)
 }
@@ -70,7 +71,7 @@ func reserve(t testing.TB, c *Coordinator, cost budget.Microcents) budget.Reserv
 // audit checks every account in Redis' own state and returns them.
 func audit(t testing.TB, client redis.UniversalClient) map[budget.TenantID]budget.HoldList {
 	t.Helper()
-	all, err := books.Read(context.Background(), client, "bursar")
+	all, err := audits.Read(context.Background(), client, "bursar")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,4 +92,38 @@ func seeded(t testing.TB) *rand.Rand {
 
 func numbered(name string, i int) budget.TenantID {
 	return budget.TenantID(fmt.Sprintf("%s-%d", name, i))
+}
+
+// acmeLedger and acmeTimers are the keys of acme's partition.
+var (
+	acmePartition = store.PartitionOf("acme", DefaultPartitions)
+	acmeLedger    = store.KeysOf("bursar", DefaultPartitions, acmePartition).Ledger
+	acmeTimers    = store.KeysOf("bursar", DefaultPartitions, acmePartition).Timers
+)
+
+// elsewhere returns a tenant of another partition.
+func elsewhere(tenant budget.TenantID) budget.TenantID {
+	for i := 0; ; i++ {
+		if other := numbered("elsewhere", i); store.PartitionOf(other, DefaultPartitions) != store.PartitionOf(tenant, DefaultPartitions) {
+			return other
+		}
+	}
+}
+
+func wantErr(t *testing.T, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: error %v, want %v", what, err, want)
+	}
+}
+
+// storedAccount reads the record of a tenant's account.
+func storedAccount(t *testing.T, client redis.UniversalClient, tenant budget.TenantID) store.Account {
+	t.Helper()
+	keys := store.KeysOf("bursar", DefaultPartitions, store.PartitionOf(tenant, DefaultPartitions))
+	account, _, err := store.ParseAccount(client.HGet(t.Context(), keys.Ledger, store.AccountField(tenant)).Val())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return account
 }

@@ -169,18 +169,29 @@ func TestInspectFindsEach(t *testing.T) {
 		{"scripts", CheckFailed, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "eval", "BUSY Redis is busy running a script")
 		}, "BUSY"},
-		{"layout", CheckFailed, func(t *testing.T) redis.UniversalClient {
+		{"partitions", CheckFailed, func(t *testing.T) redis.UniversalClient {
 			client := primary(t).Client()
-			client.HSet(t.Context(), acmeBooks, "f", "9 0123456789abcdef")
+			client.HSet(t.Context(), "bursar:{acme}:books", "f", "1 0123456789abcdef")
 			return client
-		}, "stored in layout 9"},
-		{"layout", CheckWarning, func(t *testing.T) redis.UniversalClient {
+		}, "in layout 1"},
+		{"partitions", CheckFailed, func(t *testing.T) redis.UniversalClient {
 			client := primary(t).Client()
-			client.Set(t.Context(), acmeBooks, "theirs", 0)
+			client.Set(t.Context(), "bursar:partitions", "9 4", 0)
+			return client
+		}, "in layout 9"},
+		{"partitions", CheckFailed, func(t *testing.T) redis.UniversalClient {
+			client := primary(t).Client()
+			client.HSet(t.Context(), "bursar:partitions", "theirs", 0)
 			return client
 		}, "did not write"},
-		{"layout", CheckUnknown, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "scan", "ERR no")
+		{"partitions", CheckWarning, func(t *testing.T) redis.UniversalClient {
+			client := primary(t).Client()
+			client.Set(t.Context(), "bursar:partitions", "2 4", 0)
+			client.Set(t.Context(), acmeLedger, "theirs", 0)
+			return client
+		}, "did not write"},
+		{"partitions", CheckUnknown, func(t *testing.T) redis.UniversalClient {
+			return lying(t, "get", "NOPERM no")
 		}, "does not tell"},
 		{"rights", CheckFailed, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "eval", "HSET HDEL")
@@ -217,7 +228,7 @@ func TestInspectFindsEach(t *testing.T) {
 }
 
 var checkNames = []string{
-	"reachable", "version", "role", "topology", "eviction", "persistence", "min-replicas", "rights", "clock", "scripts", "layout",
+	"reachable", "version", "role", "topology", "eviction", "persistence", "min-replicas", "rights", "clock", "scripts", "partitions",
 }
 
 // liar answers one command itself: with an error, a text, or an hour too late.
@@ -236,8 +247,8 @@ func (l liar) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return err
 		}
 		if code, _, _ := strings.Cut(l.reply, " "); code == "ERR" || code == "NOPERM" || code == "BUSY" {
-			cmd.SetErr(scriptError(l.reply))
-			return scriptError(l.reply)
+			cmd.SetErr(redisReply(l.reply))
+			return redisReply(l.reply)
 		}
 		switch c := cmd.(type) {
 		case *redis.TimeCmd:
@@ -258,7 +269,7 @@ func TestStartWhileNoReplicaIsInStep(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t, redistest.WithConfig("min-replicas-to-write 1")).Client()
 	c := node(t, client)
-	if c.scripts.Bare {
+	if c.bare {
 		t.Error("the server was taken for miniredis")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -356,13 +367,13 @@ func TestMissingRightAtRunTimeIsOneClearError(t *testing.T) {
 	admin := server.Client()
 	for _, right := range []string{"hset", "zadd", "evalsha", "hmget"} {
 		admin.Do(t.Context(), "acl", "setuser", "app", "-"+right, "-eval")
-		before := admin.HGet(t.Context(), acmeBooks, "a").Val()
+		before := admin.HGet(t.Context(), acmeLedger, "aacme").Val()
 		_, err := c.TryReserve(t.Context(), "acme", 1)
 		wantErr(t, "reserve without "+right, err, ErrUnavailable)
 		if err == nil || !strings.Contains(err.Error(), "ACL SETUSER") {
 			t.Errorf("without %s: %v; want the remedy", right, err)
 		}
-		if after := admin.HGet(t.Context(), acmeBooks, "a").Val(); after != before {
+		if after := admin.HGet(t.Context(), acmeLedger, "aacme").Val(); after != before {
 			t.Errorf("without %s the account went from %q to %q", right, before, after)
 		}
 		admin.Do(t.Context(), "acl", "setuser", "app", "+"+right, "+eval")
@@ -370,3 +381,11 @@ func TestMissingRightAtRunTimeIsOneClearError(t *testing.T) {
 	reserve(t, c, 1)
 	audit(t, admin)
 }
+
+// redisReply is an error reply of a server.
+type redisReply string
+
+func (e redisReply) Error() string { return string(e) }
+
+// RedisError marks it as a reply, as go-redis' errors are.
+func (redisReply) RedisError() {}

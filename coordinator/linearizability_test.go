@@ -21,22 +21,22 @@ func patience(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, 150*time.Millisecond)
 }
 
-func (e impatient) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+func (e impatient) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	ctx, cancel := patience(ctx)
 	defer cancel()
 	return e.Engine.TryReserve(ctx, tenant, cost, opts...)
 }
 
-func (e impatient) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
+func (e impatient) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	ctx, cancel := patience(ctx)
 	defer cancel()
-	return e.Engine.Commit(ctx, id, actual, opts...)
+	return e.Engine.Commit(ctx, id, actual)
 }
 
-func (e impatient) Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error) {
+func (e impatient) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	ctx, cancel := patience(ctx)
 	defer cancel()
-	return e.Engine.Release(ctx, id, opts...)
+	return e.Engine.Release(ctx, id)
 }
 
 // TestLinearizableUnderFaults looks for one order of events while batches are
@@ -48,12 +48,12 @@ func TestLinearizableUnderFaults(t *testing.T) {
 	budgettest.Linearizability(t, func(t testing.TB, c budgettest.Config) budgettest.Subject {
 		f := &faults{random: rand.New(rand.NewPCG(random.Uint64(), 0)), count: make(map[fault]int)}
 		var nodes []budget.Engine
-		for i := range 2 {
+		for range 2 {
 			opts := server.Options()
 			opts.Dialer = f.dial
 			client := redis.NewClient(opts)
 			t.Cleanup(func() { client.Close() })
-			nodes = append(nodes, impatient{node(t, client, WithHoldTTL(c.HoldTTL), WithClock(c.Clock), WithCrowd(i*defaultCrowd))})
+			nodes = append(nodes, impatient{node(t, client, WithHoldTTL(c.HoldTTL), WithClock(c.Clock))})
 		}
 		f.on.Store(true)   // New asks each thing once or a few times, and then gives up
 		t.Cleanup(func() { // the last one registered runs first, so the nodes close in peace

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
@@ -93,7 +91,7 @@ func TestRetentionIsBoundedInTimeAndCount(t *testing.T) {
 	if fate, err := c.Lookup(t.Context(), ids[len(ids)-1]); err != nil || fate.Outcome != budget.Released {
 		t.Errorf("the latest: %+v, %v", fate, err)
 	}
-	if n := client.HLen(t.Context(), acmeBooks).Val(); n > 2*42+20 {
+	if n := client.HLen(t.Context(), acmeLedger).Val(); n > 2*42+20 {
 		t.Errorf("the books have %d fields after 200 settles", n)
 	}
 	clock = clock.Add(time.Minute + time.Millisecond)
@@ -141,61 +139,4 @@ func TestDeleteTenant(t *testing.T) {
 	if b, err := c.Balance(t.Context(), "acme"); err != nil || b.Granted != 7 || b.Remaining != 7 || b.Committed != 0 {
 		t.Errorf("made anew: %+v, %v", b, err)
 	}
-}
-
-// A batch may delete a tenant, make it anew and use it, in this order.
-func TestDeleteWithinABatch(t *testing.T) {
-	t.Parallel()
-	c, client := startNode(t)
-	ensure(t, c, "acme", 1000)
-	group := []*call{
-		newCall('x', "acme", 0, budget.ReservationID{}), newCall('r', "acme", 1, budget.ReservationID{}),
-		newCall('e', "acme", 10, budget.ReservationID{}), newCall('r', "acme", 4, budget.ReservationID{}),
-		newCall('x', "acme", 0, budget.ReservationID{}), newCall('b', "acme", 0, budget.ReservationID{}),
-	}
-	answers := inOneBatch(t, c, client, group)
-	for i, want := range []budget.Outcome{budget.Deleted, budget.MissingTenant, budget.Created, budget.Reserved, budget.HoldsOpen, budget.Found} {
-		if answers[i].outcome != want {
-			t.Errorf("operation %d: %+v, want %s", i+1, answers[i], want)
-		}
-	}
-	want := budget.Balance{Outcome: budget.Found, Granted: 10, Remaining: 6, Reserved: 4}
-	if got := audit(t, client)["acme"].Balance; got != want || answers[5].balance != want {
-		t.Errorf("the books have %+v, the answer was %+v; want %+v", got, answers[5].balance, want)
-	}
-}
-
-// inOneBatch performs operations on acme in one batch.
-func inOneBatch(t *testing.T, c *Coordinator, client *redis.Client, group []*call) []answer {
-	t.Helper()
-	before := executions(t, client)
-	enqueueTogether(t, c, group)
-	answers := make([]answer, len(group))
-	for i, op := range group {
-		<-op.done
-		answers[i] = op.answer
-	}
-	if n := executions(t, client) - before; n != 1 {
-		t.Errorf("%d script calls, want one batch", n)
-	}
-	return answers
-}
-
-// enqueueTogether puts operations into the lane of acme, which is idle, and only
-// then lets it run.
-func enqueueTogether(t *testing.T, c *Coordinator, group []*call) {
-	t.Helper()
-	l := c.lane("acme")
-	l.mu.Lock()
-	if l.running {
-		t.Fatal("the lane is busy")
-	}
-	for _, op := range group {
-		c.enter()
-		l.queue = append(l.queue, op)
-	}
-	l.running = true
-	c.busy.Add(1)
-	l.mu.Unlock()
-	c.shardOf(l).push(l)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -22,11 +22,11 @@ func TestLostReplyIsNeverSentAgainUnderAnotherSession(t *testing.T) {
 	t.Parallel()
 	for name, meanwhile := range map[string]func(client *redis.Client, session string, jump func()){
 		"another process goes on under the number": func(client *redis.Client, session string, _ func()) {
-			client.HSet(context.Background(), acmeBooks, session, "999999 00000000000000aa 1")
+			client.HSet(context.Background(), acmeLedger, session, "999999 00000000000000aa 1")
 		},
 		"the session went by its retention": func(client *redis.Client, session string, jump func()) {
 			jump()
-			client.HDel(context.Background(), acmeBooks, session)
+			client.HDel(context.Background(), acmeLedger, session)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestLostReplyIsNeverSentAgainUnderAnotherSession(t *testing.T) {
 			var days atomic.Int64
 			c := node(t, faulty, WithClock(func() time.Time { return time.Now().Add(time.Duration(days.Load()) * 24 * time.Hour) }))
 			ensure(t, c, "acme", 1000)
-			session := "s" + layout.Incarnation(c.node.Load())
+			session := store.SessionField(c.node.ID())
 
 			f.every.Store(int32(dropReply))
 			answered := make(chan error, 1)
@@ -49,7 +49,7 @@ func TestLostReplyIsNeverSentAgainUnderAnotherSession(t *testing.T) {
 				_, err := c.Grant(context.Background(), "acme", 100)
 				answered <- err
 			}()
-			for !strings.HasPrefix(client.HGet(t.Context(), acmeBooks, "a").Val(), "1100 ") {
+			for storedAccount(t, client, "acme").Granted != 1100 {
 				runtime.Gosched()
 			}
 			meanwhile(client, session, func() { days.Store(8) })
@@ -144,7 +144,7 @@ func TestDoSettlesWhileTheNodeCloses(t *testing.T) {
 	closed := make(chan error, 1)
 	s, err := c.Do(t.Context(), "acme", 100, func(context.Context) (budget.Microcents, error) {
 		go func() { closed <- c.Close(context.Background()) }()
-		for !c.closed.Load() {
+		for !c.node.Closed() {
 			time.Sleep(time.Millisecond)
 		}
 		return 90, nil

@@ -3,10 +3,12 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -14,138 +16,121 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// BenchmarkMemory reports what Redis' memory goes to, from used_memory before and
-// after: the figures of OPERATIONS.md. Run it with -benchtime=1x.
+// BenchmarkMemory reports what an item takes, from used_memory of Redis and the heap of
+// the process before and after a fill: the figures of OPERATIONS.md. Run it with
+// -benchtime=1x.
 func BenchmarkMemory(b *testing.B) {
-	b.Run("idle_families", func(b *testing.B) { memoryOfFamilies(b) })
-	b.Run("busy_families", func(b *testing.B) { memoryOfFamilies(b, "hash-max-listpack-entries 1") })
-	for _, load := range []struct {
-		name              string
-		families, callers int
-	}{{"one_family", 1, 256}, {"1000_families", 1000, 16}} {
-		b.Run("holds_in_"+load.name, func(b *testing.B) { memoryOfHolds(b, load.families, load.callers) })
-	}
+	b.Run("tenant", memoryOfTenants)
+	b.Run("hold", memoryOfHolds)
 	for _, callers := range []int{1, 64} {
-		b.Run(fmt.Sprintf("settles_of_%d_callers", callers), func(b *testing.B) { memoryOfSettles(b, callers) })
+		b.Run(fmt.Sprintf("ended/callers=%d", callers), func(b *testing.B) { memoryOfEndings(b, callers) })
 	}
-	b.Run("formula", memoryByFormula)
+	b.Run("node", memoryOfNodes)
 }
 
-// memoryOfFamilies counts what a family without holds takes, with the session of
-// the node that made it; then what the session of a further node adds; then a
-// level below the root. Redis keeps a small hash as a list, and as a table for
-// good once it has outgrown that, which every family does that settles: the
-// configuration makes it one at once.
-func memoryOfFamilies(b *testing.B, config ...string) {
-	const families, levels = 10_000, 4
-	client := redistest.Start(b, redistest.WithConfig(config...)).Client()
-	first, second := node(b, client), node(b, client)
-	ensureOnce(b, first, "warm")
-	ensureOnce(b, second, "warm")
+const (
+	manyTenants = 100_000
+	manyCallers = 256
+)
+
+// memoryOfTenants measures a tenant, and a level below it.
+func memoryOfTenants(b *testing.B) {
 	for b.Loop() {
-		each := func(name string, per int, work func(tenant budget.TenantID)) {
+		client := redistest.Start(b).Client()
+		c := node(b, client)
+		ensureOnce(b, c, "warm")
+		fill := func(name string, tenant func(i int) budget.TenantID) {
 			before := usedBytes(b, client)
-			spread(64, families, func(i int) { work(numbered("tenant", i)) })
-			b.ReportMetric(float64(usedBytes(b, client)-before)/float64(families*per), "B/"+name)
+			spread(manyCallers, manyTenants, func(i int) { ensureOnce(b, c, tenant(i)) })
+			b.ReportMetric(float64(usedBytes(b, client)-before)/manyTenants, "B/"+name)
 		}
-		each("family", 1, func(tenant budget.TenantID) { ensureOnce(b, first, tenant) })
-		each("session", 1, func(tenant budget.TenantID) {
-			if r, err := second.Remaining(context.Background(), tenant); err != nil || r.Outcome != budget.Found {
-				b.Error(r, err)
-			}
-		})
-		each("level", levels, func(tenant budget.TenantID) {
-			for i := range levels {
-				ensureOnce(b, second, tenant+budget.TenantID(fmt.Sprintf("/team-%d", i)))
-			}
-		})
+		fill("tenant", func(i int) budget.TenantID { return numbered("tenant", i) })
+		fill("level", func(i int) budget.TenantID { return numbered("tenant", i) + "/team" })
 	}
 }
 
-// memoryOfHolds counts what an open hold of a root tenant takes.
-func memoryOfHolds(b *testing.B, families, callers int) {
-	const holds = 100_000
-	client := redistest.Start(b).Client()
-	c := node(b, client)
-	for i := range families {
-		ensureOnce(b, c, numbered("tenant", i))
-	}
+// memoryOfHolds measures an open hold with a deadline.
+func memoryOfHolds(b *testing.B) {
 	for b.Loop() {
+		const tenants, holds = 1000, 200_000
+		client := redistest.Start(b).Client()
+		c := node(b, client, WithRepair(0, 0))
+		spread(manyCallers, tenants, func(i int) { ensureOnce(b, c, numbered("tenant", i)) })
 		before := usedBytes(b, client)
-		spread(callers, holds, func(i int) { reserveOnce(b, c, numbered("tenant", i%families)) })
+		spread(manyCallers, holds, func(i int) { reserveOnce(b, c, numbered("tenant", i%tenants)) })
 		b.ReportMetric(float64(usedBytes(b, client)-before)/holds, "B/hold")
 	}
 }
 
-// memoryOfSettles counts what a settled hold takes for as long as it is
-// remembered. With one caller each settle has a record of its own in the ring; with
-// many callers a batch's settles share one. It reports what an operation adds to
-// the append-only file, too.
-func memoryOfSettles(b *testing.B, callers int) {
-	const families, settles = 4, 4096 // as many as a family remembers
-	client := redistest.Start(b, redistest.WithConfig("appendonly yes", "appendfsync no", "auto-aof-rewrite-percentage 0")).Client()
-	c := node(b, client)
-	for i := range families {
-		ensureOnce(b, c, numbered("tenant", i))
-	}
+// memoryOfEndings measures a settled hold while it is remembered, and what an operation
+// adds to the append-only file. A record of the ring names the settles of one batch: with
+// one caller there is one in each.
+func memoryOfEndings(b *testing.B, callers int) {
 	for b.Loop() {
+		const tenants, settles = 1000, 40_000 // fewer than the rings keep
+		client := redistest.Start(b, redistest.WithConfig("appendonly yes", "appendfsync no", "auto-aof-rewrite-percentage 0")).Client()
+		c := node(b, client, WithRepair(0, 0), WithRetention(time.Hour, settles))
+		spread(manyCallers, tenants, func(i int) { ensureOnce(b, c, numbered("tenant", i)) })
 		before, written := usedBytes(b, client), infoFigure(b, client, "persistence", "aof_current_size")
-		for f := range families {
-			tenant := numbered("tenant", f)
-			spread(callers, settles, func(int) {
-				r, err := c.Commit(context.Background(), reserveOnce(b, c, tenant), 90)
-				if err != nil || r.Outcome != budget.Committed {
+		spread(callers, settles, func(i int) {
+			id := reserveOnce(b, c, numbered("tenant", i%tenants))
+			if s, err := c.Commit(context.Background(), id, 90); err != nil || s.Outcome != budget.Committed {
+				b.Error(s, err)
+			}
+		})
+		b.ReportMetric(float64(usedBytes(b, client)-before)/settles, "B/ended")
+		written = infoFigure(b, client, "persistence", "aof_current_size") - written
+		b.ReportMetric(float64(written)/(2*settles), "AOF-B/operation")
+	}
+}
+
+// memoryOfNodes measures what a further node adds that uses 100,000 tenants: in Redis,
+// and in its own heap for each tenant, without a journal and with one.
+func memoryOfNodes(b *testing.B) {
+	for b.Loop() {
+		client := redistest.Start(b).Client()
+		first := node(b, client, WithRepair(0, 0))
+		spread(manyCallers, manyTenants, func(i int) { ensureOnce(b, first, numbered("tenant", i)) })
+		use := func(c *Coordinator, from, to int) {
+			spread(manyCallers, to-from, func(i int) {
+				if r, err := c.Balance(context.Background(), numbered("tenant", from+i)); err != nil || r.Outcome != budget.Found {
 					b.Error(r, err)
 				}
 			})
 		}
-		b.ReportMetric(float64(usedBytes(b, client)-before)/(families*settles), "B/settle")
-		written = infoFigure(b, client, "persistence", "aof_current_size") - written
-		b.ReportMetric(float64(written)/(2*families*settles), "AOF-B/operation")
-	}
-}
-
-// memoryByFormula compares the formula of OPERATIONS.md with a mixed load.
-func memoryByFormula(b *testing.B) {
-	const families, nodes, levels, holds, settles = 1000, 3, 4, 60, 100
-	client := redistest.Start(b).Client()
-	var fleet []*Coordinator
-	for range nodes {
-		fleet = append(fleet, node(b, client))
-		ensureOnce(b, fleet[len(fleet)-1], "warm")
-	}
-	for b.Loop() {
 		before := usedBytes(b, client)
-		spread(32, families, func(i int) {
-			root := numbered("tenant", i)
-			ensureOnce(b, fleet[0], root)
-			for k := range levels {
-				ensureOnce(b, fleet[0], root+budget.TenantID(fmt.Sprintf("/team-%d", k)))
-			}
-			for k := range settles {
-				c := fleet[k%nodes]
-				if r, err := c.Commit(context.Background(), reserveOnce(b, c, root), 90); err != nil {
-					b.Error(r, err)
-				}
-			}
-			for k := range holds {
-				reserveOnce(b, fleet[k%nodes], root)
-			}
-		})
-		measured := usedBytes(b, client) - before
-		formula := families * (1900 + 300*(nodes-1) + 110*levels + 285*holds + 265*settles)
-		b.ReportMetric(float64(measured)/families, "B/family")
-		b.ReportMetric(float64(measured)/float64(formula), "of-formula")
+		second := node(b, client, WithRepair(0, 0))
+		use(second, 0, manyTenants/10)
+		heap := heapBytes()
+		use(second, manyTenants/10, manyTenants)
+		b.ReportMetric(float64(heapBytes()-heap)/(0.9*manyTenants), "heap-B/tenant")
+		b.ReportMetric(float64(usedBytes(b, client)-before), "B/node")
+
+		journaled := node(b, client)
+		use(journaled, 0, manyTenants/10)
+		heap = heapBytes()
+		spread(manyCallers, manyTenants, func(i int) { reserveOnce(b, journaled, numbered("tenant", i)) })
+		b.ReportMetric(float64(heapBytes()-heap)/manyTenants, "journal-B/reserve")
+		runtime.KeepAlive(second)
 	}
 }
 
-func ensureOnce(b *testing.B, c *Coordinator, tenant budget.TenantID) {
+// heapBytes is what is in use after what was dropped has been collected, pools included.
+func heapBytes() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+func ensureOnce(b testing.TB, c *Coordinator, tenant budget.TenantID) {
 	if r, err := c.EnsureTenant(context.Background(), tenant, 100_000*budget.Dollar); err != nil {
 		b.Error(r, err)
 	}
 }
 
-func reserveOnce(b *testing.B, c *Coordinator, tenant budget.TenantID) budget.ReservationID {
+func reserveOnce(b testing.TB, c *Coordinator, tenant budget.TenantID) budget.ReservationID {
 	r, err := c.TryReserve(context.Background(), tenant, 50*budget.Cent)
 	if err != nil || r.Outcome != budget.Reserved {
 		b.Error(r, err)

@@ -9,6 +9,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
 // observation is one operation under way, as the instruments see it.
@@ -34,16 +36,16 @@ func (t *telemetry) begin(ctx context.Context, op operation) observation {
 
 // end records how the operation went. The span is linked to that of the batch
 // that carried it, which many operations share.
-func (t *telemetry) end(ctx context.Context, o observation, a answer, err error) {
+func (t *telemetry) end(ctx context.Context, o observation, a lane.Answer, err error) {
 	counted := t.operations.Enabled(ctx)
 	if !counted && o.began.IsZero() && o.span == nil {
 		return
 	}
-	m := measurementOf(o.op, a.outcome, err)
+	m := measurementOf(o.op, a.Outcome, err)
 	if counted {
 		t.operations.Add(ctx, 1, m.add...)
 		if errors.Is(err, ErrUnknownOutcome) {
-			t.unknown.Add(ctx, 1, metric.WithAttributes(operationKey.String(operationNames[o.op])))
+			t.unknown.Add(ctx, 1, metric.WithAttributes(operationKey.String(o.op.String())))
 		}
 	}
 	if !o.began.IsZero() {
@@ -54,8 +56,8 @@ func (t *telemetry) end(ctx context.Context, o observation, a answer, err error)
 	}
 	if o.span.IsRecording() {
 		o.span.SetAttributes(m.attributes...)
-		if a.batch != nil {
-			o.span.AddLink(trace.Link{SpanContext: *a.batch})
+		if batch, ok := a.Trace.(trace.SpanContext); ok {
+			o.span.AddLink(trace.Link{SpanContext: batch})
 		}
 		if err != nil {
 			o.span.SetStatus(codes.Error, errorType(err))
@@ -64,19 +66,11 @@ func (t *telemetry) end(ctx context.Context, o observation, a answer, err error)
 	o.span.End()
 }
 
-// How a batch ends.
-const (
-	batchApplied = "applied"
-	batchUnsent  = "unsent"  // its bytes never left; its calls wait again
-	batchRefused = "refused" // it took no effect
-	batchUnknown = "unknown" // nobody can tell any more whether it did
-	batchLost    = "lost"    // Redis has lost what went before it
-)
-
-var batchResults = func() map[string]*measured {
-	all := make(map[string]*measured)
-	for _, result := range []string{batchApplied, batchUnsent, batchRefused, batchUnknown, batchLost} {
-		all[result] = newMeasured(resultKey.String(result))
+// batchResults are the attributes of a batch's result.
+var batchResults = func() map[lane.Result]*measured {
+	all := make(map[lane.Result]*measured)
+	for _, result := range []lane.Result{lane.Applied, lane.Unsent, lane.Refused, lane.Unknown, lane.Lost} {
+		all[result] = newMeasured(resultKey.String(string(result)))
 	}
 	return all
 }()
@@ -87,8 +81,8 @@ var batchSpan = []trace.SpanStartOption{
 	trace.WithAttributes(attribute.String("db.system.name", "redis"), attribute.String("db.operation.name", "EVALSHA")),
 }
 
-// probe finds out whether spans come to anything, about once a second: a program
-// may set up its SDK after the node.
+// probe finds out whether spans are recorded, about once a second: a program may set up
+// its SDK after the node.
 func (t *telemetry) probe(ctx context.Context, at time.Time) {
 	last := t.probed.Load()
 	if at.UnixMilli()-last < 1000 || !t.probed.CompareAndSwap(last, at.UnixMilli()) {
@@ -96,55 +90,76 @@ func (t *telemetry) probe(ctx context.Context, at time.Time) {
 	}
 	_, span := t.tracer.Start(ctx, "bursar.probe", trace.WithNewRoot())
 	t.tracing.Store(span.SpanContext().IsValid())
-	// It is not ended, so that nobody is shown it.
+	// It is not ended, so it is never exported.
 }
 
-// sent starts a batch's span, before its calls can be answered.
-func (t *telemetry) sent(ctx context.Context, b *batch) {
-	b.began = now()
+// BatchSent implements [lane.Observer]: it starts a batch's span.
+func (t *telemetry) BatchSent(b *lane.Batch) {
+	ctx := context.Background()
+	b.Began = now()
 	if !t.tracing.Load() {
-		if t.probe(ctx, b.began); !t.tracing.Load() {
+		if t.probe(ctx, b.Began); !t.tracing.Load() {
 			return
 		}
 	}
-	_, b.span = t.tracer.Start(ctx, "bursar.batch", batchSpan...)
-	linked := b.span.SpanContext()
-	b.link = &linked
+	_, span := t.tracer.Start(ctx, "bursar.batch", batchSpan...)
+	b.Span, b.Trace = span, span.SpanContext()
 }
 
-// resolved ends what sent has begun; a batch without calls never left.
-func (t *telemetry) resolved(ctx context.Context, b *batch, result string) {
-	if b.began.IsZero() {
-		return // the empty batch that finds out about another
+// BatchResolved implements [lane.Observer]. A batch without calls was not sent.
+func (t *telemetry) BatchResolved(b *lane.Batch, result lane.Result) {
+	if b.Began.IsZero() {
+		return // an empty batch
 	}
+	ctx := context.Background()
 	m := batchResults[result]
-	if len(b.calls) > 0 && t.batchDuration.Enabled(ctx) {
-		t.batchDuration.Record(ctx, seconds(now().Sub(b.began)), m.record...)
-		t.batchSize.Record(ctx, int64(len(b.calls)))
+	if b.Size() > 0 && t.batchDuration.Enabled(ctx) {
+		t.batchDuration.Record(ctx, seconds(now().Sub(b.Began)), m.record...)
+		t.batchSize.Record(ctx, int64(b.Size()))
 	}
-	b.began = time.Time{}
-	if b.span == nil {
-		return
+	b.Began = time.Time{}
+	span, ok := b.Span.(trace.Span)
+	if !ok || b.Size() == 0 {
+		return // a span that is not ended is never exported
 	}
-	if len(b.calls) == 0 {
-		return // a span that is not ended is shown to nobody
+	span.SetAttributes(m.attributes...)
+	span.SetAttributes(attribute.Int("db.operation.batch.size", b.Size()), attribute.Int("bursar.batch.retries", b.Attempts))
+	if result != lane.Applied {
+		span.SetStatus(codes.Error, string(result))
 	}
-	b.span.SetAttributes(m.attributes...)
-	b.span.SetAttributes(attribute.Int("db.operation.batch.size", len(b.calls)), attribute.Int("bursar.batch.retries", b.attempts))
-	if result != batchApplied {
-		b.span.SetStatus(codes.Error, result)
-	}
-	b.span.End()
+	span.End()
 }
 
-// retried counts a script call that is sent again.
-func (t *telemetry) retried(ctx context.Context, why failure) {
-	t.retries.Add(ctx, 1, retryReasons[why].add...)
+// Retried implements [lane.Observer].
+func (t *telemetry) Retried(f lane.Failure) {
+	t.retries.Add(context.Background(), 1, retryReasons[f].add...)
 }
 
-var retryReasons = func() (all [failureKinds]*measured) {
-	for why, name := range failureNames {
-		all[why] = newMeasured(reasonKey.String(name))
+// Gap implements [lane.Observer].
+func (t *telemetry) Gap(partition int) {
+	t.gaps.Add(context.Background(), 1, metric.WithAttributes(partitionKey.Int(partition)))
+}
+
+// TimersLost implements [lane.Observer].
+func (t *telemetry) TimersLost(partition int) {
+	t.timersLost.Add(context.Background(), 1, metric.WithAttributes(partitionKey.Int(partition)))
+}
+
+// Released implements [lane.Observer].
+func (t *telemetry) Released(abandoned int) { t.abandoned.Add(context.Background(), int64(abandoned)) }
+
+// Repaired implements [lane.Observer].
+func (t *telemetry) Repaired(merged, unmerged int) {
+	t.merged.Add(context.Background(), int64(merged))
+	t.unmerged.Add(context.Background(), int64(unmerged))
+}
+
+// Evicted implements [lane.Observer].
+func (t *telemetry) Evicted(states int) { t.forgotten.Add(context.Background(), int64(states)) }
+
+var retryReasons = func() (all [lane.Failures]*measured) {
+	for f := range all {
+		all[f] = newMeasured(reasonKey.String(lane.Failure(f).String()))
 	}
 	return all
 }()

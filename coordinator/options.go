@@ -12,9 +12,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/internal/dispatch"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/wording"
-	"github.com/calybris/bursar/luascripts"
 )
 
 // Option sets up a Coordinator. The defaults are right for most.
@@ -26,11 +26,12 @@ type config struct {
 	callTimeout  time.Duration
 	retention    time.Duration
 	retained     int
-	perFamily    int
-	crowd        int // see second.go
+	perTenant    int
+	partitions   int // 0 for the default
 	total        int
 	breaker      time.Duration
-	maxFlight    time.Duration // see flight.go
+	maxFlight    time.Duration // see package dispatch
+	policyEvery  time.Duration // see policy.go
 	maxHolds     int
 	repairWindow time.Duration
 	repairBytes  int
@@ -39,7 +40,6 @@ type config struct {
 	observed     []budget.TenantID
 	serverName   string
 
-	layouts luascripts.Layouts
 	now     func() time.Time // the node's own clock
 	entropy func() uint64    // of node numbers and incarnations
 
@@ -49,101 +49,103 @@ type config struct {
 
 // The defaults of the options.
 const (
-	DefaultCallTimeout = 10 * time.Second
-	DefaultRetention   = 10 * time.Minute
-	DefaultRetained    = 4096
-	DefaultBreaker     = 10 * time.Second
-	DefaultMaxHolds    = 100_000
-	DefaultRepair      = 5 * time.Minute
-	DefaultRepairBytes = 64 << 20
-	DefaultPerFamily   = 16_384
-	DefaultTotal       = 65_536
+	DefaultCallTimeout    = 10 * time.Second
+	DefaultRetention      = 10 * time.Minute
+	DefaultRetentionHolds = 16_384
+	DefaultBreaker        = 10 * time.Second
+	DefaultMaxHolds       = 100_000
+	DefaultRepairWindow   = 5 * time.Minute
+	DefaultRepairBytes    = 64 << 20
+	DefaultTenantQueue    = 16_384
+	DefaultTotalQueue     = 65_536
 )
 
 // defaultWindow is as long as the retention allows.
 const defaultWindow time.Duration = -1
 
-// WithKeyPrefix begins every key with a text of 1 to 64 bytes of printable ASCII
-// without blanks and braces, so that several environments share one Redis.
+// WithKeyPrefix sets the prefix of every Redis key: 1 to 64 bytes of printable ASCII, no
+// spaces or braces. Several environments can share one Redis under different prefixes.
 // Defaults to "bursar". Nodes that share budgets must agree on it.
 func WithKeyPrefix(prefix string) Option { return func(c *config) { c.prefix = prefix } }
 
-// WithHoldTTL sets after how long an unsettled hold is released: whole
-// milliseconds up to budget.MaxHoldTTL, 0 for never. Defaults to 15 minutes.
+// WithPartitions sets the number of partitions of a prefix that is used for the first
+// time: a power of two from 1 to 1,024. It never changes afterwards, and a node that is
+// asked for another number adopts what is stored. Defaults to [DefaultPartitions], on a
+// Cluster to [DefaultClusterPartitions]. More of them spread over more masters; fewer
+// group the calls of many tenants better.
+func WithPartitions(n int) Option { return func(c *config) { c.partitions = n } }
+
+// WithHoldTTL sets how long a hold may stay open before it is released: whole
+// milliseconds up to [budget.MaxHoldTTL], 0 for no limit. Defaults to 15 minutes.
 func WithHoldTTL(ttl time.Duration) Option { return func(c *config) { c.holdTTL = ttl } }
 
-// WithCallTimeout bounds how long a call waits for its answer where the call's
-// context has no deadline of its own, from 1ms to an hour. Defaults to 10 seconds.
+// WithCallTimeout bounds how long a call waits for its answer if its context has no
+// deadline, from 1ms to an hour. Defaults to 10 seconds.
 func WithCallTimeout(timeout time.Duration) Option {
 	return func(c *config) { c.callTimeout = timeout }
 }
 
-// WithRetention sets for how long, and of about how many holds a family, it is
-// remembered how they ended: for Lookup, and for Settlement.Prior. At times there are a
-// batch or two more, and after a repair all that it merged. From a second to 24 hours,
-// and 1 to 1,000,000 holds; each takes memory in Redis until then. Defaults to 10
-// minutes and 4,096. Nodes that share budgets should agree on it: the shortest time and
-// the smallest number decide what is there to be told.
+// WithRetention sets how long the ends of holds are remembered for Lookup and
+// Settlement.Prior, and how many settled holds of a partition, give or take a batch; holds
+// that a deadline or a repair ended are remembered for the whole time. From a second to 24
+// hours, and 1 to 1,000,000 holds. Each takes up to 260 bytes of Redis' memory. Defaults to
+// 10 minutes and 16,384 holds. Nodes that share budgets should agree on it: the shortest
+// time and the smallest number decide.
 func WithRetention(retention time.Duration, holds int) Option {
 	return func(c *config) { c.retention, c.retained = retention, holds }
 }
 
-// WithQueueLimits bounds how many operations wait for one family and for all
-// together; beyond, calls get ErrOverloaded at once. A Do counts until it has ended.
-// Defaults to 16,384 and 65,536.
-func WithQueueLimits(perFamily, total int) Option {
-	return func(c *config) { c.perFamily, c.total = perFamily, total }
+// WithQueueLimits bounds how many calls are queued for one root tenant and in all;
+// beyond, calls get [ErrOverloaded] at once. A Do counts until it has ended. Defaults to
+// [DefaultTenantQueue] and [DefaultTotalQueue].
+func WithQueueLimits(perTenant, total int) Option {
+	return func(c *config) { c.perTenant, c.total = perTenant, total }
 }
 
-// WithMaxHolds bounds how many holds of a family are open at a time, so that callers
-// who never settle do not fill Redis; beyond, TryReserve is ErrOverloaded. Redis'
-// timers are counted: the family's open holds that have a deadline, and the sessions
-// of nodes. 1 to 100,000,000, or 0 for no bound. Defaults to 100,000. Nodes that share
-// budgets should agree on it.
+// WithMaxHolds bounds the open holds of one tenant, so that callers that never settle do
+// not fill Redis; beyond, TryReserve returns [ErrTooManyHolds]. From 1 to 100,000,000, or
+// 0 for no bound. Defaults to 100,000. Nodes that share budgets should agree on it.
 func WithMaxHolds(holds int) Option { return func(c *config) { c.maxHolds = holds } }
 
-// WithBreaker sets after how long without any answer from a server calls to it are
-// refused at once with ErrUnavailable, instead of each waiting for its deadline;
-// about each second one is let through, and the first answer ends it. Commit and
-// Release always wait. From 100ms to an hour, 0 for never; it should be longer than
-// a failover takes. Defaults to 10 seconds. In a Cluster each master has its own.
+// WithBreaker sets how long a server may be unresponsive before its circuit breaker
+// opens and calls fail at once with [ErrUnavailable]. While it is open, about one call per
+// second is let through; the first response closes it. Commit and Release always wait.
+// From 100ms to an hour, 0 for never; it should be longer than a failover takes. Defaults
+// to 10 seconds. On a Cluster each master has its own.
 func WithBreaker(after time.Duration) Option { return func(c *config) { c.breaker = after } }
 
-// WithRepair sets for how long a node retains what it was told of reservations, and
-// in how many bytes of its memory at the most (56 a state, two states a settled hold), so
-// that it can tell Redis again what a failover has lost: at a gap it merges that,
-// before it does anything else in that family. Beyond the bound the oldest go first,
-// and are counted. The window is
-// 0 for no repair (then whatever meets a gap gets ErrGap), or from 500ms to half
-// of the retention (WithRetention), since what Redis no longer remembers cannot be
-// told from what it has lost. Defaults to 5 minutes, or half of the retention where
-// that is less, and 64 MiB.
+// WithRepair sets how long, and in how many bytes of memory, the coordinator remembers
+// acknowledged reservations so that it can restore them if a failover loses them. A state
+// takes 64 bytes, and a settled hold has two. Beyond the memory the oldest go first, and are
+// counted. The window is 0 for no repair (then a call that meets a gap gets [ErrGap]), or
+// from 500ms to half of the retention, since what Redis has forgotten can't be told from
+// what it has lost. Defaults to 5 minutes, or half of the retention if that is less, and
+// 64 MiB.
 func WithRepair(window time.Duration, bytes int) Option {
 	return func(c *config) { c.repairWindow, c.repairBytes = window, bytes }
 }
 
-// WithTracerProvider sets where spans go: one an operation, linked to the one of the
-// batch that carried it. Defaults to otel.GetTracerProvider() when New is called.
+// WithTracerProvider sets the destination of spans. Defaults to
+// otel.GetTracerProvider() when New is called.
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(c *config) { c.tracerProvider = provider }
 }
 
-// WithMeterProvider sets where metrics go (Telemetry, above, lists them). Defaults to
-// otel.GetMeterProvider() when New is called.
+// WithMeterProvider sets the destination of metrics. Defaults to otel.GetMeterProvider()
+// when New is called.
 func WithMeterProvider(provider metric.MeterProvider) Option {
 	return func(c *config) { c.meterProvider = provider }
 }
 
-// MaxObserved is how many tenants WithObservedTenants takes; it bounds what a collection
-// of metrics costs.
-const MaxObserved = 100
+// MaxObservedTenants bounds the tenants of WithObservedTenants, and so the cost of a
+// collection of metrics.
+const MaxObservedTenants = 100
 
-// WithObservedTenants shows the balances and the number of open holds of these
-// tenants as metrics, with the tenant's id as an attribute. Each costs a Holds when
-// metrics are collected, whose time grows with the family's holds; what is not read
-// within 2 seconds is not shown. At most MaxObserved.
-// Defaults to none: a metric of its own for each tenant is more than most stores of
-// metrics can bear.
+// WithObservedTenants exports the balances and the number of open holds of these tenants
+// as metrics, with the tenant's id as an attribute. Each costs a read when metrics are
+// collected; a tenant that isn't read within 2 seconds is left out. At most
+// [MaxObservedTenants]. Defaults to none: a metric for each tenant is more than most
+// stores of metrics can bear.
 func WithObservedTenants(tenants ...budget.TenantID) Option {
 	return func(c *config) { c.observed = append(c.observed, tenants...) }
 }
@@ -158,32 +160,31 @@ const maxServerName = 255
 // Cluster keep the addresses of its masters.
 func WithServerName(name string) Option { return func(c *config) { c.serverName = name } }
 
-// WithClock makes the clock of deadlines the caller's, for tests; it must never
-// be used by some nodes only. Defaults to Redis' own clock.
+// WithClock replaces the clock of deadlines, for tests; all nodes must use it. It must
+// not be before 1970. Defaults to Redis' own clock.
 func WithClock(now func() time.Time) Option { return func(c *config) { c.clock = now } }
 
-// WithLogger sets where an operator is told what must be read: warnings of the
-// start, lost writes, corrupt state. Never once a call. Defaults to slog.Default().
+// WithLogger sets the logger for operational events: startup warnings, lost writes,
+// corruption. It is never used per call. Defaults to slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(c *config) { c.logger = logger } }
 
 func newConfig(opts []Option) (config, error) {
 	c := config{
-		prefix:       layout.DefaultPrefix,
+		prefix:       store.DefaultPrefix,
 		holdTTL:      budget.DefaultHoldTTL,
 		callTimeout:  DefaultCallTimeout,
 		retention:    DefaultRetention,
-		retained:     DefaultRetained,
-		perFamily:    DefaultPerFamily,
-		crowd:        defaultCrowd,
-		total:        DefaultTotal,
+		retained:     DefaultRetentionHolds,
+		perTenant:    DefaultTenantQueue,
+		total:        DefaultTotalQueue,
 		breaker:      DefaultBreaker,
-		maxFlight:    maxFlight,
+		maxFlight:    dispatch.DefaultMaxFlight,
+		policyEvery:  policyEvery,
 		maxHolds:     DefaultMaxHolds,
 		repairWindow: defaultWindow,
 		repairBytes:  DefaultRepairBytes,
 		logger:       slog.Default(),
 
-		layouts: luascripts.Known,
 		entropy: randomBits,
 		now:     now,
 
@@ -199,14 +200,14 @@ func newConfig(opts []Option) (config, error) {
 		opt(&c)
 	}
 	if c.repairWindow == defaultWindow {
-		c.repairWindow = min(DefaultRepair, c.retention/2)
+		c.repairWindow = min(DefaultRepairWindow, c.retention/2)
 	}
 	return c, errors.Join(append(errs, c.validate())...)
 }
 
 // validate is the one place that knows what an option may be.
 func (c *config) validate() error {
-	errs := []error{layout.ValidatePrefix(c.prefix), budget.ValidateHoldTTL(c.holdTTL)}
+	errs := []error{store.ValidatePrefix(c.prefix), budget.ValidateHoldTTL(c.holdTTL)}
 	if c.callTimeout < time.Millisecond || c.callTimeout > time.Hour {
 		errs = append(errs, fmt.Errorf("invalid call timeout %s: give 1ms to 1h", c.callTimeout))
 	}
@@ -216,8 +217,11 @@ func (c *config) validate() error {
 	if c.repairWindow != 0 && (c.repairWindow < 500*time.Millisecond || c.repairWindow > c.retention/2 || c.repairBytes < 1<<16) {
 		errs = append(errs, fmt.Errorf("invalid repair window %s with %s: give 500ms to half of the retention (%s) and at least 65536 bytes, or a window of 0 for no repair", c.repairWindow, wording.Count(c.repairBytes, "byte"), c.retention))
 	}
-	if c.perFamily < 1 || c.total < c.perFamily {
-		errs = append(errs, fmt.Errorf("invalid queue limits %d and %d: give at least 1 a family, and no less for all", c.perFamily, c.total))
+	if c.partitions != 0 {
+		errs = append(errs, store.ValidatePartitions(c.partitions))
+	}
+	if c.perTenant < 1 || c.total < c.perTenant {
+		errs = append(errs, fmt.Errorf("invalid queue limits %d and %d: give at least 1 for a tenant, and no less in all", c.perTenant, c.total))
 	}
 	if c.maxHolds < 0 || c.maxHolds > 100_000_000 {
 		errs = append(errs, fmt.Errorf("invalid bound of %d open holds: give 1 to 100,000,000, or 0 for none", c.maxHolds))
@@ -234,8 +238,8 @@ func (c *config) validate() error {
 	if len(c.serverName) > maxServerName || !utf8.ValidString(c.serverName) {
 		errs = append(errs, fmt.Errorf("invalid server name %.300q: give at most %d bytes of UTF-8", c.serverName, maxServerName))
 	}
-	if len(c.observed) > MaxObserved {
-		errs = append(errs, fmt.Errorf("%d observed tenants: give at most %d", len(c.observed), MaxObserved))
+	if len(c.observed) > MaxObservedTenants {
+		errs = append(errs, fmt.Errorf("%d observed tenants: give at most %d", len(c.observed), MaxObservedTenants))
 	}
 	for _, tenant := range c.observed {
 		errs = append(errs, tenant.Validate())

@@ -3,7 +3,6 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/redistest"
+	"github.com/calybris/bursar/luascripts"
 )
 
 func TestScriptFlushCostsNoError(t *testing.T) {
@@ -170,9 +170,9 @@ func TestCloseAnswersWhatIsUnderWay(t *testing.T) {
 	if err := c.Close(t.Context()); err != nil {
 		t.Errorf("second Close: %v", err)
 	}
-	for field, value := range client.HGetAll(t.Context(), acmeBooks).Val() {
-		if strings.HasPrefix(field, "s") && !strings.Contains(value, " - ") || strings.HasPrefix(field, "r") {
-			t.Errorf("the node left its session %s = %q", field, value)
+	for field, value := range client.HGetAll(t.Context(), acmeLedger).Val() {
+		if field[0] == luascripts.FieldSession && value[0] != luascripts.SessionClosed || field[0] == luascripts.FieldReply {
+			t.Errorf("the node left its session %q = %q", field, value)
 		}
 	}
 	client.Close()
@@ -195,7 +195,7 @@ func TestCloseEndsThoughRedisIsDown(t *testing.T) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	for c.inFlight.Load() == 0 {
+	for c.node.InFlight() == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	if err := c.Close(ctx); !errors.Is(err, ErrUnavailable) {

@@ -11,6 +11,11 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/internal/dispatch"
+	"github.com/calybris/bursar/coordinator/internal/lane"
+	"github.com/calybris/bursar/coordinator/internal/preflight"
+	"github.com/calybris/bursar/coordinator/redisclient"
 )
 
 // readyScript writes nothing, and a replica refuses it like every script of a node.
@@ -23,19 +28,19 @@ const readyScript = "#!lua flags=allow-oom\nreturn 1"
 // time share the question.
 // A node that is not ready need not be restarted: it goes on by itself.
 func (c *Coordinator) Ready(ctx context.Context) error {
-	if c.closed.Load() {
+	if c.node.Closed() {
 		return ErrClosed
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.callTimeout)
 	defer cancel()
-	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
+	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 400*time.Millisecond) {
 		asked := c.ready()
 		select {
 		case <-asked.done:
 		case <-ctx.Done(): // go-redis waits for its own timeouts
-			return fmt.Errorf("%w: %s: %w", ErrUnavailable, asked.silent(), contextError(ctx))
+			return fmt.Errorf("%w: %s: %w", ErrUnavailable, asked.silent(), lane.Interrupted(ctx))
 		}
-		if asked.stuck || !passes(asked.err) || c.closed.Load() {
+		if asked.stuck || !preflight.Passes(asked.err) || c.node.Closed() {
 			return asked.err
 		}
 		select {
@@ -61,27 +66,27 @@ type readiness struct {
 func (c *Coordinator) ready() *readiness {
 	c.readyMu.Lock()
 	defer c.readyMu.Unlock()
-	if c.asked != nil {
-		return c.asked
+	if c.check != nil {
+		return c.check
 	}
 	r := &readiness{done: make(chan struct{}), waiting: make(map[string]bool)}
-	c.asked = r
+	c.check = r
 	go func() {
 		var err error
-		if c.within(func() { err = c.askServers(r) }) {
+		if c.dispatcher.Within(func() { err = c.askServers(r) }) {
 			r.err = err
 		} else {
-			r.err = fmt.Errorf("%w: %s: %w", ErrUnavailable, r.silent(), errUnanswered)
+			r.err = fmt.Errorf("%w: %s: %w", ErrUnavailable, r.silent(), dispatch.ErrUnanswered)
 		}
 		if r.err == nil {
-			r.err = c.longUnanswered()
+			r.err = c.dispatcher.LongUnanswered()
 			r.stuck = r.err != nil
 		}
-		if r.err != nil && c.ctx.Err() != nil {
+		if r.err != nil && c.node.Dead() {
 			r.err = ErrClosed
 		}
 		c.readyMu.Lock()
-		c.asked = nil
+		c.check = nil
 		c.readyMu.Unlock()
 		close(r.done)
 	}()
@@ -89,10 +94,11 @@ func (c *Coordinator) ready() *readiness {
 }
 
 func (c *Coordinator) askServers(r *readiness) error {
-	if c.cluster == nil {
+	cluster := redisclient.ClusterOf(c.client)
+	if cluster == nil {
 		return c.runsScripts(r, c.client, "Redis")
 	}
-	err := c.cluster.ForEachMaster(c.ctx, func(_ context.Context, master *redis.Client) error {
+	err := cluster.ForEachMaster(context.Background(), func(_ context.Context, master *redis.Client) error {
 		return c.runsScripts(r, master, master.Options().Addr)
 	})
 	if err != nil && !errors.Is(err, ErrUnavailable) {
@@ -103,18 +109,18 @@ func (c *Coordinator) askServers(r *readiness) error {
 
 func (c *Coordinator) runsScripts(r *readiness, server redis.UniversalClient, name string) error {
 	script := readyScript
-	if c.scripts.Bare {
+	if c.bare {
 		script = "return 1"
 	}
 	r.await(name, true)
 	defer r.await(name, false)
-	_, err := c.ask(server, []any{"eval", script, "0"})
+	_, err := c.dispatcher.Ask(server, "eval", script, "0")
 	if err == nil {
 		return nil
 	}
 	if reply := redis.Error(nil); errors.As(err, &reply) {
-		kind := classifyReply(reply)
-		return &refusedError{fmt.Errorf("%s: %w", name, c.explain("", err)), kind != failureUnknown}
+		known := dispatch.ClassifyReply(reply) != lane.FailureUnknown
+		return &lane.Rejection{Err: fmt.Errorf("%s: %w", name, c.dispatcher.Explain(err)), Known: known}
 	}
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, name, err)
 }

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,8 +11,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
+	"github.com/calybris/bursar/luascripts"
 )
 
 // snapshot returns a function that takes acme's family back to what it is now, as a
@@ -19,10 +21,10 @@ import (
 func snapshot(t testing.TB, client *redis.Client) (restore func()) {
 	t.Helper()
 	ctx := context.Background()
-	books, timers := client.Dump(ctx, acmeBooks).Val(), client.Dump(ctx, acmeTimers).Val()
+	books, timers := client.Dump(ctx, acmeLedger).Val(), client.Dump(ctx, acmeTimers).Val()
 	return func() {
 		t.Helper()
-		for key, value := range map[string]string{acmeBooks: books, acmeTimers: timers} {
+		for key, value := range map[string]string{acmeLedger: books, acmeTimers: timers} {
 			if err := client.RestoreReplace(ctx, key, 0, value).Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -79,10 +81,10 @@ func TestRepairRestoresWhatWasTold(t *testing.T) {
 	if err != nil || b.Committed != 56 || b.Reserved != 20+990 || b.Remaining != 1000-56-1010 || b.Debt() != 66 {
 		t.Errorf("Balance = %+v, debt %s, %v", b, b.Debt(), err)
 	}
-	log.saysOnce(t, `msg="bursar: repaired what Redis had lost" family=acme merged=12 ended_otherwise=0 not_restored=1`)
+	log.saysOnce(t, fmt.Sprintf(`msg="bursar: repair complete" partition=%d merged=12 conflicts=0 unmerged=1`, acmePartition))
 	log.saysOnce(t, `tenant=acme lost=granted amount=$0.0000005`)
 	log.saysOnce(t, `tenant=acme/search lost=created`)
-	log.saysOnce(t, `reason="the tenant is not there"`)
+	log.saysOnce(t, `reason="its tenant is missing"`)
 	got, _ := read(t, reader)
 	for name, want := range map[string]int64{"bursar.repair.merged": 12, "bursar.repair.unmerged": 1, "bursar.repair.forgotten": 0, "bursar.gaps": 1} {
 		if n := got.of(name); n != want {
@@ -126,7 +128,7 @@ func TestRepairDoesNotChargeTwice(t *testing.T) {
 	if b, err := c.Balance(t.Context(), "acme"); err != nil || b.Committed != 60 || b.Reserved != 0 {
 		t.Errorf("%+v, %v; want 40 once, and 20", b, err)
 	}
-	log.saysOnce(t, "it has ended otherwise since, and how is forgotten")
+	log.saysOnce(t, "it has ended since, and its end is forgotten")
 	audit(t, client)
 }
 
@@ -150,7 +152,7 @@ func TestRepairThatIsInterrupted(t *testing.T) {
 		defer close(done)
 		_, _ = c.Remaining(context.Background(), "acme")
 	}()
-	for !strings.Contains(client.HGet(t.Context(), acmeBooks, "s"+layout.Incarnation(c.node.Load())).Val(), "-") {
+	for client.HGet(t.Context(), acmeLedger, store.SessionField(c.node.ID())).Val()[0] != luascripts.SessionRepairing {
 		select {
 		case <-done:
 			t.Fatal("the repair was not seen at work")
@@ -175,7 +177,7 @@ func TestRecordsOfRepairsGo(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	var ahead atomic.Int64
-	c := node(t, client, WithRetention(time.Minute, 2), WithCrowd(1000), WithClock(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }))
+	c := node(t, client, WithRetention(time.Minute, 2), WithClock(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }))
 	ensure(t, c, "acme", 1<<40)
 	reserve(t, c, 1)
 	restore := snapshot(t, client)
@@ -185,22 +187,22 @@ func TestRecordsOfRepairsGo(t *testing.T) {
 		if _, err := c.Remaining(t.Context(), "acme"); err != nil {
 			t.Error(err)
 		}
-		for _, field := range client.HKeys(t.Context(), acmeBooks).Val() {
+		for _, field := range client.HKeys(t.Context(), acmeLedger).Val() {
 			if strings.HasPrefix(field, prefix) {
 				n++
 			}
 		}
 		return n
 	}
-	if records, holds := count("m"), count("h"); records != 6 || holds != 3001 {
+	if records, holds := count("e"), count("h"); records != 6 || holds != 3001 {
 		t.Errorf("%d records and %d holds, want 6 of 3001", records, holds)
 	}
 	ahead.Store(int64(2 * time.Minute))
-	if records, holds := count("m"), count("h"); records != 2 || holds > 1001+2 {
+	if records, holds := count("e"), count("h"); records != 2 || holds > 1001+2 {
 		t.Errorf("after the retention: %d records and %d holds", records, holds)
 	}
 	ahead.Store(int64(3 * time.Minute))
-	if records, holds := count("m"), count("h"); records != 0 || holds > 1+2 {
+	if records, holds := count("e"), count("h"); records != 0 || holds > 1+2 {
 		t.Errorf("a minute later: %d records and %d holds", records, holds)
 	}
 	audit(t, client)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -92,6 +93,9 @@ func muddledClient(t *testing.T, server *redistest.Server) (*redis.Client, *mudd
 	return client, m
 }
 
+// maxRefusals is how often a lane sends a command that is rejected.
+const maxRefusals = 2
+
 // unknownReplies are answers that no Redis gives, or not to a script.
 var unknownReplies = []string{
 	"-upstream failure", "-ERR upstream failure", "-ERR", "-", "-\x00\xff -ERR", "-LOADINGS of replies", "-NOSCRIPTS here",
@@ -160,7 +164,7 @@ func muddledOperations(t *testing.T, c *Coordinator, m *muddle, client *redis.Cl
 		if _, err := c.Remaining(t.Context(), "acme"); err != nil { // comes after what the node finds out
 			t.Errorf("%s, %d executed: afterwards %v", name, executed, err)
 		}
-		eventually(t, "all is resolved", func() bool { return c.inFlight.Load() == 0 })
+		eventually(t, "all is resolved", func() bool { return c.node.InFlight() == 0 })
 		after := audit(t, client)["acme"].Balance
 		took := op.took(before, after)
 		want := took || after == before // once or never
@@ -187,32 +191,32 @@ func muddledOperations(t *testing.T, c *Coordinator, m *muddle, client *redis.Cl
 	}
 }
 
-// Several families share a script call, and its one answer is an error: each finds out
-// for itself.
-func TestUnknownReplyToASharedCall(t *testing.T) {
+// Several tenants share a batch, and its one answer is an error: each finds out for
+// itself.
+func TestUnknownReplyToASharedBatch(t *testing.T) {
 	t.Parallel()
 	log := &logRecorder{}
-	c, m, client := muddled(t, log.option())
-	const families = 8
-	for i := range families {
+	c, m, client := muddled(t, log.option(), WithPartitions(1))
+	const tenants = 8
+	for i := range tenants {
 		ensure(t, c, numbered("tenant", i), 1000)
 	}
 	for executed := range int32(2) {
-		m.next(with("\r\ng\r\n"), "-upstream failure", 4, 4*executed)
-		answers := make(chan error, families)
-		for i := range families {
+		m.next(with("\r\ng"), "-upstream failure", 4, 4*executed)
+		answers := make(chan error, tenants)
+		for i := range tenants {
 			go func() {
 				_, err := c.Grant(t.Context(), numbered("tenant", i), 100)
 				answers <- err
 			}()
 		}
-		for range families {
+		for range tenants {
 			if err := <-answers; err != nil && !errors.Is(err, ErrUnknownOutcome) {
 				t.Errorf("%d executed: %v", executed, err)
 			}
 		}
 		m.left.Store(0)
-		eventually(t, "all is resolved", func() bool { return c.inFlight.Load() == 0 })
+		eventually(t, "all is resolved", func() bool { return c.node.InFlight() == 0 })
 	}
 	for tenant, account := range audit(t, client) {
 		if granted := account.Balance.Granted; granted != 1000+200 {
@@ -224,13 +228,13 @@ func TestUnknownReplyToASharedCall(t *testing.T) {
 	}
 }
 
-// An unknown reply to what opens a session or creates a family: no call was sent, so it
+// An unknown reply to what opens a session or creates a partition: no call was sent, so it
 // is tried again, or the error says that nothing happened.
 func TestUnknownReplyBeforeTheBatch(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	for name, part := range map[string]string{
-		"timers": "\r\nzadd\r\n", "books": "\r\nhsetnx\r\n", "open": "\r\n$1\r\n1\r\n$19\r\nbursar:{acme}:books\r\n$16\r\n",
+		"record": "\r\nsetnx\r\n", "record again": "\r\nget\r\n", "timers": "\r\nzadd\r\n", "ledger": "\r\nhsetnx\r\n", "open": "\r\n$1\r\n1\r\n$" + strconv.Itoa(len(acmeLedger)) + "\r\n" + acmeLedger + "\r\n$8\r\n",
 	} {
 		for _, text := range []string{"-upstream failure", "-ERR upstream failure"} {
 			for _, times := range []int32{1, 2} {
@@ -271,7 +275,9 @@ func TestUnknownReplyToASweep(t *testing.T) {
 	}
 	wg.Wait()
 	ahead.Store(budget.DefaultHoldTTL.Milliseconds() + 1)
-	sweep := func(command []byte) bool { return bytes.HasSuffix(command, []byte("\r\n$4\r\n4096\r\n")) }
+	sweep := func(command []byte) bool {
+		return bytes.HasSuffix(command, []byte("\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n"))
+	}
 	m.next(sweep, "-upstream failure", 1, 1)
 	if r, err := c.TryReserve(t.Context(), "acme", 10_000); err != nil || r.Outcome != budget.Reserved {
 		t.Errorf("all is due: %+v, %v", r, err)

@@ -16,7 +16,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
+	"github.com/calybris/bursar/luascripts"
 )
 
 // found returns the check of a name, which has to have a status.
@@ -201,14 +203,14 @@ func startAndEnd(t *testing.T, client, sound redis.UniversalClient, prefix strin
 			t.Errorf("%s: EnsureTenant: %v", prefix, err)
 		}
 	}
-	session := "s" + newSession(c.node.Load()).nodeText
+	session := store.SessionField(c.node.ID())
 	if err := c.Close(ctx); err != nil {
 		t.Errorf("%s: Close: %v", prefix, err)
 	}
 	for i := range 20 {
-		books := fmt.Sprintf("%s:{%s}:books", prefix, numbered("acme", i))
-		if text, err := sound.HGet(ctx, books, session).Result(); err != nil || !strings.Contains(text, " - ") {
-			t.Errorf("%s: the session is %q, %v; want it closed", books, text, err)
+		ledger := store.KeysOf(prefix, c.partitions, store.PartitionOf(numbered("acme", i), c.partitions)).Ledger
+		if text, err := sound.HGet(ctx, ledger, session).Result(); err != nil || store.Session(text).State() != luascripts.SessionClosed {
+			t.Errorf("%s: the session is %q, %v; want it closed", ledger, text, err)
 		}
 	}
 }
@@ -267,7 +269,7 @@ func (h *passingHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if cmd.Name() == "hello" || cmd.Name() == "client" || h.left.Add(-1) < 0 {
 			return next(ctx, cmd)
 		}
-		cmd.SetErr(scriptError(h.reply))
+		cmd.SetErr(scriptless(h.reply))
 		return cmd.Err()
 	}
 }
@@ -283,7 +285,7 @@ func TestStartOnAReplicaIsUnfitAlone(t *testing.T) {
 	t.Cleanup(func() { blindClient.Close() })
 	for name, client := range map[string]redis.UniversalClient{"with INFO": replica.Client(), "without INFO": blindClient} {
 		_, err := New(t.Context(), client, quiet())
-		if !errors.Is(err, ErrUnfit) || errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "replica") || !strings.Contains(err.Error(), primaryRemedy) {
+		if !errors.Is(err, ErrUnfit) || errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "replica") || !strings.Contains(err.Error(), "connect to the primary, or through Sentinel or Cluster") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -309,7 +311,7 @@ func TestStartOnAServerThatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := New(context.Background(), client, quiet(), WithCallTimeout(50*time.Millisecond))
-	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), errPatience.Error()) {
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "the call timeout has passed") {
 		t.Errorf("%v", err)
 	}
 	if err := server.Resume(); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator"
-	"github.com/calybris/bursar/coordinator/books"
+	"github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/budgettest"
 	"github.com/calybris/bursar/coordinator/redistest"
@@ -24,14 +24,11 @@ func on(clients ...redis.UniversalClient) budgettest.Factory {
 	return func(t testing.TB, c budgettest.Config) budgettest.Subject {
 		prefix := fmt.Sprintf("suite-%016x", rand.Uint64())
 		var nodes []budget.Engine
-		for i, client := range clients {
+		for _, client := range clients {
 			opts := []coordinator.Option{
 				coordinator.WithKeyPrefix(prefix),
 				coordinator.WithHoldTTL(c.HoldTTL),
 				coordinator.WithLogger(slog.New(slog.DiscardHandler)),
-			}
-			if i == 1 {
-				opts = append(opts, coordinator.WithCrowd(0)) // its reserves go to second lanes
 			}
 			if c.Clock != nil {
 				opts = append(opts, coordinator.WithClock(c.Clock))
@@ -52,7 +49,7 @@ func on(clients ...redis.UniversalClient) budgettest.Factory {
 		return budgettest.Subject{
 			Engine: budgettest.Spread(nodes...),
 			Books: func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
-				return books.Read(ctx, clients[0], prefix)
+				return audit.Read(ctx, clients[0], prefix)
 			},
 		}
 	}

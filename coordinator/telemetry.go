@@ -14,7 +14,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/luascripts"
+	"github.com/calybris/bursar/coordinator/internal/dispatch"
+	"github.com/calybris/bursar/coordinator/internal/lane"
+	"github.com/calybris/bursar/coordinator/redisclient"
 )
 
 // instrumentationScope names the instruments' origin to OpenTelemetry.
@@ -33,6 +35,7 @@ const (
 	prefixKey    = attribute.Key("bursar.key.prefix")  // WithKeyPrefix
 	numberKey    = attribute.Key("bursar.node.number") // 2 and more, if the process has several nodes for the same budgets
 	tenantKey    = attribute.Key("bursar.tenant.id")
+	partitionKey = attribute.Key("bursar.partition") // of at most 1,024
 )
 
 // telemetry is a node's instruments. They follow the OpenTelemetry API, which
@@ -52,6 +55,7 @@ type telemetry struct {
 	batchSize     metric.Int64Histogram
 	retries       metric.Int64Counter
 	gaps          metric.Int64Counter
+	timersLost    metric.Int64Counter
 	abandoned     metric.Int64Counter
 	merged        metric.Int64Counter
 	unmerged      metric.Int64Counter
@@ -87,6 +91,7 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 	t.batchDuration = seconds("bursar.batch.duration", "From the first sending of a batch until it was resolved.")
 	t.retries = counter("bursar.batch.retries", "{retry}", "Script calls without an answer, by reason. Most are sent again.")
 	t.gaps = counter("bursar.gaps", "{gap}", "Times that Redis was found to have lost acknowledged writes.")
+	t.timersLost = counter("bursar.timers.lost", "{partition}", "Times that a partition's timers were found missing and rebuilt.")
 	t.abandoned = counter("bursar.hold.abandoned", "{hold}", "Holds that were released because nobody was told of them.")
 	t.merged = counter("bursar.repair.merged", "{reservation}", "Reservations that a repair restored after Redis had lost writes.")
 	t.unmerged = counter("bursar.repair.unmerged", "{reservation}", "Reservations that a repair could not restore.")
@@ -95,17 +100,18 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 	t.batchSize, err = meter.Int64Histogram("bursar.batch.size", metric.WithUnit("{operation}"),
 		metric.WithDescription("Operations in a batch."),
 		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
-	errs = append(errs, err, t.observe(c, meter))
+	errs = append(errs, err)
 	// What is alerted on shows from the start: a series that begins at 1 has no increase.
-	for _, watched := range []metric.Int64Counter{t.gaps, t.abandoned, t.merged, t.unmerged, t.forgotten} {
+	for _, watched := range []metric.Int64Counter{t.gaps, t.timersLost, t.abandoned, t.merged, t.unmerged, t.forgotten} {
 		watched.Add(context.Background(), 0)
 	}
 	t.probe(context.Background(), now())
 	return t, errors.Join(errs...)
 }
 
-// observe registers what is read when metrics are collected.
-func (t *telemetry) observe(c *Coordinator, meter metric.Meter) error {
+// register adds the instruments that are read when metrics are collected.
+func (t *telemetry) register(c *Coordinator) error {
+	meter := c.config.meterProvider.Meter(instrumentationScope)
 	queue, err1 := meter.Int64ObservableUpDownCounter("bursar.queue.length", metric.WithUnit("{operation}"),
 		metric.WithDescription("Operations that wait for an answer."))
 	state, err2 := meter.Int64ObservableGauge("bursar.breaker.state", metric.WithUnit("{state}"),
@@ -114,16 +120,14 @@ func (t *telemetry) observe(c *Coordinator, meter metric.Meter) error {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
+	cluster := redisclient.ClusterOf(c.client) != nil
 	observables := append([]metric.Observable{queue, state}, tenants.all()...)
 	var err error
 	t.registration, err = meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		o.ObserveInt64(queue, c.inFlight.Load(), metric.WithAttributes(t.identity.all()...))
-		c.dropReplaced()
-		c.shardsMu.RLock()
-		for address, s := range c.shards {
-			o.ObserveInt64(state, int64(s.breaker.state()), metric.WithAttributes(t.identity.of(address, !c.sharedCalls)...))
-		}
-		c.shardsMu.RUnlock()
+		o.ObserveInt64(queue, c.node.InFlight(), metric.WithAttributes(t.identity.all()...))
+		c.dispatcher.Breakers(func(address string, s dispatch.BreakerState) {
+			o.ObserveInt64(state, int64(s), metric.WithAttributes(t.identity.of(address, cluster)...))
+		})
 		return tenants.observe(ctx, c, o)
 	}, observables...)
 	return err
@@ -149,63 +153,6 @@ func (t *telemetry) stop() error {
 	return t.registration.Unregister()
 }
 
-// operation is what an instrument calls a call.
-type operation uint8
-
-const (
-	opReserve operation = iota
-	opCommit
-	opRelease
-	opLookup
-	opEnsure
-	opGrant
-	opWithdraw
-	opDelete
-	opRemaining
-	opBalance
-	opHolds
-	operationCount
-)
-
-var operationNames = [operationCount]string{
-	opReserve: "reserve", opCommit: "commit", opRelease: "release", opLookup: "lookup",
-	opEnsure: "ensure_tenant", opGrant: "grant", opWithdraw: "withdraw", opDelete: "delete_tenant",
-	opRemaining: "remaining", opBalance: "balance", opHolds: "holds",
-}
-
-// spanNames are built once, since a span an operation is started.
-var spanNames = func() (names [operationCount]string) {
-	for op, name := range operationNames {
-		names[op] = "bursar." + name
-	}
-	return names
-}()
-
-func operationOf(kind byte) operation {
-	switch kind {
-	case luascripts.KindCommit:
-		return opCommit
-	case luascripts.KindRelease:
-		return opRelease
-	case luascripts.KindLookup:
-		return opLookup
-	case luascripts.KindEnsure:
-		return opEnsure
-	case luascripts.KindGrant:
-		return opGrant
-	case luascripts.KindWithdraw:
-		return opWithdraw
-	case luascripts.KindDelete:
-		return opDelete
-	case luascripts.KindRemaining:
-		return opRemaining
-	case luascripts.KindBalance:
-		return opBalance
-	default:
-		return opReserve
-	}
-}
-
 // errorTypes name the errors in error.type, the most telling first.
 var errorTypes = []struct {
 	err  error
@@ -214,6 +161,7 @@ var errorTypes = []struct {
 	{ErrUnknownOutcome, "unknown_outcome"},
 	{ErrClosed, "closed"},
 	{ErrOverloaded, "overloaded"},
+	{ErrTooManyHolds, "too_many_holds"},
 	{ErrGap, "gap"},
 	{ErrRecreated, "recreated"},
 	{ErrOutOfMemory, "out_of_memory"},
@@ -229,8 +177,8 @@ var errorTypes = []struct {
 const errorOther = "_OTHER"
 
 func errorType(err error) string {
-	if unsent := (*unsentError)(nil); errors.As(err, &unsent) {
-		err = unsent.ended // Redis was not asked
+	if unsent := (*lane.UnsentError)(nil); errors.As(err, &unsent) {
+		err = unsent.Ended // Redis was not asked
 	}
 	for _, known := range errorTypes {
 		if errors.Is(err, known.err) {
@@ -270,7 +218,7 @@ func measurementOf(op operation, outcome budget.Outcome, err error) *measured {
 	if m, ok := measurements.Load(key); ok {
 		return m.(*measured)
 	}
-	name := operationKey.String(operationNames[op])
+	name := operationKey.String(op.String())
 	m := newMeasured(name, outcomeKey.String(outcome.String()))
 	if err != nil {
 		m = newMeasured(name, errorTypeKey.String(key.failure))

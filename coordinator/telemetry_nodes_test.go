@@ -65,8 +65,10 @@ func TestNodesOfOneProgramObserveApart(t *testing.T) {
 				}
 				nodes = append(nodes, c)
 			}
-			nodes[1].inFlight.Add(7) // as if so many calls waited
-			defer nodes[1].inFlight.Add(-7)
+			for range 7 { // as if so many calls waited
+				nodes[1].node.AdmitSettlement()
+				defer nodes[1].node.Done()
+			}
 			got, _ := read(t, reader)
 			for name, want := range map[string][2]int64{
 				"bursar.tenant.granted": {1000, 1000}, "bursar.tenant.remaining": {990, 980}, "bursar.tenant.reserved": {10, 20},

@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -31,7 +32,7 @@ var instruments = []string{
 	"bursar.batch.retries {retry} counter [bursar.retry.reason]",
 	"bursar.batch.size {operation} histogram []",
 	"bursar.breaker.state {state} gauge [bursar.key.prefix db.namespace server.address server.port]",
-	"bursar.gaps {gap} counter []",
+	"bursar.gaps {gap} counter [bursar.partition]",
 	"bursar.hold.abandoned {hold} counter []",
 	"bursar.operation.count {operation} counter [bursar.operation.name bursar.outcome error.type]",
 	"bursar.operation.duration s histogram [bursar.operation.name bursar.outcome error.type]",
@@ -45,6 +46,7 @@ var instruments = []string{
 	"bursar.tenant.holds {hold} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
 	"bursar.tenant.remaining {microcent} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
 	"bursar.tenant.reserved {microcent} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
+	"bursar.timers.lost {partition} counter []",
 }
 
 // reading is what a collection of metrics says: a value for each combination of
@@ -125,19 +127,21 @@ func pointsOf(t *testing.T, m metricdata.Metrics) (kind string, points []point) 
 // nodeKeys are the attributes of what a node observes.
 var nodeKeys = []attribute.Key{addressKey, portKey, databaseKey, prefixKey, numberKey}
 
-// of returns the value of an instrument for exactly these attributes beside the node's.
+// of returns the value of an instrument for exactly these attributes beside the node's, in
+// all partitions.
 func (r reading) of(name string, attributes ...string) int64 {
 	var kvs []attribute.KeyValue
 	for i := 0; i < len(attributes); i += 2 {
 		kvs = append(kvs, attribute.String(attributes[i], attributes[i+1]))
 	}
+	total := int64(0)
 	set := attribute.NewSet(kvs...)
 	for _, p := range r[name] {
-		if own, _ := p.attributes.Filter(func(kv attribute.KeyValue) bool { return !slices.Contains(nodeKeys, kv.Key) }); own.Equals(&set) {
-			return p.value
+		if own, _ := p.attributes.Filter(func(kv attribute.KeyValue) bool { return kv.Key != partitionKey && !slices.Contains(nodeKeys, kv.Key) }); own.Equals(&set) {
+			total += p.value
 		}
 	}
-	return 0
+	return total
 }
 
 // telemetered makes a node whose telemetry can be read.
@@ -151,13 +155,14 @@ func telemetered(t *testing.T, server *redistest.Server, opts ...Option) (*Coord
 }
 
 // Every instrument and attribute is read back, with the values that operations of
-// every kind, an outage, a lost family and an abandoned reserve give them.
+// every kind, an outage, a lost partition and an abandoned reserve give them.
 func TestTelemetryReadBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c, reader, recorder := telemetered(t, server, WithObservedTenants("acme", "ghost"))
 	ensure(t, c, "acme", 1000)
-	ensure(t, c, "lost", 1)
+	lost := elsewhere("acme")
+	ensure(t, c, lost, 1)
 	id, gone := reserve(t, c, 100), reserve(t, c, 10)
 	reserve(t, c, 7)
 	if _, err := c.TryReserve(t.Context(), "acme", 100_000); err != nil {
@@ -169,9 +174,9 @@ func TestTelemetryReadBack(t *testing.T) {
 	settleAll(t, c, id, gone)
 	abandonOne(t, c, server)
 	client := server.Client()
-	client.Del(t.Context(), "bursar:{lost}:books")
-	if _, err := c.TryReserve(t.Context(), "lost", 1); !errors.Is(err, ErrGap) {
-		t.Errorf("a lost family: %v", err)
+	client.Del(t.Context(), store.KeysOf("bursar", DefaultPartitions, store.PartitionOf(lost, DefaultPartitions)).Ledger)
+	if _, err := c.TryReserve(t.Context(), lost, 1); !errors.Is(err, ErrGap) {
+		t.Errorf("a lost partition: %v", err)
 	}
 
 	got, described := read(t, reader)

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
 // tenantGauges show the books of the tenants that WithObservedTenants names.
@@ -42,24 +43,24 @@ const observeTimeout = 2 * time.Second
 // observe reads each tenant at one instant. A tenant that is missing, or that
 // cannot be read in time, shows nothing.
 func (g tenantGauges) observe(ctx context.Context, c *Coordinator, o metric.Observer) error {
-	if c.closed.Load() {
+	if c.node.Closed() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
 	var errs []error
 	for _, tenant := range c.config.observed {
-		list, _, err := c.listHolds(ctx, tenant, nil)
-		if err != nil || list.Outcome != budget.Found {
+		a, _, err := c.send(ctx, lane.NewCall(opBalance.kind(), tenant, 0, budget.ReservationID{}))
+		if err != nil || a.Outcome != budget.Found {
 			errs = append(errs, err)
 			continue
 		}
 		labels := metric.WithAttributes(c.telemetry.identity.all(tenantKey.String(string(tenant)))...)
-		o.ObserveInt64(g.granted, int64(list.Balance.Granted), labels)
-		o.ObserveInt64(g.remaining, int64(list.Balance.Remaining), labels)
-		o.ObserveInt64(g.reserved, int64(list.Balance.Reserved), labels)
-		o.ObserveInt64(g.committed, int64(list.Balance.Committed), labels)
-		o.ObserveInt64(g.holds, int64(len(list.Holds)), labels)
+		o.ObserveInt64(g.granted, int64(a.Balance.Granted), labels)
+		o.ObserveInt64(g.remaining, int64(a.Balance.Remaining), labels)
+		o.ObserveInt64(g.reserved, int64(a.Balance.Reserved), labels)
+		o.ObserveInt64(g.committed, int64(a.Balance.Committed), labels)
+		o.ObserveInt64(g.holds, a.Holds, labels)
 	}
 	return errors.Join(errs...)
 }

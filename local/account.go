@@ -8,15 +8,14 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// account is one tenant's books.
+// account is one tenant's account.
 //
-// The word remaining also guards all that is below it: while its mark is set,
-// one goroutine alone has the books open, and it closes them by storing the word
-// without the mark. So a reserve takes its money and the right to note its hold
-// in one compare-and-swap, and whoever sees the word unmarked sees no hold half
-// made and none half settled.
+// The word remaining is also the lock of the fields below it: the goroutine that sets its
+// mark holds the lock, and releases it by storing the word without the mark. So a
+// reserve takes its money and the right to record its hold in one compare-and-swap, and
+// while the word is unmarked no hold is partially created or settled.
 //
-// Invariants whenever the word is unmarked:
+// Invariants while the word is unmarked:
 //   - remaining + reserved + committed = granted, and none is negative;
 //   - reserved is the sum of the open holds;
 //   - every open hold's deadline is later than latest.
@@ -26,7 +25,7 @@ type account struct {
 	number uint64 // in order of creation
 
 	remaining atomic.Int64 // microcents, and the mark
-	latest    atomic.Int64 // the time that the books have reached, in ms; grows while they are open
+	latest    atomic.Int64 // time of the account, Unix ms; grows under the lock
 
 	granted   budget.Microcents
 	reserved  budget.Microcents
@@ -45,8 +44,7 @@ func newAccount(tenant budget.TenantID, granted budget.Microcents) *account {
 	return a
 }
 
-// advance brings the books to the time now: holds that are due end. Then latest
-// is at least now.
+// advance ends the holds that are due by now. Afterwards latest is at least now.
 func (a *account) advance(now int64) {
 	if now > a.latest.Load() {
 		a.advanceSlow(now)

@@ -9,8 +9,8 @@ import (
 )
 
 // Grant implements [budget.Engine].
-func (e *Engine) Grant(_ context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Adjustment, error) {
-	a, err := e.adjusted("grant", tenant, amount, opts)
+func (e *Engine) Grant(_ context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
+	a, err := e.adjusted("grant", tenant, amount)
 	if err != nil {
 		return budget.Adjustment{}, err
 	}
@@ -32,8 +32,8 @@ func (e *Engine) Grant(_ context.Context, tenant budget.TenantID, amount budget.
 }
 
 // Withdraw implements [budget.Engine].
-func (e *Engine) Withdraw(_ context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Adjustment, error) {
-	a, err := e.adjusted("withdraw", tenant, amount, opts)
+func (e *Engine) Withdraw(_ context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
+	a, err := e.adjusted("withdraw", tenant, amount)
 	if err != nil {
 		return budget.Adjustment{}, err
 	}
@@ -49,9 +49,9 @@ func (e *Engine) Withdraw(_ context.Context, tenant budget.TenantID, amount budg
 	return budget.Adjustment{Outcome: budget.Withdrawn, Remaining: remaining}, nil
 }
 
-func (e *Engine) adjusted(verb string, tenant budget.TenantID, amount budget.Microcents, opts []budget.Option) (*account, error) {
+func (e *Engine) adjusted(verb string, tenant budget.TenantID, amount budget.Microcents) (*account, error) {
 	if err := budget.ValidateAdjustment(verb, tenant, amount); err != nil {
 		return nil, err
 	}
-	return e.account(tenant, opts)
+	return e.account(tenant)
 }

@@ -9,12 +9,12 @@ import (
 // mark is the sign of the word remaining, which no amount needs.
 const mark = math.MinInt64
 
-// debitIfAvailable takes the amount out of remaining in one compare-and-swap,
-// which also opens the books, or changes nothing and returns what remains.
+// debitIfAvailable takes the amount out of remaining in one compare-and-swap, which also
+// locks the account, or changes nothing and returns what remains.
 //
 // The swap succeeds only on the very value that was compared with the amount, so
 // however many goroutines debit at once, none takes what another has taken. A
-// refusal opens nothing and is final: the caller has advanced the account to its
+// refusal locks nothing and is final: the caller has advanced the account to its
 // own time, latest never goes back, and an unmarked word holds back nothing that
 // was due by then.
 func (a *account) debitIfAvailable(amount budget.Microcents) (remaining budget.Microcents, ok bool) {
@@ -33,7 +33,7 @@ func (a *account) debitIfAvailable(amount budget.Microcents) (remaining budget.M
 	}
 }
 
-// open opens the books and returns what remains.
+// open locks the account and returns what remains.
 func (a *account) open() budget.Microcents {
 	for attempt := 0; ; attempt++ {
 		current := a.remaining.Load()
@@ -44,12 +44,12 @@ func (a *account) open() budget.Microcents {
 	}
 }
 
-// close closes the books on what now remains. The store publishes all that was
-// written while they were open.
+// close unlocks the account with a new remaining. The store publishes everything that
+// was written under the lock.
 func (a *account) close(remaining budget.Microcents) { a.remaining.Store(int64(remaining)) }
 
-// look returns what remains between two openings of the books. Like a refusal it
-// opens nothing and is final.
+// look returns what remains while the account is unlocked. Like a refusal it locks
+// nothing and is final.
 func (a *account) look() budget.Microcents {
 	for attempt := 0; ; attempt++ {
 		if current := a.remaining.Load(); current >= 0 {

@@ -6,7 +6,7 @@
 //	_, err = engine.EnsureTenant(ctx, "acme", 50*budget.Dollar)
 //	res, err := engine.TryReserve(ctx, "acme", 2*budget.Cent)
 //
-// # What it promises
+// # Guarantees
 //
 // Every operation is linearizable, and exact up to [budget.MaxMicrocents].
 // Balance and Holds show one instant. TryReserve, Commit and Release allocate
@@ -14,15 +14,15 @@
 // holds than it ever had, which makes room for them. Open holds are bounded by
 // memory (and 2^32 a tenant); what a tenant once needed, it keeps.
 //
-// Nothing blocks for long, so the context is not looked at: an operation answers
-// under a cancelled one, too, and its answer is the truth.
+// Nothing blocks for long, so the context is ignored: an operation succeeds under a
+// cancelled one, too, and its result is always definitive.
 //
 // It keeps nothing across a restart. What was held, committed and granted is
 // gone with the process, and ids of an earlier one, or of another Engine, settle
 // nothing: they are MissingReservation.
 //
-// How a hold ended (Lookup, Settlement.Prior) is told for ten minutes, at least for the
-// last 32 endings of a tenant.
+// The end of a hold (Lookup, Settlement.Prior) is remembered for ten minutes, for at least
+// the last 32 endings of a tenant.
 //
 // # Time
 //
@@ -38,21 +38,21 @@
 //
 // # How it works
 //
-// An account is one word, what remains, and the books that it guards. A reserve
-// is a compare-and-swap on that word (debitIfAvailable), which takes the money
-// and sets the word's mark; the goroutine notes the hold and clears the mark.
-// Settles set the mark in the same way. So a reserve that is refused and a
-// Remaining take no lock at all, and everybody else waits for the few
-// nanoseconds of another's bookkeeping, never for a queue.
+// An account is one word, what remains, and the fields that it guards. A reserve is a
+// compare-and-swap on that word (debitIfAvailable), which takes the money and sets the
+// word's mark; the goroutine records the hold and clears the mark. Settlements set the
+// mark in the same way. So a reserve that is refused and a Remaining take no lock at all,
+// and other operations wait for the few nanoseconds of another's bookkeeping, never for a
+// queue.
 //
-// Two other arrangements were measured against it, everything else being equal:
-// all under a sync.Mutex, and a compare-and-swap debit that takes a mutex only to
-// note the hold. With one goroutine the three are alike; with many on one tenant
-// the mark is the fastest: it takes one atomic operation less than the second,
-// and its waiters stay away from the word for a while, so that it does not travel
-// between cores with each operation. The second also has a moment in which money
-// is in no book, which Balance and Holds would have to wait out.
-// bench-seed.sh in this folder times a cycle beside the seed's engine.
+// Two other designs were measured, everything else being equal: a sync.Mutex for
+// everything, and a compare-and-swap debit that takes a mutex only to record the hold.
+// With one goroutine the three are alike. With many on one tenant the mark is the fastest:
+// it takes one atomic operation less than the second, and its waiters stay away from the
+// word for a while, so it doesn't travel between cores with each operation. The second
+// also has a moment in which money is neither remaining nor reserved, which Balance and
+// Holds would have to wait out. bench-seed.sh in this folder compares a cycle with that of
+// calybris-core, the engine that Bursar reimplements.
 //
 // What does not belong here: anything that must outlive the process or be shared
 // with another, which is package coordinator.

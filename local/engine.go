@@ -28,10 +28,7 @@ func New(opts ...Option) (*Engine, error) {
 
 // account returns the tenant's account, advanced to now, or nil where there is
 // none; an error where there can be none, or where an option is bad.
-func (e *Engine) account(tenant budget.TenantID, opts []budget.Option) (*account, error) {
-	if _, err := budget.Apply(opts); err != nil {
-		return nil, err
-	}
+func (e *Engine) account(tenant budget.TenantID) (*account, error) {
 	a := e.accounts.find(tenant)
 	if a == nil {
 		return nil, tenant.Validate() // those with an account were validated before they got it

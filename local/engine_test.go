@@ -27,7 +27,7 @@ func newEngine(t testing.TB, granted budget.Microcents, opts ...local.Option) *l
 	return e
 }
 
-func reserve(t testing.TB, e *local.Engine, cost budget.Microcents, opts ...budget.Option) budget.ReservationID {
+func reserve(t testing.TB, e *local.Engine, cost budget.Microcents, opts ...budget.ReserveOption) budget.ReservationID {
 	t.Helper()
 	res, err := e.TryReserve(t.Context(), "acme", cost, opts...)
 	if err != nil || res.Outcome != budget.Reserved {

@@ -7,11 +7,8 @@ import (
 )
 
 // EnsureTenant implements [budget.Engine].
-func (e *Engine) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Ensured, error) {
+func (e *Engine) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
 	if err := budget.ValidateBudget(tenant, amount); err != nil {
-		return budget.Ensured{}, err
-	}
-	if _, err := budget.Apply(opts); err != nil {
 		return budget.Ensured{}, err
 	}
 	a, created := e.accounts.create(tenant, amount)

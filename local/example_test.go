@@ -61,7 +61,7 @@ func ExampleWithClock() {
 		log.Fatal(err)
 	}
 
-	now = now.Add(time.Minute) // whoever held the dollar is late
+	now = now.Add(time.Minute) // too late to settle the dollar
 	late, err := engine.Commit(ctx, res.ID, budget.Dollar)
 	if err != nil {
 		log.Fatal(err)
@@ -70,8 +70,8 @@ func ExampleWithClock() {
 	// Output: missing_reservation expired
 }
 
-// answer is a function of one's own service. It takes the interface, so that the
-// program hands it a coordinator and a test a local engine.
+// answer is a function of your own service. It takes the interface, so the program
+// passes a coordinator and a test a local engine.
 func answer(ctx context.Context, engine budget.Engine, tenant budget.TenantID, question string) (string, error) {
 	held, err := engine.TryReserve(ctx, tenant, 10*budget.Cent)
 	if err != nil {
@@ -91,8 +91,8 @@ func answer(ctx context.Context, engine budget.Engine, tenant budget.TenantID, q
 	return reply, err
 }
 
-// Testing one's own service needs no Redis: the local engine answers as the
-// coordinator does, and afterwards its books can be looked at.
+// Tests of your own service need no Redis: the local engine answers as the coordinator
+// does, and the test can look at the balances afterwards.
 func Example_testing() {
 	ctx := context.Background()
 	engine, err := local.New()
@@ -116,9 +116,8 @@ func Example_testing() {
 	// $0.023 charged, 0 left held, <nil> <nil>
 }
 
-// A program on one node needs no Redis: this is all that it does otherwise than
-// with a coordinator. It keeps nothing across a restart, so the budgets are set up
-// at each start from what the program knows.
+// A program on one node needs no Redis, and differs from one with a coordinator in this
+// only. It keeps nothing across a restart, so it creates the budgets at each start.
 func Example_singleNode() {
 	ctx := context.Background()
 	engine, err := local.New(local.WithHoldTTL(time.Minute))

@@ -8,8 +8,8 @@ import (
 )
 
 // Remaining implements [budget.Engine].
-func (e *Engine) Remaining(_ context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Remainder, error) {
-	a, err := e.account(tenant, opts)
+func (e *Engine) Remaining(_ context.Context, tenant budget.TenantID) (budget.Remainder, error) {
+	a, err := e.account(tenant)
 	if err != nil {
 		return budget.Remainder{}, err
 	}
@@ -20,8 +20,8 @@ func (e *Engine) Remaining(_ context.Context, tenant budget.TenantID, opts ...bu
 }
 
 // Balance implements [budget.Engine].
-func (e *Engine) Balance(_ context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Balance, error) {
-	a, err := e.account(tenant, opts)
+func (e *Engine) Balance(_ context.Context, tenant budget.TenantID) (budget.Balance, error) {
+	a, err := e.account(tenant)
 	if err != nil {
 		return budget.Balance{}, err
 	}
@@ -35,11 +35,8 @@ func (e *Engine) Balance(_ context.Context, tenant budget.TenantID, opts ...budg
 }
 
 // Lookup implements [budget.Engine].
-func (e *Engine) Lookup(_ context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Fate, error) {
+func (e *Engine) Lookup(_ context.Context, id budget.ReservationID) (budget.Fate, error) {
 	if err := id.Validate(); err != nil {
-		return budget.Fate{}, err
-	}
-	if _, err := budget.Apply(opts); err != nil {
 		return budget.Fate{}, err
 	}
 	place, generation := id.Bits()
@@ -59,8 +56,8 @@ func (e *Engine) Lookup(_ context.Context, id budget.ReservationID, opts ...budg
 
 // Holds implements [budget.Engine]. Other operations on the tenant wait while it
 // copies the holds.
-func (e *Engine) Holds(_ context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.HoldList, error) {
-	a, err := e.account(tenant, opts)
+func (e *Engine) Holds(_ context.Context, tenant budget.TenantID) (budget.HoldList, error) {
+	a, err := e.account(tenant)
 	if err != nil {
 		return budget.HoldList{}, err
 	}
@@ -93,7 +90,7 @@ func deadline(ms int64) time.Time {
 	return instant(ms)
 }
 
-// balance is taken in open books.
+// balance returns the account's figures. The account must be locked.
 func (a *account) balance(remaining budget.Microcents) budget.Balance {
 	return budget.Balance{
 		Outcome: budget.Found, Granted: a.granted,

@@ -7,7 +7,7 @@ import (
 )
 
 // TryReserve implements [budget.Engine].
-func (e *Engine) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+func (e *Engine) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	if cost <= 0 {
 		return budget.Reservation{Outcome: budget.Insufficient, Required: cost}, nil
 	}
@@ -46,7 +46,7 @@ func missingTenant(tenant budget.TenantID) (budget.Reservation, error) {
 	return budget.Reservation{Outcome: budget.MissingTenant}, nil
 }
 
-// hold notes a hold of an amount that was debited, in open books.
+// hold records a hold of an amount that was debited. The account must be locked.
 func (a *account) hold(amount budget.Microcents, ttl int64) (number, generation uint64) {
 	a.reserved += amount
 	a.generation++

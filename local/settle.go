@@ -7,11 +7,11 @@ import (
 )
 
 // Commit implements [budget.Engine].
-func (e *Engine) Commit(_ context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
+func (e *Engine) Commit(_ context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	if actual < 0 {
 		return budget.Settlement{Outcome: budget.InvalidAmount}, nil
 	}
-	s, err := e.settle(id, budget.Committed, actual, opts)
+	s, err := e.settle(id, budget.Committed, actual)
 	if s.outcome != budget.Committed {
 		return budget.Settlement{Outcome: s.outcome, Remaining: s.remaining, Prior: s.prior}, err
 	}
@@ -19,8 +19,8 @@ func (e *Engine) Commit(_ context.Context, id budget.ReservationID, actual budge
 }
 
 // Release implements [budget.Engine].
-func (e *Engine) Release(_ context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error) {
-	s, err := e.settle(id, budget.Released, 0, opts)
+func (e *Engine) Release(_ context.Context, id budget.ReservationID) (budget.Settlement, error) {
+	s, err := e.settle(id, budget.Released, 0)
 	if s.outcome != budget.Released {
 		return budget.Settlement{Outcome: s.outcome, Remaining: s.remaining, Prior: s.prior}, err
 	}
@@ -36,10 +36,7 @@ type settled struct {
 	held      budget.Microcents
 }
 
-func (e *Engine) settle(id budget.ReservationID, outcome budget.Outcome, actual budget.Microcents, opts []budget.Option) (settled, error) {
-	if _, err := budget.Apply(opts); err != nil {
-		return settled{}, err
-	}
+func (e *Engine) settle(id budget.ReservationID, outcome budget.Outcome, actual budget.Microcents) (settled, error) {
 	place, generation := id.Bits()
 	a := e.accounts.numbered(place>>slotBits, id.Tenant())
 	if a == nil {
@@ -52,9 +49,9 @@ func (e *Engine) settle(id budget.ReservationID, outcome budget.Outcome, actual 
 	return a.settle(place&slotMask, generation, outcome, actual), nil
 }
 
-// settle ends the hold of that generation, if it is open and the account can pay.
-// All of it happens while the books are open, so a second settle finds the first
-// one done, and a refused one was never anything but open.
+// settle ends the hold of that generation, if it is open and the account can pay. It
+// does so under the account's lock, so a second settlement finds the first one done, and
+// a hold whose settlement is refused stays open throughout.
 func (a *account) settle(number, generation uint64, outcome budget.Outcome, actual budget.Microcents) settled {
 	remaining := a.open()
 	h := a.holds.at(number)

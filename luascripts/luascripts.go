@@ -1,124 +1,174 @@
-// Package luascripts holds the Lua that runs inside Redis, one file a concern,
-// and composes the files into scripts. Each file's header gives its keys,
-// arguments, replies and the invariant that it keeps.
+// Package luascripts holds the Lua that runs inside Redis, one file a subject, and composes
+// the files into scripts. Each header states keys, arguments, replies and the invariant
+// that the file keeps. Names such as $OPEN are filled in from names.go.
 //
-// What belongs here is the Lua and the words of its replies; how and when a
+// What belongs here is the Lua and the names that Go shares with it; how and when a
 // script is sent belongs to package coordinator. It is a leaf.
 package luascripts
 
 import (
 	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1; it protects nothing.
-	_ "embed"
+	"embed"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
+	"regexp"
 	"strconv"
 	"strings"
 )
 
-var (
-	//go:embed amount.lua
-	amountLua string
-	//go:embed books.lua
-	booksLua string
-	//go:embed single.lua
-	singleLua string
-	//go:embed family.lua
-	familyLua string
-	//go:embed endings.lua
-	endingsLua string
-	//go:embed sessions.lua
-	sessionsLua string
-	//go:embed merge.lua
-	mergeLua string
-	//go:embed batch.lua
-	batchLua string
-	//go:embed sweep.lua
-	sweepLua string
-	//go:embed open.lua
-	openLua string
-	//go:embed close.lua
-	closeLua string
-	//go:embed holds.lua
-	holdsLua string
-)
+//go:embed *.lua
+var sources embed.FS
 
 // Script is a text that Redis runs, and the SHA-1 that Redis calls it by.
 type Script struct {
-	Name   string
 	Source string
 	SHA    string
 }
 
-// Set is every script in one dialect.
-type Set struct {
-	Bare  bool // in the dialect of that name
+// Scripts are all scripts of one dialect.
+type Scripts struct {
 	Batch Script
-	// BatchShortOfMemory is Batch for a Redis that is past maxmemory: it answers
-	// M to what would hold more, and lets commits and releases land.
-	BatchShortOfMemory Script
-	// Merge is Batch for what Redis has lost. It too writes past maxmemory.
-	Merge Script
-	Sweep Script
-	Open  Script
-	Close Script
-	Holds Script
+	// BatchLowMemory is Batch for a Redis past maxmemory: it answers M to what would
+	// hold, create or grant more, and lets settles land.
+	BatchLowMemory Script
+	// Merge is Batch with merges, for a repair. It too may write past maxmemory.
+	Merge   Script
+	Open    Script
+	Close   Script
+	Rebuild Script
+	Page    Script
 }
 
-// Dialect says which first line a script gets.
+// Dialect says for which server scripts are composed.
 type Dialect int
 
 const (
-	// Redis is Redis 7: with a first line, which makes a replica refuse the script.
+	// Redis is Redis 7 or later, or Valkey: a first line makes a replica refuse scripts.
 	Redis Dialect = iota
-	// Bare has no first line, for miniredis, which knows none.
-	Bare
+	// Miniredis knows neither that line nor struct.
+	Miniredis
 )
 
-// Layouts is a range of layouts of the store.
-type Layouts struct {
-	Oldest  int // that can be read, and worked on
-	Current int // that families are created in
-}
+// Compose returns the scripts of a dialect.
+func Compose(d Dialect) Scripts { return ComposeFrom(d, sources) }
 
-// Known are the layouts of these scripts. A program that creates families in a new
-// layout reads the one before, and comes after one that reads both: so old and new
-// nodes work side by side during an update, and the update can be taken back.
-var Known = Layouts{Oldest: 1, Current: 1}
-
-// Readable reports whether a family of that layout can be worked on.
-func (l Layouts) Readable(version string) bool {
-	n, err := strconv.Atoi(version)
-	return err == nil && n >= l.Oldest && n <= l.Current
-}
-
-// String names the layouts, for errors.
-func (l Layouts) String() string {
-	if l.Oldest == l.Current {
-		return strconv.Itoa(l.Current)
+// ComposeFrom composes the scripts from other files of the same names, as tests do that
+// break a rule.
+func ComposeFrom(d Dialect, files fs.FS) Scripts {
+	c := composer{d, files}
+	return Scripts{
+		Batch:          c.batch("", false, false),
+		BatchLowMemory: c.batch(allowOOM, true, false),
+		Merge:          c.batch(allowOOM, true, true),
+		Open:           c.script(allowOOM, nil, "ledger.lua", "open.lua"),
+		Close:          c.script(allowOOM, nil, "ledger.lua", "close.lua"),
+		Rebuild:        c.script(allowOOM, nil, "ledger.lua", "rebuild.lua"),
+		Page:           c.script(allowOOM, nil, "ledger.lua", "page.lua"),
 	}
-	return fmt.Sprintf("%d to %d", l.Oldest, l.Current)
 }
 
-// Compose returns the scripts for layouts in a dialect.
-func Compose(d Dialect, layouts Layouts) Set {
-	script := func(name, flags, prelude string, parts ...string) Script {
-		source := fmt.Sprintf("local OLDEST_LAYOUT, LAYOUT = %d, %d\n", layouts.Oldest, layouts.Current) + prelude + strings.Join(parts, "\n")
-		if d == Redis {
-			source = "#!lua" + flags + "\n" + source
+const allowOOM = " flags=allow-oom"
+
+type composer struct {
+	dialect Dialect
+	files   fs.FS
+}
+
+func (c composer) batch(flags string, lowMemory, merges bool) Script {
+	files := []string{"ledger.lua", "batch.lua", "expiry.lua", "holds.lua", "accounts.lua", "decide.lua", "write.lua"}
+	if merges {
+		files = []string{"ledger.lua", "batch.lua", "expiry.lua", "holds.lua", "merge.lua", "accounts.lua", "decide.lua", "write.lua"}
+	}
+	return c.script(flags, map[string]string{
+		"LOW_MEMORY": strconv.FormatBool(lowMemory), "MERGES": strconv.FormatBool(merges),
+	}, files...)
+}
+
+func (c composer) script(flags string, more map[string]string, files ...string) Script {
+	var b strings.Builder
+	if c.dialect == Redis {
+		b.WriteString("#!lua" + flags + "\n")
+	} else {
+		files = append([]string{"struct.lua"}, files...)
+	}
+	for _, file := range files {
+		text, err := fs.ReadFile(c.files, file)
+		if err != nil {
+			panic(err) // the files are embedded
 		}
-		sum := sha1.Sum([]byte(source)) //nolint:gosec // as above
-		return Script{Name: name, Source: source, SHA: hex.EncodeToString(sum[:])}
+		b.WriteString(fill(string(text), more))
 	}
-	const allowOOM = " flags=allow-oom"
-	batch := []string{amountLua, booksLua, singleLua, familyLua, endingsLua, sessionsLua, batchLua}
-	return Set{
-		Bare:               d == Bare,
-		Batch:              script("batch", "", "local MEMORY_SHORT, MERGES = false, false\n", batch...),
-		BatchShortOfMemory: script("batch", allowOOM, "local MEMORY_SHORT, MERGES = true, false\n", batch...),
-		Merge:              script("merge", allowOOM, "local MEMORY_SHORT, MERGES = true, true\n", amountLua, booksLua, singleLua, familyLua, endingsLua, sessionsLua, mergeLua, batchLua),
-		Sweep:              script("sweep", allowOOM, "", amountLua, booksLua, familyLua, endingsLua, sweepLua),
-		Open:               script("open", allowOOM, "", amountLua, booksLua, familyLua, openLua),
-		Close:              script("close", allowOOM, "", amountLua, booksLua, familyLua, closeLua),
-		Holds:              script("holds", allowOOM, "", amountLua, booksLua, familyLua, holdsLua),
+	sum := sha1.Sum([]byte(b.String())) //nolint:gosec // as above
+	return Script{Source: b.String(), SHA: hex.EncodeToString(sum[:])}
+}
+
+var name = regexp.MustCompile(`\$[A-Z][A-Z_]*`)
+
+// fill replaces $NAMES by their values, and leaves out comments.
+func fill(text string, more map[string]string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if code, _, found := strings.Cut(line, "--"); found && !strings.Contains(code, "'") {
+			line = strings.TrimRight(code, " \t") + "\n"
+		}
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		b.WriteString(name.ReplaceAllStringFunc(line, func(n string) string {
+			if value, ok := more[n[1:]]; ok {
+				return value
+			}
+			value, ok := values[n[1:]]
+			if !ok {
+				panic(fmt.Sprintf("no value for %s", n))
+			}
+			return value
+		}))
 	}
+	return b.String()
+}
+
+func number(n int) string  { return strconv.Itoa(n) }
+func letter(c byte) string { return "'" + string(c) + "'" }
+
+var values = map[string]string{
+	"RESERVE": number(KindReserve), "RESERVE_TTL": number(KindReserveTTL), "COMMIT": number(KindCommit),
+	"RELEASE": number(KindRelease), "ENSURE": number(KindEnsure), "GRANT": number(KindGrant),
+	"WITHDRAW": number(KindWithdraw), "BALANCE": number(KindBalance), "REMAINING": number(KindRemaining),
+	"LOOKUP": number(KindLookup), "DELETE": number(KindDelete), "MERGE": number(KindMerge),
+
+	"CODE_RESERVED": letter(CodeReserved), "CODE_INSUFFICIENT": letter(CodeInsufficient),
+	"CODE_NO_TENANT": letter(CodeNoTenant), "CODE_COMMITTED": letter(CodeCommitted),
+	"CODE_RELEASED": letter(CodeReleased), "CODE_OVERRUN": letter(CodeOverrun),
+	"CODE_NO_HOLD": letter(CodeNoHold), "CODE_WAS_COMMITTED": letter(CodeWasCommitted),
+	"CODE_WAS_RELEASED": letter(CodeWasReleased), "CODE_WAS_EXPIRED": letter(CodeWasExpired),
+	"CODE_CREATED": letter(CodeCreated), "CODE_EXISTS": letter(CodeExists),
+	"CODE_GRANTED": letter(CodeGranted), "CODE_OVERFLOW": letter(CodeOverflow),
+	"CODE_WITHDRAWN": letter(CodeWithdrawn), "CODE_BALANCE": letter(CodeBalance),
+	"CODE_REMAINING": letter(CodeRemaining), "CODE_MEMORY": letter(CodeMemory),
+	"CODE_KNOWN": letter(CodeKnown), "CODE_NOT_KNOWN": letter(CodeNotKnown),
+	"CODE_DELETED": letter(CodeDeleted), "CODE_HOLDS_OPEN": letter(CodeHoldsOpen),
+	"CODE_HOLDS_FULL": letter(CodeHoldsFull), "CODE_LOST": letter(CodeLost),
+	"CODE_MERGED": letter(CodeMerged), "CODE_MERGED_OVER": letter(CodeMergedOver),
+	"CODE_AS_HIGH": letter(CodeAsHigh), "CODE_FORGOTTEN": letter(CodeForgotten),
+	"CODE_OVERDUE": letter(CodeOverdue), "CODE_CORRUPT": letter(CodeCorrupt),
+
+	"OPEN": letter(HoldOpen), "COMMITTED": letter(HoldCommitted), "RELEASED": letter(HoldReleased), "EXPIRED": letter(HoldExpired),
+	"IS_OPEN": number(HoldOpen), "IS_COMMITTED": number(HoldCommitted), "IS_RELEASED": number(HoldReleased), "IS_EXPIRED": number(HoldExpired),
+
+	"SESSION_NEW": letter(SessionNew), "SESSION_APPLIED": letter(SessionApplied),
+	"SESSION_REPAIRING": letter(SessionRepairing), "SESSION_CLOSED": letter(SessionClosed),
+
+	"IS_HOLD": number(FieldHold), "IS_SESSION": number(FieldSession), "IS_ENDINGS": number(FieldEndings),
+
+	"ACCOUNT": "'>I4I4i4I4I4I4I4I4I4I6I6B'", "ACCOUNT_BYTES": number(AccountBytes),
+	"HOLD": "'>BI4I4I6I6I6'", "HOLD_BYTES": number(HoldBytes), "TOMBSTONE_BYTES": number(TombstoneBytes),
+	"CONTROL": "'>I6I6I6I6I6I6I4I6'", "CONTROL_BYTES": number(ControlBytes), "SESSION_BYTES": number(SessionBytes),
+
+	"LAYOUT": letter('0' + Layout), "DELETED": "'" + Deleted + "'", "SENTINEL": "'" + Sentinel + "'",
+	"OWN_LEVEL":            `'\1'`,
+	"SESSION_RETENTION_MS": number(SessionRetentionMS), "SESSION_CLOSED_MS": number(600_000),
+	"DAMAGE_RETRY_MS": number(60_000), "REBUILD_MS": number(3_600_000), "REBUILD_FIELDS": number(500),
+	"MAX_SWEEP": number(640), "PAGE_ENDINGS": number(700),
 }

@@ -1,98 +1,135 @@
--- merge: what a node was told of a hold goes back into books that have lost it
--- (PROTOCOL.md, R2 to R5).
+-- merge: restores what a node was acknowledged and the partition has lost
+-- (PROTOCOL.md, Repair).
+-- uses: the locals of batch.lua and holds.lua
 --
--- Invariant: the states of a hold have an order, absent < open < ended without
--- cost < committed, and committed(a) < committed(b) where a < b. A merge only
--- raises, and moves the account from the state that is stored to the one that is
--- merged, so that the law stands, reserved is the sum of the open holds, and a
--- repeat changes nothing. It asks nobody for the money: what was spent twice
--- meanwhile makes remaining negative. What is not there although its batch was has
--- ended since, nobody can say how, and stays so.
+-- Invariant: the states of a hold have an order, absent < open < ended without cost <
+-- committed, and committed(a) < committed(b) if a < b. A merge only raises, and moves
+-- the account from the stored state to the merged one, so that the law holds, reserved
+-- is the sum of the open holds, and a repeat changes nothing. It does not check the
+-- balance: money spent twice in the meantime makes remaining negative. A hold that is
+-- absent although its batch was applied has ended in a way that is forgotten, and
+-- stays absent.
+local function mergeOperation()
+	local order = { [$IS_OPEN] = 1, [$IS_RELEASED] = 2, [$IS_EXPIRED] = 2, [$IS_COMMITTED] = 3 }
 
--- smaller compares two amounts by their decimal texts.
-local function smaller(a, b)
-	return #a < #b or (#a == #b and a < b)
-end
-
--- fits reports whether a sum of limbs is within 64 bits.
-local function fits(hi, lo)
-	hi, lo = carry(hi, lo)
-	if hi < 0 then
-		hi, lo = carry(-hi, -lo)
-	end
-	return hi < 9223372036 or (hi == 9223372036 and lo <= 854775807) -- 2^63-1
-end
-
--- move changes an account by what a hold in a state holds and has cost.
-local function move(account, state, amount, sign)
-	local hi, lo = limbs(amount)
-	hi, lo = sign * hi, sign * lo
-	if state == 'o' then
-		credit(account, -hi, -lo)
-		hold(account, hi, lo)
-	elseif state == 'c' then
-		credit(account, -hi, -lo)
-		account.ch, account.cl, account.c = account.ch + hi, account.cl + lo, nil
-	end
-end
-
--- bar keeps the batch that made an id from taking effect after all, by a late
--- duplicate, now that its id is there: the session that it would follow on becomes
--- another one. Its node, if it lives, finds a gap, as it would in any case.
-local function bar(b, field, session)
-	local name = 's' .. field:sub(2, 17)
-	local last, digest, at = (session or ''):match('^(%d+) ([%x-]+) (%d+)$')
-	if last and name ~= b.session and not digest:find('-', 2, true) then
-		put(b, name, last .. ' ' .. digest .. (' %d'):format(at + 1))
-	end
-end
-
-local order = { o = 1, l = 2, x = 2, c = 3 }
-
-local function merge(b, account, field, value, text)
-	value = b.ended and b.ended[field] or value
-	local state, amount, deadline = text:match('^([olc])(%d+) %d+ ?(%d*)$')
-	split(amount)
-	if not account.g then
-		return 'T'
-	end
-	local was, had = (value or ''):match('^([olxc])(%d+) %d+ ?%d*$')
-	if value then
-		if not was or was == 'o' and not (heldBy(value) and counted(account, limbs(had))) then
-			b.corrupt = b.corrupt or field
-			return 'i' -- nobody hears it
-		elseif order[was] > order[state] or (order[was] == order[state] and not (state == 'c' and smaller(had, amount))) then
-			return 'i'
+	-- shift moves account i from one state of a hold to another; false, and nothing
+	-- moved, if a sum would not fit 64 bits.
+	local function shift(i, was, wasHi, wasLo, state, hi, lo)
+		local rH, rL, sH, sL, cH, cL, holds = rh[i], rl[i], sh[i], sl[i], ch[i], cl[i], held[i]
+		if was == $IS_OPEN then
+			rH, rL = plus(rH, rL, wasHi, wasLo)
+			sH, sL = minus(sH, sL, wasHi, wasLo)
+			holds = holds - 1
+		elseif was == $IS_COMMITTED then
+			rH, rL = plus(rH, rL, wasHi, wasLo)
+			cH, cL = minus(cH, cL, wasHi, wasLo)
 		end
-		move(account, was, had, -1)
-	else
-		local never, session = beyond(b, field)
-		if session and not never then
-			return 'o'
+		if state == $IS_OPEN then
+			rH, rL = minus(rH, rL, hi, lo)
+			sH, sL = plus(sH, sL, hi, lo)
+			holds = holds + 1
+		elseif state == $IS_COMMITTED then
+			rH, rL = minus(rH, rL, hi, lo)
+			cH, cL = plus(cH, cL, hi, lo)
 		end
-		bar(b, field, session)
-		if state == 'o' and deadline ~= '0' and deadline + 0 <= b.now then
-			finish(b, field, 'x', amount) -- it would end at once
-			return 'm'
+		if sH < 0 or cH < 0 or holds < 0 or sH > 2147483647 or cH > 2147483647 or rH > 2147483647 or rH < -2147483648 then
+			return false
+		end
+		rh[i], rl[i], sh[i], sl[i], ch[i], cl[i], held[i], dirty[i] = rH, rL, sH, sL, cH, cL, holds, true
+		return true
+	end
+
+	-- invalidate keeps a late duplicate of the batch that made an id from taking
+	-- effect, now that its id is here: the session that it would follow changes. Its
+	-- node, if it lives, finds a gap, as it would in any case.
+	local function invalidate(field, session)
+		local name = 's' .. sub(field, 2, 9)
+		if session and name ~= sessionField and sub(session, 1, 1) ~= $SESSION_REPAIRING then
+			set[size + 1], set[size + 2] = name, sub(session, 1, 17) .. pack('>I6', read('>I6', session, 18) + 1)
+			size = size + 2
 		end
 	end
-	move(account, state, amount, 1)
-	if not (fits(account.rh, account.rl) and fits(account.sh, account.sl) and fits(account.ch, account.cl)) then
-		move(account, state, amount, -1)
-		if was then
-			move(account, was, had, 1)
-		end
-		return 'V'
+
+	local function put(field, record)
+		set[size + 1], set[size + 2] = field, record
+		size = size + 2
+		became[field] = record
 	end
-	if state == 'o' then
-		put(b, field, text)
-		b.ended = b.ended or {}
-		b.ended[field] = text
-		if deadline ~= '0' then
-			schedule(b, deadline, field)
-		end
-	else
-		finish(b, field, state, amount)
+
+	-- finish stores a tombstone; since holds the sequences of its creation and its end.
+	local function finish(field, state, heldText, made, since, actual, i)
+		put(field, state .. heldText .. made .. nowBytes .. pack('>I6', serial[i]) .. since .. actual .. $OWN_LEVEL .. sub(fields[i], 2))
+		expired, remove = expired or {}, remove or {}
+		expired[#expired + 1] = field
+		remove[#remove + 1] = field
 	end
-	return was and was ~= 'o' and 'u' or 'm'
+
+	local created = sequenceBytes .. sequenceBytes
+	local nothing = '\0\0\0\0\0\0\0\0'
+
+	return function(i)
+		local field = ARGV[9 + accounts + named]
+		local value = became[field] or stored[3 + accounts + named]
+		local state, hi, lo, at, ending = read('>BI4I4I6I6', arguments, position)
+		local letter, amount, made = sub(arguments, position, position), sub(arguments, position + 1, position + 8), sub(arguments, position + 9, position + 14)
+		local deadlineBytes = sub(arguments, position + 15, position + 20)
+		named, position = named + 1, position + 21
+		if blocked[i] == $CODE_CORRUPT then
+			return blocked[i]
+		elseif not gh[i] then
+			return $CODE_NO_TENANT
+		end
+		local was, wasHi, wasLo, heldText, since = nil, 0, 0, amount, created
+		if value then
+			was = byte(value)
+			if not order[was] or #value < (was == $IS_OPEN and $HOLD_BYTES or $TOMBSTONE_BYTES) then
+				damaged = damaged or field
+				return $CODE_CORRUPT
+			end
+			local _, heldHi, heldLo, _, _, number = read($HOLD, value)
+			if number ~= serial[i] then
+				return $CODE_FORGOTTEN
+			end
+			wasHi, wasLo, heldText, made = heldHi, heldLo, sub(value, 2, 9), sub(value, 10, 15)
+			-- A hold that has ended before ended then: audits depend on it.
+			since = was == $IS_OPEN and sub(value, 28, 33) .. sequenceBytes or sub(value, 28, 39)
+			if was == $IS_COMMITTED then
+				wasHi, wasLo = read('>I4I4', value, 40)
+			end
+			local higher = order[state] > order[was]
+				or state == $IS_COMMITTED and was == state and (hi > wasHi or hi == wasHi and lo > wasLo)
+			if not higher then
+				return $CODE_AS_HIGH
+			end
+		else
+			local never, session = neverApplied(field)
+			if session and not never then
+				return $CODE_FORGOTTEN
+			end
+			invalidate(field, session)
+			if state == $IS_OPEN and ending ~= 0 and ending <= now then
+				finish(field, $EXPIRED, amount, made, created, nothing, i) -- it would end at once
+				return $CODE_MERGED
+			end
+		end
+		if not shift(i, was, wasHi, wasLo, state, hi, lo) then
+			return $CODE_OVERFLOW
+		end
+		if state == $IS_OPEN then
+			put(field, $OPEN .. amount .. made .. deadlineBytes .. (owned[i] or ownedBy(i)))
+			if ending ~= 0 then
+				timed[timedSize + 1], timed[timedSize + 2] = format('%d', ending), field
+				timedSize = timedSize + 2
+				if deadline[i] == 0 or ending < deadline[i] then
+					deadline[i] = ending
+				end
+				if due == 0 or ending < due then
+					due = ending
+				end
+			end
+		else
+			finish(field, letter, heldText, made, since, state == $IS_COMMITTED and amount or nothing, i)
+		end
+		return was and was ~= $IS_OPEN and $CODE_MERGED_OVER or $CODE_MERGED
+	end
 end

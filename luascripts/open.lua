@@ -1,26 +1,30 @@
--- open: opens a node's session in a family, or returns it as it is.
+-- open: opens a node's session in a partition, or returns it as it is.
+-- uses: ledger.lua
 --
--- KEYS  1 books (hash)
--- ARGV  1 node, 16 hexadecimal digits   2 number that the session starts from
---       3 clock in milliseconds, '' for the server's
--- Reply OPEN layout incarnation last digest time reply (digest 0 and no reply: no batch yet);
--- or    NOFAMILY, LAYOUT version, CORRUPT field
+-- KEYS  1 ledger
+-- ARGV  1 node (8 bytes)   2 number that the session starts from (64 bits)
+--       3 clock in Unix ms, decimal; '' for the server's
+--       4 how the header must begin: "layout partitions index "
+-- Reply OPEN, length of the session (8), the session, the header;
+-- or    NOPARTITION, LAYOUT n, PARTITIONS header, CORRUPT field
 --
--- Invariant: it moves no money, and never changes a session that exists. It
--- names one key, so that a family that is not there is answered while its slot
--- migrates, too.
-local books, node, number, clock = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local read = redis.call('HMGET', books, 'f', 't', 's' .. node, 'r' .. node)
-local version, born = (read[1] or ''):match('^(%d+) (%x+)$')
-if not known(version) then
-	return refuseFamily(read[1])
+-- Invariant: it moves no money and never changes a session that exists. It names one
+-- key, so that an absent partition is answered while its slot migrates, too.
+local ledger, field = KEYS[1], 's' .. ARGV[1]
+local stored = call('HMGET', ledger, 'f', 'c', field)
+local header, control, session = stored[1], stored[2], stored[3]
+if not header then
+	return refusePartition(header)
+elseif sub(header, 1, #ARGV[4]) ~= ARGV[4] then
+	local refusal = refusePartition(header)
+	return sub(refusal, 1, 6) == 'LAYOUT' and refusal or 'PARTITIONS ' .. header
+elseif #(control or '') < $CONTROL_BYTES then
+	return 'CORRUPT c'
+elseif not session then
+	local now = clockTime((read('>I6', control)), ARGV[3])
+	session = $SESSION_NEW .. ARGV[2] .. '\0\0\0\0\0\0\0\0' .. pack('>I6', now)
+	call('HSET', ledger, field, session)
+elseif #session < $SESSION_BYTES then
+	return 'CORRUPT ' .. field
 end
-if not read[3] then
-	local session = number .. ' 0 ' .. ('%d'):format(tick(read[2], clock))
-	redis.call('HSET', books, 's' .. node, session)
-	return 'OPEN ' .. version .. ' ' .. born .. ' ' .. session .. ' '
-end
-if not read[3]:find('^%d+ [%x-]+ %d+$') then
-	return 'CORRUPT s' .. node
-end
-return 'OPEN ' .. version .. ' ' .. born .. ' ' .. read[3] .. ' ' .. (read[4] or '')
+return 'OPEN ' .. string.char(#session) .. session .. header

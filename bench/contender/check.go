@@ -44,7 +44,7 @@ func (c *checking) remaining(ctx context.Context, tenant budget.TenantID) (budge
 }
 
 // TryReserve is Reserved, Insufficient or MissingTenant.
-func (c *checking) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.Option) (budget.Reservation, error) {
+func (c *checking) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
 	remaining, err := c.remaining(ctx, tenant)
 	switch {
 	case errors.Is(err, redis.Nil):
@@ -65,7 +65,7 @@ func (c *checking) TryReserve(ctx context.Context, tenant budget.TenantID, cost 
 
 // Commit is Committed, Overrun or MissingReservation. What exceeds the hold is
 // checked and taken as a reserve is.
-func (c *checking) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, _ ...budget.Option) (budget.Settlement, error) {
+func (c *checking) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	value, ok := c.held.LoadAndDelete(id)
 	if !ok {
 		return budget.Settlement{Outcome: budget.MissingReservation}, nil
@@ -89,7 +89,7 @@ func (c *checking) Commit(ctx context.Context, id budget.ReservationID, actual b
 }
 
 // Release is a commit of nothing.
-func (c *checking) Release(ctx context.Context, id budget.ReservationID, _ ...budget.Option) (budget.Settlement, error) {
+func (c *checking) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	settled, err := c.Commit(ctx, id, 0)
 	if settled.Outcome == budget.Committed {
 		settled.Outcome = budget.Released

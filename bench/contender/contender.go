@@ -38,7 +38,7 @@ var described = map[string]string{
 // Describe is one line about a contender, for people.
 func Describe(name string) string { return described[name] }
 
-// Decides is false for what says yes to everything, and so has no books.
+// Decides reports whether a contender ever refuses. One that doesn't keeps no accounts.
 func Decides(name string) bool { return name != Incr }
 
 // Parse reads a list of names, separated by commas, or "all". The result is in the
@@ -72,11 +72,11 @@ var ErrConflict = errors.New("others came between in every attempt")
 type Keeper interface {
 	// Create makes a tenant with its budget.
 	Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error
-	TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error)
-	Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error)
-	Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error)
-	// Spent is what its books in Redis say of a tenant whose budget was granted:
-	// committed, and held. It is 0 where there are no books.
+	TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error)
+	Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error)
+	Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error)
+	// Spent returns what is committed and held of a tenant with that budget, by the
+	// contender's own accounts in Redis; 0 if it keeps none.
 	Spent(ctx context.Context, tenant budget.TenantID, granted budget.Microcents) (budget.Microcents, error)
 }
 

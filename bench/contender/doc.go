@@ -7,7 +7,7 @@
 // that it does not need, and the amounts are exact up to what its means allow. What
 // each of them gives up is said in its comment.
 //
-// What belongs here is the contenders, their own books ([Keeper.Spent]), and the
-// meters that are put to all alike: [Trips] at the client, [Meter] at Redis. It
+// What belongs here is the contenders, their own accounts ([Keeper.Spent]), and the
+// meters that are applied to all alike: [Trips] at the client, [Meter] at Redis. It
 // knows nothing of callers, rounds and reports.
 package contender

@@ -10,7 +10,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// createHash writes books of one hash a tenant: the terms, and a field a hold.
+// createHash writes the account of a tenant, one hash: the figures, and a field for each hold.
 func createHash(ctx context.Context, client redis.UniversalClient, key string, amount budget.Microcents) error {
 	return client.HSet(ctx, key, "granted", int64(amount), "remaining", int64(amount), "reserved", 0, "committed", 0).Err()
 }

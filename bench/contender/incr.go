@@ -18,7 +18,7 @@ type counting struct {
 // Create makes nothing: a counter begins where it is first counted.
 func (n counting) Create(context.Context, budget.TenantID, budget.Microcents) error { return nil }
 
-// Spent is 0: it keeps no books.
+// Spent returns 0: a counter keeps no accounts.
 func (n counting) Spent(context.Context, budget.TenantID, budget.Microcents) (budget.Microcents, error) {
 	return 0, nil
 }
@@ -29,7 +29,7 @@ func (n counting) incr(ctx context.Context, tenant budget.TenantID) (uint64, err
 }
 
 // TryReserve counts one, and always says yes.
-func (n counting) TryReserve(ctx context.Context, tenant budget.TenantID, _ budget.Microcents, _ ...budget.Option) (budget.Reservation, error) {
+func (n counting) TryReserve(ctx context.Context, tenant budget.TenantID, _ budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
 	count, err := n.incr(ctx, tenant)
 	if err != nil {
 		return budget.Reservation{}, err
@@ -38,7 +38,7 @@ func (n counting) TryReserve(ctx context.Context, tenant budget.TenantID, _ budg
 }
 
 // Commit counts one.
-func (n counting) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, _ ...budget.Option) (budget.Settlement, error) {
+func (n counting) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	if _, err := n.incr(ctx, id.Tenant()); err != nil {
 		return budget.Settlement{}, err
 	}
@@ -46,7 +46,7 @@ func (n counting) Commit(ctx context.Context, id budget.ReservationID, actual bu
 }
 
 // Release counts one.
-func (n counting) Release(ctx context.Context, id budget.ReservationID, _ ...budget.Option) (budget.Settlement, error) {
+func (n counting) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	if _, err := n.incr(ctx, id.Tenant()); err != nil {
 		return budget.Settlement{}, err
 	}

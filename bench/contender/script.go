@@ -60,7 +60,7 @@ func (s *scripted) Spent(ctx context.Context, tenant budget.TenantID, _ budget.M
 }
 
 // TryReserve is Reserved, Insufficient or MissingTenant.
-func (s *scripted) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.Option) (budget.Reservation, error) {
+func (s *scripted) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
 	id := s.ids.next(tenant)
 	code, remaining, err := s.run(ctx, scriptedReserve, tenant, cost, id)
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *scripted) TryReserve(ctx context.Context, tenant budget.TenantID, cost 
 }
 
 // Commit is Committed, Overrun or MissingReservation.
-func (s *scripted) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, _ ...budget.Option) (budget.Settlement, error) {
+func (s *scripted) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	code, remaining, err := s.run(ctx, scriptedSettle, id.Tenant(), actual, id)
 	if err != nil {
 		return budget.Settlement{}, err
@@ -93,7 +93,7 @@ func (s *scripted) Commit(ctx context.Context, id budget.ReservationID, actual b
 }
 
 // Release is a commit of nothing.
-func (s *scripted) Release(ctx context.Context, id budget.ReservationID, _ ...budget.Option) (budget.Settlement, error) {
+func (s *scripted) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	settled, err := s.Commit(ctx, id, 0)
 	if settled.Outcome == budget.Committed {
 		settled.Outcome = budget.Released

@@ -47,7 +47,7 @@ func (w *watching) Spent(ctx context.Context, tenant budget.TenantID, _ budget.M
 }
 
 // TryReserve is Reserved, Insufficient or MissingTenant.
-func (w *watching) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.Option) (budget.Reservation, error) {
+func (w *watching) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
 	id := w.ids.next(tenant)
 	var result budget.Reservation
 	err := w.change(ctx, id, func(row *watched) bool {
@@ -72,7 +72,7 @@ func (w *watching) TryReserve(ctx context.Context, tenant budget.TenantID, cost 
 }
 
 // Commit is Committed, Overrun or MissingReservation.
-func (w *watching) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, _ ...budget.Option) (budget.Settlement, error) {
+func (w *watching) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	var result budget.Settlement
 	err := w.change(ctx, id, func(row *watched) bool {
 		switch {
@@ -97,7 +97,7 @@ func (w *watching) Commit(ctx context.Context, id budget.ReservationID, actual b
 }
 
 // Release is a commit of nothing.
-func (w *watching) Release(ctx context.Context, id budget.ReservationID, _ ...budget.Option) (budget.Settlement, error) {
+func (w *watching) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	settled, err := w.Commit(ctx, id, 0)
 	if settled.Outcome == budget.Committed {
 		settled.Outcome = budget.Released

@@ -21,7 +21,7 @@ type stalling struct {
 
 const stall = 300 * time.Millisecond
 
-func (s *stalling) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+func (s *stalling) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	if s.calls.Add(1) == 200 {
 		end := time.Now().Add(stall)
 		s.ends.Store(&end)

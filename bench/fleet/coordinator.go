@@ -14,8 +14,13 @@ import (
 // once. An error has an exit code.
 func NewCoordinator(ctx context.Context, client redis.UniversalClient, c Config, prefix string, logger *slog.Logger) (*coordinator.Coordinator, error) {
 	queue := c.Concurrency + eachWidth
-	node, err := coordinator.New(ctx, client,
+	options := []coordinator.Option{
 		coordinator.WithKeyPrefix(prefix), coordinator.WithLogger(logger), coordinator.WithQueueLimits(queue, queue),
-		coordinator.WithHoldTTL(c.HoldTTL), coordinator.WithMaxHolds(c.MaxHolds))
+		coordinator.WithHoldTTL(c.HoldTTL), coordinator.WithMaxHolds(c.MaxHolds),
+	}
+	if c.Partitions != 0 {
+		options = append(options, coordinator.WithPartitions(c.Partitions))
+	}
+	node, err := coordinator.New(ctx, client, options...)
 	return node, exit.OfStart(err)
 }

@@ -1,14 +1,14 @@
-// Package fleet is who plays: callers on several nodes, in this process ([New]) or each
-// node in one of its own ([NewOfProcesses]).
+// Package fleet is the callers of a run on several nodes, in this process ([New]) or with
+// a process for each node ([NewOfProcesses]).
 //
-// A [Fleet] plays parts of a load, a round each, and keeps what its callers were told
-// over all rounds. A stint (stint.go) is one stretch of it, with its callers
+// A [Fleet] plays parts of a load, a round each, and records its callers' results over all
+// rounds. A stint (stint.go) is one stretch of it, with its callers
 // (caller.go), the admission of an open loop (admit.go), the holds that are kept for a
 // while (hold.go) and the taker of samples (taker.go).
 //
 // A [Crew] is the processes. Each is this program, started with [NodeCommand], and
 // served by [ServeNode]; what they say to each other is in wire.go.
 //
-// What belongs here asks engines and notes the answers. It knows nothing of how large
-// budgets are, of contenders' turns, and of books.
+// What belongs here calls engines and records the answers. It knows nothing of the size of
+// budgets, of contenders' turns, and of the check of balances.
 package fleet

@@ -12,9 +12,9 @@ import (
 
 // Decider is what callers ask; every budget.Engine is one.
 type Decider interface {
-	TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error)
-	Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error)
-	Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error)
+	TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error)
+	Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error)
+	Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error)
 }
 
 // Config says what a fleet is.
@@ -26,8 +26,9 @@ type Config struct {
 	Tick        time.Duration // between two samples
 
 	// Of the coordinators:
-	HoldTTL  time.Duration
-	MaxHolds int // of a tenant
+	Partitions int // 0 is their default
+	HoldTTL    time.Duration
+	MaxHolds   int // of a tenant
 }
 
 // Fleet is all callers of all nodes, and what they were told over all rounds.

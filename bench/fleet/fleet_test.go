@@ -20,21 +20,21 @@ type scriptless struct {
 	commit  func(actual budget.Microcents) (budget.Settlement, error)
 }
 
-func (s scriptless) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.Option) (budget.Reservation, error) {
+func (s scriptless) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
 	if s.reserve != nil {
 		return s.reserve(cost)
 	}
 	return budget.Reservation{Outcome: budget.Reserved, ID: budget.NewReservationID(tenant, 1, 1)}, nil
 }
 
-func (s scriptless) Commit(_ context.Context, _ budget.ReservationID, actual budget.Microcents, _ ...budget.Option) (budget.Settlement, error) {
+func (s scriptless) Commit(_ context.Context, _ budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	if s.commit != nil {
 		return s.commit(actual)
 	}
 	return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
 }
 
-func (s scriptless) Release(context.Context, budget.ReservationID, ...budget.Option) (budget.Settlement, error) {
+func (s scriptless) Release(context.Context, budget.ReservationID) (budget.Settlement, error) {
 	return budget.Settlement{Outcome: budget.Released}, nil
 }
 

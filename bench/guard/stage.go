@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator"
-	"github.com/calybris/bursar/coordinator/books"
+	"github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -27,9 +27,9 @@ type stage struct {
 // prefix of the stage's keys.
 const prefix = "guard"
 
-// What a family remembers of ended holds is filled by the first loads, so that the
-// measured ones find it full, as on a Redis that has been in use for a while.
-const retained = 256
+// retained is the number of tombstones of a partition. Each measured load finds as many,
+// as on a Redis that has been in use for a while.
+const retained = 128
 
 func newStage(ctx context.Context, opts ...redistest.Option) (*stage, error) {
 	server, err := redistest.Spawn(ctx, opts...)
@@ -52,7 +52,7 @@ func newStage(ctx context.Context, opts ...redistest.Option) (*stage, error) {
 	return s, nil
 }
 
-// close ends the stage, after a look at the books: what is fast and wrong is no figure.
+// close ends the stage and checks the balances: a fast figure of wrong ones is worthless.
 func (s *stage) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -60,7 +60,7 @@ func (s *stage) close() error {
 		close(c.turns)
 	}
 	errs := []error{s.node.Close(ctx)}
-	accounts, err := books.Read(ctx, s.admin, prefix)
+	accounts, err := audit.Read(ctx, s.admin, prefix)
 	errs = append(errs, err)
 	for tenant, account := range accounts {
 		if err := account.Audit(); err != nil {

@@ -6,7 +6,8 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Ledger is what the callers were told, a line a tenant: what the books must say.
+// Ledger sums up the answers that callers got, a line for each tenant, for the check of
+// balances.
 type Ledger struct {
 	stripes [][]Line
 }

@@ -84,7 +84,7 @@ func (r Report) page() page {
 	if len(r.Contenders) > 0 {
 		p.Contenders = contenderGrid(r.Contenders)
 	}
-	if r.Audited && r.Sweep == nil { // each run of a sweep has books of its own
+	if r.Audited && r.Sweep == nil { // each run of a sweep has accounts of its own
 		p.Sums = append(p.Sums, r.sums())
 	}
 	if answers := outcomeGrid(r.Outcomes); len(answers.Rows) > 0 {
@@ -101,6 +101,9 @@ func (r Report) lead() string {
 	load := []string{wording.Count(r.Nodes, "node") + " × " + wording.Count(r.Concurrency, "caller"), wording.Count(r.Tenants, "tenant")}
 	if r.Sweep != nil {
 		load = []string{"over " + r.Sweep.Over}
+	}
+	if r.Partitions > 0 {
+		load = append(load, wording.Count(r.Partitions, "partition"))
 	}
 	said := fmt.Sprintf("%s engine %s: %s", r.Engine, where, strings.Join(load, ", "))
 	if r.Workload.Name != "" {

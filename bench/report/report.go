@@ -12,6 +12,7 @@ type Report struct {
 	Engine      string `json:"engine"`
 	Redis       string `json:"redis,omitempty"`          // what it ran on, without a password
 	Variable    string `json:"redis_variable,omitempty"` // that named it, if no flag did
+	Partitions  int    `json:"partitions,omitempty"`     // of its keys
 	Nodes       int    `json:"nodes"`
 	Processes   bool   `json:"processes,omitempty"` // each node is a process of its own
 	Tenants     int    `json:"tenants"`
@@ -38,7 +39,7 @@ type Report struct {
 	Outcomes           map[string]int64 `json:"outcomes"` // answers by outcome; "unknown" counts calls without one
 
 	Books
-	Audited   bool       `json:"audited"`   // the books could be read
+	Audited   bool       `json:"audited"`   // the balances could be read
 	Conserved bool       `json:"conserved"` // and nothing is wrong with them
 	Baselines []Baseline `json:"baselines,omitempty"`
 
@@ -138,14 +139,14 @@ type Pool struct {
 	DecisionsPerSecond Spread `json:"decisions_per_second"`
 }
 
-// Overspending is read from the contender's own books.
+// Overspending is read from the contender's own accounts.
 type Overspending struct {
-	Kept      bool              `json:"kept"`                 // there are books to read; INCR has none
+	Kept      bool              `json:"kept"`                 // there are accounts to read; INCR has none
 	Granted   budget.Microcents `json:"granted_microcents"`   //
 	Spent     budget.Microcents `json:"spent_microcents"`     // committed, and reserved by open holds
 	Overspent budget.Microcents `json:"overspent_microcents"` // above the budget, over all tenants
 	Tenants   int               `json:"overspent_tenants"`
-	Drift     budget.Microcents `json:"drift_microcents"` // between what callers were told and what the books say, without sign
+	Drift     budget.Microcents `json:"drift_microcents"` // between the callers' answers and the accounts, absolute
 }
 
 // Quantile is a point of a latency distribution.

@@ -68,6 +68,9 @@ func (t *table) heading(r Report) {
 	if r.Server != nil {
 		t.line("server: %s", r.Server)
 	}
+	if r.Partitions > 0 {
+		t.line("keys: %s", wording.Count(r.Partitions, "partition"))
+	}
 }
 
 func (t *table) budgets(r Report) {

@@ -20,44 +20,44 @@ type Engine interface {
 	// EnsureTenant creates the tenant with its budget, once: Created, or Exists,
 	// which leaves the tenant as it is whatever the amount. A negative budget is
 	// ErrInvalidAmount.
-	EnsureTenant(ctx context.Context, tenant TenantID, budget Microcents, opts ...Option) (Ensured, error)
+	EnsureTenant(ctx context.Context, tenant TenantID, budget Microcents) (Ensured, error)
 
 	// TryReserve holds cost: Insufficient{0, cost} for cost ≤ 0, before anything
 	// else; MissingTenant; Insufficient{Remaining, Required}; Reserved{ID, Remaining}.
 	// It takes WithHoldTTL.
-	TryReserve(ctx context.Context, tenant TenantID, cost Microcents, opts ...Option) (Reservation, error)
+	TryReserve(ctx context.Context, tenant TenantID, cost Microcents, opts ...ReserveOption) (Reservation, error)
 
 	// Commit settles a hold at its actual cost: InvalidAmount for a negative one,
 	// before anything else; MissingReservation; MissingTenant; Committed, where the
 	// surplus returns to remaining, or the excess is debited from it; Overrun where
 	// remaining does not cover the excess, and the hold stays open. Zero means zero.
-	Commit(ctx context.Context, id ReservationID, actual Microcents, opts ...Option) (Settlement, error)
+	Commit(ctx context.Context, id ReservationID, actual Microcents) (Settlement, error)
 
 	// Release settles a hold at nothing: MissingReservation; MissingTenant; Released.
-	Release(ctx context.Context, id ReservationID, opts ...Option) (Settlement, error)
+	Release(ctx context.Context, id ReservationID) (Settlement, error)
 
 	// Lookup tells what became of a reservation: Reserved while it is open;
 	// Committed, Released or Expired for as long as the engine remembers how it
 	// ended; NotKnown after that, and for one that was never made.
-	Lookup(ctx context.Context, id ReservationID, opts ...Option) (Fate, error)
+	Lookup(ctx context.Context, id ReservationID) (Fate, error)
 
 	// Remaining reads what can still be reserved: MissingTenant; Found.
-	Remaining(ctx context.Context, tenant TenantID, opts ...Option) (Remainder, error)
+	Remaining(ctx context.Context, tenant TenantID) (Remainder, error)
 
 	// Balance reads all terms of the law from one instant: MissingTenant; Found.
-	Balance(ctx context.Context, tenant TenantID, opts ...Option) (Balance, error)
+	Balance(ctx context.Context, tenant TenantID) (Balance, error)
 
 	// Holds lists the open holds, and the balance of the same instant:
 	// MissingTenant; Found. Its cost grows with the number of holds.
-	Holds(ctx context.Context, tenant TenantID, opts ...Option) (HoldList, error)
+	Holds(ctx context.Context, tenant TenantID) (HoldList, error)
 
 	// Grant adds to the budget: MissingTenant; Granted. An amount ≤ 0 is
 	// ErrInvalidAmount, a sum beyond 64 bits ErrOverflow.
-	Grant(ctx context.Context, tenant TenantID, amount Microcents, opts ...Option) (Adjustment, error)
+	Grant(ctx context.Context, tenant TenantID, amount Microcents) (Adjustment, error)
 
 	// Withdraw takes from the budget what is neither reserved nor committed:
 	// MissingTenant; Insufficient; Withdrawn. An amount ≤ 0 is ErrInvalidAmount.
-	Withdraw(ctx context.Context, tenant TenantID, amount Microcents, opts ...Option) (Adjustment, error)
+	Withdraw(ctx context.Context, tenant TenantID, amount Microcents) (Adjustment, error)
 }
 
 // The bounds of a hold's time to live.
@@ -68,11 +68,11 @@ const (
 	MaxHoldTTL = 366 * 24 * time.Hour
 )
 
-// Option changes one call. An option that the operation does not take has no effect.
-type Option func(*Options)
+// ReserveOption changes one TryReserve.
+type ReserveOption func(*ReserveOptions)
 
-// Options is what the options of a call say, for engines.
-type Options struct {
+// ReserveOptions are the options of a TryReserve, for engines.
+type ReserveOptions struct {
 	HoldTTL    time.Duration
 	HasHoldTTL bool
 }
@@ -80,21 +80,21 @@ type Options struct {
 // WithHoldTTL sets the time to live of the hold that a TryReserve makes, from
 // one millisecond to [MaxHoldTTL]; 0 makes a hold without a deadline. The default
 // is the engine's own.
-func WithHoldTTL(ttl time.Duration) Option {
-	return func(o *Options) { o.HoldTTL, o.HasHoldTTL = ttl, true }
+func WithHoldTTL(ttl time.Duration) ReserveOption {
+	return func(o *ReserveOptions) { o.HoldTTL, o.HasHoldTTL = ttl, true }
 }
 
 // Apply evaluates options, for engines. A nil option is an error. Without options it
 // allocates nothing.
-func Apply(opts []Option) (Options, error) {
+func Apply(opts []ReserveOption) (ReserveOptions, error) {
 	if len(opts) == 0 {
-		return Options{}, nil
+		return ReserveOptions{}, nil
 	}
 	return apply(opts)
 }
 
-func apply(opts []Option) (Options, error) {
-	var o Options
+func apply(opts []ReserveOption) (ReserveOptions, error) {
+	var o ReserveOptions
 	var errs []error
 	for i, opt := range opts {
 		if opt == nil {

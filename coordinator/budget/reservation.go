@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -124,4 +125,9 @@ func unescapeTenant(escaped string) (TenantID, bool) {
 		i += 2
 	}
 	return TenantID(b.String()), true
+}
+
+// Compare orders ids by tenant, then by their 128 bits.
+func (id ReservationID) Compare(other ReservationID) int {
+	return cmp.Or(cmp.Compare(id.tenant, other.tenant), cmp.Compare(id.hi, other.hi), cmp.Compare(id.lo, other.lo))
 }

@@ -67,12 +67,12 @@ func TestAuditNoticesEachTerm(t *testing.T) {
 func TestHoldTTLOption(t *testing.T) {
 	t.Parallel()
 	for _, ttl := range []time.Duration{0, time.Millisecond, time.Hour, MaxHoldTTL} {
-		if o, err := Apply([]Option{WithHoldTTL(ttl)}); err != nil || !o.HasHoldTTL || o.HoldTTL != ttl {
+		if o, err := Apply([]ReserveOption{WithHoldTTL(ttl)}); err != nil || !o.HasHoldTTL || o.HoldTTL != ttl {
 			t.Errorf("%s: %+v, %v", ttl, o, err)
 		}
 	}
 	for _, ttl := range []time.Duration{-1, time.Microsecond, MaxHoldTTL + time.Millisecond} {
-		if _, err := Apply([]Option{WithHoldTTL(ttl)}); err == nil {
+		if _, err := Apply([]ReserveOption{WithHoldTTL(ttl)}); err == nil {
 			t.Errorf("%s was accepted", ttl)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // rounds amounts to what a double can hold, as careless Lua does.
 type rounds struct{ *naive }
 
-func (e rounds) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+func (e rounds) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	res, err := e.naive.TryReserve(ctx, tenant, cost, opts...)
 	if res.Remaining < budget.MaxMicrocents-1000 { // beyond, a double does not come back
 		res.Remaining = budget.Microcents(float64(res.Remaining))
@@ -26,8 +26,8 @@ func (e rounds) TryReserve(ctx context.Context, tenant budget.TenantID, cost bud
 // refundsOverrun gives the hold back when a commit is refused.
 type refundsOverrun struct{ *naive }
 
-func (e refundsOverrun) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
-	res, err := e.naive.Commit(ctx, id, actual, opts...)
+func (e refundsOverrun) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	res, err := e.naive.Commit(ctx, id, actual)
 	if res.Outcome == budget.Overrun {
 		_, err = e.Release(ctx, id)
 	}
@@ -37,9 +37,9 @@ func (e refundsOverrun) Commit(ctx context.Context, id budget.ReservationID, act
 // losesSurplus keeps what a commit did not need.
 type losesSurplus struct{ *naive }
 
-func (e losesSurplus) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
+func (e losesSurplus) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	held := e.held(id)
-	res, err := e.naive.Commit(ctx, id, actual, opts...)
+	res, err := e.naive.Commit(ctx, id, actual)
 	if surplus := held - actual; res.Outcome == budget.Committed && surplus > 0 {
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -58,8 +58,8 @@ func (e *naive) held(id budget.ReservationID) budget.Microcents {
 // overwrites a tenant's budget when it is ensured again.
 type overwrites struct{ *naive }
 
-func (e overwrites) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Ensured, error) {
-	res, err := e.naive.EnsureTenant(ctx, tenant, amount, opts...)
+func (e overwrites) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
+	res, err := e.naive.EnsureTenant(ctx, tenant, amount)
 	if res.Outcome == budget.Exists {
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -73,24 +73,24 @@ func (e overwrites) EnsureTenant(ctx context.Context, tenant budget.TenantID, am
 // commitsMissingFirst checks the reservation before the amount.
 type commitsMissingFirst struct{ *naive }
 
-func (e commitsMissingFirst) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
+func (e commitsMissingFirst) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	if actual < 0 && e.held(id) == 0 {
 		actual = 0
 	}
-	return e.naive.Commit(ctx, id, actual, opts...)
+	return e.naive.Commit(ctx, id, actual)
 }
 
 // sharesFamily keeps one account for all levels.
 type sharesFamily struct{ *naive }
 
-func (e sharesFamily) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+func (e sharesFamily) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	return e.naive.TryReserve(ctx, tenant.Root(), cost, opts...)
 }
 
 // ignoresTenant settles by the bits of an id alone.
 type ignoresTenant struct{ *naive }
 
-func (e ignoresTenant) Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error) {
+func (e ignoresTenant) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	hi, lo := id.Bits()
 	e.mu.Lock()
 	for open := range e.holds {
@@ -99,15 +99,15 @@ func (e ignoresTenant) Release(ctx context.Context, id budget.ReservationID, opt
 		}
 	}
 	e.mu.Unlock()
-	return e.naive.Release(ctx, id, opts...)
+	return e.naive.Release(ctx, id)
 }
 
 // derives the reserved sum from the rest and lists holds without their amounts'
 // last unit, so that only a sum of the holds shows it.
 type derives struct{ *naive }
 
-func (e derives) Holds(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.HoldList, error) {
-	list, err := e.naive.Holds(ctx, tenant, opts...)
+func (e derives) Holds(ctx context.Context, tenant budget.TenantID) (budget.HoldList, error) {
+	list, err := e.naive.Holds(ctx, tenant)
 	for i := range list.Holds {
 		list.Holds[i].Held++
 	}
@@ -117,7 +117,7 @@ func (e derives) Holds(ctx context.Context, tenant budget.TenantID, opts ...budg
 // checksThenActs reserves in two steps that are each under the lock.
 type checksThenActs struct{ *naive }
 
-func (e checksThenActs) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+func (e checksThenActs) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	b, err := e.Balance(ctx, tenant)
 	if err != nil || b.Outcome != budget.Found || b.Remaining < cost || cost <= 0 {
 		return e.naive.TryReserve(ctx, tenant, cost, opts...)
@@ -139,10 +139,10 @@ func (e checksThenActs) TryReserve(ctx context.Context, tenant budget.TenantID, 
 // settlesTwice looks a hold up and ends it in two steps.
 type settlesTwice struct{ *naive }
 
-func (e settlesTwice) Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error) {
+func (e settlesTwice) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	held := e.held(id)
 	runtime.Gosched()
-	res, err := e.naive.Release(ctx, id, opts...)
+	res, err := e.naive.Release(ctx, id)
 	if held > 0 && res.Outcome == budget.MissingReservation {
 		res = released(0, held)
 		e.mu.Lock()
@@ -163,8 +163,8 @@ type readsStale struct {
 	copy  map[budget.TenantID]budget.Remainder
 }
 
-func (e readsStale) Remaining(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Remainder, error) {
-	res, err := e.naive.Remaining(ctx, tenant, opts...)
+func (e readsStale) Remaining(ctx context.Context, tenant budget.TenantID) (budget.Remainder, error) {
+	res, err := e.naive.Remaining(ctx, tenant)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.reads[tenant]++; e.reads[tenant]%2 == 0 {

@@ -47,7 +47,7 @@ func (x *fixture) open(tenant budget.TenantID, amount budget.Microcents) {
 }
 
 // hold reserves, and must leave the tenant with remaining.
-func (x *fixture) hold(tenant budget.TenantID, cost, remaining budget.Microcents, opts ...budget.Option) budget.ReservationID {
+func (x *fixture) hold(tenant budget.TenantID, cost, remaining budget.Microcents, opts ...budget.ReserveOption) budget.ReservationID {
 	x.t.Helper()
 	res, err := x.engine.TryReserve(x.ctx, tenant, cost, opts...)
 	id := res.ID

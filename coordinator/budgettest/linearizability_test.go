@@ -66,7 +66,7 @@ func through[R any](e *unreliable, do func() (R, error)) (R, error) {
 	return do()
 }
 
-func (e *unreliable) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+func (e *unreliable) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	var made budget.Reservation
 	told, err := through(e, func() (budget.Reservation, error) {
 		var err error
@@ -83,27 +83,27 @@ func (e *unreliable) TryReserve(ctx context.Context, tenant budget.TenantID, cos
 	return told, err
 }
 
-func (e *unreliable) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
-	return through(e, func() (budget.Settlement, error) { return e.naive.Commit(ctx, id, actual, opts...) })
+func (e *unreliable) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	return through(e, func() (budget.Settlement, error) { return e.naive.Commit(ctx, id, actual) })
 }
 
-func (e *unreliable) Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error) {
-	return through(e, func() (budget.Settlement, error) { return e.naive.Release(ctx, id, opts...) })
+func (e *unreliable) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
+	return through(e, func() (budget.Settlement, error) { return e.naive.Release(ctx, id) })
 }
 
-func (e *unreliable) Withdraw(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Adjustment, error) {
-	return through(e, func() (budget.Adjustment, error) { return e.naive.Withdraw(ctx, tenant, amount, opts...) })
+func (e *unreliable) Withdraw(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
+	return through(e, func() (budget.Adjustment, error) { return e.naive.Withdraw(ctx, tenant, amount) })
 }
 
-func (e *unreliable) Balance(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Balance, error) {
-	return through(e, func() (budget.Balance, error) { return e.naive.Balance(ctx, tenant, opts...) })
+func (e *unreliable) Balance(ctx context.Context, tenant budget.TenantID) (budget.Balance, error) {
+	return through(e, func() (budget.Balance, error) { return e.naive.Balance(ctx, tenant) })
 }
 
-func (e *unreliable) Grant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Adjustment, error) {
-	res, err := through(e, func() (budget.Adjustment, error) { return e.naive.Grant(ctx, tenant, amount, opts...) })
+func (e *unreliable) Grant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
+	res, err := through(e, func() (budget.Adjustment, error) { return e.naive.Grant(ctx, tenant, amount) })
 	if e.doubles && errors.Is(err, errDropped) {
-		_, _ = e.naive.Grant(ctx, tenant, amount, opts...)
-		return e.naive.Grant(ctx, tenant, amount, opts...)
+		_, _ = e.naive.Grant(ctx, tenant, amount)
+		return e.naive.Grant(ctx, tenant, amount)
 	}
 	return res, err
 }

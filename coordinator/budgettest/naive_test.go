@@ -68,7 +68,7 @@ func (e *naive) end(id budget.ReservationID, spent budget.Microcents, how budget
 	e.ended[id] = budget.Fate{Outcome: how, Amount: amount, At: time.UnixMilli(e.now).UTC()}
 }
 
-func (e *naive) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents, _ ...budget.Option) (budget.Ensured, error) {
+func (e *naive) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
 	account, _ := e.begin(tenant)
 	defer e.mu.Unlock()
 	if err := budget.ValidateBudget(tenant, amount); err != nil {
@@ -81,7 +81,7 @@ func (e *naive) EnsureTenant(_ context.Context, tenant budget.TenantID, amount b
 	return budget.Ensured{Outcome: budget.Created, Remaining: amount}, nil
 }
 
-func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	account, err := e.begin(tenant)
 	defer e.mu.Unlock()
 	o, bad := budget.Apply(opts)
@@ -114,7 +114,7 @@ func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budge
 	return budget.Reservation{Outcome: budget.Reserved, ID: hold.ID, Remaining: account.Remaining}, nil
 }
 
-func (e *naive) Commit(_ context.Context, id budget.ReservationID, actual budget.Microcents, _ ...budget.Option) (budget.Settlement, error) {
+func (e *naive) Commit(_ context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	account, _ := e.begin(id.Tenant())
 	defer e.mu.Unlock()
 	if err := id.Validate(); err != nil {
@@ -133,7 +133,7 @@ func (e *naive) Commit(_ context.Context, id budget.ReservationID, actual budget
 	return budget.Settlement{Outcome: budget.Committed, Remaining: account.Remaining, Actual: actual}, nil
 }
 
-func (e *naive) Release(_ context.Context, id budget.ReservationID, _ ...budget.Option) (budget.Settlement, error) {
+func (e *naive) Release(_ context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	account, _ := e.begin(id.Tenant())
 	defer e.mu.Unlock()
 	if err := id.Validate(); err != nil {
@@ -147,7 +147,7 @@ func (e *naive) Release(_ context.Context, id budget.ReservationID, _ ...budget.
 	return budget.Settlement{Outcome: budget.Released, Remaining: account.Remaining, Returned: h.Held}, nil
 }
 
-func (e *naive) Lookup(_ context.Context, id budget.ReservationID, _ ...budget.Option) (budget.Fate, error) {
+func (e *naive) Lookup(_ context.Context, id budget.ReservationID) (budget.Fate, error) {
 	_, _ = e.begin(id.Tenant())
 	defer e.mu.Unlock()
 	if err := id.Validate(); err != nil {
@@ -162,12 +162,12 @@ func (e *naive) Lookup(_ context.Context, id budget.ReservationID, _ ...budget.O
 	return budget.Fate{Outcome: budget.NotKnown}, nil
 }
 
-func (e *naive) Remaining(ctx context.Context, tenant budget.TenantID, _ ...budget.Option) (budget.Remainder, error) {
+func (e *naive) Remaining(ctx context.Context, tenant budget.TenantID) (budget.Remainder, error) {
 	b, err := e.Balance(ctx, tenant)
 	return budget.Remainder{Outcome: b.Outcome, Remaining: b.Remaining}, err
 }
 
-func (e *naive) Balance(_ context.Context, tenant budget.TenantID, _ ...budget.Option) (budget.Balance, error) {
+func (e *naive) Balance(_ context.Context, tenant budget.TenantID) (budget.Balance, error) {
 	account, err := e.begin(tenant)
 	defer e.mu.Unlock()
 	if err != nil {
@@ -179,7 +179,7 @@ func (e *naive) Balance(_ context.Context, tenant budget.TenantID, _ ...budget.O
 	return *account, nil
 }
 
-func (e *naive) Holds(_ context.Context, tenant budget.TenantID, _ ...budget.Option) (budget.HoldList, error) {
+func (e *naive) Holds(_ context.Context, tenant budget.TenantID) (budget.HoldList, error) {
 	account, err := e.begin(tenant)
 	defer e.mu.Unlock()
 	if err != nil {
@@ -212,11 +212,11 @@ func (e *naive) books(context.Context) (map[budget.TenantID]budget.HoldList, err
 	return all, nil
 }
 
-func (e *naive) Grant(_ context.Context, tenant budget.TenantID, amount budget.Microcents, _ ...budget.Option) (budget.Adjustment, error) {
+func (e *naive) Grant(_ context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
 	return e.adjust("grant", tenant, amount, amount)
 }
 
-func (e *naive) Withdraw(_ context.Context, tenant budget.TenantID, amount budget.Microcents, _ ...budget.Option) (budget.Adjustment, error) {
+func (e *naive) Withdraw(_ context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
 	return e.adjust("withdraw", tenant, amount, -amount)
 }
 

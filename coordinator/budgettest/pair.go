@@ -200,7 +200,7 @@ func (s *side) ask(ctx context.Context, op operation, tenant budget.TenantID, sl
 }
 
 func (s *side) reserve(ctx context.Context, op operation, tenant budget.TenantID, amount budget.Microcents) answer {
-	var opts []budget.Option
+	var opts []budget.ReserveOption
 	if op.ttl != own {
 		opts = append(opts, budget.WithHoldTTL(op.ttl))
 	}

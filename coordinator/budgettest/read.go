@@ -16,7 +16,6 @@ func readChecks() []check {
 		{name: "what can still be reserved", run: readRemaining},
 		{name: "holds with their amounts and times", ttl: time.Minute, run: readHolds},
 		{name: "the engine's own clock", ttl: budget.DefaultHoldTTL, ownClock: true, run: readOwnClock},
-		{name: "an option that an operation does not take", run: readForeignOption},
 	}
 }
 
@@ -53,7 +52,7 @@ func readHolds(x *fixture) {
 		x.t.Fatalf("a new tenant has the holds %+v", holds)
 	}
 	var want []budget.Hold
-	note := func(held, remaining budget.Microcents, ttl time.Duration, opts ...budget.Option) {
+	note := func(held, remaining budget.Microcents, ttl time.Duration, opts ...budget.ReserveOption) {
 		h := budget.Hold{ID: x.hold("acme", held, remaining, opts...), Held: held, Made: x.clock.instant()}
 		if ttl > 0 {
 			h.Deadline = h.Made.Add(ttl)
@@ -92,18 +91,4 @@ func readOwnClock(x *fixture) {
 		x.t.Fatalf("got the holds %+v, want one that was made now and ends after %s", holds, budget.DefaultHoldTTL)
 	}
 	expect(x, committed(50, 50))(x.engine.Commit(x.ctx, id, 50))
-}
-
-func readForeignOption(x *fixture) {
-	ttl := budget.WithHoldTTL(time.Second)
-	x.tenants = append(x.tenants, "acme")
-	expect(x, budget.Ensured{Outcome: budget.Created, Remaining: 100})(x.engine.EnsureTenant(x.ctx, "acme", 100, ttl))
-	id := x.hold("acme", 60, 40)
-	expect(x, overrun(40))(x.engine.Commit(x.ctx, id, 101, ttl))
-	x.advance(time.Hour)
-	expect(x, budget.Remainder{Outcome: budget.Found, Remaining: 40})(x.engine.Remaining(x.ctx, "acme", ttl))
-	expect(x, granted(50))(x.engine.Grant(x.ctx, "acme", 10, ttl))
-	expect(x, withdrawn(40))(x.engine.Withdraw(x.ctx, "acme", 10, ttl))
-	expect(x, released(100, 60))(x.engine.Release(x.ctx, id, ttl))
-	x.balance("acme", 100, 100, 0, 0)
 }

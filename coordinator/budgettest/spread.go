@@ -20,51 +20,51 @@ type spread struct {
 func (s *spread) next() budget.Engine { return s.nodes[s.turn.Add(1)%uint64(len(s.nodes))] }
 
 // EnsureTenant asks the next node.
-func (s *spread) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Ensured, error) {
-	return s.next().EnsureTenant(ctx, tenant, amount, opts...)
+func (s *spread) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
+	return s.next().EnsureTenant(ctx, tenant, amount)
 }
 
 // TryReserve asks the next node.
-func (s *spread) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.Option) (budget.Reservation, error) {
+func (s *spread) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	return s.next().TryReserve(ctx, tenant, cost, opts...)
 }
 
 // Commit asks the next node.
-func (s *spread) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents, opts ...budget.Option) (budget.Settlement, error) {
-	return s.next().Commit(ctx, id, actual, opts...)
+func (s *spread) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	return s.next().Commit(ctx, id, actual)
 }
 
 // Release asks the next node.
-func (s *spread) Release(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Settlement, error) {
-	return s.next().Release(ctx, id, opts...)
+func (s *spread) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
+	return s.next().Release(ctx, id)
 }
 
 // Lookup asks the next node.
-func (s *spread) Lookup(ctx context.Context, id budget.ReservationID, opts ...budget.Option) (budget.Fate, error) {
-	return s.next().Lookup(ctx, id, opts...)
+func (s *spread) Lookup(ctx context.Context, id budget.ReservationID) (budget.Fate, error) {
+	return s.next().Lookup(ctx, id)
 }
 
 // Remaining asks the next node.
-func (s *spread) Remaining(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Remainder, error) {
-	return s.next().Remaining(ctx, tenant, opts...)
+func (s *spread) Remaining(ctx context.Context, tenant budget.TenantID) (budget.Remainder, error) {
+	return s.next().Remaining(ctx, tenant)
 }
 
 // Balance asks the next node.
-func (s *spread) Balance(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.Balance, error) {
-	return s.next().Balance(ctx, tenant, opts...)
+func (s *spread) Balance(ctx context.Context, tenant budget.TenantID) (budget.Balance, error) {
+	return s.next().Balance(ctx, tenant)
 }
 
 // Holds asks the next node.
-func (s *spread) Holds(ctx context.Context, tenant budget.TenantID, opts ...budget.Option) (budget.HoldList, error) {
-	return s.next().Holds(ctx, tenant, opts...)
+func (s *spread) Holds(ctx context.Context, tenant budget.TenantID) (budget.HoldList, error) {
+	return s.next().Holds(ctx, tenant)
 }
 
 // Grant asks the next node.
-func (s *spread) Grant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Adjustment, error) {
-	return s.next().Grant(ctx, tenant, amount, opts...)
+func (s *spread) Grant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
+	return s.next().Grant(ctx, tenant, amount)
 }
 
 // Withdraw asks the next node.
-func (s *spread) Withdraw(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, opts ...budget.Option) (budget.Adjustment, error) {
-	return s.next().Withdraw(ctx, tenant, amount, opts...)
+func (s *spread) Withdraw(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
+	return s.next().Withdraw(ctx, tenant, amount)
 }

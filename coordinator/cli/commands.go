@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/calybris/bursar/coordinator"
+	"github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -24,7 +25,7 @@ import (
 func Commands() []*cli.Command {
 	return []*cli.Command{
 		tenantCommand(), reserveCommand(), commitCommand(), releaseCommand(), lookupCommand(),
-		holdsCommand(), verifyCommand(), doctorCommand(), Replay(), versionCommand(), completionCommand(),
+		holdsCommand(), verifyCommand(), inspectCommand(), doctorCommand(), Replay(), versionCommand(), completionCommand(),
 	}
 }
 
@@ -97,9 +98,9 @@ func withRedis(cc *cli.Context, do func(ctx context.Context, connection *connect
 	return interrupted(cc.Context, do(cc.Context, connection))
 }
 
-// withFamilies runs do on the operator's Redis, if all that it keeps can be seen there:
-// not on one node of a Cluster, whose families are those of a third.
-func withFamilies(cc *cli.Context, do func(ctx context.Context, connection *connect.Connection) error) error {
+// withPartitions runs do on the operator's Redis, unless that is one node of a Cluster,
+// which has only a share of the partitions.
+func withPartitions(cc *cli.Context, do func(ctx context.Context, connection *connect.Connection) error) error {
 	return withRedis(cc, func(ctx context.Context, connection *connect.Connection) error {
 		within, cancel := context.WithTimeout(ctx, cc.Duration(timeoutFlag.Name))
 		defer cancel()
@@ -160,16 +161,27 @@ func onNode(ctx context.Context, cc *cli.Context, connection *connect.Connection
 	return nil // a session that is not closed goes by itself
 }
 
-// unanswered gives the error of a node its code: there was no answer, unless the
-// answer is that the amount is too large. The remedy is for an unknown outcome; after
+// unanswered gives the error of a node its code: there was no answer, unless it is that
+// the amount is too large, or the tenant has too many holds. The remedy is for an unknown outcome; after
 // other errors that operation did nothing.
 func unanswered(err error, remedy string) error {
 	switch {
-	case errors.Is(err, budget.ErrOverflow):
+	case errors.Is(err, budget.ErrOverflow), errors.Is(err, coordinator.ErrTooManyHolds):
 		return exit.With(exit.Refused, err)
 	case errors.Is(err, coordinator.ErrUnknownOutcome):
 		err = fmt.Errorf("%w; %s", err, remedy)
 	case errors.Is(err, coordinator.ErrCorrupt):
+		err = fmt.Errorf("%w; see bursar verify", err)
+	}
+	return exit.With(exit.Unavailable, err)
+}
+
+// ofState gives an error of package audit its code.
+func ofState(err error) error {
+	switch {
+	case errors.Is(err, audit.ErrLayout):
+		return exit.With(exit.Refused, err)
+	case errors.Is(err, audit.ErrUnreadable):
 		err = fmt.Errorf("%w; see bursar verify", err)
 	}
 	return exit.With(exit.Unavailable, err)

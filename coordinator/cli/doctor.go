@@ -17,16 +17,17 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-const doctorDescription = `Makes every check that a node makes when it starts, a line each, with what to do where
-something is not well. Changes nothing. The checks: reachable, version, role, topology,
-eviction, persistence, min-replicas, rights, clock, scripts, layout. "unknown" is what
-the server does not tell. The exit code is that of every command there: 1 if Redis is
-not fit for budgets (a check failed, a node refuses to start), 3 if it is out of reach
-or refuses for the moment.`
+const doctorDescription = `Makes every check that a node makes when it starts, a line each with a remedy if it is
+not ok. Changes nothing. The checks: reachable, version, role, topology, eviction,
+persistence, min-replicas, rights, clock, scripts, partitions (of the prefix, and how
+many of them are on each server). "unknown" means that the server does not report it.
+The exit code is that of every command there: 1 for an unsupported Redis
+configuration (a check failed, a node refuses to start), 3 if Redis is out of reach or
+refuses for the moment.`
 
 func doctorCommand() *cli.Command {
 	return &cli.Command{
-		Name: "doctor", Usage: "check whether a Redis is fit for budgets, and say what to do", Description: doctorDescription,
+		Name: "doctor", Usage: "check whether budgets can be trusted to a Redis, with a remedy for each fault", Description: doctorDescription,
 		Flags: redisFlags(), Action: printing(doctor),
 	}
 }

@@ -71,7 +71,7 @@ var connection = func() (names []string) {
 	for _, f := range append(connect.Flags(), timeoutFlag) {
 		names = append(names, f.Names()[0])
 	}
-	return append(names, "share-prefix")
+	return append(names, "share-prefix", partitionsName)
 }()
 
 // A flag stands once on its command's page, with at most one default, a switch with

@@ -12,17 +12,17 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/calybris/bursar/coordinator"
-	"github.com/calybris/bursar/coordinator/books"
+	"github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
-	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
 var (
-	tenantFlag = &cli.StringFlag{Name: "tenant", Usage: "only those of `TENANT`"}
-	olderFlag  = &cli.DurationFlag{Name: "older-than", Usage: "only those that were made at least so long ago"}
+	tenantFlag = &cli.StringFlag{Name: "tenant", Usage: "only holds of `TENANT`"}
+	olderFlag  = &cli.DurationFlag{Name: "older-than", Usage: "only holds that are at least this old"}
 )
 
 func holdsCommand() *cli.Command {
@@ -30,8 +30,8 @@ func holdsCommand() *cli.Command {
 		Name: "holds", Usage: "list and release open holds",
 		Subcommands: []*cli.Command{
 			{
-				Name: "list", Usage: "print what is open, since when, until when, by which node",
-				Description: "Reads the books page by page, without stopping a busy Redis. A hold that is past\nits deadline, and that nothing has ended yet, is due: the next operation on its\ntenant ends it.",
+				Name: "list", Usage: "print each open hold with its amount, times and node",
+				Description: "Reads Redis' state page by page, without stopping a busy Redis. A hold that is past\nits deadline and has not ended yet is due: the next operation on its tenant ends it.",
 				Flags:       redisFlags(tenantFlag, olderFlag), Action: printing(listHolds),
 			},
 			{
@@ -79,18 +79,16 @@ func (f filter) each(ctx context.Context, c *connect.Connection, visit func(h op
 	if err != nil {
 		return exit.With(exit.Unavailable, err)
 	}
-	return eachFamily(ctx, c, f.tenant, func(root budget.TenantID) error {
-		return books.EachHold(ctx, c.Client, c.Prefix, root, func(h budget.Hold) error {
-			if f.tenant != "" && h.ID.Tenant() != f.tenant || now.Sub(h.Made) < f.older {
-				return nil
-			}
-			node, _ := h.ID.Bits()
-			return visit(openHold{
-				Hold: h, Tenant: h.ID.Tenant(), Node: layout.Incarnation(node),
-				Due: !h.Deadline.IsZero() && !h.Deadline.After(now),
-			})
+	return ofState(audit.EachHold(ctx, c.Client, c.Prefix, f.tenant, func(h budget.Hold) error {
+		if now.Sub(h.Made) < f.older {
+			return nil
+		}
+		node, _ := store.MakerOf(h.ID)
+		return visit(openHold{
+			Hold: h, Tenant: h.ID.Tenant(), Node: store.HexID(node),
+			Due: !h.Deadline.IsZero() && !h.Deadline.After(now),
 		})
-	})
+	}))
 }
 
 func listHolds(cc *cli.Context, out *output) error {
@@ -101,7 +99,7 @@ func listHolds(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	return withFamilies(cc, func(ctx context.Context, c *connect.Connection) error {
+	return withPartitions(cc, func(ctx context.Context, c *connect.Connection) error {
 		t := out.table(cc, "ID\tTENANT\tHELD\tSINCE\tUNTIL\tNODE")
 		return t.closeAfter(f.each(ctx, c, func(h openHold) error {
 			until := instant(h.Deadline, "settled")
@@ -122,7 +120,7 @@ func releaseHolds(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	return withFamilies(cc, func(ctx context.Context, c *connect.Connection) error {
+	return withPartitions(cc, func(ctx context.Context, c *connect.Connection) error {
 		if len(ids) == 0 {
 			if ids, err = matching(ctx, cc, c, f); err != nil {
 				return err

@@ -20,7 +20,7 @@ func TestEveryAnswerAsJSON(t *testing.T) {
 	server := redistest.Start(t)
 	t.Setenv("BURSAR_REDIS_URL", server.URL())
 	node := newNode(t, server)
-	held := func(cost budget.Microcents, opts ...budget.Option) string {
+	held := func(cost budget.Microcents, opts ...budget.ReserveOption) string {
 		t.Helper()
 		r, err := node.TryReserve(t.Context(), "acme", cost, opts...)
 		if err != nil || r.Err() != nil {
@@ -65,9 +65,14 @@ func TestEveryAnswerAsJSON(t *testing.T) {
 		{"lookup " + other, 0, "outcome=released amount at"},
 		{"lookup " + expired, 0, "outcome=expired amount at"},
 		{"lookup " + never, 1, "outcome=not_known"},
-		{"verify", 0, "tenants holds differences unsettled unreadable"},
+		{"verify", 0, "partitions=1 tenants=2 holds damages unnamed=0 unsettled"},
 		{"verify --tenant ghost", 1, "tenant=ghost outcome=missing_tenant"},
 		{"verify --tenant acme/ghost", 1, "tenant=acme/ghost outcome=missing_tenant"},
+		{"inspect", 0, "subject facts records damages"},
+		{"inspect acme", 0, "subject facts records damages"},
+		{"inspect ghost", 1, ""},
+		{"inspect " + open, 0, "subject facts records damages"},
+		{"inspect --partition 0", 0, "subject facts records damages"},
 		{"holds list --tenant globex", 0, ""},
 		{"holds release " + never + " " + open, 1, "id outcome=missing_reservation\nid outcome=released remaining returned"},
 		{"tenant delete acme", 1, "tenant outcome=holds_open granted remaining reserved committed withdrawn=0 ended"},
@@ -77,7 +82,7 @@ func TestEveryAnswerAsJSON(t *testing.T) {
 		{"tenant delete ghost", 1, "tenant outcome=missing_tenant"},
 		{"tenant delete ghost --yes", 1, "tenant outcome=missing_tenant"},
 		{"doctor", 0, "redis checks"},
-		{"version", 0, "version go layout oldest_layout"},
+		{"version", 0, "version go layout"},
 	} {
 		words := strings.Fields(c.line)
 		code, stdout, stderr := bursar(t.Context(), append(words, "--json")...)
@@ -141,10 +146,10 @@ func TestDeletionNeedsYes(t *testing.T) {
 	must(t, "commit", id, "$1")
 	must(t, "reserve", "acme", "$2")
 	for line, want := range map[string]string{
-		"acme --force":             "bursar: this would delete acme and its books: granted $50.00, remaining $47.00, reserved $2.00, committed $1.00; add --yes to do it\n",
-		"acme --force --yes=false": "bursar: this would delete acme and its books: granted $50.00, remaining $47.00, reserved $2.00, committed $1.00; add --yes to do it\n",
-		"empty":                    "bursar: this would delete empty and its books: granted $0.00, remaining $0.00, reserved $0.00, committed $0.00; add --yes to do it\n",
-		"empty --force --json":     "bursar: this would delete empty and its books: granted $0.00, remaining $0.00, reserved $0.00, committed $0.00; add --yes to do it\n",
+		"acme --force":             "bursar: this would delete acme: granted $50.00, remaining $47.00, reserved $2.00, committed $1.00; add --yes to do it\n",
+		"acme --force --yes=false": "bursar: this would delete acme: granted $50.00, remaining $47.00, reserved $2.00, committed $1.00; add --yes to do it\n",
+		"empty":                    "bursar: this would delete empty: granted $0.00, remaining $0.00, reserved $0.00, committed $0.00; add --yes to do it\n",
+		"empty --force --json":     "bursar: this would delete empty: granted $0.00, remaining $0.00, reserved $0.00, committed $0.00; add --yes to do it\n",
 	} {
 		code, stdout, stderr := bursar(t.Context(), append([]string{"tenant", "delete"}, strings.Fields(line)...)...)
 		if code != exit.Usage || stdout.String() != "" || stderr.String() != want {

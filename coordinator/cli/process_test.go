@@ -180,7 +180,9 @@ func TestSignalsWhileRedisIsSilent(t *testing.T) {
 		// Further on.
 		{syscall.SIGTERM, "info", 1, "doctor"},
 		{syscall.SIGTERM, "hlen", 1, "verify"},
-		{syscall.SIGTERM, "scan", 1, "tenant list"},
+		{syscall.SIGTERM, "hscan", 1, "tenant list"},
+		{syscall.SIGTERM, "evalsha", 3, "verify"},
+		{syscall.SIGTERM, "hget", 1, "inspect acme"},
 		{syscall.SIGTERM, "hscan", 1, "holds list"},
 		{syscall.SIGTERM, "evalsha", 1, "tenant show acme"},
 		{syscall.SIGTERM, "evalsha", 1, "tenant grant acme 1c"},

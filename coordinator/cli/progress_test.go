@@ -13,7 +13,7 @@ func TestProgressByLines(t *testing.T) {
 		p.at(n)
 	}
 	p.end()
-	want := "10000 tenants verified\n35000 tenants verified\n40000 tenants verified\n"
+	want := "10000 tenants read\n35000 tenants read\n40000 tenants read\n"
 	if said.String() != want {
 		t.Errorf("%q, want %q", said.String(), want)
 	}

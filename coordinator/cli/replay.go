@@ -77,7 +77,7 @@ func replay(cc *cli.Context) error {
 	return errors.Join(err, engines.close(cc.Context))
 }
 
-// replayAddress is where the engine keeps its books: "" in this process, else
+// replayAddress returns where the engine keeps its state: "" in this process, else
 // what scratch.Open takes.
 func replayAddress(cc *cli.Context) (string, error) {
 	if !cc.Args().Present() {

@@ -141,7 +141,7 @@ func notOpen(cc *cli.Context, id budget.ReservationID) error {
 func lookupCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lookup", Usage: "tell what became of a reservation", ArgsUsage: "ID",
-		Description: "How a reservation ended is told as long as Redis remembers it: 10 minutes and 4,096\nholds of a family, unless the nodes' WithRetention says otherwise.",
+		Description: "The end of a reservation is known for 10 minutes, and for 16,384 settled ones of a\npartition, unless the nodes' WithRetention says otherwise.",
 		Flags:       redisFlags(), Action: printing(lookup),
 	}
 }

@@ -19,8 +19,8 @@ import (
 const appDescription = `Flags stand before or after arguments; "--" ends them, for an argument that begins
 with a dash.
 
-Exit codes: 0 done; 1 refused by a budget, a failed check, or a Redis that is not fit
-for budgets; 2 usage; 3 Redis unreachable, an outcome unknown, or interrupted. Metrics
+Exit codes: 0 done; 1 refused by a budget, a failed check, or an unsupported Redis
+configuration; 2 usage; 3 Redis unreachable, an outcome unknown, or interrupted. Metrics
 and traces are exported if the standard OTEL_* variables say so.`
 
 // Run is the bursar command: it runs what args say, of this package's commands and of

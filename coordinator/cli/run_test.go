@@ -21,6 +21,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -97,10 +98,10 @@ type tripwire struct {
 	group    sync.WaitGroup
 }
 
-// newTripwire is gone when the word has come so many times, and once more.
-func newTripwire(t *testing.T, server, word string, times int64) *tripwire {
+// newTripwire is gone when a script has been called so many times, and once more.
+func newTripwire(t *testing.T, server string, times int64) *tripwire {
 	t.Helper()
-	return interpose(t, server, word, func(nth int64) bool { return nth <= times })
+	return interpose(t, server, "\r\nevalsha\r\n", func(nth int64) bool { return nth <= times })
 }
 
 func interpose(t *testing.T, server, word string, meet func(nth int64) (goOn bool)) *tripwire {
@@ -167,19 +168,22 @@ func (w *tripwire) end() {
 // and nothing is printed that could be taken for a result.
 func TestVerifyWhenRedisDiesBetweenPages(t *testing.T) {
 	server := redistest.Start(t)
-	pipe := server.Client().Pipeline()
+	node := newNode(t, server)
+	var ensured sync.WaitGroup
 	for i := range 3000 {
-		pipe.HSet(t.Context(), fmt.Sprintf("bursar:{tenant-%d}:books", i), "f", "1 0123456789abcdef", "a", "5 5 0 0")
+		ensured.Go(func() {
+			if _, err := node.EnsureTenant(t.Context(), budget.TenantID(fmt.Sprintf("tenant-%d", i)), 5); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	if _, err := pipe.Exec(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	proxy := newTripwire(t, server.Addr(), "\r\nscan\r\n", 2)
+	ensured.Wait()
+	proxy := newTripwire(t, server.Addr(), 5) // one is of the checks before
 	code, stdout, stderr := bursar(t.Context(), "verify", "--json", "--redis", proxy.url())
 	if code != exit.Unavailable || stdout.String() != "" || strings.Count(stderr.String(), "\n") != 1 {
 		t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
-	if said := stderr.String(); !strings.Contains(said, "tenants had been verified") || strings.Contains(said, "; 0 tenants") {
+	if said := stderr.String(); !strings.Contains(said, "tenants had been read") || strings.Contains(said, "; 0 tenants") {
 		t.Errorf("stderr %q does not say how far it came", said)
 	}
 }
@@ -269,7 +273,7 @@ func TestUnknownOutcomeNamesTheReservation(t *testing.T) {
 	id, _, _ := strings.Cut(must(t, "reserve", "--redis", address, "acme", "$1"), "\n")
 	// The checks have sent one and the session is opened; the connection goes when the
 	// batch is on its way.
-	proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 2)
+	proxy := newTripwire(t, server.Addr(), 2)
 	code, _, stderr := bursar(t.Context(), "commit", "--timeout", "300ms", "--redis", proxy.url(), id, "50c")
 	said := stderr.String()
 	if code != exit.Unavailable || strings.Count(said, "\n") != 1 || !strings.Contains(said, id) || !strings.Contains(said, "it may be repeated") {
@@ -281,7 +285,7 @@ func TestUnknownOutcomeNamesTheReservation(t *testing.T) {
 		"tenant withdraw": `outcome unknown: .*; look at bursar tenant show acme before you repeat it`,
 		"tenant ensure":   `outcome unknown: .*; it may be repeated`,
 	} {
-		proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 2)
+		proxy := newTripwire(t, server.Addr(), 2)
 		args := append(strings.Fields(command), "--timeout", "300ms", "--redis", proxy.url(), "acme", "50c")
 		code, _, stderr := bursar(t.Context(), args...)
 		if code != exit.Unavailable || !regexp.MustCompile(want).MatchString(stderr.String()) || strings.Count(stderr.String(), "\n") != 1 {
@@ -298,7 +302,7 @@ func TestUnknownDeletion(t *testing.T) {
 	address := "redis://" + server.Addr()
 	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
 	for _, flags := range [][]string{nil, {"--force"}} {
-		proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 2)
+		proxy := newTripwire(t, server.Addr(), 2)
 		args := append([]string{"tenant", "delete", "--yes", "--timeout", "300ms", "--redis", proxy.url()}, flags...)
 		code, _, stderr := bursar(t.Context(), append(args, "acme")...)
 		said := stderr.String()
@@ -377,34 +381,32 @@ func finish(t *testing.T, node *coordinator.Coordinator, tenant budget.TenantID)
 	}
 }
 
-// A family that changes between any two pages is named, and is not called sound.
-func TestVerifyOfAFamilyThatChangesTooFast(t *testing.T) {
+// A partition in which more holds end between any two pages than it remembers is named,
+// and is not called ok.
+func TestVerifyOfAPartitionThatChangesTooFast(t *testing.T) {
 	server := redistest.Start(t)
 	address := "redis://" + server.Addr()
 	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
-	must(t, "tenant", "ensure", "--redis", address, "globex", "$10")
-	const holds = 6000
-	fields := []any{"a", fmt.Sprintf("%d %d %d 0", 10*budget.Dollar, 10*budget.Dollar-holds, holds)}
-	for i := range holds {
-		fields = append(fields, fmt.Sprintf("h%016x%016x", 7, i), "o1 1700000000000 0")
-	}
-	if err := server.Client().HSet(t.Context(), "bursar:{acme}:books", fields...).Err(); err != nil {
-		t.Fatal(err)
-	}
-	node := newNode(t, server)
-	proxy := interpose(t, server.Addr(), "\r\nhmget\r\n", func(int64) bool {
-		if r, err := node.TryReserve(t.Context(), "acme", 1); err != nil || r.Err() != nil {
-			t.Error(r, err)
+	node := newNode(t, server, coordinator.WithRetention(time.Second, 1))
+	proxy := interpose(t, server.Addr(), "\r\nevalsha\r\n", func(int64) bool {
+		for range 3 {
+			r, err := node.TryReserve(t.Context(), "acme", 1)
+			if err != nil || r.Err() != nil {
+				t.Error(r, err)
+			}
+			if s, err := node.Release(t.Context(), r.ID); err != nil || s.Err() != nil {
+				t.Error(s, err)
+			}
 		}
 		return true
 	})
 	code, stdout, stderr := bursar(t.Context(), "verify", "--redis", proxy.url())
-	if code != exit.Unavailable || !strings.Contains(stderr.String(), "--at-once") ||
-		!strings.HasPrefix(stdout.String(), "unsettled  family acme changes too fast") || strings.Count(stdout.String(), "\n") != 1 {
+	if code != exit.Unavailable || stderr.String() != "bursar: 1 partition changed faster than it can be read\n" ||
+		!strings.HasPrefix(stdout.String(), "unsettled  partition 0 changes faster than it can be read: ") || strings.Count(stdout.String(), "\n") != 1 {
 		t.Errorf("code %d, %s%s", code, stdout, stderr)
 	}
-	if said := must(t, "verify", "--at-once", "--redis", proxy.url()); !strings.HasPrefix(said, "sound  2 tenants") {
-		t.Errorf("at once: %s", said)
+	if said := must(t, "verify", "--redis", address); !strings.HasPrefix(said, "ok  1 tenant, ") {
+		t.Errorf("afterwards: %s", said)
 	}
 }
 
@@ -421,7 +423,7 @@ func TestBulkReleaseWhenRedisDies(t *testing.T) {
 		}
 	}
 	// The first call opens the session, the next two release at most a batch each.
-	proxy := newTripwire(t, server.Addr(), "\r\nevalsha\r\n", 4)
+	proxy := newTripwire(t, server.Addr(), 4)
 	code, _, stderr := bursar(t.Context(), "holds", "release", "--timeout", "300ms", "--redis", proxy.url(), "--tenant", "acme", "--yes")
 	told := regexp.MustCompile(`\((\d+) of 1124 holds released\); run it again`).FindStringSubmatch(stderr.String())
 	if code != exit.Unavailable || strings.Count(stderr.String(), "\n") != 1 || told == nil {
@@ -442,8 +444,15 @@ func TestCommandsRememberForTheFleet(t *testing.T) {
 	must(t, "tenant", "ensure", "--redis", address, "acme", "$20")
 	ago := func() time.Time { return time.Now().Add(-30 * time.Minute) }
 	node := newNode(t, server, coordinator.WithRetention(time.Hour, 100_000), coordinator.WithClock(ago))
-	if err := server.Client().HDel(t.Context(), "bursar:{acme}:books", "t").Err(); err != nil {
-		t.Fatal(err) // the family's time never goes back
+	ledger := store.KeysOf(store.DefaultPrefix, coordinator.DefaultPartitions, store.PartitionOf("acme", coordinator.DefaultPartitions)).Ledger
+	control, err := server.Client().HGet(t.Context(), ledger, store.ControlField).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const timeBytes = 6 // the first ones; the partition's time never goes back
+	control = strings.Repeat("\x00", timeBytes) + control[timeBytes:]
+	if err := server.Client().HSet(t.Context(), ledger, store.ControlField, control).Err(); err != nil {
+		t.Fatal(err)
 	}
 	r, err := node.TryReserve(t.Context(), "acme", budget.Cent)
 	if err != nil || r.Err() != nil {
@@ -452,7 +461,7 @@ func TestCommandsRememberForTheFleet(t *testing.T) {
 	if s, err := node.Commit(t.Context(), r.ID, budget.Cent); err != nil || s.Err() != nil {
 		t.Fatal(s, err)
 	}
-	for range 40 { // settles drop what is too old, every 32 of them
+	for range 40 { // settlements drop what is too old
 		id := strings.Fields(must(t, "reserve", "--redis", address, "acme", "1c"))[0]
 		must(t, "commit", "--redis", address, id, "1c")
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ import (
 	"github.com/calybris/bursar/bench"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli"
-	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -96,11 +97,15 @@ func TestScripts(t *testing.T) {
 				"await-spending": awaitSpending,
 				"hang-up":        hangUp,
 				"corrupt":        corrupt,
-				"hset":           hset,
+				"keys-of":        keysOf,
+				"redis":          redisCommand,
+				"set-amounts":    setAmounts,
+				"damage-hold":    damageHold,
 				"capture":        capture,
 				"retenant":       retenant,
 				"shorten":        shorten,
 				"gzip":           compress,
+				"pipe":           pipe,
 				"await-reader":   awaitReader,
 			},
 		})
@@ -199,7 +204,7 @@ func hasKeys(ts *testscript.TestScript, _ bool, want []string) {
 // await-spending TENANT [TIMES] returns when a bench has committed something for it, or
 // so many times of what it had at first.
 func awaitSpending(ts *testscript.TestScript, _ bool, args []string) {
-	times := budget.Microcents(1)
+	tenant, times := budget.TenantID(args[0]), budget.Microcents(1)
 	if len(args) > 1 {
 		n, err := strconv.Atoi(args[1])
 		ts.Check(err)
@@ -208,13 +213,13 @@ func awaitSpending(ts *testscript.TestScript, _ bool, args []string) {
 	withRedis(ts, func(ctx context.Context, client *redis.Client) {
 		var first budget.Microcents
 		for ctx.Err() == nil {
-			for _, key := range booksOf(ctx, client, args[0]) {
-				text, err := client.HGet(ctx, key, layout.AccountField("")).Result()
-				b, parseErr := layout.ParseAccount(text)
-				if err != nil || parseErr != nil || b.Committed == 0 {
+			for _, keys := range benchKeys(ctx, client, tenant) {
+				text, err := client.HGet(ctx, keys.Ledger, store.AccountField(tenant)).Result()
+				a, exists, parseErr := store.ParseAccount(text)
+				if err != nil || parseErr != nil || !exists || a.Committed == 0 {
 					continue
 				}
-				if first = cmp.Or(first, b.Committed); b.Committed >= times*first {
+				if first = cmp.Or(first, a.Committed); a.Committed >= times*first {
 					return
 				}
 			}
@@ -230,33 +235,99 @@ func hangUp(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 }
 
-func booksOf(ctx context.Context, client *redis.Client, tenant string) []string {
-	suffix := strings.TrimPrefix(layout.KeysOf("", budget.TenantID(tenant)).Books, ":")
-	return client.Keys(ctx, "bursar-bench-*"+suffix).Val()
+// benchKeys are those of a tenant's partition under each prefix of a bench that runs.
+func benchKeys(ctx context.Context, client *redis.Client, tenant budget.TenantID) (all []store.Keys) {
+	for _, key := range client.Keys(ctx, store.RecordKey("bursar-bench-*")).Val() {
+		if record, err := store.ParseRecord(client.Get(ctx, key).Val()); err == nil {
+			prefix := strings.TrimSuffix(key, store.RecordKey(""))
+			all = append(all, store.KeysOf(prefix, record.Partitions, store.PartitionOf(tenant, record.Partitions)))
+		}
+	}
+	return all
 }
 
 // The account's remaining grows by a microcent that nobody granted, in one step,
 // between two batches of the bench that runs.
 var corruptAccount = redis.NewScript(`
-local granted, remaining, rest = redis.call('HGET', KEYS[1], 'a'):match('^(%d+) (%d+)( .*)$')
-redis.call('HSET', KEYS[1], 'a', granted .. ' ' .. string.format('%d', remaining + 1) .. rest)
+local record = redis.call('HGET', KEYS[1], ARGV[1])
+local low = struct.unpack('>I4', record, 13)
+redis.call('HSET', KEYS[1], ARGV[1], record:sub(1, 12) .. struct.pack('>I4', low + 1) .. record:sub(17))
 return 1`)
 
-// corrupt TENANT breaks the books of a bench that runs.
+// corrupt TENANT changes the balance of a tenant of a bench that runs.
 func corrupt(ts *testscript.TestScript, _ bool, args []string) {
+	tenant := budget.TenantID(args[0])
 	withRedis(ts, func(ctx context.Context, client *redis.Client) {
-		keys := booksOf(ctx, client, args[0])
+		keys := benchKeys(ctx, client, tenant)
 		if len(keys) != 1 {
-			ts.Fatalf("books of %s: %q", args[0], keys)
+			ts.Fatalf("%q is a tenant of %v", tenant, keys)
 		}
-		ts.Check(corruptAccount.Run(ctx, client, keys).Err())
+		ts.Check(corruptAccount.Run(ctx, client, []string{keys[0].Ledger}, store.AccountField(tenant)).Err())
 	})
 }
 
-// hset KEY FIELD VALUE is somebody's hand in the books.
-func hset(ts *testscript.TestScript, _ bool, args []string) {
+// keys-of TENANT makes $LEDGER and $TIMERS the keys of its partition.
+func keysOf(ts *testscript.TestScript, _ bool, args []string) {
 	withRedis(ts, func(ctx context.Context, client *redis.Client) {
-		ts.Check(client.HSet(ctx, args[0], args[1], args[2]).Err())
+		record, err := store.ParseRecord(client.Get(ctx, store.RecordKey(store.DefaultPrefix)).Val())
+		ts.Check(err)
+		keys := store.KeysOf(store.DefaultPrefix, record.Partitions, store.PartitionOf(budget.TenantID(args[0]), record.Partitions))
+		ts.Setenv("LEDGER", keys.Ledger)
+		ts.Setenv("TIMERS", keys.Timers)
+	})
+}
+
+// redis COMMAND… sends a command to $REDIS, with the escapes of Go's strings in its words.
+func redisCommand(ts *testscript.TestScript, _ bool, args []string) {
+	words := make([]any, len(args))
+	for i, word := range args {
+		text, err := strconv.Unquote(`"` + word + `"`)
+		ts.Check(err)
+		words[i] = text
+	}
+	withRedis(ts, func(ctx context.Context, client *redis.Client) {
+		if err := client.Do(ctx, words...).Err(); !errors.Is(err, redis.Nil) {
+			ts.Check(err)
+		}
+	})
+}
+
+// set-amounts TENANT GRANTED REMAINING RESERVED COMMITTED changes the account by hand.
+func setAmounts(ts *testscript.TestScript, _ bool, args []string) {
+	keysOf(ts, false, args[:1])
+	ledger, field := ts.Getenv("LEDGER"), store.AccountField(budget.TenantID(args[0]))
+	var amounts []byte
+	for _, word := range args[1:] {
+		amount, err := strconv.ParseInt(word, 10, 64)
+		ts.Check(err)
+		amounts = binary.BigEndian.AppendUint64(amounts, uint64(amount))
+	}
+	withRedis(ts, func(ctx context.Context, client *redis.Client) {
+		record, err := client.HGet(ctx, ledger, field).Bytes()
+		ts.Check(err)
+		ts.Check(client.HSet(ctx, ledger, field, append(amounts, record[len(amounts):]...)).Err())
+	})
+}
+
+// damage-hold ID OFFSET BYTES writes bytes into the record of a hold, and cuts off what
+// follows if there are none.
+func damageHold(ts *testscript.TestScript, _ bool, args []string) {
+	id, err := budget.ParseReservationID(args[0])
+	ts.Check(err)
+	keysOf(ts, false, []string{string(id.Tenant())})
+	ledger, field := ts.Getenv("LEDGER"), store.HoldField(id)
+	offset, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	bytes, err := strconv.Unquote(`"` + args[2] + `"`)
+	ts.Check(err)
+	withRedis(ts, func(ctx context.Context, client *redis.Client) {
+		record, err := client.HGet(ctx, ledger, field).Result()
+		ts.Check(err)
+		changed := record[:offset] + bytes
+		if bytes != "" {
+			changed += record[len(changed):]
+		}
+		ts.Check(client.HSet(ctx, ledger, field, changed).Err())
 	})
 }
 
@@ -287,6 +358,11 @@ func compress(ts *testscript.TestScript, _ bool, args []string) {
 	w := gzip.NewWriter(file)
 	_, err = w.Write([]byte(ts.ReadFile(args[0])))
 	ts.Check(errors.Join(err, w.Close(), file.Close()))
+}
+
+// pipe FILE makes a named pipe.
+func pipe(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec("mkfifo", ts.MkAbs(args[0])))
 }
 
 // await-reader PIPE returns when a process reads it, and writes nothing until the

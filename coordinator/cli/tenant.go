@@ -4,27 +4,38 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/calybris/bursar/coordinator"
-	"github.com/calybris/bursar/coordinator/books"
+	"github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/connect"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
 const amountHelp = `An AMOUNT has a unit: '$12.50' (in quotes: the shell reads $1 as its own), 1250c
 (cents) or 25000000uc (microcents). A TENANT may have levels: acme/search/key-7.`
 
+const partitionsName = "partitions"
+
+var partitionsFlag = &cli.IntFlag{
+	Name: partitionsName, Category: connect.Category, Usage: "partitions of a prefix that is used for the first time, a power of two",
+	DefaultText: fmt.Sprintf("%d, on a Cluster %d", coordinator.DefaultPartitions, coordinator.DefaultClusterPartitions),
+}
+
 func tenantCommand() *cli.Command {
 	return &cli.Command{
 		Name: "tenant", Usage: "make, show, change and delete tenants and their budgets",
 		Subcommands: []*cli.Command{
 			{
-				Name: "ensure", Usage: "create a tenant with its budget, unless it is there", ArgsUsage: "TENANT AMOUNT",
-				Description: "A tenant that is there stays as it is, whatever the amount.\n\n" + amountHelp,
-				Flags:       redisFlags(), Action: printing(ensureTenant),
+				Name: "ensure", Usage: "create a tenant with its budget, unless it exists", ArgsUsage: "TENANT AMOUNT",
+				Description: "A tenant that exists stays as it is, whatever the amount. The first tenant of a prefix\nfixes the number of its partitions for good.\n\n" + amountHelp,
+				Flags:       redisFlags(partitionsFlag), Action: printing(ensureTenant),
 			},
 			{
 				Name: "show", Usage: "print a tenant's balance", ArgsUsage: "TENANT",
@@ -32,7 +43,7 @@ func tenantCommand() *cli.Command {
 			},
 			{
 				Name: "list", Usage: "print every tenant's balance",
-				Description: "Reads the books page by page, without stopping a busy Redis: each tenant's line\nis of one instant, and not all lines of the same. Holds that are past their\ndeadline count as reserved until something asks their tenant.",
+				Description: "Reads Redis' state page by page, without stopping a busy Redis: each line is of one\ninstant, but not all lines of the same. A hold that is past its deadline counts as\nreserved until the next operation on its tenant.",
 				Flags:       redisFlags(), Action: printing(listTenants),
 			},
 			{
@@ -78,7 +89,13 @@ func ensureTenant(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+	wanted := cc.Int(partitionsName)
+	if cc.IsSet(partitionsName) {
+		if err := store.ValidatePartitions(wanted); err != nil {
+			return exit.With(exit.Usage, fmt.Errorf("--%s: %w", partitionsName, err))
+		}
+	}
+	ensure := func(ctx context.Context, node *coordinator.Coordinator) error {
 		r, err := node.EnsureTenant(ctx, tenant, amount)
 		if err != nil {
 			return unanswered(err, "it may be repeated: a tenant that exists stays as it is")
@@ -93,7 +110,26 @@ func ensureTenant(cc *cli.Context, out *output) error {
 				fmt.Fprintf(w, "%s exists, and stays as it is; %s remain\n", wording.Name(tenant), r.Remaining)
 			}
 		})
+	}
+	if wanted == 0 {
+		return withNode(cc, ensure)
+	}
+	return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
+		if err := checkPartitions(ctx, c, wanted); err != nil {
+			return err
+		}
+		return onNode(ctx, cc, c, ensure, coordinator.WithPartitions(wanted))
 	})
+}
+
+// checkPartitions refuses a number of partitions that is not the prefix's: a node would
+// adopt that silently, since nobody reads its log.
+func checkPartitions(ctx context.Context, c *connect.Connection, wanted int) error {
+	p, err := audit.Partitions(ctx, c.Client, c.Prefix)
+	if err == nil && p.Partitions != 0 && p.Partitions != wanted {
+		err = refused("prefix %q has %s, and that never changes: leave out --%s, or use another --prefix", c.Prefix, wording.Count(p.Partitions, "partition"), partitionsName)
+	}
+	return ofState(err)
 }
 
 func tenantAndAmount(cc *cli.Context, least budget.Microcents) (budget.TenantID, budget.Microcents, error) {
@@ -154,27 +190,27 @@ func listTenants(cc *cli.Context, out *output) error {
 	if _, err := arguments(cc); err != nil {
 		return err
 	}
-	return withFamilies(cc, func(ctx context.Context, c *connect.Connection) error {
+	return withPartitions(cc, func(ctx context.Context, c *connect.Connection) error {
 		t := out.table(cc, "TENANT\tGRANTED\tREMAINING\tRESERVED\tCOMMITTED")
-		return t.closeAfter(eachFamily(ctx, c, "", func(root budget.TenantID) error { return listFamily(ctx, c, root, t) }))
+		balances := make(map[budget.TenantID]budget.Balance) // those of a text, which is sorted
+		err := audit.EachAccount(ctx, c.Client, c.Prefix, func(tenant budget.TenantID, b budget.Balance) error {
+			if t.json != nil {
+				return t.row(standing(tenant, b), "")
+			}
+			balances[tenant] = b
+			return nil
+		})
+		for _, tenant := range slices.Sorted(maps.Keys(balances)) {
+			b := balances[tenant]
+			if err := t.row(nil, "%s\t%s\t%s\t%s\t%s", wording.Name(tenant), b.Granted, b.Remaining, b.Reserved, b.Committed); err != nil {
+				return err
+			}
+		}
+		return t.closeAfter(ofState(err))
 	})
 }
 
-func listFamily(ctx context.Context, c *connect.Connection, root budget.TenantID, t *table) error {
-	accounts, err := books.Accounts(ctx, c.Client, c.Prefix, root)
-	if err != nil {
-		return err
-	}
-	for _, a := range accounts {
-		b := a.Balance
-		if err := t.row(standing(a.Tenant, b), "%s\t%s\t%s\t%s\t%s", wording.Name(a.Tenant), b.Granted, b.Remaining, b.Reserved, b.Committed); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-type adjustment = func(*coordinator.Coordinator, context.Context, budget.TenantID, budget.Microcents, ...budget.Option) (budget.Adjustment, error)
+type adjustment = func(*coordinator.Coordinator, context.Context, budget.TenantID, budget.Microcents) (budget.Adjustment, error)
 
 // adjust is grant and withdraw.
 func adjust(do adjustment) func(cc *cli.Context, out *output) error {

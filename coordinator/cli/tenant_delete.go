@@ -15,8 +15,8 @@ import (
 
 func deleteCommand() *cli.Command {
 	return &cli.Command{
-		Name: "delete", Usage: "delete a tenant and its books", ArgsUsage: "TENANT",
-		Description: "Needs --yes; without it, it says what would be lost, and ends with 2. Refuses while\nholds are open. With --force it first withdraws what remains, so that nothing new is\nheld, then ends the open holds, and prints what was lost. They are committed in full,\nsince what is released could be held again by others; what was committed goes with\nthe books. Levels below the tenant are tenants of their own, and stay.",
+		Name: "delete", Usage: "delete a tenant with its record of spending", ArgsUsage: "TENANT",
+		Description: "Needs --yes; without it, it prints what would be lost, and ends with 2. Refused while\nholds are open. With --force it first withdraws what remains, so that nothing new is\nheld, then commits the open holds in full, since what is released could be held again\nby others, and prints what was lost. Levels below the tenant are tenants of their own,\nand stay.",
 		Flags: redisFlags(
 			&cli.BoolFlag{Name: "yes", Usage: "delete it, with the money that it has left"},
 			&cli.BoolFlag{Name: "force", Usage: "also with open holds, which end"},
@@ -66,7 +66,7 @@ func deleteTenant(cc *cli.Context, out *output) error {
 			return out.refusal(cc, gone.json(), "%s has open holds of %s%s; see bursar holds list --tenant %s, settle them, or give --force",
 				name, gone.Reserved, gone.sofar(), wording.Word(tenant))
 		case gone.Outcome == budget.Found:
-			return exit.With(exit.Usage, fmt.Errorf("this would delete %s and its books: granted %s, remaining %s, reserved %s, committed %s; add --yes to do it",
+			return exit.With(exit.Usage, fmt.Errorf("this would delete %s: granted %s, remaining %s, reserved %s, committed %s; add --yes to do it",
 				name, gone.Granted, gone.Remaining, gone.Reserved, gone.Committed))
 		}
 		out.did("%s is deleted%s", name, gone.sofar())

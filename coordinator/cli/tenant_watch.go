@@ -59,8 +59,8 @@ func watched(cc *cli.Context) ([]budget.TenantID, error) {
 	if len(given) == 0 {
 		return nil, exit.With(exit.Usage, fmt.Errorf("%s needs at least one TENANT", cc.Command.HelpName))
 	}
-	if len(given) > coordinator.MaxObserved {
-		return nil, exit.With(exit.Usage, fmt.Errorf("%d tenants: give at most %d", len(given), coordinator.MaxObserved))
+	if len(given) > coordinator.MaxObservedTenants {
+		return nil, exit.With(exit.Usage, fmt.Errorf("%d tenants: give at most %d", len(given), coordinator.MaxObservedTenants))
 	}
 	if times := cc.Int("times"); times < 0 {
 		return nil, exit.With(exit.Usage, fmt.Errorf("--times %d: give 0 or more", times))

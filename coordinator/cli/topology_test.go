@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ func at(address, words string) []string {
 	return append(strings.Fields(words), "--redis", address)
 }
 
-// Every command works on every form of Redis, with families on several servers.
+// Every command works on every form of Redis, with partitions on several servers.
 func TestCommandsOnEveryTopology(t *testing.T) {
 	sentinels := redistest.StartSentinels(t, redistest.Start(t), 2)
 	for name, address := range map[string]string{
@@ -40,7 +41,7 @@ func TestCommandsOnEveryTopology(t *testing.T) {
 			if said := must(t, at(address, "holds list --json")...); strings.Count(said, `"held":100000000`) != len(tenants) {
 				t.Errorf("holds are %s", said)
 			}
-			if said := must(t, at(address, "verify")...); !strings.HasPrefix(said, "sound  5 tenants with 5 open holds") {
+			if said := must(t, at(address, "verify")...); !strings.HasPrefix(said, "ok  5 tenants, 5 open holds, ") {
 				t.Errorf("verify says %s", said)
 			}
 			if said := must(t, at(address, "holds release --older-than 1ms --yes")...); strings.Count(said, "released ") != len(tenants) {
@@ -94,21 +95,35 @@ func TestInterruptedOnEveryTopology(t *testing.T) {
 	}
 }
 
-// A doctor tells of each server of a Cluster; the address of one of them is not enough.
+// A doctor reports on each server of a Cluster, and how many of the partitions each has;
+// the address of one of them is not enough.
 func TestDoctorOfACluster(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	address := "redis+cluster://" + strings.Join(cluster.Addrs(), ",")
-	must(t, at(address, "doctor")...)
+	must(t, append(at(address, "tenant ensure --partitions 32"), "acme", "1c")...)
 	var got struct {
 		Redis  string
-		Checks []struct{ Check, Server, Status string }
+		Checks []struct{ Check, Server, Status, Found string }
 	}
 	if err := json.Unmarshal([]byte(must(t, at(address, "doctor --json")...)), &got); err != nil {
 		t.Fatal(err)
 	}
 	servers := make(map[string]int)
+	here, used := 0, 0
 	for _, c := range got.Checks {
 		servers[c.Server]++
+		if c.Check != "partitions" {
+			continue
+		}
+		var n, inUse int
+		const want = `layout 2; this server has %d of the 32 partitions of prefix "bursar", %d of them in use`
+		if _, err := fmt.Sscanf(c.Found, want, &n, &inUse); err != nil || n < 10 || n > 11 {
+			t.Errorf("%s: partitions: %s", c.Server, c.Found)
+		}
+		here, used = here+n, used+inUse
+	}
+	if here != 32 || used != 1 {
+		t.Errorf("the masters have %d partitions, %d in use; want 32 and 1", here, used)
 	}
 	for _, master := range cluster.Masters() {
 		if servers[master.Addr()] != 11 {

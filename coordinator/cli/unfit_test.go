@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
@@ -39,13 +40,13 @@ func TestAnUnfitRedis(t *testing.T) {
 				args = append(append(args, "acme"), strings.Fields(given)...)
 			}
 			code, stdout, stderr := bursar(t.Context(), args...)
-			if code != exit.Refused || !strings.Contains(stderr.String(), "Redis is not fit for budgets") || !strings.Contains(stderr.String()+stdout.String(), c.says) {
+			if code != exit.Refused || !strings.Contains(stderr.String(), coordinator.ErrUnfit.Error()) || !strings.Contains(stderr.String()+stdout.String(), c.says) {
 				t.Errorf("%s: %s: code %d, %s%s", name, words, code, stdout, stderr)
 			}
 		}
 	}
 	for _, words := range []string{"--help", "doctor --help"} {
-		if said := strings.Join(strings.Fields(must(t, strings.Fields(words)...)), " "); !strings.Contains(said, "Redis") || !strings.Contains(said, "is not fit for budgets") {
+		if said := strings.Join(strings.Fields(must(t, strings.Fields(words)...)), " "); !strings.Contains(said, coordinator.ErrUnfit.Error()) {
 			t.Errorf("%s: %s", words, said)
 		}
 	}

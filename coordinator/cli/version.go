@@ -16,7 +16,7 @@ var versionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: 
 
 func versionCommand() *cli.Command {
 	return &cli.Command{
-		Name: "version", Usage: "print the version, and the storage layouts that it reads",
+		Name: "version", Usage: "print the version, and the storage layout that it reads",
 		Flags: []cli.Flag{jsonFlag}, Action: printing(version),
 	}
 }
@@ -28,14 +28,13 @@ type build struct {
 	Changed  bool   `json:"changed,omitempty"` // built from a tree with changes
 	Go       string `json:"go"`
 	Layout   int    `json:"layout"`
-	Oldest   int    `json:"oldest_layout"`
 }
 
 func version(cc *cli.Context, out *output) error {
 	if _, err := arguments(cc); err != nil {
 		return err
 	}
-	b := build{Version: "(devel)", Go: runtime.Version(), Layout: luascripts.Known.Current, Oldest: luascripts.Known.Oldest}
+	b := build{Version: "(devel)", Go: runtime.Version(), Layout: luascripts.Layout}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if info.Main.Version != "" {
 			b.Version = info.Main.Version
@@ -54,6 +53,6 @@ func version(cc *cli.Context, out *output) error {
 		if b.Revision != "" {
 			fmt.Fprintf(w, " (commit %s)", b.Revision)
 		}
-		fmt.Fprintf(w, ", %s, storage layout %s\n", b.Go, luascripts.Known)
+		fmt.Fprintf(w, ", %s, storage layout %d\n", b.Go, b.Layout)
 	})
 }

@@ -4,19 +4,18 @@ package faults
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
+	"github.com/calybris/bursar/luascripts"
 )
 
-// The family's clock is moved by an hour under the nodes' feet, with the deadlines or
+// A partition's clock is moved by an hour under the nodes' feet, with the deadlines or
 // without: its time never runs backwards, and no hold ends twice.
 func TestClockMoved(t *testing.T) {
 	t.Parallel()
@@ -28,17 +27,18 @@ func TestClockMoved(t *testing.T) {
 				f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, HoldTTL: 10 * time.Minute, LeaveOpen: 4, Patience: 5 * time.Second})
 				f.answered(100)
 				inFlight := f.inFlight()
-				for _, tenant := range f.load.Tenants {
-					moveClock(t, server.Client(), tenant, by, deadlines)
+				all := inUse(t, server.Client())
+				for _, keys := range all {
+					moveClock(t, server.Client(), keys, by, deadlines)
 				}
-				watched := make(map[budget.TenantID]int64)
+				watched := make(map[string]int64)
 				for range 50 {
-					for _, tenant := range f.load.Tenants {
-						at := familyTime(t, server.Client(), tenant)
-						if at < watched[tenant] {
-							t.Errorf("%s: time went from %d back to %d", tenant, watched[tenant], at)
+					for _, keys := range all {
+						at := controlOf(t, server.Client(), keys.Ledger).Time
+						if at < watched[keys.Ledger] {
+							t.Errorf("%s: time went from %d back to %d", keys.Ledger, watched[keys.Ledger], at)
 						}
-						watched[tenant] = at
+						watched[keys.Ledger] = at
 					}
 					time.Sleep(5 * time.Millisecond)
 				}
@@ -55,6 +55,15 @@ func TestClockMoved(t *testing.T) {
 				// Holds have ended before their time, and how is no longer remembered.
 				f.check(server.Client(), lost)
 				f.settledOnce()
+				expired := 0
+				for _, hold := range stored(t, server.Client()) {
+					if hold.State == luascripts.HoldExpired {
+						expired++
+					}
+				}
+				if early := (by > 0) != deadlines; early != (expired > 0) {
+					t.Errorf("%d holds have ended at their deadlines", expired)
+				}
 			})
 		}
 	}
@@ -75,34 +84,39 @@ func (f *fleet) settledOnce() {
 	}
 }
 
-func familyTime(t *testing.T, client *redis.Client, tenant budget.TenantID) int64 {
-	t.Helper()
-	at, err := client.HGet(t.Context(), layout.KeysOf(layout.DefaultPrefix, tenant).Books, "t").Int64()
-	must(t, err)
-	return at
-}
-
-// moveClock edits the family's time and, with them, the deadlines of its open holds,
-// in one transaction, as nothing but a fault does.
+// moveClockScript edits a partition's time and, with them, the deadlines of its open
+// holds, in one transaction, as nothing but a fault does.
 const moveClockScript = `
-local t = redis.call('HGET', KEYS[1], 't')
-redis.call('HSET', KEYS[1], 't', ('%d'):format(t + ARGV[1]))
+local ledger, timers, by = KEYS[1], KEYS[2], tonumber(ARGV[1])
+local function moved(record, at)
+	local time = struct.unpack('>I6', record, at)
+	if time > 0 then
+		time = time + by
+	end
+	return record:sub(1, at - 1) .. struct.pack('>I6', time) .. record:sub(at + 6), time
+end
+local control = moved(redis.call('HGET', ledger, 'c'), 1)
 if ARGV[2] == '1' then
-	local all = redis.call('HGETALL', KEYS[1])
+	control = control:sub(1, 6) .. struct.pack('>I6', 1) .. control:sub(13) -- something may be due
+	local all = redis.call('HGETALL', ledger)
 	for i = 1, #all, 2 do
-		local held, made, till = all[i + 1]:match('^(o%d+) (%d+) (%d+)$')
-		if held and all[i]:sub(1, 1) == 'h' and till ~= '0' then
-			redis.call('HSET', KEYS[1], all[i], held .. ' ' .. made .. ' ' .. ('%d'):format(till + ARGV[1]))
-			redis.call('ZADD', KEYS[2], ('%d'):format(till + ARGV[1]), all[i])
+		local field, record = all[i], all[i + 1]
+		local kind, ends = field:sub(1, 1), 0
+		if kind == 'h' and record:sub(1, 1) == 'o' then
+			record, ends = moved(record, 16)
+		elseif kind == 'a' and #record > 1 then
+			record = moved(record, 43)
+		end
+		redis.call('HSET', ledger, field, record)
+		if ends > 0 then
+			redis.call('ZADD', timers, ('%d'):format(ends), field)
 		end
 	end
-	redis.call('HSET', KEYS[1], 'n', '1')
 end
+redis.call('HSET', ledger, 'c', control)
 return redis.status_reply('OK')`
 
-func moveClock(t *testing.T, client *redis.Client, tenant budget.TenantID, by time.Duration, deadlines bool) {
+func moveClock(t *testing.T, client *redis.Client, keys store.Keys, by time.Duration, deadlines bool) {
 	t.Helper()
-	keys := layout.KeysOf(layout.DefaultPrefix, tenant)
-	with := strings.NewReplacer("true", "1", "false", "0").Replace(strconv.FormatBool(deadlines))
-	must(t, client.Eval(t.Context(), moveClockScript, []string{keys.Books, keys.Timers}, by.Milliseconds(), with).Err())
+	must(t, client.Eval(t.Context(), moveClockScript, []string{keys.Ledger, keys.Timers}, by.Milliseconds(), deadlines).Err())
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/calybris/bursar/coordinator/layout"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -55,7 +54,7 @@ func TestSlotsMigrate(t *testing.T) {
 			m, err := cluster.BeginMigration(t.Context(), slot, to)
 			must(t, err)
 			f.answered(30)
-			keys := layout.KeysOf(layout.DefaultPrefix, tenant)
+			keys := keysOf(t, cluster.Client(), tenant)
 			must(t, m.Move(t.Context(), keys.Timers))
 			time.Sleep(50 * time.Millisecond) // the tenant's callers wait, in the end all of them
 			must(t, m.Finish(t.Context()))

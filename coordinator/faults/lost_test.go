@@ -5,6 +5,7 @@ package faults
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// Redis comes back empty, or with nothing of a family: living nodes say so, new ones
+// Redis comes back empty: living nodes say so, new ones
 // find no tenant, and nobody creates a budget again.
 func TestRedisComesBackEmpty(t *testing.T) {
 	t.Parallel()
@@ -45,7 +46,9 @@ func TestRedisComesBackEmpty(t *testing.T) {
 			if _, err := fresh.EnsureTenant(t.Context(), f.load.Tenants[0], 5); err != nil {
 				t.Fatal(err)
 			}
-			recreated := func(e event) bool { return e.Failure == "recreated" && e.Tenant == f.load.Tenants[0] }
+			recreated := func(e event) bool {
+				return e.Failure == "recreated" && e.Op == "reserve" && e.Tenant == f.load.Tenants[0]
+			}
 			f.await("nodes that noticed", 20*time.Second, func() bool {
 				return f.workers[0].count(recreated) > 3 && f.workers[1].count(recreated) > 3
 			})
@@ -80,7 +83,7 @@ func TestCutAOF(t *testing.T) {
 		f.answered(200)
 		f.stop()
 		f.check(server.Client(), repaired)
-		t.Logf("%d bytes cut: %d gaps were said, %d commits lost", cut, f.gaps(), f.lostCommits(stored(t, server.Client(), f.load.Tenants)))
+		t.Logf("%d bytes cut: %d gaps were said, %d commits lost", cut, f.gaps(), f.lostCommits(stored(t, server.Client())))
 		if cut >= 5_000 && f.gaps() == 0 {
 			t.Errorf("%d bytes are gone, and nobody said so", cut)
 		}
@@ -119,7 +122,36 @@ func TestOldSnapshot(t *testing.T) {
 	if f.gaps() == 0 {
 		t.Error("the snapshot was accepted in silence")
 	}
-	if n := f.lostCommits(stored(t, server.Client(), f.load.Tenants)); n > 0 {
+	if n := f.lostCommits(stored(t, server.Client())); n > 0 {
 		t.Errorf("%d commits are lost that living nodes were told of", n)
 	}
+}
+
+// Timers are deleted under load, again and again: nodes rebuild them, callers see no
+// error, and what nobody settles ends at its deadline all the same.
+func TestTimersDeleted(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Patience: 10 * time.Second, LeaveOpen: 4, HoldTTL: 3 * time.Second})
+	for range 5 {
+		f.answered(100)
+		if f.inFlight() == 0 {
+			t.Error("no operation was in flight")
+		}
+		for _, keys := range inUse(t, server.Client()) {
+			must(t, server.Client().Del(t.Context(), keys.Timers).Err())
+		}
+	}
+	f.answered(100)
+	f.stop()
+	f.noFailure()
+	for i, p := range f.workers {
+		if !strings.Contains(p.log.String(), "timers lost") {
+			t.Errorf("worker %d noticed nothing", i)
+		}
+	}
+	f.check(server.Client(), repaired) // the order of events has no expiry
+	time.Sleep(f.load.HoldTTL)
+	f.nothingHeld(server)
+	f.check(server.Client(), repaired)
 }

@@ -55,7 +55,7 @@ func TestSentinelFailoverThatLagged(t *testing.T) {
 	if f.gaps() == 0 {
 		t.Error("nobody noticed")
 	}
-	if n := f.lostCommits(stored(t, p.replica.Client(), f.load.Tenants)); n > 0 {
+	if n := f.lostCommits(stored(t, p.replica.Client())); n > 0 {
 		t.Errorf("%d commits are lost that living nodes were told of", n)
 	}
 }
@@ -92,7 +92,7 @@ func TestFailoversInARow(t *testing.T) {
 				t.Error("no late duplicates")
 			}
 			f.check(second.Client(), repaired)
-			if n := f.lostCommits(stored(t, second.Client(), f.load.Tenants)); n > 0 {
+			if n := f.lostCommits(stored(t, second.Client())); n > 0 {
 				t.Errorf("%d commits are lost that living nodes were told of", n)
 			}
 			t.Logf("%d late duplicates, %d gaps", late, f.gaps())
@@ -103,7 +103,7 @@ func TestFailoversInARow(t *testing.T) {
 // merged reports whether a server has been sent the script that merges.
 func merged(t *testing.T, server *redistest.Server) bool {
 	t.Helper()
-	script := luascripts.Compose(luascripts.Redis, luascripts.Known).Merge
+	script := luascripts.Compose(luascripts.Redis).Merge
 	known, err := server.Client().ScriptExists(context.Background(), script.SHA).Result()
 	must(t, err)
 	return known[0]

@@ -6,65 +6,64 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/calybris/bursar/coordinator/books"
+	"github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/luascripts"
 )
 
-// held is what Redis has of reservations: "o…" open, "c…", "l…", "x…" ended.
-type held map[budget.ReservationID]string
+// held is what Redis has of reservations. Its holds have state 0 if there is none.
+type held map[budget.ReservationID]store.Hold
 
-func stored(t *testing.T, client redis.UniversalClient, tenants []budget.TenantID) held {
+func stored(t *testing.T, client redis.UniversalClient) held {
 	t.Helper()
 	all := make(held)
-	for _, tenant := range tenants {
-		fields, err := client.HGetAll(context.Background(), layout.KeysOf(layout.DefaultPrefix, tenant.Root()).Books).Result()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for field, text := range fields {
-			if layout.IsHold(field) {
-				id, err := layout.ParseHoldField(tenant.Root(), field)
-				if err != nil {
-					t.Fatal(err)
-				}
-				all[id] = text
+	for _, keys := range inUse(t, client) {
+		fields, err := client.HGetAll(context.Background(), keys.Ledger).Result()
+		must(t, err)
+		for field, record := range fields {
+			if field[0] != luascripts.FieldHold {
+				continue
 			}
+			hold, err := store.ParseHold(record)
+			must(t, err)
+			id, err := store.ReservationOf(hold.Tenant, field)
+			must(t, err)
+			all[id] = hold
 		}
 	}
 	return all
 }
 
-// amountOf is the amount in a hold's text.
-func amountOf(text string) budget.Microcents {
-	word, _, _ := strings.Cut(text[1:], " ")
-	var amount budget.Microcents
-	for _, digit := range word {
-		amount = 10*amount + budget.Microcents(digit-'0')
-	}
-	return amount
+// committed reports whether Redis has the commit that an event is about.
+func (h held) committed(e event) bool {
+	return h[e.ID].State == luascripts.HoldCommitted && h[e.ID].Actual == e.Amount
 }
 
 // checkLaw holds Redis' own state to the law and to the sum of the holds.
 func checkLaw(t *testing.T, client redis.UniversalClient, tenants []budget.TenantID) {
 	t.Helper()
+	report, err := audit.Verify(context.Background(), client, store.DefaultPrefix, audit.Options{})
+	must(t, err)
+	for _, d := range report.Damages {
+		t.Error(d)
+	}
+	if len(report.Unsettled) > 0 {
+		t.Errorf("partitions %v change too fast to be verified", report.Unsettled)
+	}
+	accounts, err := audit.Read(context.Background(), client, store.DefaultPrefix, tenants...)
+	must(t, err)
 	for _, tenant := range tenants {
-		report, err := books.Verify(context.Background(), client, layout.DefaultPrefix, tenant.Root(), true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range report.Differences {
-			t.Errorf("%s: %v", tenant, d)
-		}
-		if report.Tenants == 0 {
+		if account, ok := accounts[tenant]; !ok {
 			t.Errorf("%s is gone", tenant)
+		} else if err := account.Audit(); err != nil {
+			t.Errorf("%s: %v", tenant, err)
 		}
 	}
 }
@@ -82,7 +81,7 @@ const (
 func (f *fleet) check(client redis.UniversalClient, l loss) {
 	f.t.Helper()
 	checkLaw(f.t, client, f.load.Tenants)
-	state := stored(f.t, client, f.load.Tenants)
+	state := stored(f.t, client)
 	told := make(map[budget.ReservationID]bool)
 	wrong := 0
 	fail := func(format string, args ...any) {
@@ -93,27 +92,26 @@ func (f *fleet) check(client redis.UniversalClient, l loss) {
 	for _, p := range f.workers {
 		bound := l != lost && !(l == repaired && p.killed)
 		for _, e := range p.events {
-			text := state[e.ID]
+			hold := state[e.ID]
 			switch {
 			case e.Op == "reserve" && e.Outcome == budget.Reserved:
 				told[e.ID] = true
-				if text == "" && bound {
+				if hold.State == 0 && bound {
 					fail("%s was told reserved, and Redis has nothing", e.ID)
 				}
 			case e.Outcome == budget.Committed && e.Op == "commit":
-				exact := text != "" && text[0] == 'c' && amountOf(text) == e.Amount
-				if bound && !exact {
-					fail("%s was told committed %d, and Redis has %q", e.ID, e.Amount, text)
+				if bound && !state.committed(e) {
+					fail("%s was told committed %d, and Redis has %+v", e.ID, e.Amount, hold)
 				}
 			case e.Outcome == budget.Released:
-				if bound && (text == "" || text[0] != 'l') {
-					fail("%s was told released, and Redis has %q", e.ID, text)
+				if bound && hold.State != luascripts.HoldReleased {
+					fail("%s was told released, and Redis has %+v", e.ID, hold)
 				}
 			case e.Op == "lookup" && e.Failure != "":
 				fail("%s: its outcome could not be found out: %s", e.ID, e.Text)
 			case e.Op == "lookup" && l == nothingLost:
-				if want := map[byte]budget.Outcome{'o': budget.Reserved, 'c': budget.Committed, 'l': budget.Released, 'x': budget.Expired}; text != "" && e.Outcome != want[text[0]] || text == "" && e.Outcome != budget.NotKnown {
-					fail("%s: Lookup said %s, and Redis has %q", e.ID, e.Outcome, text)
+				if e.Outcome != fates[hold.State] {
+					fail("%s: Lookup said %s, and Redis has %+v", e.ID, e.Outcome, hold)
 				}
 			case (e.Op == "commit" || e.Op == "release") && e.Outcome == budget.MissingReservation && l == nothingLost:
 				fail("%s: told missing (%s), and it was never settled before", e.ID, e.Prior)
@@ -134,11 +132,17 @@ func (f *fleet) check(client redis.UniversalClient, l loss) {
 	}
 }
 
+// fates are what Lookup says of a hold, by its state.
+var fates = map[byte]budget.Outcome{
+	0: budget.NotKnown, luascripts.HoldOpen: budget.Reserved, luascripts.HoldCommitted: budget.Committed,
+	luascripts.HoldReleased: budget.Released, luascripts.HoldExpired: budget.Expired,
+}
+
 // checkLeftBehind: what is open was told to somebody, or its node was killed.
 func (f *fleet) checkLeftBehind(state held, told map[budget.ReservationID]bool, fail func(string, ...any)) {
 	killed := slices.ContainsFunc(f.workers, func(p *process) bool { return p.killed })
-	for id, text := range state {
-		if text[0] == 'o' && !told[id] && !killed {
+	for id, hold := range state {
+		if hold.Open() && !told[id] && !killed {
 			fail("%s is held, and nobody was told of it", id)
 		}
 	}
@@ -215,19 +219,19 @@ func moveOf(e event, state held, amounts map[budget.ReservationID]budget.Microce
 		op.Input = move{needs: e.Amount}
 	case e.Op == "reserve" && e.Failure == "unknown":
 		op.Input, op.Output, op.Return = move{delta: -e.Amount}, unseen, end
-		return op, state[e.ID] != ""
+		return op, state[e.ID].State != 0
 	case e.Op == "commit" && e.Outcome == budget.Committed:
 		op.Input = move{delta: amounts[e.ID] - e.Amount}
 	case e.Op == "release" && e.Outcome == budget.Released:
 		op.Input = move{delta: amounts[e.ID]}
 	case (e.Op == "commit" || e.Op == "release") && e.Failure == "unknown":
-		text := state[e.ID]
+		hold := state[e.ID]
 		op.Output, op.Return = unseen, end
 		op.Input = move{delta: amounts[e.ID]}
-		if text[0] == 'c' {
-			op.Input = move{delta: amounts[e.ID] - amountOf(text)}
+		if hold.State == luascripts.HoldCommitted {
+			op.Input = move{delta: amounts[e.ID] - hold.Actual}
 		}
-		return op, text[0] == 'c' || text[0] == 'l'
+		return op, hold.State == luascripts.HoldCommitted || hold.State == luascripts.HoldReleased
 	default:
 		return op, false
 	}

@@ -4,7 +4,7 @@
 // instruments, as the OpenTelemetry exporter for Prometheus names them, and to
 // OPERATIONS.md, which says what each alert means.
 //
-// The rules have tests of their own, for whoever changes them and has promtool:
+// The rules have their own tests, which need promtool:
 //
 //	promtool check rules coordinator/observability/alerts.yaml
 //	promtool test rules coordinator/observability/alerts_test.yaml

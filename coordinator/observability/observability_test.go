@@ -20,6 +20,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -73,7 +74,7 @@ func exported(t *testing.T) map[string][]string {
 // meetEverything gives every instrument something to show.
 func meetEverything(t *testing.T, node *coordinator.Coordinator, server *redistest.Server) {
 	t.Helper()
-	for _, tenant := range []budget.TenantID{"acme", "lost"} {
+	for _, tenant := range []budget.TenantID{"acme", "initech"} {
 		if _, err := node.EnsureTenant(t.Context(), tenant, budget.Dollar); err != nil {
 			t.Fatal(err)
 		}
@@ -94,9 +95,19 @@ func meetEverything(t *testing.T, node *coordinator.Coordinator, server *rediste
 	if _, err := node.Lookup(t.Context(), unknown.ID); err != nil {
 		t.Fatal(err)
 	}
-	server.Client().Del(t.Context(), "bursar:{lost}:books")
-	if _, err := node.TryReserve(t.Context(), "lost", budget.Cent); !errors.Is(err, coordinator.ErrGap) {
-		t.Fatalf("a lost family: %v", err)
+	const partitions = coordinator.DefaultPartitions
+	of := func(tenant budget.TenantID) store.Keys {
+		return store.KeysOf(store.DefaultPrefix, partitions, store.PartitionOf(tenant, partitions))
+	}
+	if of("acme") == of("initech") {
+		t.Fatal("both tenants are in one partition")
+	}
+	server.Client().Del(t.Context(), of("initech").Ledger, of("acme").Timers)
+	if _, err := node.TryReserve(t.Context(), "initech", budget.Cent); !errors.Is(err, coordinator.ErrGap) {
+		t.Fatalf("a lost partition: %v", err)
+	}
+	if _, err := node.TryReserve(t.Context(), "acme", budget.Cent); err != nil {
+		t.Fatalf("lost timers: %v", err)
 	}
 }
 

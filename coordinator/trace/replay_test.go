@@ -24,29 +24,29 @@ type scripted struct {
 	settled       []budget.ReservationID
 }
 
-func (s *scripted) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents, _ ...budget.Option) (budget.Ensured, error) {
+func (s *scripted) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
 	s.asked = append(s.asked, fmt.Sprintf("ensure %s %d", tenant, amount))
 	return budget.Ensured{Outcome: budget.Created, Remaining: amount}, s.err
 }
 
-func (s *scripted) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.Option) (budget.Reservation, error) {
+func (s *scripted) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
 	s.asked = append(s.asked, fmt.Sprintf("reserve %s %d", tenant, cost))
 	return s.reservation, s.err
 }
 
-func (s *scripted) Commit(_ context.Context, id budget.ReservationID, actual budget.Microcents, _ ...budget.Option) (budget.Settlement, error) {
+func (s *scripted) Commit(_ context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	s.asked = append(s.asked, fmt.Sprintf("commit %d", actual))
 	s.settled = append(s.settled, id)
 	return s.settlement, s.err
 }
 
-func (s *scripted) Release(_ context.Context, id budget.ReservationID, _ ...budget.Option) (budget.Settlement, error) {
+func (s *scripted) Release(_ context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	s.asked = append(s.asked, "release")
 	s.settled = append(s.settled, id)
 	return s.settlement, s.err
 }
 
-func (s *scripted) Remaining(_ context.Context, tenant budget.TenantID, _ ...budget.Option) (budget.Remainder, error) {
+func (s *scripted) Remaining(_ context.Context, tenant budget.TenantID) (budget.Remainder, error) {
 	s.asked = append(s.asked, "remaining "+string(tenant))
 	return s.remainder, s.err
 }

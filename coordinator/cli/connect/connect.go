@@ -15,7 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/calybris/bursar/coordinator/cli/exit"
-	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/internal/store"
 )
 
 // Connection is a client for the operator's Redis.
@@ -39,7 +39,7 @@ func Open(cc *cli.Context, timeout time.Duration) (*Connection, error) {
 
 func open(cc *cli.Context, timeout time.Duration) (*Connection, error) {
 	prefix := cc.String(prefixFlag)
-	if err := layout.ValidatePrefix(prefix); err != nil {
+	if err := store.ValidatePrefix(prefix); err != nil {
 		return nil, fmt.Errorf("--%s: %w", prefixFlag, err)
 	}
 	address, _ := AddressOf(cc)

@@ -267,8 +267,8 @@ func TestBadFlags(t *testing.T) {
 		want string
 	}{
 		{nil, "give --redis URL or set BURSAR_REDIS_URL"},
-		{[]string{"--redis", "redis://host", "--prefix", "a b"}, "--prefix: invalid key prefix"},
-		{[]string{"--redis", "redis://host", "--prefix", ""}, "--prefix: invalid key prefix"},
+		{[]string{"--redis", "redis://host", "--prefix", "a b"}, "--prefix: key prefix"},
+		{[]string{"--redis", "redis://host", "--prefix", ""}, "--prefix: key prefix"},
 		{[]string{"--redis", "redis://host", "--redis-password-file", "/nonexistent"}, "no such file"},
 		{[]string{"--redis", "redis://host", "--redis-password-file", file(t, "\n")}, "is empty"},
 		{[]string{"--redis", "rediss://host", "--redis-ca", "/nonexistent"}, "no such file"},

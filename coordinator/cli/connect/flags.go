@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/calybris/bursar/coordinator/cli/exit"
-	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/internal/store"
 )
 
 const (
@@ -36,7 +36,7 @@ func Flags() []cli.Flag {
 	return append(
 		ServerFlags("", "`URL` of the Redis: redis://host:6379, redis+sentinel://host:26379,…/MASTER, redis+cluster://host:6379,…; rediss for TLS; unix:///PATH"),
 		&textFlag{StringFlag: cli.StringFlag{
-			Name: prefixFlag, Category: Category, EnvVars: []string{"BURSAR_PREFIX"}, Value: layout.DefaultPrefix,
+			Name: prefixFlag, Category: Category, EnvVars: []string{"BURSAR_PREFIX"}, Value: store.DefaultPrefix,
 			Usage: "`TEXT` that the keys begin with, for several environments on one Redis",
 		}})
 }

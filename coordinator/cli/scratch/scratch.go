@@ -1,7 +1,6 @@
 // Package scratch gives a command a private place on a Redis for a while: an
-// embedded one, a redis-server of its own, or keys on the user's: under random
-// prefixes, or with a random mark under a prefix of the user's. Whatever it was,
-// nothing is left of it after Close.
+// embedded one, a redis-server of its own, or keys on the user's under random
+// prefixes. Whatever it was, nothing is left of it after Close.
 //
 // What belongs here is getting such a place and giving it back. It knows nothing
 // of what is stored there.
@@ -23,7 +22,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
-	"github.com/calybris/bursar/coordinator/layout"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -165,31 +164,30 @@ func (s *Space) Source() (address string, secrets connect.Secrets) { return s.ad
 
 // Prefix returns a key prefix that nobody else has: the name and 64 random bits.
 // What is stored under it is deleted by Close.
-func (s *Space) Prefix(name string) string {
-	prefix := "bursar-" + name + "-" + randomText()
-	s.deleteLater(layout.QuotePattern(prefix) + ":*")
-	return prefix
+func (s *Space) Prefix(name string) string { return s.ownPrefix("bursar-" + name + "-") }
+
+// PrefixUnder is Prefix for keys that begin with a prefix of the user's, which others
+// may use: it returns that prefix, a colon and 64 random bits.
+func (s *Space) PrefixUnder(prefix string) string { return s.ownPrefix(prefix + ":") }
+
+// ValidatePrefix returns nil for an argument of PrefixUnder.
+func ValidatePrefix(prefix string) error {
+	if most := store.MaxPrefixBytes - len(":") - hex.EncodedLen(randomBytes); len(prefix) > most {
+		return fmt.Errorf("key prefix %.80q: give 1 to %d bytes", prefix, most)
+	}
+	return store.ValidatePrefix(prefix)
 }
 
-// Mark returns 16 characters that nobody else has, for a prefix that others may use.
-// The keys under the prefix with the mark in their names are deleted by Close, and
-// no others.
-func (s *Space) Mark(prefix string) string {
-	mark := randomText()
-	s.deleteLater(layout.QuotePattern(prefix) + ":*" + mark + "*")
-	return mark
-}
+const randomBytes = 8
 
-func randomText() string {
-	var bits [8]byte
+func (s *Space) ownPrefix(begin string) string {
+	var bits [randomBytes]byte
 	_, _ = rand.Read(bits[:]) // it never fails: it ends the process instead
-	return hex.EncodeToString(bits[:])
-}
-
-func (s *Space) deleteLater(pattern string) {
+	prefix := begin + hex.EncodeToString(bits[:])
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.patterns = append(s.patterns, pattern)
+	s.patterns = append(s.patterns, store.QuotePattern(prefix)+":*")
+	return prefix
 }
 
 // KeyUnder returns one of the keys that begin with the prefix and a colon, or "": a
@@ -200,14 +198,14 @@ func (s *Space) KeyUnder(ctx context.Context, prefix string) (string, error) {
 	defer cancel()
 	client := s.target.Client()
 	defer client.Close()
-	key, err := firstMatching(ctx, client, layout.QuotePattern(strings.TrimRight(prefix, ":"))+":*")
+	key, err := firstMatching(ctx, client, store.QuotePattern(strings.TrimRight(prefix, ":"))+":*")
 	if err != nil {
 		return "", exit.With(exit.Unavailable, fmt.Errorf("looking for keys under %q on %s: %w", prefix, s.Name, err))
 	}
 	return key, nil
 }
 
-// Close closes the space's clients, deletes what is stored under its prefixes and marks,
+// Close closes the space's clients, deletes what is stored under its prefixes,
 // and ends its server. It takes a few seconds if Redis does not answer, at most 2
 // minutes, and a cancelled context does not keep it from cleaning up, unless the
 // lifetime has ended as well.

@@ -114,7 +114,7 @@ func TestWipeOnEveryTopology(t *testing.T) {
 			}
 			theirs := target.Client()
 			defer theirs.Close()
-			prefix, mark := space.Prefix("bench"), space.Mark("mine")
+			prefix, under := space.Prefix("bench"), space.PrefixUnder("mine")
 			client := space.ClientOf(2)
 			if size := scratch.PoolSize(client); size != 2 {
 				t.Errorf("a pool of %d, want 2", size)
@@ -122,15 +122,15 @@ func TestWipeOnEveryTopology(t *testing.T) {
 			kept := make(map[string]bool)
 			for i := range 100 {
 				slot := fmt.Sprintf(":{%d}:", i)
-				kept[prefix+slot+"books"], kept["theirs"+slot] = false, true
-				kept["mine"+slot+mark], kept["mine"+slot+"theirs"] = false, true
+				kept[prefix+slot+"ledger"], kept["theirs"+slot] = false, true
+				kept[under+slot+"ledger"], kept["mine"+slot+"ledger"] = false, true
 			}
 			for key := range kept {
 				if err := client.Set(t.Context(), key, "v", 0).Err(); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if key, err := space.KeyUnder(t.Context(), "mine"); err != nil || !strings.HasPrefix(key, "mine:{") {
+			if key, err := space.KeyUnder(t.Context(), "mine"); err != nil || !strings.HasPrefix(key, "mine:") {
 				t.Errorf("found %q, %v", key, err)
 			}
 			if key, err := space.KeyUnder(t.Context(), "no"); err != nil || key != "" {
@@ -153,8 +153,8 @@ func TestWipeOnEveryTopology(t *testing.T) {
 	}
 }
 
-// Under a prefix that others use, what has the mark goes, and nothing else.
-func TestMark(t *testing.T) {
+// Under a prefix that others use, what is the space's own goes, and nothing else.
+func TestPrefixUnder(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	theirs := server.Client()
@@ -165,9 +165,9 @@ func TestMark(t *testing.T) {
 	if key, err := space.KeyUnder(t.Context(), "b*g"); err != nil || key != "" {
 		t.Errorf("an empty Redis has %q, %v", key, err)
 	}
-	mark := space.Mark("b*g")
-	foreign := []string{"b*g:{a}:books", "b*g:x", "b*g" + mark, "bug:{a-" + mark + "}:books"}
-	for _, key := range append([]string{"b*g:{a-" + mark + "}:books", "b*g:x:a-" + mark}, foreign...) {
+	prefix := space.PrefixUnder("b*g")
+	foreign := []string{"b*g:{1}:ledger", "b*g:partitions", "b*g:x", prefix, prefix + "x:{1}:ledger", strings.Replace(prefix, "*", "u", 1) + ":{1}:ledger"}
+	for _, key := range append([]string{prefix + ":{1}:ledger", prefix + ":partitions", prefix + ":race:partitions"}, foreign...) {
 		if err := theirs.Set(t.Context(), key, "v", 0).Err(); err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,72 @@
+// Package audit reads Bursar's state out of Redis as it is stored, without a node: for
+// audits after a benchmark, for tests, and for operators who want a second opinion.
+//
+// [Verify] checks everything under a key prefix while nodes go on writing, and is exact
+// for each account. [Inspect] shows raw records in words, damaged ones too. [Read],
+// [EachAccount] and [EachHold] list accounts and holds, and [Partitions] the partitions
+// of a prefix. All of them read page by page, so that Redis answers others in between. A
+// hold whose deadline has passed stays open until a batch ends it.
+//
+// The package only reads. Keys and records belong to package store.
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/luascripts"
+)
+
+var (
+	// ErrLayout is returned for state in a layout that this version cannot read.
+	ErrLayout = errors.New("unreadable layout")
+	// ErrUnreadable is returned for state that no node writes; Verify names the damages.
+	ErrUnreadable = errors.New("damaged state")
+)
+
+// pageScript reads a page; package luascripts has its arguments.
+var (
+	pageScript          = redis.NewScript(luascripts.Compose(luascripts.Redis).Page.Source)
+	miniredisPageScript = redis.NewScript(luascripts.Compose(luascripts.Miniredis).Page.Source)
+)
+
+// readPage sends a page. miniredis doesn't compile the scripts of Redis.
+func readPage(ctx context.Context, client redis.UniversalClient, keys store.Keys, args []any) ([]any, error) {
+	reply, err := pageScript.Run(ctx, client, []string{keys.Ledger, keys.Timers}, args...).Slice()
+	if redis.HasErrorPrefix(err, "Error compiling script") {
+		reply, err = miniredisPageScript.Run(ctx, client, []string{keys.Ledger, keys.Timers}, args...).Slice()
+	}
+	return reply, err
+}
+
+// readPages sends the pages of a snapshot until it is done.
+func readPages(ctx context.Context, client redis.UniversalClient, keys store.Keys, s *store.Snapshot) error {
+	for !s.Done() {
+		reply, err := readPage(ctx, client, keys, s.Args())
+		if err != nil {
+			return reading(keys.Ledger, err)
+		}
+		if err := s.Add(reply); err != nil {
+			return fmt.Errorf("reading %s: %w", keys.Ledger, err)
+		}
+	}
+	return nil
+}
+
+func isWrongType(err error) bool { return redis.HasErrorPrefix(err, "WRONGTYPE") }
+
+// reading names the key in an error, if there is one.
+func reading(key string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isWrongType(err):
+		return fmt.Errorf("%w: %s: %w", ErrUnreadable, key, err)
+	default:
+		return fmt.Errorf("reading %s: %w", key, err)
+	}
+}

@@ -1,0 +1,293 @@
+package audit
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// A part is a figure of a record: its bytes from an offset.
+type part struct {
+	name          string
+	offset, bytes int
+	show          func(name string, n uint64) Value
+}
+
+func (p part) value(record string) Value {
+	if len(record) < p.offset+p.bytes {
+		return valueOf(p.name, nil, "cut off")
+	}
+	var n uint64
+	for _, c := range []byte(record[p.offset : p.offset+p.bytes]) {
+		n = n<<8 | uint64(c)
+	}
+	return p.show(p.name, n)
+}
+
+func plain(name string, n uint64) Value  { return valueOf(name, n) }
+func amount(name string, n uint64) Value { return amountOf(name, budget.Microcents(n)) } //nolint:gosec // its 64 bits
+func instant(name string, n uint64) Value {
+	return timeOf(name, int64(n)) //nolint:gosec // 48 bits
+}
+func digest(name string, n uint64) Value { return valueOf(name, store.HexID(n)) }
+
+// bits shows flags: none has a meaning yet.
+func bits(name string, n uint64) Value { return valueOf(name, n, fmt.Sprintf("%08b", n)) }
+
+// words shows a letter by its word.
+func words(known map[byte]string) func(name string, n uint64) Value {
+	return func(name string, n uint64) Value {
+		if word, ok := known[byte(n)]; ok { //nolint:gosec // one byte
+			return valueOf(name, word, fmt.Sprintf("%s (%c)", word, byte(n))) //nolint:gosec // as above
+		}
+		return valueOf(name, "unknown", fmt.Sprintf("unknown (%q)", byte(n))) //nolint:gosec // as above
+	}
+}
+
+// layoutOf lists parts that follow each other.
+func layoutOf(parts ...part) []part {
+	offset := 0
+	for i := range parts {
+		parts[i].offset = offset
+		offset += parts[i].bytes
+	}
+	return parts
+}
+
+// The records as ledger.lua describes them.
+var (
+	accountParts = layoutOf(
+		part{"granted", 0, 8, amount}, part{"remaining", 0, 8, amount}, part{"reserved", 0, 8, amount}, part{"committed", 0, 8, amount},
+		part{"open holds counted", 0, 4, plain}, part{"serial", 0, 6, plain}, part{"no hold due before", 0, 6, instant}, part{"flags", 0, 1, bits})
+	controlParts = layoutOf(
+		part{"time", 0, 6, instant}, part{"no timer due before", 0, 6, instant}, part{"sequence", 0, 6, plain}, part{"last serial", 0, 6, plain},
+		part{"next record of settled holds", 0, 6, plain}, part{"oldest record of settled holds", 0, 6, plain},
+		part{"settled holds remembered", 0, 4, plain}, part{"next record of expired holds", 0, 6, plain})
+	sessionParts = layoutOf(
+		part{"state", 0, 1, words(sessionStates)}, part{"last batch", 0, 8, plain}, part{"digest", 0, 8, digest}, part{"time", 0, 6, instant})
+	repairParts = append(slices.Clone(sessionParts), part{"last batch before the repair", luascripts.SessionBytes, 8, plain})
+	openParts   = layoutOf(
+		part{"state", 0, 1, words(holdStates)}, part{"held", 0, 8, amount}, part{"made", 0, 6, instant}, part{"deadline", 0, 6, instant},
+		part{"account serial", 0, 6, plain}, part{"sequence", 0, 6, plain}, part{"levels", 0, 1, bits})
+	tombstoneParts = layoutOf(
+		part{"state", 0, 1, words(holdStates)}, part{"held", 0, 8, amount}, part{"made", 0, 6, instant}, part{"ended", 0, 6, instant},
+		part{"account serial", 0, 6, plain}, part{"sequence", 0, 6, plain}, part{"sequence of its end", 0, 6, plain},
+		part{"committed", 0, 8, amount}, part{"levels", 0, 1, bits})
+
+	sessionStates = map[byte]string{
+		luascripts.SessionNew: "opened, no batch yet", luascripts.SessionApplied: "applied",
+		luascripts.SessionRepairing: "more of a repair follows", luascripts.SessionClosed: "closed",
+	}
+	holdStates = map[byte]string{
+		luascripts.HoldOpen: "open", luascripts.HoldCommitted: "committed", luascripts.HoldReleased: "released", luascripts.HoldExpired: "expired",
+	}
+)
+
+func valuesOf(parts []part, record string) Values {
+	values := make(Values, len(parts))
+	for i, p := range parts {
+		values[i] = p.value(record)
+	}
+	return values
+}
+
+// decode returns a record in words, as far as it goes, and its damage if there is one.
+func decode(field, record string) (Values, Kind, error) {
+	switch {
+	case field == store.HeaderField:
+		return decodeHeader(record)
+	case field == store.ControlField:
+		_, err := store.ParseControl(record)
+		return valuesOf(controlParts, record), store.DamagedControl, err
+	case field[0] == luascripts.FieldAccount:
+		return decodeAccount(record)
+	case field[0] == luascripts.FieldHold:
+		return decodeHold(record)
+	case field[0] == luascripts.FieldSession:
+		return decodeSession(record)
+	case field[0] == luascripts.FieldReply:
+		return decodeReply(record)
+	default:
+		return Values{}, store.UnknownField, nil
+	}
+}
+
+func decodeHeader(record string) (Values, Kind, error) {
+	h, err := store.ParseHeader(record)
+	if err != nil || h.Partitions == 0 {
+		return Values{valueOf("text", record, fmt.Sprintf("%q", record))}, store.DamagedHeader, err
+	}
+	return Values{
+		valueOf("layout", h.Layout), valueOf("partitions", h.Partitions), valueOf("index", h.Index), valueOf("incarnation", h.Incarnation),
+	}, store.DamagedHeader, nil
+}
+
+func decodeAccount(record string) (Values, Kind, error) {
+	account, ok, err := store.ParseAccount(record)
+	if err == nil && !ok {
+		return Values{valueOf("state", "deleted", "deleted; the field goes with the next delete")}, store.DamagedAccount, nil
+	}
+	values := valuesOf(accountParts, record)
+	if err != nil {
+		return values, store.DamagedAccount, err
+	}
+	if account.Tail != "" {
+		values = append(values, valueOf("tail", fmt.Sprintf("%x", account.Tail)))
+	}
+	if text := account.BalanceText(); text != "" {
+		return values, store.UnbalancedAccount, fmt.Errorf("%w: %s", store.ErrDamaged, text)
+	}
+	return values, store.DamagedAccount, nil
+}
+
+func decodeHold(record string) (Values, Kind, error) {
+	_, err := store.ParseHold(record)
+	parts, fixed := tombstoneParts, luascripts.TombstoneBytes
+	if record == "" || record[0] == luascripts.HoldOpen {
+		parts, fixed = openParts, luascripts.HoldBytes
+	}
+	values := valuesOf(parts, record)
+	if len(record) > fixed {
+		values = append(values, valueOf("tenant", record[fixed:], fmt.Sprintf("%q", record[fixed:])))
+	}
+	return values, store.DamagedHold, err
+}
+
+func decodeSession(record string) (Values, Kind, error) {
+	parts := sessionParts
+	if record != "" && record[0] == luascripts.SessionRepairing {
+		parts = repairParts
+	}
+	return valuesOf(parts, record), store.DamagedSession, store.Session(record).Check()
+}
+
+// The kinds of fields, in the order in which they are counted.
+var kindNames = []string{
+	"accounts", "open holds", "committed holds", "released holds", "expired holds", "sessions", "stored replies",
+	"records of settled holds", "records of expired holds", "other fields",
+}
+
+func kindOf(field, record string) string {
+	switch field[0] {
+	case luascripts.FieldAccount:
+		return "accounts"
+	case luascripts.FieldHold:
+		if word, ok := holdStates[(record + "?")[0]]; ok {
+			return word + " holds"
+		}
+	case luascripts.FieldSession:
+		return "sessions"
+	case luascripts.FieldReply:
+		return "stored replies"
+	case luascripts.FieldRing:
+		return "records of settled holds"
+	case luascripts.FieldEndings:
+		return "records of expired holds"
+	}
+	return "other fields"
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+
+// codeWords are the codes of a reply in words.
+var codeWords = map[byte]string{
+	luascripts.CodeReserved: "reserved", luascripts.CodeInsufficient: "insufficient", luascripts.CodeNoTenant: "no tenant",
+	luascripts.CodeCommitted: "committed", luascripts.CodeReleased: "released", luascripts.CodeOverrun: "overrun",
+	luascripts.CodeNoHold: "no hold", luascripts.CodeWasCommitted: "was committed", luascripts.CodeWasReleased: "was released",
+	luascripts.CodeWasExpired: "was expired", luascripts.CodeCreated: "created", luascripts.CodeExists: "exists",
+	luascripts.CodeGranted: "granted", luascripts.CodeOverflow: "overflow", luascripts.CodeWithdrawn: "withdrawn",
+	luascripts.CodeBalance: "balance", luascripts.CodeRemaining: "remaining", luascripts.CodeMemory: "out of memory",
+	luascripts.CodeKnown: "known", luascripts.CodeNotKnown: "not known", luascripts.CodeDeleted: "deleted",
+	luascripts.CodeHoldsOpen: "holds open", luascripts.CodeHoldsFull: "too many holds", luascripts.CodeLost: "lost",
+	luascripts.CodeMerged: "merged", luascripts.CodeMergedOver: "merged over another end", luascripts.CodeAsHigh: "nothing to merge",
+	luascripts.CodeForgotten: "forgotten", luascripts.CodeOverdue: "overdue", luascripts.CodeCorrupt: "corrupt",
+}
+
+// valueBytes are what codes bring, as batch.lua lists it.
+var valueBytes = map[byte]int{
+	luascripts.CodeCommitted: 8, luascripts.CodeReleased: 8, luascripts.CodeBalance: 24, luascripts.CodeDeleted: 24,
+	luascripts.CodeHoldsOpen: 24, luascripts.CodeKnown: 21,
+}
+
+var replyParts = []part{{"time", 1, 6, instant}, {"flags", 7, 1, replyFlags}}
+
+func replyFlags(name string, n uint64) Value {
+	var set []string
+	for _, flag := range []struct {
+		bit  uint64
+		word string
+	}{{luascripts.FlagMoreDue, "more is due"}, {luascripts.FlagNotWhole, "the timers are not whole"}, {luascripts.FlagDamageMet, "damage was met"}} {
+		if n&flag.bit != 0 {
+			set = append(set, flag.word)
+		}
+	}
+	if len(set) == 0 {
+		return valueOf(name, set, "none")
+	}
+	return valueOf(name, set, strings.Join(set, ", "))
+}
+
+// decodeReply shows the stored reply to a batch. How many operations it answers is not
+// stored: the codes are the longest row of them that the rest of the reply fits.
+func decodeReply(record string) (Values, Kind, error) {
+	values := valuesOf(replyParts, record)
+	if len(record) < 8 || record[0] != store.WordApplied {
+		return values, store.DamagedReply, fmt.Errorf("%w: %d bytes that begin with %.8q", store.ErrDamaged, len(record), record)
+	}
+	operations, ok := operationsOf(record[8:], record[7]&luascripts.FlagDamageMet != 0)
+	var codes []string
+	for _, code := range []byte(record[8 : 8+operations]) {
+		codes = append(codes, codeWords[code])
+	}
+	values = append(values, valueOf("operations", operations), valueOf("codes", codes, counted(codes)))
+	if !ok {
+		return values, store.DamagedReply, fmt.Errorf("%w: %d bytes after the codes, which fit no batch", store.ErrDamaged, len(record)-8-operations)
+	}
+	return values, store.DamagedReply, nil
+}
+
+// operationsOf returns how many codes a reply begins with.
+func operationsOf(rest string, damaged bool) (operations int, ok bool) {
+	most, brought := 0, 0
+	if rest == "" {
+		return 0, true
+	}
+	for most < len(rest) && codeWords[rest[most]] != "" {
+		brought += valueBytes[rest[most]]
+		most++
+	}
+	for n := most; n > 0; n-- {
+		before := len(rest) - n - brought // remaining of each account
+		if before >= 8 && (damaged || before%8 == 0 && before <= 8*min(n, luascripts.MaxAccounts)) {
+			return n, true
+		}
+		brought -= valueBytes[rest[n-1]]
+	}
+	return most, false
+}
+
+// counted says codes that follow each other once.
+func counted(codes []string) string {
+	var text []string
+	for i := 0; i < len(codes); {
+		n := 1
+		for i+n < len(codes) && codes[i+n] == codes[i] {
+			n++
+		}
+		if n == 1 {
+			text = append(text, codes[i])
+		} else {
+			text = append(text, fmt.Sprintf("%d × %s", n, codes[i]))
+		}
+		i += n
+	}
+	if len(text) == 0 {
+		return "none"
+	}
+	return strings.Join(text, ", ")
+}

@@ -1,0 +1,209 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/internal/lane"
+)
+
+// A flight is a worker's pipeline between its sending and its replies. A connection can
+// stay silent for ever: the client may have no read timeout, and a proxy may lose a reply.
+// So the node bounds each flight itself. A pipeline that is overdue is abandoned with the
+// goroutine that sent it, its lanes repeat their commands on another connection, which
+// harms nothing, and another goroutine takes the worker's place.
+
+// DefaultMaxFlight is longer than go-redis' default read timeout with its retries (5 s),
+// which also closes the connection.
+const DefaultMaxFlight = 6 * time.Second
+
+// maxPatience bounds how often the limit is doubled.
+const maxPatience = 4
+
+// ErrUnanswered is the error of a command that was abandoned.
+var ErrUnanswered = errors.New("no reply in time")
+
+// launch and land enclose the time in flight of a worker's commands. land reports
+// false if the server has given up on them.
+func (s *server) launch(w *worker) {
+	w.began = s.d.config.Now()
+	w.state.Store(sending)
+	s.mu.Lock()
+	s.sending = append(s.sending, w)
+	if !s.watching {
+		s.watching = true
+		if s.watch == nil {
+			s.watch = time.AfterFunc(s.nextLook(0), s.lookForOverdue)
+		} else {
+			s.watch.Reset(s.nextLook(0))
+		}
+	}
+	s.mu.Unlock()
+}
+
+func (s *server) land(w *worker) bool {
+	if !w.state.CompareAndSwap(sending, returned) {
+		s.hung.Add(-1)
+		return false
+	}
+	s.mu.Lock()
+	s.sending = slices.DeleteFunc(s.sending, func(other *worker) bool { return other == w })
+	s.mu.Unlock()
+	return true
+}
+
+// patience is how long a pipeline may be in flight now. Each that was abandoned keeps a
+// connection, so it grows with them.
+func (s *server) patience() time.Duration {
+	return s.d.config.MaxFlight << min(int(s.hung.Load())/workersPerServer, maxPatience)
+}
+
+// nextLook is when a pipeline of some age is looked at again.
+func (s *server) nextLook(age time.Duration) time.Duration {
+	wait := s.patience() - age
+	if left := s.breaker.after - age; left > 0 {
+		wait = min(wait, left)
+	}
+	return max(wait, time.Millisecond)
+}
+
+// lookForOverdue abandons the pipelines that are in flight for too long, and informs the
+// breaker of the oldest one.
+func (s *server) lookForOverdue() {
+	now, patience := s.d.config.Now(), s.patience()
+	var overdue []*worker
+	oldest := time.Duration(0)
+	s.mu.Lock()
+	s.sending = slices.DeleteFunc(s.sending, func(w *worker) bool {
+		age := now.Sub(w.began)
+		if age < patience || !w.state.CompareAndSwap(sending, abandoned) {
+			oldest = max(oldest, age)
+			return false
+		}
+		overdue = append(overdue, w)
+		return true
+	})
+	if s.watching = len(s.sending) > 0; s.watching {
+		s.watch.Reset(s.nextLook(oldest))
+	}
+	s.mu.Unlock()
+	if s.breaker.after > 0 && oldest >= s.breaker.after {
+		s.fail(now.Add(-oldest), ErrUnanswered)
+	}
+	for _, w := range overdue {
+		s.abandon(w, now.Sub(w.began))
+	}
+}
+
+// abandon lets the lanes of a worker go on without it: they repeat the same bytes on
+// another connection, and another worker takes its place.
+func (s *server) abandon(w *worker, age time.Duration) {
+	s.hung.Add(1)
+	s.d.config.Logger.Warn("bursar: abandoned an unanswered command", "server", s.address, "after", age.Round(time.Millisecond), "abandoned", s.hung.Load())
+	s.fail(w.began, ErrUnanswered)
+	if s.d.cluster != nil {
+		s.d.cluster.ReloadState(s.d.ctx)
+	}
+	for _, l := range w.sent {
+		l.Abandoned()
+		s.reschedule(l, l.Handle(lane.Reply{Err: ErrUnanswered, Failure: lane.FailureLost}))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.workers--
+	s.d.workers.Done()
+	if len(s.ready) > 0 && s.workers < workersPerServer {
+		s.start()
+	}
+	s.rest()
+}
+
+// oldest is the age of the pipeline that is longest in flight.
+func (s *server) oldest() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	oldest := time.Duration(0)
+	for _, w := range s.sending {
+		oldest = max(oldest, s.d.config.Now().Sub(w.began))
+	}
+	return oldest
+}
+
+// LongUnanswered returns an error if a server, which answers others, has not answered one
+// of the node's commands for a while.
+func (d *Dispatcher) LongUnanswered() error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, s := range d.servers {
+		if age := s.oldest(); age > lane.SilentAfter {
+			return fmt.Errorf("%w: %s: a command is unanswered for %s", lane.ErrUnavailable, s.name(), age.Round(time.Millisecond))
+		}
+	}
+	return nil
+}
+
+// name is the server's in errors.
+func (s *server) name() string {
+	if s.address == "" {
+		return "Redis"
+	}
+	return s.address
+}
+
+// Within runs do, and reports whether it ended in time. Else do goes on by itself, and what
+// it uses is its own.
+func (d *Dispatcher) Within(do func()) bool {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		do()
+	}()
+	timer := time.NewTimer(d.config.MaxFlight)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// Ask sends a command beside the lanes.
+func (d *Dispatcher) Ask(server redis.UniversalClient, args ...any) (any, error) {
+	cmd := newCommand(d.ctx, args)
+	if !d.Within(func() { _ = server.Process(d.ctx, cmd) }) { // the command carries the error
+		return nil, ErrUnanswered
+	}
+	return cmd.reply()
+}
+
+// bounded returns the client with a read and a write timeout, unless it has a read timeout:
+// so a connection that stays silent is closed. Only a single server's client can be given
+// one; a Cluster's takes it from contexts, if it is configured to.
+func bounded(client redis.UniversalClient, limit time.Duration) redis.UniversalClient {
+	if single, ok := client.(*redis.Client); ok && single.Options().ReadTimeout <= 0 {
+		return single.WithTimeout(limit)
+	}
+	return client
+}
+
+func takesDeadlines(client redis.UniversalClient) bool {
+	cluster, ok := client.(*redis.ClusterClient)
+	return ok && cluster.Options().ReadTimeout <= 0 && cluster.Options().ContextTimeoutEnabled
+}
+
+// sendContext is the context that commands are sent with.
+func (d *Dispatcher) sendContext() (context.Context, context.CancelFunc) {
+	if !d.deadlines {
+		return d.ctx, func() {}
+	}
+	return context.WithTimeout(d.ctx, d.config.readLimit())
+}
+
+// readLimit is for clients without a read timeout. The pipeline is abandoned before it.
+func (c *Config) readLimit() time.Duration { return c.MaxFlight + c.MaxFlight/2 }

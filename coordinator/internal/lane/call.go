@@ -1,0 +1,203 @@
+package lane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// A Call is one caller's operation on its way through a lane.
+//
+// Its state decides, by one compare-and-swap between the caller and the lane, who may
+// still touch it: a call is delivered or abandoned, never both, so a granted hold is
+// either returned to its caller or released.
+type Call struct {
+	kind    byte
+	tenant  budget.TenantID
+	amount  budget.Microcents
+	holdTTL time.Duration
+	// id is the reservation to settle. For a reserve the lane writes it before the call
+	// becomes sent, and the caller reads it after.
+	id     budget.ReservationID
+	state  atomic.Uint32
+	done   chan struct{}
+	answer Answer
+	// trace identifies the batch for tracing. The lane writes it before the call becomes
+	// sent, as it does with id.
+	trace any
+	timer *time.Timer // bounds the wait of a caller without a deadline
+	next  *Call       // in a queue
+
+	mustSend bool // a Do's settlement, which no queue limit may reject
+	internal bool // the node's own, which takes no caller's place
+	retried  bool // an internal release of an abandoned hold, sent until it is answered
+	opening  bool // it was queued when the partition was last looked for
+	merged   state
+}
+
+const (
+	callQueued        uint32 = iota
+	callSent                 // in a batch that may have taken effect
+	callDelivered            // answered; the caller's again
+	callAbandoned            // by its caller, before it was sent: nothing happened
+	callAbandonedSent        // by its caller, after it was sent
+)
+
+// Answer is the result of a call.
+type Answer struct {
+	Outcome   budget.Outcome
+	Prior     budget.Outcome
+	Remaining budget.Microcents
+	Required  budget.Microcents
+	Actual    budget.Microcents
+	Returned  budget.Microcents
+	Balance   budget.Balance
+	Holds     int64 // open ones, of a balance
+	At, Until int64 // of a hold that was looked up: Unix ms, 0 for none
+	Trace     any   // of the batch that carried the call
+	Err       error
+
+	code byte // of a merge, or CodeLost
+}
+
+var calls = sync.Pool{New: func() any { return &Call{done: make(chan struct{}, 1)} }}
+
+// NewCall returns a call of a kind. id is the reservation that it names, if any.
+func NewCall(kind byte, tenant budget.TenantID, amount budget.Microcents, id budget.ReservationID) *Call {
+	c := calls.Get().(*Call)
+	c.kind, c.tenant, c.amount, c.id = kind, tenant, amount, id
+	return c
+}
+
+// WithTTL gives a reserve its own time to live.
+func (c *Call) WithTTL(ttl time.Duration) *Call {
+	c.kind, c.holdTTL = luascripts.KindReserveTTL, ttl
+	return c
+}
+
+// MustSend exempts the call from queue limits: the settlement of a Do.
+func (c *Call) MustSend() *Call {
+	c.mustSend = true
+	return c
+}
+
+// reuse gives a delivered call back. An abandoned one is left to the collector,
+// since its lane may still hold it.
+func (c *Call) reuse() {
+	*c = Call{done: c.done, timer: c.timer}
+	calls.Put(c)
+}
+
+// wait returns the answer, or abandons the call when the context ends, or after the
+// timeout if the context has no deadline. unsent reports that the call was abandoned
+// before it was sent.
+func (c *Call) wait(ctx context.Context, timeout time.Duration) (a Answer, id budget.ReservationID, unsent bool, err error) {
+	var expired <-chan time.Time
+	if _, bounded := ctx.Deadline(); !bounded {
+		if c.timer == nil {
+			c.timer = time.NewTimer(timeout)
+		} else {
+			c.timer.Reset(timeout)
+		}
+		expired = c.timer.C
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		unsent, err = c.abandon(Interrupted(ctx))
+	case <-expired:
+		unsent, err = c.abandon(fmt.Errorf("%w within %s", ErrUnavailable, timeout))
+	}
+	if err != nil {
+		if !unsent {
+			a.Trace = c.trace
+		}
+		return a, budget.ReservationID{}, unsent, err
+	}
+	a, id = c.answer, c.id
+	a.Trace = c.trace
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.reuse()
+	return a, id, false, a.Err
+}
+
+// Interrupted returns why ctx has ended: context.Canceled or context.DeadlineExceeded,
+// with the cause as text. A cause is the caller's own error: in the chain of a call's
+// error it would make the call match whatever it matches, such as the
+// UnknownOutcomeError of another call.
+func Interrupted(ctx context.Context) error {
+	ended := context.Canceled
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		ended = context.DeadlineExceeded
+	}
+	if cause := fmt.Sprint(context.Cause(ctx)); cause != ended.Error() {
+		return fmt.Errorf("%w: %s", ended, cause)
+	}
+	return ended
+}
+
+// abandon gives the call up; err is nil if the answer came first. It ends: a lane
+// requeues a call only a bounded number of times.
+func (c *Call) abandon(cause error) (unsent bool, err error) {
+	for {
+		switch c.state.Load() {
+		case callQueued:
+			if c.state.CompareAndSwap(callQueued, callAbandoned) {
+				return true, fmt.Errorf("%w in time, and the operation was not sent: %w", ErrUnavailable, cause)
+			}
+		case callSent:
+			if c.state.CompareAndSwap(callSent, callAbandonedSent) {
+				return false, &UnknownOutcomeError{ID: c.id, Cause: cause}
+			}
+		default:
+			<-c.done
+			return false, nil
+		}
+	}
+}
+
+// placeholder keeps the batch slot of a call that has been answered while its batch
+// isn't resolved. What the batch did for it is released.
+func (c *Call) placeholder() *Call {
+	p := &Call{kind: c.kind, tenant: c.tenant, amount: c.amount, id: c.id, internal: c.internal}
+	p.state.Store(callAbandonedSent)
+	return p
+}
+
+// send claims the call for a batch; false if its caller has given up.
+func (c *Call) send() bool { return c.state.CompareAndSwap(callQueued, callSent) }
+
+// unsend takes back a call whose batch did not take effect; false if its caller has
+// given up.
+func (c *Call) unsend() bool { return c.state.CompareAndSwap(callSent, callQueued) }
+
+// deliver leaves the answer with the call; false if the caller has given up. The
+// caller is to be woken then: by now it waits for that and nothing else.
+func (c *Call) deliver(a Answer) bool {
+	c.answer = a
+	return c.state.CompareAndSwap(callSent, callDelivered) || c.state.CompareAndSwap(callQueued, callDelivered)
+}
+
+// wake returns a delivered call to its caller.
+func (c *Call) wake() { c.done <- struct{}{} }
+
+func (c *Call) properties() properties { return kinds[c.kind] }
+
+// Settles reports whether the call ends a hold.
+func (c *Call) Settles() bool { return c.properties().settles }
+
+// ensures reports whether the call still wants its tenant to exist.
+func (c *Call) ensures() bool {
+	return c.kind == luascripts.KindEnsure && c.state.Load() != callAbandoned
+}
+
+// Tenant is whose operation it is.
+func (c *Call) Tenant() budget.TenantID { return c.tenant }

@@ -1,0 +1,139 @@
+package lane
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// decode reads the reply to an applied batch into one answer a call. The script gives
+// each account's remaining as the batch met it, and a code an operation; what follows
+// is computed here, in 64-bit integers, as the script did in limbs.
+func (b *Batch) decode(text string) (answers []Answer, reply store.Reply, damaged string, err error) {
+	reply, err = store.ParseReply(text, len(b.calls), len(b.tenants))
+	if err != nil {
+		return nil, reply, "", err
+	}
+	b.appliedAt = reply.Time
+	var room [luascripts.MaxAccounts]budget.Microcents
+	remaining := room[:len(b.tenants)]
+	for i := range remaining {
+		remaining[i] = reply.Remaining(i)
+	}
+	answers = slices.Grow(b.answers[:0], len(b.calls))[:len(b.calls)]
+	b.answers = answers
+	for i, c := range b.calls {
+		code := reply.Codes[i]
+		if b.repair {
+			answers[i] = Answer{code: code}
+			continue
+		}
+		answers[i], err = decodeCode(&reply, code, c, &remaining[b.places[i]])
+		if err != nil {
+			return nil, reply, "", err
+		}
+	}
+	damaged, err = reply.End()
+	return answers, reply, damaged, err
+}
+
+// decodeCode moves remaining as the operation moved it.
+func decodeCode(r *store.Reply, code byte, c *Call, remaining *budget.Microcents) (Answer, error) {
+	a := Answer{}
+	switch code {
+	case luascripts.CodeReserved:
+		*remaining -= c.amount
+		a.Outcome = budget.Reserved
+	case luascripts.CodeInsufficient:
+		// What a repair has left below zero is debt, and nothing to reserve from.
+		return Answer{Outcome: budget.Insufficient, Required: c.amount, Remaining: max(*remaining, 0)}, nil
+	case luascripts.CodeCommitted:
+		*remaining += r.Amount() - c.amount
+		a.Outcome, a.Actual = budget.Committed, c.amount
+	case luascripts.CodeReleased:
+		a.Outcome, a.Returned = budget.Released, r.Amount()
+		*remaining += a.Returned
+	case luascripts.CodeOverrun:
+		a.Outcome = budget.Overrun
+	case luascripts.CodeCreated:
+		a.Outcome, *remaining = budget.Created, c.amount
+	case luascripts.CodeExists:
+		a.Outcome = budget.Exists
+	case luascripts.CodeGranted:
+		*remaining += c.amount
+		a.Outcome = budget.Granted
+	case luascripts.CodeWithdrawn:
+		*remaining -= c.amount
+		a.Outcome = budget.Withdrawn
+	case luascripts.CodeRemaining:
+		return Answer{Outcome: budget.Found, Remaining: max(*remaining, 0)}, nil // as above
+	case luascripts.CodeBalance, luascripts.CodeDeleted, luascripts.CodeHoldsOpen:
+		a.Outcome = balanceOutcomes[code]
+		a.Balance = budget.Balance{
+			Outcome: a.Outcome, Remaining: *remaining, Granted: r.Amount(), Reserved: r.Amount(), Committed: r.Amount(),
+		}
+		a.Holds = int64(r.Amount())
+		if code == luascripts.CodeDeleted {
+			*remaining = 0
+		}
+	case luascripts.CodeKnown:
+		return decodeKnown(r.Known())
+	default:
+		return decodeRefusal(code, c)
+	}
+	a.Remaining = *remaining
+	return a, nil
+}
+
+var balanceOutcomes = map[byte]budget.Outcome{
+	luascripts.CodeBalance: budget.Found, luascripts.CodeDeleted: budget.Deleted, luascripts.CodeHoldsOpen: budget.HoldsOpen,
+}
+
+func decodeKnown(k store.Known) (Answer, error) {
+	a := Answer{Actual: k.Amount, At: k.At}
+	switch k.State {
+	case luascripts.HoldOpen:
+		a.Outcome, a.Until = budget.Reserved, k.Deadline
+	case luascripts.HoldCommitted:
+		a.Outcome = budget.Committed
+	case luascripts.HoldReleased:
+		a.Outcome = budget.Released
+	case luascripts.HoldExpired:
+		a.Outcome = budget.Expired
+	default:
+		return a, fmt.Errorf("unreadable reply: hold of state %q", k.State)
+	}
+	return a, nil
+}
+
+func decodeRefusal(code byte, c *Call) (Answer, error) {
+	switch code {
+	case luascripts.CodeNoTenant:
+		return Answer{Outcome: budget.MissingTenant}, nil
+	case luascripts.CodeNoHold:
+		return Answer{Outcome: budget.MissingReservation}, nil
+	case luascripts.CodeLost, luascripts.CodeOverdue:
+		return Answer{Outcome: budget.MissingReservation, code: code}, nil
+	case luascripts.CodeNotKnown:
+		return Answer{Outcome: budget.NotKnown}, nil
+	case luascripts.CodeWasCommitted:
+		return Answer{Outcome: budget.MissingReservation, Prior: budget.Committed}, nil
+	case luascripts.CodeWasReleased:
+		return Answer{Outcome: budget.MissingReservation, Prior: budget.Released}, nil
+	case luascripts.CodeWasExpired:
+		return Answer{Outcome: budget.MissingReservation, Prior: budget.Expired}, nil
+	case luascripts.CodeOverflow:
+		return Answer{Err: fmt.Errorf("%w: %d microcents more for tenant %q", budget.ErrOverflow, c.amount, c.tenant)}, nil
+	case luascripts.CodeHoldsFull:
+		return Answer{Err: fmt.Errorf("tenant %q: %w: settle some, or raise WithMaxHolds", c.tenant, ErrTooManyHolds)}, nil
+	case luascripts.CodeMemory:
+		return Answer{Err: fmt.Errorf("%w: raise maxmemory or free memory; commits and releases still land", ErrOutOfMemory)}, nil
+	case luascripts.CodeCorrupt:
+		return Answer{Err: fmt.Errorf("tenant %q: %w: run bursar inspect %q", c.tenant, ErrCorrupt, c.tenant), code: code}, nil
+	default:
+		return Answer{}, fmt.Errorf("unreadable reply: unknown code %q", code)
+	}
+}

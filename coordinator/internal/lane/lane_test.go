@@ -1,0 +1,619 @@
+package lane
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// A lane is a state machine, so a test can give it any replies in any order: the paths
+// below are rare on a real server, and each moves money.
+
+const testHeader = "2 1 0 0123456789abcdef"
+
+// testNode returns a node of one partition without repair, whose commands nothing
+// carries, and its log.
+func testNode(t *testing.T, change func(*Config)) (*Node, *bytes.Buffer) {
+	t.Helper()
+	log := &bytes.Buffer{}
+	next := uint64(40)
+	config := Config{
+		Prefix: "p", Partitions: 1, Scripts: luascripts.Compose(luascripts.Redis),
+		Store:       store.Config{HoldTTL: 900_000, Retention: 600_000, Ring: 100, MaxHolds: 100},
+		RepairBytes: 1 << 20, TenantQueue: 1 << 14, TotalQueue: 1 << 16, CallTimeout: time.Second,
+		Now: time.Now, Entropy: func() uint64 { next++; return next },
+		Logger: slog.New(slog.NewTextHandler(log, nil)), Observer: NopObserver{}, Wake: func(*Lane, time.Duration) {},
+	}
+	if change != nil {
+		change(&config)
+	}
+	return NewNode(config), log
+}
+
+// openLane returns a lane of such a node with an open session.
+func openLane(t *testing.T, change func(*Config)) (*Node, *Lane, *bytes.Buffer) {
+	t.Helper()
+	n, log := testNode(t, change)
+	l := n.Lanes()[0]
+	open(t, l)
+	return n, l, log
+}
+
+// open answers the lane's OPEN with a session that has had no batch.
+func open(t *testing.T, l *Lane) {
+	t.Helper()
+	l.Next()
+	session := string(byte(luascripts.SessionNew)) + be(l.openNumber, 8) + be(0, 8) + be(5, 6)
+	reply(l, "OPEN "+string(rune(len(session)))+session+testHeader)
+	if l.phase != ready {
+		t.Fatalf("the lane is %s, want ready", l.phase)
+	}
+}
+
+func be(n uint64, size int) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], n)
+	return string(b[8-size:])
+}
+
+// applied is a reply at time 5 on one account.
+func applied(codes string, remaining uint64, values ...uint64) string {
+	text := "A" + be(5, 6) + "\x00" + codes + be(remaining, 8)
+	for _, value := range values {
+		text += be(value, 8)
+	}
+	return text
+}
+
+// appliedEmpty is the reply to an empty batch.
+func appliedEmpty() string { return "A" + be(5, 6) + "\x00" }
+
+func gap(s string, stored string) string { return "GAP " + string(rune(len(s))) + s + stored }
+
+func sessionAt(mark string) string { return string(store.AppliedSession(mark, 5, false, 0)) }
+
+func reply(l *Lane, text string) { l.Handle(Reply{Text: text}) }
+
+func fail(l *Lane, f Failure) time.Duration {
+	return l.Handle(Reply{Err: io.ErrUnexpectedEOF, Failure: f})
+}
+
+// ask queues a call of acme.
+func ask(t *testing.T, n *Node, l *Lane, kind byte, amount budget.Microcents, id budget.ReservationID) *Call {
+	t.Helper()
+	return askFor(t, n, l, "acme", kind, amount, id)
+}
+
+func askFor(t *testing.T, n *Node, l *Lane, tenant budget.TenantID, kind byte, amount budget.Microcents, id budget.ReservationID) *Call {
+	t.Helper()
+	c := NewCall(kind, tenant, amount, id)
+	n.AdmitSettlement()
+	if err := l.enqueue(c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// result is what was delivered to the call.
+func result(t *testing.T, c *Call) Answer {
+	t.Helper()
+	select {
+	case <-c.done:
+		return c.answer
+	default:
+		t.Fatal("the call was not answered")
+		return Answer{}
+	}
+}
+
+// sends returns the kinds of the batch that the lane sends now.
+func sends(t *testing.T, l *Lane) string {
+	t.Helper()
+	if args := l.Next(); args == nil {
+		t.Fatal("the lane has nothing to send")
+	}
+	var kinds strings.Builder
+	for _, c := range l.pending.calls {
+		kinds.WriteByte(c.kind)
+	}
+	return kinds.String()
+}
+
+func wantResolved(t *testing.T, n *Node) {
+	t.Helper()
+	if in := n.InFlight(); in != 0 {
+		t.Errorf("%d calls are unresolved", in)
+	}
+}
+
+// The reply of a reserve is lost, and then Redis rejects its repeat for good: the caller
+// is not left waiting, and the lane finds out what it may hold and releases it.
+func TestRejectedRepeatOfALostReserveIsReleased(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, nil)
+	c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+	if kinds := sends(t, l); kinds != "r" {
+		t.Fatalf("sends %q", kinds)
+	}
+	lost := l.pending
+	fail(l, FailureLost)
+	for range maxRejected {
+		l.Next()
+		fail(l, FailureRejected)
+	}
+	a := result(t, c)
+	var unknown *UnknownOutcomeError
+	if !errors.As(a.Err, &unknown) || unknown.ID.IsZero() || !errors.Is(a.Err, ErrUnavailable) {
+		t.Fatalf("answered %v, want an unknown outcome with its id", a.Err)
+	}
+	if kinds := sends(t, l); kinds != "" || l.pending.number <= lost.number || l.phase != givingUp {
+		t.Fatalf("sends %q as batch %d, want an empty one after %d", kinds, l.pending.number, lost.number)
+	}
+	// It took effect: its number and digest are those that Redis has.
+	reply(l, gap(sessionAt(lost.mark), applied("R", 90)))
+	if kinds := sends(t, l); kinds != "l" || l.pending.calls[0].id != unknown.ID {
+		t.Fatalf("sends %q, want the release of %s", kinds, unknown.ID)
+	}
+	reply(l, applied("L", 80, 10))
+	wantResolved(t, n)
+}
+
+// If it did not take effect nothing is released.
+func TestRejectedRepeatOfAReserveThatTookNoEffect(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, nil)
+	c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+	l.Next()
+	fail(l, FailureLost)
+	for range maxRejected {
+		l.Next()
+		fail(l, FailureRejected)
+	}
+	result(t, c)
+	l.Next()
+	reply(l, appliedEmpty())
+	if args := l.Next(); args != nil {
+		t.Errorf("sends %v, want nothing", args)
+	}
+	wantResolved(t, n)
+}
+
+func TestAbandonedReleaseIsRepeated(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, nil)
+	id := budget.NewReservationID("acme", 1, 2)
+	l.releaseAbandoned(id)
+	other := ask(t, n, l, luascripts.KindBalance, 0, budget.ReservationID{})
+	for range maxRejected {
+		if kinds := sends(t, l); kinds != "lb" {
+			t.Fatalf("sends %q", kinds)
+		}
+		if wait := fail(l, FailureRejected); wait == 0 {
+			t.Error("it is repeated without a wait")
+		}
+	}
+	if a := result(t, other); !errors.Is(a.Err, ErrUnavailable) {
+		t.Errorf("the other call was answered %v", a.Err)
+	}
+	if kinds := sends(t, l); kinds != "l" || l.pending.calls[0].id != id {
+		t.Fatalf("sends %q, want the release again", kinds)
+	}
+	reply(l, applied("L", 0, 10))
+	wantResolved(t, n)
+}
+
+// If the partition is gone, so is the hold, and if it cannot be read, no repeat reads
+// it: the release ends, with a line in the log.
+func TestAbandonedReleaseEndsWithItsPartition(t *testing.T) {
+	t.Parallel()
+	for _, refusal := range []string{"NOPARTITION", "CORRUPT c", "LAYOUT 99"} {
+		n, l, log := openLane(t, nil)
+		l.releaseAbandoned(budget.NewReservationID("acme", 1, 2))
+		l.Next()
+		reply(l, refusal)
+		if got := strings.Count(log.String(), "could not release abandoned hold"); got != 1 {
+			t.Errorf("%s: logged %d times, want once:\n%s", refusal, got, log)
+		}
+		wantResolved(t, n)
+	}
+}
+
+func TestCorruptStateIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	n, l, log := openLane(t, nil)
+	for _, text := range []string{applied("!", 0), applied("!", 0)} {
+		c := ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
+		l.Next()
+		reply(l, text)
+		if a := result(t, c); !errors.Is(a.Err, ErrCorrupt) {
+			t.Errorf("answered %+v", a)
+		}
+	}
+	if got := strings.Count(log.String(), "stored state is corrupt"); got != 1 {
+		t.Errorf("logged %d times, want once:\n%s", got, log)
+	}
+}
+
+// A node that could not close in time answers every call with what is known.
+func TestAbort(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, nil)
+	sent := ask(t, n, l, luascripts.KindCommit, 1, budget.NewReservationID("acme", 1, 1))
+	l.Next()
+	fail(l, FailureLost)
+	queued := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+	n.Die()
+	if l.Again() {
+		t.Error("the lane goes on")
+	}
+	if a := result(t, sent); !errors.Is(a.Err, ErrUnknownOutcome) {
+		t.Errorf("sent: %v, want an unknown outcome", a.Err)
+	}
+	if a := result(t, queued); !errors.Is(a.Err, ErrClosed) || errors.Is(a.Err, ErrUnknownOutcome) {
+		t.Errorf("not sent: %v, want closed", a.Err)
+	}
+	wantResolved(t, n)
+}
+
+func TestAbortWhileGivingUp(t *testing.T) {
+	t.Parallel()
+	n, l, _ := givingUpLane(t)
+	n.Die()
+	if l.Again() {
+		t.Error("the lane goes on")
+	}
+	wantResolved(t, n)
+}
+
+func TestAnotherIncarnationIsNotAdopted(t *testing.T) {
+	t.Parallel()
+	n, l, log := openLane(t, nil)
+	c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+	l.Next()
+	reply(l, "NOSESSION") // soon after it answered: lost
+	if a := result(t, c); !errors.Is(a.Err, ErrGap) {
+		t.Errorf("a lost session: %v", a.Err)
+	}
+	next := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+	l.Next()
+	session := string(byte(luascripts.SessionNew)) + be(l.openNumber, 8) + be(0, 8) + be(5, 6)
+	reply(l, "OPEN "+string(rune(len(session)))+session+"2 1 0 fedcba9876543210")
+	if a := result(t, next); !errors.Is(a.Err, ErrRecreated) {
+		t.Errorf("another incarnation: %v", a.Err)
+	}
+	if l.session.header != testHeader || l.phase != lost || !strings.Contains(log.String(), "partition lost or recreated") {
+		t.Errorf("it was adopted: %+v\n%s", l.session, log)
+	}
+}
+
+// Unreadable replies move nothing, and the callers get an unknown outcome.
+func TestUnreadableReplies(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"", "A", "A" + be(5, 6), applied("", 90), applied("?", 90), applied("R", 90) + "x", applied("C", 90), applied("K", 90),
+		applied("K", 90) + "z" + be(5, 8) + be(1, 6) + be(1, 6), "GAP", "GAP \x17short", "WHAT",
+	} {
+		n, l, _ := openLane(t, nil)
+		c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+		for l.Next(); len(c.done) == 0; l.Next() {
+			reply(l, text)
+		}
+		if a := result(t, c); !errors.Is(a.Err, ErrUnknownOutcome) {
+			t.Errorf("%q: answered %+v, want an unknown outcome", text, a)
+		}
+		if l.phase == givingUp {
+			reply(l, gap(sessionAt(l.superseded.mark), applied("R", 90)))
+		}
+		if kinds := sends(t, l); kinds != "l" {
+			t.Errorf("%q: sends %q, want the release of what may be held", text, kinds)
+		}
+	}
+	for _, text := range []string{"OPEN", "OPEN x", "OPEN \x17short", "LAYOUT 7", "PARTITIONS 2 4 0 0123456789abcdef", "CORRUPT s"} {
+		n, _ := testNode(t, nil)
+		l := n.Lanes()[0]
+		c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+		l.Next()
+		reply(l, text)
+		if a := result(t, c); a.Err == nil || errors.Is(a.Err, ErrUnknownOutcome) {
+			t.Errorf("%q: answered %+v, want an error that says that nothing happened", text, a)
+		}
+	}
+}
+
+// givingUpLane finds out, by an empty batch, about a reserve whose caller has given up
+// and whose reply was lost.
+func givingUpLane(t *testing.T) (*Node, *Lane, budget.ReservationID) {
+	t.Helper()
+	n, l, _ := openLane(t, nil)
+	c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+	l.Next()
+	id := c.id
+	if _, err := c.abandon(context.Canceled); !errors.Is(err, ErrUnknownOutcome) {
+		t.Fatal(err)
+	}
+	fail(l, FailureLost)
+	if kinds := sends(t, l); kinds != "" || l.superseded == nil {
+		t.Fatalf("sends %q, want an empty batch", kinds)
+	}
+	return n, l, id
+}
+
+// The reserve is released if it may be held, whatever the empty batch meets.
+func TestGivingUpEnds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		reply    func(l *Lane) string
+		released bool
+	}{
+		{"writes were lost, and the reserve with them", func(*Lane) string { return gap(sessionAt(be(0, 8)+be(0, 8)), "") }, false},
+		{"another process goes on", func(l *Lane) string { return gap(sessionAt(be(l.pending.number+5, 8)+be(7, 8)), "x") }, true},
+		{"the session is gone", func(*Lane) string { return "NOSESSION" }, true},
+		{"the layout is another", func(*Lane) string { return "LAYOUT 9" }, true},
+		{"the number was used", func(*Lane) string { return "CLONED" }, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			n, l, id := givingUpLane(t)
+			reply(l, c.reply(l))
+			if l.phase == opening {
+				open(t, l)
+			}
+			if !c.released {
+				if args := l.Next(); args != nil {
+					t.Errorf("sends %v, want nothing", args)
+				}
+			} else if kinds := sends(t, l); kinds != "l" || l.pending.calls[0].id != id {
+				t.Errorf("sends %q, want the release", kinds)
+			} else {
+				reply(l, applied("n", 0))
+			}
+			wantResolved(t, n)
+		})
+	}
+}
+
+// A refusal says that this attempt took no effect, and nothing of an earlier one whose
+// reply was lost.
+func TestRefusalAfterALostReplyIsUnknown(t *testing.T) {
+	t.Parallel()
+	for _, refusal := range []string{"LAYOUT 9", "CORRUPT c", "NOSESSION", "STALE"} {
+		n, l, _ := openLane(t, nil)
+		c := ask(t, n, l, luascripts.KindCommit, 10, budget.NewReservationID("acme", 1, 1))
+		l.Next()
+		fail(l, FailureLost)
+		l.Next()
+		reply(l, refusal)
+		if a := result(t, c); !errors.Is(a.Err, ErrUnknownOutcome) {
+			t.Errorf("%s: answered %v, want an unknown outcome", refusal, a.Err)
+		}
+	}
+}
+
+// Under a number that another process has used the batch never took effect: it is sent
+// again with a new node ID.
+func TestClonedBatchIsSentAgain(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, nil)
+	c := ask(t, n, l, luascripts.KindCommit, 10, budget.NewReservationID("acme", 1, 1))
+	l.Next()
+	fail(l, FailureLost)
+	before := l.session.node
+	l.Next()
+	reply(l, "CLONED")
+	open(t, l)
+	if kinds := sends(t, l); kinds != "c" || l.session.node == before {
+		t.Fatalf("sends %q as the same node: %t", kinds, l.session.node == before)
+	}
+	reply(l, applied("C", 0, 10))
+	if a := result(t, c); a.Err != nil || a.Outcome != budget.Committed {
+		t.Errorf("answered %+v", a)
+	}
+}
+
+func TestBatchesAreBounded(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, nil)
+	for range luascripts.MaxOperations + 5 {
+		ask(t, n, l, luascripts.KindReserve, 1, budget.ReservationID{})
+	}
+	if size := len(sends(t, l)); size != luascripts.MaxOperations || l.queue.length != 5 {
+		t.Errorf("a batch of %d, and %d are queued", size, l.queue.length)
+	}
+	n, l, _ = openLane(t, nil)
+	for i := range luascripts.MaxAccounts + 3 {
+		askFor(t, n, l, budget.TenantID(fmt.Sprintf("acme/%d", i)), luascripts.KindReserve, 1, budget.ReservationID{})
+	}
+	if size := len(sends(t, l)); size != luascripts.MaxAccounts || l.queue.length != 3 {
+		t.Errorf("a batch of %d accounts, and %d calls are queued", size, l.queue.length)
+	}
+}
+
+// A closed node doesn't wait for calls whose callers have all given up, and a lane does
+// nothing any more once it is closed.
+func TestLaneRestsWhenAllCallersOfAClosedNodeHaveGivenUp(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, nil)
+	c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+	l.Next()
+	fail(l, FailureUnsent) // queued again
+	if !l.Again() {
+		t.Fatal("a lane with a queued call rests")
+	}
+	if unsent, err := c.abandon(context.Canceled); !unsent || !errors.Is(err, ErrUnavailable) {
+		t.Fatal(unsent, err)
+	}
+	n.Done()
+	n.Close()
+	if err := n.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if l.Again() {
+		t.Error("the lane goes on for callers that have given up")
+	}
+	n.WaitIdle()
+}
+
+// A caller that looks up a hold and gives up has no claim to it: the hold stays open.
+func TestAbandonedLookupReleasesNothing(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, nil)
+	c := ask(t, n, l, luascripts.KindLookup, 0, budget.NewReservationID("acme", 7, 1<<10))
+	if kinds := sends(t, l); kinds != "k" {
+		t.Fatalf("sends %q", kinds)
+	}
+	if unsent, err := c.abandon(context.Canceled); unsent || !errors.Is(err, ErrUnknownOutcome) {
+		t.Fatal(unsent, err)
+	}
+	reply(l, applied("K", 90)+"o"+be(10, 8)+be(1, 6)+be(2, 6))
+	if args := l.Next(); args != nil {
+		t.Errorf("sends %v for another caller's hold", args)
+	}
+	wantResolved(t, n)
+}
+
+// An undecided call is sent again before its tenant's later calls, others are answered,
+// and empty batches end the backlog in between.
+func TestOverdueCallsAreRepeated(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, nil)
+	first := ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
+	second := ask(t, n, l, luascripts.KindBalance, 0, budget.ReservationID{})
+	l.Next()
+	later := ask(t, n, l, luascripts.KindEnsure, 1, budget.ReservationID{})
+	reply(l, "A"+be(5, 6)+"\x01"+"DD"+be(0, 8))
+	if kinds := sends(t, l); kinds != "" {
+		t.Fatalf("sends %q, want an empty batch against the backlog", kinds)
+	}
+	reply(l, "A"+be(5, 6)+"\x01")
+	if kinds := sends(t, l); kinds != "qbe" {
+		t.Fatalf("sends %q, want the undecided calls first", kinds)
+	}
+	reply(l, applied("QBe", 7, 9, 1, 1, 2))
+	for _, c := range []*Call{first, second, later} {
+		if a := result(t, c); a.Err != nil || a.Remaining != 7 {
+			t.Errorf("answered %+v", a)
+		}
+	}
+	wantResolved(t, n)
+}
+
+// Lost timers are rebuilt page by page, between batches.
+func TestTimersAreRebuilt(t *testing.T) {
+	t.Parallel()
+	n, l, log := openLane(t, nil)
+	ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
+	l.Next()
+	ask(t, n, l, luascripts.KindBalance, 0, budget.ReservationID{})
+	reply(l, "A"+be(5, 6)+"\x02"+"Q"+be(7, 8))
+	for _, step := range []struct{ cursor, reply string }{{"0", "NEXT 17"}, {"17", "AGAIN"}, {"0", "NEXT 9"}, {"9", "DONE"}} {
+		args := l.Next()
+		if l.phase != rebuilding || args[len(args)-2] != step.cursor {
+			t.Fatalf("the lane is %s and sends %v, want a page from %s", l.phase, args, step.cursor)
+		}
+		reply(l, step.reply)
+		if l.queue.length > 0 {
+			if kinds := sends(t, l); kinds != "b" {
+				t.Fatalf("sends %q between two pages, want the queued call", kinds)
+			}
+			reply(l, "A"+be(5, 6)+"\x02"+"B"+be(7, 8)+be(7, 8)+be(0, 8)+be(0, 8)+be(0, 8))
+		}
+	}
+	if args := l.Next(); args != nil || l.Again() {
+		t.Errorf("sends %v after the rebuild", args)
+	}
+	if got := log.String(); strings.Count(got, "timers lost") != 1 || strings.Count(got, "timers rebuilt") != 1 {
+		t.Errorf("log:\n%s", got)
+	}
+}
+
+// Tenants take turns: the batch after the one in flight has a call of each.
+func TestTenantsTakeTurns(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, nil)
+	for range 3 * luascripts.MaxOperations {
+		ask(t, n, l, luascripts.KindReserve, 1, budget.ReservationID{})
+	}
+	quiet := askFor(t, n, l, "globex", luascripts.KindRemaining, 0, budget.ReservationID{})
+	l.Next()
+	if last := l.pending.calls[1]; last != quiet {
+		t.Errorf("the quiet tenant's call is not among the first two")
+	}
+}
+
+// A tenant at its queue limit leaves room for others.
+func TestQueueLimitIsATenants(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, func(c *Config) { c.TenantQueue = 4 })
+	for range 4 {
+		ask(t, n, l, luascripts.KindReserve, 1, budget.ReservationID{})
+	}
+	err := l.enqueue(NewCall(luascripts.KindReserve, "acme/search", 1, budget.ReservationID{}))
+	if !errors.Is(err, ErrOverloaded) || !strings.Contains(err.Error(), `tenant "acme"`) {
+		t.Errorf("a fifth call of the root tenant: %v", err)
+	}
+	askFor(t, n, l, "globex", luascripts.KindReserve, 1, budget.ReservationID{})
+	if err := l.enqueue(NewCall(luascripts.KindCommit, "acme", 1, budget.NewReservationID("acme", 1, 1)).MustSend()); err != nil {
+		t.Errorf("a Do's settlement: %v", err)
+	}
+}
+
+// A command that was given up may still be read by the client: the batch is repeated
+// from a copy, and its memory is not used again.
+func TestAbandonedCommandKeepsItsArguments(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, nil)
+	ask(t, n, l, luascripts.KindReserve, 1, budget.ReservationID{})
+	first := l.Next()
+	before := fmt.Sprint(first[0], first[1])
+	l.Abandoned()
+	fail(l, FailureLost)
+	l.Next()
+	fail(l, FailureNoScript)
+	second := l.Next()
+	if fmt.Sprint(first[0], first[1]) != before || &first[0] == &second[0] {
+		t.Error("the arguments of a command in flight were changed")
+	}
+	reply(l, applied("R", 9))
+	if l.spare != nil {
+		t.Error("the batch's memory is used again")
+	}
+}
+
+// A repair whose reply was lost, and which is then rejected, goes on: it has no callers
+// to answer, and nothing else may be sent before it.
+func TestRejectedRepairGoesOn(t *testing.T) {
+	t.Parallel()
+	for _, f := range []Failure{FailureRejected, FailureUnknown} {
+		n, l, _ := openLane(t, func(c *Config) { c.RepairWindow = time.Minute })
+		ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+		sends(t, l)
+		before := string(l.session.last)
+		reply(l, applied(string(rune(luascripts.CodeReserved)), 90))
+		ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
+		sends(t, l)
+		reply(l, gap(before, ""))
+		const merge = string(rune(luascripts.KindMerge))
+		if kinds := sends(t, l); kinds != merge {
+			t.Fatalf("sends %q, want a repair", kinds)
+		}
+		fail(l, FailureLost)
+		for range 3 * maxRejected {
+			if kinds := sends(t, l); kinds != merge {
+				t.Fatalf("sends %q, want the repair again", kinds)
+			}
+			fail(l, f)
+		}
+	}
+}

@@ -1,0 +1,225 @@
+package lane
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// Config is what the lanes of a node share. Nothing in it changes.
+type Config struct {
+	Prefix     string
+	Partitions int
+	Scripts    luascripts.Scripts
+	Store      store.Config
+
+	RepairWindow time.Duration // 0 for no repair
+	RepairBytes  int
+	TenantQueue  int // most queued calls of a root tenant
+	TotalQueue   int // and of all tenants
+	CallTimeout  time.Duration
+
+	Clock    func() time.Time // of deadlines; nil for Redis'
+	Now      func() time.Time // the node's own
+	Entropy  func() uint64
+	Logger   *slog.Logger
+	Observer Observer
+
+	// Wake is called when a lane has commands to carry, after a delay if it is above 0.
+	Wake func(l *Lane, delay time.Duration)
+}
+
+// Observer is told what happens to batches. Its methods must not block.
+type Observer interface {
+	// BatchSent is called before the batch can be answered, and may set its Trace.
+	BatchSent(b *Batch)
+	// BatchResolved ends what BatchSent began.
+	BatchResolved(b *Batch, result Result)
+	Retried(f Failure)
+	Gap(partition int)
+	TimersLost(partition int)
+	Released(abandoned int)
+	Repaired(merged, unmerged int)
+	Evicted(states int)
+}
+
+// NopObserver observes nothing.
+type NopObserver struct{}
+
+// BatchSent and the others implement [Observer].
+func (NopObserver) BatchSent(*Batch)             {}
+func (NopObserver) BatchResolved(*Batch, Result) {} //nolint:revive // see BatchSent
+func (NopObserver) Retried(Failure)              {} //nolint:revive // see BatchSent
+func (NopObserver) Gap(int)                      {} //nolint:revive // see BatchSent
+func (NopObserver) TimersLost(int)               {} //nolint:revive // see BatchSent
+func (NopObserver) Released(int)                 {} //nolint:revive // see BatchSent
+func (NopObserver) Repaired(int, int)            {} //nolint:revive // see BatchSent
+func (NopObserver) Evicted(int)                  {} //nolint:revive // see BatchSent
+
+// A Node is one member of a fleet: its identity, its lanes and what they share.
+type Node struct {
+	config Config
+	lanes  []*Lane
+
+	id      atomic.Uint64 // 64 random bits
+	numbers atomic.Uint64 // of batches; one counter, never used twice
+
+	inFlight atomic.Int64 // calls that are not resolved
+	internal atomic.Int64 // internal calls among them: probes, releases of abandoned holds
+	failedAt atomic.Int64 // when Redis last did not answer, Unix ms
+	recorded atomic.Int64 // states in all journals
+	evicted  atomic.Int64 // when idle journals were last cleared, Unix ms
+	probing  atomic.Bool  // all lanes are being probed
+	closed   atomic.Bool
+	dead     atomic.Bool
+	drained  chan struct{}
+	running  sync.WaitGroup // lanes; each begins while a call is in flight
+}
+
+// NewNode returns a node with a lane for each partition.
+func NewNode(config Config) *Node {
+	n := &Node{config: config, drained: make(chan struct{}, 1), lanes: make([]*Lane, config.Partitions)}
+	n.id.Store(config.Entropy())
+	for i := range n.lanes {
+		n.lanes[i] = newLane(n, i)
+	}
+	return n
+}
+
+// ID is the node's number. It changes if another process turns out to use it.
+func (n *Node) ID() uint64 { return n.id.Load() }
+
+// Lanes returns the lanes, one for each partition.
+func (n *Node) Lanes() []*Lane { return n.lanes }
+
+// LaneOf returns the lane of a tenant.
+func (n *Node) LaneOf(tenant budget.TenantID) *Lane {
+	return n.lanes[store.PartitionOf(tenant, n.config.Partitions)]
+}
+
+// InFlight is the number of calls that are not resolved.
+func (n *Node) InFlight() int64 { return n.inFlight.Load() }
+
+// Admit counts a call as in flight, unless there are too many or the node is closed.
+func (n *Node) Admit() error {
+	callers := n.inFlight.Add(1) - n.internal.Load()
+	switch {
+	case n.closed.Load():
+		n.Done()
+		return ErrClosed
+	case callers > int64(n.config.TotalQueue):
+		n.Done()
+		return fmt.Errorf("%w (limit %d in all): shed load or raise WithQueueLimits", ErrOverloaded, n.config.TotalQueue)
+	}
+	return nil
+}
+
+// AdmitSettlement counts a call that is always taken.
+func (n *Node) AdmitSettlement() { n.inFlight.Add(1) }
+
+// Done counts a call as resolved; the last one lets a waiting Drain return.
+func (n *Node) Done() {
+	if n.inFlight.Add(-1) == 0 && n.closed.Load() {
+		select {
+		case n.drained <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Do queues a call that Admit has counted, and waits for its answer.
+func (n *Node) Do(ctx context.Context, c *Call) (Answer, budget.ReservationID, error) {
+	l := n.LaneOf(c.tenant)
+	if err := l.enqueue(c); err != nil {
+		n.Done()
+		return Answer{}, budget.ReservationID{}, err
+	}
+	a, id, unsent, err := c.wait(ctx, n.config.CallTimeout)
+	if unsent {
+		n.Done() // else the lane does
+	}
+	return a, id, err
+}
+
+// Closed reports whether the node takes no more calls.
+func (n *Node) Closed() bool { return n.closed.Load() }
+
+// Dead reports whether the node has given up on what it has not resolved.
+func (n *Node) Dead() bool { return n.dead.Load() }
+
+// Die gives up on what is not resolved, once; it reports whether this call did.
+func (n *Node) Die() bool { return !n.dead.Swap(true) }
+
+// Close makes the node take no more calls.
+func (n *Node) Close() {
+	if n.config.Now().UnixMilli()-n.failedAt.Load() < n.config.RepairWindow.Milliseconds() {
+		n.ProbeAll() // what no lane restores now is not restored
+	}
+	n.closed.Store(true)
+}
+
+// Drain waits until every call of a closed node is resolved, or ctx ends.
+func (n *Node) Drain(ctx context.Context) error {
+	for n.inFlight.Load() > 0 {
+		select {
+		case <-n.drained:
+		case <-ctx.Done():
+			return Interrupted(ctx)
+		}
+	}
+	return nil
+}
+
+// WaitIdle waits until no lane runs. A lane may wait to repeat a batch whose callers
+// have all given up.
+func (n *Node) WaitIdle() { n.running.Wait() }
+
+// Suspect records that a server may have lost writes, and probes every lane.
+func (n *Node) Suspect() { n.ProbeAll() }
+
+// Failed records that Redis did not answer.
+func (n *Node) Failed() { n.failedAt.Store(n.config.Now().UnixMilli()) }
+
+func (n *Node) failedWithin(window time.Duration) bool {
+	return n.config.Now().UnixMilli()-n.failedAt.Load() < window.Milliseconds()
+}
+
+// repairs reports whether the node keeps what a repair needs.
+func (n *Node) repairs() bool { return n.config.RepairWindow > 0 }
+
+func (n *Node) nextNumber() uint64 { return n.numbers.Add(1) }
+
+// renumber replaces a node ID that another process uses, once.
+func (n *Node) renumber(cloned uint64) uint64 {
+	n.id.CompareAndSwap(cloned, n.config.Entropy())
+	return n.id.Load()
+}
+
+// partitionClock is the clock of deadlines as the node knows it.
+func (n *Node) partitionClock() time.Time {
+	if n.config.Clock != nil {
+		return n.config.Clock()
+	}
+	// Without the monotonic clock, which stands still while a machine is suspended.
+	return n.config.Now().Round(0)
+}
+
+func (n *Node) clockText() string {
+	if n.config.Clock == nil {
+		return ""
+	}
+	return strconv.FormatInt(max(n.config.Clock().UnixMilli(), 1), 10) // times in Redis have no sign
+}
+
+// record is that of the prefix, as the node believes it.
+func (n *Node) record() store.Record {
+	return store.Record{Layout: luascripts.Layout, Partitions: n.config.Partitions}
+}

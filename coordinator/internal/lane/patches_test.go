@@ -1,0 +1,273 @@
+//go:build faults
+
+package lane
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/internal/simredis"
+)
+
+// patchSeeds is how many schedules a mode may take to notice a patch. The unpatched
+// code has to survive ten times as many.
+const patchSeeds = 10_000
+
+// A patch breaks one rule where it is kept. The simulation notices it, or the tests
+// that it names.
+type patch struct{ name, file, old, broken, tests string }
+
+var luaPatches = []patch{
+	// Once.
+	{"no session check", "batch.lua",
+		"if stored[3] ~= ARGV[4] then", "if not stored[3] then", ""},
+	{"the session's number alone is checked", "batch.lua",
+		"if stored[3] ~= ARGV[4] then", "if not stored[3] or sub(stored[3], 2, 9) ~= sub(ARGV[4], 2, 9) then", ""},
+	{"a late batch takes effect", "batch.lua",
+		"if now > validUntil then", "if false then", ""},
+	{"the stored reply is forgotten", "batch.lua",
+		"return call('HGET', ledger, 'r' .. node)", "return 'STALE'", ""},
+	{"another batch of the same number gets the stored reply", "batch.lua",
+		"if sub(session, 2, 17) == mark and", "if sub(session, 2, 9) == sub(mark, 1, 8) and", ""},
+	// Money.
+	{"money that is not there is held", "decide.lua",
+		"if h < 0 then\n\t\t\t\tcode = $CODE_INSUFFICIENT", "if false then\n\t\t\t\tcode = $CODE_INSUFFICIENT", ""},
+	{"money that is not there is withdrawn", "accounts.lua",
+		"if rH < 0 then", "if false then", ""},
+	{"an amount goes through a double", "decide.lua",
+		"$OPEN .. sub(arguments, position, position + 7)", "$OPEN .. pack('>I8', hi * 4294967296 + lo)", ""},
+	{"a hold is released twice", "decide.lua",
+		"if not value or byte(value) ~= $IS_OPEN then", "if not value or byte(value) ~= $IS_OPEN and (kind == $COMMIT or byte(value) ~= $IS_RELEASED) then", ""},
+	{"a committed hold is committed again", "decide.lua",
+		"if not value or byte(value) ~= $IS_OPEN then", "if not value or byte(value) ~= $IS_OPEN and (kind == $RELEASE or byte(value) ~= $IS_COMMITTED) then", ""},
+	{"the surplus of a commit is lost", "decide.lua",
+		"local restHi, restLo = rh[i] + heldHi - hi, rl[i] + heldLo - lo", "local restHi, restLo = rh[i], rl[i]", ""},
+	{"a commit overruns", "decide.lua",
+		"if restHi < 0 and (", "if false and (", ""},
+	{"a settled hold keeps its reservation", "decide.lua",
+		"rh[i], rl[i], sh[i], sl[i], ch[i], cl[i] = restHi, restLo, h, l, costHi, costLo", "rh[i], rl[i], ch[i], cl[i] = restHi, restLo, costHi, costLo", ""},
+	{"the reply does not say what a release returned", "decide.lua",
+		"values[valueCount] = sub(value, 2, 9)", "values[valueCount] = kind == $COMMIT and sub(value, 2, 9) or '\\0\\0\\0\\0\\0\\0\\0\\0'", ""},
+	{"an account that breaks the law is used", "batch.lua",
+		"if low ~= gL or rH + sH + cH + (lo - low) / 4294967296 ~= gH or ", "if ", ""},
+	// Counts, serials, sequences.
+	{"the count of holds is not kept", "decide.lua",
+		"held[i], dirty[i] = held[i] - 1, true", "dirty[i] = true", ""},
+	{"the count of holds is not kept when they expire", "expiry.lua",
+		"sh[i], sl[i], held[i], dirty[i] = h, l, held[i] - 1, true", "sh[i], sl[i], dirty[i] = h, l, true", ""},
+	{"more holds than allowed", "decide.lua",
+		"elseif maxHolds > 0 and held[i] >= maxHolds then", "elseif false then", ""},
+	{"a tenant with open holds is deleted", "accounts.lua",
+		"elseif held[i] > 0 or sh[i] ~= 0 or sl[i] ~= 0 then", "elseif false then", ""},
+	{"a hold of a deleted tenant reaches the recreated one", "holds.lua",
+		"return serial[i] == number", "return true", "TestHoldOfARecreatedTenant"},
+	{"a hold of a deleted tenant expires into the recreated one", "expiry.lua",
+		"if gh[i] and serial[i] == number then", "if gh[i] then", "TestHoldOfARecreatedTenant"},
+	{"a serial is used again", "accounts.lua",
+		"lastSerial = lastSerial + 1", "lastSerial = math.max(lastSerial, 5)", ""},
+	{"the sequence does not advance", "batch.lua",
+		"sequence = sequence + 1\n", "", ""},
+	{"a tombstone has not the sequence of its end", "decide.lua",
+		".. sequenceBytes .. actual", ".. sub(value, 28, 33) .. actual", ""},
+	// Deadlines.
+	{"operations come before what is due", "expiry.lua",
+		"if due ~= 0 and due <= now then", "if false then", ""},
+	{"what expires is not credited", "expiry.lua",
+		"rh[i], rl[i] = plus(rh[i], rl[i], hi, lo)", "", ""},
+	{"the deadline of a hold is not the next", "decide.lua",
+		"if due == 0 or at < due then", "if false then", ""},
+	{"the timers after the ones that are due are forgotten", "expiry.lua",
+		"due = first[2] and first[2] + 0 or 0", "due = 0", ""},
+	{"an account's earliest deadline is not lowered", "decide.lua",
+		"if deadline[i] == 0 or at < deadline[i] then", "if false then", ""},
+	{"an overdue account is decided", "expiry.lua",
+		"blocked[i] = blocked[i] or $CODE_OVERDUE", "blocked[i] = blocked[i]", ""},
+	{"a backlog raises an account's earliest deadline", "expiry.lua",
+		"if backlog then\n\t\t\tblocked", "if false then\n\t\t\tblocked", ""},
+	{"lost timers count as no backlog", "expiry.lua",
+		"local backlog = not whole", "local backlog = false", ""},
+	{"a timer ends a hold that is not due", "expiry.lua",
+		"if ends > now then", "if false then", "TestTimerAloneEndsNothing"},
+	{"timers are whole after the first page of a rebuild", "rebuild.lua",
+		"if page[1] ~= '0' then", "if false then", ""},
+	{"a rebuild goes on without its mark", "rebuild.lua",
+		"if not whole and cursor ~= '0' and not call('ZSCORE', timers, mark(cursor)) then", "if false then", ""},
+	{"a rebuild goes on at another server", "rebuild.lua",
+		"'b' .. ARGV[2] .. at .. tostring(redis)", "'b' .. ARGV[2] .. at", ""},
+	{"the pages of a rebuild share a mark", "rebuild.lua",
+		"'b' .. ARGV[2] .. at .. tostring(redis)", "'b' .. ARGV[2] .. tostring(redis)", ""},
+	{"what a rebuild adds is not looked at", "rebuild.lua",
+		"call('HSET', ledger, 'c',", "local _ = (", ""},
+	// Tombstones.
+	{"the tombstone is dropped", "decide.lua",
+		"set[size + 1], set[size + 2] = field, value\n", "drop = drop or {}\n\t\t\t\t\tdrop[#drop + 1] = { field }\n\t\t\t\t\tset[size + 1], set[size + 2] = field, value\n", ""},
+	{"expired holds go with the ring", "expiry.lua",
+		"expired[#expired + 1] = field", "settledSize = settledSize + 1\n\t\t\tsettled[settledSize], expired = field, nil", ""},
+	{"merged tombstones go with the ring", "merge.lua",
+		"expired[#expired + 1] = field", "settledSize = settledSize + 1\n\t\tsettled[settledSize], expired = field, nil", ""},
+	{"the ring keeps everything", "write.lua",
+		"if record and ringCount <= ringSize and #record", "if record and #record", ""},
+	// Repair.
+	{"a merge lowers", "merge.lua",
+		"local higher = order[state] > order[was]", "local higher = true or order[state] > order[was]", ""},
+	{"a merge does not undo what was there", "merge.lua",
+		"if was == $IS_OPEN then\n\t\t\trH, rL = plus", "if false then\n\t\t\trH, rL = plus", ""},
+	{"a merge does not lower an account's earliest deadline", "merge.lua",
+		"if deadline[i] == 0 or ending < deadline[i] then", "if false then", ""},
+	{"what has ended and is forgotten is merged", "merge.lua",
+		"if session and not never then", "if false then", ""},
+	{"the batch of a merged id is not barred", "merge.lua",
+		"if session and name ~= sessionField and", "if false and name ~= sessionField and", ""},
+	{"a repair reads the node's own session, which has moved on", "holds.lua",
+		"if $MERGES and 's' .. sub(field, 2, 9) == sessionField then", "if false then", ""},
+	// Damage and partitions.
+	{"a partition of another number of partitions is used", "open.lua",
+		"elseif sub(header, 1, #ARGV[4]) ~= ARGV[4] then", "elseif false then", "TestAnotherNumberOfPartitions"},
+	{"a partition that was recreated is used", "batch.lua",
+		"if stored[1] ~= ARGV[3] then", "if not stored[1] then", "TestRecreatedPartition"},
+	{"a hold that is cut short is settled", "decide.lua",
+		"elseif #value < $HOLD_BYTES then", "elseif false then", ""},
+}
+
+var goPatches = []patch{
+	{"a lost session begins anew at a new number", "lane.go",
+		"l.openNumber = l.opened\n", "l.openNumber = 0\n", ""},
+	{"a batch is given up without an empty one", "failure.go",
+		"\tl.superseded, l.phase = b, givingUp\n", "\tl.fail(b, func(*Call) error { return ErrUnavailable })\n\tl.phase = givingUp\n", ""},
+	{"a batch is given up under its own number", "failure.go",
+		"reset(l.node.nextNumber())", "reset(b.number)", ""},
+	{"a lost batch is sent again under a new number", "failure.go",
+		"if !b.lost && l.superseded == nil {\n\t\t\t// Its bytes", "if l.superseded == nil {\n\t\t\t// Its bytes", ""},
+	{"a lost reply counts as a refusal", "failure.go",
+		"\t\tb.lost = true\n\tcase FailureUnsent", "\t\tl.pending, l.phase = nil, ready\n\t\tl.requeue(b)\n\t\treturn\n\tcase FailureUnsent", ""},
+	{"a repeat that meets full memory is refused", "failure.go",
+		"\t\t\tl.pending.lowMemory = true\n", "\t\t\tb := l.pending\n\t\t\tl.pending, l.phase = nil, ready\n\t\t\tl.fail(b, func(*Call) error { return ErrOutOfMemory })\n", ""},
+	{"an abandoned reserve is not released", "resolve.go",
+		"&& makes && answers[i].Outcome == budget.Reserved {", "&& makes && id.IsZero() {", ""},
+	{"an abandoned lookup releases", "resolve.go",
+		"&& makes && answers", "&& (makes || true) && answers", ""},
+	{"a gap is not repaired", "resolve.go",
+		"l.startRepair(g.Session, g.Reply)", "l.merges = nil", ""},
+	{"a lost session is not repaired", "resolve.go",
+		"l.startRepair(\"\", \"\")", "l.merges = nil", ""},
+	{"a gap is taken for nothing", "resolve.go",
+		"l.recordAbandoned(b)\n\t\tl.requeue(b)\n\t\tif given != nil {\n\t\t\tl.end(given, Lost)", "l.requeue(b)\n\t\treturn\n\t\tif given != nil {\n\t\t\tl.end(given, Lost)", ""},
+	{"commits are not in the journal", "repair.go",
+		"case a.Outcome == budget.Committed && p.settles:", "case a.Outcome == budget.Committed && c.retried:", ""},
+	{"holds are not in the journal", "repair.go",
+		"case a.Outcome == budget.Reserved && p.makes:", "case a.Outcome == budget.Reserved && c.retried:", ""},
+	{"an applied batch of another time counts as the acknowledged one", "journal.go",
+		"s.number == number && s.at == b.session.Time()", "s.number == number", ""},
+	{"what a late duplicate made again is merged again", "journal.go",
+		"return s.state == luascripts.HoldOpen && s.hi", "return s.state == 0 && s.hi", ""},
+	{"a clone is not noticed", "resolve.go",
+		"if g.Session.Number() > acknowledged {", "if false {", ""},
+	{"a late duplicate of the node's own batch passes for a clone", "resolve.go",
+		"acknowledged := l.session.acknowledged\n\tl.session.last", "acknowledged := l.session.last.Number()\n\tl.session.last", ""},
+	{"a closed session is used", "resolve.go",
+		" || o.Session.State() == luascripts.SessionClosed", "", ""},
+	{"an overdue call is answered", "resolve.go",
+		"if answers[i].code == luascripts.CodeOverdue {", "if false {", ""},
+	{"a rebuild goes on after a lost reply", "failure.go",
+		"if l.phase = ready; f == FailureLost {", "if l.phase = ready; false {", ""},
+	{"lost timers are not rebuilt", "resolve.go",
+		"if flags&luascripts.FlagNotWhole != 0 && l.rebuild == \"\" {", "if false {", ""},
+	{"nothing is swept", "lane.go",
+		"case l.alternate && l.backlog:", "case false:", ""},
+	{"the first tenant keeps its turn", "queue.go",
+		"\t} else {\n\t\tq.pushTenant(t)\n\t}\n\treturn c", "\t} else {\n\t\tt.next = q.first\n\t\tif q.first = t; q.last == nil {\n\t\t\tq.last = t\n\t\t}\n\t}\n\treturn c", "TestTenantsTakeTurns"},
+}
+
+var noticed = regexp.MustCompile(`seed (\d+): (.*)`)
+
+func TestPatchesToTheLuaAreNoticed(t *testing.T) {
+	for _, p := range luaPatches {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			if p.tests != "" {
+				p.run(t, filepath.Join("..", "..", "..", "luascripts", p.file))
+				return
+			}
+			shipped := composeSources([]replacement{{p.file, p.old, p.broken}})
+			small := composeSources(slices.Concat([]replacement{{p.file, p.old, p.broken}}, simBounds))
+			server := simredis.NewServer()
+			for seed := range uint64(patchSeeds) {
+				for mode, m := range simModes {
+					s := newSimulation(server, seed, m, nil)
+					if s.scripts = shipped; server.ScanFields > 0 {
+						s.scripts = small
+					}
+					if wrong := s.run(); len(wrong) > 0 {
+						t.Logf("%s, seed %d: %.150s", mode, seed, wrong[0])
+						return
+					}
+				}
+			}
+			t.Fatalf("not noticed in %d schedules of each mode", patchSeeds)
+		})
+	}
+}
+
+func TestPatchesToTheLaneAreNoticed(t *testing.T) {
+	for _, p := range goPatches {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			p.run(t, p.file)
+		})
+	}
+}
+
+// run runs tests of the package as it is with the broken file.
+func (p patch) run(t *testing.T, file string) {
+	t.Helper()
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), p.old); n != 1 {
+		t.Fatalf("%s has %q %d times, want once", p.file, p.old, n)
+	}
+	file, err = filepath.Abs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	broken, overlay := filepath.Join(folder, "broken"+filepath.Ext(file)), filepath.Join(folder, "overlay.json")
+	if err := os.WriteFile(broken, []byte(strings.Replace(string(source), p.old, p.broken, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	replaced, err := json.Marshal(map[string]any{"Replace": map[string]string{file: broken}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, replaced, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	args := []string{"test", "-vet=off", "-ldflags=-w", "-overlay", overlay, "."}
+	if p.tests == "" {
+		args = append(args, "-run", "^TestSimulation$", "-sim.schedules", strconv.Itoa(patchSeeds))
+	} else {
+		args = append(args, "-run", "^("+p.tests+")$")
+	}
+	out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput()
+	found := noticed.FindStringSubmatch(string(out))
+	switch {
+	case err == nil, p.tests == "" && found == nil, !strings.Contains(string(out), "--- FAIL"):
+		t.Fatalf("not noticed: %v\n%.2000s", err, out)
+	case found != nil:
+		t.Logf("seed %s: %.150s", found[1], found[2])
+	default:
+		t.Logf("%s fails", p.tests)
+	}
+}

@@ -1,0 +1,209 @@
+package lane
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// Repair: when Redis has lost acknowledged writes, each node restores what it was
+// acknowledged (PROTOCOL.md, Repair). A lane records acknowledgements in its journal,
+// and after a gap merges those that are lost, in numbered batches, before it sends
+// anything else.
+
+// record adds the results of a batch to the journal.
+func (l *Lane) record(b *Batch, answers []Answer) {
+	if !l.node.repairs() {
+		return
+	}
+	at, added := b.appliedAt, 0
+	keep := func(id budget.ReservationID, s state) {
+		s.at, s.number = at, b.number
+		l.journal.record(id, s)
+		added++
+	}
+	for i, c := range b.calls {
+		p := c.properties()
+		switch a := answers[i]; {
+		case a.Outcome == budget.Reserved && p.makes:
+			s := state{state: luascripts.HoldOpen, amount: c.amount}
+			if ttl := l.node.ttlOf(c); ttl > 0 {
+				s.until = at + ttl
+			}
+			keep(c.id, s)
+		case a.Outcome == budget.Released && p.settles:
+			keep(c.id, state{state: luascripts.HoldReleased, amount: a.Returned})
+		case a.Outcome == budget.Committed && p.settles:
+			keep(c.id, state{state: luascripts.HoldCommitted, amount: a.Actual})
+		case a.Outcome == budget.Created, a.Outcome == budget.Granted, a.Outcome == budget.Withdrawn:
+			l.journal.grants = append(l.journal.grants, grantRecord{b.number, a.Outcome.String(), c.tenant, c.amount, at})
+		}
+	}
+	if added > 0 {
+		l.acknowledged.Store(l.node.config.Now().UnixMilli())
+	}
+	l.enforceLimit(added, at)
+}
+
+// enforceLimit keeps the journals of all lanes within their bound.
+func (l *Lane) enforceLimit(added int, at int64) {
+	limit := int64(l.node.config.RepairBytes / stateBytes)
+	must := 0
+	if l.node.recorded.Add(int64(added)) > limit && !l.node.evictIdle(limit) {
+		must = added
+	}
+	gone, early := l.journal.evict(at, l.node.config.RepairWindow.Milliseconds(), must)
+	l.node.recorded.Add(-int64(gone))
+	if early > 0 {
+		l.node.config.Observer.Evicted(early)
+	}
+}
+
+// evictIdle clears the journals of lanes that have rested for longer than the window.
+// It reports whether there is room now, and looks about once a second.
+func (n *Node) evictIdle(limit int64) bool {
+	at := n.config.Now().UnixMilli()
+	last := n.evicted.Load()
+	if at-last < time.Second.Milliseconds() || !n.evicted.CompareAndSwap(last, at) {
+		return false
+	}
+	gone := 0
+	for _, l := range n.lanes {
+		if l.acknowledged.Load() < at-n.config.RepairWindow.Milliseconds() {
+			l.mu.Lock()
+			if !l.running { // else the journal belongs to the goroutine that runs the lane
+				gone += l.journal.states
+				l.journal = journal{}
+			}
+			l.mu.Unlock()
+		}
+	}
+	return n.recorded.Add(int64(-gone)) <= limit
+}
+
+func (n *Node) ttlOf(c *Call) int64 {
+	if c.kind == luascripts.KindReserveTTL {
+		return c.holdTTL.Milliseconds()
+	}
+	return n.config.Store.HoldTTL
+}
+
+// deferMissing: a reservation that is missing, of a batch that Redis does not have
+// either, may be one that a failover has lost and that its node is about to restore. It
+// may also never have existed, so this is considered only if something has failed within
+// the window. The node's own release of an abandoned hold needs no more if it is missing.
+func (l *Lane) deferMissing(b *Batch, answers []Answer) {
+	for i, c := range b.calls {
+		if answers[i].code == luascripts.CodeLost && !c.retried && l.node.failedWithin(l.node.config.RepairWindow) {
+			answers[i] = Answer{Err: fmt.Errorf("%w: reservation %s not found, and the batch that made it is missing too; its node restores it if it is alive: retry", ErrGap, c.id)}
+		}
+	}
+}
+
+// recordAbandoned records that the reserves of a batch were never made, so that a
+// repair undoes a late duplicate of it that reaches a promoted replica.
+func (l *Lane) recordAbandoned(b *Batch) {
+	if !l.node.repairs() {
+		return
+	}
+	added := 0
+	for _, c := range b.calls {
+		if c.properties().makes && !c.id.IsZero() {
+			l.journal.record(c.id, state{state: luascripts.HoldReleased, amount: c.amount, at: l.session.time, number: b.number})
+			added++
+		}
+	}
+	l.enforceLimit(added, l.session.time)
+}
+
+// startRepair collects the acknowledgements that are lost: those of batches beyond the
+// session that Redis has, "" for none, and what its last batch came to otherwise, by the
+// stored reply. A lost grant or ensure is reported: only its maker may repeat it.
+func (l *Lane) startRepair(session store.Session, reply string) {
+	last := appliedBatch{l.session.node, session, reply}
+	l.merges = l.journal.pendingMerges(l.session.time, l.node.config.RepairWindow.Milliseconds(), last)
+	number := uint64(0)
+	if l.repairSince = 0; session != "" {
+		number, l.repairSince = session.Number(), session.Since()
+		if l.journal.diverged(last) {
+			l.repairSince = min(l.repairSince, number-1)
+		}
+	}
+	kept := l.journal.grants[:0]
+	for _, g := range l.journal.grants {
+		if g.number <= number {
+			kept = append(kept, g)
+			continue
+		}
+		l.node.config.Logger.Error("bursar: Redis lost a grant", "tenant", g.tenant, "lost", g.verb, "amount", g.amount, "remedy", "repeat it by hand")
+	}
+	l.journal.grants = kept
+	l.repaired = repairTally{}
+	l.node.Suspect()
+}
+
+// repairTally counts the results of a repair.
+type repairTally struct {
+	merged, conflicts, unmerged int
+}
+
+// gatherMerges makes a batch of the next merges.
+func (l *Lane) gatherMerges() *Batch {
+	b := (&Batch{}).reset(l.node.nextNumber())
+	b.repair, b.since = true, l.repairSince
+	l.node.config.Observer.BatchSent(b)
+	for _, m := range l.merges {
+		if b.add(m.call(), l.session.node) {
+			break
+		}
+	}
+	b.more = len(b.calls) < len(l.merges)
+	l.encode(b)
+	return b
+}
+
+// mergesApplied takes the results of a batch of merges.
+func (l *Lane) mergesApplied(b *Batch, answers []Answer) {
+	for i, c := range b.calls {
+		s := l.merges[i].state
+		s.number = b.number // acknowledged again
+		l.journal.record(c.id, s)
+		switch answers[i].code {
+		case luascripts.CodeAsHigh:
+		case luascripts.CodeMergedOver:
+			l.repaired.conflicts++
+			l.node.config.Logger.Warn("bursar: repair overrode another settlement", "reservation", c.id, "amount", s.amount)
+			l.repaired.merged++
+		case luascripts.CodeMerged:
+			l.repaired.merged++
+		default:
+			l.repaired.unmerged++
+			l.node.config.Logger.Error("bursar: could not restore reservation",
+				"reservation", c.id, "state", string(s.state), "amount", s.amount, "reason", unmergedReason(answers[i].code))
+		}
+	}
+	l.enforceLimit(len(b.calls), b.appliedAt)
+	if l.merges = l.merges[len(b.calls):]; len(l.merges) == 0 {
+		l.node.config.Observer.Repaired(l.repaired.merged, l.repaired.unmerged)
+		l.node.config.Logger.Warn("bursar: repair complete", "partition", l.index,
+			"merged", l.repaired.merged, "conflicts", l.repaired.conflicts, "unmerged", l.repaired.unmerged)
+	}
+}
+
+func unmergedReason(code byte) string {
+	switch code {
+	case luascripts.CodeNoTenant:
+		return "its tenant is missing"
+	case luascripts.CodeForgotten:
+		return "it has ended since, and its end is forgotten"
+	case luascripts.CodeOverflow:
+		return "a sum would overflow"
+	case luascripts.CodeCorrupt:
+		return "its account or its hold is corrupt"
+	default:
+		return fmt.Sprintf("unknown code %q", code)
+	}
+}

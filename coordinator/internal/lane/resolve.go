@@ -1,0 +1,551 @@
+package lane
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// A Reply is a reply to a command of a lane. Failure says what an Err means.
+type Reply struct {
+	Value   any
+	Text    string // if it is one
+	Err     error
+	Failure Failure
+}
+
+// Handle takes the reply to the command that Next returned, and returns how long to
+// wait before the next one.
+func (l *Lane) Handle(r Reply) time.Duration {
+	if r.Err != nil {
+		return l.failed(r.Err, r.Failure)
+	}
+	if !l.readable(r.Text) {
+		return l.failed(Unreadable(r.Value), FailureUnknown)
+	}
+	l.useSource, l.unknown = false, 0
+	switch l.phase {
+	case opening:
+		l.sessionOpened(r.Text)
+	case creatingRecord:
+		l.phase = checkingRecord
+	case checkingRecord:
+		l.recordChecked(r.Text)
+	case creatingTimers:
+		l.phase = creatingControl
+	case creatingControl:
+		l.phase = creatingLedger
+	case creatingLedger:
+		l.phase = opening
+	case inFlight, givingUp:
+		l.batchReplied(r.Text)
+	case rebuilding:
+		l.rebuilt(r.Text)
+	case closing:
+		l.closeReplied(r.Text)
+	case ready, lost:
+	}
+	if l.retryLater {
+		l.retryLater = false
+		return l.nextBackoff()
+	}
+	l.backoff = 0
+	return 0
+}
+
+// readable reports whether the command that was sent has such replies.
+func (l *Lane) readable(text string) bool {
+	word, rest := store.CutWord(text)
+	if word == store.WordLayout || word == store.WordCorrupt || word == store.WordNoPartition || word == store.WordPartitions {
+		return true
+	}
+	switch l.phase {
+	case opening:
+		return word == store.WordOpen
+	case inFlight, givingUp:
+		switch word {
+		case store.WordGap:
+			_, err := store.ParseGap(rest)
+			return err == nil
+		case store.WordIncarnation, store.WordExpired, store.WordStale, store.WordCloned, store.WordNoSession:
+			return true
+		}
+		_, err := store.ParseReply(text, len(l.pending.calls), len(l.pending.tenants))
+		return err == nil
+	case creatingRecord, checkingRecord, creatingTimers, creatingControl, creatingLedger, ready, rebuilding, lost, closing:
+	}
+	return true
+}
+
+// Unreadable describes a reply that is no error, and that no script gives. It keeps
+// nothing of the reply.
+func Unreadable(value any) error {
+	switch value := value.(type) {
+	case nil:
+		return errors.New("nil")
+	case string:
+		return errors.New(value)
+	case int64:
+		return errors.New(strconv.FormatInt(value, 10))
+	case []any:
+		return fmt.Errorf("an array of %d", len(value))
+	default:
+		return errors.New("a reply of another type")
+	}
+}
+
+func (l *Lane) sessionOpened(reply string) {
+	word, rest := store.CutWord(reply)
+	switch word {
+	case store.WordOpen:
+	case store.WordNoPartition:
+		l.partitionMissing()
+		return
+	case store.WordLayout:
+		l.failQueue(func(*Call) error { return l.layoutError(rest) })
+		return
+	case store.WordPartitions:
+		l.failQueue(func(*Call) error { return l.partitionsError(rest) })
+		return
+	default:
+		l.failQueue(func(*Call) error { return l.corrupt(reply) })
+		return
+	}
+	o, err := store.ParseOpened(rest)
+	if err != nil {
+		l.failQueue(func(*Call) error { return l.corrupt(err.Error()) })
+		return
+	}
+	known := l.openNumber
+	if l.session.last != "" {
+		known = max(known, l.session.last.Number())
+	}
+	if o.Session.Number() > known || o.Session.State() == luascripts.SessionClosed {
+		l.renumber()
+		return
+	}
+	if l.session.header != "" && l.session.header != o.Header {
+		l.partitionGone(o.Header)
+		l.failQueue(func(*Call) error { return l.recreated() })
+		return
+	}
+	l.session.header = o.Header
+	l.header.Store(&o.Header)
+	l.opened = l.openNumber
+	l.session.last, l.session.open, l.session.answeredAt = o.Session, true, l.node.partitionClock()
+	l.session.time = o.Session.Time()
+	l.session.acknowledged = max(l.session.acknowledged, o.Session.Number())
+	l.phase, l.openNumber, l.incarnation = ready, 0, ""
+	if l.reopening {
+		l.reopening = false
+		l.node.config.Logger.Info("bursar: session reopened", "partition", l.index, "node", store.HexID(l.session.node))
+	}
+}
+
+// partitionGone records that the partition that was known here is not there, and logs it
+// once. A lane never adopts another one of its name. What a repair was to restore is
+// lost with the partition.
+func (l *Lane) partitionGone(found string) {
+	l.phase = lost
+	if l.gone {
+		return
+	}
+	l.gone = true
+	l.node.config.Observer.Gap(l.index)
+	l.node.config.Logger.Error("bursar: partition lost or recreated", "partition", l.index, "known", l.session.header, "found", found,
+		"unmerged", len(l.merges), "remedy", "find out what happened to Redis, then restart this node")
+	l.merges = nil
+}
+
+// partitionMissing answers for a partition that was never met here, those calls that
+// were queued when it was asked for; it says nothing about later ones. Only an ensure
+// creates a partition. One that was met is lost, and is not created again.
+func (l *Lane) partitionMissing() {
+	if l.session.header != "" {
+		l.partitionGone("")
+		l.failQueue(l.lostPartition)
+		return
+	}
+	var missing []*Call
+	ensured := make(map[budget.TenantID]bool)
+	l.mu.Lock()
+	l.queue.each(func(c *Call) bool {
+		root := c.tenant.Root()
+		if !c.opening || ensured[root] {
+			return false
+		}
+		if c.ensures() {
+			ensured[root] = true
+			return false
+		}
+		missing = append(missing, c)
+		return true
+	})
+	l.mu.Unlock()
+	if len(ensured) > 0 {
+		l.phase = creatingRecord
+	}
+	for _, c := range missing {
+		outcome := budget.MissingTenant
+		switch p := c.properties(); {
+		case p.settles:
+			outcome = budget.MissingReservation
+		case p.names:
+			outcome = budget.NotKnown
+		}
+		l.deliver(c, Answer{Outcome: outcome})
+	}
+}
+
+// recordChecked creates the partition only if the prefix has as many partitions as the
+// node believes: one of another number would be a second truth.
+func (l *Lane) recordChecked(text string) {
+	if record, err := store.ParseRecord(text); err == nil && record == l.node.record() {
+		l.phase = creatingTimers
+		return
+	}
+	l.phase = opening
+	l.failQueue(func(*Call) error {
+		return fmt.Errorf("%w: %s is %q, and this node started with %q: restart it, so that it adopts what is stored",
+			ErrLayout, store.RecordKey(l.node.config.Prefix), text, l.node.record())
+	})
+}
+
+// renumber takes a new node ID: another process uses this one, as after a virtual
+// machine was copied.
+func (l *Lane) renumber() {
+	header := l.session.header
+	l.node.config.Logger.Warn("bursar: node ID in use elsewhere", "partition", l.index, "node", store.HexID(l.session.node))
+	l.session = l.node.newSession(l.node.renumber(l.session.node))
+	l.session.header = header
+	l.phase, l.openNumber, l.opened = opening, 0, 0
+}
+
+func (l *Lane) batchReplied(reply string) {
+	b := l.pending
+	if reply != "" && reply[0] == store.WordApplied {
+		l.pending, l.phase = nil, ready
+		l.applied(b, reply)
+		if given := l.superseded; given != nil {
+			// A higher number was applied without it, so it never will be.
+			l.superseded = nil
+			l.end(given, Refused)
+			l.recordAbandoned(given)
+			l.fail(given, func(*Call) error { return ErrUnavailable })
+		}
+		l.resolve(b, reply)
+		if !b.repair && !b.shared {
+			l.spare = b
+		}
+		return
+	}
+	word, rest := store.CutWord(reply)
+	if word == store.WordGap {
+		l.gapFound(b, rest)
+		return
+	}
+	l.refused(b, word, rest)
+}
+
+// applied moves the session to a batch that was applied.
+func (l *Lane) applied(b *Batch, reply string) {
+	l.session.time = store.AppliedTime(reply)
+	l.session.last = store.AppliedSession(b.mark, l.session.time, b.more, b.since)
+	l.session.answeredAt, l.session.acknowledged = l.node.partitionClock(), b.number
+	l.alternate = len(b.calls) > 0
+	l.gone = false
+}
+
+// resolve answers the callers. A hold whose caller has given up is released: its
+// reservation is known to no other. Not so a hold that was only looked up.
+func (l *Lane) resolve(b *Batch, text string) {
+	answers, reply, damaged, err := b.decode(text)
+	if err != nil {
+		l.node.config.Logger.Error("bursar: reply cannot be read", "partition", l.index, "error", err)
+		l.failUnknown(b, err)
+		return
+	}
+	l.end(b, Applied)
+	l.observe(reply.Flags, damaged, answers, b)
+	if b.repair {
+		l.mergesApplied(b, answers)
+		return
+	}
+	l.record(b, answers)
+	l.deferMissing(b, answers)
+	released := 0
+	var overdue []*Call
+	for i, c := range b.calls {
+		// After its delivery the call may be another caller's already.
+		id, retried, makes := c.id, c.retried, c.properties().makes
+		if answers[i].code == luascripts.CodeOverdue {
+			overdue = append(overdue, c)
+			continue
+		}
+		if retried && answers[i].Outcome == budget.Released {
+			released++
+		}
+		if !l.deliver(c, answers[i]) && makes && answers[i].Outcome == budget.Reserved {
+			l.releaseAbandoned(id)
+		}
+	}
+	l.requeueCalls(overdue)
+	if released > 0 {
+		l.node.config.Observer.Released(released)
+		l.node.config.Logger.Info("bursar: released abandoned holds", "partition", l.index, "holds", released)
+	}
+}
+
+// observe takes note of a backlog, lost timers and damage.
+func (l *Lane) observe(flags byte, damaged string, answers []Answer, b *Batch) {
+	l.backlog = flags&luascripts.FlagMoreDue != 0
+	if flags&luascripts.FlagNotWhole != 0 && l.rebuild == "" {
+		l.startRebuild()
+		l.node.config.Observer.TimersLost(l.index)
+		l.node.config.Logger.Error("bursar: timers lost", "partition", l.index, "key", l.keys.Timers, "remedy", "they are rebuilt; set maxmemory-policy to noeviction")
+	}
+	for i := range answers {
+		if answers[i].code == luascripts.CodeCorrupt && damaged == "" {
+			damaged = store.AccountField(b.calls[i].tenant)
+		}
+	}
+	if damaged != "" && damaged != l.damage {
+		l.node.config.Logger.Error("bursar: stored state is corrupt", "partition", l.index, "field", strconv.Quote(damaged))
+		l.damage = damaged
+	}
+}
+
+// startRebuild begins a rebuild of the timers, or begins it again. Its ID is new, so
+// that no page that is still on its way can pass for one of this rebuild.
+func (l *Lane) startRebuild() {
+	l.rebuild = "0"
+	l.rebuildID = nodeText(l.session.node) + nodeText(l.node.nextNumber())
+}
+
+// rebuilt takes the reply to a page of a rebuild.
+func (l *Lane) rebuilt(reply string) {
+	l.phase = ready
+	switch word, rest := store.CutWord(reply); word {
+	case store.WordNext:
+		l.rebuild = rest
+	case store.WordAgain:
+		l.startRebuild()
+	case store.WordDone:
+		l.rebuild = ""
+		l.node.config.Logger.Info("bursar: timers rebuilt", "partition", l.index)
+	default:
+		l.rebuild = "" // the next batch finds out what is wrong
+	}
+}
+
+func (l *Lane) releaseAbandoned(id budget.ReservationID) {
+	release := &Call{kind: luascripts.KindRelease, tenant: id.Tenant(), id: id, done: make(chan struct{}, 1), retried: true, internal: true}
+	l.node.internal.Add(1)
+	l.node.inFlight.Add(1)
+	l.mu.Lock()
+	// Before what is queued, so that a Lookup of the id, made by now, sees it released.
+	l.queue.pushFront(release)
+	l.mu.Unlock()
+}
+
+// gapFound looks for every unresolved number first: if the last batch that Redis has is
+// the one that was given up, it took effect. Else Redis has lost acknowledged writes.
+func (l *Lane) gapFound(b *Batch, rest string) {
+	g, err := store.ParseGap(rest)
+	if err != nil {
+		l.refused(b, store.WordGap, rest)
+		return
+	}
+	l.pending, l.phase = nil, ready
+	given := l.superseded
+	l.superseded = nil
+	acknowledged := l.session.acknowledged
+	l.session.last = g.Session
+	if given != nil && given.mark == g.Session.Mark() {
+		l.session.acknowledged = given.number
+		l.resolve(given, g.Reply)
+		l.recordAbandoned(b)
+		l.end(b, Refused)
+		l.fail(b, func(*Call) error { return ErrUnavailable })
+		return
+	}
+	if g.Session.Number() > acknowledged { // a batch that this node never sent
+		l.cloned(b, given)
+		return
+	}
+	l.lossFound(acknowledged, strconv.FormatUint(g.Session.Number(), 10))
+	l.end(b, Lost)
+	if l.node.repairs() {
+		l.recordAbandoned(b)
+		l.requeue(b)
+		if given != nil {
+			l.end(given, Lost)
+			l.recordAbandoned(given)
+			l.fail(given, func(*Call) error { return ErrUnavailable })
+		}
+		l.startRepair(g.Session, g.Reply)
+		return
+	}
+	gap := fmt.Errorf("%w: partition %d has this node's batch %d, and %d was acknowledged; the operation did not take effect", ErrGap, l.index, g.Session.Number(), acknowledged)
+	l.fail(b, func(*Call) error { return gap })
+	if given != nil {
+		l.end(given, Lost)
+		l.fail(given, func(*Call) error { return gap })
+	}
+}
+
+// lossFound reports that Redis lost acknowledged batches.
+func (l *Lane) lossFound(acknowledged uint64, found string) {
+	l.node.config.Logger.Error("bursar: Redis lost acknowledged writes", "partition", l.index, "node", store.HexID(l.session.node),
+		"last_acknowledged", acknowledged, "last_in_redis", found)
+	l.node.config.Observer.Gap(l.index)
+	l.node.Failed()
+}
+
+// cloned: another process has gone on under this node's ID, so the session no longer
+// shows what became of a batch whose reply was lost.
+func (l *Lane) cloned(b, given *Batch) {
+	l.renumber()
+	if given != nil {
+		l.failUnknown(given, ErrUnavailable)
+	}
+	l.repeat(b)
+}
+
+// repeat sends the calls of a batch again if it certainly took no effect.
+func (l *Lane) repeat(b *Batch) {
+	if b.lost {
+		l.failUnknown(b, errors.New("its session was lost with its reply"))
+		return
+	}
+	l.requeue(b)
+	l.end(b, Refused)
+}
+
+// refused handles the replies that wrote nothing. They say for certain that this
+// attempt took no effect; an earlier one, whose reply was lost, may have.
+func (l *Lane) refused(b *Batch, word, rest string) {
+	l.pending, l.phase = nil, ready
+	given := l.superseded
+	l.superseded = nil
+	switch word {
+	case store.WordNoSession:
+		l.sessionMissing(b, given)
+		return
+	case store.WordExpired:
+		l.expired(b, given, rest)
+		return
+	case store.WordCloned, store.WordStale:
+		if word == store.WordCloned {
+			b.lost = false // its number is another batch's, for good
+		}
+		l.cloned(b, given)
+		return
+	case store.WordNoPartition:
+		l.partitionGone("")
+		l.end(b, Lost)
+		l.fail(b, l.lostPartition)
+	case store.WordIncarnation:
+		l.partitionGone(rest)
+		l.end(b, Lost)
+		l.fail(b, func(*Call) error { return l.recreated() })
+	case store.WordLayout:
+		l.reject(b, l.layoutError(rest))
+	case store.WordCorrupt:
+		err := l.corrupt(rest)
+		if l.damage != rest {
+			l.damage = rest
+			l.node.config.Logger.Error("bursar: stored state is corrupt", "partition", l.index, "field", strconv.Quote(rest))
+		}
+		l.reject(b, err)
+	default:
+		l.failUnknown(b, l.corrupt(fmt.Sprintf("unreadable reply %.60q", word+" "+rest)))
+	}
+	if given != nil {
+		l.failUnknown(given, ErrUnavailable)
+	}
+}
+
+// expired: the batch took no effect and never will, nor will one that was given up
+// before it.
+func (l *Lane) expired(b, given *Batch, rest string) {
+	if at, err := strconv.ParseInt(rest, 10, 64); err == nil {
+		l.session.time, l.session.answeredAt = at, l.node.partitionClock()
+	}
+	l.end(b, Refused)
+	l.recordAbandoned(b)
+	l.requeue(b)
+	if given != nil {
+		l.end(given, Refused)
+		l.recordAbandoned(given)
+		l.fail(given, func(*Call) error { return ErrUnavailable })
+	}
+}
+
+// reject answers the calls of a batch that is refused as it is.
+func (l *Lane) reject(b *Batch, err error) {
+	if b.lost {
+		l.failUnknown(b, err)
+		return
+	}
+	l.end(b, Refused)
+	l.fail(b, func(*Call) error { return err })
+}
+
+// sessionRetention is how long Redis keeps the session of a silent node, less a day
+// for clocks and delays.
+const sessionRetention = luascripts.SessionRetentionMS*time.Millisecond - 24*time.Hour
+
+// sessionMissing: soon after Redis answered, the session was lost with what it had
+// acknowledged; long after, its retention has ended.
+func (l *Lane) sessionMissing(b, given *Batch) {
+	acknowledged := l.session.acknowledged
+	silent := l.node.partitionClock().Sub(l.session.answeredAt)
+	l.phase, l.openNumber, l.session.open = opening, 0, false
+	l.reopening = true
+	if given != nil {
+		l.failUnknown(given, ErrUnavailable)
+	}
+	if silent > sessionRetention {
+		l.repeat(b)
+		return
+	}
+	l.lossFound(acknowledged, "none")
+	if l.node.repairs() {
+		l.end(b, Lost)
+		l.recordAbandoned(b)
+		l.requeue(b)
+		l.startRepair("", "")
+		return
+	}
+	l.reject(b, fmt.Errorf("%w: partition %d no longer has this node's session, and batch %d was acknowledged; the operation did not take effect", ErrGap, l.index, acknowledged))
+}
+
+// lostPartition is the error of a call to a partition that was there and is not.
+func (l *Lane) lostPartition(c *Call) error {
+	if c.kind == luascripts.KindEnsure {
+		return l.recreated()
+	}
+	return fmt.Errorf("%w: partition %d of tenant %q is gone; the operation did not take effect", ErrGap, l.index, c.tenant)
+}
+
+func (l *Lane) recreated() error {
+	return fmt.Errorf("%w: partition %d, known here as %q: find out what happened to Redis, then restart this node", ErrRecreated, l.index, l.session.header)
+}
+
+func (l *Lane) layoutError(layout string) error {
+	return fmt.Errorf("%w: partition %d is in layout %s, and this program reads %d: upgrade it, or use another prefix", ErrLayout, l.index, layout, luascripts.Layout)
+}
+
+func (l *Lane) partitionsError(header string) error {
+	return fmt.Errorf("%w: partition %d of %d has the header %q: restart this node, so that it adopts what is stored", ErrLayout, l.index, l.node.config.Partitions, header)
+}
+
+func (l *Lane) corrupt(what string) error {
+	return fmt.Errorf("%w: partition %d: %q: run bursar inspect --partition %d", ErrCorrupt, l.index, what, l.index)
+}

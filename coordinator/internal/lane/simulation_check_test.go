@@ -1,0 +1,244 @@
+package lane
+
+import (
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// check compares what every caller was answered with what Redis has.
+func (s *simulation) check() {
+	known := make(map[string]*simHold)
+	for _, h := range s.holds {
+		known[h.field()] = h
+	}
+	for _, op := range s.ops {
+		unsent := op.abandoned && !op.sent // its id may be another's
+		if !op.reserves() || unsent || op.c.id.IsZero() || op.acknowledged(budget.Reserved) {
+			continue
+		}
+		h := &simHold{id: op.c.id, made: op}
+		if known[h.field()] == nil {
+			s.checkNotReserved(op, h)
+			known[h.field()] = h
+		}
+	}
+	for _, p := range s.partitions {
+		for _, holds := range []map[string]store.Hold{p.ledger.holds, p.ledger.forgotten} {
+			for field, state := range holds {
+				// What a node gave up at a gap it restores as released. A late duplicate may
+				// make what was overdue when its call was answered, which then got another id.
+				id, _ := store.ReservationOf(state.Tenant, field)
+				node, _ := store.MakerOf(id)
+				switch {
+				case known[field] != nil:
+				case (s.mode.failovers || s.cloned[node]) && state.State == luascripts.HoldReleased:
+				case s.mode.quick && (state.Open() || state.State == luascripts.HoldExpired):
+				default:
+					s.failf("no call accounts for %q = %+v", field, state)
+				}
+			}
+		}
+	}
+	for _, h := range s.holds {
+		if tenant := h.id.Tenant(); s.orphaned[tenant] > 0 || s.mode.failovers && (s.damaged[tenant] || tenant == simTemporary) {
+			continue // nothing could restore what was lost of it
+		}
+		// How a hold ended since the failover may be forgotten before it can be set right.
+		if state, forgotten := s.state(h); !forgotten || !s.mode.failovers {
+			s.checkHold(h, state, forgotten)
+		}
+	}
+	for _, tenant := range simTenants {
+		s.checkGrants(tenant)
+	}
+}
+
+// state is what Redis has of a hold, or had before it forgot it.
+func (s *simulation) state(h *simHold) (state store.Hold, forgotten bool) {
+	return s.partitionOf(h.id.Tenant()).ledger.state(h.field())
+}
+
+// checkNotReserved: an operation that did not return a reservation has left no hold.
+func (s *simulation) checkNotReserved(op *simOp, h *simHold) {
+	state, _ := s.state(h)
+	switch {
+	case state.State == 0:
+	case s.mode.quick && (state.Open() || state.State == luascripts.HoldExpired):
+	case s.cloned[idNode(h)]: // it may be the other's
+	case !op.unknown() && !(s.mode.failovers && state.State == luascripts.HoldReleased):
+		s.failf("%s returned that nothing is held, and Redis has %+v", op, state)
+	case state.Open() && op.node.alive && !s.damaged[op.tenant] && s.orphaned[op.tenant] == 0:
+		s.failf("%s is unknown, and its hold %s is left behind", op, h)
+	}
+}
+
+func idNode(h *simHold) uint64 {
+	node, _ := store.MakerOf(h.id)
+	return node
+}
+
+func (s *simulation) checkHold(h *simHold, state store.Hold, forgotten bool) {
+	settled := 0
+	for _, op := range s.ops {
+		if op.hold != h {
+			continue
+		}
+		lasting := !s.mode.failovers || op.node.alive // else what was acknowledged may be lost
+		if op.acknowledged(budget.Committed) {
+			settled++
+			// Another node's commit of more may be merged over this one.
+			if lasting && (state.State != luascripts.HoldCommitted || state.Actual < op.amount || !s.mode.failovers && state.Actual != op.amount) {
+				s.failf("%s returned committed, and Redis has %+v", op, state)
+			}
+		}
+		if op.acknowledged(budget.Released) {
+			settled++
+			if lasting && (state.State == 0 || state.Open() || !s.mode.failovers && state.State != luascripts.HoldReleased) {
+				s.failf("%s returned released, and Redis has %+v", op, state)
+			}
+		}
+		if op.acknowledged(budget.MissingReservation) && !s.mode.failovers {
+			s.checkMissing(op, state, forgotten)
+		}
+		if op.kind == luascripts.KindLookup && op.returned && op.answer.Err == nil && !s.mode.failovers {
+			s.checkLookup(op, state)
+		}
+	}
+	if settled > 1 && !s.mode.failovers {
+		s.failf("%s was settled %d times", h, settled)
+	}
+	if state.State == 0 && (!s.mode.failovers || h.made.node.alive) {
+		s.failf("%s returned reserved, and Redis has nothing", h.made)
+	}
+	// A commit that is restored without its hold keeps what was committed alone.
+	if state.State != 0 && state.Held != h.made.amount && !(s.mode.failovers && state.Held == state.Actual) {
+		s.failf("%s returned reserved, and Redis has %+v", h.made, state)
+	}
+	ended := state.State == luascripts.HoldCommitted || state.State == luascripts.HoldReleased
+	if ended && !s.mode.quick && !s.attributable(h, state) && !(s.mode.failovers && state.State == luascripts.HoldReleased) && !s.cloned[idNode(h)] {
+		s.failf("%s: no call accounts for %+v", h, state)
+	}
+}
+
+var priorStates = map[budget.Outcome]byte{
+	budget.Committed: luascripts.HoldCommitted, budget.Released: luascripts.HoldReleased, budget.Expired: luascripts.HoldExpired,
+}
+
+func (s *simulation) checkMissing(op *simOp, state store.Hold, forgotten bool) {
+	// A tombstone is not shown after the retention, though it may be there.
+	if op.answer.Prior == budget.Unknown && (forgotten || state.State != 0 && s.server.Now-state.Ended > simRetention.Milliseconds()) {
+		return
+	}
+	if state.State == 0 || state.State != priorStates[op.answer.Prior] {
+		s.failf("%s returned that it was %s, and Redis has %+v", op, op.answer.Prior, state)
+	}
+}
+
+// checkLookup: an end that was returned is the end.
+func (s *simulation) checkLookup(op *simOp, state store.Hold) {
+	if want, ended := priorStates[op.answer.Outcome]; ended && state.State != want {
+		s.failf("%s returned %s, and Redis has %+v", op, op.answer.Outcome, state)
+	}
+	if op.answer.Outcome == budget.Reserved && op.answer.Actual != op.hold.made.amount {
+		s.failf("%s returned %d held, want %d", op, op.answer.Actual, op.hold.made.amount)
+	}
+}
+
+// attributable reports whether a caller asked for what became of a hold, and was not
+// answered that nothing happened.
+func (s *simulation) attributable(h *simHold, state store.Hold) bool {
+	for _, op := range s.ops {
+		switch {
+		case op.hold != h:
+		case state.State == luascripts.HoldCommitted && op.kind == luascripts.KindCommit && op.amount == state.Actual && (op.acknowledged(budget.Committed) || op.unknown()):
+			return true
+		case state.State == luascripts.HoldReleased && op.kind == luascripts.KindRelease && (op.acknowledged(budget.Released) || op.unknown()):
+			return true
+		}
+	}
+	return false
+}
+
+// checkGrants: each grant and withdrawal has an amount of its own, a power of two, so
+// that granted shows which took effect.
+func (s *simulation) checkGrants(tenant budget.TenantID) {
+	acknowledged, maybe := budget.Microcents(0), []budget.Microcents{}
+	created, deleted, unsureCreated, unsureDeleted := 0, s.orphaned[tenant], 0, 0
+	for _, op := range s.ops {
+		if op.tenant != tenant {
+			continue
+		}
+		unknown := op.unknown()
+		switch amount := op.amount; op.kind {
+		case luascripts.KindGrant, luascripts.KindWithdraw:
+			if op.kind == luascripts.KindWithdraw {
+				amount = -amount
+			}
+			took := op.acknowledged(budget.Granted) || op.acknowledged(budget.Withdrawn)
+			switch {
+			case unknown || s.mode.quick || took && s.mode.failovers:
+				maybe = append(maybe, amount)
+			case took:
+				acknowledged += amount
+			}
+		case luascripts.KindEnsure:
+			created += count(op.acknowledged(budget.Created))
+			unsureCreated += count(unknown)
+		case luascripts.KindDelete:
+			deleted += count(op.acknowledged(budget.Deleted))
+			unsureDeleted += count(unknown)
+		}
+	}
+	account, exists := s.partitionOf(tenant).ledger.accounts[tenant]
+	switch n := count(exists); {
+	case s.mode.failovers && tenant == simTemporary:
+	case n < created-deleted-unsureDeleted || n > created+unsureCreated-deleted:
+		s.failf("%s exists: %t, and was created %d and %d times, deleted %d and %d times", tenant, exists, created, unsureCreated, deleted, unsureDeleted)
+	}
+	if extra := account.Granted - simBudget(tenant) - acknowledged; exists && !isSum(extra, maybe) {
+		s.failf("%s was granted %d more than acknowledged, of %d that are unknown", tenant, extra, maybe)
+	}
+}
+
+func count(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+func isSum(sum budget.Microcents, of []budget.Microcents) bool {
+	if len(of) == 0 {
+		return sum == 0
+	}
+	return isSum(sum, of[1:]) || isSum(sum-of[0], of[1:])
+}
+
+// checkEnded: after all deadlines nothing with one is held.
+func (s *simulation) checkEnded() {
+	for _, p := range s.partitions {
+		for field, h := range p.ledger.holds {
+			if h.Open() && h.Deadline != 0 && h.Deadline <= s.server.Now && s.orphaned[h.Tenant] == 0 {
+				s.failf("%q is open after its deadline: %+v", field, h)
+			}
+		}
+	}
+}
+
+// forgotten reports whether what deadlines and repairs ended is gone, and checks that
+// the timers are whole.
+func (s *simulation) forgotten() bool {
+	for _, p := range s.partitions {
+		names, _ := p.store.Members(p.keys.Timers)
+		if len(p.ledger.accounts) > 0 && (len(names) == 0 || names[len(names)-1] != luascripts.Sentinel) {
+			s.failf("the timers of partition %d are not whole", p.index)
+		}
+		for field, record := range p.store.Hash(p.keys.Ledger) {
+			if field[0] == luascripts.FieldEndings && number48(record[:6]) <= uint64(s.server.Now) {
+				return false
+			}
+		}
+	}
+	return true
+}

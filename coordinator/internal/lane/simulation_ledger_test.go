@@ -1,0 +1,384 @@
+package lane
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// simLedger is a partition as it is stored, read past the scripts. Damaged records are
+// as they were before.
+type simLedger struct {
+	control   store.Control
+	accounts  map[budget.TenantID]store.Account
+	holds     map[string]store.Hold
+	forgotten map[string]store.Hold // that were deleted, as they were last
+	sessions  map[string]string
+}
+
+func (s *simulation) readLedger(p *simPartition) simLedger {
+	l := simLedger{
+		accounts: make(map[budget.TenantID]store.Account), holds: make(map[string]store.Hold),
+		forgotten: make(map[string]store.Hold), sessions: make(map[string]string),
+	}
+	var errs []error
+	for field, record := range p.store.Hash(p.keys.Ledger) {
+		if d, is := p.damages[field]; is && record == d.bad {
+			record = d.good
+		}
+		switch field[0] {
+		case luascripts.FieldControl:
+			control, err := store.ParseControl(record)
+			l.control, errs = control, append(errs, err)
+		case luascripts.FieldAccount:
+			account, ok, err := store.ParseAccount(record)
+			if errs = append(errs, err); ok {
+				l.accounts[budget.TenantID(field[1:])] = account
+			}
+		case luascripts.FieldHold:
+			hold, err := store.ParseHold(record)
+			l.holds[field], errs = hold, append(errs, err)
+		case luascripts.FieldSession:
+			l.sessions[field] = record
+		}
+	}
+	for field, record := range p.store.Deleted(p.keys.Ledger) {
+		if field[0] == luascripts.FieldHold {
+			hold, err := store.ParseHold(record)
+			l.forgotten[field], errs = hold, append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		s.failf("partition %d cannot be read: %v", p.index, err)
+	}
+	return l
+}
+
+// state is what became of a hold, the zero Hold for nothing, and whether Redis has
+// forgotten it.
+func (l *simLedger) state(field string) (h store.Hold, forgotten bool) {
+	if h, is := l.holds[field]; is {
+		return h, false
+	}
+	h, forgotten = l.forgotten[field]
+	return h, forgotten
+}
+
+// sums are what the holds of an account come to, by its serial.
+type sums struct {
+	reserved, committed budget.Microcents
+	open                uint32
+	deadline            int64 // the earliest, 0 for none
+}
+
+func (l *simLedger) sums() map[uint64]sums {
+	all := make(map[uint64]sums)
+	add := func(h store.Hold) {
+		a := all[h.Serial]
+		switch h.State {
+		case luascripts.HoldOpen:
+			a.reserved += h.Held
+			a.open++
+			if h.Deadline != 0 && (a.deadline == 0 || h.Deadline < a.deadline) {
+				a.deadline = h.Deadline
+			}
+		case luascripts.HoldCommitted:
+			a.committed += h.Actual
+		}
+		all[h.Serial] = a
+	}
+	for _, h := range l.holds {
+		add(h)
+	}
+	for field, h := range l.forgotten {
+		if _, there := l.holds[field]; !there {
+			add(h)
+		}
+	}
+	return all
+}
+
+// checkPartition checks what has to hold at every instant.
+func (s *simulation) checkPartition(p *simPartition) {
+	l := s.readLedger(p)
+	p.ledger = l
+	all := l.sums()
+	serials := make(map[uint64]budget.TenantID)
+	for tenant, a := range l.accounts {
+		serials[a.Serial] = tenant
+		sum := all[a.Serial]
+		switch {
+		case !a.Balanced():
+			s.failf("the law is broken: %s %+v", tenant, a)
+		case a.Reserved != sum.reserved || a.Committed != sum.committed || a.Holds != sum.open:
+			s.failf("%s has %+v, and its holds come to %+v", tenant, a, sum)
+		case sum.deadline != 0 && (a.Deadline == 0 || a.Deadline > sum.deadline) && !s.damaged[tenant]:
+			s.failf("%s has the earliest deadline %d, and a hold has %d", tenant, a.Deadline, sum.deadline)
+		case a.Remaining < 0 && !s.mode.failovers:
+			s.failf("overspent: %s %+v", tenant, a)
+		case s.config.MaxHolds > 0 && int(a.Holds) > s.config.MaxHolds && !s.mode.failovers:
+			s.failf("%s has %d open holds, at most %d are allowed", tenant, a.Holds, s.config.MaxHolds)
+		}
+		if a.Serial > l.control.LastSerial {
+			s.failf("%s has the serial %d, and the last one is %d", tenant, a.Serial, l.control.LastSerial)
+		}
+	}
+	if len(serials) < len(l.accounts) {
+		s.failf("partition %d has a serial twice: %v", p.index, l.accounts)
+	}
+	for field, h := range l.holds {
+		if h.Open() && serials[h.Serial] != h.Tenant && s.orphaned[h.Tenant] == 0 {
+			s.failf("%q is an open hold of %s, account %d, which is gone", field, h.Tenant, h.Serial)
+		}
+		// A commit that was acknowledged before a failover is higher. A hold that a late
+		// duplicate made again is merged again, and ends at its deadline.
+		if was, is := l.forgotten[field]; is && (h.Open() && !s.mode.quick || was.State == luascripts.HoldCommitted) {
+			s.failf("%q ended as %+v, was forgotten, and is %+v now", field, was, h)
+		}
+	}
+	for field, h := range l.forgotten {
+		if _, there := l.holds[field]; !there && h.State == luascripts.HoldExpired && l.control.Time < h.Ended+simRetention.Milliseconds() {
+			s.failf("%q expired at %d, and is forgotten at %d", field, h.Ended, l.control.Time)
+		}
+	}
+	s.checkTimers(p)
+	s.checkRing(p)
+}
+
+// checkTimers: if the timers are whole, everything that has a deadline is among them,
+// and nothing is due before the partition's next due time.
+func (s *simulation) checkTimers(p *simPartition) {
+	timers := make(map[string]int64)
+	whole := false
+	names, scores := p.store.Members(p.keys.Timers)
+	for i, name := range names {
+		if name == luascripts.Sentinel {
+			whole = math.IsInf(scores[i], 1)
+		} else {
+			timers[name] = int64(scores[i])
+		}
+	}
+	l := &p.ledger
+	due := l.control.Due
+	for field, h := range l.holds {
+		if !h.Open() || h.Deadline == 0 {
+			continue
+		}
+		if due == 0 || due > h.Deadline && !s.damaged[h.Tenant] {
+			s.failf("nothing is due before %d, and %q is at %d", due, field, h.Deadline)
+		}
+		if at, is := timers[field]; whole && (!is || at != h.Deadline && !s.damaged[h.Tenant]) {
+			s.failf("%q is due at %d, and its timer at %d", field, h.Deadline, at)
+		}
+	}
+	if !whole {
+		return
+	}
+	for name, at := range timers {
+		if (due == 0 || due > at) && !isRebuildMark(name) {
+			s.failf("nothing is due before %d, and the timer %q is at %d", due, name, at)
+		}
+	}
+	for field := range p.store.Hash(p.keys.Ledger) {
+		if _, is := timers[field]; !is && field[0] == luascripts.FieldEndings {
+			s.failf("record %q has no timer", field)
+		}
+	}
+}
+
+func isRebuildMark(member string) bool { return member[0] == 'b' }
+
+// checkRing: the ring's records are those from its tail to its head, and name as many
+// tombstones as it counts.
+func (s *simulation) checkRing(p *simPartition) {
+	c, records, names := p.ledger.control, uint64(0), 0
+	for field, record := range p.store.Hash(p.keys.Ledger) {
+		if field[0] != luascripts.FieldRing {
+			continue
+		}
+		records++
+		names += (len(record) - 6) / store.HoldFieldBytes
+		if n := number48(field[1:]); n < c.RingTail || n >= c.RingHead {
+			s.failf("ring record %d is outside of %d to %d", n, c.RingTail, c.RingHead)
+		}
+	}
+	if records != c.RingHead-c.RingTail || names != int(c.RingCount) {
+		s.failf("the ring has %d records of %d tombstones, its control says %+v", records, names, c)
+	}
+	if names > s.config.Ring && records > 1 { // the last record stays, however much its batch settled
+		s.failf("the ring has %d tombstones, at most %d are kept", names, s.config.Ring)
+	}
+}
+
+func number48(text string) uint64 {
+	return binary.BigEndian.Uint64(append([]byte{0, 0}, text...))
+}
+
+// decided are the codes of operations that are decided by the state of their account,
+// and so after everything due of it has been ended.
+const decided = "RICLOEeGVWBQXHF"
+
+// checkExecuted checks what a batch did to what was stored before.
+func (s *simulation) checkExecuted(p *simPartition, before simLedger, m *message, reply any) {
+	text, _ := reply.(string)
+	sequence, fresh := before.control.Sequence, false
+	if s.isBatch(m) && text != "" && text[0] == store.WordApplied {
+		session, mark := "s"+m.argv()[0][:8], m.argv()[4]
+		has := func(l simLedger) bool { s := l.sessions[session]; return len(s) >= 17 && s[1:17] == mark }
+		fresh = !has(before) && has(p.ledger)
+	}
+	if fresh {
+		sequence++
+	}
+	if p.ledger.control.Sequence != sequence {
+		s.failf("%d made the sequence %d, want %d", m.name, p.ledger.control.Sequence, sequence)
+	}
+	if p.ledger.control.Time < before.control.Time {
+		s.failf("%d made the time %d, it was %d", m.name, p.ledger.control.Time, before.control.Time)
+	}
+	if fresh {
+		s.checkDecided(p, m, text)
+	}
+}
+
+// checkDecided: no operation is decided while something due of its account is open.
+func (s *simulation) checkDecided(p *simPartition, m *message, reply string) {
+	now := store.AppliedTime(reply)
+	overdue := make(map[uint64]string)
+	for field, h := range p.ledger.holds {
+		if h.Open() && h.Deadline != 0 && h.Deadline <= now && !s.damaged[h.Tenant] {
+			overdue[h.Serial] = field
+		}
+	}
+	argv := m.argv()
+	kinds, places, fields := argv[6], argv[7], argv[9:]
+	m.remaining = make(map[budget.TenantID]budget.Microcents)
+	for i := range kinds {
+		place := 0
+		if places != "" {
+			place = int(places[i]) - 1
+		}
+		tenant := budget.TenantID(fields[place][1:])
+		account, is := p.ledger.accounts[tenant]
+		if !is {
+			continue
+		}
+		m.remaining[tenant] = account.Remaining
+		if code := reply[8+i]; overdue[account.Serial] != "" && strings.IndexByte(decided, code) >= 0 && kinds[i] != luascripts.KindMerge {
+			s.failf("%d decided %c as %c, and %q of %s is due and open", m.name, kinds[i], code, overdue[account.Serial], tenant)
+		}
+	}
+}
+
+// checkRemaining: the node computes the remaining that is stored.
+func (s *simulation) checkRemaining(m *message, b *Batch, reply string) {
+	if m.remaining == nil || b == nil || b.repair || reply == "" || reply[0] != store.WordApplied || m.argv()[4] != b.mark {
+		return
+	}
+	answers, _, _, err := b.decode(reply)
+	if err != nil {
+		s.failf("%d: %v", m.name, err)
+		return
+	}
+	last := make(map[budget.TenantID]Answer)
+	for i, c := range b.calls {
+		said := []budget.Outcome{budget.Reserved, budget.Committed, budget.Released, budget.Created, budget.Exists, budget.Granted, budget.Withdrawn, budget.Found}
+		if c.kind != luascripts.KindLookup && slices.Contains(said, answers[i].Outcome) {
+			last[c.tenant] = answers[i]
+		}
+	}
+	for tenant, a := range last {
+		if stored, is := m.remaining[tenant]; is && a.Remaining != stored && a.Remaining != max(stored, 0) {
+			s.failf("%d left %d to %s, and the node computes %d", m.name, stored, tenant, a.Remaining)
+		}
+	}
+}
+
+// readPage reads a page of an audit, which goes on between other steps.
+func (s *simulation) readPage() {
+	p := s.partitions[s.random.IntN(len(s.partitions))]
+	header, is := p.store.Hash(p.keys.Ledger)[store.HeaderField]
+	if !is {
+		return
+	}
+	if p.audit == nil {
+		tenant := budget.TenantID("")
+		if s.random.IntN(4) == 0 {
+			tenant = simTenants[s.random.IntN(len(simTenants))]
+		}
+		p.audit = store.NewSnapshot(header, tenant, s.random.IntN(2) == 0)
+		p.audit.Thorough = tenant == "" && s.random.IntN(2) == 0
+	}
+	for range 1 + s.random.IntN(3) {
+		if s.addPage(p, p.audit); p.audit == nil || p.audit.Done() {
+			p.audit = nil
+			return
+		}
+	}
+}
+
+func (s *simulation) addPage(p *simPartition, audit *store.Snapshot) {
+	args := append([]any{"eval", s.scripts.Page.Source, "2", p.keys.Ledger, p.keys.Timers}, audit.Args()...)
+	reply, err := s.do(p, simArgs(args))
+	if err == nil {
+		words, _ := reply.([]any)
+		err = audit.Add(words)
+	}
+	switch {
+	case errors.Is(err, store.ErrBehind):
+		p.audit = nil
+	case err != nil:
+		s.failf("an audit of partition %d: %v", p.index, err)
+	case audit.Done():
+		s.checkAudit(p, audit)
+	}
+}
+
+// auditAtOnce reads an audit without anything in between.
+func (s *simulation) auditAtOnce(p *simPartition) {
+	header, is := p.store.Hash(p.keys.Ledger)[store.HeaderField]
+	if !is {
+		return
+	}
+	fields, interrupted := s.server.ScanFields, p.audit
+	s.server.ScanFields = 1 << 20
+	audit := store.NewSnapshot(header, "", false)
+	for audit.Thorough = true; !audit.Done() && len(s.wrong) == 0; {
+		s.addPage(p, audit)
+	}
+	s.server.ScanFields, p.audit = fields, interrupted
+}
+
+// checkAudit: an audit that was read while batches went on finds nothing wrong.
+func (s *simulation) checkAudit(p *simPartition, audit *store.Snapshot) {
+	for tenant, a := range audit.Accounts {
+		if (!a.Matches() || !a.Balanced()) && !s.damaged[tenant] {
+			s.failf("an audit of %s finds %+v", tenant, a)
+		}
+	}
+	for _, d := range audit.Damages {
+		tenant := budget.TenantID(d.Field[1:])
+		if d.Field[0] == luascripts.FieldHold {
+			h, _ := p.ledger.state(d.Field)
+			tenant = h.Tenant
+		}
+		if !s.damaged[tenant] && s.orphaned[tenant] == 0 {
+			s.failf("an audit of partition %d finds %+v", p.index, d)
+		}
+	}
+	if audit.Tenant == "" {
+		for tenant := range p.ledger.accounts {
+			if audit.Accounts[tenant] == nil && !s.damaged[tenant] && tenant != simTemporary {
+				s.failf("an audit of partition %d does not find %s", p.index, tenant)
+			}
+		}
+	}
+	s.logf("an audit of partition %d is complete: %s", p.index, fmt.Sprint(len(audit.Accounts)))
+}

@@ -1,0 +1,217 @@
+package lane
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/simredis"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/coordinator/redistest"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// Tests of what the shipped scripts do with what is stored, on the simulated Redis.
+
+// begun returns a simulation with a node and all tenants, in which nothing happens by
+// chance.
+func begun(t *testing.T, partitions int) *simulation {
+	t.Helper()
+	s := newSimulation(simredis.NewServer(), 0, simMode{}, nil)
+	s.scripts = luascripts.Compose(luascripts.Redis)
+	s.begin(partitions)
+	s.config = store.Config{HoldTTL: simHoldTTL.Milliseconds(), Retention: simRetention.Milliseconds(), Ring: 100, MaxHolds: 100}
+	s.addNode()
+	t.Cleanup(func() {
+		for _, wrong := range s.wrong {
+			t.Error(wrong)
+		}
+	})
+	return s
+}
+
+// perform carries out an operation on the second node, whose options are those of begun.
+func (s *simulation) perform(op *simOp) *simOp {
+	s.call(s.nodes[1], op)
+	s.rest()
+	return op
+}
+
+// carryTo carries a lane's commands to a partition until it rests.
+func (s *simulation) carryTo(p *simPartition, l *Lane) {
+	for range 100 {
+		args := l.Next()
+		if args != nil {
+			reply, err := s.do(p, simArgs(args))
+			r := Reply{Value: reply, Err: err, Failure: FailureNoScript}
+			r.Text, _ = reply.(string)
+			l.Handle(r)
+		}
+		if !l.Again() {
+			return
+		}
+	}
+	s.failf("partition %d's lane does not rest", l.Index())
+}
+
+// A node that believes in another number of partitions is refused, though a key of its
+// is the key of a partition of that number.
+func TestAnotherNumberOfPartitions(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 2)
+	p := s.partitions[0]
+	n := NewNode(s.nodeConfig(4))
+	for _, l := range n.Lanes() {
+		if l.Keys() != p.keys {
+			continue
+		}
+		before := p.store.Clone()
+		c := NewCall(luascripts.KindEnsure, "acme", 5, budget.ReservationID{})
+		if err := errors.Join(n.Admit(), l.enqueue(c)); err != nil {
+			t.Fatal(err)
+		}
+		s.carryTo(p, l)
+		<-c.done
+		if !errors.Is(c.answer.Err, ErrLayout) {
+			t.Errorf("got %v, want ErrLayout", c.answer.Err)
+		}
+		if !maps.Equal(before.Hash(p.keys.Ledger), p.store.Hash(p.keys.Ledger)) {
+			t.Error("the refused node has written")
+		}
+		return
+	}
+	t.Fatalf("no partition of 4 has the keys %v", p.keys)
+}
+
+// A partition that was deleted and created again is not the one that a node knows, even
+// if it has the node's session.
+func TestRecreatedPartition(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p := s.partitions[0]
+	if op := s.perform(&simOp{kind: luascripts.KindReserve, tenant: "acme", amount: 5}); !op.acknowledged(budget.Reserved) {
+		t.Fatal(op.answer)
+	}
+	p.store.Set(p.keys.Ledger, store.HeaderField, "2 1 0 0123456789abcdef")
+	before := p.store.Clone()
+	op := s.perform(&simOp{kind: luascripts.KindReserve, tenant: "acme", amount: 5})
+	if !errors.Is(op.answer.Err, ErrRecreated) && !errors.Is(op.answer.Err, ErrGap) {
+		t.Errorf("got %v, want ErrRecreated", op.answer.Err)
+	}
+	if !maps.Equal(before.Hash(p.keys.Ledger), p.store.Hash(p.keys.Ledger)) {
+		t.Error("the node has written to another partition")
+	}
+}
+
+// An open hold of an account that was removed by hand reaches nothing of the account that
+// was created after it, by a call or at its deadline.
+func TestHoldOfARecreatedTenant(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	reserve := func(amount budget.Microcents) *simHold {
+		op := s.perform(&simOp{kind: luascripts.KindReserve, tenant: simTemporary, amount: amount})
+		return &simHold{id: op.c.id, made: op}
+	}
+	settled, due := reserve(5), reserve(7)
+	s.removeAccount()
+	if op := s.perform(&simOp{kind: luascripts.KindEnsure, tenant: simTemporary, amount: 100}); op.answer.Outcome != budget.Created {
+		t.Fatal(op.answer)
+	}
+	reserve(50)
+	if op := s.perform(&simOp{kind: luascripts.KindRelease, hold: settled}); op.answer.Outcome != budget.MissingReservation {
+		t.Errorf("a release of the removed account's hold: %+v", op.answer)
+	}
+	s.server.Now += simHoldTTL.Milliseconds() - 1
+	reserve(20)
+	s.server.Now++
+	op := s.perform(&simOp{kind: luascripts.KindBalance, tenant: simTemporary})
+	want := budget.Balance{Outcome: budget.Found, Granted: 100, Remaining: 80, Reserved: 20}
+	if op.answer.Balance != want || op.answer.Holds != 1 {
+		t.Errorf("balance %+v of %d holds, want %+v of 1", op.answer.Balance, op.answer.Holds, want)
+	}
+	if h, _ := s.state(due); h.Open() {
+		t.Errorf("after its deadline the removed account's hold is %+v", h)
+	}
+}
+
+// A timer that is due ends no hold whose own deadline is later, or that has none.
+func TestTimerAloneEndsNothing(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p := s.partitions[0]
+	later := s.perform(&simOp{kind: luascripts.KindReserve, tenant: "acme", amount: 5})
+	never := s.perform(&simOp{kind: luascripts.KindReserveTTL, tenant: "acme", amount: 7})
+	for _, op := range []*simOp{later, never} {
+		if _, err := s.do(p, []string{"zadd", p.keys.Timers, "1", store.HoldField(op.c.id)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	control := p.store.Hash(p.keys.Ledger)[store.ControlField]
+	p.store.Set(p.keys.Ledger, store.ControlField, control[:6]+"\x00\x00\x00\x00\x00\x01"+control[12:])
+	s.passTime()
+	for range 2 {
+		if op := s.perform(&simOp{kind: luascripts.KindBalance, tenant: "acme"}); op.answer.Balance.Reserved != 12 {
+			t.Errorf("%d are reserved, want 12", op.answer.Balance.Reserved)
+		}
+	}
+	s.server.Now += simHoldTTL.Milliseconds()
+	if op := s.perform(&simOp{kind: luascripts.KindBalance, tenant: "acme"}); op.answer.Balance.Reserved != 7 {
+		t.Errorf("%d are reserved after the deadline, want 7", op.answer.Balance.Reserved)
+	}
+}
+
+// The largest batch that ends the most that is due, of as many other accounts, is within
+// what a script can pass to a command.
+func TestLargestBatch(t *testing.T) {
+	t.Parallel()
+	client := redistest.Start(t).Client()
+	now := time.UnixMilli(simBegan)
+	s := newSimulation(simredis.NewServer(), 0, simMode{}, nil)
+	config := s.nodeConfig(1)
+	config.Scripts, config.Store = luascripts.Compose(luascripts.Redis), store.Config{HoldTTL: 1000, Retention: 1000, Ring: 1}
+	config.TenantQueue, config.TotalQueue = 10_000, 10_000
+	config.Clock = func() time.Time { return now }
+	config.Now = config.Clock
+	n := NewNode(config)
+	l := n.Lanes()[0]
+	all := func(kind byte, amount budget.Microcents, tenants, perTenant int, name string, want budget.Outcome) {
+		t.Helper()
+		var calls []*Call
+		for i := range tenants * perTenant {
+			c := NewCall(kind, budget.TenantID(fmt.Sprintf("%s-%d", name, i%tenants)), amount, budget.ReservationID{})
+			if err := errors.Join(n.Admit(), l.enqueue(c)); err != nil {
+				t.Fatal(err)
+			}
+			calls = append(calls, c)
+		}
+		for again := true; again; again = l.Again() {
+			args := l.Next()
+			if args == nil {
+				continue
+			}
+			value, err := client.Do(t.Context(), slices.Clone(args)...).Result()
+			r := Reply{Value: value, Err: err, Failure: FailureRejected}
+			if r.Text, _ = value.(string); redis.HasErrorPrefix(err, "NOSCRIPT") {
+				r.Failure = FailureNoScript
+			}
+			l.Handle(r)
+		}
+		for _, c := range calls {
+			if <-c.done; c.answer.Err != nil || c.answer.Outcome != want {
+				t.Fatalf("got %+v, want %s", c.answer, want)
+			}
+		}
+	}
+	all(luascripts.KindEnsure, 9, 640, 1, "due", budget.Created)
+	all(luascripts.KindEnsure, 9, luascripts.MaxAccounts, 1, "busy", budget.Created)
+	all(luascripts.KindReserve, 1, 640, 1, "due", budget.Reserved)
+	now = now.Add(2 * time.Second)
+	all(luascripts.KindReserve, 1, luascripts.MaxAccounts, 2, "busy", budget.Reserved)
+	all(luascripts.KindDelete, 0, 640, 1, "due", budget.Deleted)
+}

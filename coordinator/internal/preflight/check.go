@@ -1,0 +1,62 @@
+package preflight
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+)
+
+// ErrUnfit is documented in package preflight.
+var ErrUnfit = errors.New("unsupported Redis configuration")
+
+// Check is one thing that a node must know of the Redis that it stands on.
+type Check struct {
+	Name   string `json:"check"`            // "eviction", for example; see Inspect
+	Server string `json:"server,omitempty"` // host:port where there are several servers
+	Status Status `json:"status"`
+	Found  string `json:"found"`
+	Remedy string `json:"remedy,omitempty"` // what to do, unless the status is ok
+
+	sentinel error // of New, where the check failed: ErrUnfit unless it says another
+	cause    error // of what was found
+}
+
+// Status is how a check went.
+type Status uint8
+
+// The statuses. New refuses to start where a check failed, and logs the warnings.
+const (
+	CheckUnknown Status = iota // the server does not tell
+	CheckOK
+	CheckWarning
+	CheckFailed
+)
+
+var statusNames = [...]string{CheckUnknown: "unknown", CheckOK: "ok", CheckWarning: "warning", CheckFailed: "failed"}
+
+// String is the status' name in lower case, as in JSON.
+func (s Status) String() string {
+	if int(s) < len(statusNames) {
+		return statusNames[s]
+	}
+	return fmt.Sprintf("status(%d)", uint8(s))
+}
+
+// MarshalText writes the name.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Err returns nil unless the check failed, and else the error of New: an ErrUnfit, or
+// an lane.ErrUnavailable if it may pass later.
+func (c Check) Err() error {
+	if c.Status != CheckFailed {
+		return nil
+	}
+	sentinel := cmp.Or(c.sentinel, ErrUnfit)
+	if c.Server != "" {
+		sentinel = fmt.Errorf("%w: %s", sentinel, c.Server)
+	}
+	if c.cause != nil {
+		return fmt.Errorf("%w: %w; %s", sentinel, c.cause, c.Remedy)
+	}
+	return fmt.Errorf("%w: %s; %s", sentinel, c.Found, c.Remedy)
+}

@@ -1,0 +1,119 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/internal/lane"
+	"github.com/calybris/bursar/coordinator/redisclient"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// Config is what the checks need to know of a node.
+type Config struct {
+	Prefix            string
+	CallTimeout       time.Duration
+	Partitions        int // that were asked for, 0 for none
+	DefaultPartitions int
+	Logger            *slog.Logger
+}
+
+// Inspect makes every check and returns the dialect that the servers' scripts are written in. It
+// keeps to ctx and the call timeout, where go-redis waits for timeouts of its own, or
+// has none.
+func Inspect(ctx context.Context, client redis.UniversalClient, cfg Config) ([]Check, luascripts.Dialect) {
+	type result struct {
+		checks  []Check
+		dialect luascripts.Dialect
+	}
+	done := make(chan result, 1)
+	questions := newAsker(cfg.CallTimeout)
+	go func() {
+		checks, dialect := inspectAll(ctx, client, cfg, questions)
+		done <- result{checks, dialect}
+	}()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case r := <-done:
+			if ctx.Err() != nil && slices.ContainsFunc(r.checks, func(c Check) bool { return c.Status == CheckFailed }) {
+				return []Check{silence(questions.late(lane.Interrupted(ctx)))}, luascripts.Redis
+			}
+			return r.checks, r.dialect
+		case <-ctx.Done():
+			return []Check{silence(questions.late(lane.Interrupted(ctx)))}, luascripts.Redis
+		case <-tick.C:
+			if questions.hangs() {
+				return []Check{silence(questions.late(errPatience))}, luascripts.Redis
+			}
+		}
+	}
+}
+
+func inspectAll(ctx context.Context, client redis.UniversalClient, cfg Config, questions asker) ([]Check, luascripts.Dialect) {
+	if redisclient.IsNil(client) {
+		return []Check{failed("reachable", "the client is nil", "make one with redis.NewClient, NewFailoverClient or NewClusterClient")}, luascripts.Redis
+	}
+	if redisclient.IsRing(client) {
+		return []Check{failed("topology", "a Ring has no failover that money survives", "use a single server, Sentinel or Cluster")}, luascripts.Redis
+	}
+	cluster := redisclient.ClusterOf(client)
+	if cluster == nil {
+		s := server{UniversalClient: client, everywhere: client, cfg: cfg, asker: questions}
+		return s.inspect(ctx), s.dialect
+	}
+	var servers []*redis.Client
+	asked := questions
+	err := asked.ask(ctx, func() (err error) {
+		servers, err = Masters(ctx, cluster)
+		return err
+	})
+	if err != nil {
+		return []Check{noMasters(ctx, cluster, err)}, luascripts.Redis
+	}
+	var all []Check
+	dialect := luascripts.Redis
+	for _, master := range servers {
+		s := server{UniversalClient: master, everywhere: client, cluster: cluster, cfg: cfg, asker: questions}
+		for _, check := range s.inspect(ctx) {
+			check.Server = master.Options().Addr
+			all = append(all, check)
+		}
+		dialect = max(dialect, s.dialect)
+	}
+	return all, dialect
+}
+
+// Start makes the checks for New: what failed is an error, a warning is logged. A
+// server that is unfit is no reason to try again, whatever else failed.
+func Start(ctx context.Context, client redis.UniversalClient, cfg Config) (luascripts.Dialect, error) {
+	checks, dialect := Inspect(ctx, client, cfg)
+	var unfit, unavailable []error
+	for _, check := range checks {
+		switch check.Status {
+		case CheckFailed:
+			if err := check.Err(); errors.Is(err, ErrUnfit) {
+				unfit = append(unfit, err)
+			} else {
+				unavailable = append(unavailable, err)
+			}
+		case CheckWarning, CheckUnknown:
+			logger := cfg.Logger
+			if check.Server != "" {
+				logger = logger.With("server", check.Server)
+			}
+			logger.Warn("bursar: "+check.Found, "check", check.Name, "remedy", check.Remedy)
+		case CheckOK:
+		}
+	}
+	if len(unfit) > 0 {
+		return dialect, errors.Join(unfit...)
+	}
+	return dialect, errors.Join(unavailable...)
+}

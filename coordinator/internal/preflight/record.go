@@ -1,0 +1,140 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/internal/dispatch"
+	"github.com/calybris/bursar/coordinator/internal/lane"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/coordinator/redisclient"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// Adopt returns how the partitions of the prefix lie: as it is recorded; or, if
+// there is no record, as the partitions that exist lie, and then restores it; or as the
+// options and the topology have it, and then the first EnsureTenant records it. The
+// number of partitions never changes, so a node that was asked for another one adopts
+// what is stored.
+func Adopt(ctx context.Context, client redis.UniversalClient, cfg Config) (store.Record, error) {
+	record, err := adopt(ctx, client, cfg, newAsker(cfg.CallTimeout))
+	switch {
+	case err == nil, errors.Is(err, lane.ErrCorrupt), errors.Is(err, lane.ErrLayout):
+		return record, err
+	case redisclient.ClusterOf(client) == nil && dispatch.HasPrefix(err, "MOVED ", "ASK "):
+		return record, fmt.Errorf("%w: the server is part of a Cluster: %w; %s", ErrUnfit, err, ClusterRemedy(client))
+	default:
+		return record, fmt.Errorf("%w: reading key %s: %w", lane.ErrUnavailable, store.RecordKey(cfg.Prefix), err)
+	}
+}
+
+func adopt(ctx context.Context, client redis.UniversalClient, cfg Config, a asker) (store.Record, error) {
+	key, text := store.RecordKey(cfg.Prefix), ""
+	err := a.ask(ctx, func() (err error) {
+		if text, err = client.Get(ctx, key).Result(); errors.Is(err, redis.Nil) {
+			text, err = "", nil
+		}
+		return err
+	})
+	if err != nil {
+		return store.Record{}, err
+	}
+	if text != "" {
+		record, err := adopted(text, cfg)
+		if err == nil {
+			err = agrees(ctx, client, cfg, record, &a)
+		}
+		if err == nil && cfg.Partitions != 0 && cfg.Partitions != record.Partitions {
+			cfg.Logger.Warn("bursar: number of partitions adopted", "prefix", cfg.Prefix, "wanted", cfg.Partitions, "stored", record.Partitions)
+		}
+		return record, err
+	}
+	record := store.Record{Layout: luascripts.Layout, Partitions: cfg.Partitions}
+	found, err := existingPartitions(ctx, client, cfg.Prefix, &a)
+	switch {
+	case err != nil:
+		return record, err
+	case len(found) > 1:
+		return record, fmt.Errorf("%w: prefix %q has ledgers of %v partitions and no record: find out which are right, and set key %s", lane.ErrCorrupt, cfg.Prefix, found, key)
+	case len(found) == 1:
+		record.Partitions = found[0]
+		if err := a.ask(ctx, func() error { return client.SetNX(ctx, key, record.String(), 0).Err() }); err != nil {
+			return record, err
+		}
+		cfg.Logger.Error("bursar: record of partitions restored", "prefix", cfg.Prefix, "partitions", record.Partitions)
+		return adopted(record.String(), cfg)
+	case cfg.Partitions == 0:
+		record.Partitions = cfg.DefaultPartitions
+	}
+	return record, nil
+}
+
+func adopted(text string, cfg Config) (store.Record, error) {
+	record, err := store.ParseRecord(text)
+	if err != nil {
+		return record, fmt.Errorf("%w: key %s: %w: use another prefix, or restore the key", lane.ErrCorrupt, store.RecordKey(cfg.Prefix), err)
+	}
+	if record.Layout != luascripts.Layout {
+		return record, fmt.Errorf("%w: prefix %q is in layout %d, and this program reads %d: upgrade it, or use another prefix", lane.ErrLayout, cfg.Prefix, record.Layout, luascripts.Layout)
+	}
+	return record, nil
+}
+
+// agrees returns an error if partitions of another number exist than are recorded, and
+// none of those: with a record that was overwritten, EnsureTenant would create tenants
+// again.
+func agrees(ctx context.Context, client redis.UniversalClient, cfg Config, record store.Record, a *asker) error {
+	exists, err := exist(ctx, client, cfg.Prefix, record.Partitions, a)
+	if err != nil || exists {
+		return err
+	}
+	found, err := existingPartitions(ctx, client, cfg.Prefix, a)
+	if err == nil && len(found) > 0 {
+		key := store.RecordKey(cfg.Prefix)
+		return fmt.Errorf("%w: key %s is %q, and prefix %q has ledgers of %v partitions: find out which are right, and set the key", lane.ErrCorrupt, key, record, cfg.Prefix, found)
+	}
+	return err
+}
+
+// existingPartitions returns the numbers of partitions of which a ledger exists.
+func existingPartitions(ctx context.Context, client redis.UniversalClient, prefix string, a *asker) (found []int, err error) {
+	for p := 1; p <= store.MaxPartitions; p *= 2 {
+		exists, err := exist(ctx, client, prefix, p, a)
+		if err != nil {
+			return nil, err
+		}
+		if exists {
+			found = append(found, p)
+		}
+	}
+	return found, nil
+}
+
+// exist reports whether a ledger of p partitions exists.
+func exist(ctx context.Context, client redis.UniversalClient, prefix string, p int, a *asker) (bool, error) {
+	headers := make([]*redis.StringCmd, p)
+	err := a.ask(ctx, func() error {
+		pipe := client.Pipeline()
+		for i := range headers {
+			headers[i] = pipe.HGet(ctx, store.KeysOf(prefix, p, i).Ledger, store.HeaderField)
+		}
+		_, _ = pipe.Exec(ctx) // each command carries its own error
+		for _, header := range headers {
+			if err := header.Err(); err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(headers, func(header *redis.StringCmd) bool {
+		h, err := store.ParseHeader(header.Val())
+		return !errors.Is(header.Err(), redis.Nil) && (err != nil || h.Partitions == p) // a damaged one, too
+	}), nil
+}

@@ -1,0 +1,105 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// Damage is stored state that no node writes.
+type Damage struct {
+	Kind   DamageKind
+	Field  string          // of the ledger; "" for the partition as a whole
+	Tenant budget.TenantID // "" if it is not known
+	What   string
+}
+
+// DamageKind classifies damages; its text is stable.
+type DamageKind string
+
+// The kinds of damages.
+const (
+	DamagedHeader     DamageKind = "header"     // missing, cut short, or of another partition
+	DamagedControl    DamageKind = "control"    // missing or cut short
+	DamagedAccount    DamageKind = "account"    // cut short, or with an impossible serial
+	UnbalancedAccount DamageKind = "balance"    // remaining + reserved + committed is not granted
+	WrongSum          DamageKind = "holds"      // reserved or the count is not that of the open holds
+	WrongDeadline     DamageKind = "deadline"   // a hold is due before its account's earliest deadline
+	SharedSerial      DamageKind = "serial"     // two accounts have one serial
+	MisplacedAccount  DamageKind = "misplaced"  // its tenant belongs to another partition
+	DamagedHold       DamageKind = "hold"       // cut short, of an unknown state, or with impossible figures
+	OrphanedHold      DamageKind = "orphan"     // open, and its account was deleted
+	UntimedHold       DamageKind = "untimed"    // its deadline has no timer
+	DamagedSession    DamageKind = "session"    // cut short or of an unknown state
+	DamagedReply      DamageKind = "reply"      // a node's stored reply is cut short
+	DamagedEndings    DamageKind = "endings"    // a record of ended holds is cut short
+	UnknownField      DamageKind = "field"      // no node writes such a field
+	IncompleteTimers  DamageKind = "timers"     // missing, or without the sentinel
+	WrongDue          DamageKind = "due"        // a timer is due before the partition looks for one
+	LostLedger        DamageKind = "ledger"     // timers without a ledger
+	WrongType         DamageKind = "type"       // a key of the partition is no hash or sorted set
+	DamagedRecord     DamageKind = "record"     // the record of the prefix
+	UnknownLayout     DamageKind = "layout"     // of another version
+	SecondTruth       DamageKind = "partitions" // the prefix has another number of partitions, too
+)
+
+// BalanceText says why an account does not balance, and is "" if it does.
+func (a Account) BalanceText() string {
+	if a.Balanced() {
+		return ""
+	}
+	terms := fmt.Sprintf("remaining %d + reserved %d + committed %d is not granted %d", a.Remaining, a.Reserved, a.Committed, a.Granted)
+	const exact = 1 << 61 // sums of smaller amounts cannot overflow
+	for _, term := range []budget.Microcents{a.Granted, a.Remaining, a.Reserved, a.Committed} {
+		if term < -exact || term > exact {
+			return terms
+		}
+	}
+	return terms + offBy(int64(a.Remaining+a.Reserved+a.Committed-a.Granted))
+}
+
+// offBy says by how much a figure is wrong, if it is.
+func offBy(difference int64) string {
+	switch {
+	case difference > 0:
+		return fmt.Sprintf(": %d too much", difference)
+	case difference < 0:
+		return fmt.Sprintf(": %d too little", -difference)
+	default:
+		return ""
+	}
+}
+
+// NameField says in words what a field of a ledger is. The hold of a known tenant is
+// named by its reservation.
+func NameField(field string, tenant budget.TenantID) string {
+	if field == "" {
+		return "partition"
+	}
+	rest := field[1:]
+	number := func() uint64 { return (&reader{rest}).uint(len(rest)) }
+	switch kind := field[0]; {
+	case field == HeaderField:
+		return "header"
+	case field == ControlField:
+		return "control record"
+	case kind == luascripts.FieldAccount:
+		return fmt.Sprintf("tenant %q", rest)
+	case kind == luascripts.FieldHold && len(field) == HoldFieldBytes:
+		if id, err := ReservationOf(tenant, field); err == nil && tenant.Validate() == nil {
+			return "reservation " + id.String()
+		}
+		return fmt.Sprintf("reservation %x", rest)
+	case kind == luascripts.FieldSession && len(rest) == 8:
+		return "session of node " + HexID(number())
+	case kind == luascripts.FieldReply && len(rest) == 8:
+		return "stored reply of node " + HexID(number())
+	case kind == luascripts.FieldRing && len(rest) == 6:
+		return fmt.Sprintf("record %d of settled holds", number())
+	case kind == luascripts.FieldEndings && len(rest) == 6:
+		return fmt.Sprintf("record %d of expired holds", number())
+	default:
+		return fmt.Sprintf("field %q", field)
+	}
+}

@@ -1,0 +1,289 @@
+package store
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
+)
+
+const someIncarnation = "0123456789abcdef"
+
+func TestRecordAndHeader(t *testing.T) {
+	t.Parallel()
+	record := Record{Layout: 2, Partitions: 16}
+	if got, err := ParseRecord(record.String()); err != nil || got != record || record.String() != "2 16" {
+		t.Errorf("%+v, %v from %q", got, err, record)
+	}
+	if got, err := ParseRecord("3 something else"); err != nil || got.Layout != 3 || got.Partitions != 0 {
+		t.Errorf("of another layout: %+v, %v", got, err)
+	}
+	for _, text := range []string{
+		"", "2", "2 ", "2 16 ", "2 15", "2 2048", "2 0", "0 16", "-2 16", "2 +16", "2 016", "2  16", "x 16", "2 16 " + someIncarnation,
+	} {
+		if got, err := ParseRecord(text); err == nil {
+			t.Errorf("record %q was read: %+v", text, got)
+		}
+	}
+	header := Header{Layout: 2, Partitions: 16, Index: 15, Incarnation: someIncarnation}
+	if got, err := ParseHeader(header.String()); err != nil || got != header || header.String() != header.Begin()+someIncarnation {
+		t.Errorf("%+v, %v from %q", got, err, header)
+	}
+	if got, err := ParseHeader("3 something else"); err != nil || got.Layout != 3 || got.Partitions != 0 {
+		t.Errorf("of another layout: %+v, %v", got, err)
+	}
+	for _, text := range []string{
+		"", "2 16 15", "2 16 16 " + someIncarnation, "2 16 -1 " + someIncarnation, "2 3 1 " + someIncarnation, "2 16 15 0123", "2 16 15 0123456789abcdez",
+		"2 16 +1 " + someIncarnation,
+	} {
+		if got, err := ParseHeader(text); err == nil {
+			t.Errorf("header %q was read: %+v", text, got)
+		}
+	}
+}
+
+func TestBalanced(t *testing.T) {
+	t.Parallel()
+	const most = math.MaxInt64
+	for _, c := range []struct {
+		granted, remaining, reserved, committed budget.Microcents
+		want                                    bool
+	}{
+		{0, 0, 0, 0, true},
+		{10, 5, 3, 2, true},
+		{10, -5, 3, 12, true}, // a debt
+		{10, 6, 3, 2, false},
+		{10, 5, 3, 3, false},
+		{10, 13, -5, 2, false},
+		{10, 13, 2, -5, false},
+		{-10, 0, 0, -10, false},
+		{most, most, 0, 0, true},
+		{most, 0, most, 0, true},
+		{most, -most, most, most, true},
+		{0, -most, most, 0, true},
+		{0, math.MinInt64, most, 1, true},
+		{0, 2, most, most, false}, // it wraps to 0
+		{most, most, most, most, false},
+	} {
+		a := Account{Granted: c.granted, Remaining: c.remaining, Reserved: c.reserved, Committed: c.committed}
+		if a.Balanced() != c.want {
+			t.Errorf("%+v: %t, want %t", a, a.Balanced(), c.want)
+		}
+	}
+}
+
+// accountRecord and the others write records as the scripts do.
+func accountRecord(a Account) string {
+	var b []byte
+	for _, term := range []budget.Microcents{a.Granted, a.Remaining, a.Reserved, a.Committed} {
+		b = appendUint(b, uint64(term), 8)
+	}
+	b = appendUint(b, uint64(a.Holds), 4)
+	b = appendUint(b, a.Serial, 6)
+	b = appendUint(b, uint64(a.Deadline), 6)
+	return string(append(b, a.Flags)) + a.Tail
+}
+
+func holdRecord(h Hold) string {
+	b := appendUint([]byte{h.State}, uint64(h.Held), 8)
+	b = appendUint(b, uint64(h.Made), 6)
+	b = appendUint(b, uint64(h.Deadline+h.Ended), 6) // one of them is 0
+	b = appendUint(b, h.Serial, 6)
+	b = appendUint(b, h.Sequence, 6)
+	if !h.Open() {
+		b = appendUint(b, h.EndedSeq, 6)
+		b = appendUint(b, uint64(h.Actual), 8)
+	}
+	return string(append(b, h.Levels)) + string(h.Tenant)
+}
+
+func controlRecord(c Control) string {
+	var b []byte
+	for _, n := range []uint64{uint64(c.Time), uint64(c.Due), c.Sequence, c.LastSerial, c.RingHead, c.RingTail} {
+		b = appendUint(b, n, 6)
+	}
+	return string(appendUint(appendUint(b, uint64(c.RingCount), 4), c.Endings, 6))
+}
+
+var (
+	someAccount = Account{
+		Granted: math.MaxInt64, Remaining: -5, Reserved: 3, Committed: math.MaxInt64 - 7, Holds: math.MaxUint32,
+		Serial: 1<<48 - 1, Deadline: 1<<48 - 2, Flags: 0xff, Tail: "more",
+	}
+	someHold      = Hold{State: luascripts.HoldOpen, Held: math.MaxInt64, Made: 1, Deadline: 1<<48 - 1, Serial: 2, Sequence: 1<<48 - 3, Levels: 1, Tenant: "acme/search"}
+	someTombstone = Hold{State: luascripts.HoldCommitted, Held: 7, Made: 1, Ended: 5, Serial: 2, Sequence: 3, EndedSeq: 4, Actual: 9, Levels: 1, Tenant: "a"}
+	someControl   = Control{Time: 1, Due: 1<<48 - 1, Sequence: 3, LastSerial: 4, RingHead: 5, RingTail: 6, RingCount: math.MaxUint32, Endings: 8}
+)
+
+func TestRecordsAndTheirPrefixes(t *testing.T) {
+	t.Parallel()
+	account := accountRecord(someAccount)
+	if got, ok, err := ParseAccount(account); !ok || err != nil || !cmp.Equal(got, someAccount) {
+		t.Errorf("account %+v, %v", got, err)
+	}
+	if _, ok, err := ParseAccount(luascripts.Deleted); ok || err != nil {
+		t.Errorf("a deleted account: %t, %v", ok, err)
+	}
+	for n := range luascripts.AccountBytes {
+		if _, ok, err := ParseAccount(account[:n]); ok || err == nil {
+			t.Errorf("%d bytes of an account were read", n)
+		}
+	}
+	for _, hold := range []Hold{someHold, someTombstone} {
+		record := holdRecord(hold)
+		if got, err := ParseHold(record); err != nil || !cmp.Equal(got, hold) {
+			t.Errorf("hold %+v, %v", got, err)
+		}
+		for n := range len(record) - len(hold.Tenant) + 1 {
+			if got, err := ParseHold(record[:n]); err == nil {
+				t.Errorf("%d bytes of a hold were read: %+v", n, got)
+			}
+		}
+		for state := range 256 {
+			_, err := ParseHold(string([]byte{byte(state)}) + record[1:] + strings.Repeat("x", 20))
+			if known := strings.IndexByte("oclx", byte(state)) >= 0; known != (err == nil) {
+				t.Errorf("state %d: %v", state, err)
+			}
+		}
+	}
+	control := controlRecord(someControl)
+	if got, err := ParseControl(control); err != nil || got != someControl || len(control) != luascripts.ControlBytes {
+		t.Errorf("control %+v, %v", got, err)
+	}
+	for n := range luascripts.ControlBytes {
+		if _, err := ParseControl(control[:n]); err == nil {
+			t.Errorf("%d bytes of a control record were read", n)
+		}
+	}
+	session := AppliedSession(strings.Repeat("m", 16), 77, true, 5)
+	for n := range len(session) + 1 {
+		if s := session[:n]; s.Valid() != (n == len(session)) {
+			t.Errorf("%d bytes of a session in a repair: %t", n, s.Valid())
+		}
+	}
+}
+
+func TestNameField(t *testing.T) {
+	t.Parallel()
+	id := budget.NewReservationID("acme/b", 1, 2)
+	for _, c := range []struct {
+		field  string
+		tenant budget.TenantID
+		want   string
+	}{
+		{"", "", "partition"}, {"f", "", "header"}, {"c", "", "control record"},
+		{"aacme/b", "", `tenant "acme/b"`}, {"a", "", `tenant ""`}, {"a\x00", "", `tenant "\x00"`},
+		{HoldField(id), "acme/b", "reservation acme~2fb.00000000000000010000000000000002"},
+		{HoldField(id), "", "reservation 00000000000000010000000000000002"},
+		{HoldField(id), "a//b", "reservation 00000000000000010000000000000002"},
+		{"hshort", "acme", `field "hshort"`},
+		{SessionField(255), "", "session of node 00000000000000ff"}, {ReplyField(255), "", "stored reply of node 00000000000000ff"},
+		{"s", "", `field "s"`}, {"d\x00\x00\x00\x00\x01\x00", "", "record 256 of settled holds"}, {"e\x00\x00\x00\x00\x00\x01", "", "record 1 of expired holds"},
+		{"d", "", `field "d"`}, {"zoo", "", `field "zoo"`}, {"cc", "", `field "cc"`},
+	} {
+		if got := NameField(c.field, c.tenant); got != c.want {
+			t.Errorf("field %q: %s, want %s", c.field, got, c.want)
+		}
+	}
+}
+
+// No bytes make a parser panic, and what it reads is what the scripts would write.
+func FuzzRecords(f *testing.F) {
+	for _, text := range []string{
+		"", "2 16 " + someIncarnation, "2 16 3 " + someIncarnation, accountRecord(someAccount), holdRecord(someHold), holdRecord(someTombstone),
+		controlRecord(someControl), string(AppliedSession(strings.Repeat("m", 16), 1, true, 5)), "\x17" + string(AppliedSession(strings.Repeat("m", 16), 1, false, 0)) + "rest",
+		"A\x00\x00\x00\x00\x00\x01\x04RK" + strings.Repeat("\x01", 60), luascripts.Deleted, "h0123456789abcdef", "s\xff\xff\xff\xff\xff\xff\xff\xff",
+	} {
+		f.Add(text, uint8(2), uint8(1))
+	}
+	f.Fuzz(func(t *testing.T, text string, operations, accounts uint8) {
+		if r, err := ParseRecord(text); err == nil && r.Layout == luascripts.Layout && r.String() != text {
+			t.Errorf("record %q became %q", text, r)
+		}
+		if h, err := ParseHeader(text); err == nil && h.Layout == luascripts.Layout && h.String() != text {
+			t.Errorf("header %q became %q", text, h)
+		}
+		if a, ok, err := ParseAccount(text); ok && (err != nil || accountRecord(a) != text) {
+			t.Errorf("account %q became %+v, %v", text, a, err)
+		} else if ok {
+			_ = a.Balanced()
+			_ = a.BalanceText()
+		}
+		if h, err := ParseHold(text); err == nil && holdRecord(h) != text {
+			t.Errorf("hold %q became %+v", text, h)
+		}
+		if c, err := ParseControl(text); err == nil && controlRecord(c) != text[:luascripts.ControlBytes] {
+			t.Errorf("control %q became %+v", text, c)
+		}
+		if s := Session(text); s.Check() == nil {
+			_, _, _, _, _ = s.State(), s.Number(), s.Mark(), s.Time(), s.Since()
+		}
+		fuzzReplies(text, int(operations), int(accounts))
+		for _, tenant := range []budget.TenantID{"", "acme", budget.TenantID(text)} {
+			_ = NameField(text, tenant)
+			_, _ = ReservationOf(tenant, text)
+		}
+		_, _ = NodeOfField(text)
+	})
+}
+
+func fuzzReplies(text string, operations, accounts int) {
+	_, rest := CutWord(text)
+	_, _ = ParseOpened(rest)
+	_, _ = ParseOpened(text)
+	_, _ = ParseGap(text)
+	_ = AppliedTime(text)
+	r, err := ParseReply(text, operations, accounts)
+	if err != nil {
+		return
+	}
+	for i := range accounts {
+		_ = r.Remaining(i)
+	}
+	for _, code := range []byte(r.Codes) {
+		if code == luascripts.CodeKnown {
+			_ = r.Known()
+		} else {
+			_ = r.Amount()
+		}
+	}
+	_, _ = r.End()
+}
+
+// No page makes a snapshot panic, and none makes it go on for ever.
+func FuzzSnapshot(f *testing.F) {
+	control := controlRecord(Control{Time: 1, Sequence: 1 << 40, LastSerial: 1 << 40})
+	f.Add(control, AccountField("acme"), accountRecord(someAccount), "hfedcba9876543210", holdRecord(someHold), "0")
+	f.Add(control, "hfedcba9876543210", holdRecord(someTombstone), SessionField(1), "a", "7")
+	f.Add("", "", "", "", "", "0")
+	f.Add("short", "a", "", "h", "o", "0")
+	f.Fuzz(func(t *testing.T, control, field, record, otherField, otherRecord, cursor string) {
+		for _, tenant := range []budget.TenantID{"", "acme"} {
+			s := NewSnapshot("2 4 1 "+someIncarnation, tenant, true)
+			s.Thorough = tenant == ""
+			for page := 0; !s.Done() && page < 10; page++ {
+				if page > 2 {
+					cursor = "0"
+				}
+				_ = s.Args()
+				pairs := []any{field, record, otherField, otherRecord}
+				if s.Add([]any{WordPage, control, cursor, "1", "1", "1", "5", pairs, []any{otherField}, pairs}) != nil {
+					return
+				}
+			}
+			if _, err := ParseControl(control); err == nil && !s.Done() && s.ringHead <= 1 && s.endings <= 1 {
+				t.Error("it goes on")
+			}
+		}
+		s := NewSnapshot(record, "", true)
+		for _, reply := range [][]any{nil, {control}, {WordPage}, {WordPage, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {WordPage, control, cursor, "", "", "", "", []any{field}, nil, nil}} {
+			if s.Add(reply) == nil {
+				t.Errorf("page %q was read", reply)
+			}
+		}
+	})
+}

@@ -1,0 +1,259 @@
+package store
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// damage records a damage, once.
+func (s *Snapshot) damage(kind DamageKind, field string, tenant budget.TenantID, what string) {
+	if key := (reportKey{kind, field}); s.reported[key] {
+		return // a scan may repeat a field
+	} else if s.reported[key] = true; field != "" && field[0] == luascripts.FieldHold {
+		if s.Unnamed[kind]++; s.Unnamed[kind] > MaxNamed {
+			return
+		}
+	}
+	s.Damages = append(s.Damages, Damage{kind, field, tenant, what})
+}
+
+func (s *Snapshot) addAccount(field, record string) {
+	tenant := budget.TenantID(field[1:])
+	if s.Accounts[tenant] != nil || s.unreadable[tenant] {
+		return // as above
+	}
+	account, ok, err := ParseAccount(record)
+	if err == nil && !ok {
+		return
+	}
+	if err == nil {
+		err = tenant.Validate()
+	}
+	if err != nil {
+		s.unreadable[tenant] = true
+		s.damage(DamagedAccount, field, tenant, err.Error())
+		return
+	}
+	a := &AccountSnapshot{Account: account, Sequence: s.Control.Sequence}
+	s.Accounts[tenant] = a
+	s.checkAccount(field, tenant, a)
+}
+
+// checkAccount checks what the account's own record shows.
+func (s *Snapshot) checkAccount(field string, tenant budget.TenantID, a *AccountSnapshot) {
+	if !a.Balanced() {
+		s.damage(UnbalancedAccount, field, tenant, a.BalanceText())
+	}
+	if s.Partitions > 0 {
+		if own := PartitionOf(tenant, s.Partitions); own != s.Index {
+			s.damage(MisplacedAccount, field, tenant, fmt.Sprintf("the account is in partition %d of %d, but the tenant belongs to partition %d", s.Index, s.Partitions, own))
+		}
+	}
+	if other, taken := s.bySerial[a.Serial]; taken {
+		s.damage(SharedSerial, field, tenant, fmt.Sprintf("serial %d is also that of tenant %q", a.Serial, other))
+	}
+	s.bySerial[a.Serial] = tenant
+	if a.Serial == 0 || a.Serial > s.Control.LastSerial && !s.frozen {
+		s.damage(DamagedAccount, field, tenant, fmt.Sprintf("serial %d, but the partition's last one is %d", a.Serial, s.Control.LastSerial))
+	}
+}
+
+// addAgain looks once more at an account whose holds were compared, since it may have
+// been changed by hand since. One that was deleted is not returned.
+func (s *Snapshot) addAgain(field, record string) {
+	tenant := budget.TenantID(field[1:])
+	account, ok, err := ParseAccount(record)
+	switch {
+	case err != nil:
+		s.damage(DamagedAccount, field, tenant, err.Error())
+	case ok && !account.Balanced():
+		s.damage(UnbalancedAccount, field, tenant, account.BalanceText())
+	}
+}
+
+func (s *Snapshot) addHold(field, record string) {
+	open := record != "" && record[0] == luascripts.HoldOpen
+	if s.skips(record) || open && s.phase == readingAccounts {
+		return
+	}
+	hold, err := ParseHold(record)
+	if err == nil {
+		err = s.checkHold(field, hold)
+	}
+	if err != nil {
+		s.damage(DamagedHold, field, hold.Tenant, err.Error())
+		return
+	}
+	if s.Tenant != "" && hold.Tenant != s.Tenant {
+		return
+	}
+	if s.phase == readingAccounts {
+		s.ended = append(s.ended, sighting{field, hold})
+		return
+	}
+	s.count(field, hold)
+}
+
+// skips reports whether a record is the tombstone of a hold that ended before the
+// snapshot began; most are.
+func (s *Snapshot) skips(record string) bool {
+	if len(record) <= luascripts.TombstoneBytes || s.frozen {
+		return false
+	}
+	switch record[0] {
+	case luascripts.HoldCommitted, luascripts.HoldReleased, luascripts.HoldExpired:
+		return (&reader{record[33:]}).uint(6) <= s.began
+	default:
+		return false
+	}
+}
+
+// checkHold checks what the hold's own record shows.
+func (s *Snapshot) checkHold(field string, h Hold) error {
+	switch {
+	case len(field) != HoldFieldBytes:
+		return fmt.Errorf("%w: field of %d bytes, want %d", ErrDamaged, len(field), HoldFieldBytes)
+	case h.Held == 0:
+		return fmt.Errorf("%w: it holds nothing", ErrDamaged)
+	case h.Tenant.Validate() != nil:
+		return fmt.Errorf("%w: %w", ErrDamaged, h.Tenant.Validate())
+	case h.Sequence > s.Control.Sequence || h.EndedSeq > s.Control.Sequence:
+		return fmt.Errorf("%w: made at sequence %d and ended at %d, but the partition is at %d", ErrDamaged, h.Sequence, h.EndedSeq, s.Control.Sequence)
+	case !h.Open() && h.EndedSeq < h.Sequence:
+		return fmt.Errorf("%w: made at sequence %d, but ended at %d", ErrDamaged, h.Sequence, h.EndedSeq)
+	default:
+		return nil
+	}
+}
+
+// count adds a hold to what its account held when that was read, once.
+func (s *Snapshot) count(field string, hold Hold) {
+	a := s.Accounts[hold.Tenant]
+	if a == nil || a.Serial != hold.Serial {
+		s.checkOrphan(field, hold, a)
+		return
+	}
+	if hold.Sequence > a.Sequence || !hold.Open() && hold.EndedSeq <= a.Sequence {
+		return
+	}
+	id := [16]byte([]byte(field[1:HoldFieldBytes]))
+	if _, known := s.seen[id]; known {
+		return
+	}
+	s.seen[id] = struct{}{}
+	s.Open++
+	a.Count++
+	if a.Sum += uint64(hold.Held); a.Sum < uint64(hold.Held) { //nolint:gosec // not negative
+		a.Sum = math.MaxUint64
+	}
+	if hold.Open() && hold.Deadline != 0 && (a.Earliest == 0 || hold.Deadline < a.Earliest) {
+		a.Earliest = hold.Deadline
+	}
+	if s.KeepHolds {
+		id, err := ReservationOf(hold.Tenant, field)
+		if err == nil { // its field was checked
+			a.Holds = append(a.Holds, HoldOf(id, hold))
+		}
+	}
+}
+
+// checkOrphan checks a hold whose account is not there, or is another one of the same
+// name. An account is deleted only without holds, so an open one was made since, and its
+// account too. Serials grow.
+func (s *Snapshot) checkOrphan(field string, hold Hold, a *AccountSnapshot) {
+	switch {
+	case !hold.Open() || s.Tenant != "" || s.unreadable[hold.Tenant]:
+	case a == nil && hold.Sequence <= s.began:
+		s.damage(OrphanedHold, field, hold.Tenant, fmt.Sprintf("it holds %d microcents, but tenant %q has no account", hold.Held, hold.Tenant))
+	case a != nil && (hold.Serial < a.Serial || hold.Sequence <= a.Sequence):
+		s.damage(OrphanedHold, field, hold.Tenant, fmt.Sprintf("it holds %d microcents of an account with serial %d, but tenant %q now has serial %d",
+			hold.Held, hold.Serial, hold.Tenant, a.Serial))
+	}
+}
+
+// checkUntimed takes the open holds of a page that have a deadline and no timer.
+func (s *Snapshot) checkUntimed(p page) {
+	for _, field := range p.untimed {
+		for i := 0; i < len(p.fields); i += 2 {
+			if p.fields[i] != field {
+				continue
+			}
+			hold, err := ParseHold(p.fields[i+1])
+			if err == nil {
+				s.damage(UntimedHold, field, hold.Tenant, fmt.Sprintf("its deadline is %d, but it has no timer", hold.Deadline))
+			}
+		}
+	}
+}
+
+// checkDue compares the time before which the partition looks for no timer with the
+// first one. That of a session is not compared: a rebuild may move it.
+func (s *Snapshot) checkDue(first string) {
+	at, err := strconv.ParseInt(first, 10, 64)
+	if err != nil || s.frozen || s.Control.Due != 0 && s.Control.Due <= at {
+		return
+	}
+	s.damage(WrongDue, ControlField, "", fmt.Sprintf("the first timer is due at %d, but the partition looks for none before %d (0 is never)", at, s.Control.Due))
+}
+
+// addOther takes a record that is neither an account nor a hold.
+func (s *Snapshot) addOther(field, record string) {
+	kind, rest := field[0], len(field)-1
+	bad := func(damage DamageKind, format string, args ...any) {
+		s.damage(damage, field, "", fmt.Sprintf(format, args...))
+	}
+	switch {
+	case field == HeaderField, field == ControlField: // each page shows them
+	case kind == luascripts.FieldSession && rest == 8:
+		if err := Session(record).Check(); err != nil {
+			s.damage(DamagedSession, field, "", err.Error())
+		}
+	case kind == luascripts.FieldReply && rest == 8:
+		if len(record) < minReply || record[0] != WordApplied {
+			bad(DamagedReply, "%d bytes that begin with %.8q", len(record), record)
+		}
+	case (kind == luascripts.FieldRing || kind == luascripts.FieldEndings) && rest == 6:
+		if len(record) < 6+HoldFieldBytes || (len(record)-6)%HoldFieldBytes != 0 {
+			bad(DamagedEndings, "%d bytes, want 6 and %d for each hold", len(record), HoldFieldBytes)
+		}
+	default:
+		bad(UnknownField, "no node writes such a field; its record has %d bytes", len(record))
+	}
+}
+
+// compare is made when all holds were counted: it compares each account with its holds.
+func (s *Snapshot) compare() {
+	s.phase = snapshotDone
+	if !s.Thorough {
+		return
+	}
+	for tenant, a := range s.Accounts {
+		field := AccountField(tenant)
+		if !a.Balanced() {
+			continue // then its other terms mean nothing
+		}
+		s.again = append(s.again, field)
+		if !a.Matches() {
+			s.damage(WrongSum, field, tenant, a.MismatchText())
+		}
+		if a.Earliest != 0 && (a.Deadline == 0 || a.Deadline > a.Earliest) {
+			s.damage(WrongDeadline, field, tenant, fmt.Sprintf("a hold is due at %d, but the account says that none is before %d (0 is never)", a.Earliest, a.Deadline))
+		}
+	}
+	if len(s.again) > 0 {
+		s.phase = rereadingAccounts
+	}
+}
+
+// MismatchText says how an account differs from its holds.
+func (a *AccountSnapshot) MismatchText() string {
+	text := fmt.Sprintf("reserved is %d, but its open holds sum up to %d", a.Reserved, a.Sum)
+	if a.Sum <= math.MaxInt64 {
+		text += offBy(int64(a.Reserved) - int64(a.Sum))
+	}
+	return text + fmt.Sprintf("; it counts %d open holds, and there are %d", a.Account.Holds, a.Count)
+}

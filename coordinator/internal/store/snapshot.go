@@ -1,0 +1,321 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// ErrBehind means that a snapshot cannot be finished: holds ended faster than they were
+// read, or the partition went back to an earlier state. Begin again.
+var ErrBehind = errors.New("the partition changes faster than it can be read")
+
+// A Snapshot reads a partition page by page while batches go on, and computes what was
+// reserved of each account at the very sequence at which the account was read. Send
+// Args, give the reply to Add, until Done.
+//
+// First it reads all accounts, then all holds, and with each page the holds that have
+// ended since the page before. A hold that was open when an account was read is seen:
+// either it stays open until its page, or it ends and is among those that have ended.
+// Every record has the sequences of creation and end, so each sighting of a hold says
+// whether the account's reserved contained it.
+//
+// A partition that moves to another server is scanned with gaps, since a
+// cursor means nothing there: a finding counts if a second snapshot shows it too.
+type Snapshot struct {
+	// Tenant limits the snapshot to one account; "" is all.
+	Tenant budget.TenantID
+	// Thorough also checks the timers of holds, all other records, and at the end each
+	// account once more. It is for all tenants.
+	Thorough bool
+	// KeepHolds keeps the holds themselves.
+	KeepHolds bool
+	// PageFields is about how many fields a page looks at; 0 for a number that costs
+	// Redis about a millisecond.
+	PageFields int
+	// Partitions and Index say which partition it should be. By default they are those
+	// of the header; 0 partitions are any.
+	Partitions, Index int
+
+	// Accounts are those that were read, by tenant.
+	Accounts map[budget.TenantID]*AccountSnapshot
+	// Open is the number of holds that are open, each as of its account's sequence.
+	Open int
+	// Damages are the records that no node writes. Unnamed counts, by kind, those of holds beyond
+	// the first MaxNamed.
+	Damages []Damage
+	Unnamed map[DamageKind]int
+	// TimersWhole is false if the partition's timers have to be rebuilt.
+	TimersWhole bool
+	Control     Control // at the last page
+
+	header string
+	cursor string
+	ring   string // next record of settled holds
+	timed  string // next record of expired holds
+	phase  snapshotPhase
+	began  uint64 // sequence of the first page
+	frozen bool   // without a readable control record no batch is applied
+
+	bySerial   map[uint64]budget.TenantID
+	unreadable map[budget.TenantID]bool // accounts
+	reported   map[reportKey]bool
+	seen       map[[16]byte]struct{} // ids of counted holds
+	ended      []sighting            // before all accounts were read
+	again      []string              // accounts to read once more
+	ringHead   uint64                // of records of settled holds, when the last hold was read
+	endings    uint64                // of records of expired holds, then
+}
+
+type sighting struct {
+	field string
+	hold  Hold
+}
+
+type reportKey struct {
+	kind  DamageKind
+	field string
+}
+
+type snapshotPhase int
+
+const (
+	readingAccounts snapshotPhase = iota
+	readingHolds
+	readingEndings
+	rereadingAccounts
+	snapshotDone
+)
+
+// AccountSnapshot is an account at a sequence, and its holds that were open then.
+type AccountSnapshot struct {
+	Account
+	Sequence uint64
+	Sum      uint64 // of the open holds, at most the largest uint64
+	Count    int
+	Earliest int64         // deadline among them, 0 for none
+	Holds    []budget.Hold // if they were asked for
+}
+
+// Matches reports whether reserved and the count of holds are those of the holds.
+func (a *AccountSnapshot) Matches() bool {
+	return a.Reserved >= 0 && uint64(a.Reserved) == a.Sum && int(a.Account.Holds) == a.Count
+}
+
+// NewSnapshot begins a snapshot of a partition with that header, "" if it has none. With
+// keep the holds themselves are kept.
+func NewSnapshot(header string, tenant budget.TenantID, keep bool) *Snapshot {
+	h, _ := ParseHeader(header) // of one that cannot be read nothing is expected
+	return &Snapshot{
+		Tenant: tenant, KeepHolds: keep, Partitions: h.Partitions, Index: h.Index,
+		Accounts: make(map[budget.TenantID]*AccountSnapshot), Unnamed: make(map[DamageKind]int), header: header,
+		cursor: "0", ring: "-1", timed: "-1", bySerial: make(map[uint64]budget.TenantID),
+		unreadable: make(map[budget.TenantID]bool), reported: make(map[reportKey]bool), seen: make(map[[16]byte]struct{}),
+	}
+}
+
+const (
+	// pageFields is the usual number of fields of a page.
+	pageFields = 500
+	// rereadAccounts is how many accounts a page reads by name.
+	rereadAccounts = 500
+	// MaxNamed bounds the damages of holds that are named, a kind.
+	MaxNamed = 1000
+)
+
+// Args are the arguments of the next page, after the keys.
+func (s *Snapshot) Args() []any {
+	pattern, fields := "", s.PageFields
+	if fields == 0 {
+		fields = pageFields
+	}
+	var named []string
+	switch s.phase {
+	case readingAccounts:
+		switch {
+		case s.Tenant != "":
+			named = []string{AccountField(s.Tenant)}
+		case s.Thorough:
+			pattern = "[^h]*"
+		default:
+			pattern = "a*"
+		}
+	case readingHolds:
+		pattern = "h*"
+	case rereadingAccounts:
+		named = s.again[:min(len(s.again), rereadAccounts)]
+	case readingEndings, snapshotDone:
+	}
+	timers := "0"
+	if s.Thorough {
+		timers = "1"
+	}
+	args := []any{s.header, s.cursor, pattern, fields, s.ring, s.timed, string(s.Tenant), timers}
+	for _, field := range named {
+		args = append(args, field)
+	}
+	return args
+}
+
+// Done reports whether everything was read.
+func (s *Snapshot) Done() bool { return s.phase == snapshotDone }
+
+// Refusal is the reply of a partition that is gone, or is another one.
+type Refusal string
+
+func (r Refusal) Error() string { return "the partition answered " + strconv.Quote(string(r)) }
+
+// page is a reply of the page script.
+type page struct {
+	control, cursor, ring, timed, whole, first string
+	fields, untimed, ended                     []string
+}
+
+const pageWords = 10
+
+func parsePage(reply []any) (p page, err error) {
+	word := func(i int) string {
+		text, ok := reply[i].(string)
+		if !ok {
+			err = fmt.Errorf("unreadable page: word %d is %T", i, reply[i])
+		}
+		return text
+	}
+	texts := func(i int) []string {
+		list, ok := reply[i].([]any)
+		all := make([]string, len(list))
+		for j := range list {
+			var isText bool
+			all[j], isText = list[j].(string)
+			ok = ok && isText
+		}
+		if !ok {
+			err = fmt.Errorf("unreadable page: word %d is not a list of texts", i)
+		}
+		return all
+	}
+	if len(reply) == 0 {
+		return p, Refusal("")
+	}
+	first := word(0)
+	switch {
+	case first == WordBehind:
+		return p, ErrBehind
+	case first != WordPage:
+		return p, Refusal(first)
+	case len(reply) != pageWords:
+		return p, fmt.Errorf("unreadable page of %d words, want %d", len(reply), pageWords)
+	}
+	p = page{
+		control: word(1), cursor: word(2), ring: word(3), timed: word(4), whole: word(5), first: word(6),
+		fields: texts(7), untimed: texts(8), ended: texts(9),
+	}
+	if err == nil && (len(p.fields)%2 != 0 || len(p.ended)%2 != 0) {
+		err = errors.New("unreadable page: a field without a record")
+	}
+	return p, err
+}
+
+// Add takes a page.
+func (s *Snapshot) Add(reply []any) error {
+	p, err := parsePage(reply)
+	if err != nil {
+		return err
+	}
+	if err := s.addControl(p.control); err != nil {
+		return err
+	}
+	s.cursor, s.ring, s.timed, s.TimersWhole = p.cursor, p.ring, p.timed, p.whole == "1"
+	for i := 0; i < len(p.fields); i += 2 {
+		s.addField(p.fields[i], p.fields[i+1])
+	}
+	for i := 0; i < len(p.ended); i += 2 {
+		s.addHold(p.ended[i], p.ended[i+1])
+	}
+	if s.Thorough {
+		s.checkDue(p.first)
+		s.checkUntimed(p)
+	}
+	if a := s.Accounts[s.Tenant]; a != nil && s.Tenant != "" && a.Matches() {
+		s.phase = snapshotDone // there are no more holds of the one tenant
+	} else if s.cursor == "0" {
+		s.turn()
+	}
+	return nil
+}
+
+// addControl takes the control record of a page, before anything else of it.
+func (s *Snapshot) addControl(record string) error {
+	control, err := ParseControl(record)
+	first := s.ring == "-1"
+	if first {
+		// No batch is applied without a control record, so all of it is of one instant.
+		s.frozen = err != nil
+	}
+	if s.frozen != (err != nil) || control.Sequence < s.Control.Sequence && !s.frozen {
+		return ErrBehind // it was damaged, repaired or restored since
+	}
+	if s.frozen {
+		control.Sequence = math.MaxUint64
+		if record == "" {
+			err = fmt.Errorf("%w: it is missing or empty", ErrDamaged)
+		}
+		s.damage(DamagedControl, ControlField, "", err.Error()+"; with it the partition's time, sequence and last serial are lost")
+	}
+	if first {
+		s.began = control.Sequence
+	}
+	s.Control = control
+	return nil
+}
+
+// turn begins the next phase.
+func (s *Snapshot) turn() {
+	switch s.phase {
+	case readingAccounts:
+		s.phase = readingHolds
+		for _, e := range s.ended {
+			s.count(e.field, e.hold)
+		}
+		s.ended = nil
+		if s.Tenant != "" && s.Accounts[s.Tenant] == nil {
+			s.phase = snapshotDone
+		}
+	case readingHolds:
+		s.phase, s.ringHead, s.endings = readingEndings, s.Control.RingHead, s.Control.Endings
+		s.turn()
+		return
+	case readingEndings:
+		// What ends after the last hold was read, was read while it was open.
+		ring, _ := strconv.ParseUint(s.ring, 10, 64)
+		timed, _ := strconv.ParseUint(s.timed, 10, 64)
+		if ring >= s.ringHead && timed >= s.endings {
+			s.compare()
+		}
+	case rereadingAccounts:
+		s.again = s.again[min(len(s.again), rereadAccounts):]
+		if len(s.again) == 0 {
+			s.phase = snapshotDone
+		}
+	case snapshotDone:
+	}
+}
+
+// addField takes a field that was read by the scan or by name.
+func (s *Snapshot) addField(field, record string) {
+	switch {
+	case field == "":
+	case field[0] == luascripts.FieldHold:
+		s.addHold(field, record)
+	case s.phase == rereadingAccounts:
+		s.addAgain(field, record)
+	case field[0] == luascripts.FieldAccount:
+		s.addAccount(field, record)
+	case s.Thorough:
+		s.addOther(field, record)
+	}
+}

@@ -1,0 +1,51 @@
+package coordinator
+
+import "github.com/calybris/bursar/luascripts"
+
+// operation is a verb as telemetry names it.
+type operation uint8
+
+const (
+	opReserve operation = iota
+	opCommit
+	opRelease
+	opLookup
+	opEnsure
+	opGrant
+	opWithdraw
+	opDelete
+	opRemaining
+	opBalance
+	opHolds
+	operationCount
+)
+
+// operations is the table of verbs. A new verb starts here; its kind's properties are
+// in package lane, its Lua in accounts.lua or decide.lua.
+var operations = [operationCount]struct {
+	name string
+	kind byte // of its calls
+}{
+	opReserve:   {"reserve", luascripts.KindReserve},
+	opCommit:    {"commit", luascripts.KindCommit},
+	opRelease:   {"release", luascripts.KindRelease},
+	opLookup:    {"lookup", luascripts.KindLookup},
+	opEnsure:    {"ensure_tenant", luascripts.KindEnsure},
+	opGrant:     {"grant", luascripts.KindGrant},
+	opWithdraw:  {"withdraw", luascripts.KindWithdraw},
+	opDelete:    {"delete_tenant", luascripts.KindDelete},
+	opRemaining: {"remaining", luascripts.KindRemaining},
+	opBalance:   {"balance", luascripts.KindBalance},
+	opHolds:     {"holds", luascripts.KindRemaining},
+}
+
+func (op operation) String() string { return operations[op].name }
+func (op operation) kind() byte     { return operations[op].kind }
+
+// spanNames are built once, since each operation starts a span.
+var spanNames = func() (names [operationCount]string) {
+	for op := range operations {
+		names[op] = "bursar." + operations[op].name
+	}
+	return names
+}()

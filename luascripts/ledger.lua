@@ -1,0 +1,75 @@
+-- ledger: the records of a partition and the arithmetic on its amounts.
+-- defines: names of library functions, plus, minus, refusePartition, clockTime
+--
+-- A partition is a hash, the ledger, and a sorted set, the timers (member: due time
+-- in Unix ms). Records are binary, big-endian, and have a fixed part and a tail:
+--
+--   f              "layout partitions index incarnation", text, never changed
+--   c              control: time, next due, sequence, last serial, ring head, ring
+--                  tail (48 bits each), tombstones in the ring (32), endings head (48)
+--   a<tenant>      account: granted, remaining, reserved, committed (64 bits each),
+--                  open holds (32), serial, earliest deadline (48 each), flags (8), tail
+--   h<id>          open hold: o, held (64), made, deadline, account serial, sequence
+--                  (48 each), levels (8), tenant
+--                  tombstone: c, l or x, held (64), made, ended, account serial,
+--                  sequence, sequence of its end (48 each), actual (64), levels, tenant
+--   s<node>        session: state, number (64), digest (64), time (48); in a repair
+--                  also the last batch before it (64)
+--   r<node>        the reply to the session's last batch
+--   d<n>           ring record: time (48) and the fields of settled holds
+--   e<n>           timed record: due time (48) and the fields of holds that a deadline
+--                  or a repair ended
+--
+-- Timers: h<id>, s<node> and e<n>, and a sentinel with a score of +inf, which shows
+-- that the set is whole. Times are Unix ms, 0 is none. The sequence counts batches.
+--
+-- An amount is a pair of 32-bit limbs, hi * 2^32 + lo with 0 <= lo < 2^32; hi carries
+-- the sign. Invariant: each limb is an integer far below 2^53, exact in a double. No
+-- amount is ever one Lua number.
+--
+-- Scripts build their functions at every call, and each captured local costs about
+-- as much as the function. So files are blocks that share locals, and rare paths
+-- build their functions when they are taken.
+local call, pack, read, sub, format = redis.call, struct.pack, struct.unpack, string.sub, string.format
+
+local function plus(ah, al, bh, bl)
+	local hi, lo = ah + bh, al + bl
+	if lo >= 4294967296 then
+		return hi + 1, lo - 4294967296
+	end
+	return hi, lo
+end
+
+local function minus(ah, al, bh, bl)
+	local hi, lo = ah - bh, al - bl
+	if lo < 0 then
+		return hi - 1, lo + 4294967296
+	end
+	return hi, lo
+end
+
+-- clockTime returns the partition's time: the server's, which is one instant for a
+-- whole script, or the caller's clock in tests, and never earlier than before. A
+-- node's own clock has no say.
+local function clockTime(stored, clock)
+	local now
+	if clock ~= '' then
+		now = clock + 0
+	else
+		local time = call('TIME')
+		now = time[1] * 1000 + math.floor(time[2] / 1000)
+	end
+	return now > stored and now or stored
+end
+
+-- refusePartition returns why a partition's header is not the expected one.
+local function refusePartition(header)
+	if not header then
+		return 'NOPARTITION'
+	end
+	local layout = header:match('^(%d+) ')
+	if layout ~= $LAYOUT then
+		return 'LAYOUT ' .. (layout or '?')
+	end
+	return 'INCARNATION ' .. header
+end

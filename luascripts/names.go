@@ -1,0 +1,112 @@
+package luascripts
+
+// The kinds of operations, one byte each in a batch.
+const (
+	KindReserve    = 'r'
+	KindReserveTTL = 'd'
+	KindCommit     = 'c'
+	KindRelease    = 'l'
+	KindEnsure     = 'e'
+	KindGrant      = 'g'
+	KindWithdraw   = 'w'
+	KindBalance    = 'b'
+	KindRemaining  = 'q'
+	KindLookup     = 'k'
+	KindDelete     = 'x'
+	KindMerge      = 'm'
+)
+
+// The codes of operations in a reply.
+const (
+	CodeReserved     = 'R'
+	CodeInsufficient = 'I'
+	CodeNoTenant     = 'T'
+	CodeCommitted    = 'C'
+	CodeReleased     = 'L'
+	CodeOverrun      = 'O'
+	CodeNoHold       = 'n'
+	CodeWasCommitted = 'c'
+	CodeWasReleased  = 'l'
+	CodeWasExpired   = 'x'
+	CodeCreated      = 'E'
+	CodeExists       = 'e'
+	CodeGranted      = 'G'
+	CodeOverflow     = 'V'
+	CodeWithdrawn    = 'W'
+	CodeBalance      = 'B'
+	CodeRemaining    = 'Q'
+	CodeMemory       = 'M' // refused: Redis is past maxmemory
+	CodeKnown        = 'K'
+	CodeNotKnown     = 'k'
+	CodeDeleted      = 'X'
+	CodeHoldsOpen    = 'H' // not deleted: it has open holds
+	CodeHoldsFull    = 'F' // refused: the account has as many holds as it may
+	CodeLost         = 'y' // no hold, and the batch that made it is missing too
+	CodeMerged       = 'm'
+	CodeMergedOver   = 'u' // merged over another end
+	CodeAsHigh       = 'i' // nothing to merge
+	CodeForgotten    = 'o' // it was here, and its end is forgotten
+	CodeOverdue      = 'D' // undecided: the account has holds that are due; repeat it
+	CodeCorrupt      = '!' // undecided: the account or the hold is damaged
+)
+
+// The states of a hold.
+const (
+	HoldOpen      = 'o'
+	HoldCommitted = 'c'
+	HoldReleased  = 'l'
+	HoldExpired   = 'x'
+)
+
+// The states of a session.
+const (
+	SessionNew       = 'n' // opened, no batch yet
+	SessionApplied   = 'a'
+	SessionRepairing = 'r' // more of a repair follows
+	SessionClosed    = 'x'
+)
+
+// The first bytes of a ledger's fields.
+const (
+	FieldHeader  = 'f'
+	FieldControl = 'c'
+	FieldAccount = 'a'
+	FieldHold    = 'h'
+	FieldSession = 's'
+	FieldReply   = 'r'
+	FieldRing    = 'd'
+	FieldEndings = 'e'
+)
+
+// The sizes of records' fixed parts.
+const (
+	AccountBytes   = 49
+	HoldBytes      = 34
+	TombstoneBytes = 48
+	SessionBytes   = 23
+	ControlBytes   = 46
+)
+
+// The flags of a reply.
+const (
+	FlagMoreDue   = 1
+	FlagNotWhole  = 2 // the timers have to be rebuilt
+	FlagDamageMet = 4
+)
+
+const (
+	// Layout is the version of the records.
+	Layout = 2
+	// MaxOperations bounds a batch, so that no unpack in a script reaches Lua's limit.
+	MaxOperations = 512
+	// MaxAccounts bounds the accounts of a batch.
+	MaxAccounts = 255
+	// Deleted is the record of an account that was deleted, until its field goes.
+	Deleted = "-"
+	// Sentinel is the member that shows that the timers are whole. Its 65 bytes make
+	// Redis keep the set as a skip list from the start: in a list of up to 128 members
+	// of 64 bytes each insertion searches from end to end.
+	Sentinel = "-----------------------------------------------------------------"
+	// SessionRetentionMS is how long the session of a silent node is kept.
+	SessionRetentionMS = 7 * 24 * 3600 * 1000
+)

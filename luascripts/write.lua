@@ -1,0 +1,86 @@
+-- write: the only writes of a batch, after every check and decision.
+-- uses: the locals of batch.lua and holds.lua
+--
+-- Invariant: an error of a script means that nothing was written. New timers come
+-- first: one without a hold ends nothing. Then one HSET writes all money together with
+-- the session and the stored reply. Removals come last and may fail: a deleted
+-- account's record is the text -, and a timer without an open hold goes when it is due.
+local function putTimer(at, member)
+	timed[timedSize + 1], timed[timedSize + 2] = format('%d', at), member
+	timedSize = timedSize + 2
+	if due == 0 or at < due then
+		due = at
+	end
+end
+
+if settledSize > 0 then
+	set[size + 1], set[size + 2] = 'd' .. pack('>I6', ringHead), nowBytes .. table.concat(settled)
+	size, ringHead, ringCount = size + 2, ringHead + 1, ringCount + settledSize
+	-- As many old records go as are new, since each names at least one hold; and every
+	-- 32 records those beyond the retention.
+	local stop = ringTail
+	if ringCount > ringSize then
+		stop = math.min(ringHead - 1, ringTail + settledSize + 1)
+	elseif ringHead % 32 == 0 then
+		stop = math.min(ringHead - 1, ringTail + 64)
+	end
+	while ringTail < stop do
+		local names = { 'd' .. pack('>I6', ringTail) }
+		local record = call('HGET', ledger, names[1])
+		if record and ringCount <= ringSize and #record >= 6 and now - read('>I6', record) <= retention then
+			break
+		end
+		for at = 7, record and #record or 0, 17 do
+			names[#names + 1] = sub(record, at, at + 16)
+		end
+		drop = drop or {}
+		drop[#drop + 1] = names
+		ringTail, ringCount = ringTail + 1, ringCount - #names + 1
+	end
+end
+if expired then
+	local member, ends = 'e' .. pack('>I6', endings), now + retention
+	set[size + 1], set[size + 2] = member, pack('>I6', ends) .. table.concat(expired)
+	size, endings = size + 2, endings + 1
+	putTimer(ends, member)
+end
+for i = 1, loaded do
+	if dirty[i] then
+		set[size + 1] = fields[i]
+		if gh[i] then
+			set[size + 2] = pack($ACCOUNT, gh[i], gl[i], rh[i], rl[i], sh[i], sl[i], ch[i], cl[i], held[i], serial[i], deadline[i], flagsOf[i]) .. (tail[i] or '')
+		else
+			set[size + 2] = $DELETED
+			drop = drop or {}
+			drop[#drop + 1] = { fields[i] }
+		end
+		size = size + 2
+	end
+end
+if sub(stored[3], 1, 1) == $SESSION_NEW then
+	putTimer(now + $SESSION_RETENTION_MS, sessionField)
+end
+if damaged then
+	flags = flags + 4
+end
+local reply = 'A' .. nowBytes .. string.char(flags) .. table.concat(codes) .. table.concat(before) .. table.concat(values) .. (damaged or '')
+local session = $SESSION_APPLIED .. mark .. nowBytes
+if $MERGES and byte(ARGV[6], 17) == 1 then
+	session = $SESSION_REPAIRING .. mark .. nowBytes .. sub(ARGV[6], 9, 16)
+end
+set[size + 1], set[size + 2], set[size + 3], set[size + 4] = sessionField, session, 'r' .. node, reply
+set[size + 5], set[size + 6] = 'c', pack($CONTROL, now, due, sequence, lastSerial, ringHead, ringTail, ringCount, endings)
+if timedSize > 0 then
+	call('ZADD', timers, unpack(timed, 1, timedSize))
+end
+call('HSET', ledger, unpack(set, 1, size + 6))
+for i = 1, drop and #drop or 0 do
+	redis.pcall('HDEL', ledger, unpack(drop[i]))
+end
+if settledSize > 0 then
+	redis.pcall('ZREM', timers, unpack(settled, 1, settledSize))
+end
+if remove and #remove > 0 then
+	redis.pcall('ZREM', timers, unpack(remove))
+end
+return reply

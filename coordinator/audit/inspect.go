@@ -187,7 +187,7 @@ func (n *inspector) damage(index int, kind Kind, subject, what string) {
 	n.Damages = append(n.Damages, Damage{Partition: index, Kind: kind, Subject: subject, What: what, Remedy: remedyOf(kind, n.keys(index).Ledger)})
 }
 
-// Inspect shows the partitions of a prefix.
+// Inspect shows the partitions of a prefix, and the damages of their keys.
 func Inspect(ctx context.Context, client redis.UniversalClient, prefix string) (Inspection, error) {
 	n, err := inspect(ctx, client, prefix, "prefix "+prefix)
 	if err != nil {
@@ -196,6 +196,9 @@ func Inspect(ctx context.Context, client redis.UniversalClient, prefix string) (
 	n.fact("partitions", n.prefix.Partitions)
 	n.fact("in use", len(n.prefix.Existing))
 	for _, i := range n.prefix.Existing {
+		if _, _, err := n.checkKeys(ctx, i); err != nil {
+			return Inspection{}, err
+		}
 		keys := n.keys(i)
 		fields, errLedger := client.HLen(ctx, keys.Ledger).Result()
 		timers, errTimers := client.ZCard(ctx, keys.Timers).Result()

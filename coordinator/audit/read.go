@@ -11,6 +11,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/coordinator/wording"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -194,7 +195,7 @@ func eachPartition(ctx context.Context, client redis.UniversalClient, prefix str
 		}
 	}
 	if w.unread > 0 {
-		unreadable = append(unreadable, fmt.Errorf("%w: %d records could not be read, first %w", ErrUnreadable, w.unread, w.first))
+		unreadable = append(unreadable, fmt.Errorf("%w: %s could not be read, first %w", ErrUnreadable, wording.Count(w.unread, "record"), w.first))
 	}
 	return errors.Join(unreadable...)
 }

@@ -114,7 +114,7 @@ func TestReadOfDamagedRecords(t *testing.T) {
 		t.Errorf("EachAccount: %d, %v", accounts, err)
 	}
 	err = audit.EachHold(ctx, s.client, "bursar", "", func(budget.Hold) error { holds++; return nil })
-	if !errors.Is(err, audit.ErrUnreadable) || !strings.Contains(err.Error(), "1 records could not be read") || holds != 45 {
+	if !errors.Is(err, audit.ErrUnreadable) || !strings.Contains(err.Error(), "1 record could not be read") || holds != 45 {
 		t.Errorf("EachHold: %d, %v", holds, err)
 	}
 	s.field("f").set("2 8 0 0123456789abcdef")

@@ -1,5 +1,6 @@
-// Package wording is internal to Bursar: no compatibility is promised. It writes numbers and names for people: a count with its noun, a name
-// that may have blanks in it, a word of a command line.
+// Package wording writes numbers and names for people: a count with its noun, a name
+// that may have blanks in it, a word of a command line. It is internal to Bursar: no
+// compatibility is promised.
 package wording
 
 import (

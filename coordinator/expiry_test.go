@@ -136,19 +136,24 @@ func TestBacklogOfATenantDelaysNoNeighbour(t *testing.T) {
 	t.Parallel()
 	const holds, calls = 20_000, 8
 	w := newComparison(t)
-	other := neighbour("acme")
-	w.ensure(other, 1000)
-	w.commit(w.reserve(other, 300), 7) // it was due when acme's are
+	quiet, busy := neighbours("acme")
+	w.ensure(quiet, 1000)
+	w.ensure(busy, 1000)
+	// Both had a hold that would be due with acme's, and busy is never without one.
+	w.commit(w.reserve(quiet, 300), 7)
+	first := w.reserve(busy, 300)
 	some := w.crowd(holds)
 	w.clock.advance(budget.DefaultHoldTTL / 2)
-	later := w.reserve(other, 200)
+	later := w.reserve(busy, 200)
+	w.commit(first, 7)
 	w.clock.advance(budget.DefaultHoldTTL / 2)
 
 	commands, used := commandCalls(t, w.client, "evalsha"), processorTime(t, w.client)
-	w.balance(other)
+	w.balance(busy)
 	w.commit(later, 20)
-	for range calls - 2 {
-		w.reserve(other, 1)
+	for range (calls - 2) / 2 {
+		w.reserve(quiet, 1)
+		w.reserve(busy, 1)
 	}
 	commands = commandCalls(t, w.client, "evalsha") - commands
 	spent := (processorTime(t, w.client) - used) / calls
@@ -171,7 +176,8 @@ func TestBacklogOfATenantDelaysNoNeighbour(t *testing.T) {
 	}
 	w.balance("acme")
 	w.commit(some[0], 1)
-	w.balance(other)
+	w.balance(quiet)
+	w.balance(busy)
 	audit(t, w.client)
 }
 
@@ -181,7 +187,8 @@ func openHolds(t testing.TB, client *redis.Client) int {
 }
 
 // BenchmarkBacklog reports how long calls of one caller take while 100,000 holds of
-// another tenant of its partition are due, and how long it takes until all their money
+// another tenant of its partition are due, while its own tenant is never without an
+// open hold, and how long it takes until all their money
 // is back, while a call of that tenant waits for it. Run it with -benchtime=1x.
 func BenchmarkBacklog(b *testing.B) {
 	for b.Loop() {
@@ -189,8 +196,12 @@ func BenchmarkBacklog(b *testing.B) {
 		other := neighbour("acme")
 		w.ensure(other, 1<<40)
 		const holds = 100_000
+		first := w.reserve(other, 1)
 		w.crowd(holds)
-		w.clock.advance(budget.DefaultHoldTTL)
+		w.clock.advance(budget.DefaultHoldTTL / 2)
+		w.reserve(other, 1)
+		w.commit(first, 1)
+		w.clock.advance(budget.DefaultHoldTTL / 2)
 		began, back := time.Now(), make(chan time.Duration, 1)
 		go func() {
 			w.reserve("acme", holds)

@@ -23,6 +23,16 @@ func neighbour(tenant budget.TenantID) budget.TenantID {
 	}
 }
 
+// neighbours returns two of them.
+func neighbours(tenant budget.TenantID) (budget.TenantID, budget.TenantID) {
+	first := neighbour(tenant)
+	for i := 0; ; i++ {
+		if other := numbered("another", i); store.PartitionOf(other, DefaultPartitions) == store.PartitionOf(tenant, DefaultPartitions) {
+			return first, other
+		}
+	}
+}
+
 // crowded is the number of acme's callers: 10,000 calls are queued at any time, besides
 // those of 256 callers.
 const crowded = 10_000 + 256

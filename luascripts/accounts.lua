@@ -27,7 +27,8 @@ local function otherOperations()
 		end
 		lastSerial = lastSerial + 1
 		gh[i], gl[i], rh[i], rl[i], sh[i], sl[i], ch[i], cl[i] = hi, lo, hi, lo, 0, 0, 0, 0
-		held[i], serial[i], deadline[i], flagsOf[i], tail[i], dirty[i] = 0, lastSerial, 0, 0, nil, true
+		held[i], serial[i], flagsOf[i], tail[i], dirty[i] = 0, lastSerial, 0, nil, true
+		deadline[i], young[i], older[i], turn[i] = 0, 0, 0, 0
 		return $CODE_CREATED
 	end
 

@@ -80,7 +80,10 @@ local flags, damaged = 0, nil
 -- The accounts, by their place in the batch: hi and lo of granted, remaining,
 -- reserved and committed. blocked is the code of an account that decides nothing.
 local gh, gl, rh, rl, sh, sl, ch, cl = {}, {}, {}, {}, {}, {}, {}, {}
-local held, serial, deadline, flagsOf, tail, dirty, blocked, fields = {}, {}, {}, {}, {}, {}, {}, {}
+local held, serial, flagsOf, tail, dirty, blocked, fields = {}, {}, {}, {}, {}, {}, {}
+-- No older hold is due before deadline, no younger one before young (0: none has a
+-- deadline). The older ones, of which older are open, were made up to sequence turn.
+local deadline, young, older, turn = {}, {}, {}, {}
 
 local function readAccount(i, field, record)
 	fields[i] = field
@@ -91,7 +94,7 @@ local function readAccount(i, field, record)
 		blocked[i] = $CODE_CORRUPT
 		return
 	end
-	local gH, gL, rH, rL, sH, sL, cH, cL, holds, number, first, bits = read($ACCOUNT, record)
+	local gH, gL, rH, rL, sH, sL, cH, cL, holds, number, first, second, open, turned, bits = read($ACCOUNT, record)
 	local lo = rL + sL + cL
 	local low = lo % 4294967296
 	if low ~= gL or rH + sH + cH + (lo - low) / 4294967296 ~= gH or gH > 2147483647 or sH > 2147483647 or cH > 2147483647 then
@@ -99,7 +102,8 @@ local function readAccount(i, field, record)
 		return
 	end
 	gh[i], gl[i], rh[i], rl[i], sh[i], sl[i], ch[i], cl[i] = gH, gL, rH, rL, sH, sL, cH, cL
-	held[i], serial[i], deadline[i], flagsOf[i] = holds, number, first, bits
+	held[i], serial[i], flagsOf[i] = holds, number, bits
+	deadline[i], young[i], older[i], turn[i] = first, second, open, turned
 	if #record > $ACCOUNT_BYTES then
 		tail[i] = sub(record, $ACCOUNT_BYTES + 1)
 	end

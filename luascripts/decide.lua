@@ -43,17 +43,23 @@ for operation = 1, operations do
 					h, l = h + 1, l - 4294967296
 				end
 				if held[i] == 0 then
-					deadline[i] = 0 -- it was that of a hold that has ended
+					deadline[i], young[i], older[i], turn[i] = 0, 0, 0, sequence
 				end
 				sh[i], sl[i], held[i], dirty[i] = h, l, held[i] + 1, true
+				local first = deadline
+				if turn[i] == sequence then
+					older[i] = older[i] + 1
+				else
+					first = young
+				end
 				local field = sub(arguments, position + 8, position + 24)
 				set[size + 1], set[size + 2] = field, $OPEN .. sub(arguments, position, position + 7) .. bytes .. (owned[i] or ownedBy(i))
 				size = size + 2
 				if at > 0 then
 					timed[timedSize + 1], timed[timedSize + 2] = text, field
 					timedSize = timedSize + 2
-					if deadline[i] == 0 or at < deadline[i] then
-						deadline[i] = at
+					if first[i] == 0 or at < first[i] then
+						first[i] = at
 					end
 					if due == 0 or at < due then
 						due = at
@@ -72,7 +78,7 @@ for operation = 1, operations do
 		elseif #value < $HOLD_BYTES then
 			damaged, code = damaged or field, $CODE_CORRUPT
 		else
-			local _, heldHi, heldLo, _, _, number = read($HOLD, value)
+			local _, heldHi, heldLo, _, _, number, since = read($HOLD, value)
 			local h, l = 0, 0
 			if gh[i] then
 				h, l = sh[i] - heldHi, sl[i] - heldLo
@@ -111,6 +117,12 @@ for operation = 1, operations do
 				else
 					rh[i], rl[i], sh[i], sl[i], ch[i], cl[i] = restHi, restLo, h, l, costHi, costLo
 					held[i], dirty[i] = held[i] - 1, true
+					if since <= turn[i] then
+						older[i] = older[i] - 1
+						if older[i] <= 0 then
+							deadline[i], young[i], older[i], turn[i] = young[i], 0, held[i], sequence
+						end
+					end
 					valueCount = valueCount + 1
 					values[valueCount] = sub(value, 2, 9)
 					value = state .. sub(value, 2, 15) .. nowBytes .. sub(value, 22, 33) .. sequenceBytes .. actual .. sub(value, 34)

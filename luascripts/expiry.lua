@@ -4,7 +4,9 @@
 -- The earliest deadlines are ended first, a bounded number a batch. An account's
 -- record says before which time none of its holds is due; one that may have an overdue
 -- hold left is blocked until the backlog is gone. So every answer is as if all that is
--- due had been ended, and a backlog of one account delays no other.
+-- due had been ended, and a backlog of one account delays no other. The bound has two
+-- generations: when the last older hold has ended, the younger ones are the older ones.
+-- So that of an account that always has open holds moves on as they end.
 --
 -- Invariant: a hold is counted in its account's reserved once, while it is open; a
 -- tombstone never becomes open again. So a hold ends once, whoever ends it.
@@ -51,7 +53,7 @@ if due ~= 0 and due <= now then
 			if #value < $HOLD_BYTES then
 				return damage(field)
 			end
-			local _, hi, lo, _, ends, number = read($HOLD, value)
+			local _, hi, lo, _, ends, number, since = read($HOLD, value)
 			if ends > now then -- a timer ends no hold that is not due itself
 				return later(field, ends)
 			elseif ends == 0 then
@@ -75,6 +77,12 @@ if due ~= 0 and due <= now then
 					return damage(field)
 				end
 				sh[i], sl[i], held[i], dirty[i] = h, l, held[i] - 1, true
+				if since <= turn[i] then
+					older[i] = older[i] - 1
+					if older[i] <= 0 then
+						deadline[i], young[i], older[i], turn[i] = young[i], 0, held[i], sequence
+					end
+				end
 				rh[i], rl[i] = plus(rh[i], rl[i], hi, lo)
 			end -- else its account was deleted: no money is held by it
 			value = $EXPIRED .. sub(value, 2, 15) .. nowBytes .. sub(value, 22, 33) .. pack('>I6', sequence) .. '\0\0\0\0\0\0\0\0' .. sub(value, 34)
@@ -116,16 +124,15 @@ if due ~= 0 and due <= now then
 		end
 	end
 end
--- Where nothing is left that is due, the next timer bounds every hold's deadline.
+-- If nothing is left that is due, the next timer bounds every hold's deadline.
 for i = 1, loaded do
-	local first = deadline[i]
-	if first and first ~= 0 and first <= now then
-		if held[i] == 0 then
-			deadline[i] = 0
-		elseif backlog then
+	local first, second = deadline[i], young[i]
+	if first and held[i] > 0 and (first ~= 0 and first <= now or second ~= 0 and second <= now) then
+		if backlog then
 			blocked[i] = blocked[i] or $CODE_OVERDUE
 		else
-			deadline[i] = due
+			deadline[i] = first ~= 0 and first <= now and due or first
+			young[i] = second ~= 0 and second <= now and due or second
 		end
 	end
 end

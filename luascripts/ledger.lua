@@ -8,7 +8,9 @@
 --   c              control: time, next due, sequence, last serial, ring head, ring
 --                  tail (48 bits each), tombstones in the ring (32), endings head (48)
 --   a<tenant>      account: granted, remaining, reserved, committed (64 bits each),
---                  open holds (32), serial, earliest deadline (48 each), flags (8), tail
+--                  open holds (32), serial, earliest deadline of the older and of the
+--                  younger ones (48 each), older ones (32), sequence up to which they
+--                  were made (48), flags (8), tail
 --   h<id>          open hold: o, held (64), made, deadline, account serial, sequence
 --                  (48 each), levels (8), tenant
 --                  tombstone: c, l or x, held (64), made, ended, account serial,

@@ -162,8 +162,8 @@ var values = map[string]string{
 
 	"IS_HOLD": number(FieldHold), "IS_SESSION": number(FieldSession), "IS_ENDINGS": number(FieldEndings),
 
-	"ACCOUNT": "'>I4I4i4I4I4I4I4I4I4I6I6B'", "ACCOUNT_BYTES": number(AccountBytes),
-	"HOLD": "'>BI4I4I6I6I6'", "HOLD_BYTES": number(HoldBytes), "TOMBSTONE_BYTES": number(TombstoneBytes),
+	"ACCOUNT": "'>I4I4i4I4I4I4I4I4I4I6I6I6I4I6B'", "ACCOUNT_BYTES": number(AccountBytes),
+	"HOLD": "'>BI4I4I6I6I6I6'", "HOLD_BYTES": number(HoldBytes), "TOMBSTONE_BYTES": number(TombstoneBytes),
 	"CONTROL": "'>I6I6I6I6I6I6I4I6'", "CONTROL_BYTES": number(ControlBytes), "SESSION_BYTES": number(SessionBytes),
 
 	"LAYOUT": letter('0' + Layout), "DELETED": "'" + Deleted + "'", "SENTINEL": "'" + Sentinel + "'",

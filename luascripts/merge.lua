@@ -14,7 +14,7 @@ local function mergeOperation()
 
 	-- shift moves account i from one state of a hold to another; false, and nothing
 	-- moved, if a sum would not fit 64 bits.
-	local function shift(i, was, wasHi, wasLo, state, hi, lo)
+	local function shift(i, was, wasHi, wasLo, wasMade, state, hi, lo)
 		local rH, rL, sH, sL, cH, cL, holds = rh[i], rl[i], sh[i], sl[i], ch[i], cl[i], held[i]
 		if was == $IS_OPEN then
 			rH, rL = plus(rH, rL, wasHi, wasLo)
@@ -36,6 +36,12 @@ local function mergeOperation()
 			return false
 		end
 		rh[i], rl[i], sh[i], sl[i], ch[i], cl[i], held[i], dirty[i] = rH, rL, sH, sL, cH, cL, holds, true
+		if was == $IS_OPEN and wasMade <= turn[i] then
+			older[i] = older[i] - 1
+			if older[i] <= 0 then
+				deadline[i], young[i], older[i], turn[i] = young[i], 0, holds, sequence
+			end
+		end
 		return true
 	end
 
@@ -79,18 +85,18 @@ local function mergeOperation()
 		elseif not gh[i] then
 			return $CODE_NO_TENANT
 		end
-		local was, wasHi, wasLo, heldText, since = nil, 0, 0, amount, created
+		local was, wasHi, wasLo, wasMade, heldText, since = nil, 0, 0, 0, amount, created
 		if value then
 			was = byte(value)
 			if not order[was] or #value < (was == $IS_OPEN and $HOLD_BYTES or $TOMBSTONE_BYTES) then
 				damaged = damaged or field
 				return $CODE_CORRUPT
 			end
-			local _, heldHi, heldLo, _, _, number = read($HOLD, value)
+			local _, heldHi, heldLo, _, _, number, sequenceMade = read($HOLD, value)
 			if number ~= serial[i] then
 				return $CODE_FORGOTTEN
 			end
-			wasHi, wasLo, heldText, made = heldHi, heldLo, sub(value, 2, 9), sub(value, 10, 15)
+			wasHi, wasLo, wasMade, heldText, made = heldHi, heldLo, sequenceMade, sub(value, 2, 9), sub(value, 10, 15)
 			-- A hold that has ended before ended then: audits depend on it.
 			since = was == $IS_OPEN and sub(value, 28, 33) .. sequenceBytes or sub(value, 28, 39)
 			if was == $IS_COMMITTED then
@@ -112,16 +118,26 @@ local function mergeOperation()
 				return $CODE_MERGED
 			end
 		end
-		if not shift(i, was, wasHi, wasLo, state, hi, lo) then
+		local none = held[i] == 0
+		if not shift(i, was, wasHi, wasLo, wasMade, state, hi, lo) then
 			return $CODE_OVERFLOW
 		end
 		if state == $IS_OPEN then
 			put(field, $OPEN .. amount .. made .. deadlineBytes .. (owned[i] or ownedBy(i)))
+			if none then
+				deadline[i], young[i], older[i], turn[i] = 0, 0, 0, sequence
+			end
+			local first = deadline
+			if turn[i] == sequence then
+				older[i] = older[i] + 1
+			else
+				first = young
+			end
 			if ending ~= 0 then
 				timed[timedSize + 1], timed[timedSize + 2] = format('%d', ending), field
 				timedSize = timedSize + 2
-				if deadline[i] == 0 or ending < deadline[i] then
-					deadline[i] = ending
+				if first[i] == 0 or ending < first[i] then
+					first[i] = ending
 				end
 				if due == 0 or ending < due then
 					due = ending

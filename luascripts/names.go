@@ -80,7 +80,7 @@ const (
 
 // The sizes of records' fixed parts.
 const (
-	AccountBytes   = 49
+	AccountBytes   = 65
 	HoldBytes      = 34
 	TombstoneBytes = 48
 	SessionBytes   = 23

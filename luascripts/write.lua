@@ -48,7 +48,8 @@ for i = 1, loaded do
 	if dirty[i] then
 		set[size + 1] = fields[i]
 		if gh[i] then
-			set[size + 2] = pack($ACCOUNT, gh[i], gl[i], rh[i], rl[i], sh[i], sl[i], ch[i], cl[i], held[i], serial[i], deadline[i], flagsOf[i]) .. (tail[i] or '')
+			set[size + 2] = pack($ACCOUNT, gh[i], gl[i], rh[i], rl[i], sh[i], sl[i], ch[i], cl[i], held[i], serial[i],
+				deadline[i], young[i], older[i], turn[i], flagsOf[i]) .. (tail[i] or '')
 		else
 			set[size + 2] = $DELETED
 			drop = drop or {}

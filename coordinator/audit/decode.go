@@ -63,7 +63,8 @@ func layoutOf(parts ...part) []part {
 var (
 	accountParts = layoutOf(
 		part{"granted", 0, 8, amount}, part{"remaining", 0, 8, amount}, part{"reserved", 0, 8, amount}, part{"committed", 0, 8, amount},
-		part{"open holds counted", 0, 4, plain}, part{"serial", 0, 6, plain}, part{"no hold due before", 0, 6, instant}, part{"flags", 0, 1, bits})
+		part{"open holds counted", 0, 4, plain}, part{"serial", 0, 6, plain}, part{"no older hold due before", 0, 6, instant},
+		part{"no younger hold due before", 0, 6, instant}, part{"older holds counted", 0, 4, plain}, part{"last sequence of older holds", 0, 6, plain}, part{"flags", 0, 1, bits})
 	controlParts = layoutOf(
 		part{"time", 0, 6, instant}, part{"no timer due before", 0, 6, instant}, part{"sequence", 0, 6, plain}, part{"last serial", 0, 6, plain},
 		part{"next record of settled holds", 0, 6, plain}, part{"oldest record of settled holds", 0, 6, plain},

@@ -62,8 +62,8 @@ func TestInspectSoundRecords(t *testing.T) {
 
 	i, err = audit.InspectTenant(ctx, s.client, "bursar", "acme/search")
 	hasLines(t, "tenant", text(t, i, err), `tenant "acme/search"`, fmt.Sprintf("  partition +%d of 4", s.index), `  granted +\$0\.00001 \(1000 microcents\)`,
-		`  reserved +.*\(20 microcents\)`, "  open holds counted +2", `  serial +\d+`, "  no hold due before +"+moment, "  flags +00000000", "  open holds +2",
-		"  sum of holds +20", `  field +"aacme/search"`, "  raw +49 bytes: [0-9a-f]{98}")
+		`  reserved +.*\(20 microcents\)`, "  open holds counted +2", `  serial +\d+`, "  no older hold due before +none", "  no younger hold due before +"+moment, "  older holds counted +1", `  last sequence of older holds +\d+`, "  flags +00000000", "  open holds +2",
+		"  sum of holds +20", `  field +"aacme/search"`, "  raw +65 bytes: [0-9a-f]{130}")
 	if i.Records[0].Values.Get("remaining") != budget.Microcents(980) || i.Records[0].Values.Get("nothing") != nil || len(i.Damages) > 0 {
 		t.Errorf("%+v", i)
 	}

@@ -101,8 +101,8 @@ func (s *scene) finds(name string, wants ...want) {
 
 // Offsets in records; ledger.lua describes them.
 const (
-	grantedAt, remainingAt, reservedAt, committedAt, countAt, serialAt, deadlineAt = 0, 8, 16, 24, 32, 36, 42
-	heldAt, holdDeadlineAt, holdSerialAt, holdSequenceAt, endedSequenceAt          = 1, 15, 21, 27, 33
+	grantedAt, remainingAt, reservedAt, committedAt, countAt, serialAt, youngAt, olderAt, turnAt = 0, 8, 16, 24, 32, 36, 48, 54, 58
+	heldAt, holdDeadlineAt, holdSerialAt, holdSequenceAt, endedSequenceAt                        = 1, 15, 21, 27, 33
 )
 
 func TestVerifyFindsEachDamagedAccount(t *testing.T) {
@@ -128,11 +128,13 @@ func TestVerifyFindsEachDamagedAccount(t *testing.T) {
 			b.add(remainingAt, 8, -1)
 		}, want{store.WrongSum, tenant, "reserved is 21, but its open holds sum up to 20: 1 too much; it counts 2 open holds, and there are 2"}},
 		{"the count", func() { a.add(countAt, 4, 1) }, want{store.WrongSum, tenant, "sum up to 20; it counts 3 open holds, and there are 2"}},
-		{"cut short", func() { a.set(a.was[:48]) }, want{store.DamagedAccount, tenant, "account of 48 bytes, want 49"}},
+		{"cut short", func() { a.set(a.was[:64]) }, want{store.DamagedAccount, tenant, "account of 64 bytes, want 65"}},
 		{"empty", func() { a.set("") }, want{store.DamagedAccount, tenant, "account of 0 bytes"}},
 		{"serial beyond the last", func() { a.add(serialAt, 6, 1<<40) }, want{store.DamagedAccount, tenant, "serial 10995116277.., but the partition's last one is"}},
-		{"no deadline", func() { a.add(deadlineAt, 6, -int64(fieldDeadline(a.was))) }, want{store.WrongDeadline, tenant, `a hold is due at \d+, but the account says that none is before 0`}},
-		{"a later deadline", func() { a.add(deadlineAt, 6, 1) }, want{store.WrongDeadline, tenant, "a hold is due at"}},
+		{"no deadline", func() { a.add(youngAt, 6, -int64(fieldDeadline(a.was))) }, want{store.WrongDeadline, tenant, `a hold is due at \d+, but the account says that none is before 0`}},
+		{"a later deadline", func() { a.add(youngAt, 6, 1) }, want{store.WrongDeadline, tenant, "a hold is due at"}},
+		{"a later turn", func() { a.add(turnAt, 6, 1) }, want{store.WrongDeadline, tenant, `a hold is due at \d+, but the account says that none is before 0`}},
+		{"the count of older holds", func() { a.add(olderAt, 4, 1) }, want{store.WrongDeadline, tenant, `it counts 2 open holds up to sequence \d+, and there are 1`}},
 		{"another's serial", func() {
 			a.set(a.was[:serialAt] + s.account("acme/spare").was[serialAt:serialAt+6] + a.was[serialAt+6:])
 		},
@@ -189,7 +191,7 @@ func TestVerifyFindsEachDamagedAccount(t *testing.T) {
 
 func fieldDeadline(record string) (n uint64) {
 	for i := range 6 {
-		n = n<<8 | uint64(record[deadlineAt+i])
+		n = n<<8 | uint64(record[youngAt+i])
 	}
 	return n
 }

@@ -74,20 +74,28 @@ func (l *simLedger) state(field string) (h store.Hold, forgotten bool) {
 // sums are what the holds of an account come to, by its serial.
 type sums struct {
 	reserved, committed budget.Microcents
-	open                uint32
-	deadline            int64 // the earliest, 0 for none
+	open, older         uint32
+	deadline, young     int64 // the earliest of the older and of the younger ones, 0 for none
 }
 
 func (l *simLedger) sums() map[uint64]sums {
-	all := make(map[uint64]sums)
+	all, turns := make(map[uint64]sums), make(map[uint64]uint64)
+	for _, a := range l.accounts {
+		turns[a.Serial] = a.Turn
+	}
 	add := func(h store.Hold) {
 		a := all[h.Serial]
 		switch h.State {
 		case luascripts.HoldOpen:
 			a.reserved += h.Held
 			a.open++
-			if h.Deadline != 0 && (a.deadline == 0 || h.Deadline < a.deadline) {
-				a.deadline = h.Deadline
+			first := &a.young
+			if h.Sequence <= turns[h.Serial] {
+				a.older++
+				first = &a.deadline
+			}
+			if h.Deadline != 0 && (*first == 0 || h.Deadline < *first) {
+				*first = h.Deadline
 			}
 		case luascripts.HoldCommitted:
 			a.committed += h.Actual
@@ -105,6 +113,11 @@ func (l *simLedger) sums() map[uint64]sums {
 	return all
 }
 
+// isLate reports whether a bound of deadlines is above the earliest one; 0 is none.
+func isLate(bound, earliest int64) bool {
+	return earliest != 0 && (bound == 0 || bound > earliest)
+}
+
 // checkPartition checks what has to hold at every instant.
 func (s *simulation) checkPartition(p *simPartition) {
 	l := s.readLedger(p)
@@ -117,10 +130,10 @@ func (s *simulation) checkPartition(p *simPartition) {
 		switch {
 		case !a.Balanced():
 			s.failf("the law is broken: %s %+v", tenant, a)
-		case a.Reserved != sum.reserved || a.Committed != sum.committed || a.Holds != sum.open:
+		case a.Reserved != sum.reserved || a.Committed != sum.committed || a.Holds != sum.open || a.Older != sum.older:
 			s.failf("%s has %+v, and its holds come to %+v", tenant, a, sum)
-		case sum.deadline != 0 && (a.Deadline == 0 || a.Deadline > sum.deadline) && !s.damaged[tenant]:
-			s.failf("%s has the earliest deadline %d, and a hold has %d", tenant, a.Deadline, sum.deadline)
+		case !s.damaged[tenant] && (isLate(a.Deadline, sum.deadline) || isLate(a.Young, sum.young)):
+			s.failf("%s has %+v, and its holds come to %+v", tenant, a, sum)
 		case a.Remaining < 0 && !s.mode.failovers:
 			s.failf("overspent: %s %+v", tenant, a)
 		case s.config.MaxHolds > 0 && int(a.Holds) > s.config.MaxHolds && !s.mode.failovers:

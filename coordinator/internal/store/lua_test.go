@@ -36,7 +36,7 @@ func TestScriptsWriteWhatParsersRead(t *testing.T) {
 	fields := w.client.HGetAll(ctx, w.keys.Ledger).Val()
 
 	account, ok, err := store.ParseAccount(fields[store.AccountField("acme/search")])
-	wantAccount := store.Account{Granted: granted, Remaining: granted - 1<<62 - 35, Reserved: 1 << 62, Committed: 35, Holds: 1, Serial: 1, Deadline: account.Deadline}
+	wantAccount := store.Account{Granted: granted, Remaining: granted - 1<<62 - 35, Reserved: 1 << 62, Committed: 35, Holds: 1, Serial: 1, Young: account.Young, Older: 1, Turn: 2}
 	if !ok || err != nil || !cmp.Equal(account, wantAccount) || !account.Balanced() {
 		t.Errorf("account %+v, %v", account, err)
 	}

@@ -96,7 +96,10 @@ type Account struct {
 
 	Holds    uint32 // open ones
 	Serial   uint64 // never reused in its partition
-	Deadline int64  // none of its holds is due before
+	Deadline int64  // none of its older holds is due before, 0 if none has a deadline
+	Young    int64  // as Deadline, of its younger holds
+	Older    uint32 // open holds that count as older ones
+	Turn     uint64 // sequence of the partition up to which holds count as older ones
 	Flags    byte
 	Tail     string
 }
@@ -117,7 +120,9 @@ func ParseAccount(record string) (a Account, ok bool, err error) {
 	r := reader{record}
 	a = Account{
 		Granted: r.amount(), Remaining: r.amount(), Reserved: r.amount(), Committed: r.amount(),
-		Holds: uint32(r.uint(4)), Serial: r.uint(6), Deadline: int64(r.uint(6)), Flags: byte(r.uint(1)), //nolint:gosec // as wide
+		Holds: uint32(r.uint(4)), Serial: r.uint(6), //nolint:gosec // as wide
+		Deadline: int64(r.uint(6)), Young: int64(r.uint(6)), //nolint:gosec // 48 bits
+		Older: uint32(r.uint(4)), Turn: r.uint(6), Flags: byte(r.uint(1)), //nolint:gosec // as wide
 	}
 	a.Tail = r.rest
 	return a, true, nil

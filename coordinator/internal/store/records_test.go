@@ -85,6 +85,9 @@ func accountRecord(a Account) string {
 	b = appendUint(b, uint64(a.Holds), 4)
 	b = appendUint(b, a.Serial, 6)
 	b = appendUint(b, uint64(a.Deadline), 6)
+	b = appendUint(b, uint64(a.Young), 6)
+	b = appendUint(b, uint64(a.Older), 4)
+	b = appendUint(b, a.Turn, 6)
 	return string(append(b, a.Flags)) + a.Tail
 }
 

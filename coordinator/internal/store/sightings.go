@@ -150,8 +150,13 @@ func (s *Snapshot) count(field string, hold Hold) {
 	if a.Sum += uint64(hold.Held); a.Sum < uint64(hold.Held) { //nolint:gosec // not negative
 		a.Sum = math.MaxUint64
 	}
-	if hold.Open() && hold.Deadline != 0 && (a.Earliest == 0 || hold.Deadline < a.Earliest) {
-		a.Earliest = hold.Deadline
+	first := &a.Earliest[1]
+	if hold.Sequence <= a.Turn {
+		first = &a.Earliest[0]
+		a.Older++
+	}
+	if hold.Open() && hold.Deadline != 0 && (*first == 0 || hold.Deadline < *first) {
+		*first = hold.Deadline
 	}
 	if s.KeepHolds {
 		id, err := ReservationOf(hold.Tenant, field)
@@ -240,8 +245,8 @@ func (s *Snapshot) compare() {
 		if !a.Matches() {
 			s.damage(WrongSum, field, tenant, a.MismatchText())
 		}
-		if a.Earliest != 0 && (a.Deadline == 0 || a.Deadline > a.Earliest) {
-			s.damage(WrongDeadline, field, tenant, fmt.Sprintf("a hold is due at %d, but the account says that none is before %d (0 is never)", a.Earliest, a.Deadline))
+		if text := a.deadlineText(); text != "" {
+			s.damage(WrongDeadline, field, tenant, text)
 		}
 	}
 	if len(s.again) > 0 {

@@ -97,13 +97,28 @@ type AccountSnapshot struct {
 	Sequence uint64
 	Sum      uint64 // of the open holds, at most the largest uint64
 	Count    int
-	Earliest int64         // deadline among them, 0 for none
+	Older    uint32        // how many of them its record should count as older ones
+	Earliest [2]int64      // deadline among the older and the younger ones, 0 for none
 	Holds    []budget.Hold // if they were asked for
 }
 
 // Matches reports whether reserved and the count of holds are those of the holds.
 func (a *AccountSnapshot) Matches() bool {
 	return a.Reserved >= 0 && uint64(a.Reserved) == a.Sum && int(a.Account.Holds) == a.Count
+}
+
+// deadlineText says how what the account keeps of its holds' deadlines is wrong, "" if it
+// isn't.
+func (a *AccountSnapshot) deadlineText() string {
+	for i, bound := range []int64{a.Deadline, a.Young} {
+		if earliest := a.Earliest[i]; earliest != 0 && (bound == 0 || bound > earliest) {
+			return fmt.Sprintf("a hold is due at %d, but the account says that none is before %d (0 is never)", earliest, bound)
+		}
+	}
+	if a.Matches() && a.Older != a.Account.Older {
+		return fmt.Sprintf("it counts %d open holds up to sequence %d, and there are %d", a.Account.Older, a.Turn, a.Older)
+	}
+	return ""
 }
 
 // NewSnapshot begins a snapshot of a partition with that header, "" if it has none. With

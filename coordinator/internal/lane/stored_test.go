@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,6 +164,45 @@ func TestTimerAloneEndsNothing(t *testing.T) {
 	s.server.Now += simHoldTTL.Milliseconds()
 	if op := s.perform(&simOp{kind: luascripts.KindBalance, tenant: "acme"}); op.answer.Balance.Reserved != 7 {
 		t.Errorf("%d are reserved after the deadline, want 7", op.answer.Balance.Reserved)
+	}
+}
+
+// A server that became a replica in the meantime, and is the primary again, may have less
+// of a rebuild than its node knows of.
+func TestRebuildNeedsTheMarkOfThePageBefore(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p := s.partitions[0]
+	for range 20 {
+		s.perform(&simOp{kind: luascripts.KindReserve, tenant: "acme", amount: 5})
+	}
+	p.store.DeleteKey(p.keys.Timers)
+	s.server.ScanFields = 3
+	defer func() { s.server.ScanFields = 0 }()
+	header := p.store.Hash(p.keys.Ledger)[store.HeaderField]
+	page := func(cursor string) string {
+		reply, err := s.do(p, []string{"eval", s.scripts.Rebuild.Source, "2", p.keys.Ledger, p.keys.Timers, header, "0123456789abcdef", cursor, ""})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(reply)
+	}
+	next := func(cursor string) string {
+		after, more := strings.CutPrefix(page(cursor), "NEXT ")
+		if !more {
+			t.Fatalf("%s after the cursor %s, want another page", after, cursor)
+		}
+		return after
+	}
+	second := next("0")
+	behind := p.store.Clone()
+	third := next(second)
+	p.store = behind
+	if reply := page(third); reply != "AGAIN" {
+		t.Errorf("%s without the page before, want AGAIN", reply)
+	}
+	if reply := page(second); reply != "NEXT "+third {
+		t.Errorf("%s after the last page that is there, want the next one, %s", reply, third)
 	}
 }
 

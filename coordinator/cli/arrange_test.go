@@ -76,7 +76,7 @@ func TestFlagsMayStandAnywhere(t *testing.T) {
 	random := rand.New(rand.NewPCG(13, 3))
 	each(app.Commands, nil, func(path []string, command *cli.Command) {
 		own := slices.Clone(command.Flags) // the library adds that of help
-		for range 200 {
+		for range 50 {
 			var flags, args [][]string
 			for range random.IntN(5) {
 				if len(own) > 0 {

@@ -63,6 +63,8 @@ func (m leakless) Run() int {
 			_ = os.Unsetenv(name)
 		}
 	}
+	// A process with the race detector sleeps for a second before it exits.
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=10")
 	code := m.M.Run()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
@@ -84,6 +86,7 @@ func TestScripts(t *testing.T) {
 			Setup: func(env *testscript.Env) error {
 				env.Setenv("LONG", strings.Repeat("x", 300))
 				env.Setenv("NEWLINE", "ac\nme")
+				env.Setenv("GORACE", os.Getenv("GORACE"))
 				return nil
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -617,3 +617,32 @@ func TestRejectedRepairGoesOn(t *testing.T) {
 		}
 	}
 }
+
+// After a failover a late duplicate of a batch that the node sent may take effect once
+// more. Its number is above what Redis had before, and not above what was acknowledged.
+func TestLateDuplicateAfterALossIsNoClone(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, func(c *Config) { c.RepairWindow = time.Minute })
+	before := string(l.session.last)
+	var first string
+	for i := range 2 {
+		ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+		sends(t, l)
+		reply(l, applied(string(rune(luascripts.CodeReserved)), 90))
+		if i == 0 {
+			first = string(l.session.last)
+		}
+	}
+	node := l.session.node
+	ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
+	sends(t, l)
+	reply(l, gap(before, ""))
+	sends(t, l)
+	reply(l, gap(first, ""))
+	if l.session.node != node || l.phase != ready {
+		t.Fatalf("as node %x, %s; want node %x, ready", l.session.node, l.phase, node)
+	}
+	if kinds := sends(t, l); strings.Trim(kinds, string(rune(luascripts.KindMerge))) != "" {
+		t.Errorf("sends %q, want a repair", kinds)
+	}
+}

@@ -185,7 +185,7 @@ var goPatches = []patch{
 	{"a clone is not noticed", "resolve.go",
 		"if g.Session.Number() > acknowledged {", "if false {", ""},
 	{"a late duplicate of the node's own batch passes for a clone", "resolve.go",
-		"acknowledged := l.session.acknowledged\n\tl.session.last", "acknowledged := l.session.last.Number()\n\tl.session.last", ""},
+		"acknowledged := l.session.acknowledged\n\tl.session.last", "acknowledged := l.session.last.Number()\n\tl.session.last", "TestLateDuplicateAfterALossIsNoClone"},
 	{"a closed session is used", "resolve.go",
 		" || o.Session.State() == luascripts.SessionClosed", "", ""},
 	{"an overdue call is answered", "resolve.go",
@@ -195,7 +195,7 @@ var goPatches = []patch{
 	{"lost timers are not rebuilt", "resolve.go",
 		"if flags&luascripts.FlagNotWhole != 0 && l.rebuild == \"\" {", "if false {", ""},
 	{"nothing is swept", "lane.go",
-		"case l.alternate && l.backlog:", "case false:", ""},
+		"case l.alternate && l.backlog:", "case false:", "TestOverdueCallsAreRepeated"},
 	{"the first tenant keeps its turn", "queue.go",
 		"\t} else {\n\t\tq.pushTenant(t)\n\t}\n\treturn c", "\t} else {\n\t\tt.next = q.first\n\t\tif q.first = t; q.last == nil {\n\t\t\tq.last = t\n\t\t}\n\t}\n\treturn c", "TestTenantsTakeTurns"},
 }

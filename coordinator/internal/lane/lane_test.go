@@ -538,6 +538,26 @@ func TestTimersAreRebuilt(t *testing.T) {
 	}
 }
 
+// A page of a rebuild that may arrive late is of no rebuild that goes on.
+func TestRebuildBeginsAnewAfterALostReply(t *testing.T) {
+	t.Parallel()
+	for f, anew := range map[Failure]bool{FailureLost: true, FailureUnknown: true, FailureUnsent: false, FailureTransient: false} {
+		n, l, _ := openLane(t, nil)
+		ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
+		l.Next()
+		reply(l, "A"+be(5, 6)+"\x02"+"Q"+be(7, 8))
+		l.Next()
+		reply(l, "NEXT 17")
+		before := l.Next()
+		fail(l, f)
+		after := l.Next()
+		id, cursor := len(before)-3, len(before)-2
+		if l.phase != rebuilding || (after[cursor] == "0") != anew || (after[id] != before[id]) != anew {
+			t.Errorf("after %d the lane is %s and sends %q, after %q; anew: %t", f, l.phase, after, before, anew)
+		}
+	}
+}
+
 // Tenants take turns: the batch after the one in flight has a call of each.
 func TestTenantsTakeTurns(t *testing.T) {
 	t.Parallel()
@@ -615,6 +635,30 @@ func TestRejectedRepairGoesOn(t *testing.T) {
 			}
 			fail(l, f)
 		}
+	}
+}
+
+// A session that was closed, by an operator or by a clone of the node, ends when its
+// retention is over, whatever is in it. So the node goes on as another one.
+func TestClosedSessionIsNotUsed(t *testing.T) {
+	t.Parallel()
+	n, _ := testNode(t, nil)
+	l := n.Lanes()[0]
+	c := ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
+	node := l.session.node
+	l.Next()
+	session := string(byte(luascripts.SessionClosed)) + be(l.openNumber, 8) + be(0, 8) + be(5, 6)
+	reply(l, "OPEN "+string(rune(len(session)))+session+testHeader)
+	if l.phase != opening || l.session.node == node {
+		t.Fatalf("%s as the same node: %t; want another node's opening", l.phase, l.session.node == node)
+	}
+	open(t, l)
+	if kinds := sends(t, l); kinds != "q" {
+		t.Fatalf("sends %q, want the call", kinds)
+	}
+	reply(l, applied("Q", 7))
+	if a := result(t, c); a.Err != nil || a.Remaining != 7 {
+		t.Errorf("answered %+v", a)
 	}
 }
 

@@ -40,7 +40,12 @@ func failover(t testing.TB, tenants int) (commands int, knew time.Duration) {
 	spread(256, tenants, func(i int) { reserveOnce(t, c, numbered("tenant", i)) })
 
 	promoted := replica.Client()
-	if err := primary.Client().Wait(t.Context(), 1, 10*time.Second).Err(); err != nil {
+	// WAIT waits for the writes of its own connection.
+	if _, err := primary.Client().Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
+		pipe.Set(t.Context(), "waited", 1, 0)
+		pipe.Do(t.Context(), "wait", 1, (10 * time.Second).Milliseconds())
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := promoted.ReplicaOf(t.Context(), "no", "one").Err(); err != nil {

@@ -18,14 +18,14 @@ import (
 	"github.com/calybris/bursar/coordinator/redisclient"
 )
 
-// readyScript writes nothing, and a replica refuses it like every script of a node.
+// readyScript writes nothing, and a replica rejects it like every script of a node.
 const readyScript = "#!lua flags=allow-oom\nreturn 1"
 
-// Ready is for health endpoints: nil where the node is open and each server that
-// holds budgets runs a script now, else an ErrClosed or an ErrUnavailable that names
-// the server. What passes by itself (a lost reply, a server that is loading) it asks
-// again until ctx ends, and for the node's call timeout at the most. Callers at one
-// time share the question.
+// Ready is for health endpoints. It returns nil if the node is open and each server with
+// budgets runs a script now, else ErrClosed, or ErrUnavailable that names the server. It
+// repeats what is transient, such as a lost reply or a server that is loading, until ctx
+// ends, and no longer than the node's call timeout. Concurrent calls share one check.
+//
 // A node that is not ready need not be restarted: it goes on by itself.
 func (c *Coordinator) Ready(ctx context.Context) error {
 	if c.node.Closed() {

@@ -48,7 +48,7 @@ func on(clients ...redis.UniversalClient) budgettest.Factory {
 		}
 		return budgettest.Subject{
 			Engine: budgettest.Spread(nodes...),
-			Books: func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
+			Stored: func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
 				return audit.Read(ctx, clients[0], prefix)
 			},
 		}

@@ -85,17 +85,17 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 		errs = append(errs, err)
 		return i
 	}
-	t.operations = counter("bursar.operation.count", "{operation}", "Operations that callers asked for, by name and outcome, or error.")
-	t.duration = seconds("bursar.operation.duration", "How long callers waited for an operation.")
-	t.unknown = counter("bursar.operation.unknown", "{operation}", "Operations whose callers heard that the outcome is unknown.")
-	t.batchDuration = seconds("bursar.batch.duration", "From the first sending of a batch until it was resolved.")
-	t.retries = counter("bursar.batch.retries", "{retry}", "Script calls without an answer, by reason. Most are sent again.")
-	t.gaps = counter("bursar.gaps", "{gap}", "Times that Redis was found to have lost acknowledged writes.")
-	t.timersLost = counter("bursar.timers.lost", "{partition}", "Times that a partition's timers were found missing and rebuilt.")
-	t.abandoned = counter("bursar.hold.abandoned", "{hold}", "Holds that were released because nobody was told of them.")
+	t.operations = counter("bursar.operation.count", "{operation}", "Operations of callers, by name and outcome or error.")
+	t.duration = seconds("bursar.operation.duration", "Duration of an operation, as its caller sees it.")
+	t.unknown = counter("bursar.operation.unknown", "{operation}", "Operations that returned an unknown outcome.")
+	t.batchDuration = seconds("bursar.batch.duration", "Time from the first attempt of a batch until its outcome was known.")
+	t.retries = counter("bursar.batch.retries", "{retry}", "Script calls without an answer, by reason. Most are repeated.")
+	t.gaps = counter("bursar.gaps", "{gap}", "Losses of acknowledged writes by Redis, as they were found.")
+	t.timersLost = counter("bursar.timers.lost", "{partition}", "Partitions whose timers were found missing, to be rebuilt.")
+	t.abandoned = counter("bursar.hold.abandoned", "{hold}", "Holds that were released because no caller got their reservation.")
 	t.merged = counter("bursar.repair.merged", "{reservation}", "Reservations that a repair restored after Redis had lost writes.")
 	t.unmerged = counter("bursar.repair.unmerged", "{reservation}", "Reservations that a repair could not restore.")
-	t.forgotten = counter("bursar.repair.forgotten", "{reservation}", "Reservations that were dropped from memory within the repair window, since there were too many.")
+	t.forgotten = counter("bursar.repair.forgotten", "{reservation}", "Reservations that were dropped from the journal within the repair window, for lack of room.")
 	var err error
 	t.batchSize, err = meter.Int64Histogram("bursar.batch.size", metric.WithUnit("{operation}"),
 		metric.WithDescription("Operations in a batch."),
@@ -113,7 +113,7 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 func (t *telemetry) register(c *Coordinator) error {
 	meter := c.config.meterProvider.Meter(instrumentationScope)
 	queue, err1 := meter.Int64ObservableUpDownCounter("bursar.queue.length", metric.WithUnit("{operation}"),
-		metric.WithDescription("Operations that wait for an answer."))
+		metric.WithDescription("Operations in progress."))
 	state, err2 := meter.Int64ObservableGauge("bursar.breaker.state", metric.WithUnit("{state}"),
 		metric.WithDescription("The circuit breaker of a server: 0 closed, 1 half-open, 2 open."))
 	tenants, err3 := newTenantGauges(meter)

@@ -11,7 +11,7 @@ import (
 	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
-// tenantGauges show the books of the tenants that WithObservedTenants names.
+// tenantGauges show the balances of the tenants that WithObservedTenants names.
 type tenantGauges struct {
 	granted, remaining, reserved, committed, holds metric.Int64ObservableGauge
 }

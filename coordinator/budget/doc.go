@@ -29,5 +29,5 @@
 // # What belongs here
 //
 // Only what all engines must agree on, and only the standard library: this
-// package is a leaf. How an engine keeps its books belongs to the engine.
+// package is a leaf. How an engine stores its accounts belongs to the engine.
 package budget

@@ -59,8 +59,8 @@ var corruptions = map[string]struct {
 func damaged(damage func(map[budget.TenantID]budget.HoldList)) Factory {
 	return func(_ testing.TB, c Config) Subject {
 		e := newNaive(c)
-		return Subject{Engine: e, Books: func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
-			all, err := e.books(ctx)
+		return Subject{Engine: e, Stored: func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
+			all, err := e.stored(ctx)
 			damage(all)
 			return all, err
 		}}
@@ -79,7 +79,7 @@ func TestCorruptionOfEveryTermIsNoticed(t *testing.T) {
 			x.hold("acme", 20, 50)
 			spent := x.hold("acme", 10, 40)
 			expect(x, committed(45, 5))(x.engine.Commit(x.ctx, spent, 5))
-			stored, err := x.subject.Books(x.ctx)
+			stored, err := x.subject.Stored(x.ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -88,7 +88,7 @@ func TestCorruptionOfEveryTermIsNoticed(t *testing.T) {
 			if err := list.Audit(); (err == nil) != c.lawStands {
 				t.Errorf("the audit of the account says %v; the law stands: %t", err, c.lawStands)
 			}
-			x.subject.Books = func(context.Context) (map[budget.TenantID]budget.HoldList, error) {
+			x.subject.Stored = func(context.Context) (map[budget.TenantID]budget.HoldList, error) {
 				return map[budget.TenantID]budget.HoldList{"acme": list}, nil
 			}
 			if err := Audit(x.ctx, x.subject, x.clock.now(), "acme"); err == nil {
@@ -133,7 +133,7 @@ func TestSettleDueEndsWhatTheEngineWould(t *testing.T) {
 		x.hold("acme", budget.Microcents(1+i), budget.Microcents(100-(i+1)*(i+2)/2), budget.WithHoldTTL(time.Duration(i)*time.Millisecond))
 	}
 	x.advance(3 * time.Millisecond)
-	raw, err := x.subject.Books(x.ctx)
+	raw, err := x.subject.Stored(x.ctx)
 	if err != nil || len(raw["acme"].Holds) != 5 {
 		t.Fatalf("the store has %+v: %v", raw, err)
 	}

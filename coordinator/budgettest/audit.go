@@ -19,12 +19,12 @@ import (
 // are left out of the store's side.
 func Audit(ctx context.Context, s Subject, now time.Time, tenants ...budget.TenantID) error {
 	told, err := askHolds(ctx, s.Engine, tenants)
-	if err != nil || s.Books == nil {
+	if err != nil || s.Stored == nil {
 		return err
 	}
-	stored, err := s.Books(ctx)
+	stored, err := s.Stored(ctx)
 	if err != nil {
-		return fmt.Errorf("reading the books: %w", err)
+		return fmt.Errorf("reading the store: %w", err)
 	}
 	want, got := make(map[budget.TenantID]account), make(map[budget.TenantID]account)
 	for tenant, list := range stored {

@@ -176,13 +176,13 @@ func (e readsStale) Remaining(ctx context.Context, tenant budget.TenantID) (budg
 
 type booked interface {
 	budget.Engine
-	books(context.Context) (map[budget.TenantID]budget.HoldList, error)
+	stored(context.Context) (map[budget.TenantID]budget.HoldList, error)
 }
 
 func broken(breaks func(*naive) booked) Factory {
 	return func(_ testing.TB, c Config) Subject {
 		e := breaks(newNaive(c))
-		return Subject{Engine: e, Books: e.books}
+		return Subject{Engine: e, Stored: e.stored}
 	}
 }
 

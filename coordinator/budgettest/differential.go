@@ -27,7 +27,7 @@ const mostRuns = 4
 // answers and the whole state. The run must have seen every outcome; it needs
 // rapid's default number of checks for that. A failure prints rapid's seed.
 //
-// Give the engine that is trusted as reference, and the one with Books as subject.
+// Give the engine that is trusted as reference, and the one with Stored as subject.
 func Differential(t *testing.T, reference, subject Factory) {
 	coverage := make(map[string]int)
 	for runs := 0; runs < mostRuns && (runs == 0 || len(uncovered(coverage)) > 0); runs++ {

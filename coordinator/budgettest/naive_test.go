@@ -39,7 +39,7 @@ func newNaive(c Config) *naive {
 // naiveFactory gives the engine and its own maps as its store.
 func naiveFactory(_ testing.TB, c Config) Subject {
 	e := newNaive(c)
-	return Subject{Engine: e, Books: e.books}
+	return Subject{Engine: e, Stored: e.stored}
 }
 
 // begin takes the lock, ends what is due and finds the tenant.
@@ -202,7 +202,7 @@ func (e *naive) list(tenant budget.TenantID) budget.HoldList {
 	return list
 }
 
-func (e *naive) books(context.Context) (map[budget.TenantID]budget.HoldList, error) {
+func (e *naive) stored(context.Context) (map[budget.TenantID]budget.HoldList, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	all := make(map[budget.TenantID]budget.HoldList)

@@ -236,13 +236,13 @@ func (p *pair) compareState() error {
 	return compareAccounts(want, got)
 }
 
-// state reads a side's accounts: raw where it has books.
+// state reads a side's accounts: raw if it has a store.
 func (s *side) state(ctx context.Context, c *clock) (map[budget.TenantID]account, error) {
 	lists := make(map[budget.TenantID]budget.HoldList)
-	if s.Books != nil {
-		stored, err := s.Books(ctx)
+	if s.Stored != nil {
+		stored, err := s.Stored(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("reading the books: %w", err)
+			return nil, fmt.Errorf("reading the store: %w", err)
 		}
 		for tenant, list := range stored {
 			if err := list.Audit(); err != nil {

@@ -20,10 +20,10 @@ type Config struct {
 type Subject struct {
 	// Engine may spread its calls over several nodes of one store, see Spread.
 	Engine budget.Engine
-	// Books reads every account as the store keeps it, without the engine. A hold
-	// whose deadline has come may still be open there. Nil stands for an engine
-	// without a store: its own Holds is asked instead.
-	Books func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error)
+	// Stored reads every account from the store, without the engine. A hold whose
+	// deadline has passed may still be open there. It is nil for an engine without a
+	// store, whose own Holds is called instead.
+	Stored func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error)
 }
 
 // Factory makes an engine on an empty state. It is called for every test, and by

@@ -4,14 +4,14 @@ import "testing"
 
 func TestNaiveEnginePasses(t *testing.T) { Run(t, naiveFactory) }
 
-func TestNaiveEngineWithoutBooksPasses(t *testing.T) {
+func TestNaiveEngineWithoutAStorePasses(t *testing.T) {
 	Run(t, func(_ testing.TB, c Config) Subject { return Subject{Engine: newNaive(c)} })
 }
 
 func TestSpreadPasses(t *testing.T) {
 	Run(t, func(_ testing.TB, c Config) Subject {
 		e := newNaive(c)
-		return Subject{Engine: Spread(e, e, e), Books: e.books}
+		return Subject{Engine: Spread(e, e, e), Stored: e.stored}
 	})
 }
 

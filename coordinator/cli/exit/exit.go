@@ -15,7 +15,7 @@ import (
 // The codes. They do not change between versions.
 const (
 	Done        = 0 // it was done
-	Refused     = 1 // it was answered, and the answer is no: a broken book, a difference, bad input data, an unfit Redis
+	Refused     = 1 // the answer is no: refused by a budget, damage, a difference, bad input data, an unfit Redis
 	Usage       = 2 // the command line is wrong; nothing was started
 	Unavailable = 3 // Redis is out of reach, an outcome is unknown, or the command was interrupted
 )

@@ -178,7 +178,7 @@ func factory(clients ...redis.UniversalClient) budgettest.Factory {
 		}
 		return budgettest.Subject{
 			Engine: budgettest.Spread(nodes...),
-			Books: func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
+			Stored: func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
 				all := make(map[budget.TenantID]budget.HoldList)
 				for i := range 4 {
 					keys := store.KeysOf(prefix, 4, i)

@@ -43,6 +43,7 @@ type conversation struct {
 
 	openNumber  uint64 // that the session is being opened with
 	opened      uint64 // that it was opened with
+	timersLeft  bool   // timers were there, and no ledger
 	incarnation string // proposed by this lane, which creates the partition
 	useSource   bool   // the last command was answered NOSCRIPT
 	reopening   bool   // the session was lost
@@ -87,6 +88,7 @@ const (
 	opening        phase = iota // open the session, if the partition exists
 	creatingRecord              // it doesn't, and a call ensures a tenant
 	checkingRecord              // another node may have been first
+	checkingTimers              // a ledger may have been lost
 	creatingTimers
 	creatingControl
 	creatingLedger
@@ -98,7 +100,7 @@ const (
 	closing    // end the session
 )
 
-var phaseNames = [...]string{"opening", "creating record", "checking record", "creating timers", "creating control", "creating ledger", "ready", "in flight", "giving up", "rebuilding", "lost", "closing"}
+var phaseNames = [...]string{"opening", "creating record", "checking record", "checking timers", "creating timers", "creating control", "creating ledger", "ready", "in flight", "giving up", "rebuilding", "lost", "closing"}
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -185,6 +187,8 @@ func (l *Lane) Next() []any {
 		return []any{"setnx", store.RecordKey(l.node.config.Prefix), l.node.record().String()}
 	case checkingRecord:
 		return []any{"get", store.RecordKey(l.node.config.Prefix)}
+	case checkingTimers:
+		return []any{"zrangebyscore", l.keys.Timers, "-inf", "(+inf", "limit", "0", "1"}
 	case creatingTimers:
 		return []any{"zadd", l.keys.Timers, "nx", "+inf", luascripts.Sentinel}
 	case creatingControl: // before the header, so that a partition without it is damaged

@@ -638,6 +638,45 @@ func TestRejectedRepairGoesOn(t *testing.T) {
 	}
 }
 
+// A partition that has lost its ledger is not created anew over its timers by a node that
+// has never met it, unless another node has just created it.
+func TestLedgerIsLostBesideItsTimers(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{true, false} {
+		n, _ := testNode(t, nil)
+		l := n.Lanes()[0]
+		c := ask(t, n, l, luascripts.KindEnsure, 10, budget.ReservationID{})
+		asks := func(name, answer string, value any) {
+			t.Helper()
+			if args := l.Next(); len(args) == 0 || args[0] != name {
+				t.Fatalf("sends %q, want %s", args, name)
+			}
+			l.Handle(Reply{Text: answer, Value: value})
+		}
+		create := func(timers ...any) {
+			asks("evalsha", "NOPARTITION", nil)
+			asks("setnx", "", int64(0))
+			asks("get", n.record().String(), nil)
+			asks("zrangebyscore", "", timers)
+		}
+		create("h")
+		if lost {
+			create("h")
+			if a := result(t, c); !errors.Is(a.Err, ErrCorrupt) || !strings.Contains(a.Err.Error(), "p:{1}:timers") {
+				t.Errorf("answered %+v, want ErrCorrupt with the key", a)
+			}
+			c = ask(t, n, l, luascripts.KindEnsure, 10, budget.ReservationID{})
+			create()
+			asks("zadd", "", int64(1))
+		} else {
+			open(t, l)
+			if kinds := sends(t, l); kinds != "e" {
+				t.Errorf("sends %q, want the call", kinds)
+			}
+		}
+	}
+}
+
 // A session that was closed, by an operator or by a clone of the node, ends when its
 // retention is over, whatever is in it. So the node goes on as another one.
 func TestClosedSessionIsNotUsed(t *testing.T) {

@@ -36,6 +36,8 @@ func (l *Lane) Handle(r Reply) time.Duration {
 		l.phase = checkingRecord
 	case checkingRecord:
 		l.recordChecked(r.Text)
+	case checkingTimers:
+		l.timersChecked(r.Value)
 	case creatingTimers:
 		l.phase = creatingControl
 	case creatingControl:
@@ -77,7 +79,7 @@ func (l *Lane) readable(text string) bool {
 		}
 		_, err := store.ParseReply(text, len(l.pending.calls), len(l.pending.tenants))
 		return err == nil
-	case creatingRecord, checkingRecord, creatingTimers, creatingControl, creatingLedger, ready, rebuilding, lost, closing:
+	case creatingRecord, checkingRecord, checkingTimers, creatingTimers, creatingControl, creatingLedger, ready, rebuilding, lost, closing:
 	}
 	return true
 }
@@ -134,7 +136,7 @@ func (l *Lane) sessionOpened(reply string) {
 		l.failQueue(func(*Call) error { return l.recreated() })
 		return
 	}
-	l.session.header = o.Header
+	l.session.header, l.timersLeft = o.Header, false
 	l.header.Store(&o.Header)
 	l.opened = l.openNumber
 	l.session.last, l.session.open, l.session.answeredAt = o.Session, true, l.node.partitionClock()
@@ -206,13 +208,33 @@ func (l *Lane) partitionMissing() {
 // node believes: one of another number would be a second truth.
 func (l *Lane) recordChecked(text string) {
 	if record, err := store.ParseRecord(text); err == nil && record == l.node.record() {
-		l.phase = creatingTimers
+		l.phase = checkingTimers
 		return
 	}
 	l.phase = opening
 	l.failQueue(func(*Call) error {
 		return fmt.Errorf("%w: %s is %q, and this node started with %q: restart it, so that it adopts what is stored",
 			ErrLayout, store.RecordKey(l.node.config.Prefix), text, l.node.record())
+	})
+}
+
+// timersChecked creates no partition over the timers of one that has lost its ledger: its
+// budgets would be there anew. Another node may have created it meanwhile, so the first
+// time the lane looks for the ledger once more.
+func (l *Lane) timersChecked(members any) {
+	if found, _ := members.([]any); len(found) == 0 {
+		l.phase = creatingTimers
+		return
+	}
+	l.phase = opening
+	if !l.timersLeft {
+		l.timersLeft = true
+		return
+	}
+	l.timersLeft = false
+	l.failQueue(func(*Call) error {
+		return fmt.Errorf("%w: partition %d has timers (key %s) but no ledger: restore key %s, or delete the timers to begin anew",
+			ErrCorrupt, l.index, l.keys.Timers, l.keys.Ledger)
 	})
 }
 

@@ -26,6 +26,7 @@ func BenchmarkMemory(b *testing.B) {
 		b.Run(fmt.Sprintf("ended/callers=%d", callers), func(b *testing.B) { memoryOfEndings(b, callers) })
 	}
 	b.Run("node", memoryOfNodes)
+	b.Run("formula", memoryByTheFormula)
 }
 
 const (
@@ -112,6 +113,40 @@ func memoryOfNodes(b *testing.B) {
 		spread(manyCallers, manyTenants, func(i int) { reserveOnce(b, journaled, numbered("tenant", i)) })
 		b.ReportMetric(float64(heapBytes()-heap)/manyTenants, "journal-B/reserve")
 		runtime.KeepAlive(second)
+	}
+}
+
+// memoryByTheFormula compares a mixed load with the formula of OPERATIONS.md.
+func memoryByTheFormula(b *testing.B) {
+	for b.Loop() {
+		const tenants, nodes, levels, open, settled = 1000, 3, 4, 60, 50
+		client := redistest.Start(b).Client()
+		var fleet [nodes]*Coordinator
+		for i := range fleet {
+			fleet[i] = node(b, client, WithRepair(0, 0))
+		}
+		before := usedBytes(b, client)
+		spread(manyCallers, tenants, func(i int) {
+			tenant := numbered("tenant", i)
+			for range levels + 1 {
+				ensureOnce(b, fleet[i%nodes], tenant)
+				tenant += "/team"
+			}
+		})
+		spread(manyCallers, tenants*(open+settled), func(i int) {
+			c := fleet[i%nodes]
+			id := reserveOnce(b, c, numbered("tenant", i%tenants))
+			if i < tenants*open {
+				return
+			}
+			if s, err := c.Release(context.Background(), id); err != nil || s.Outcome != budget.Released {
+				b.Error(s, err)
+			}
+		})
+		formula := tenants*150 + tenants*levels*170 + tenants*open*260 + tenants*settled*260 + DefaultPartitions*nodes*420
+		used := float64(usedBytes(b, client) - before)
+		b.ReportMetric(used/tenants, "B/tenant")
+		b.ReportMetric(used/float64(formula), "of-the-formula")
 	}
 }
 

@@ -30,11 +30,21 @@ type Prefix struct {
 // layout, and ErrUnreadable if there are partitions, but nothing says how many
 // there should be.
 func Partitions(ctx context.Context, client redis.UniversalClient, prefix string) (Prefix, error) {
+	return partitions(ctx, client, prefix, true)
+}
+
+// partitions is Partitions; unless it is thorough it looks for partitions of another
+// number than the recorded one only if there is no record.
+func partitions(ctx context.Context, client redis.UniversalClient, prefix string, thorough bool) (Prefix, error) {
 	p := Prefix{Name: prefix, Existing: []int{}, Damages: []Damage{}}
 	if err := p.readRecord(ctx, client); err != nil {
 		return p, err
 	}
-	found, err := findPartitions(ctx, client, prefix)
+	number := 0
+	if !thorough {
+		number = p.Partitions
+	}
+	found, err := findPartitions(ctx, client, prefix, number)
 	if err != nil {
 		return p, err
 	}
@@ -130,12 +140,16 @@ type existing struct {
 // pipelined is the number of partitions of a pipeline.
 const pipelined = 256
 
-// findPartitions looks for each partition that a prefix can have. Partitions of
-// different numbers may have the same keys; then the header says which one it is.
-func findPartitions(ctx context.Context, client redis.UniversalClient, prefix string) (existing, error) {
+// findPartitions looks for each partition that a prefix can have, or of those of one
+// number if it is not 0. Partitions of different numbers may have the same keys; then the
+// header says which one it is.
+func findPartitions(ctx context.Context, client redis.UniversalClient, prefix string, number int) (existing, error) {
 	found := existing{keys: make(map[string]bool), sizes: make(map[int]bool)}
 	possible := make(map[store.Keys]bool)
 	for n := 1; n <= store.MaxPartitions; n *= 2 {
+		if number != 0 && n != number {
+			continue
+		}
 		for i := range n {
 			possible[store.KeysOf(prefix, n, i)] = true
 		}

@@ -24,7 +24,7 @@ const pageSize = 1000
 // read. An account that does not balance, or whose holds do not sum up, is returned as
 // it is: see [budget.HoldList.Audit]. Its cost grows with all that is stored.
 func Read(ctx context.Context, client redis.UniversalClient, prefix string, tenants ...budget.TenantID) (map[budget.TenantID]budget.HoldList, error) {
-	p, err := Partitions(ctx, client, prefix)
+	p, err := partitions(ctx, client, prefix, false)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (w *walk) damaged(key, field string, tenant budget.TenantID, err error) {
 
 // eachPartition calls do for the partition of a tenant, or for all if it is "".
 func eachPartition(ctx context.Context, client redis.UniversalClient, prefix string, tenant budget.TenantID, do func(*walk, store.Keys) error) error {
-	p, err := Partitions(ctx, client, prefix)
+	p, err := partitions(ctx, client, prefix, false)
 	if err != nil {
 		return err
 	}

@@ -37,8 +37,11 @@ test-faults: redis ## break Redis, the network and the nodes under processes at 
 VALKEY := $(CURDIR)/.bin/valkey/valkey-server
 
 .PHONY: test-valkey
-test-valkey: valkey ## run the suites that touch a server, faults too, on Debian's valkey-server
+test-valkey: valkey ## run the suites that touch a server on Debian's valkey-server, and check their coverage
 	@$(call cover,BURSAR_REDIS_SERVER=$(VALKEY) go test -skip '^TestSimulation$$' $(ARGS) ./coordinator/... ./bench/host ./local)
+
+.PHONY: test-valkey-faults
+test-valkey-faults: valkey ## run test-faults on Debian's valkey-server
 	BURSAR_REDIS_SERVER=$(VALKEY) $(MAKE) test-faults
 
 .PHONY: test-sim

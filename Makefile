@@ -37,8 +37,8 @@ test-faults: redis ## break Redis, the network and the nodes under processes at 
 VALKEY := $(CURDIR)/.bin/valkey/valkey-server
 
 .PHONY: test-valkey
-test-valkey: valkey ## run the suites that touch a server on Debian's valkey-server, and check their coverage
-	@$(call cover,BURSAR_REDIS_SERVER=$(VALKEY) go test -skip '^TestSimulation$$' $(ARGS) ./coordinator/... ./bench/host ./local)
+test-valkey: valkey ## run the suites that touch a server on Debian's valkey-server
+	BURSAR_REDIS_SERVER=$(VALKEY) go test -timeout $(TEST_TIMEOUT) -skip '^TestSimulation$$' $(ARGS) $(patsubst ./...,./coordinator/... ./bench/host,$(PKG))
 
 .PHONY: test-valkey-faults
 test-valkey-faults: valkey ## run test-faults on Debian's valkey-server
@@ -49,21 +49,17 @@ test-sim: ## simulate SCHEDULES=3000 of each mode from seed FIRST=0, then let th
 	go test -count=1 -timeout $(TEST_TIMEOUT) -run '^TestSimulation' $(ARGS) ./coordinator/internal/lane -sim.first $(FIRST) -sim.schedules $(SCHEDULES)
 	go test -tags faults -count=1 -timeout $(TEST_TIMEOUT) -run '^TestPatches' $(ARGS) ./coordinator/internal/lane
 
-COVERED := ./coordinator,./coordinator/audit,./coordinator/cli,./coordinator/budget,./coordinator/internal/dispatch,./coordinator/internal/lane,./coordinator/internal/preflight,./coordinator/internal/store,./local
-
-# cover runs tests and fails if they reach less than 85 % of a package of COVERED.
-define cover
-profile=$$(mktemp) && trap 'rm -f "$$profile"' EXIT && \
-$(1) -timeout $(TEST_TIMEOUT) -coverpkg $(COVERED) -coverprofile "$$profile" && .ci/cover "$$profile"
-endef
-
 .PHONY: simulate
 simulate: ## simulate SCHEDULES=3000 of each mode in chunks of CHUNK=2000; a later run of the same code goes on
 	@SCHEDULES=$(SCHEDULES) CHUNK=$(CHUNK) .ci/simulate
 
+COVERED := ./coordinator,./coordinator/audit,./coordinator/cli,./coordinator/budget,./coordinator/internal/dispatch,./coordinator/internal/lane,./coordinator/internal/preflight,./coordinator/internal/store,./local
+
 .PHONY: cover
-cover: redis ## say how much of the main packages the tests reach; below 85 % it fails
-	@$(call cover,go test $(ARGS) ./coordinator/... ./local)
+cover: redis cc ## run all tests as make test does; fail if they reach less than 85 % of a package of COVERED
+	@profile=$$(mktemp) && trap 'rm -f "$$profile"' EXIT && \
+	go test -race -shuffle=on -timeout $(TEST_TIMEOUT) -coverpkg $(COVERED) -coverprofile "$$profile" $(ARGS) $(PKG) && \
+	.ci/cover "$$profile"
 
 .PHONY: lint
 lint: $(GOLANGCI) ## check format, vet, go.mod and the rules of .golangci.yml

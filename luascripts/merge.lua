@@ -8,7 +8,8 @@
 -- is the sum of the open holds, and a repeat changes nothing. It does not check the
 -- balance: money spent twice in the meantime makes remaining negative. A hold that is
 -- absent although its batch was applied has ended in a way that is forgotten, and
--- stays absent.
+-- stays absent; unless that batch was applied again by a late duplicate and refused it,
+-- which its stored reply shows.
 local function mergeOperation()
 	local order = { [$IS_OPEN] = 1, [$IS_RELEASED] = 2, [$IS_EXPIRED] = 2, [$IS_COMMITTED] = 3 }
 
@@ -54,6 +55,17 @@ local function mergeOperation()
 			set[size + 1], set[size + 2] = name, sub(session, 1, 17) .. pack('>I6', read('>I6', session, 18) + 1)
 			size = size + 2
 		end
+	end
+
+	-- refusedAgain reports whether the last batch of the maker's session made an id's
+	-- batch anew, and did not make the hold.
+	local function refusedAgain(field, session)
+		local hi, lo = read('>I4I4', field, 10)
+		if #session < $SESSION_BYTES or hi * 4194304 + math.floor(lo / 1024) ~= read('>I8', session, 2) then
+			return false
+		end
+		local code = byte(call('HGET', ledger, 'r' .. sub(field, 2, 9)) or '', 9 + lo % 1024)
+		return code and string.char(code) ~= $CODE_RESERVED
 	end
 
 	local function put(field, record)
@@ -109,7 +121,7 @@ local function mergeOperation()
 			end
 		else
 			local never, session = neverApplied(field)
-			if session and not never then
+			if session and not never and not refusedAgain(field, session) then
 				return $CODE_FORGOTTEN
 			end
 			invalidate(field, session)

@@ -665,7 +665,7 @@ func TestLedgerIsLostBesideItsTimers(t *testing.T) {
 			if a := result(t, c); !errors.Is(a.Err, ErrCorrupt) || !strings.Contains(a.Err.Error(), "p:{1}:timers") {
 				t.Errorf("answered %+v, want ErrCorrupt with the key", a)
 			}
-			c = ask(t, n, l, luascripts.KindEnsure, 10, budget.ReservationID{})
+			ask(t, n, l, luascripts.KindEnsure, 10, budget.ReservationID{})
 			create()
 			asks("zadd", "", int64(1))
 		} else {

@@ -83,22 +83,22 @@ func describe(f cli.Flag) string {
 	if !is {
 		return ""
 	}
-	placeholder, usage := flag.UnquoteUsage(&flag.Flag{Usage: d.GetUsage()})
+	valueName, usage := flag.UnquoteUsage(&flag.Flag{Usage: d.GetUsage()})
 	preset := d.GetDefaultText()
 	switch f.(type) {
 	case *cli.BoolFlag:
-		placeholder, preset = "", ""
+		valueName, preset = "", ""
 	case *cli.DurationFlag:
-		placeholder, usage = "DURATION", usage+"; "+aDuration
+		valueName, usage = "DURATION", usage+"; "+aDuration
 	case *cli.IntFlag, *cli.Int64Flag, *cli.Uint64Flag, *cli.Float64Flag:
-		if placeholder == "value" {
-			placeholder = "N"
+		if valueName == "value" {
+			valueName = "N"
 		}
 	}
 	if preset != "" && preset != "0" && preset != "0s" { // a flag whose 0 is worth a word has a DefaultText
 		usage += " (default: " + preset + ")"
 	}
-	return cli.FlagEnvHinter(d.GetEnvVars(), fmt.Sprintf("%s\t%s", cli.FlagNamePrefixer(d.Names(), placeholder), usage))
+	return cli.FlagEnvHinter(d.GetEnvVars(), fmt.Sprintf("%s\t%s", cli.FlagNamePrefixer(d.Names(), valueName), usage))
 }
 
 // helpCommand is `bursar help`, and `bursar tenant help` for the commands below.

@@ -164,9 +164,9 @@ func (c *Call) abandon(cause error) (unsent bool, err error) {
 	}
 }
 
-// placeholder keeps the batch slot of a call that has been answered while its batch
-// isn't resolved. What the batch did for it is released.
-func (c *Call) placeholder() *Call {
+// abandonedCopy returns a call for the slot of c, which has been answered, in its batch,
+// which isn't resolved. If the batch reserved for it, the hold is released.
+func (c *Call) abandonedCopy() *Call {
 	p := &Call{kind: c.kind, tenant: c.tenant, amount: c.amount, id: c.id, internal: c.internal}
 	p.state.Store(callAbandonedSent)
 	return p

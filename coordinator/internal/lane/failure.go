@@ -142,7 +142,7 @@ func (l *Lane) giveUpRejected(b *Batch, f Failure, err error) {
 	}
 	for i, c := range b.calls {
 		if !c.retried {
-			b.calls[i] = c.placeholder()
+			b.calls[i] = c.abandonedCopy()
 			if c.deliver(Answer{Err: &UnknownOutcomeError{ID: c.id, Cause: err}}) {
 				c.wake()
 			}

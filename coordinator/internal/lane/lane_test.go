@@ -276,27 +276,6 @@ func TestAbortWhileGivingUp(t *testing.T) {
 	wantResolved(t, n)
 }
 
-func TestAnotherIncarnationIsNotAdopted(t *testing.T) {
-	t.Parallel()
-	n, l, log := openLane(t, nil)
-	c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
-	l.Next()
-	reply(l, "NOSESSION") // soon after it answered: lost
-	if a := result(t, c); !errors.Is(a.Err, ErrGap) {
-		t.Errorf("a lost session: %v", a.Err)
-	}
-	next := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
-	l.Next()
-	session := string(byte(luascripts.SessionNew)) + be(l.openNumber, 8) + be(0, 8) + be(5, 6)
-	reply(l, "OPEN "+string(rune(len(session)))+session+"2 1 0 fedcba9876543210")
-	if a := result(t, next); !errors.Is(a.Err, ErrRecreated) {
-		t.Errorf("another incarnation: %v", a.Err)
-	}
-	if l.session.header != testHeader || l.phase != lost || !strings.Contains(log.String(), "partition lost or recreated") {
-		t.Errorf("it was adopted: %+v\n%s", l.session, log)
-	}
-}
-
 // Unreadable replies move nothing, and the callers get an unknown outcome.
 func TestUnreadableReplies(t *testing.T) {
 	t.Parallel()
@@ -401,27 +380,6 @@ func TestRefusalAfterALostReplyIsUnknown(t *testing.T) {
 	}
 }
 
-// Under a number that another process has used the batch never took effect: it is sent
-// again with a new node ID.
-func TestClonedBatchIsSentAgain(t *testing.T) {
-	t.Parallel()
-	n, l, _ := openLane(t, nil)
-	c := ask(t, n, l, luascripts.KindCommit, 10, budget.NewReservationID("acme", 1, 1))
-	l.Next()
-	fail(l, FailureLost)
-	before := l.session.node
-	l.Next()
-	reply(l, "CLONED")
-	open(t, l)
-	if kinds := sends(t, l); kinds != "c" || l.session.node == before {
-		t.Fatalf("sends %q as the same node: %t", kinds, l.session.node == before)
-	}
-	reply(l, applied("C", 0, 10))
-	if a := result(t, c); a.Err != nil || a.Outcome != budget.Committed {
-		t.Errorf("answered %+v", a)
-	}
-}
-
 func TestBatchesAreBounded(t *testing.T) {
 	t.Parallel()
 	n, l, _ := openLane(t, nil)
@@ -509,86 +467,6 @@ func TestOverdueCallsAreRepeated(t *testing.T) {
 	wantResolved(t, n)
 }
 
-// Lost timers are rebuilt page by page, between batches.
-func TestTimersAreRebuilt(t *testing.T) {
-	t.Parallel()
-	n, l, log := openLane(t, nil)
-	ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
-	l.Next()
-	ask(t, n, l, luascripts.KindBalance, 0, budget.ReservationID{})
-	reply(l, "A"+be(5, 6)+"\x02"+"Q"+be(7, 8))
-	for _, step := range []struct{ cursor, reply string }{{"0", "NEXT 17"}, {"17", "AGAIN"}, {"0", "NEXT 9"}, {"9", "DONE"}} {
-		args := l.Next()
-		if l.phase != rebuilding || args[len(args)-2] != step.cursor {
-			t.Fatalf("the lane is %s and sends %v, want a page from %s", l.phase, args, step.cursor)
-		}
-		reply(l, step.reply)
-		if l.queue.length > 0 {
-			if kinds := sends(t, l); kinds != "b" {
-				t.Fatalf("sends %q between two pages, want the queued call", kinds)
-			}
-			reply(l, "A"+be(5, 6)+"\x02"+"B"+be(7, 8)+be(7, 8)+be(0, 8)+be(0, 8)+be(0, 8))
-		}
-	}
-	if args := l.Next(); args != nil || l.Again() {
-		t.Errorf("sends %v after the rebuild", args)
-	}
-	if got := log.String(); strings.Count(got, "timers lost") != 1 || strings.Count(got, "timers rebuilt") != 1 {
-		t.Errorf("log:\n%s", got)
-	}
-}
-
-// A page of a rebuild that may arrive late is of no rebuild that goes on.
-func TestRebuildBeginsAnewAfterALostReply(t *testing.T) {
-	t.Parallel()
-	for f, anew := range map[Failure]bool{FailureLost: true, FailureUnknown: true, FailureUnsent: false, FailureTransient: false} {
-		n, l, _ := openLane(t, nil)
-		ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
-		l.Next()
-		reply(l, "A"+be(5, 6)+"\x02"+"Q"+be(7, 8))
-		l.Next()
-		reply(l, "NEXT 17")
-		before := l.Next()
-		fail(l, f)
-		after := l.Next()
-		id, cursor := len(before)-3, len(before)-2
-		if l.phase != rebuilding || (after[cursor] == "0") != anew || (after[id] != before[id]) != anew {
-			t.Errorf("after %d the lane is %s and sends %q, after %q; anew: %t", f, l.phase, after, before, anew)
-		}
-	}
-}
-
-// Tenants take turns: the batch after the one in flight has a call of each.
-func TestTenantsTakeTurns(t *testing.T) {
-	t.Parallel()
-	n, l, _ := openLane(t, nil)
-	for range 3 * luascripts.MaxOperations {
-		ask(t, n, l, luascripts.KindReserve, 1, budget.ReservationID{})
-	}
-	quiet := askFor(t, n, l, "globex", luascripts.KindRemaining, 0, budget.ReservationID{})
-	l.Next()
-	if last := l.pending.calls[1]; last != quiet {
-		t.Errorf("the quiet tenant's call is not among the first two")
-	}
-}
-
-// A tenant at its queue limit leaves room for others.
-func TestQueueLimitIsATenants(t *testing.T) {
-	t.Parallel()
-	n, l, _ := openLane(t, func(c *Config) { c.TenantQueue = 4 })
-	for range 4 {
-		ask(t, n, l, luascripts.KindReserve, 1, budget.ReservationID{})
-	}
-	err := l.enqueue(NewCall(luascripts.KindReserve, "acme/search", 1, budget.ReservationID{}))
-	if !errors.Is(err, ErrOverloaded) || !strings.Contains(err.Error(), `tenant "acme"`) {
-		t.Errorf("a fifth call of the root tenant: %v", err)
-	}
-	askFor(t, n, l, "globex", luascripts.KindReserve, 1, budget.ReservationID{})
-	if err := l.enqueue(NewCall(luascripts.KindCommit, "acme", 1, budget.NewReservationID("acme", 1, 1)).MustSend()); err != nil {
-		t.Errorf("a Do's settlement: %v", err)
-	}
-}
-
 // A command that was given up may still be read by the client: the batch is repeated
 // from a copy, and its memory is not used again.
 func TestAbandonedCommandKeepsItsArguments(t *testing.T) {
@@ -608,124 +486,5 @@ func TestAbandonedCommandKeepsItsArguments(t *testing.T) {
 	reply(l, applied("R", 9))
 	if l.spare != nil {
 		t.Error("the batch's memory is used again")
-	}
-}
-
-// A repair whose reply was lost, and which is then rejected, goes on: it has no callers
-// to answer, and nothing else may be sent before it.
-func TestRejectedRepairGoesOn(t *testing.T) {
-	t.Parallel()
-	for _, f := range []Failure{FailureRejected, FailureUnknown} {
-		n, l, _ := openLane(t, func(c *Config) { c.RepairWindow = time.Minute })
-		ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
-		sends(t, l)
-		before := string(l.session.last)
-		reply(l, applied(string(rune(luascripts.CodeReserved)), 90))
-		ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
-		sends(t, l)
-		reply(l, gap(before, ""))
-		const merge = string(rune(luascripts.KindMerge))
-		if kinds := sends(t, l); kinds != merge {
-			t.Fatalf("sends %q, want a repair", kinds)
-		}
-		fail(l, FailureLost)
-		for range 3 * maxRejected {
-			if kinds := sends(t, l); kinds != merge {
-				t.Fatalf("sends %q, want the repair again", kinds)
-			}
-			fail(l, f)
-		}
-	}
-}
-
-// A partition that has lost its ledger is not created anew over its timers by a node that
-// has never met it, unless another node has just created it.
-func TestLedgerIsLostBesideItsTimers(t *testing.T) {
-	t.Parallel()
-	for _, lost := range []bool{true, false} {
-		n, _ := testNode(t, nil)
-		l := n.Lanes()[0]
-		c := ask(t, n, l, luascripts.KindEnsure, 10, budget.ReservationID{})
-		asks := func(name, answer string, value any) {
-			t.Helper()
-			if args := l.Next(); len(args) == 0 || args[0] != name {
-				t.Fatalf("sends %q, want %s", args, name)
-			}
-			l.Handle(Reply{Text: answer, Value: value})
-		}
-		create := func(timers ...any) {
-			asks("evalsha", "NOPARTITION", nil)
-			asks("setnx", "", int64(0))
-			asks("get", n.record().String(), nil)
-			asks("zrangebyscore", "", timers)
-		}
-		create("h")
-		if lost {
-			create("h")
-			if a := result(t, c); !errors.Is(a.Err, ErrCorrupt) || !strings.Contains(a.Err.Error(), "p:{1}:timers") {
-				t.Errorf("answered %+v, want ErrCorrupt with the key", a)
-			}
-			ask(t, n, l, luascripts.KindEnsure, 10, budget.ReservationID{})
-			create()
-			asks("zadd", "", int64(1))
-		} else {
-			open(t, l)
-			if kinds := sends(t, l); kinds != "e" {
-				t.Errorf("sends %q, want the call", kinds)
-			}
-		}
-	}
-}
-
-// A session that was closed, by an operator or by a clone of the node, ends when its
-// retention is over, whatever is in it. So the node goes on as another one.
-func TestClosedSessionIsNotUsed(t *testing.T) {
-	t.Parallel()
-	n, _ := testNode(t, nil)
-	l := n.Lanes()[0]
-	c := ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
-	node := l.session.node
-	l.Next()
-	session := string(byte(luascripts.SessionClosed)) + be(l.openNumber, 8) + be(0, 8) + be(5, 6)
-	reply(l, "OPEN "+string(rune(len(session)))+session+testHeader)
-	if l.phase != opening || l.session.node == node {
-		t.Fatalf("%s as the same node: %t; want another node's opening", l.phase, l.session.node == node)
-	}
-	open(t, l)
-	if kinds := sends(t, l); kinds != "q" {
-		t.Fatalf("sends %q, want the call", kinds)
-	}
-	reply(l, applied("Q", 7))
-	if a := result(t, c); a.Err != nil || a.Remaining != 7 {
-		t.Errorf("answered %+v", a)
-	}
-}
-
-// After a failover a late duplicate of a batch that the node sent may take effect once
-// more. Its number is above what Redis had before, and not above what was acknowledged.
-func TestLateDuplicateAfterALossIsNoClone(t *testing.T) {
-	t.Parallel()
-	n, l, _ := openLane(t, func(c *Config) { c.RepairWindow = time.Minute })
-	before := string(l.session.last)
-	var first string
-	for i := range 2 {
-		ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
-		sends(t, l)
-		reply(l, applied(string(rune(luascripts.CodeReserved)), 90))
-		if i == 0 {
-			first = string(l.session.last)
-		}
-	}
-	node := l.session.node
-	ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
-	sends(t, l)
-	reply(l, gap(before, ""))
-	sends(t, l)
-	reply(l, gap(first, ""))
-	if l.session.node != node || l.phase != ready {
-		t.Fatalf("as node %x, %s; want node %x, ready", l.session.node, l.phase, node)
-	}
-	if kinds := sends(t, l); strings.Trim(kinds, string(rune(luascripts.KindMerge))) != "" {
-		t.Errorf("sends %q, want a repair", kinds)
 	}
 }

@@ -32,7 +32,7 @@ type arena struct {
 
 	space      *scratch.Space   // nil with the local engine
 	partitions int              // of ours
-	meter      *contender.Meter // nil where Redis tells nothing
+	meter      *contender.Meter // nil if Redis does not report it
 	server     *report.Server
 	logger     *slog.Logger
 	closers    []func(context.Context) error

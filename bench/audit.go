@@ -89,7 +89,7 @@ func breakBook(b *report.Books, tenant budget.TenantID, problem error) {
 	}
 }
 
-// addBroken adds what is wrong with other accounts than ours.
+// addBroken adds the damage of accounts that aren't ours.
 func addBroken(b *report.Books, found report.Books, name string, raced bool) {
 	where := "as kept by " + name
 	if raced {

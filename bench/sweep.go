@@ -26,7 +26,7 @@ type Sweep struct {
 // RunSweep runs c at every value, its Duration being each value's over all rounds, and
 // returns the results together. The balances are checked after each run, and the first
 // run that fails or is wrong ends the sweep; its error names the value. Otherwise it
-// behaves as [Run] does: what has been measured is returned with an error, and when ctx
+// behaves as [Run] does: the points measured so far are returned with an error, and when ctx
 // ends.
 //
 // Unless c has a budget, or is a storm, no tenant runs out: then all points would not be

@@ -115,7 +115,7 @@ func reserveCent(t testing.TB, engine budget.Engine, tenant budget.TenantID, cos
 	}
 }
 
-// processorTime is what the server has used so far.
+// processorTime returns the processor time of the server so far.
 func processorTime(t testing.TB, client *redis.Client) (used time.Duration) {
 	t.Helper()
 	section := client.InfoMap(context.Background(), "cpu")

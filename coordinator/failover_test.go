@@ -79,7 +79,7 @@ func failover(t testing.TB, tenants int) (commands int, knew time.Duration) {
 }
 
 // lossCount counts the commands to each partition that a server answered, up to the one
-// that shows what is lost there.
+// that shows the loss there.
 type lossCount struct {
 	mu       sync.Mutex
 	counting bool
@@ -144,7 +144,7 @@ func TestFailoverIsUnderstoodInTwoCommandsAPartition(t *testing.T) {
 }
 
 // BenchmarkFailover reports the commands of a node that uses 100,000 tenants, from a
-// failover until it knows what is lost. Run it with -benchtime=1x.
+// failover until it has found every loss. Run it with -benchtime=1x.
 func BenchmarkFailover(b *testing.B) {
 	for b.Loop() {
 		commands, knew := failover(b, 100_000)

@@ -24,7 +24,7 @@ func (c *Coordinator) Holds(ctx context.Context, tenant budget.TenantID) (budget
 // holdsAttempts bounds how often Holds begins again if holds end faster than it reads.
 const holdsAttempts = 5
 
-// listHolds also returns the trace of the batch that ended what was due.
+// listHolds also returns the trace of the batch that ended the due holds.
 func (c *Coordinator) listHolds(ctx context.Context, tenant budget.TenantID) (list budget.HoldList, trace any, err error) {
 	if err := tenant.Validate(); err != nil {
 		return budget.HoldList{}, nil, err

@@ -80,7 +80,7 @@ func TestHooksSeeArgumentsAsText(t *testing.T) {
 	if s, err := c.Commit(t.Context(), id, 9); err != nil || s.Outcome != budget.Committed {
 		t.Errorf("Commit: %+v, %v", s, err)
 	}
-	if err := server.Pause(); err != nil { // what is asked meanwhile shares batches
+	if err := server.Pause(); err != nil { // calls that are made in the meantime share batches
 		t.Fatal(err)
 	}
 	answered := make(chan error, 40)

@@ -150,7 +150,7 @@ func memoryByTheFormula(b *testing.B) {
 	}
 }
 
-// heapBytes is what is in use after what was dropped has been collected, pools included.
+// heapBytes returns the heap in use after a collection that empties the pools, too.
 func heapBytes() int64 {
 	runtime.GC()
 	runtime.GC()

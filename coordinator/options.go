@@ -70,7 +70,7 @@ func WithKeyPrefix(prefix string) Option { return func(c *config) { c.prefix = p
 
 // WithPartitions sets the number of partitions of a prefix that is used for the first
 // time: a power of two from 1 to 1,024. It never changes afterwards, and a node that is
-// asked for another number adopts what is stored. Defaults to [DefaultPartitions], on a
+// asked for another number adopts the stored one. Defaults to [DefaultPartitions], on a
 // Cluster to [DefaultClusterPartitions]. More of them spread over more masters; fewer
 // group the calls of many tenants better.
 func WithPartitions(n int) Option { return func(c *config) { c.partitions = n } }

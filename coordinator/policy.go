@@ -11,7 +11,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redisinfo"
 )
 
-// policyEvery is how often a node looks at the eviction policy of its servers: another
+// policyEvery is the interval at which a node reads the eviction policy of its servers: another
 // one than noeviction deletes money when memory is short, and can be set at run time.
 const policyEvery = 30 * time.Second
 

@@ -23,7 +23,7 @@ const readyScript = "#!lua flags=allow-oom\nreturn 1"
 
 // Ready is for health endpoints. It returns nil if the node is open and each server with
 // budgets runs a script now, else ErrClosed, or ErrUnavailable that names the server. It
-// repeats what is transient, such as a lost reply or a server that is loading, until ctx
+// repeats after a transient failure, such as a lost reply or a server that is loading, until ctx
 // ends, and no longer than the node's call timeout. Concurrent calls share one check.
 //
 // A node that is not ready need not be restarted: it goes on by itself.

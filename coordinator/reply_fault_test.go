@@ -93,7 +93,7 @@ func muddledClient(t *testing.T, server *redistest.Server) (*redis.Client, *mudd
 	return client, m
 }
 
-// maxRefusals is how often a lane sends a command that is rejected.
+// maxRefusals is the number of times that a lane sends a rejected command.
 const maxRefusals = 2
 
 // unknownReplies are answers that no Redis gives, or not to a script.

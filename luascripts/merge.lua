@@ -57,8 +57,8 @@ local function mergeOperation()
 		end
 	end
 
-	-- refusedAgain reports whether the last batch of the maker's session made an id's
-	-- batch anew, and did not make the hold.
+	-- refusedAgain reports whether the batch of an id is the last one of its maker's
+	-- session, and its stored reply is not that the hold was made.
 	local function refusedAgain(field, session)
 		local hi, lo = read('>I4I4', field, 10)
 		if #session < $SESSION_BYTES or hi * 4194304 + math.floor(lo / 1024) ~= read('>I8', session, 2) then

@@ -107,6 +107,6 @@ const (
 	// Redis keep the set as a skip list from the start: in a list of up to 128 members
 	// of 64 bytes each insertion searches from end to end.
 	Sentinel = "-----------------------------------------------------------------"
-	// SessionRetentionMS is how long the session of a silent node is kept.
+	// SessionRetentionMS is the time for which the session of a silent node is kept.
 	SessionRetentionMS = 7 * 24 * 3600 * 1000
 )

@@ -35,7 +35,7 @@ type Record struct {
 	Values  Values `json:"values"`
 }
 
-// Value is a named figure. Text is what people read, and "" if that is the value itself.
+// Value is a named figure. Text is its form for people, "" for the value itself.
 type Value struct {
 	Name  string
 	Value any
@@ -481,7 +481,7 @@ func (n *inspector) show(index int, field, record string) {
 	n.Damages = damages
 }
 
-// nextTimers is how many timers a partition shows.
+// nextTimers is the number of timers that a partition shows.
 const nextTimers = 10
 
 func (n *inspector) showTimers(ctx context.Context, index int) error {

@@ -196,7 +196,7 @@ func (f *existing) look(ctx context.Context, client redis.UniversalClient, prefi
 		if len(first) > 0 || noSet {
 			f.keys[keys.Timers] = true
 		}
-		// A header that is not where it says is a damage of that partition.
+		// A header in another partition than its own is a damage of that partition.
 		if h, err := store.ParseHeader(header); err == nil && h.Partitions > 0 && store.KeysOf(prefix, h.Partitions, h.Index) == keys {
 			f.sizes[h.Partitions] = true
 		}

@@ -78,7 +78,7 @@ func readPartition(ctx context.Context, client redis.UniversalClient, p Prefix, 
 	}
 }
 
-// readHeader returns the header of a partition that is what it should be.
+// readHeader returns the header of a partition, if it is that of its place.
 func readHeader(ctx context.Context, client redis.UniversalClient, keys store.Keys, partitions, index int) (string, error) {
 	text, err := client.HGet(ctx, keys.Ledger, store.HeaderField).Result()
 	if errors.Is(err, redis.Nil) {
@@ -159,7 +159,7 @@ func EachHold(ctx context.Context, client redis.UniversalClient, prefix string, 
 	})
 }
 
-// walk visits the fields of partitions, and remembers what it could not read.
+// walk visits the fields of partitions, and remembers unreadable records.
 type walk struct {
 	unread int
 	first  error

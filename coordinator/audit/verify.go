@@ -24,7 +24,7 @@ type Options struct {
 	Progress func(tenants, holds int)
 }
 
-// Report is what Verify found.
+// Report is the result of Verify.
 type Report struct {
 	Partitions int      `json:"partitions"` // that exist
 	Tenants    int      `json:"tenants"`    // accounts that can be read
@@ -83,7 +83,7 @@ type verification struct {
 	report  *Report
 }
 
-// finding is what one reading of a partition found.
+// finding is the result of one reading of a partition.
 type finding struct {
 	damages        []Damage
 	unnamed        int

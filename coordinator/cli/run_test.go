@@ -98,7 +98,8 @@ type tripwire struct {
 	group    sync.WaitGroup
 }
 
-// newTripwire is gone when a script has been called so many times, and once more.
+// newTripwire returns a proxy that breaks its connections at the script call after the
+// given number of them.
 func newTripwire(t *testing.T, server string, times int64) *tripwire {
 	t.Helper()
 	return interpose(t, server, "\r\nevalsha\r\n", func(nth int64) bool { return nth <= times })

@@ -123,7 +123,7 @@ func ensureTenant(cc *cli.Context, out *output) error {
 }
 
 // checkPartitions refuses a number of partitions that is not the prefix's: a node would
-// adopt that silently, since nobody reads its log.
+// adopt that silently, since its log is not read.
 func checkPartitions(ctx context.Context, c *connect.Connection, wanted int) error {
 	p, err := audit.Partitions(ctx, c.Client, c.Prefix)
 	if err == nil && p.Partitions != 0 && p.Partitions != wanted {

@@ -128,7 +128,7 @@ func TestOldSnapshot(t *testing.T) {
 }
 
 // Timers are deleted under load, again and again: nodes rebuild them, callers see no
-// error, and what nobody settles ends at its deadline all the same.
+// error, and a hold that is never settled still ends at its deadline.
 func TestTimersDeleted(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

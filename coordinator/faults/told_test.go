@@ -18,7 +18,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// held is what Redis has of reservations. Its holds have state 0 if there is none.
+// held are the reservations that Redis stores. Its holds have state 0 if there is none.
 type held map[budget.ReservationID]store.Hold
 
 func stored(t *testing.T, client redis.UniversalClient) held {

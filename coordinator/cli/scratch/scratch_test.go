@@ -153,7 +153,7 @@ func TestWipeOnEveryTopology(t *testing.T) {
 	}
 }
 
-// Under a prefix that others use, what is the space's own goes, and nothing else.
+// Under a prefix that others use, Close deletes the space's own keys and no others.
 func TestPrefixUnder(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redisclient"
 )
 
-// Config is what a dispatcher needs to know.
+// Config is the configuration of a dispatcher.
 type Config struct {
 	Client  redis.UniversalClient
 	Prefix  string
@@ -93,7 +93,7 @@ func (d *Dispatcher) Abandoned() (n int) {
 // Wait returns when no worker runs; no lane may be running by then.
 func (d *Dispatcher) Wait() { d.workers.Wait() }
 
-// Stop ends what is under way.
+// Stop ends the commands in flight.
 func (d *Dispatcher) Stop() { d.cancel() }
 
 // Breakers calls do with the address and the breaker's state of each server.

@@ -10,7 +10,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// A source is what a server carries commands for, one at a time: a lane, or a read.
+// A source has commands for a server, one at a time: a lane, or a read.
 type source interface {
 	// Next returns the next command, or nil.
 	Next() []any

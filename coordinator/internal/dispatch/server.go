@@ -43,7 +43,7 @@ const (
 	// Two workers let one pipeline be built and read while the other is at Redis.
 	workersPerServer    = 2
 	commandsPerPipeline = 128
-	// probeIdleEvery is how often a node that asks nothing looks for lost writes.
+	// probeIdleEvery is the interval at which an idle node looks for lost writes.
 	probeIdleEvery = 5 * time.Second
 )
 

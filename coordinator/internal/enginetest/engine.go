@@ -23,7 +23,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Config is how an engine is made. The zero value of a field is its default.
+// Config is the configuration of an engine. The zero value of a field is its default.
 type Config struct {
 	Prefix     string // store.DefaultPrefix
 	Partitions int    // 1

@@ -43,7 +43,7 @@ type Batch struct {
 // Size is the number of operations.
 func (b *Batch) Size() int { return len(b.calls) }
 
-// Result is how a batch ended.
+// Result is the way in which a batch ended.
 type Result string
 
 // The results of batches.

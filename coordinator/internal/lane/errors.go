@@ -27,7 +27,7 @@ type UnsentError struct{ Ended error }
 
 func (e *UnsentError) Error() string { return "the operation was not sent: " + e.Ended.Error() }
 
-// Unwrap makes errors.Is find what is true of every call that is not sent.
+// Unwrap makes errors.Is match the errors of every call that was not sent.
 func (e *UnsentError) Unwrap() []error { return []error{ErrUnavailable, e.Ended} }
 
 // Rejection is an ErrUnavailable from a Redis that does answer: with an error.

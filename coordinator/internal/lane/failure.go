@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Failure is what an error says about the command that met it.
+// Failure is the class of an error, by its meaning for the command.
 type Failure uint8
 
 // The failures of a command.

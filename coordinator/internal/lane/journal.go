@@ -48,7 +48,8 @@ type state struct {
 	state  byte              // luascripts.HoldOpen, HoldReleased or HoldCommitted
 }
 
-// grantRecord is what a failover can lose and no node restores: it is reported.
+// grantRecord is a change of a budget. A failover can lose it, no node restores it, and
+// its loss is logged.
 type grantRecord struct {
 	number uint64
 	verb   string

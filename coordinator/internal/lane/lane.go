@@ -65,7 +65,7 @@ type conversation struct {
 	repairSince uint64
 }
 
-// session is what the lane knows of its session in the partition. A batch takes effect
+// session is the node's session in the partition, as the lane knows it. A batch takes effect
 // once because the script admits it only after exactly this session (PROTOCOL.md,
 // Sessions).
 type session struct {
@@ -311,7 +311,7 @@ func (l *Lane) gather() *Batch {
 	return b
 }
 
-// batchValidity is how long a batch may take effect after it was made. A later one is
+// batchValidity is the time after its making in which a batch may take effect. A later one is
 // a late duplicate, or was queued for so long that its callers have given up. It is
 // longer than Redis is ever busy in good health, and a promoted primary is safe from
 // duplicates after it.

@@ -105,7 +105,7 @@ func askFor(t *testing.T, n *Node, l *Lane, tenant budget.TenantID, kind byte, a
 	return c
 }
 
-// result is what was delivered to the call.
+// result returns the answer that was delivered to the call.
 func result(t *testing.T, c *Call) Answer {
 	t.Helper()
 	select {

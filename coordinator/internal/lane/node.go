@@ -14,7 +14,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Config is what the lanes of a node share. Nothing in it changes.
+// Config is the configuration of a node, shared by its lanes. It never changes.
 type Config struct {
 	Prefix     string
 	Partitions int
@@ -37,7 +37,7 @@ type Config struct {
 	Wake func(l *Lane, delay time.Duration)
 }
 
-// Observer is told what happens to batches. Its methods must not block.
+// Observer is called for each event of a batch. Its methods must not block.
 type Observer interface {
 	// BatchSent is called before the batch can be answered, and may set its Trace.
 	BatchSent(b *Batch)
@@ -64,7 +64,7 @@ func (NopObserver) Released(int)                 {} //nolint:revive // see Batch
 func (NopObserver) Repaired(int, int)            {} //nolint:revive // see BatchSent
 func (NopObserver) Evicted(int)                  {} //nolint:revive // see BatchSent
 
-// A Node is one member of a fleet: its identity, its lanes and what they share.
+// A Node is one member of a fleet: its identity, its lanes and their shared state.
 type Node struct {
 	config Config
 	lanes  []*Lane

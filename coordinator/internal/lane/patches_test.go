@@ -18,10 +18,10 @@ import (
 	"github.com/calybris/bursar/coordinator/internal/simredis"
 )
 
-// patchSeeds is how many schedules of each mode may pass before a patch is noticed.
+// patchSeeds is the number of schedules of each mode in which a patch must be noticed.
 const patchSeeds = 20_000
 
-// A patch breaks one rule where it is kept. The simulation notices it, or the tests
+// A patch breaks one rule in the code that keeps it. The simulation notices it, or the tests
 // that it names.
 type patch struct{ name, file, old, broken, tests string }
 

@@ -84,7 +84,7 @@ func (l *Lane) readable(text string) bool {
 	return true
 }
 
-// Unreadable describes a reply that is no error, and that no script gives. It keeps
+// Unreadable describes a reply that isn't an error, and that no script returns. It keeps
 // nothing of the reply.
 func Unreadable(value any) error {
 	switch value := value.(type) {
@@ -219,7 +219,7 @@ func (l *Lane) recordChecked(text string) {
 }
 
 // timersChecked creates no partition over the timers of one that has lost its ledger: its
-// budgets would be there anew. Another node may have created it meanwhile, so the first
+// budgets would be there again. Another node may have just created it, so the first
 // time the lane looks for the ledger once more.
 func (l *Lane) timersChecked(members any) {
 	if found, _ := members.([]any); len(found) == 0 {
@@ -519,7 +519,7 @@ func (l *Lane) reject(b *Batch, err error) {
 	l.fail(b, func(*Call) error { return err })
 }
 
-// sessionRetention is how long Redis keeps the session of a silent node, less a day
+// sessionRetention is the time for which Redis keeps the session of a silent node, less a day
 // for clocks and delays.
 const sessionRetention = luascripts.SessionRetentionMS*time.Millisecond - 24*time.Hour
 

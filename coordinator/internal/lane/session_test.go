@@ -10,7 +10,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Tests of what a lane does about its session and its partition: opening, repair, rebuild.
+// Tests of a lane's session and partition: opening, repair, rebuild.
 
 func TestAnotherIncarnationIsNotAdopted(t *testing.T) {
 	t.Parallel()
@@ -130,7 +130,7 @@ func TestRejectedRepairGoesOn(t *testing.T) {
 	}
 }
 
-// A partition that has lost its ledger is not created anew over its timers by a node that
+// A partition that has lost its ledger is not created again over its timers by a node that
 // has never met it, unless another node has just created it.
 func TestLedgerIsLostBesideItsTimers(t *testing.T) {
 	t.Parallel()

@@ -183,7 +183,7 @@ func (s *simulation) loseTimers() {
 	s.changedByHand(p)
 }
 
-// changedByHand tells the real Redis, if there is one, of a change without a command.
+// changedByHand copies a change without a command to the real Redis, if there is one.
 func (s *simulation) changedByHand(p *simPartition) {
 	if s.twin != nil {
 		s.twin.loaded[p.index] = nil

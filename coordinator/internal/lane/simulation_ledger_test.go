@@ -118,7 +118,7 @@ func isLate(bound, earliest int64) bool {
 	return earliest != 0 && (bound == 0 || bound > earliest)
 }
 
-// checkPartition checks what has to hold at every instant.
+// checkPartition checks the invariants of every instant.
 func (s *simulation) checkPartition(p *simPartition) {
 	l := s.readLedger(p)
 	p.ledger = l

@@ -49,7 +49,7 @@ type simulation struct {
 	cloned   map[uint64]bool          // node IDs
 }
 
-// simMode is what may happen in a schedule.
+// simMode selects the faults of a schedule.
 type simMode struct {
 	failovers bool // Redis loses writes
 	// quick: a replica is promoted while late duplicates are still valid. Then a batch

@@ -12,19 +12,19 @@ var ErrUnfit = errors.New("unsupported Redis configuration")
 // Check is one thing that a node must know of the Redis that it stands on.
 type Check struct {
 	Name   string `json:"check"`            // "eviction", for example; see Inspect
-	Server string `json:"server,omitempty"` // host:port where there are several servers
+	Server string `json:"server,omitempty"` // host:port if there are several servers
 	Status Status `json:"status"`
 	Found  string `json:"found"`
 	Remedy string `json:"remedy,omitempty"` // what to do, unless the status is ok
 
-	sentinel error // of New, where the check failed: ErrUnfit unless it says another
+	sentinel error // of New, if the check failed: ErrUnfit unless it says another
 	cause    error // of what was found
 }
 
-// Status is how a check went.
+// Status is the result of a check.
 type Status uint8
 
-// The statuses. New refuses to start where a check failed, and logs the warnings.
+// The statuses. New fails if a check failed, and logs the warnings.
 const (
 	CheckUnknown Status = iota // the server does not tell
 	CheckOK

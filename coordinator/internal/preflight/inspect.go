@@ -14,7 +14,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Config is what the checks need to know of a node.
+// Config is the configuration of a node, as far as the checks need it.
 type Config struct {
 	Prefix            string
 	CallTimeout       time.Duration

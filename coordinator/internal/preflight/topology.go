@@ -17,7 +17,7 @@ import (
 // primaryRemedy is what to do about a replica.
 const primaryRemedy = "connect to the primary, or through Sentinel or Cluster"
 
-// ClusterRemedy is what to do if a client is not that of the Cluster it is connected to.
+// ClusterRemedy is the remedy for a plain client that is connected to a Cluster.
 func ClusterRemedy(client redis.UniversalClient) string {
 	if client == nil || redisclient.OptionsOf(client) != nil {
 		return "connect with redis.NewClusterClient (redis+cluster:// on the command line)"

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Store is what a server has: hashes, sorted sets and texts by their keys. A Store is
+// Store is the data of a server: hashes, sorted sets and texts by their keys. A Store is
 // changed only by a Server.
 type Store struct {
 	hashes map[string]map[string]string

@@ -10,7 +10,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Config is what every batch of a node says: its first argument.
+// Config is the first argument of each batch of a node.
 type Config struct {
 	HoldTTL   int64 // ms, 0 for none
 	Retention int64 // of tombstones, ms
@@ -27,7 +27,7 @@ func (c Config) Text(node uint64) string {
 	return string(appendUint(b, uint64(c.MaxHolds), 4)) //nolint:gosec // validated: not negative
 }
 
-// Envelope is what a batch says besides its operations.
+// Envelope is the part of a batch besides its operations.
 type Envelope struct {
 	Config     string // see Config.Text
 	Clock      string // Unix ms in decimal, or "" for the server's

@@ -38,7 +38,7 @@ const (
 	IncompleteTimers  DamageKind = "timers"     // missing, or without the sentinel
 	WrongDue          DamageKind = "due"        // a timer is due before the partition looks for one
 	LostLedger        DamageKind = "ledger"     // timers without a ledger
-	WrongType         DamageKind = "type"       // a key of the partition is no hash or sorted set
+	WrongType         DamageKind = "type"       // a key of the partition isn't a hash or sorted set
 	DamagedRecord     DamageKind = "record"     // the record of the prefix
 	UnknownLayout     DamageKind = "layout"     // of another version
 	SecondTruth       DamageKind = "partitions" // the prefix has another number of partitions, too

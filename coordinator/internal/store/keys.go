@@ -27,7 +27,7 @@ const slots = 16384 // of a Cluster
 // Keys are the two keys of a partition. They share a hash tag, and so a slot.
 type Keys struct {
 	Ledger string // hash: accounts, holds, tombstones, sessions
-	Timers string // sorted set: what is due, by Unix ms
+	Timers string // sorted set: fields and their deadlines, Unix ms
 }
 
 const (

@@ -12,7 +12,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// What the scripts write is what the parsers read.
+// The parsers read the records of the scripts.
 func TestScriptsWriteWhatParsersRead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, 16384, 10*time.Minute)

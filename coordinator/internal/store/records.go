@@ -222,7 +222,7 @@ func ReservationOf(tenant budget.TenantID, field string) (budget.ReservationID, 
 // The bits of an id: the node that made it, the number of the batch and its place there.
 const (
 	placeBits = 10
-	// MaxPlaces is how many reservations of one batch have an id.
+	// MaxPlaces is the number of reservations in one batch that can have an id.
 	MaxPlaces = 1 << placeBits
 )
 
@@ -237,7 +237,7 @@ func MakerOf(id budget.ReservationID) (node, number uint64) {
 	return hi, lo >> placeBits
 }
 
-// Session is what a partition stores of a node: the last batch that it applied.
+// Session is a node's record in a partition: the last batch that was applied.
 // Redis compares its text as a whole.
 type Session string
 
@@ -288,7 +288,7 @@ func (s Session) Number() uint64 { return (&reader{string(s[1:])}).uint(8) }
 // Mark is number and digest of the last batch, as the batch had them.
 func (s Session) Mark() string { return string(s[1:17]) }
 
-// Time is when the last batch was applied, Unix ms.
+// Time returns the time of the last batch, Unix ms.
 func (s Session) Time() int64 { return int64((&reader{string(s[17:])}).uint(6)) } //nolint:gosec // 48 bits
 
 // Since is the last batch that Redis had before a repair that has not ended.

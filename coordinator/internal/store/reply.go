@@ -44,7 +44,7 @@ type Reply struct {
 // minReply is the length of the reply to an empty batch: the word, time and flags.
 const minReply = 8
 
-// ParseReply reads the reply to a batch of so many operations on so many accounts.
+// ParseReply reads the reply to a batch of n operations on m accounts.
 func ParseReply(text string, operations, accounts int) (Reply, error) {
 	if len(text) < minReply+operations+8*accounts || text[0] != WordApplied {
 		return Reply{}, fmt.Errorf("unreadable reply %.60q to %d operations on %d accounts", text, operations, accounts)

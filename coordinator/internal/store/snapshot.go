@@ -136,7 +136,7 @@ func NewSnapshot(header string, tenant budget.TenantID, keep bool) *Snapshot {
 const (
 	// pageFields is the usual number of fields of a page.
 	pageFields = 500
-	// rereadAccounts is how many accounts a page reads by name.
+	// rereadAccounts is the number of accounts that a page reads by name.
 	rereadAccounts = 500
 	// MaxNamed bounds the damages of holds that are named, a kind.
 	MaxNamed = 1000

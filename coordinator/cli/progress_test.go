@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"io"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
-// Where nobody watches there is a line every 10,000 tenants, however the pages fall.
+// Without a terminal there is a line every 10,000 tenants, however the pages fall.
 func TestProgressByLines(t *testing.T) {
 	var said strings.Builder
 	p := newProgress(&said)
@@ -17,4 +20,14 @@ func TestProgressByLines(t *testing.T) {
 	if said.String() != want {
 		t.Errorf("%q, want %q", said.String(), want)
 	}
+}
+
+// A bar has no goroutine of its own: the library's races with the first page, and
+// outlives a bar that is never finished.
+func TestBarHasNoGoroutine(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	if err := newBar(io.Discard).Set(1); err != nil {
+		t.Error(err)
+	}
+	goleak.VerifyNone(t, before)
 }

@@ -126,11 +126,18 @@ const linesEvery = 10_000
 func newProgress(w io.Writer) *progress {
 	p := &progress{w: w, next: linesEvery}
 	if isTerminal(w) {
-		p.bar = progressbar.NewOptions(-1, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("reading tenants"),
-			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionClearOnFinish(),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetItsString("tenants"))
+		p.bar = newBar(w)
 	}
 	return p
+}
+
+// newBar returns a bar that is drawn by calls alone: the library's own drawing at
+// intervals reads the bar's state without its lock.
+func newBar(w io.Writer) *progressbar.ProgressBar {
+	return progressbar.NewOptions(-1, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("reading tenants"),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionClearOnFinish(),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetItsString("tenants"),
+		progressbar.OptionSetSpinnerChangeInterval(0))
 }
 
 func (p *progress) at(n int) {

@@ -263,9 +263,9 @@ func TestRunNoticesCorruption(t *testing.T) {
 				return err
 			}
 			hold := append([]byte{luascripts.HoldOpen}, make([]byte, luascripts.HoldBytes-1)...)
-			hold[8] = 5                        // its amount
-			copy(hold[21:27], s.record[36:42]) // the account's serial
-			hold[33] = 1                       // it is of the tenant itself
+			hold[8] = 5                       // its amount
+			copy(hold[9:15], s.record[36:42]) // the account's serial
+			hold[33] = 1                      // it is of the tenant itself
 			field := append([]byte{luascripts.FieldHold}, make([]byte, 16)...)
 			return a.space.Client().HSet(context.Background(), s.ledger, field, append(hold, victim...)).Err()
 		}

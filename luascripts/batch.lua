@@ -1,5 +1,5 @@
 -- batch: applies a numbered batch of operations to a partition, in order.
--- uses: ledger.lua; then expiry.lua, operations.lua, writes.lua follow in this script
+-- uses: ledger.lua; then expiry.lua, holds.lua, decide.lua, write.lua follow in this script
 --
 -- KEYS  1 ledger   2 timers
 -- ARGV  1 node (8 bytes), hold TTL in ms (48 bits, 0: none), retention of tombstones
@@ -43,10 +43,10 @@ if stored[1] ~= ARGV[3] then
 	return refusePartition(stored[1])
 end
 
--- Every batch takes effect once: number n is admitted only after the very session
--- that its node knows, time included, and moves the session to n by the HSET that
--- moves the money. A promoted replica may apply a late duplicate again, and other
--- things may follow from it; then the time differs, and the node finds a gap.
+-- Every batch takes effect once: number n is admitted only if the session is the one
+-- that its node knows, time included, and the HSET that moves the money moves the
+-- session to n. A promoted replica may apply a late duplicate again, with another
+-- result; then the time differs, and the node finds a gap.
 if stored[3] ~= ARGV[4] then
 	local session = stored[3]
 	if not session then
@@ -77,45 +77,53 @@ sequence = sequence + 1
 local nowBytes = pack('>I6', now)
 local flags, damaged = 0, nil
 
--- The accounts, by their place in the batch: hi and lo of granted, remaining,
--- reserved and committed. blocked is the code of an account that decides nothing.
-local gh, gl, rh, rl, sh, sl, ch, cl = {}, {}, {}, {}, {}, {}, {}, {}
-local held, serial, flagsOf, tail, dirty, blocked, fields = {}, {}, {}, {}, {}, {}, {}
--- No older hold is due before deadline, no younger one before young (0: none has a
--- deadline). The older ones, of which older are open, were made up to sequence turn.
-local deadline, young, older, turn = {}, {}, {}, {}
-
-local function readAccount(i, field, record)
-	fields[i] = field
+-- readAccount returns the account of a record as a list: its numbers, then the record.
+-- It returns nil without an account, and $CODE_CORRUPT too if the record is damaged.
+-- No older hold is due before $DEADLINE, no younger one before $YOUNG (0: none has a
+-- deadline). The older ones, of which $OLDER are open, were made up to sequence $TURN.
+local function readAccount(record)
 	if not record or record == $DELETED then
-		return
+		return nil
+	elseif #record < $ACCOUNT_BYTES then
+		return nil, $CODE_CORRUPT
 	end
-	if #record < $ACCOUNT_BYTES then
-		blocked[i] = $CODE_CORRUPT
-		return
-	end
-	local gH, gL, rH, rL, sH, sL, cH, cL, holds, number, first, second, open, turned, bits = read($ACCOUNT, record)
-	local lo = rL + sL + cL
+	local a = { read($ACCOUNT, record) }
+	local lo = a[$REMAINING_LO] + a[$RESERVED_LO] + a[$COMMITTED_LO]
 	local low = lo % 4294967296
-	if low ~= gL or rH + sH + cH + (lo - low) / 4294967296 ~= gH or gH > 2147483647 or sH > 2147483647 or cH > 2147483647 then
-		blocked[i] = $CODE_CORRUPT
-		return
+	if low ~= a[$GRANTED_LO] or a[$REMAINING_HI] + a[$RESERVED_HI] + a[$COMMITTED_HI] + (lo - low) / 4294967296 ~= a[$GRANTED_HI]
+		or a[$GRANTED_HI] > 2147483647 or a[$RESERVED_HI] > 2147483647 or a[$COMMITTED_HI] > 2147483647 then
+		return nil, $CODE_CORRUPT
 	end
-	gh[i], gl[i], rh[i], rl[i], sh[i], sl[i], ch[i], cl[i] = gH, gL, rH, rL, sH, sL, cH, cL
-	held[i], serial[i], flagsOf[i] = holds, number, bits
-	deadline[i], young[i], older[i], turn[i] = first, second, open, turned
-	if #record > $ACCOUNT_BYTES then
-		tail[i] = sub(record, $ACCOUNT_BYTES + 1)
-	end
+	a[$RECORD] = record
+	return a
 end
+
+-- The accounts by their place in the batch, the changed ones (dirty), and the codes of
+-- those that refuse their operations (blocked). Most batches are small: a table made
+-- with room for its first entries costs half as much as one that has to grow.
+local account, fields, dirty, blocked = { nil }, { nil }, { nil }, {}
 for i = 1, accounts do
-	readAccount(i, ARGV[9 + i], stored[3 + i])
+	local a, code = readAccount(stored[3 + i])
+	fields[i] = ARGV[9 + i]
+	if a then
+		account[i] = a
+	elseif code then
+		blocked[i] = code
+	end
 end
 local loaded = accounts -- expiry may read more of them
 
--- What will be written: arguments of HSET and ZADD; holds that operations settled;
--- holds that a deadline or a repair ended; timers to remove; lists of fields to delete.
-local set, size, timed, timedSize, settled, settledSize = {}, 0, {}, 0, {}, 0
+-- The writes to come: arguments of HSET and ZADD; holds that operations settled; holds
+-- that a deadline or a repair ended; timers to remove; lists of fields to delete.
+local set, size, timed, timedSize, settled, settledSize = { nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, 0, { nil, nil }, 0, { nil }, 0
 local expired, remove, drop = nil, nil, nil
--- What holds have become in this batch, by field.
+-- The records of holds that this batch has changed, by field.
 local became = {}
+
+local function schedule(at, member)
+	timed[timedSize + 1], timed[timedSize + 2] = format('%d', at), member
+	timedSize = timedSize + 2
+	if due == 0 or at < due then
+		due = at
+	end
+end

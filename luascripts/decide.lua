@@ -1,65 +1,77 @@
 -- decide: decides the operations of a batch, in memory.
--- uses: the locals of batch.lua and holds.lua; accounts.lua
+-- uses: the locals of batch.lua and holds.lua; accounts.lua, and merge.lua in a repair
 --
 -- Invariant: remaining + reserved + committed = granted after each operation, for its
 -- account; money is debited only if remaining covers it. debitIfAvailable of the local
 -- engine makes the test and the debit one compare-and-swap; here the script is one step.
-local ends = ttl > 0 and now + ttl or 0
-local endsText, endsBytes = format('%d', ends), nowBytes .. pack('>I6', ends)
-local several, other = accounts > 1, nil
+-- An id under another tenant's name, or of an account that was deleted and created
+-- again, reaches nothing.
+-- ends is the deadline of most new holds, and owned what their records have after the
+-- amount, by account.
+local ends, endsText, owned = ttl > 0 and now + ttl or 0, nil, { nil }
+local kindOf, placeOf = { byte(kinds, 1, operations) }, accounts > 1 and { byte(accountOf, 1, operations) }
+local other
 
 for operation = 1, operations do
-	local kind, i, code = byte(kinds, operation), 1, nil
-	if several then
-		i = byte(accountOf, operation)
+	local kind, i, code = kindOf[operation], 1, nil
+	if placeOf then
+		i = placeOf[operation]
 	end
+	local a = account[i]
 	if kind == $RESERVE or kind == $RESERVE_TTL then
-		local at, text, bytes, next = ends, endsText, endsBytes, position + 25
+		endsText = endsText or format('%d', ends)
+		local at, text, next = ends, endsText, position + 25
 		if kind == $RESERVE_TTL then
 			at, next = read('>I6', arguments, next)
 			at = at > 0 and now + at or 0
-			text, bytes = format('%d', at), nowBytes .. pack('>I6', at)
+			text = format('%d', at)
 		end
 		if blocked[i] then
 			code = blocked[i]
-		elseif not gh[i] then
+		elseif not a then
 			code = $CODE_NO_TENANT
 		elseif $LOW_MEMORY then
 			code = $CODE_MEMORY
-		elseif maxHolds > 0 and held[i] >= maxHolds then
+		elseif maxHolds > 0 and a[$HOLDS] >= maxHolds then
 			code = $CODE_HOLDS_FULL
 		else
 			local hi, lo = read('>I4I4', arguments, position)
-			local h, l = rh[i] - hi, rl[i] - lo
+			local h, l = a[$REMAINING_HI] - hi, a[$REMAINING_LO] - lo
 			if l < 0 then
 				h, l = h - 1, l + 4294967296
 			end
 			if h < 0 then
 				code = $CODE_INSUFFICIENT
 			else
-				rh[i], rl[i] = h, l
-				h, l = sh[i] + hi, sl[i] + lo
+				a[$REMAINING_HI], a[$REMAINING_LO] = h, l
+				h, l = a[$RESERVED_HI] + hi, a[$RESERVED_LO] + lo
 				if l >= 4294967296 then
 					h, l = h + 1, l - 4294967296
 				end
-				if held[i] == 0 then
-					deadline[i], young[i], older[i], turn[i] = 0, 0, 0, sequence
+				local holds, generation = a[$HOLDS], $YOUNG
+				if holds == 0 then
+					a[$DEADLINE], a[$YOUNG], a[$OLDER], a[$TURN] = 0, 0, 0, sequence
 				end
-				sh[i], sl[i], held[i], dirty[i] = h, l, held[i] + 1, true
-				local first = deadline
-				if turn[i] == sequence then
-					older[i] = older[i] + 1
-				else
-					first = young
+				a[$RESERVED_HI], a[$RESERVED_LO], a[$HOLDS], dirty[i] = h, l, holds + 1, true
+				if a[$TURN] == sequence then
+					a[$OLDER], generation = a[$OLDER] + 1, $DEADLINE
+				end
+				local rest = at == ends and owned[i]
+				if not rest then
+					rest = pack('>I6I6I6I6', a[$SERIAL], sequence, now, at) .. $OWN_LEVEL .. sub(fields[i], 2)
+					if at == ends then
+						owned[i] = rest
+					end
 				end
 				local field = sub(arguments, position + 8, position + 24)
-				set[size + 1], set[size + 2] = field, $OPEN .. sub(arguments, position, position + 7) .. bytes .. (owned[i] or ownedBy(i))
+				set[size + 1], set[size + 2] = field, $OPEN .. sub(arguments, position, position + 7) .. rest
 				size = size + 2
 				if at > 0 then
 					timed[timedSize + 1], timed[timedSize + 2] = text, field
 					timedSize = timedSize + 2
-					if first[i] == 0 or at < first[i] then
-						first[i] = at
+					local first = a[generation]
+					if first == 0 or at < first then
+						a[generation] = at
 					end
 					if due == 0 or at < due then
 						due = at
@@ -73,40 +85,41 @@ for operation = 1, operations do
 		local field = ARGV[9 + accounts + named]
 		local value = became[field] or stored[3 + accounts + named]
 		named = named + 1
-		if not value or byte(value) ~= $IS_OPEN then
+		local state, heldHi, heldLo, number, since
+		if value and #value >= $HOLD_BYTES then
+			state, heldHi, heldLo, number, since = read($HOLD_HEAD, value)
+		end
+		if state ~= $IS_OPEN then
 			code = priorOf(i, field, value)
-		elseif #value < $HOLD_BYTES then
-			damaged, code = damaged or field, $CODE_CORRUPT
 		else
-			local _, heldHi, heldLo, _, _, number, since = read($HOLD, value)
 			local h, l = 0, 0
-			if gh[i] then
-				h, l = sh[i] - heldHi, sl[i] - heldLo
+			if a then
+				h, l = a[$RESERVED_HI] - heldHi, a[$RESERVED_LO] - heldLo
 				if l < 0 then
 					h, l = h - 1, l + 4294967296
 				end
 			end
-			if not owns(i, value, number) then
+			if a and number ~= a[$SERIAL] or not a and sub(value, $HOLD_BYTES + 1) ~= sub(fields[i], 2) then
 				code = $CODE_NO_HOLD
 			elseif blocked[i] then
 				code = blocked[i]
-			elseif not gh[i] then
+			elseif not a then
 				code = $CODE_NO_TENANT
-			elseif h < 0 or held[i] == 0 then
+			elseif h < 0 or a[$HOLDS] == 0 then
 				damaged, code = damaged or field, $CODE_CORRUPT
 			else
-				local state, actual, hi, lo = $RELEASED, '\0\0\0\0\0\0\0\0', 0, 0
+				local ending, actual, hi, lo = $RELEASED, '\0\0\0\0\0\0\0\0', 0, 0
 				if kind == $COMMIT then
-					state, actual = $COMMITTED, sub(arguments, position, position + 7)
+					ending, actual = $COMMITTED, sub(arguments, position, position + 7)
 					hi, lo = read('>I4I4', actual)
 				end
-				local restHi, restLo = rh[i] + heldHi - hi, rl[i] + heldLo - lo
+				local restHi, restLo = a[$REMAINING_HI] + heldHi - hi, a[$REMAINING_LO] + heldLo - lo
 				if restLo < 0 then
 					restHi, restLo = restHi - 1, restLo + 4294967296
 				elseif restLo >= 4294967296 then
 					restHi, restLo = restHi + 1, restLo - 4294967296
 				end
-				local costHi, costLo = ch[i] + hi, cl[i] + lo
+				local costHi, costLo = a[$COMMITTED_HI] + hi, a[$COMMITTED_LO] + lo
 				if costLo >= 4294967296 then
 					costHi, costLo = costHi + 1, costLo - 4294967296
 				end
@@ -115,17 +128,19 @@ for operation = 1, operations do
 				elseif costHi > 2147483647 then
 					code = $CODE_OVERFLOW
 				else
-					rh[i], rl[i], sh[i], sl[i], ch[i], cl[i] = restHi, restLo, h, l, costHi, costLo
-					held[i], dirty[i] = held[i] - 1, true
-					if since <= turn[i] then
-						older[i] = older[i] - 1
-						if older[i] <= 0 then
-							deadline[i], young[i], older[i], turn[i] = young[i], 0, held[i], sequence
+					a[$REMAINING_HI], a[$REMAINING_LO] = restHi, restLo
+					a[$RESERVED_HI], a[$RESERVED_LO] = h, l
+					a[$COMMITTED_HI], a[$COMMITTED_LO] = costHi, costLo
+					a[$HOLDS], dirty[i] = a[$HOLDS] - 1, true
+					if since <= a[$TURN] then
+						a[$OLDER] = a[$OLDER] - 1
+						if a[$OLDER] <= 0 then
+							a[$DEADLINE], a[$YOUNG], a[$OLDER], a[$TURN] = a[$YOUNG], 0, a[$HOLDS], sequence
 						end
 					end
 					valueCount = valueCount + 1
 					values[valueCount] = sub(value, 2, 9)
-					value = state .. sub(value, 2, 15) .. nowBytes .. sub(value, 22, 33) .. sequenceBytes .. actual .. sub(value, 34)
+					value = ending .. sub(value, 2, 27) .. nowBytes .. sequenceBytes .. actual .. sub(value, 34)
 					set[size + 1], set[size + 2] = field, value
 					size = size + 2
 					became[field] = value
@@ -139,7 +154,10 @@ for operation = 1, operations do
 			position = position + 8
 		end
 	else
-		other = other or otherOperations()
+		if not other then
+			-- Here stand accounts.lua and, in a repair, merge.lua.
+			$OTHER_OPERATIONS
+		end
 		code = other(kind, i)
 	end
 	codes[operation] = code

@@ -1,15 +1,16 @@
--- expiry: ends what is due before anything is decided.
+-- expiry: ends the holds and records that are due before an operation is decided.
 -- uses: batch.lua's locals
 --
--- The earliest deadlines are ended first, a bounded number a batch. An account's
--- record says before which time none of its holds is due; one that may have an overdue
--- hold left is blocked until the backlog is gone. So every answer is as if all that is
--- due had been ended, and a backlog of one account delays no other. The bound has two
--- generations: when the last older hold has ended, the younger ones are the older ones.
--- So that of an account that always has open holds moves on as they end.
+-- The earliest deadlines come first, a bounded number a batch. An account's record
+-- bounds the deadlines of its holds from below; an account that may have an overdue hold
+-- left is blocked until the backlog is gone. So every answer is as if all overdue holds
+-- had ended, and the backlog of one account delays no other. The bound has two
+-- generations: when the last older hold has ended, the younger holds become the older
+-- ones. So the bound of an account that always has open holds advances as they end.
 --
 -- Invariant: a hold is counted in its account's reserved once, while it is open; a
--- tombstone never becomes open again. So a hold ends once, whoever ends it.
+-- tombstone never becomes open again. So a hold ends once: by a settle, its deadline or
+-- a repair.
 local whole = call('ZSCORE', timers, $SENTINEL)
 if not whole then
 	flags = 2
@@ -34,28 +35,21 @@ if due ~= 0 and due <= now then
 		local records = 0
 		remove = {}
 		local values = call('HMGET', ledger, unpack(ending))
-		local function later(member, at)
-			timed[timedSize + 1], timed[timedSize + 2] = format('%d', at), member
-			timedSize = timedSize + 2
-			if due == 0 or at < due then
-				due = at
-			end
-		end
 		local function dropFields(names)
 			drop = drop or {}
 			drop[#drop + 1] = names
 		end
 		local function damage(member)
 			damaged = damaged or member
-			later(member, now + $DAMAGE_RETRY_MS)
+			schedule(now + $DAMAGE_RETRY_MS, member)
 		end
 		local function expire(field, value)
 			if #value < $HOLD_BYTES then
 				return damage(field)
 			end
-			local _, hi, lo, _, ends, number, since = read($HOLD, value)
+			local _, hi, lo, number, since, _, ends = read($HOLD, value)
 			if ends > now then -- a timer ends no hold that is not due itself
-				return later(field, ends)
+				return schedule(ends, field)
 			elseif ends == 0 then
 				remove[#remove + 1] = field
 				return
@@ -66,26 +60,28 @@ if due ~= 0 and due <= now then
 				i = loaded + 1
 				loaded = i
 				places[name] = i
-				readAccount(i, name, call('HGET', ledger, name))
+				fields[i] = name
+				account[i], blocked[i] = readAccount(call('HGET', ledger, name))
 			end
 			if blocked[i] then
 				return damage(field)
 			end
-			if gh[i] and serial[i] == number then
-				local h, l = minus(sh[i], sl[i], hi, lo)
-				if h < 0 or held[i] == 0 then
+			local a = account[i]
+			if a and a[$SERIAL] == number then
+				local h, l = minus(a[$RESERVED_HI], a[$RESERVED_LO], hi, lo)
+				if h < 0 or a[$HOLDS] == 0 then
 					return damage(field)
 				end
-				sh[i], sl[i], held[i], dirty[i] = h, l, held[i] - 1, true
-				if since <= turn[i] then
-					older[i] = older[i] - 1
-					if older[i] <= 0 then
-						deadline[i], young[i], older[i], turn[i] = young[i], 0, held[i], sequence
+				a[$RESERVED_HI], a[$RESERVED_LO], a[$HOLDS], dirty[i] = h, l, a[$HOLDS] - 1, true
+				if since <= a[$TURN] then
+					a[$OLDER] = a[$OLDER] - 1
+					if a[$OLDER] <= 0 then
+						a[$DEADLINE], a[$YOUNG], a[$OLDER], a[$TURN] = a[$YOUNG], 0, a[$HOLDS], sequence
 					end
 				end
-				rh[i], rl[i] = plus(rh[i], rl[i], hi, lo)
+				a[$REMAINING_HI], a[$REMAINING_LO] = plus(a[$REMAINING_HI], a[$REMAINING_LO], hi, lo)
 			end -- else its account was deleted: no money is held by it
-			value = $EXPIRED .. sub(value, 2, 15) .. nowBytes .. sub(value, 22, 33) .. pack('>I6', sequence) .. '\0\0\0\0\0\0\0\0' .. sub(value, 34)
+			value = $EXPIRED .. sub(value, 2, 27) .. nowBytes .. pack('>I6', sequence) .. '\0\0\0\0\0\0\0\0' .. sub(value, 34)
 			set[size + 1], set[size + 2] = field, value
 			size = size + 2
 			became[field] = value
@@ -101,7 +97,7 @@ if due ~= 0 and due <= now then
 			elseif kind == $IS_SESSION and value then
 				local seen = member == sessionField and now or #value >= $SESSION_BYTES and read('>I6', value, 18) or 0
 				if seen + $SESSION_RETENTION_MS > now and sub(value, 1, 1) ~= $SESSION_CLOSED then
-					later(member, seen + $SESSION_RETENTION_MS)
+					schedule(seen + $SESSION_RETENTION_MS, member)
 				else
 					dropFields({ member, 'r' .. sub(member, 2) })
 					remove[#remove + 1] = member
@@ -109,7 +105,7 @@ if due ~= 0 and due <= now then
 			elseif kind == $IS_ENDINGS and value then
 				records = records + 1
 				if records > 4 then -- each may name hundreds
-					later(member, now + 1000)
+					schedule(now + 1000, member)
 				else
 					local names = { member }
 					for at = 7, #value, 17 do
@@ -124,15 +120,16 @@ if due ~= 0 and due <= now then
 		end
 	end
 end
--- If nothing is left that is due, the next timer bounds every hold's deadline.
+-- Without a backlog the next timer bounds every hold's deadline.
 for i = 1, loaded do
-	local first, second = deadline[i], young[i]
-	if first and held[i] > 0 and (first ~= 0 and first <= now or second ~= 0 and second <= now) then
-		if backlog then
+	local a = account[i]
+	if a and a[$HOLDS] > 0 then
+		local first, second = a[$DEADLINE], a[$YOUNG]
+		local passed, passedToo = first ~= 0 and first <= now, second ~= 0 and second <= now
+		if backlog and (passed or passedToo) then
 			blocked[i] = blocked[i] or $CODE_OVERDUE
 		else
-			deadline[i] = first ~= 0 and first <= now and due or first
-			young[i] = second ~= 0 and second <= now and due or second
+			a[$DEADLINE], a[$YOUNG] = passed and due or first, passedToo and due or second
 		end
 	end
 end

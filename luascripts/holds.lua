@@ -1,38 +1,21 @@
--- holds: what operations need to know of holds, and where they leave their results.
+-- holds: where operations leave their results, and answers on holds that aren't open.
 -- uses: batch.lua's locals
---
--- Invariant: an id reaches a hold of its own tenant and no other.
 local byte = string.byte
-local codes, values, valueCount, before = {}, {}, 0, {}
+-- The values of a reply begin with what remained of each account.
+local codes, values, valueCount = { nil }, { nil, nil }, accounts
 for i = 1, accounts do
-	if blocked[i] == $CODE_CORRUPT or not gh[i] then
-		before[i] = '\0\0\0\0\0\0\0\0'
+	local a = account[i]
+	if not a then
+		values[i] = '\0\0\0\0\0\0\0\0'
 	elseif dirty[i] then
-		before[i] = pack('>i4I4', rh[i], rl[i])
+		values[i] = pack('>i4I4', a[$REMAINING_HI], a[$REMAINING_LO])
 	else
-		before[i] = sub(stored[3 + i], 9, 16)
+		values[i] = sub(a[$RECORD], 9, 16)
 	end
 end
 local position = 1 -- of the next argument
 local named = 1 -- the next named hold
 local sequenceBytes = pack('>I6', sequence)
-
--- ownedBy returns the end of a new hold's record: serial, sequence, levels and tenant.
-local owned = {}
-local function ownedBy(i)
-	local text = pack('>I6', serial[i]) .. sequenceBytes .. $OWN_LEVEL .. sub(fields[i], 2)
-	owned[i] = text
-	return text
-end
-
--- owns reports whether a hold is account i's: an id under another tenant's name, or
--- of an account that was deleted and created again, reaches nothing.
-local function owns(i, value, number)
-	if gh[i] then
-		return serial[i] == number
-	end
-	return sub(value, $HOLD_BYTES + 1) == sub(fields[i], 2)
-end
 
 -- neverApplied reports whether the batch that made an id is beyond its node's session,
 -- so that this partition never had it. An id is node (64), number (54), index (10).
@@ -62,7 +45,7 @@ local function priorOf(i, field, value)
 		damaged = damaged or field
 		return $CODE_CORRUPT
 	end
-	local state, _, _, _, ended = read($HOLD, value)
+	local state, _, _, _, _, _, ended = read($HOLD, value)
 	if now - ended > retention or sub(value, $TOMBSTONE_BYTES + 1) ~= sub(fields[i], 2) then
 		return $CODE_NO_HOLD
 	end

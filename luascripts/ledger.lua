@@ -11,10 +11,10 @@
 --                  open holds (32), serial, earliest deadline of the older and of the
 --                  younger ones (48 each), older ones (32), sequence up to which they
 --                  were made (48), flags (8), tail
---   h<id>          open hold: o, held (64), made, deadline, account serial, sequence
+--   h<id>          open hold: o, held (64), account serial, sequence, made, deadline
 --                  (48 each), levels (8), tenant
---                  tombstone: c, l or x, held (64), made, ended, account serial,
---                  sequence, sequence of its end (48 each), actual (64), levels, tenant
+--                  tombstone: c, l or x, held (64), account serial, sequence, made,
+--                  ended, sequence of its end (48 each), actual (64), levels, tenant
 --   s<node>        session: state, number (64), digest (64), time (48); in a repair
 --                  also the last batch before it (64)
 --   r<node>        the reply to the session's last batch

@@ -76,22 +76,27 @@ type composer struct {
 }
 
 func (c composer) batch(flags string, lowMemory, merges bool) Script {
-	files := []string{"ledger.lua", "batch.lua", "expiry.lua", "holds.lua", "accounts.lua", "decide.lua", "write.lua"}
+	more := map[string]string{"LOW_MEMORY": strconv.FormatBool(lowMemory), "MERGES": strconv.FormatBool(merges)}
+	rare := []string{"accounts.lua"}
 	if merges {
-		files = []string{"ledger.lua", "batch.lua", "expiry.lua", "holds.lua", "merge.lua", "accounts.lua", "decide.lua", "write.lua"}
+		rare = []string{"merge.lua", "accounts.lua"}
 	}
-	return c.script(flags, map[string]string{
-		"LOW_MEMORY": strconv.FormatBool(lowMemory), "MERGES": strconv.FormatBool(merges),
-	}, files...)
+	more["OTHER_OPERATIONS"] = c.text(more, rare...)
+	return c.script(flags, more, "ledger.lua", "batch.lua", "expiry.lua", "holds.lua", "decide.lua", "write.lua")
 }
 
 func (c composer) script(flags string, more map[string]string, files ...string) Script {
-	var b strings.Builder
-	if c.dialect == Redis {
-		b.WriteString("#!lua" + flags + "\n")
-	} else {
-		files = append([]string{"struct.lua"}, files...)
+	source := "#!lua" + flags + "\n" + c.text(more, files...)
+	if c.dialect == Miniredis {
+		source = c.text(more, append([]string{"struct.lua"}, files...)...)
 	}
+	sum := sha1.Sum([]byte(source)) //nolint:gosec // as above
+	return Script{Source: source, SHA: hex.EncodeToString(sum[:])}
+}
+
+// text returns files one after the other, with the names filled in.
+func (c composer) text(more map[string]string, files ...string) string {
+	var b strings.Builder
 	for _, file := range files {
 		text, err := fs.ReadFile(c.files, file)
 		if err != nil {
@@ -99,8 +104,7 @@ func (c composer) script(flags string, more map[string]string, files ...string) 
 		}
 		b.WriteString(fill(string(text), more))
 	}
-	sum := sha1.Sum([]byte(b.String())) //nolint:gosec // as above
-	return Script{Source: b.String(), SHA: hex.EncodeToString(sum[:])}
+	return b.String()
 }
 
 var name = regexp.MustCompile(`\$[A-Z][A-Z_]*`)
@@ -163,7 +167,12 @@ var values = map[string]string{
 	"IS_HOLD": number(FieldHold), "IS_SESSION": number(FieldSession), "IS_ENDINGS": number(FieldEndings),
 
 	"ACCOUNT": "'>I4I4i4I4I4I4I4I4I4I6I6I6I4I6B'", "ACCOUNT_BYTES": number(AccountBytes),
-	"HOLD": "'>BI4I4I6I6I6I6'", "HOLD_BYTES": number(HoldBytes), "TOMBSTONE_BYTES": number(TombstoneBytes),
+	// The places of an account's numbers, in the order of ACCOUNT, and of its record.
+	"GRANTED_HI": number(1), "GRANTED_LO": number(2), "REMAINING_HI": number(3), "REMAINING_LO": number(4),
+	"RESERVED_HI": number(5), "RESERVED_LO": number(6), "COMMITTED_HI": number(7), "COMMITTED_LO": number(8),
+	"HOLDS": number(9), "SERIAL": number(10), "DEADLINE": number(11), "YOUNG": number(12), "OLDER": number(13),
+	"TURN": number(14), "RECORD": number(16),
+	"HOLD": "'>BI4I4I6I6I6I6'", "HOLD_HEAD": "'>BI4I4I6I6'", "HOLD_BYTES": number(HoldBytes), "TOMBSTONE_BYTES": number(TombstoneBytes),
 	"CONTROL": "'>I6I6I6I6I6I6I4I6'", "CONTROL_BYTES": number(ControlBytes), "SESSION_BYTES": number(SessionBytes),
 
 	"LAYOUT": letter('0' + Layout), "DELETED": "'" + Deleted + "'", "SENTINEL": "'" + Sentinel + "'",

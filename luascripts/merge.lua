@@ -1,163 +1,159 @@
--- merge: restores what a node was acknowledged and the partition has lost
--- (PROTOCOL.md, Repair).
--- uses: the locals of batch.lua and holds.lua
+-- merge: restores effects that were acknowledged to a node and that the partition has
+-- lost (PROTOCOL.md, Repair).
+-- uses: the locals of batch.lua and holds.lua; it stands before accounts.lua
 --
 -- Invariant: the states of a hold have an order, absent < open < ended without cost <
 -- committed, and committed(a) < committed(b) if a < b. A merge only raises, and moves
 -- the account from the stored state to the merged one, so that the law holds, reserved
 -- is the sum of the open holds, and a repeat changes nothing. It does not check the
 -- balance: money spent twice in the meantime makes remaining negative. A hold that is
--- absent although its batch was applied has ended in a way that is forgotten, and
--- stays absent; unless that batch was applied again by a late duplicate and refused it,
--- which its stored reply shows.
-local function mergeOperation()
-	local order = { [$IS_OPEN] = 1, [$IS_RELEASED] = 2, [$IS_EXPIRED] = 2, [$IS_COMMITTED] = 3 }
+-- absent although its batch was applied has ended, its tombstone is dropped, and it stays
+-- absent; unless a late duplicate of that batch was applied and refused it, which the
+-- stored reply shows.
+local order = { [$IS_OPEN] = 1, [$IS_RELEASED] = 2, [$IS_EXPIRED] = 2, [$IS_COMMITTED] = 3 }
 
-	-- shift moves account i from one state of a hold to another; false, and nothing
-	-- moved, if a sum would not fit 64 bits.
-	local function shift(i, was, wasHi, wasLo, wasMade, state, hi, lo)
-		local rH, rL, sH, sL, cH, cL, holds = rh[i], rl[i], sh[i], sl[i], ch[i], cl[i], held[i]
-		if was == $IS_OPEN then
-			rH, rL = plus(rH, rL, wasHi, wasLo)
-			sH, sL = minus(sH, sL, wasHi, wasLo)
-			holds = holds - 1
-		elseif was == $IS_COMMITTED then
-			rH, rL = plus(rH, rL, wasHi, wasLo)
-			cH, cL = minus(cH, cL, wasHi, wasLo)
-		end
-		if state == $IS_OPEN then
-			rH, rL = minus(rH, rL, hi, lo)
-			sH, sL = plus(sH, sL, hi, lo)
-			holds = holds + 1
-		elseif state == $IS_COMMITTED then
-			rH, rL = minus(rH, rL, hi, lo)
-			cH, cL = plus(cH, cL, hi, lo)
-		end
-		if sH < 0 or cH < 0 or holds < 0 or sH > 2147483647 or cH > 2147483647 or rH > 2147483647 or rH < -2147483648 then
-			return false
-		end
-		rh[i], rl[i], sh[i], sl[i], ch[i], cl[i], held[i], dirty[i] = rH, rL, sH, sL, cH, cL, holds, true
-		if was == $IS_OPEN and wasMade <= turn[i] then
-			older[i] = older[i] - 1
-			if older[i] <= 0 then
-				deadline[i], young[i], older[i], turn[i] = young[i], 0, holds, sequence
-			end
-		end
-		return true
+-- shift moves an account from one state of a hold to another; false, and nothing
+-- moved, if a sum would not fit 64 bits.
+local function shift(a, was, wasHi, wasLo, wasMade, state, hi, lo)
+	local rH, rL, sH, sL = a[$REMAINING_HI], a[$REMAINING_LO], a[$RESERVED_HI], a[$RESERVED_LO]
+	local cH, cL, holds = a[$COMMITTED_HI], a[$COMMITTED_LO], a[$HOLDS]
+	if was == $IS_OPEN then
+		rH, rL = plus(rH, rL, wasHi, wasLo)
+		sH, sL = minus(sH, sL, wasHi, wasLo)
+		holds = holds - 1
+	elseif was == $IS_COMMITTED then
+		rH, rL = plus(rH, rL, wasHi, wasLo)
+		cH, cL = minus(cH, cL, wasHi, wasLo)
 	end
-
-	-- invalidate keeps a late duplicate of the batch that made an id from taking
-	-- effect, now that its id is here: the session that it would follow changes. Its
-	-- node, if it lives, finds a gap, as it would in any case.
-	local function invalidate(field, session)
-		local name = 's' .. sub(field, 2, 9)
-		if session and name ~= sessionField and sub(session, 1, 1) ~= $SESSION_REPAIRING then
-			set[size + 1], set[size + 2] = name, sub(session, 1, 17) .. pack('>I6', read('>I6', session, 18) + 1)
-			size = size + 2
+	if state == $IS_OPEN then
+		rH, rL = minus(rH, rL, hi, lo)
+		sH, sL = plus(sH, sL, hi, lo)
+		holds = holds + 1
+	elseif state == $IS_COMMITTED then
+		rH, rL = minus(rH, rL, hi, lo)
+		cH, cL = plus(cH, cL, hi, lo)
+	end
+	if sH < 0 or cH < 0 or holds < 0 or sH > 2147483647 or cH > 2147483647 or rH > 2147483647 or rH < -2147483648 then
+		return false
+	end
+	a[$REMAINING_HI], a[$REMAINING_LO], a[$RESERVED_HI], a[$RESERVED_LO] = rH, rL, sH, sL
+	a[$COMMITTED_HI], a[$COMMITTED_LO], a[$HOLDS] = cH, cL, holds
+	if was == $IS_OPEN and wasMade <= a[$TURN] then
+		a[$OLDER] = a[$OLDER] - 1
+		if a[$OLDER] <= 0 then
+			a[$DEADLINE], a[$YOUNG], a[$OLDER], a[$TURN] = a[$YOUNG], 0, holds, sequence
 		end
 	end
+	return true
+end
 
-	-- refusedAgain reports whether the batch of an id is the last one of its maker's
-	-- session, and its stored reply is not that the hold was made.
-	local function refusedAgain(field, session)
-		local hi, lo = read('>I4I4', field, 10)
-		if #session < $SESSION_BYTES or hi * 4194304 + math.floor(lo / 1024) ~= read('>I8', session, 2) then
-			return false
-		end
-		local code = byte(call('HGET', ledger, 'r' .. sub(field, 2, 9)) or '', 9 + lo % 1024)
-		return code and string.char(code) ~= $CODE_RESERVED
-	end
-
-	local function put(field, record)
-		set[size + 1], set[size + 2] = field, record
+-- invalidate keeps a late duplicate of the batch that made an id from taking effect
+-- after the merge: it changes the session that the duplicate would follow. The node of
+-- that session, if it lives, finds a gap, as it would in any case.
+local function invalidate(field, session)
+	local name = 's' .. sub(field, 2, 9)
+	if session and name ~= sessionField and sub(session, 1, 1) ~= $SESSION_REPAIRING then
+		set[size + 1], set[size + 2] = name, sub(session, 1, 17) .. pack('>I6', read('>I6', session, 18) + 1)
 		size = size + 2
-		became[field] = record
 	end
+end
 
-	-- finish stores a tombstone; since holds the sequences of its creation and its end.
-	local function finish(field, state, heldText, made, since, actual, i)
-		put(field, state .. heldText .. made .. nowBytes .. pack('>I6', serial[i]) .. since .. actual .. $OWN_LEVEL .. sub(fields[i], 2))
-		expired, remove = expired or {}, remove or {}
-		expired[#expired + 1] = field
-		remove[#remove + 1] = field
+-- refusedAgain reports whether the batch of an id is the last one of its maker's
+-- session, and its stored reply is not that the hold was made.
+local function refusedAgain(field, session)
+	local hi, lo = read('>I4I4', field, 10)
+	if #session < $SESSION_BYTES or hi * 4194304 + math.floor(lo / 1024) ~= read('>I8', session, 2) then
+		return false
 	end
+	local code = byte(call('HGET', ledger, 'r' .. sub(field, 2, 9)) or '', 9 + lo % 1024)
+	return code and string.char(code) ~= $CODE_RESERVED
+end
 
-	local created = sequenceBytes .. sequenceBytes
-	local nothing = '\0\0\0\0\0\0\0\0'
+local function put(field, record)
+	set[size + 1], set[size + 2] = field, record
+	size = size + 2
+	became[field] = record
+end
 
-	return function(i)
-		local field = ARGV[9 + accounts + named]
-		local value = became[field] or stored[3 + accounts + named]
-		local state, hi, lo, at, ending = read('>BI4I4I6I6', arguments, position)
-		local letter, amount, made = sub(arguments, position, position), sub(arguments, position + 1, position + 8), sub(arguments, position + 9, position + 14)
-		local deadlineBytes = sub(arguments, position + 15, position + 20)
-		named, position = named + 1, position + 21
-		if blocked[i] == $CODE_CORRUPT then
-			return blocked[i]
-		elseif not gh[i] then
-			return $CODE_NO_TENANT
-		end
-		local was, wasHi, wasLo, wasMade, heldText, since = nil, 0, 0, 0, amount, created
-		if value then
-			was = byte(value)
-			if not order[was] or #value < (was == $IS_OPEN and $HOLD_BYTES or $TOMBSTONE_BYTES) then
-				damaged = damaged or field
-				return $CODE_CORRUPT
-			end
-			local _, heldHi, heldLo, _, _, number, sequenceMade = read($HOLD, value)
-			if number ~= serial[i] then
-				return $CODE_FORGOTTEN
-			end
-			wasHi, wasLo, wasMade, heldText, made = heldHi, heldLo, sequenceMade, sub(value, 2, 9), sub(value, 10, 15)
-			-- A hold that has ended before ended then: audits depend on it.
-			since = was == $IS_OPEN and sub(value, 28, 33) .. sequenceBytes or sub(value, 28, 39)
-			if was == $IS_COMMITTED then
-				wasHi, wasLo = read('>I4I4', value, 40)
-			end
-			local higher = order[state] > order[was]
-				or state == $IS_COMMITTED and was == state and (hi > wasHi or hi == wasHi and lo > wasLo)
-			if not higher then
-				return $CODE_AS_HIGH
-			end
-		else
-			local never, session = neverApplied(field)
-			if session and not never and not refusedAgain(field, session) then
-				return $CODE_FORGOTTEN
-			end
-			invalidate(field, session)
-			if state == $IS_OPEN and ending ~= 0 and ending <= now then
-				finish(field, $EXPIRED, amount, made, created, nothing, i) -- it would end at once
-				return $CODE_MERGED
-			end
-		end
-		local none = held[i] == 0
-		if not shift(i, was, wasHi, wasLo, wasMade, state, hi, lo) then
-			return $CODE_OVERFLOW
-		end
-		if state == $IS_OPEN then
-			put(field, $OPEN .. amount .. made .. deadlineBytes .. (owned[i] or ownedBy(i)))
-			if none then
-				deadline[i], young[i], older[i], turn[i] = 0, 0, 0, sequence
-			end
-			local first = deadline
-			if turn[i] == sequence then
-				older[i] = older[i] + 1
-			else
-				first = young
-			end
-			if ending ~= 0 then
-				timed[timedSize + 1], timed[timedSize + 2] = format('%d', ending), field
-				timedSize = timedSize + 2
-				if first[i] == 0 or ending < first[i] then
-					first[i] = ending
-				end
-				if due == 0 or ending < due then
-					due = ending
-				end
-			end
-		else
-			finish(field, letter, heldText, made, since, state == $IS_COMMITTED and amount or nothing, i)
-		end
-		return was and was ~= $IS_OPEN and $CODE_MERGED_OVER or $CODE_MERGED
+-- finish stores a tombstone; since and ended are the sequences of its creation and its
+-- end, as bytes.
+local function finish(field, state, heldText, made, since, ended, actual, i)
+	put(field, state .. heldText .. pack('>I6', account[i][$SERIAL]) .. since .. made .. nowBytes .. ended .. actual .. $OWN_LEVEL .. sub(fields[i], 2))
+	expired, remove = expired or {}, remove or {}
+	expired[#expired + 1] = field
+	remove[#remove + 1] = field
+end
+
+local nothing = '\0\0\0\0\0\0\0\0'
+
+local function merge(i)
+	local field = ARGV[9 + accounts + named]
+	local value = became[field] or stored[3 + accounts + named]
+	local state, hi, lo, at, ending = read('>BI4I4I6I6', arguments, position)
+	local letter, amount, made = sub(arguments, position, position), sub(arguments, position + 1, position + 8), sub(arguments, position + 9, position + 14)
+	local deadlineBytes = sub(arguments, position + 15, position + 20)
+	named, position = named + 1, position + 21
+	local a = account[i]
+	if blocked[i] == $CODE_CORRUPT then
+		return blocked[i]
+	elseif not a then
+		return $CODE_NO_TENANT
 	end
+	local was, wasHi, wasLo, wasMade, heldText, since, ended = nil, 0, 0, 0, amount, sequenceBytes, sequenceBytes
+	if value then
+		was = byte(value)
+		if not order[was] or #value < (was == $IS_OPEN and $HOLD_BYTES or $TOMBSTONE_BYTES) then
+			damaged = damaged or field
+			return $CODE_CORRUPT
+		end
+		local _, heldHi, heldLo, number, sequenceMade = read($HOLD, value)
+		if number ~= a[$SERIAL] then
+			return $CODE_FORGOTTEN
+		end
+		wasHi, wasLo, wasMade, heldText, made = heldHi, heldLo, sequenceMade, sub(value, 2, 9), sub(value, 22, 27)
+		-- A hold that ended earlier keeps the sequence of its end: audits depend on it.
+		since, ended = sub(value, 16, 21), was == $IS_OPEN and sequenceBytes or sub(value, 34, 39)
+		if was == $IS_COMMITTED then
+			wasHi, wasLo = read('>I4I4', value, 40)
+		end
+		local higher = order[state] > order[was]
+			or state == $IS_COMMITTED and was == state and (hi > wasHi or hi == wasHi and lo > wasLo)
+		if not higher then
+			return $CODE_AS_HIGH
+		end
+	else
+		local never, session = neverApplied(field)
+		if session and not never and not refusedAgain(field, session) then
+			return $CODE_FORGOTTEN
+		end
+		invalidate(field, session)
+		if state == $IS_OPEN and ending ~= 0 and ending <= now then
+			finish(field, $EXPIRED, amount, made, since, ended, nothing, i) -- it would end at once
+			return $CODE_MERGED
+		end
+	end
+	local none = a[$HOLDS] == 0
+	if not shift(a, was, wasHi, wasLo, wasMade, state, hi, lo) then
+		return $CODE_OVERFLOW
+	end
+	dirty[i] = true
+	if state == $IS_OPEN then
+		put(field, $OPEN .. amount .. pack('>I6', a[$SERIAL]) .. sequenceBytes .. made .. deadlineBytes .. $OWN_LEVEL .. sub(fields[i], 2))
+		if none then
+			a[$DEADLINE], a[$YOUNG], a[$OLDER], a[$TURN] = 0, 0, 0, sequence
+		end
+		local generation = $YOUNG
+		if a[$TURN] == sequence then
+			a[$OLDER], generation = a[$OLDER] + 1, $DEADLINE
+		end
+		if ending ~= 0 then
+			schedule(ending, field)
+			if a[generation] == 0 or ending < a[generation] then
+				a[generation] = ending
+			end
+		end
+	else
+		finish(field, letter, heldText, made, since, ended, state == $IS_COMMITTED and amount or nothing, i)
+	end
+	return was and was ~= $IS_OPEN and $CODE_MERGED_OVER or $CODE_MERGED
 end

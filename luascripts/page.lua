@@ -16,8 +16,8 @@
 -- or    BEHIND if records of ended holds were dropped before they were read;
 --       NOPARTITION, LAYOUT n, INCARNATION header
 --
--- Invariant: it writes nothing. It is not declared so, since a replica would then run
--- it, and a replica may lag. A page costs about as much as 700 fields do.
+-- Invariant: it writes nothing. It isn't declared as read-only: a replica would run it
+-- then, and a replica may lag. A page costs about as much as reading 700 fields.
 local ledger, timers, tenant = KEYS[1], KEYS[2], ARGV[7]
 local stored = call('HMGET', ledger, 'f', 'c')
 if (stored[1] or '') ~= ARGV[1] then
@@ -89,7 +89,7 @@ local function isOpen(record)
 	return record:byte() == $IS_OPEN and #record >= $HOLD_BYTES
 end
 
--- ofTenant leaves of holds only those of the tenant, if there is one.
+-- ofTenant returns the holds of the tenant, or all if none is given.
 local function ofTenant(pairs)
 	if tenant == '' then
 		return pairs
@@ -118,7 +118,7 @@ local function checkTimers()
 	local names = {}
 	for i = 1, #entries, 2 do
 		local field, record = entries[i], entries[i + 1]
-		if field:byte() == $IS_HOLD and isOpen(record) and sub(record, 16, 21) ~= '\0\0\0\0\0\0' then
+		if field:byte() == $IS_HOLD and isOpen(record) and sub(record, 28, 33) ~= '\0\0\0\0\0\0' then
 			names[#names + 1] = field
 		end
 	end

@@ -4,16 +4,16 @@
 -- KEYS  1 ledger   2 timers
 -- ARGV  1 the partition's header f   2 which rebuild (16 bytes)   3 cursor, 0 to begin
 --       4 clock in Unix ms, decimal; '' for the server's
--- Reply NEXT cursor; DONE; AGAIN if the timers were lost once more, to begin anew;
+-- Reply NEXT cursor; DONE; AGAIN if the timers were lost again: begin another;
 -- or    NOPARTITION, LAYOUT n, INCARNATION header, CORRUPT c
 --
 -- Invariant: it only adds timers of holds, sessions and records that are stored. The
--- sentinel, which says that the timers are whole, is added after a full pass over the
--- ledger; batches add the timers of what they store themselves. Each page leaves a mark
--- in the timers, which the next one must find: else what it added has been lost with the
--- timers, or by a failover. A cursor means nothing to another server, which the address
--- of a table tells apart, so the mark has it too. And a page that may arrive late is
--- never of a rebuild that goes on: after a lost reply the node begins another.
+-- sentinel, which shows that the timers are complete, is added after a full pass over
+-- the ledger; a batch adds the timers of its own records. Each page leaves a mark in the
+-- timers, and the next page requires it: without it the timers of that page were lost
+-- again, or by a failover. A cursor is valid on one server only, so the mark contains the
+-- address of a table, which differs between servers. A page that arrives late belongs to
+-- an abandoned rebuild: after a lost reply the node begins another.
 local ledger, timers, cursor = KEYS[1], KEYS[2], ARGV[3]
 local stored = call('HMGET', ledger, 'f', 'c')
 if stored[1] ~= ARGV[1] then
@@ -40,7 +40,7 @@ for i = 1, #entries, 2 do
 	local field, record = entries[i], entries[i + 1]
 	local kind, at = field:byte(), 0
 	if kind == $IS_HOLD and record:byte() == $IS_OPEN then
-		at = #record < $HOLD_BYTES and 1 or read('>I6', record, 16) -- a damaged one is reported when it is due
+		at = #record < $HOLD_BYTES and 1 or read('>I6', record, 28) -- a damaged one is reported when it is due
 	elseif kind == $IS_SESSION and #record >= $SESSION_BYTES then
 		at = read('>I6', record, 18) + $SESSION_RETENTION_MS
 	elseif kind == $IS_ENDINGS and #record >= 6 then
@@ -63,6 +63,6 @@ if page[1] ~= '0' then
 	return 'NEXT ' .. page[1]
 end
 call('ZADD', timers, '+inf', $SENTINEL)
--- What was added may be due before what was known to be next: the next batch looks.
+-- An added timer may be the next one: let the next batch look.
 call('HSET', ledger, 'c', sub(control, 1, 6) .. pack('>I6', 1) .. sub(control, 13))
 return 'DONE'

@@ -5,26 +5,15 @@
 -- first: one without a hold ends nothing. Then one HSET writes all money together with
 -- the session and the stored reply. Removals come last and may fail: a deleted
 -- account's record is the text -, and a timer without an open hold goes when it is due.
-local function putTimer(at, member)
-	timed[timedSize + 1], timed[timedSize + 2] = format('%d', at), member
-	timedSize = timedSize + 2
-	if due == 0 or at < due then
-		due = at
-	end
-end
-
 if settledSize > 0 then
 	set[size + 1], set[size + 2] = 'd' .. pack('>I6', ringHead), nowBytes .. table.concat(settled)
 	size, ringHead, ringCount = size + 2, ringHead + 1, ringCount + settledSize
-	-- As many old records go as are new, since each names at least one hold; and every
-	-- 32 records those beyond the retention.
-	local stop = ringTail
-	if ringCount > ringSize then
-		stop = math.min(ringHead - 1, ringTail + settledSize + 1)
-	elseif ringHead % 32 == 0 then
-		stop = math.min(ringHead - 1, ringTail + 64)
-	end
-	while ringTail < stop do
+	-- Old records go while the ring holds too many tombstones, at most one more than holds
+	-- were settled, since each names at least one; and every 32 records those beyond the
+	-- retention.
+	local sweeps = ringHead % 32 == 0
+	local stop = math.min(ringHead - 1, ringTail + (sweeps and 64 or settledSize + 1))
+	while ringTail < stop and (sweeps or ringCount > ringSize) do
 		local names = { 'd' .. pack('>I6', ringTail) }
 		local record = call('HGET', ledger, names[1])
 		if record and ringCount <= ringSize and #record >= 6 and now - read('>I6', record) <= retention then
@@ -42,14 +31,15 @@ if expired then
 	local member, ends = 'e' .. pack('>I6', endings), now + retention
 	set[size + 1], set[size + 2] = member, pack('>I6', ends) .. table.concat(expired)
 	size, endings = size + 2, endings + 1
-	putTimer(ends, member)
+	schedule(ends, member)
 end
 for i = 1, loaded do
 	if dirty[i] then
+		local a = account[i]
 		set[size + 1] = fields[i]
-		if gh[i] then
-			set[size + 2] = pack($ACCOUNT, gh[i], gl[i], rh[i], rl[i], sh[i], sl[i], ch[i], cl[i], held[i], serial[i],
-				deadline[i], young[i], older[i], turn[i], flagsOf[i]) .. (tail[i] or '')
+		if a then
+			local tail = #a[$RECORD] > $ACCOUNT_BYTES and sub(a[$RECORD], $ACCOUNT_BYTES + 1) or ''
+			set[size + 2] = pack($ACCOUNT, unpack(a)) .. tail
 		else
 			set[size + 2] = $DELETED
 			drop = drop or {}
@@ -59,12 +49,12 @@ for i = 1, loaded do
 	end
 end
 if sub(stored[3], 1, 1) == $SESSION_NEW then
-	putTimer(now + $SESSION_RETENTION_MS, sessionField)
+	schedule(now + $SESSION_RETENTION_MS, sessionField)
 end
 if damaged then
 	flags = flags + 4
 end
-local reply = 'A' .. nowBytes .. string.char(flags) .. table.concat(codes) .. table.concat(before) .. table.concat(values) .. (damaged or '')
+local reply = 'A' .. nowBytes .. string.char(flags) .. table.concat(codes) .. table.concat(values) .. (damaged or '')
 local session = $SESSION_APPLIED .. mark .. nowBytes
 if $MERGES and byte(ARGV[6], 17) == 1 then
 	session = $SESSION_REPAIRING .. mark .. nowBytes .. sub(ARGV[6], 9, 16)

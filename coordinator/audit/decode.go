@@ -73,11 +73,11 @@ var (
 		part{"state", 0, 1, words(sessionStates)}, part{"last batch", 0, 8, plain}, part{"digest", 0, 8, digest}, part{"time", 0, 6, instant})
 	repairParts = append(slices.Clone(sessionParts), part{"last batch before the repair", luascripts.SessionBytes, 8, plain})
 	openParts   = layoutOf(
-		part{"state", 0, 1, words(holdStates)}, part{"held", 0, 8, amount}, part{"made", 0, 6, instant}, part{"deadline", 0, 6, instant},
-		part{"account serial", 0, 6, plain}, part{"sequence", 0, 6, plain}, part{"levels", 0, 1, bits})
+		part{"state", 0, 1, words(holdStates)}, part{"held", 0, 8, amount}, part{"account serial", 0, 6, plain}, part{"sequence", 0, 6, plain},
+		part{"made", 0, 6, instant}, part{"deadline", 0, 6, instant}, part{"levels", 0, 1, bits})
 	tombstoneParts = layoutOf(
-		part{"state", 0, 1, words(holdStates)}, part{"held", 0, 8, amount}, part{"made", 0, 6, instant}, part{"ended", 0, 6, instant},
-		part{"account serial", 0, 6, plain}, part{"sequence", 0, 6, plain}, part{"sequence of its end", 0, 6, plain},
+		part{"state", 0, 1, words(holdStates)}, part{"held", 0, 8, amount}, part{"account serial", 0, 6, plain}, part{"sequence", 0, 6, plain},
+		part{"made", 0, 6, instant}, part{"ended", 0, 6, instant}, part{"sequence of its end", 0, 6, plain},
 		part{"committed", 0, 8, amount}, part{"levels", 0, 1, bits})
 
 	sessionStates = map[byte]string{

@@ -102,7 +102,7 @@ func (s *scene) finds(name string, wants ...want) {
 // Offsets in records; ledger.lua describes them.
 const (
 	grantedAt, remainingAt, reservedAt, committedAt, countAt, serialAt, youngAt, olderAt, turnAt = 0, 8, 16, 24, 32, 36, 48, 54, 58
-	heldAt, holdDeadlineAt, holdSerialAt, holdSequenceAt, endedSequenceAt                        = 1, 15, 21, 27, 33
+	heldAt, holdSerialAt, holdSequenceAt, holdDeadlineAt, endedSequenceAt                        = 1, 9, 15, 27, 33
 )
 
 func TestVerifyFindsEachDamagedAccount(t *testing.T) {

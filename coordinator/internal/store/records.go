@@ -148,11 +148,11 @@ func (a Account) Balance() budget.Balance {
 type Hold struct {
 	State    byte // luascripts.HoldOpen and so on
 	Held     budget.Microcents
+	Serial   uint64 // of its account
+	Sequence uint64 // of the partition when it was made
 	Made     int64  // Unix ms
 	Deadline int64  // of an open hold, Unix ms, 0 for none
 	Ended    int64  // of a tombstone, Unix ms
-	Serial   uint64 // of its account
-	Sequence uint64 // of the partition when it was made
 	EndedSeq uint64 // of the partition when it ended
 	Actual   budget.Microcents
 	Levels   byte // which levels of the tenant hold it: bit 0 is the tenant itself
@@ -178,9 +178,9 @@ func ParseHold(record string) (Hold, error) {
 		return Hold{}, fmt.Errorf("%w: hold of %d bytes, want more than %d", ErrDamaged, len(record), want)
 	}
 	r := reader{record}
-	h := Hold{State: byte(r.uint(1)), Held: r.amount(), Made: int64(r.uint(6))} //nolint:gosec // as wide
-	ends := int64(r.uint(6))                                                    //nolint:gosec // 48 bits
-	h.Serial, h.Sequence = r.uint(6), r.uint(6)
+	h := Hold{State: byte(r.uint(1)), Held: r.amount(), Serial: r.uint(6), Sequence: r.uint(6)} //nolint:gosec // as wide
+	made, ends := int64(r.uint(6)), int64(r.uint(6))                                            //nolint:gosec // 48 bits
+	h.Made = made
 	if h.Open() {
 		h.Deadline = ends
 	} else {

@@ -93,10 +93,10 @@ func accountRecord(a Account) string {
 
 func holdRecord(h Hold) string {
 	b := appendUint([]byte{h.State}, uint64(h.Held), 8)
-	b = appendUint(b, uint64(h.Made), 6)
-	b = appendUint(b, uint64(h.Deadline+h.Ended), 6) // one of them is 0
 	b = appendUint(b, h.Serial, 6)
 	b = appendUint(b, h.Sequence, 6)
+	b = appendUint(b, uint64(h.Made), 6)
+	b = appendUint(b, uint64(h.Deadline+h.Ended), 6) // one of them is 0
 	if !h.Open() {
 		b = appendUint(b, h.EndedSeq, 6)
 		b = appendUint(b, uint64(h.Actual), 8)

@@ -118,25 +118,25 @@ func TestInspectFindsEach(t *testing.T) {
 		}, "6.2.1"},
 		{"version", CheckUnknown, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "info server", "redis_mode:standalone\r\n")
-		}, "does not tell"},
+		}, "does not report"},
 		{"role", CheckFailed, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "info replication", "role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\nconnected_slaves:0\r\n")
 		}, "replica of 10.0.0.1:6379"},
 		{"role", CheckUnknown, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "info replication", "connected_slaves:0\r\n")
-		}, "does not tell"},
+		}, "does not report"},
 		{"topology", CheckFailed, func(t *testing.T) redis.UniversalClient {
 			return primary(t, "cluster-enabled yes").Client()
 		}, "part of a Cluster"},
 		{"topology", CheckUnknown, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "info server", "redis_version:7.0.0\r\n")
-		}, "does not tell"},
+		}, "does not report"},
 		{"eviction", CheckFailed, func(t *testing.T) redis.UniversalClient {
 			return primary(t, "maxmemory 100mb", "maxmemory-policy volatile-ttl").Client()
 		}, "volatile-ttl"},
 		{"eviction", CheckUnknown, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "info memory", "")
-		}, "does not tell"},
+		}, "does not report"},
 		{"persistence", CheckWarning, func(t *testing.T) redis.UniversalClient {
 			return redistest.Start(t).Client()
 		}, "persistence is off"},
@@ -145,7 +145,7 @@ func TestInspectFindsEach(t *testing.T) {
 		}, "cannot be written"},
 		{"persistence", CheckUnknown, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "info persistence", "")
-		}, "does not tell"},
+		}, "does not report"},
 		{"min-replicas", CheckWarning, func(t *testing.T) redis.UniversalClient {
 			server := primary(t)
 			redistest.StartReplica(t, server)
@@ -156,13 +156,13 @@ func TestInspectFindsEach(t *testing.T) {
 		}, "no replica is in step"},
 		{"min-replicas", CheckUnknown, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "info replication", "role:master\r\n")
-		}, "does not tell"},
+		}, "does not report"},
 		{"clock", CheckWarning, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "time", "+1h")
 		}, "from this machine's"},
 		{"clock", CheckUnknown, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "time", "ERR no")
-		}, "does not tell"},
+		}, "does not report"},
 		{"scripts", CheckFailed, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "eval", "ERR unknown command 'eval'")
 		}, "runs no scripts"},
@@ -192,7 +192,7 @@ func TestInspectFindsEach(t *testing.T) {
 		}, "did not write"},
 		{"partitions", CheckUnknown, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "get", "NOPERM no")
-		}, "does not tell"},
+		}, "does not report"},
 		{"rights", CheckFailed, func(t *testing.T) redis.UniversalClient {
 			return lying(t, "eval", "HSET HDEL")
 		}, "HSET HDEL"},

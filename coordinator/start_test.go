@@ -187,7 +187,7 @@ func startAndEnd(t *testing.T, client, sound redis.UniversalClient, prefix strin
 	defer cancel()
 	checks, err := Inspect(ctx, client, WithKeyPrefix(prefix))
 	for _, check := range checks {
-		if check.Status == CheckFailed || strings.Contains(check.Found, "does not tell") {
+		if check.Status == CheckFailed || strings.Contains(check.Found, "does not report") {
 			t.Errorf("%s: %+v, %v", prefix, check, err)
 		}
 	}

@@ -68,7 +68,7 @@ var remedies = map[Kind]string{
 	store.DamagedEndings:    "tombstones that it named may stay for ever: find out what else writes to key %s, and restore it from a backup",
 	store.UnknownField:      "find out what else writes to key %s, and delete the field",
 	store.IncompleteTimers:  "deadlines wait until the timers of key %s are rebuilt: the next batch of any node begins with it",
-	store.WrongDue:          "find out what else writes to key %s: a reserve with a hold TTL of a second ends what is due",
+	store.WrongDue:          "find out what else writes to key %s: a reserve with a hold TTL of a second ends overdue holds",
 	store.LostLedger:        "the partition is lost: restore key %s from a backup, then restart the nodes",
 	store.WrongType:         "another program writes to key %s: give it another place, and restore the key from a backup",
 	store.DamagedRecord:     "the next node that starts restores key %s if it is missing; otherwise restore it from a backup",

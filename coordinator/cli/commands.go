@@ -33,7 +33,7 @@ var (
 	jsonFlag    = &cli.BoolFlag{Name: "json", Usage: "print JSON, amounts in microcents; of a list one object a line"}
 	timeoutFlag = &cli.DurationFlag{
 		Name: "timeout", Category: connect.Category, Value: 10 * time.Second,
-		Usage: "time to wait for each answer of Redis, and again for what is unknown",
+		Usage: "timeout for each Redis reply; doubled when an outcome is unknown",
 	}
 )
 
@@ -235,7 +235,7 @@ func (o *output) Write(b []byte) (int, error) {
 
 // errUnread is the error of a command that changed nothing, and whose output is a
 // pipe without a reader, as in "bursar tenant list | head -1". Run does not print it.
-var errUnread = exit.With(exit.Refused, errors.New("nobody reads the output"))
+var errUnread = exit.With(exit.Refused, errors.New("the reader of the output has gone"))
 
 // printing runs a command's action with its output.
 func printing(action func(cc *cli.Context, out *output) error) cli.ActionFunc {

@@ -36,7 +36,7 @@ func holdsCommand() *cli.Command {
 			},
 			{
 				Name: "release", Usage: "release holds, by their ids or by tenant and age", ArgsUsage: "[ID…]",
-				Description: "Give ids, or --tenant, --older-than or both with --yes; without --yes it says what\nit would release. What a released hold was for is not charged.",
+				Description: "Give ids, or --tenant, --older-than or both with --yes; without --yes it lists the\nholds that it would release. A released hold costs nothing.",
 				Flags: redisFlags(tenantFlag, olderFlag,
 					&cli.BoolFlag{Name: "yes", Usage: "release what --tenant and --older-than name"}),
 				Action: printing(releaseHolds),
@@ -208,7 +208,7 @@ func releaseEach(ctx context.Context, cc *cli.Context, out *output, node *coordi
 			return err
 		}
 		if failed != nil {
-			return unanswered(fmt.Errorf("%w (%d of %s released)", failed, released, wording.Count(len(ids), "hold")), "run it again: what is released stays so")
+			return unanswered(fmt.Errorf("%w (%d of %s released)", failed, released, wording.Count(len(ids), "hold")), "run it again: released holds stay released")
 		}
 	}
 	if len(notReleased) > 0 {

@@ -16,7 +16,7 @@ import (
 func reserveCommand() *cli.Command {
 	return &cli.Command{
 		Name: "reserve", Usage: "hold an amount of a tenant's budget", ArgsUsage: "TENANT AMOUNT",
-		Description: "Prints the reservation's id, for commit or release. The hold ends by itself at its\ndeadline.\n\n" + amountHelp,
+		Description: "Prints the reservation's id, for commit or release. The hold expires at its\ndeadline.\n\n" + amountHelp,
 		Flags: redisFlags(&cli.DurationFlag{
 			Name: "ttl", Usage: "time until the hold is released; 0 for never", Value: budget.DefaultHoldTTL,
 		}),
@@ -37,7 +37,7 @@ func reserve(cc *cli.Context, out *output) error {
 		r, err := node.TryReserve(ctx, tenant, amount, budget.WithHoldTTL(ttl))
 		switch {
 		case err != nil:
-			return unanswered(err, "if it is held, it ends by itself; see bursar lookup")
+			return unanswered(err, "if it is held, it expires at its deadline; see bursar lookup")
 		case r.Outcome == budget.MissingTenant:
 			return missingTenant(cc, out, tenant)
 		case r.Outcome == budget.Insufficient:
@@ -53,7 +53,7 @@ func reserve(cc *cli.Context, out *output) error {
 func commitCommand() *cli.Command {
 	return &cli.Command{
 		Name: "commit", Usage: "settle a reservation at its actual cost", ArgsUsage: "ID AMOUNT",
-		Description: "What the hold has too much returns to the tenant; what it has too little is debited,\nwhere the tenant can pay it. '$0' charges nothing.\n\n" + amountHelp,
+		Description: "Any surplus goes back to the tenant; any shortfall is charged if the tenant can\ncover it. '$0' charges nothing.\n\n" + amountHelp,
 		Flags:       redisFlags(), Action: printing(commit),
 	}
 }
@@ -79,7 +79,7 @@ func commit(cc *cli.Context, out *output) error {
 
 func releaseCommand() *cli.Command {
 	return &cli.Command{
-		Name: "release", Usage: "settle a reservation at nothing", ArgsUsage: "ID",
+		Name: "release", Usage: "release a reservation without charging", ArgsUsage: "ID",
 		Flags: redisFlags(), Action: printing(release),
 	}
 }
@@ -140,8 +140,8 @@ func notOpen(cc *cli.Context, id budget.ReservationID) error {
 
 func lookupCommand() *cli.Command {
 	return &cli.Command{
-		Name: "lookup", Usage: "tell what became of a reservation", ArgsUsage: "ID",
-		Description: "The end of a reservation is known for 10 minutes, and for 16,384 settled ones of a\npartition, unless the nodes' WithRetention says otherwise.",
+		Name: "lookup", Usage: "show what happened to a reservation", ArgsUsage: "ID",
+		Description: "The end of a reservation is remembered for 10 minutes, and for the last 16,384\nsettled ones of a partition, unless the nodes' WithRetention says otherwise.",
 		Flags:       redisFlags(), Action: printing(lookup),
 	}
 }

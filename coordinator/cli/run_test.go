@@ -281,7 +281,7 @@ func TestUnknownOutcomeNamesTheReservation(t *testing.T) {
 		t.Errorf("code %d, %s", code, said)
 	}
 	for command, want := range map[string]string{
-		"reserve":         `outcome unknown of reservation acme\.[0-9a-f]{32}: .*; if it is held, it ends by itself; see bursar lookup`,
+		"reserve":         `outcome unknown of reservation acme\.[0-9a-f]{32}: .*; if it is held, it expires at its deadline; see bursar lookup`,
 		"tenant grant":    `outcome unknown: .*; look at bursar tenant show acme before you repeat it`,
 		"tenant withdraw": `outcome unknown: .*; look at bursar tenant show acme before you repeat it`,
 		"tenant ensure":   `outcome unknown: .*; it may be repeated`,
@@ -355,7 +355,7 @@ func TestForcedDeletionOvertaken(t *testing.T) {
 			}
 		case code != exit.Refused:
 			t.Errorf("overtaken at call %d: code %d, %s", nth+1, code, said)
-		case strings.Contains(said, "somebody else has deleted acme meanwhile ($9.00 were withdrawn already"):
+		case strings.Contains(said, "acme was deleted concurrently ($9.00 were withdrawn already"):
 			overtaken++
 		case !strings.Contains(said, `no tenant is named "acme"`):
 			t.Errorf("overtaken at call %d: %s", nth+1, said)

@@ -16,7 +16,7 @@ import (
 func deleteCommand() *cli.Command {
 	return &cli.Command{
 		Name: "delete", Usage: "delete a tenant with its record of spending", ArgsUsage: "TENANT",
-		Description: "Needs --yes; without it, it prints what would be lost, and ends with 2. Refused while\nholds are open. With --force it first withdraws what remains, so that nothing new is\nheld, then commits the open holds in full, since what is released could be held again\nby others, and prints what was lost. Levels below the tenant are tenants of their own,\nand stay.",
+		Description: "Needs --yes; without it, it prints the money that would be lost, and exits with 2.\nRefused while holds are open. With --force it first withdraws the remaining money, so\nthat nothing new is held, then commits the open holds in full, since released money\ncould be held again, and prints the loss. Levels below the tenant are tenants of their\nown, and stay.",
 		Flags: redisFlags(
 			&cli.BoolFlag{Name: "yes", Usage: "delete it, with the money that it has left"},
 			&cli.BoolFlag{Name: "force", Usage: "also with open holds, which end"},
@@ -61,7 +61,7 @@ func deleteTenant(cc *cli.Context, out *output) error {
 		case gone.Outcome == budget.MissingTenant && gone.sofar() == "":
 			return missingTenant(cc, out, tenant)
 		case gone.Outcome == budget.MissingTenant:
-			return out.refusal(cc, gone.json(), "somebody else has deleted %s meanwhile%s", name, gone.sofar())
+			return out.refusal(cc, gone.json(), "%s was deleted concurrently%s", name, gone.sofar())
 		case gone.Outcome == budget.HoldsOpen:
 			return out.refusal(cc, gone.json(), "%s has open holds of %s%s; see bursar holds list --tenant %s, settle them, or give --force",
 				name, gone.Reserved, gone.sofar(), wording.Word(tenant))

@@ -100,7 +100,7 @@ func splitScheme(text string) (a address, rest string, err error) {
 	scheme, rest, found := strings.Cut(text, "://")
 	switch {
 	case !found && hostAndPort.MatchString(text):
-		return a, "", fmt.Errorf("%q is no address of a Redis; %s", text, remedy)
+		return a, "", fmt.Errorf("%q is not a Redis address; %s", text, remedy)
 	case !found:
 		return a, "", fmt.Errorf("the Redis URL has no scheme; %s", remedy)
 	}
@@ -117,7 +117,7 @@ func splitScheme(text string) (a address, rest string, err error) {
 	if !hostAndPort.MatchString(strings.ReplaceAll(scheme, "+", "")) {
 		return a, "", fmt.Errorf("the Redis URL has no scheme that is known; %s", remedy)
 	}
-	return a, "", fmt.Errorf("%s:// is no scheme of a Redis; %s", scheme, remedy)
+	return a, "", fmt.Errorf("%s:// is not a scheme for Redis; %s", scheme, remedy)
 }
 
 // parseUserinfo is more lenient than url.Parse, which takes a # for the end.

@@ -13,12 +13,12 @@ import (
 func TestBadAddresses(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ address, want string }{
-		{"localhost:6379", `"localhost:6379" is no address of a Redis; write redis://host:6379`},
+		{"localhost:6379", `"localhost:6379" is not a Redis address; write redis://host:6379`},
 		{"localhost?password=secret", "has no scheme"},
 		{"user:secret@localhost", "has no scheme"},
 		{"ann:secret://host", "no scheme that is known"},
-		{"http://user:secret@host", "http:// is no scheme of a Redis"},
-		{"redis+ring://host?password=secret", "redis+ring:// is no scheme of a Redis"},
+		{"http://user:secret@host", "http:// is not a scheme for Redis"},
+		{"redis+ring://host?password=secret", "redis+ring:// is not a scheme for Redis"},
 		{"redis://", `the host ""`},
 		{"redis+cluster://one:1,,two:2", `the host ""`},
 		{"redis://:secret@host:port", `the host "host:port"`},
@@ -37,7 +37,7 @@ func TestBadAddresses(t *testing.T) {
 		{"redis://:secret@host/%zz", "path cannot be read"},
 		{"redis://:secret@host/five", `"five"`},
 		{"redis://:secret@host/1/2", "invalid URL path"},
-		{"redis://:secret@host/-1", "there is no database -1"},
+		{"redis://:secret@host/-1", "database -1 does not exist"},
 		{"redis://:secret@host?no_such_option=1", "no_such_option"},
 		{"redis://:secret@host?password=secret", "unexpected option: password"},
 		{"redis://:secret@host?pool_size=-1", "pool_size=-1: give 0 to 1048576"},
@@ -46,7 +46,7 @@ func TestBadAddresses(t *testing.T) {
 		{"redis+sentinel://host:26379", "give the name of the master"},
 		{"redis+sentinel://host:26379/my/master", "give the name of the master"},
 		{"redis+sentinel://host:26379/master?db=x", "invalid database number"},
-		{"redis+sentinel://host:26379/master?db=-2", "there is no database -2"},
+		{"redis+sentinel://host:26379/master?db=-2", "database -2 does not exist"},
 		{"redis+sentinel://host/master?master_name=other", "leave out master_name"},
 		{"redis+sentinel://host/master?route_by_latency=true", "leave out replica_only, route_by_latency"},
 		{"redis+sentinel://host/master?route_randomly=true", "leave out replica_only, route_by_latency"},
@@ -56,7 +56,7 @@ func TestBadAddresses(t *testing.T) {
 		{"redis+cluster://host:6379?min_idle_conns=9999999", "give -1 to 1048576"},
 		{"redis+cluster://host:6379?x=secret", "unexpected option: x"},
 		{"rediss+cluster://host:6379?skip_verify=true", "unexpected option: skip_verify"},
-		{"Redis+Ring://host", "Redis+Ring:// is no scheme of a Redis"},
+		{"Redis+Ring://host", "Redis+Ring:// is not a scheme for Redis"},
 		{"unix://", "write unix:///path/of/redis.sock"},
 		{"unix:///", "write unix:///path/of/redis.sock"},
 		{"unix://?db=1", "write unix:///path/of/redis.sock"},
@@ -64,12 +64,12 @@ func TestBadAddresses(t *testing.T) {
 		{"unix://secret/redis.sock", "write unix:///path/of/redis.sock"},
 		{"unix://ann:secret@host/redis.sock", "write unix:///path/of/redis.sock"},
 		{"unix://ann:sec/ret@/redis.sock", "write special characters as %40"},
-		{"unix:///redis.sock?db=-1", "there is no database -1"},
+		{"unix:///redis.sock?db=-1", "database -1 does not exist"},
 		{"unix:///redis.sock?db=x", "invalid database number"},
 		{"unix:///redis.sock?pool_size=-1", "pool_size=-1: give 0 to 1048576"},
 		{"unix:///redis.sock?password=secret", "unexpected option: password"},
 		{"unix:///%zz", "path cannot be read"},
-		{"unix+cluster:///redis.sock", "unix+cluster:// is no scheme of a Redis"},
+		{"unix+cluster:///redis.sock", "unix+cluster:// is not a scheme for Redis"},
 	} {
 		_, err := open(t, "--redis", c.address)
 		text := fmt.Sprint(err)

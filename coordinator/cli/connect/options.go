@@ -65,7 +65,7 @@ func (a address) clusterOptions(s Secrets) (*redis.ClusterOptions, error) {
 // checkDatabase is for what go-redis takes for database 0.
 func checkDatabase(number int) error {
 	if number < 0 {
-		return fmt.Errorf("there is no database %d: give 0 or more", number)
+		return fmt.Errorf("database %d does not exist: give 0 or more", number)
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func readCA(name string) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("there is no certificate in PEM form in %s", name)
+		return nil, fmt.Errorf("%s contains no certificate in PEM form", name)
 	}
 	return pool, nil
 }

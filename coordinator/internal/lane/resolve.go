@@ -213,7 +213,7 @@ func (l *Lane) recordChecked(text string) {
 	}
 	l.phase = opening
 	l.failQueue(func(*Call) error {
-		return fmt.Errorf("%w: %s is %q, and this node started with %q: restart it, so that it adopts what is stored",
+		return fmt.Errorf("%w: %s is %q, and this node started with %q: restart it, so that it adopts the record",
 			ErrLayout, store.RecordKey(l.node.config.Prefix), text, l.node.record())
 	})
 }
@@ -233,7 +233,7 @@ func (l *Lane) timersChecked(members any) {
 	}
 	l.timersLeft = false
 	l.failQueue(func(*Call) error {
-		return fmt.Errorf("%w: partition %d has timers (key %s) but no ledger: restore key %s, or delete the timers to begin anew",
+		return fmt.Errorf("%w: partition %d has timers (key %s) but no ledger: restore key %s, or delete the timers to start from nothing",
 			ErrCorrupt, l.index, l.keys.Timers, l.keys.Ledger)
 	})
 }
@@ -565,7 +565,7 @@ func (l *Lane) layoutError(layout string) error {
 }
 
 func (l *Lane) partitionsError(header string) error {
-	return fmt.Errorf("%w: partition %d of %d has the header %q: restart this node, so that it adopts what is stored", ErrLayout, l.index, l.node.config.Partitions, header)
+	return fmt.Errorf("%w: partition %d of %d has the header %q: restart this node, so that it adopts the record", ErrLayout, l.index, l.node.config.Partitions, header)
 }
 
 func (l *Lane) corrupt(what string) error {

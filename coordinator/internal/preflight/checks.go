@@ -64,7 +64,7 @@ func failed(name, found, remedy string) Check {
 
 // untold is a check whose answer the server keeps to itself.
 func untold(name, what, remedy string) Check {
-	return Check{Name: name, Found: "this server does not tell its " + what, Remedy: remedy}
+	return Check{Name: name, Found: "the server does not report its " + what, Remedy: remedy}
 }
 
 // unavailable is a failed check that may pass later.
@@ -77,7 +77,7 @@ func unavailable(name, found string, cause error, remedy string) Check {
 // unexpected is a check to which the server's reply is none that it should have.
 func unexpected(name string, err error) Check {
 	err = fmt.Errorf("unexpected reply: %w", err)
-	return unavailable(name, err.Error(), err, "try again; if it stays, look at the server and at what is between")
+	return unavailable(name, err.Error(), err, "try again; if it persists, check the server and the network")
 }
 
 // noCommand is a failed check of a server without a command.
@@ -132,7 +132,7 @@ func (s *server) version() Check {
 		return unexpected("version", s.infoErr)
 	}
 	if version == "" {
-		return untold("version", "version", "see to it that it is Redis 7.0 or later")
+		return untold("version", "version", "make sure that it is Redis 7.0 or later")
 	}
 	compatible := cmp.Or(s.info["redis_version"], version)
 	if major, err := strconv.Atoi(strings.SplitN(compatible, ".", 2)[0]); err != nil || major < 7 {
@@ -144,7 +144,7 @@ func (s *server) version() Check {
 func (s *server) role() Check {
 	switch role := s.info["role"]; role {
 	case "":
-		return untold("role", "role", "see to it that it is a primary")
+		return untold("role", "role", "make sure that it is a primary")
 	case "slave":
 		return failed("role", fmt.Sprintf("the server is a replica of %s:%s", s.info["master_host"], s.info["master_port"]), primaryRemedy)
 	default:
@@ -156,7 +156,7 @@ func (s *server) topology() Check {
 	mode := s.info.Mode()
 	switch {
 	case mode == "":
-		return untold("topology", "mode", "see to it that the client is of the right kind: single server, Sentinel or Cluster")
+		return untold("topology", "mode", "make sure that the client is of the right kind: single server, Sentinel or Cluster")
 	case mode == "sentinel":
 		return aSentinel()
 	case mode == "cluster" && s.cluster == nil:
@@ -172,7 +172,7 @@ func (s *server) topology() Check {
 func (s *server) eviction() Check {
 	switch policy := s.info["maxmemory_policy"]; policy {
 	case "":
-		return untold("eviction", "maxmemory-policy", "see to it that it is noeviction: any other deletes money when memory is short")
+		return untold("eviction", "maxmemory-policy", "make sure that it is noeviction: any other policy deletes money when memory is short")
 	case "noeviction":
 		return ok("eviction", "maxmemory-policy is noeviction")
 	default:
@@ -183,9 +183,9 @@ func (s *server) eviction() Check {
 func (s *server) persistence() Check {
 	switch {
 	case s.info["aof_enabled"] == "":
-		return untold("persistence", "persistence", "see to it that it keeps an append-only file")
+		return untold("persistence", "persistence", "make sure that it keeps an append-only file")
 	case s.info["aof_enabled"] == "0":
-		return warning("persistence", "append-only persistence is off; a restart of Redis loses what was acknowledged since the last snapshot",
+		return warning("persistence", "append-only persistence is off; a restart of Redis loses every change since the last snapshot",
 			"set appendonly yes")
 	case s.info["aof_last_write_status"] == "err":
 		return warning("persistence", "the append-only file cannot be written", "look at Redis' log; is the disk full?")

@@ -86,7 +86,7 @@ func (s *server) rights(missing string) Check {
 // refused makes both checks of the error that the probe met, by what the error says:
 // what is not understood decides nothing about the server.
 func (s *server) refused(ctx context.Context, command string, err error) (rights, scripts Check) {
-	rights = untold("rights", "users' rights", "see to it that the user may run what the operators' page lists")
+	rights = untold("rights", "users' rights", "make sure that the user may run the commands that OPERATIONS.md lists")
 	switch {
 	case !isReply(err) || s.silent != nil: // the server is gone
 	case dispatch.HasPrefix(err, "NOPERM"):

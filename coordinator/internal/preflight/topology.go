@@ -79,7 +79,7 @@ func noMasters(ctx context.Context, cluster redisclient.Cluster, err error) Chec
 	case !isReply(err), Passes(err):
 		return unavailable("reachable", cause.Error(), cause, "check the addresses, and that the servers run")
 	case strings.Contains(err.Error(), "cluster support disabled"):
-		check := failed("topology", cause.Error(), "the server is no Cluster: connect with redis.NewClient (redis:// on the command line)")
+		check := failed("topology", cause.Error(), "the server is not a Cluster: connect with redis.NewClient (redis:// on the command line)")
 		check.cause = cause
 		return check
 	}

@@ -25,7 +25,7 @@ type account struct {
 	number uint64 // in order of creation
 
 	remaining atomic.Int64 // microcents, and the mark
-	latest    atomic.Int64 // time of the account, Unix ms; grows under the lock
+	latest    atomic.Int64 // the account's clock, Unix ms; grows under the lock
 
 	granted   budget.Microcents
 	reserved  budget.Microcents
@@ -36,9 +36,9 @@ type account struct {
 }
 
 func newAccount(tenant budget.TenantID, granted budget.Microcents) *account {
-	// Generations begin anywhere in 64 bits, so that those of another engine are
-	// not met again here.
-	a := &account{tenant: tenant, granted: granted, generation: rand.Uint64()} //nolint:gosec // it spreads load, and protects nothing
+	// Generations start at a random 64-bit number, so that an ID of another engine
+	// matches no hold of this one.
+	a := &account{tenant: tenant, granted: granted, generation: rand.Uint64()} //nolint:gosec // a start value, not a secret
 	a.remaining.Store(int64(granted))
 	a.latest.Store(math.MinInt64)
 	return a

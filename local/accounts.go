@@ -10,25 +10,24 @@ import (
 )
 
 // accounts finds an account by its tenant or by its number, without a lock and
-// without an allocation. An account stays for as long as its engine does, so the
-// table only fills up.
+// without an allocation. Accounts are never removed, so the table only grows.
 //
-// An account is complete before a pointer to it is stored, and a larger table
-// before it takes the place of the former. So a reader finds every account whose
-// creation had ended when it began to look.
+// An account is complete before a pointer to it is stored, and a larger table is
+// complete before it replaces the smaller one. So a reader finds every account whose
+// create returned before the reader started.
 type accounts struct {
 	seed  uint64
 	table atomic.Pointer[table]
 
-	mu    sync.Mutex // for writers
+	mu    sync.Mutex // held by writers
 	count uint64
 }
 
 // table is a hash table with linear probing. At least half of its places are
 // empty, so that probes are short and always end.
 type table struct {
-	places   []atomic.Pointer[account] // a power of two
-	byNumber []atomic.Pointer[account] // half as many
+	places   []atomic.Pointer[account] // the length is a power of two
+	byNumber []atomic.Pointer[account] // half as many as places
 }
 
 const (
@@ -43,7 +42,7 @@ func newTable(accounts int) *table {
 }
 
 func (s *accounts) init() {
-	s.seed = rand.Uint64() //nolint:gosec // it spreads load, and protects nothing
+	s.seed = rand.Uint64() //nolint:gosec // a hash seed needs no crypto/rand
 	s.table.Store(newTable(leastAccounts))
 }
 
@@ -52,7 +51,7 @@ func (s *accounts) find(tenant budget.TenantID) *account {
 	return s.table.Load().find(tenant, hash(s.seed, string(tenant)))
 }
 
-// numbered returns the account of that number if it is the tenant's, or nil.
+// numbered returns the account with that number if it belongs to the tenant, or nil.
 func (s *accounts) numbered(number uint64, tenant budget.TenantID) *account {
 	t := s.table.Load()
 	if number >= uint64(len(t.byNumber)) {
@@ -76,7 +75,8 @@ func (t *table) find(tenant budget.TenantID, hash uint64) *account {
 	}
 }
 
-// insert stores the number first: who finds the account can have an id of it.
+// insert stores the account under its number first: a caller that finds it by name can
+// reserve, and the ID that it gets names the account by number.
 func (t *table) insert(a *account) {
 	t.byNumber[a.number].Store(a)
 	last := uint64(len(t.places) - 1) //nolint:gosec // an index
@@ -87,14 +87,14 @@ func (t *table) insert(a *account) {
 	t.places[i&last].Store(a)
 }
 
-// create returns the tenant's account and whether this call made it.
+// create returns the tenant's account and reports whether this call created it.
 func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents) (*account, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.find(tenant); a != nil {
 		return a, false
 	}
-	// A copy, since the caller's string may be a small part of a large one.
+	// Copy the ID, since the caller's string may be a small part of a large one.
 	tenant = budget.TenantID(strings.Clone(string(tenant)))
 	a := newAccount(tenant, granted)
 	a.hash, a.number = hash(s.seed, string(tenant)), s.count

@@ -85,7 +85,7 @@ func TestHash(t *testing.T) {
 		}
 		seen[h] = s
 	}
-	for length := range 70 { // every byte counts, and so does the length
+	for length := range 70 { // each bit and the length must change the hash
 		text := make([]byte, length)
 		add(string(text))
 		for i := range text {
@@ -101,7 +101,7 @@ func TestHash(t *testing.T) {
 		places[hash(1, fmt.Sprintf("tenant-%d", i))%uint64(len(places))]++
 	}
 	for place, n := range places {
-		if n > 20 { // 4 on average; chance alone gives 20 once in some 10 million places
+		if n > 20 { // the average is 4; more than 20 has a chance below 1 in 10 million
 			t.Errorf("place %d is that of %d names, want about 4", place, n)
 		}
 	}

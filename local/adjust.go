@@ -24,7 +24,7 @@ func (e *Engine) Grant(_ context.Context, tenant budget.TenantID, amount budget.
 		a.close(remaining)
 		return budget.Adjustment{}, fmt.Errorf("grant to tenant %q, which has room for %s: %w", tenant, wording.Count(room, "microcent"), err)
 	}
-	// remaining is a part of granted, so it fits where granted does.
+	// remaining is at most granted, so this sum doesn't overflow either.
 	a.granted = granted
 	remaining += amount
 	a.close(remaining)

@@ -12,9 +12,9 @@ import (
 	"github.com/calybris/bursar/local"
 )
 
-// BenchmarkCycle mirrors the benchmark of the seed's engine, line by line: one
-// reserve of 100 and one commit of 90, by some goroutines over some tenants. One
-// operation is one cycle, whichever goroutine runs it.
+// BenchmarkCycle mirrors the benchmark of calybris-core, line by line: goroutines
+// reserve 100 and commit 90, spread over the tenants. One operation is one such cycle
+// of any goroutine.
 func BenchmarkCycle(b *testing.B) {
 	for _, c := range []struct {
 		name       string
@@ -68,8 +68,8 @@ func cycle(b *testing.B, goroutines, tenants int) {
 	group.Wait()
 }
 
-// BenchmarkOpenHold opens holds that stay open, all of one tenant, and reports
-// what each takes of the heap. Run it with -benchtime 1000000x.
+// BenchmarkOpenHold opens holds of one tenant, leaves them open, and reports the heap
+// bytes that each takes. Run it with -benchtime 1000000x.
 func BenchmarkOpenHold(b *testing.B) {
 	ctx := context.Background()
 	e, err := local.New()
@@ -98,8 +98,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// BenchmarkLeaked is a cycle a millisecond beside 900,000 holds that were leaked,
-// one of which meets its deadline each millisecond.
+// BenchmarkLeaked runs one cycle per millisecond of the engine's clock on a tenant with
+// 900,000 leaked holds, one of which expires each millisecond.
 func BenchmarkLeaked(b *testing.B) {
 	const leaked = 900_000
 	ctx := context.Background()
@@ -112,7 +112,7 @@ func BenchmarkLeaked(b *testing.B) {
 		b.Fatal(err)
 	}
 	for i := range leaked {
-		ttl := time.Duration(1+i*7919%leaked) * time.Millisecond // a prime, so each once
+		ttl := time.Duration(1+i*7919%leaked) * time.Millisecond // 7919 is a prime, so each TTL occurs once
 		if _, err := e.TryReserve(ctx, "tenant-0", 100, budget.WithHoldTTL(ttl)); err != nil {
 			b.Fatal(err)
 		}

@@ -7,28 +7,28 @@ import (
 	"time"
 )
 
-// tickPeriod is how often the engine's own clock is read while it is in use. It
-// is the granularity of an engine's time.
+// tickPeriod is the interval at which a clock in use reads the machine's clock, and so
+// the granularity of the engine's time.
 const tickPeriod = time.Millisecond
 
-// unread marks a reading that nobody has used yet. As a whole reading it means
-// that the clock stands, and the next who asks starts it.
+// unread is the bit of a reading that no caller has used yet. A reading that is equal
+// to unread means that the clock is stopped; the next call of now starts it.
 const unread = 1
 
-// clock tells the time in milliseconds since 1970 and never runs backwards.
+// clock returns the time in Unix milliseconds and never runs backwards.
 //
-// Reading the machine's clock costs as much as a whole reserve, so a timer reads
-// it each tickPeriod and callers read what it left. A tick that finds its last
-// reading unread stops the timer: an engine that nobody uses has no timer, and
-// one that nobody refers to is collected. Time is counted from the clock's start
-// by the monotonic clock, so setting the machine's time changes no deadline.
+// Reading the machine's clock costs as much as a whole reserve, so a timer reads it every
+// tickPeriod and callers load the stored reading. A tick that finds its last reading
+// unread stops the timer: an idle engine has no timer, and an unreachable one can be
+// garbage collected. The clock adds monotonic time to the time of its start, so setting
+// the machine's time changes no deadline.
 type clock struct {
 	reading atomic.Int64 // milliseconds << 1 | unread
 
 	given  func() time.Time // the caller's clock; nil for the engine's own
-	latest atomic.Int64     // what the caller's clock has said, at most
+	latest atomic.Int64     // latest time of the caller's clock, Unix ms
 
-	mu    sync.Mutex // orders start and tick
+	mu    sync.Mutex // serializes start and tick
 	timer *time.Timer
 	base  time.Time
 }
@@ -54,7 +54,8 @@ func (c *clock) nowSlow() int64 {
 	if reading == unread {
 		return c.start()
 	}
-	// Where this fails a tick or another caller came first, and all is well.
+	// If the swap fails, another caller has marked the reading as used or a tick has
+	// replaced it; either is fine.
 	c.reading.CompareAndSwap(reading, reading&^unread)
 	return reading >> 1
 }
@@ -72,8 +73,8 @@ func (c *clock) nowGiven() int64 {
 	}
 }
 
-// measure must be called with mu held, so that readings are stored in the order
-// in which they were made.
+// measure returns the machine's time, Unix ms. It must be called with mu held, so that
+// readings are stored in the order in which they are taken.
 func (c *clock) measure() int64 {
 	return c.base.Add(time.Since(c.base)).UnixMilli()
 }
@@ -105,7 +106,7 @@ func (c *clock) tick() {
 	c.timer.Reset(tickPeriod)
 }
 
-// spin keeps the processor for about that long.
+// spin busy-waits for about d.
 func spin(d time.Duration) {
 	for began := time.Now(); time.Since(began) < d; {
 	}

@@ -12,7 +12,7 @@ func TestGivenClock(t *testing.T) {
 	var now time.Time
 	var c clock
 	c.init(func() time.Time { return now })
-	for _, step := range []struct{ at, want int64 }{ // microseconds, milliseconds
+	for _, step := range []struct{ at, want int64 }{ // at in µs, want in ms
 		{-5_000_000, -5000}, {1_999, 1}, {2_000, 2}, {1_500, 2}, {-9_000_000, 2}, {2_999, 2}, {3_000, 3},
 	} {
 		now = time.UnixMicro(step.at)
@@ -22,14 +22,15 @@ func TestGivenClock(t *testing.T) {
 	}
 }
 
-// TestOwnClock runs in a bubble, where time passes only while all sleep.
+// TestOwnClock runs in a synctest bubble, in which time passes only while all goroutines
+// are blocked.
 func TestOwnClock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var c clock
 		c.init(nil)
 		began := time.Now().UnixMilli()
-		for i := range int64(2000) { // in use: it follows within the period
+		for i := range int64(2000) { // in use, it is at most one period behind
 			lag := time.Now().UnixMilli() - c.now()
 			if lag < 0 || lag > tickPeriod.Milliseconds() {
 				t.Fatalf("after %d µs the clock is %d ms behind", 100*i, lag)
@@ -45,7 +46,7 @@ func TestOwnClock(t *testing.T) {
 			t.Errorf("after a pause the clock says %d, want %d at once", got, want)
 		}
 		time.Sleep(3 * tickPeriod)
-	}) // and it fails where a timer is left that goes on for ever
+	}) // a timer that is never stopped would fail the test here
 }
 
 func TestOwnClockNeverRunsBackwards(t *testing.T) {
@@ -64,7 +65,7 @@ func TestOwnClockNeverRunsBackwards(t *testing.T) {
 				}
 				last = now
 				if i%5000 == 0 {
-					time.Sleep(3 * tickPeriod) // let it stop now and then
+					time.Sleep(3 * tickPeriod) // long enough for the clock to stop
 				}
 			}
 		})

@@ -6,17 +6,17 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// mark is the sign of the word remaining, which no amount needs.
+// mark is the sign bit of the word remaining, which is free because remaining is never
+// negative.
 const mark = math.MinInt64
 
-// debitIfAvailable takes the amount out of remaining in one compare-and-swap, which also
-// locks the account, or changes nothing and returns what remains.
+// debitIfAvailable subtracts the amount from remaining in one compare-and-swap, which also
+// locks the account, or changes nothing and returns the remaining amount.
 //
 // The swap succeeds only on the very value that was compared with the amount, so
-// however many goroutines debit at once, none takes what another has taken. A
-// refusal locks nothing and is final: the caller has advanced the account to its
-// own time, latest never goes back, and an unmarked word holds back nothing that
-// was due by then.
+// concurrent debits never take the same money twice. A refusal locks nothing and is final:
+// the caller has advanced the account to its own time, latest never decreases, and an
+// unmarked word includes the money of all holds that were due by then.
 func (a *account) debitIfAvailable(amount budget.Microcents) (remaining budget.Microcents, ok bool) {
 	for attempt := 0; ; attempt++ {
 		current := a.remaining.Load()
@@ -33,7 +33,7 @@ func (a *account) debitIfAvailable(amount budget.Microcents) (remaining budget.M
 	}
 }
 
-// open locks the account and returns what remains.
+// open locks the account and returns the remaining amount.
 func (a *account) open() budget.Microcents {
 	for attempt := 0; ; attempt++ {
 		current := a.remaining.Load()
@@ -44,12 +44,12 @@ func (a *account) open() budget.Microcents {
 	}
 }
 
-// close unlocks the account with a new remaining. The store publishes everything that
-// was written under the lock.
+// close unlocks the account and sets remaining. The store publishes all writes that were
+// made under the lock.
 func (a *account) close(remaining budget.Microcents) { a.remaining.Store(int64(remaining)) }
 
-// look returns what remains while the account is unlocked. Like a refusal it locks
-// nothing and is final.
+// look returns the remaining amount as soon as the account is unlocked. Like a refusal, it
+// locks nothing and is final.
 func (a *account) look() budget.Microcents {
 	for attempt := 0; ; attempt++ {
 		if current := a.remaining.Load(); current >= 0 {

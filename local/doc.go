@@ -1,6 +1,6 @@
-// Package local is the in-process engine: the budgets of one node, in memory,
-// with the behaviour of the Redis engine. Use it where one process decides alone,
-// in tests, and as the reference that other engines are compared with.
+// Package local implements the in-process engine: it keeps the budgets of one process in
+// memory and behaves like the Redis engine. Use it if a single process spends the budgets,
+// in tests, and as the reference for other engines.
 //
 //	engine, err := local.New()
 //	_, err = engine.EnsureTenant(ctx, "acme", 50*budget.Dollar)
@@ -8,52 +8,52 @@
 //
 // # Guarantees
 //
-// Every operation is linearizable, and exact up to [budget.MaxMicrocents].
-// Balance and Holds show one instant. TryReserve, Commit and Release allocate
-// nothing without options, but for a reserve that takes a tenant to more open
-// holds than it ever had, which makes room for them. Open holds are bounded by
-// memory (and 2^32 a tenant); what a tenant once needed, it keeps.
+// Every operation is linearizable, and exact up to [budget.MaxMicrocents]. The results of
+// Balance and Holds are consistent snapshots. TryReserve, Commit and Release without
+// options don't allocate, except that a reserve allocates when a tenant has more open
+// holds than ever before. Open holds are bounded by memory and by 2^32 per tenant; the
+// memory of a tenant's holds is reused but not freed.
 //
-// Nothing blocks for long, so the context is ignored: an operation succeeds under a
-// cancelled one, too, and its result is always definitive.
+// No operation blocks for long, so the context is ignored: an operation succeeds even if
+// the context is cancelled, and its result is always definitive.
 //
-// It keeps nothing across a restart. What was held, committed and granted is
-// gone with the process, and ids of an earlier one, or of another Engine, settle
-// nothing: they are MissingReservation.
+// Nothing survives a restart: granted, committed and held amounts are lost with the
+// process. A commit or release of an ID of an earlier process, or of another Engine, is
+// MissingReservation.
 //
 // The end of a hold (Lookup, Settlement.Prior) is remembered for ten minutes, for at least
-// the last 32 endings of a tenant.
+// the last 32 holds of a tenant that ended.
 //
 // # Time
 //
-// Deadlines are kept in whole milliseconds by a clock of the engine. It is read
-// from the machine's each millisecond while the engine is in use, and never runs
-// backwards. It lags the machine's by a millisecond or two; where more goroutines
-// are busy than there are processors, by as long as the Go scheduler keeps a timer
-// waiting: 112 ms at worst in a test of three seconds on two processors, both
-// oversubscribed. A hold is never released early for that, only so much later, and
-// all operations see the same clock, so they agree on what is due. The first
-// operation after a pause reads the machine's clock itself. With [WithClock] the
-// clock is asked each time.
+// Deadlines are whole milliseconds of the engine's own clock, which never runs backwards.
+// While the engine is in use, a timer updates it from the machine's clock every
+// millisecond. It lags the machine's clock by a millisecond or two or, if there are more
+// busy goroutines than processors, by as long as the Go scheduler delays a timer: up to
+// 112 ms in a test of three seconds on two oversubscribed processors. The lag never
+// releases a hold early, only later by that time, and all operations use the same clock,
+// so they agree on which holds are due. The first operation after a pause reads the
+// machine's clock itself. With [WithClock], every operation calls the given clock.
 //
 // # How it works
 //
-// An account is one word, what remains, and the fields that it guards. A reserve is a
-// compare-and-swap on that word (debitIfAvailable), which takes the money and sets the
-// word's mark; the goroutine records the hold and clears the mark. Settlements set the
-// mark in the same way. So a reserve that is refused and a Remaining take no lock at all,
-// and other operations wait for the few nanoseconds of another's bookkeeping, never for a
-// queue.
+// An account is one atomic word, the remaining amount, and the fields that it guards. A
+// reserve is a compare-and-swap on that word (debitIfAvailable) that subtracts the cost and
+// sets the word's mark; then the goroutine records the hold and clears the mark.
+// Settlements set the mark in the same way. So Remaining and a refused reserve take no
+// lock, and any other operation waits only while another updates the account, for a few
+// nanoseconds.
 //
-// Two other designs were measured, everything else being equal: a sync.Mutex for
-// everything, and a compare-and-swap debit that takes a mutex only to record the hold.
-// With one goroutine the three are alike. With many on one tenant the mark is the fastest:
-// it takes one atomic operation less than the second, and its waiters stay away from the
-// word for a while, so it doesn't travel between cores with each operation. The second
-// also has a moment in which money is neither remaining nor reserved, which Balance and
-// Holds would have to wait out. bench-seed.sh in this folder compares a cycle with that of
-// calybris-core, the engine that Bursar reimplements.
+// Two other designs were measured with everything else equal: a sync.Mutex for every
+// operation, and a compare-and-swap debit that takes a mutex only to record the hold. With
+// one goroutine the three are equally fast. With many goroutines on one tenant the mark is
+// the fastest: it takes one atomic operation less than the second design, and its waiters
+// back off from the word, so that its cache line doesn't move between cores on each
+// operation. In the second design there is also a moment in which money is neither
+// remaining nor reserved, for which Balance and Holds would have to wait. bench-seed.sh in
+// this folder compares a cycle with that of calybris-core, the engine that Bursar
+// reimplements.
 //
-// What does not belong here: anything that must outlive the process or be shared
-// with another, which is package coordinator.
+// State that must outlive the process or be shared with other processes belongs in package
+// coordinator.
 package local

@@ -4,8 +4,8 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Engine keeps budgets in this process. It implements [budget.Engine], is safe
-// for any number of goroutines, and needs no Close.
+// Engine keeps budgets in memory. It implements [budget.Engine], is safe for concurrent
+// use, and needs no Close.
 type Engine struct {
 	accounts accounts
 	clock    clock
@@ -14,7 +14,7 @@ type Engine struct {
 
 var _ budget.Engine = (*Engine)(nil)
 
-// New returns an engine without tenants. Its error names an option that cannot be.
+// New returns an engine without tenants. The error, if any, names the invalid options.
 func New(opts ...Option) (*Engine, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
@@ -26,12 +26,12 @@ func New(opts ...Option) (*Engine, error) {
 	return e, nil
 }
 
-// account returns the tenant's account, advanced to now, or nil where there is
-// none; an error where there can be none, or where an option is bad.
+// account returns the tenant's account, advanced to now, or nil if there is none. The
+// error is that of an invalid tenant ID.
 func (e *Engine) account(tenant budget.TenantID) (*account, error) {
 	a := e.accounts.find(tenant)
 	if a == nil {
-		return nil, tenant.Validate() // those with an account were validated before they got it
+		return nil, tenant.Validate() // an existing tenant's ID was validated when it was created
 	}
 	a.advance(e.clock.now())
 	return a, nil

@@ -48,8 +48,8 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestForeignIDs settles ids of another engine with the same tenant, whose slots
-// and accounts have the same numbers.
+// TestForeignIDs settles IDs of another engine whose tenant, account numbers and slot
+// numbers are the same.
 func TestForeignIDs(t *testing.T) {
 	t.Parallel()
 	ours, theirs := newEngine(t, 1000), newEngine(t, 1000)
@@ -74,7 +74,7 @@ func TestForeignIDs(t *testing.T) {
 	}
 }
 
-// TestOldIDs: a slot that is used again answers only to its latest id.
+// TestOldIDs checks that a reused slot is settled only by its latest ID.
 func TestOldIDs(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, 1000)
@@ -132,7 +132,7 @@ func TestGrantOverflowSaysHowMuchFits(t *testing.T) {
 	}
 }
 
-// TestDueInBulk leaves very many holds to their deadlines, each at its own.
+// TestDueInBulk lets 100,000 holds expire, each at its own deadline.
 func TestDueInBulk(t *testing.T) {
 	t.Parallel()
 	const holds = 100_000
@@ -194,8 +194,9 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// TestReleaseOfManyAllocatesNothing: the reserves made the room that their
-// endings need. Every call of the function counts, so no average hides one.
+// TestReleaseOfManyAllocatesNothing checks that the reserves have allocated the memory that
+// the releases need. One run of the function makes thousands of releases, so an average
+// per run can't hide a single allocation.
 func TestReleaseOfManyAllocatesNothing(t *testing.T) {
 	e := newEngine(t, budget.Dollar)
 	ctx := t.Context()
@@ -215,8 +216,8 @@ func TestReleaseOfManyAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestObservers looks at one tenant while callers reserve, settle in every way,
-// grant, withdraw and let holds expire.
+// TestObservers reads one tenant's holds and balance while callers reserve, settle in
+// every way, grant, withdraw and let holds expire.
 func TestObservers(t *testing.T) {
 	t.Parallel()
 	const cycles = 3000

@@ -20,7 +20,7 @@ func Example() {
 		log.Fatal(err)
 	}
 
-	// Reserve the worst case before the work, commit what it cost after it.
+	// Reserve the worst case before the work, and commit the actual cost after it.
 	res, err := engine.TryReserve(ctx, "acme", 4*budget.Dollar)
 	if err != nil {
 		log.Fatal(err)
@@ -70,8 +70,8 @@ func ExampleWithClock() {
 	// Output: missing_reservation expired
 }
 
-// answer is a function of your own service. It takes the interface, so the program
-// passes a coordinator and a test a local engine.
+// answer is a function of your own service. It takes the interface, so that the program
+// can pass a coordinator and a test a local engine.
 func answer(ctx context.Context, engine budget.Engine, tenant budget.TenantID, question string) (string, error) {
 	held, err := engine.TryReserve(ctx, tenant, 10*budget.Cent)
 	if err != nil {
@@ -91,8 +91,8 @@ func answer(ctx context.Context, engine budget.Engine, tenant budget.TenantID, q
 	return reply, err
 }
 
-// Tests of your own service need no Redis: the local engine answers as the coordinator
-// does, and the test can look at the balances afterwards.
+// Tests of your own service need no Redis: the local engine returns the same results as
+// the coordinator, and the test can check the balances afterwards.
 func Example_testing() {
 	ctx := context.Background()
 	engine, err := local.New()
@@ -116,8 +116,9 @@ func Example_testing() {
 	// $0.023 charged, 0 left held, <nil> <nil>
 }
 
-// A program on one node needs no Redis, and differs from one with a coordinator in this
-// only. It keeps nothing across a restart, so it creates the budgets at each start.
+// A program that runs in one process needs no Redis, and differs from one with a
+// coordinator only in the call of New. Budgets don't survive a restart, so the program
+// creates them at each start.
 func Example_singleNode() {
 	ctx := context.Background()
 	engine, err := local.New(local.WithHoldTTL(time.Minute))

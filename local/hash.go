@@ -2,14 +2,14 @@ package local
 
 import "math/bits"
 
-// hash spreads a tenant id over 64 bits by wyhash's method: eight bytes at a
-// time, folded by a wide multiplication. It is here because hash/maphash takes
-// more than twice as long for a text as short as an id, and that shows in a whole
-// cycle. The seed is random, so nobody can choose ids that collide.
+// hash returns a 64-bit hash of a tenant ID by wyhash's method: eight bytes at a time,
+// folded by a wide multiplication. hash/maphash takes more than twice as long for a string
+// as short as an ID, which shows in the time of a whole reserve and commit. The seed is
+// random, so that a client can't choose IDs that collide.
 func hash(seed uint64, s string) uint64 {
 	const odd = 0x9e3779b97f4a7c15
 	n := len(s)
-	h := seed ^ uint64(n)*odd // "\x00" is not ""
+	h := seed ^ uint64(n)*odd // so that "\x00" and "" differ
 	if n >= 8 {
 		for i := 0; i < n-8; i += 8 {
 			h = fold(h^eight(s[i:]), odd)

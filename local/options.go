@@ -8,7 +8,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Option sets up an Engine. The defaults are right for most.
+// Option configures an Engine. The defaults suit most programs.
 type Option func(*config)
 
 type config struct {
@@ -16,15 +16,14 @@ type config struct {
 	clock   func() time.Time
 }
 
-// WithHoldTTL sets after how long an unsettled hold is released: whole
-// milliseconds up to budget.MaxHoldTTL, 0 for never. Defaults to
-// budget.DefaultHoldTTL.
+// WithHoldTTL sets the time after which an unsettled hold is released: whole milliseconds
+// up to [budget.MaxHoldTTL], or 0 for never. Defaults to [budget.DefaultHoldTTL].
 func WithHoldTTL(ttl time.Duration) Option { return func(c *config) { c.holdTTL = ttl } }
 
-// WithClock makes the clock of deadlines the caller's, for tests: it is asked in
-// every operation, must be safe for concurrent use, and is cut to milliseconds.
-// Where it runs backwards, the engine's time stands still. nil, the default, is
-// the engine's own clock.
+// WithClock sets the clock for deadlines, for tests. Operations call it, so it must be
+// safe for concurrent use; its time is cut to milliseconds. If it runs backwards, the
+// engine's time stands still until the clock catches up. Defaults to nil, the engine's own
+// clock.
 func WithClock(now func() time.Time) Option { return func(c *config) { c.clock = now } }
 
 func newConfig(opts []Option) (config, error) {

@@ -68,7 +68,7 @@ func (e *Engine) Holds(_ context.Context, tenant budget.TenantID) (budget.HoldLi
 	list := budget.HoldList{Outcome: budget.Found, Balance: a.balance(remaining)}
 	open := a.holds.list()
 	a.close(remaining)
-	// In the order of the slots, which is that of the ids: they share the account.
+	// The order of the slots is the order of the IDs, since all name the same account.
 	for i, h := range open {
 		if i == 0 {
 			list.Holds = make([]budget.Hold, 0, len(open))

@@ -46,7 +46,7 @@ func missingTenant(tenant budget.TenantID) (budget.Reservation, error) {
 	return budget.Reservation{Outcome: budget.MissingTenant}, nil
 }
 
-// hold records a hold of an amount that was debited. The account must be locked.
+// hold records a hold for an amount that is already debited. The account must be locked.
 func (a *account) hold(amount budget.Microcents, ttl int64) (number, generation uint64) {
 	a.reserved += amount
 	a.generation++

@@ -27,8 +27,8 @@ func (e *Engine) Release(_ context.Context, id budget.ReservationID) (budget.Set
 	return budget.Settlement{Outcome: budget.Released, Remaining: s.remaining, Returned: s.held}, nil
 }
 
-// settled is what a Settlement is made of. It is small enough to stay in
-// registers, which a struct of five fields is not.
+// settled holds the fields of a Settlement. With four of them it is small enough to stay
+// in registers, unlike the five of a Settlement.
 type settled struct {
 	outcome   budget.Outcome
 	prior     budget.Outcome
@@ -49,9 +49,10 @@ func (e *Engine) settle(id budget.ReservationID, outcome budget.Outcome, actual 
 	return a.settle(place&slotMask, generation, outcome, actual), nil
 }
 
-// settle ends the hold of that generation, if it is open and the account can pay. It
-// does so under the account's lock, so a second settlement finds the first one done, and
-// a hold whose settlement is refused stays open throughout.
+// settle ends the hold with that slot number and generation, if it is open and remaining
+// covers the excess. It holds the account's lock throughout, so of two settlements of a
+// hold the second sees the first complete, and a hold whose settlement is refused is open
+// at every moment.
 func (a *account) settle(number, generation uint64, outcome budget.Outcome, actual budget.Microcents) settled {
 	remaining := a.open()
 	h := a.holds.at(number)
@@ -65,8 +66,8 @@ func (a *account) settle(number, generation uint64, outcome budget.Outcome, actu
 		a.close(remaining)
 		return settled{outcome: budget.MissingReservation, prior: prior}
 	}
-	// Neither amount is negative, so the difference does not overflow, and what is
-	// not refused leaves between 0 and granted.
+	// Neither amount is negative, so the difference doesn't overflow. Unless the
+	// settlement is refused, the new remaining is between 0 and granted.
 	held := h.held
 	excess := actual - held
 	if excess > remaining {

@@ -7,28 +7,29 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// slot is one hold, or what is left of one. It is 32 bytes, so that none lies
-// across two cache lines.
+// slot is an open hold, or the record of an ended one. Its size is 32 bytes, so that no
+// slot straddles two cache lines.
 type slot struct {
-	// generation is the second word of the id: of one account, no two holds ever
-	// have the same. It outlives the hold, until the slot is used again.
+	// generation is the second word of the ID, unique among all holds of an account. It
+	// outlives the hold, until the slot is reused.
 	generation uint64
-	held       budget.Microcents // while it is open; then -1 less the amount that it ended with
-	since      int64             // when it was made, or ended, in ms
-	until      int64             // its deadline in ms, or never; once ended, the outcome
+	held       budget.Microcents // while open; once ended, -1 minus the final amount
+	since      int64             // creation, or once ended the end, Unix ms
+	until      int64             // deadline, Unix ms, or never; once ended, the outcome
 }
 
-// never is the deadline of a hold that has none.
+// never is the deadline of a hold without one.
 const never = math.MaxInt64
 
 func (s *slot) open() bool { return s.held > 0 }
 
-// end notes the amount with its sign turned, and one less, so that zero ends too.
+// end records the outcome. It stores the amount as -1-amount, which is negative even for
+// zero, because a positive held means an open hold.
 func (s *slot) end(outcome budget.Outcome, amount budget.Microcents, now int64) {
 	s.held, s.since, s.until = -1-amount, now, int64(outcome)
 }
 
-// fate is what became of the hold; NotKnown where it is no longer told.
+// fate returns the state of the hold, or NotKnown once its end is forgotten.
 func (s *slot) fate(now int64) budget.Fate {
 	if s.open() {
 		return budget.Fate{Outcome: budget.Reserved, Amount: s.held, At: instant(s.since), Deadline: deadline(s.until)}
@@ -40,52 +41,52 @@ func (s *slot) fate(now int64) budget.Fate {
 	return budget.Fate{Outcome: outcome, Amount: -1 - s.held, At: instant(s.since)}
 }
 
-// retention is how long it is told how a hold ended, in ms.
+// retention is the time for which the end of a hold is remembered, in ms.
 const retention = 10 * 60 * 1000
 
-// prior is how the hold ended, where that may still be told.
+// prior returns the outcome with which the hold ended, or Unknown after retention.
 func (s *slot) prior(now int64) budget.Outcome {
 	if now-s.since > retention {
 		return budget.Unknown
 	}
-	return budget.Outcome(s.until) //nolint:gosec // cut to bits on purpose
+	return budget.Outcome(s.until) //nolint:gosec // until holds an Outcome here
 }
 
 const (
-	// fanOut is how many slots a block has, and how many minima have one above them.
+	// fanOut is the number of slots in a block, and of minima below one of the next level.
 	fanOut     = 64
 	fanOutBits = 6
 
-	// remembered is how many endings an account can always tell of: their slots
-	// are not used again before as many others have ended.
+	// remembered is the number of ended holds that an account keeps: the slot of one is not
+	// reused before as many others have ended.
 	remembered = 32
 
-	// An id's first word is the number of the account and, in its low bits, that of
+	// The first word of an ID is the number of the account and, in the low bits, that of
 	// the slot; the second is the generation.
 	slotBits = 32
-	slotMask = 1<<slotBits - 1 // and the highest number of a slot
+	slotMask = 1<<slotBits - 1 // also the highest slot number
 )
 
-// slots are the holds of one account. It is guarded by the account's mark.
+// slots holds the holds of one account. It is guarded by the account's mark.
 //
-// Slots are used again last ended, first reused, after they have left the ring
-// of the remembered: so the slots in use stay few and warm.
+// The slot that left the ring of remembered holds last is reused first, so the slots in
+// use stay few and in the cache.
 type slots struct {
 	blocks [][]slot
 	count  int // open holds
 
-	free    []uint32           // ended and not remembered; has room for every slot
-	ring    [remembered]uint32 // the slots that ended last
-	endings uint64
+	free    []uint32           // ended and no longer remembered; the capacity covers every slot
+	ring    [remembered]uint32 // the slots whose holds ended last
+	endings uint64             // number of holds that have ended
 
-	// earliest[0][i] is at most the earliest deadline in block i, and
-	// earliest[l+1][i] at most the least of earliest[l] from i*fanOut on, fanOut of
-	// them. The last level is one number. A settle leaves them as they are, which
-	// keeps it short; expire puts right those that it comes upon.
+	// earliest[0][i] is a lower bound of the deadlines in block i, and earliest[l+1][i] a
+	// lower bound of the fanOut numbers of earliest[l] from i*fanOut on. The last level has
+	// one number. A settle doesn't update the bounds, which keeps it short; expire tightens
+	// those that it visits.
 	earliest [][]int64
 }
 
-// at returns the slot of that number, or nil.
+// at returns the slot with that number, or nil.
 func (s *slots) at(number uint64) *slot {
 	if block := number >> fanOutBits; block < uint64(len(s.blocks)) {
 		if in := s.blocks[block]; number%fanOut < uint64(len(in)) {
@@ -95,7 +96,7 @@ func (s *slots) at(number uint64) *slot {
 	return nil
 }
 
-// add keeps a hold and returns the number of its slot.
+// add stores a hold and returns the number of its slot.
 func (s *slots) add(h slot) uint64 {
 	var number uint64
 	if last := len(s.free) - 1; last >= 0 {
@@ -110,7 +111,7 @@ func (s *slots) add(h slot) uint64 {
 	for level := range s.earliest {
 		least := &s.earliest[level][i]
 		if *least <= h.until {
-			break // and so are those above
+			break // so the bounds above it are low enough, too
 		}
 		*least = h.until
 		i >>= fanOutBits
@@ -118,8 +119,8 @@ func (s *slots) add(h slot) uint64 {
 	return number
 }
 
-// grow makes one more slot. A block grows like any slice, so that a tenant with
-// few holds takes little.
+// grow adds a slot and returns its number. The first block grows like any slice, so that a
+// tenant with few holds takes little memory.
 func (s *slots) grow() uint64 {
 	last := len(s.blocks) - 1
 	if last < 0 || len(s.blocks[last]) == fanOut {
@@ -132,7 +133,7 @@ func (s *slots) grow() uint64 {
 		panic("local: one tenant has more than 4,294,967,296 open holds; an id cannot name another")
 	}
 	if number >= uint64(cap(s.free)) {
-		// Now, when a reserve pays for it: an ending allocates nothing.
+		// Allocate here, in the reserve, so that the end of a hold never allocates.
 		s.free = make([]uint32, 0, max(2*cap(s.free), 8))
 	}
 	return number
@@ -168,11 +169,11 @@ func (s *slots) end(number uint64, h *slot, outcome budget.Outcome, amount budge
 	if s.endings >= remembered {
 		s.free = append(s.free, *oldest)
 	}
-	*oldest = uint32(number) //nolint:gosec // cut to bits on purpose
+	*oldest = uint32(number) //nolint:gosec // at most slotMask
 	s.endings++
 }
 
-// expire ends every hold that is due and returns what they held.
+// expire ends every hold that is due and returns the sum of their amounts.
 func (s *slots) expire(now int64) budget.Microcents {
 	top := len(s.earliest) - 1
 	if top < 0 || s.earliest[top][0] > now {
@@ -208,13 +209,13 @@ func (s *slots) expireBelow(level, i int, now int64) (expired budget.Microcents)
 	return expired
 }
 
-// numbered is a copy of an open hold with the number of its slot.
+// numbered is a copy of an open hold, with the number of its slot.
 type numbered struct {
 	slot
 	number uint64
 }
 
-// list copies the open holds, in the order of their slots.
+// list returns copies of the open holds in the order of their slots.
 func (s *slots) list() []numbered {
 	if s.count == 0 {
 		return nil

@@ -16,7 +16,7 @@ func TestSizes(t *testing.T) {
 	if end := unsafe.Offsetof(account{}.reserved) + unsafe.Sizeof(account{}.reserved); end > 64 {
 		t.Errorf("what a reserve needs first ends at byte %d of an account, want it in one cache line", end)
 	}
-	// What the allocator makes of the size is a multiple of a cache line; then no two
+	// If the allocator's size class for an account is a multiple of a cache line, no two
 	// accounts share one.
 	size := unsafe.Sizeof(account{})
 	if allocated := cap(append([]byte(nil), make([]byte, size)...)); allocated%64 != 0 {
@@ -24,7 +24,7 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// model is what slots must be like: the open holds by their slot.
+// model is a slots with the open holds that it must have, by slot number.
 type model struct {
 	slots
 	open       map[uint64]slot
@@ -114,7 +114,7 @@ func TestManyDeadlines(t *testing.T) {
 	const holds = fanOut*fanOut*fanOut + 1000
 	m := &model{open: make(map[uint64]slot, holds)}
 	for i := range int64(holds) {
-		m.make(1 + i*7919%holds) // a prime, so every deadline once
+		m.make(1 + i*7919%holds) // 7919 is a prime, so each deadline occurs once
 	}
 	if len(m.earliest) < 4 {
 		t.Fatalf("%d holds have %d levels, want at least 4", holds, len(m.earliest))
@@ -132,7 +132,7 @@ func TestManyDeadlines(t *testing.T) {
 func TestSlotReuse(t *testing.T) {
 	t.Parallel()
 	m := &model{open: make(map[uint64]slot)}
-	endedAt := make(map[uint64]uint64) // by slot, the number of the ending
+	endedAt := make(map[uint64]uint64) // by slot: the index of its last ending
 	for i := range uint64(500) {
 		m.make(never)
 		for number := range m.open {

@@ -6,21 +6,21 @@ import (
 )
 
 const (
-	// spinFor is how long a goroutine waits before it looks at the word again. In
-	// that time another does some hundred operations with the account in its own
-	// core's cache; looking sooner costs both of them more than it wins. It is
-	// about what sync.Mutex spins.
+	// spinFor is the time that a goroutine waits before it loads the word again. In that
+	// time another goroutine can do about a hundred operations with the account in its own
+	// core's cache; loading sooner would slow down both. sync.Mutex spins for about as
+	// long.
 	spinFor = 5 * time.Microsecond
-	// From then on it is rather the holder that waits, for a processor.
-	spinAttempts  = 8
+	// After spinAttempts, the lock's holder is probably waiting for a processor itself.
+	spinAttempts = 8
+	// After yieldAttempts, the holder is probably in a long operation: it lists very many
+	// holds, or expires them.
 	yieldAttempts = 128
-	// From then on the holder is at something long: a list of very many holds, or
-	// their expiry.
-	sleepFor = 100 * time.Microsecond
+	sleepFor      = 100 * time.Microsecond
 )
 
-// pause is what a goroutine does that has met a marked word, or lost a swap, for
-// the attempt-th time.
+// pause waits after a goroutine has found the word marked, or failed to swap it. attempt
+// is the number of earlier attempts.
 func pause(attempt int) {
 	switch {
 	case attempt < spinAttempts && attempt%2 == 0:

@@ -11,8 +11,8 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// Microcents is an amount of money: a millionth of a cent. An amount is an
-// integer from the first line to the last; no floating point touches it.
+// Microcents is an amount of money in millionths of a cent. Amounts are integers
+// everywhere; no calculation uses floating point.
 type Microcents int64
 
 // The units of an amount.
@@ -25,13 +25,15 @@ const (
 	MaxMicrocents Microcents = math.MaxInt64
 )
 
-// Errors of amounts. Test with errors.Is; the text names the value and the remedy.
+// Errors of amounts, for use with errors.Is. The text of an error that wraps one names
+// the value.
 var (
-	// ErrInvalidAmount: an amount that the operation cannot take (negative, or
-	// zero where money must move), or a text that is not an amount. Correct the
-	// argument; nothing was changed.
+	// ErrInvalidAmount is returned for an amount that the operation doesn't accept (a
+	// negative one, or zero in a grant or withdrawal) and for text that isn't an amount.
+	// Nothing was changed; correct the argument.
 	ErrInvalidAmount = errors.New("invalid amount")
-	// ErrOverflow: a sum does not fit into 64 bits. Nothing was changed.
+	// ErrOverflow is returned if an amount or a sum doesn't fit into 64 bits. Nothing was
+	// changed.
 	ErrOverflow = errors.New("amount overflows 64 bits")
 )
 
@@ -44,10 +46,10 @@ func (a Microcents) Add(b Microcents) (Microcents, error) {
 	return sum, nil
 }
 
-// String prints the amount exactly, in dollars: at least two decimals, at most
-// eight, for example "$12.50", "$0.000025", "-$3.00". [ParseMicrocents] reads it back.
+// String returns the exact amount in dollars, with two to eight decimals, for example
+// "$12.50", "$0.000025" or "-$3.00". [ParseMicrocents] parses it.
 func (a Microcents) String() string {
-	magnitude := uint64(a) //nolint:gosec // of a negative one, its two's complement
+	magnitude := uint64(a) //nolint:gosec // a negative amount is negated below
 	sign := ""
 	if a < 0 {
 		magnitude, sign = -magnitude, "-"
@@ -57,9 +59,9 @@ func (a Microcents) String() string {
 		fraction[:2] + strings.TrimRight(fraction[2:], "0")
 }
 
-// ParseMicrocents reads an amount with its unit: "$12.50", "1250c" (cents) or
-// "25000000uc" (microcents), with "-" in front where it is negative. A bare
-// number is refused, and so is a fraction of a microcent: nothing is rounded.
+// ParseMicrocents parses an amount with its unit: "$12.50", "1250c" (cents) or
+// "25000000uc" (microcents), with a leading "-" if it is negative. It rejects a number
+// without a unit, and never rounds: a fraction of a microcent is an error.
 func ParseMicrocents(text string) (Microcents, error) {
 	digits, negative := strings.CutPrefix(text, "-")
 	var decimals int
@@ -93,11 +95,11 @@ func ParseMicrocents(text string) (Microcents, error) {
 	if negative {
 		magnitude = -magnitude
 	}
-	return Microcents(magnitude), nil //nolint:gosec // its size was checked
+	return Microcents(magnitude), nil //nolint:gosec // checked against limit
 }
 
-// CostOf returns what tokens cost at a price per million tokens, rounded up to
-// the next microcent: a price is never rounded in the spender's favour.
+// CostOf returns the cost of tokens at a price per million tokens, rounded up to a whole
+// microcent, so never in the spender's favour.
 func CostOf(tokens int64, perMillion Microcents) (Microcents, error) {
 	if tokens < 0 || perMillion < 0 {
 		return 0, fmt.Errorf("%w: %s at %s a million; neither may be negative", ErrInvalidAmount, wording.Count(tokens, "token"), wording.Count(perMillion, "microcent"))

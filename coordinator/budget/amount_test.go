@@ -107,7 +107,7 @@ func TestCostRoundsUpAndAgreesWithBigIntegers(t *testing.T) {
 	}
 }
 
-// What an error counts is in the singular if it is one.
+// TestErrorsOfOneMicrocent checks that errors use the singular for a count of one.
 func TestErrorsOfOneMicrocent(t *testing.T) {
 	t.Parallel()
 	_, sum := MaxMicrocents.Add(1)

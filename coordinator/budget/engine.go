@@ -9,66 +9,65 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// Engine keeps the budgets. It is safe for concurrent use, and every operation
+// Engine keeps the budgets of tenants. It is safe for concurrent use, and every operation
 // takes effect at one instant between its call and its return.
 //
-// The outcomes of an operation are checked in the order in which it lists them.
-// An error is returned only where there is no answer; the result is then zero.
-// At a hold's deadline it is released, by the engine's clock, before the next
-// operation on its tenant is decided.
+// Each method lists its outcomes in the order in which their conditions are checked. If
+// the error isn't nil, the result is zero. A hold that has reached its deadline, by the
+// engine's clock, is released before the next operation on its tenant takes effect.
 type Engine interface {
-	// EnsureTenant creates the tenant with its budget, once: Created, or Exists,
-	// which leaves the tenant as it is whatever the amount. A negative budget is
-	// ErrInvalidAmount.
+	// EnsureTenant creates the tenant with its budget unless it exists: Created; Exists,
+	// which changes nothing, whatever the amount. A negative budget is ErrInvalidAmount.
 	EnsureTenant(ctx context.Context, tenant TenantID, budget Microcents) (Ensured, error)
 
-	// TryReserve holds cost: Insufficient{0, cost} for cost ≤ 0, before anything
-	// else; MissingTenant; Insufficient{Remaining, Required}; Reserved{ID, Remaining}.
-	// It takes WithHoldTTL.
+	// TryReserve holds cost: Insufficient{0, cost} if cost ≤ 0, which is checked first;
+	// MissingTenant; Insufficient{Remaining, Required}; Reserved{ID, Remaining}. It accepts
+	// WithHoldTTL.
 	TryReserve(ctx context.Context, tenant TenantID, cost Microcents, opts ...ReserveOption) (Reservation, error)
 
-	// Commit settles a hold at its actual cost: InvalidAmount for a negative one,
-	// before anything else; MissingReservation; MissingTenant; Committed, where the
-	// surplus returns to remaining, or the excess is debited from it; Overrun where
-	// remaining does not cover the excess, and the hold stays open. Zero means zero.
+	// Commit settles a hold at its actual cost: InvalidAmount if it is negative, which is
+	// checked first; MissingReservation; MissingTenant; Committed, which returns the surplus
+	// to remaining or debits the excess from it; Overrun if remaining doesn't cover the
+	// excess, and the hold stays open. An actual cost of zero is valid and charges nothing.
 	Commit(ctx context.Context, id ReservationID, actual Microcents) (Settlement, error)
 
-	// Release settles a hold at nothing: MissingReservation; MissingTenant; Released.
+	// Release settles a hold without charging: MissingReservation; MissingTenant; Released.
 	Release(ctx context.Context, id ReservationID) (Settlement, error)
 
-	// Lookup tells what became of a reservation: Reserved while it is open;
-	// Committed, Released or Expired for as long as the engine remembers how it
-	// ended; NotKnown after that, and for one that was never made.
+	// Lookup returns the state of a reservation: Reserved while it is open; Committed,
+	// Released or Expired for as long as the engine remembers its end; NotKnown after that,
+	// and for a reservation that was never made.
 	Lookup(ctx context.Context, id ReservationID) (Fate, error)
 
-	// Remaining reads what can still be reserved: MissingTenant; Found.
+	// Remaining returns the amount that can still be reserved: MissingTenant; Found.
 	Remaining(ctx context.Context, tenant TenantID) (Remainder, error)
 
-	// Balance reads all terms of the law from one instant: MissingTenant; Found.
+	// Balance returns all terms of the invariant, read atomically: MissingTenant; Found.
 	Balance(ctx context.Context, tenant TenantID) (Balance, error)
 
-	// Holds lists the open holds, and the balance of the same instant:
-	// MissingTenant; Found. Its cost grows with the number of holds.
+	// Holds returns the open holds and the balance, read atomically: MissingTenant; Found.
+	// Its cost grows with the number of holds.
 	Holds(ctx context.Context, tenant TenantID) (HoldList, error)
 
 	// Grant adds to the budget: MissingTenant; Granted. An amount ≤ 0 is
 	// ErrInvalidAmount, a sum beyond 64 bits ErrOverflow.
 	Grant(ctx context.Context, tenant TenantID, amount Microcents) (Adjustment, error)
 
-	// Withdraw takes from the budget what is neither reserved nor committed:
+	// Withdraw subtracts from the budget money that is neither reserved nor committed:
 	// MissingTenant; Insufficient; Withdrawn. An amount ≤ 0 is ErrInvalidAmount.
 	Withdraw(ctx context.Context, tenant TenantID, amount Microcents) (Adjustment, error)
 }
 
 // The bounds of a hold's time to live.
 const (
-	// DefaultHoldTTL is what an engine gives a hold unless told otherwise.
+	// DefaultHoldTTL is the time to live of a hold without an option of the engine or of
+	// the reserve.
 	DefaultHoldTTL = 15 * time.Minute
-	// MaxHoldTTL is the longest; a hold without a deadline has a TTL of 0.
+	// MaxHoldTTL is the longest time to live. A TTL of 0 means no deadline.
 	MaxHoldTTL = 366 * 24 * time.Hour
 )
 
-// ReserveOption changes one TryReserve.
+// ReserveOption configures one TryReserve.
 type ReserveOption func(*ReserveOptions)
 
 // ReserveOptions are the options of a TryReserve, for engines.
@@ -77,15 +76,14 @@ type ReserveOptions struct {
 	HasHoldTTL bool
 }
 
-// WithHoldTTL sets the time to live of the hold that a TryReserve makes, from
-// one millisecond to [MaxHoldTTL]; 0 makes a hold without a deadline. The default
-// is the engine's own.
+// WithHoldTTL sets the time to live of the hold: whole milliseconds up to [MaxHoldTTL], or
+// 0 for a hold without a deadline. Defaults to the engine's hold TTL.
 func WithHoldTTL(ttl time.Duration) ReserveOption {
 	return func(o *ReserveOptions) { o.HoldTTL, o.HasHoldTTL = ttl, true }
 }
 
-// Apply evaluates options, for engines. A nil option is an error. Without options it
-// allocates nothing.
+// Apply applies the options and validates the result, for engines. A nil option is an
+// error. Without options Apply doesn't allocate.
 func Apply(opts []ReserveOption) (ReserveOptions, error) {
 	if len(opts) == 0 {
 		return ReserveOptions{}, nil

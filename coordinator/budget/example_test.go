@@ -7,7 +7,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Amounts have a unit, and are never rounded.
+// Amounts have a unit and are never rounded.
 func ExampleParseMicrocents() {
 	for _, text := range []string{"$12.50", "1250c", "25000000uc", "1250"} {
 		amount, err := budget.ParseMicrocents(text)

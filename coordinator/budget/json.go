@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// In JSON a result has the fields that its outcome names, and no others, since a 0 there
-// would read as an amount. A struct that embeds a result takes its MarshalJSON over, and
-// needs one of its own.
+// In JSON a result has only the fields that its outcome sets: a 0 in any other would read
+// as an amount. A struct that embeds a result inherits its MarshalJSON, and so needs a
+// MarshalJSON of its own.
 
-// wire is every field that a result has in JSON, in their order. Those of an amount are
-// nil if it is not known.
+// wire has every JSON field of the results, in their order. A pointer is nil if the
+// outcome doesn't set the amount.
 type wire struct {
 	Outcome   Outcome       `json:"outcome"`
 	ID        ReservationID `json:"id,omitzero"`
@@ -28,7 +28,8 @@ type wire struct {
 	Deadline  time.Time     `json:"deadline,omitzero"`
 }
 
-// known is an amount of a result whose outcome is one of those that name it, else nil.
+// known returns a pointer to amount if outcome is among naming, the outcomes that set this
+// amount, else nil.
 func known(amount Microcents, outcome Outcome, naming ...Outcome) *Microcents {
 	if !slices.Contains(naming, outcome) {
 		return nil
@@ -48,7 +49,7 @@ func (r Reservation) MarshalJSON() ([]byte, error) {
 		Required: known(r.Required, r.Outcome, Insufficient),
 	}
 	if r.Outcome == Insufficient && r.Required <= 0 {
-		w.Remaining = nil // such a cost is refused before anything is read
+		w.Remaining = nil // such a cost is refused before the balance is read
 	}
 	return json.Marshal(w)
 }

@@ -5,30 +5,30 @@ import (
 	"fmt"
 )
 
-// Outcome is what an engine answered. The zero value, Unknown, is no answer and
-// is never success.
+// Outcome is the outcome of an operation. The zero value, Unknown, stands for no result and
+// is never a success.
 type Outcome uint8
 
-// The outcomes. Each operation of [Engine] names those that it can have.
+// The outcomes. Each method of [Engine] lists its own.
 const (
 	Unknown            Outcome = iota
 	Reserved                   // the cost is held
-	Insufficient               // remaining does not cover it; nothing changed
+	Insufficient               // remaining does not cover the amount; nothing changed
 	MissingTenant              // no such tenant; nothing changed
 	Committed                  // the hold is settled at its actual cost
-	Released                   // the hold is settled, all of it returned
-	Overrun                    // the actual cost is above the hold and remaining does not cover the difference; the hold stays open
+	Released                   // the hold is settled without a charge
+	Overrun                    // remaining does not cover the excess of the actual cost; the hold stays open
 	InvalidAmount              // a commit of a negative amount; the hold stays open
-	MissingReservation         // no open hold has this id; nothing changed
-	Found                      // the tenant's figures follow
-	Created                    // the tenant is new and has its budget
-	Exists                     // the tenant was there; nothing changed
+	MissingReservation         // no open hold has this ID; nothing changed
+	Found                      // the tenant exists, and the result has its figures
+	Created                    // the tenant was created with its budget
+	Exists                     // the tenant exists already; nothing changed
 	Granted                    // the amount was added to granted and remaining
-	Withdrawn                  // the amount was taken from granted and remaining
-	Expired                    // the hold met its deadline and was returned; as Settlement.Prior and of Lookup
-	NotKnown                   // nothing is known of this reservation, or no longer
-	Deleted                    // the tenant and its budget are gone
-	HoldsOpen                  // the tenant has open holds, so it stays; nothing changed
+	Withdrawn                  // the amount was subtracted from granted and remaining
+	Expired                    // the hold was released at its deadline; of Lookup, and as Settlement.Prior
+	NotKnown                   // no record of this reservation: never made, or forgotten
+	Deleted                    // the tenant was deleted
+	HoldsOpen                  // the tenant has open holds and was not deleted; nothing changed
 )
 
 var outcomeNames = [...]string{
@@ -40,7 +40,7 @@ var outcomeNames = [...]string{
 	NotKnown: "not_known", Deleted: "deleted", HoldsOpen: "holds_open",
 }
 
-// String is the outcome's name in snake case, as in JSON and in recorded traces.
+// String returns the outcome's name in snake case, as in JSON and in recorded traces.
 func (o Outcome) String() string {
 	if int(o) < len(outcomeNames) {
 		return outcomeNames[o]
@@ -48,7 +48,7 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("outcome(%d)", uint8(o))
 }
 
-// MarshalText writes the name.
+// MarshalText returns the name.
 func (o Outcome) MarshalText() ([]byte, error) {
 	if int(o) >= len(outcomeNames) {
 		return nil, fmt.Errorf("budget: no outcome has the number %d", uint8(o))
@@ -56,7 +56,7 @@ func (o Outcome) MarshalText() ([]byte, error) {
 	return []byte(outcomeNames[o]), nil
 }
 
-// UnmarshalText reads the name.
+// UnmarshalText parses the name.
 func (o *Outcome) UnmarshalText(text []byte) error {
 	for i, name := range outcomeNames {
 		if name == string(text) {
@@ -67,23 +67,28 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 	return fmt.Errorf("budget: no outcome is named %q", text)
 }
 
-// Sentinels for outcomes that refuse, as returned by the Err methods.
+// Errors of outcomes that are refusals, as returned by the Err methods.
 var (
-	// ErrInsufficient: wait for the budget to grow or for holds to settle, or refuse the work.
+	// ErrInsufficient is the error of Insufficient. Refuse the work, or wait for holds to
+	// settle or for a grant.
 	ErrInsufficient = errors.New("insufficient budget")
-	// ErrMissingTenant: call EnsureTenant first.
+	// ErrMissingTenant is the error of MissingTenant. Call EnsureTenant first.
 	ErrMissingTenant = errors.New("no such tenant")
-	// ErrMissingReservation: settled before, expired, or never made; Settlement.Prior tells where it is still known.
+	// ErrMissingReservation is the error of MissingReservation and NotKnown: the reservation
+	// has ended, or was never made. Settlement.Prior is its outcome if the engine still
+	// remembers it.
 	ErrMissingReservation = errors.New("no such open reservation")
-	// ErrOverrun: commit less, grant more, or release; the hold is still open.
+	// ErrOverrun is the error of Overrun. The hold is still open: commit less, grant more, or
+	// release it.
 	ErrOverrun = errors.New("actual cost exceeds the hold and the remaining budget")
-	// ErrNoAnswer: the outcome is Unknown. Nothing may be concluded from it.
+	// ErrNoAnswer is the error of Unknown, which doesn't show whether the operation took
+	// effect.
 	ErrNoAnswer = errors.New("no answer")
-	// ErrHoldsOpen: settle or release the tenant's holds first.
+	// ErrHoldsOpen is the error of HoldsOpen. Settle or release the tenant's holds first.
 	ErrHoldsOpen = errors.New("the tenant has open holds")
 )
 
-// Err is nil for an outcome that did what was asked, else a sentinel.
+// Err returns nil if the outcome is a success, else the error for it.
 func (o Outcome) Err() error {
 	switch o {
 	case Reserved, Committed, Released, Found, Created, Exists, Granted, Withdrawn, Deleted:

@@ -8,33 +8,34 @@ import (
 	"strings"
 )
 
-// ErrInvalidReservationID: a text that is not a reservation id, or the zero id,
-// which no reserve ever gave. Nothing was changed.
+// ErrInvalidReservationID is returned for text that isn't a reservation ID, and for the
+// zero ID, which TryReserve never returns. Nothing was changed.
 var ErrInvalidReservationID = errors.New("invalid reservation id")
 
-// ReservationID names one reservation: its tenant and 128 bits that are unique
-// by construction. It is comparable, it settles on any node, and its text form
-// (String, ParseReservationID) is safe in a URL. The zero value names nothing.
+// ReservationID identifies a reservation: its tenant, and 128 bits that are unique by
+// construction. IDs are comparable, any node can settle one, and the text form (String,
+// ParseReservationID) is safe in a URL. The zero value identifies no reservation.
 type ReservationID struct {
 	tenant TenantID
 	hi, lo uint64
 }
 
-// NewReservationID is for engines: they own the meaning of the 128 bits.
+// NewReservationID returns the ID of a tenant and 128 bits. It is for engines, which define
+// the meaning of the bits.
 func NewReservationID(tenant TenantID, hi, lo uint64) ReservationID {
 	return ReservationID{tenant: tenant, hi: hi, lo: lo}
 }
 
-// Tenant is the account that the reservation holds money of.
+// Tenant returns the tenant whose money the reservation holds.
 func (id ReservationID) Tenant() TenantID { return id.tenant }
 
 // Bits returns the 128 bits, for engines.
 func (id ReservationID) Bits() (hi, lo uint64) { return id.hi, id.lo }
 
-// IsZero reports whether the id is the zero value.
+// IsZero reports whether the ID is the zero value.
 func (id ReservationID) IsZero() bool { return id.tenant == "" }
 
-// Validate returns nil for an id that a reserve can have given.
+// Validate returns an error for the zero value and for an invalid tenant.
 func (id ReservationID) Validate() error {
 	if id.IsZero() {
 		return fmt.Errorf("%w: the zero value; use the ID of a result whose Outcome is Reserved", ErrInvalidReservationID)
@@ -44,9 +45,10 @@ func (id ReservationID) Validate() error {
 
 const idDigits = 32 // 128 bits in hexadecimal
 
-// String is the text form: the tenant, with every byte that is not a letter, a
-// digit, "-" or "_" written as "~" and two hexadecimal digits, a ".", and 32
-// hexadecimal digits. The digits come last, so that an id cut short is noticed.
+// String returns the text form: the tenant, with every byte other than an ASCII letter, a
+// digit, "-" and "_" written as "~" and two hexadecimal digits, then ".", then 32
+// hexadecimal digits. The digits come last, so that a truncated ID is detected. The text
+// form of the zero value is "".
 func (id ReservationID) String() string {
 	if id.IsZero() {
 		return ""
@@ -64,7 +66,7 @@ func (id ReservationID) String() string {
 	return b.String()
 }
 
-// ParseReservationID reads the text form. Every id has exactly one text.
+// ParseReservationID parses the text form. Every ID has exactly one text form.
 func ParseReservationID(text string) (ReservationID, error) {
 	escaped, digits, found := strings.Cut(text, ".")
 	if !found || len(digits) != idDigits || strings.ToLower(digits) != digits {
@@ -86,10 +88,10 @@ func ParseReservationID(text string) (ReservationID, error) {
 	return id, nil
 }
 
-// MarshalText makes the text form the JSON form as well.
+// MarshalText returns the text form.
 func (id ReservationID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
-// UnmarshalText reads the text form; an empty text is the zero id.
+// UnmarshalText parses the text form; an empty text is the zero ID.
 func (id *ReservationID) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*id = ReservationID{}
@@ -127,7 +129,7 @@ func unescapeTenant(escaped string) (TenantID, bool) {
 	return TenantID(b.String()), true
 }
 
-// Compare orders ids by tenant, then by their 128 bits.
+// Compare orders IDs by tenant, then by their 128 bits.
 func (id ReservationID) Compare(other ReservationID) int {
 	return cmp.Or(cmp.Compare(id.tenant, other.tenant), cmp.Compare(id.hi, other.hi), cmp.Compare(id.lo, other.lo))
 }

@@ -7,16 +7,16 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// Results are plain comparable values: two engines agree when == says so. All
-// amounts are in microcents; a field that an outcome does not name is zero.
+// Results are plain values that can be compared with ==, except for HoldList. All amounts
+// are in microcents; a field that an outcome doesn't set is zero.
 
-// Ensured answers EnsureTenant: Created or Exists.
+// Ensured is the result of EnsureTenant: Created or Exists.
 type Ensured struct {
 	Outcome   Outcome    `json:"outcome"`
 	Remaining Microcents `json:"remaining"`
 }
 
-// Reservation answers TryReserve: Reserved{ID, Remaining},
+// Reservation is the result of TryReserve: Reserved{ID, Remaining},
 // Insufficient{Remaining, Required} or MissingTenant.
 type Reservation struct {
 	Outcome   Outcome       `json:"outcome"`
@@ -25,7 +25,7 @@ type Reservation struct {
 	Required  Microcents    `json:"required"`
 }
 
-// Settlement answers Commit and Release: Committed{Remaining, Actual},
+// Settlement is the result of Commit and Release: Committed{Remaining, Actual},
 // Released{Remaining, Returned}, Overrun{Remaining}, InvalidAmount,
 // MissingTenant or MissingReservation{Prior}.
 type Settlement struct {
@@ -33,12 +33,12 @@ type Settlement struct {
 	Remaining Microcents `json:"remaining"`
 	Actual    Microcents `json:"actual"`
 	Returned  Microcents `json:"returned"`
-	// Prior says how the reservation had gone before, where that is still
-	// known: Committed, Released or Expired. Else it is Unknown.
+	// Prior is the outcome with which the reservation had ended before: Committed, Released
+	// or Expired. It is Unknown if the engine doesn't remember.
 	Prior Outcome `json:"prior,omitzero"`
 }
 
-// Adjustment answers Grant and Withdraw: Granted{Remaining},
+// Adjustment is the result of Grant and Withdraw: Granted{Remaining},
 // Withdrawn{Remaining}, Insufficient{Remaining, Required} or MissingTenant.
 type Adjustment struct {
 	Outcome   Outcome    `json:"outcome"`
@@ -46,14 +46,15 @@ type Adjustment struct {
 	Required  Microcents `json:"required"`
 }
 
-// Remainder answers Remaining: Found{Remaining} or MissingTenant.
+// Remainder is the result of Remaining: Found{Remaining} or MissingTenant.
 type Remainder struct {
 	Outcome   Outcome    `json:"outcome"`
 	Remaining Microcents `json:"remaining"`
 }
 
-// Balance answers Balance: Found with all terms of the law from one instant, or
-// MissingTenant.
+// Balance is the result of Balance: Found with all terms of the invariant, read
+// atomically, or MissingTenant. It is also the result of deleting a tenant: Deleted or
+// HoldsOpen with all terms, or MissingTenant.
 type Balance struct {
 	Outcome   Outcome    `json:"outcome"`
 	Granted   Microcents `json:"granted"`
@@ -62,11 +63,11 @@ type Balance struct {
 	Committed Microcents `json:"committed"`
 }
 
-// Debt is what is spent or held beyond the budget: 0, unless a repair after a
-// failover found money that had been spent twice. A grant pays it first.
+// Debt returns the amount that is spent or held beyond the budget: 0, unless a repair
+// after a failover found money that was spent twice. Grants pay the debt first.
 func (b Balance) Debt() Microcents { return max(-b.Remaining, 0) }
 
-// Conserved reports whether the terms keep the law without overflow.
+// Conserved reports whether the terms keep the invariant, without overflow.
 func (b Balance) Conserved() bool {
 	sum, err := b.Reserved.Add(b.Committed)
 	if err != nil {
@@ -76,8 +77,8 @@ func (b Balance) Conserved() bool {
 	return err == nil && sum == b.Granted
 }
 
-// Hold is one open reservation. Times are whole milliseconds of the engine's
-// clock, in UTC; Deadline is zero where the hold has none.
+// Hold is an open reservation. Times are whole milliseconds of the engine's clock, in UTC.
+// Deadline is zero if the hold has none.
 type Hold struct {
 	ID       ReservationID `json:"id"`
 	Held     Microcents    `json:"held"`
@@ -85,10 +86,10 @@ type Hold struct {
 	Deadline time.Time     `json:"deadline,omitzero"`
 }
 
-// Fate answers Lookup: Reserved while the hold is open, and then Amount is what it
-// holds, At when it was made; Committed{Amount: its actual cost, At},
-// Released{Amount, At} and Expired{Amount, At} once it has ended; or NotKnown.
-// Times are as in Hold.
+// Fate is the result of Lookup. While the hold is open: Reserved, with the Amount held and
+// At the time of the reserve. Once it has ended: Committed, with the actual cost as
+// Amount, Released or Expired, with At the time of the end. NotKnown otherwise. Times are
+// as in Hold.
 type Fate struct {
 	Outcome  Outcome    `json:"outcome"`
 	Amount   Microcents `json:"amount"`
@@ -96,16 +97,16 @@ type Fate struct {
 	Deadline time.Time  `json:"deadline,omitzero"` // of an open hold that has one
 }
 
-// HoldList answers Holds: Found with the open holds in the order of their ids,
-// or MissingTenant. Balance is from the same instant as the holds.
+// HoldList is the result of Holds: Found with the open holds in the order of their IDs, or
+// MissingTenant. The balance and the holds are read atomically.
 type HoldList struct {
 	Outcome Outcome `json:"outcome"`
 	Balance Balance `json:"balance"`
 	Holds   []Hold  `json:"holds"`
 }
 
-// Audit returns nil where the law stands and the holds sum up to reserved, else
-// an error that names the terms.
+// Audit returns nil if the balance keeps the invariant and the holds add up to reserved,
+// else an error that names the terms.
 func (r HoldList) Audit() error {
 	b := r.Balance
 	if !b.Conserved() {
@@ -125,28 +126,28 @@ func (r HoldList) Audit() error {
 	return nil
 }
 
-// Err is nil for Created and Exists.
+// Err returns nil for Created and Exists.
 func (r Ensured) Err() error { return r.Outcome.Err() }
 
-// Err is nil for Reserved.
+// Err returns nil for Reserved.
 func (r Reservation) Err() error { return r.Outcome.Err() }
 
-// Err is nil for Committed and Released.
+// Err returns nil for Committed and Released.
 func (r Settlement) Err() error { return r.Outcome.Err() }
 
-// Err is nil for Granted and Withdrawn.
+// Err returns nil for Granted and Withdrawn.
 func (r Adjustment) Err() error { return r.Outcome.Err() }
 
-// Err is nil for Found.
+// Err returns nil for Found.
 func (r Remainder) Err() error { return r.Outcome.Err() }
 
-// Err is nil for Found.
+// Err returns nil for Found and Deleted.
 func (b Balance) Err() error { return b.Outcome.Err() }
 
-// Err is nil for Found.
+// Err returns nil for Found.
 func (r HoldList) Err() error { return r.Outcome.Err() }
 
-// Err is nil where something is known, however it went.
+// Err returns nil if the reservation is known, whether it is open or has ended.
 func (f Fate) Err() error {
 	if f.Outcome == Expired {
 		return nil

@@ -84,7 +84,8 @@ func TestHoldTTLOption(t *testing.T) {
 	}
 }
 
-// In JSON a field that an outcome does not name is absent, and one that is 0 is there.
+// TestResultsAsJSON checks that a field is present if and only if the outcome sets it, even
+// if it is 0.
 func TestResultsAsJSON(t *testing.T) {
 	t.Parallel()
 	made := time.UnixMilli(1_700_000_000_000).UTC()

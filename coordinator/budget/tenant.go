@@ -8,21 +8,21 @@ import (
 	"unicode/utf8"
 )
 
-// The bounds of a tenant id.
+// Bounds of a tenant ID.
 const (
 	MaxTenantBytes  = 256
 	MaxTenantLevels = 6
 )
 
-// ErrInvalidTenant: a text that cannot be a tenant id. Correct it; nothing was changed.
+// ErrInvalidTenant is returned for an invalid tenant ID. Nothing was changed; correct the ID.
 var ErrInvalidTenant = errors.New("invalid tenant id")
 
-// TenantID names who spends: 1 to 256 bytes of printable UTF-8. A "/" separates
-// levels ("acme/search/key-7"), at most six, none empty. All tenants that share
-// the first level are one family.
+// TenantID identifies an account with a budget: 1 to 256 bytes of printable UTF-8. "/"
+// separates levels ("acme/search/key-7"): at most six, none empty. All tenants with the
+// same first level are one family.
 type TenantID string
 
-// Validate returns nil, or an ErrInvalidTenant that says what is wrong.
+// Validate returns nil, or an error that wraps ErrInvalidTenant and names the problem.
 func (t TenantID) Validate() error {
 	s := string(t)
 	if s == "" {
@@ -60,7 +60,7 @@ func (t TenantID) Validate() error {
 	return nil
 }
 
-// Root is the first level: the name of the tenant's family.
+// Root returns the first level, which is the name of the tenant's family.
 func (t TenantID) Root() TenantID {
 	if i := strings.IndexByte(string(t), '/'); i >= 0 {
 		return t[:i]
@@ -68,5 +68,5 @@ func (t TenantID) Root() TenantID {
 	return t
 }
 
-// Level is what follows the root: empty, or "/" and the lower levels.
+// Level returns the part after the root: empty, or "/" and the lower levels.
 func (t TenantID) Level() string { return string(t[len(t.Root()):]) }

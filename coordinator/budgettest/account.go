@@ -9,8 +9,8 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// account is a tenant's whole state in a form in which two engines can be
-// compared: the holds by a name instead of their ids, times in milliseconds.
+// account is the whole state of a tenant, in a form that can be compared between engines:
+// the holds have names instead of IDs, and times in milliseconds.
 type account struct {
 	Granted, Remaining, Reserved, Committed budget.Microcents
 	Holds                                   map[string]hold
@@ -18,11 +18,11 @@ type account struct {
 
 type hold struct {
 	Held                    budget.Microcents
-	MadeMillis, UntilMillis int64 // UntilMillis is 0 where there is no deadline
+	MadeMillis, UntilMillis int64 // Unix ms; UntilMillis is 0 without a deadline
 }
 
-// accountOf leaves nothing out of a list: a hold without a name has its id for
-// one, and a hold that is there twice stays twice.
+// accountOf converts a list to an account. It drops no hold: a hold without a name is named
+// by its ID, and a duplicate gets a name of its own.
 func accountOf(list budget.HoldList, names map[budget.ReservationID]string) account {
 	b := list.Balance
 	a := account{
@@ -46,8 +46,8 @@ func accountOf(list budget.HoldList, names map[budget.ReservationID]string) acco
 	return a
 }
 
-// settleDue ends what is due in a state that was read without the engine, as the
-// engine will when it is next asked.
+// settleDue ends the holds that are due in a list that was read from the store, as the
+// engine does in its next operation on the tenant.
 func settleDue(list budget.HoldList, now time.Time) budget.HoldList {
 	settled := list
 	settled.Holds = nil
@@ -62,7 +62,7 @@ func settleDue(list budget.HoldList, now time.Time) budget.HoldList {
 	return settled
 }
 
-// compareAccounts returns an error that shows where two states differ.
+// compareAccounts returns an error with the differences between two states, or nil.
 func compareAccounts(want, got map[budget.TenantID]account) error {
 	if diff := cmp.Diff(want, got); diff != "" {
 		return fmt.Errorf("the states differ (-want +got):\n%s", diff)

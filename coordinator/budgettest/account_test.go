@@ -12,9 +12,8 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// corruptions are damages of one stored account. Those that keep the law, and
-// the sum of the holds, no audit of the account alone can see: the comparison
-// must.
+// corruptions lists damages to a stored account. An audit of the account alone can't detect
+// those that keep the invariant and the sum of the holds, so the comparison must.
 var corruptions = map[string]struct {
 	damage    func(*budget.HoldList)
 	lawStands bool
@@ -55,7 +54,8 @@ var corruptions = map[string]struct {
 	"deadline dropped": {func(l *budget.HoldList) { l.Holds[0].Deadline = time.Time{} }, true},
 }
 
-// damaged gives an engine whose store is damaged at rest: its answers are right.
+// damaged returns the factory of an engine whose results are right but whose store, when
+// it is read, is damaged.
 func damaged(damage func(map[budget.TenantID]budget.HoldList)) Factory {
 	return func(_ testing.TB, c Config) Subject {
 		e := newNaive(c)
@@ -144,7 +144,8 @@ func TestSettleDueEndsWhatTheEngineWould(t *testing.T) {
 	}
 }
 
-// TestDifferentialWithoutCoverageFails: a run that met no operation proves nothing.
+// TestDifferentialNamesWhatItNeverSaw checks that uncovered returns the outcomes that did
+// not occur: all in a run without operations.
 func TestDifferentialNamesWhatItNeverSaw(t *testing.T) {
 	t.Parallel()
 	coverage := make(map[string]int)

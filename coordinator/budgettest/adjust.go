@@ -39,8 +39,8 @@ func grantAdds(x *fixture) {
 	x.balance("acme", 16, 2, 0, 14)
 }
 
-// grantOverflow: granted is the largest of the terms, so it overflows first,
-// also where remaining has room.
+// grantOverflow checks that a grant is refused if granted would overflow, even if remaining
+// would not: granted is the largest of the terms.
 func grantOverflow(x *fixture) {
 	x.open("acme", budget.MaxMicrocents-10)
 	overflow := func(amount budget.Microcents) {

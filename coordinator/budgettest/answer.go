@@ -9,16 +9,16 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// answer is any result in one form, so that two are compared as a whole. Ids are
-// engines' own, so a reservation's is replaced by whether there is one.
+// answer holds the result of any operation, so that two results can be compared as a whole.
+// Engines choose their own IDs, so it holds only whether there is one.
 type answer struct {
 	Outcome, Prior      budget.Outcome
 	Remaining, Required budget.Microcents
 	Actual, Returned    budget.Microcents
 	HasID               bool
 	Fate                budget.Fate
-	Account             account // of balance and holds
-	Err                 string  // the model's sentinel, or "other"
+	Account             account // of Balance and Holds
+	Err                 string  // see errorName
 }
 
 func settlementAnswer(res budget.Settlement, err error) answer {
@@ -27,7 +27,8 @@ func settlementAnswer(res budget.Settlement, err error) answer {
 	}
 }
 
-// errorName reduces an error to what the model says about it.
+// errorName returns the text of the budget error that err wraps, "other: " and the whole
+// text if it wraps none, or "" if err is nil.
 func errorName(err error) string {
 	switch {
 	case err == nil:
@@ -41,7 +42,7 @@ func errorName(err error) string {
 	}
 }
 
-// key names what happened, for the count of outcomes.
+// key returns a name for the outcome or the error, to count them.
 func (a answer) key() string {
 	switch {
 	case a.Err != "":

@@ -13,10 +13,10 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Audit checks the law on every account, in the engine's answers and in the
-// store as it is, and that both agree. It is for a subject at rest. The tenants
-// are those that exist; now is the engine's time, by which holds that are due
-// are left out of the store's side.
+// Audit checks the invariant of every account, in the engine's results and in the store,
+// and that the two agree. No operations may run at the same time. tenants are the tenants
+// that exist; now is the engine's time, at which the holds that are due in the store count
+// as ended.
 func Audit(ctx context.Context, s Subject, now time.Time, tenants ...budget.TenantID) error {
 	told, err := askHolds(ctx, s.Engine, tenants)
 	if err != nil || s.Stored == nil {
@@ -42,7 +42,7 @@ func Audit(ctx context.Context, s Subject, now time.Time, tenants ...budget.Tena
 	return nil
 }
 
-// askHolds audits every tenant by the engine's own answers.
+// askHolds returns the engine's Holds of every tenant, audited.
 func askHolds(ctx context.Context, engine budget.Engine, tenants []budget.TenantID) (map[budget.TenantID]budget.HoldList, error) {
 	told := make(map[budget.TenantID]budget.HoldList, len(tenants))
 	for _, tenant := range tenants {
@@ -58,7 +58,7 @@ func askHolds(ctx context.Context, engine budget.Engine, tenants []budget.Tenant
 	return told, nil
 }
 
-// auditAnswer checks what an answer of Holds must be by itself.
+// auditAnswer checks a result of Holds for consistency.
 func auditAnswer(tenant budget.TenantID, list budget.HoldList) error {
 	if list.Outcome != budget.Found || list.Balance.Outcome != budget.Found {
 		return fmt.Errorf("holds answered %s with a balance %s, want found and found", list.Outcome, list.Balance.Outcome)

@@ -9,21 +9,21 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Each engine below is the naive one with one mistake that an engine could
-// really have. The suites must notice every one.
+// Each engine below is the naive one with a realistic mistake, which the suites must
+// detect.
 
-// rounds amounts to what a double can hold, as careless Lua does.
+// rounds rounds amounts to a float64, as careless Lua does.
 type rounds struct{ *naive }
 
 func (e rounds) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	res, err := e.naive.TryReserve(ctx, tenant, cost, opts...)
-	if res.Remaining < budget.MaxMicrocents-1000 { // beyond, a double does not come back
+	if res.Remaining < budget.MaxMicrocents-1000 { // above, the conversion back could overflow
 		res.Remaining = budget.Microcents(float64(res.Remaining))
 	}
 	return res, err
 }
 
-// refundsOverrun gives the hold back when a commit is refused.
+// refundsOverrun releases the hold when a commit is an Overrun.
 type refundsOverrun struct{ *naive }
 
 func (e refundsOverrun) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
@@ -34,7 +34,7 @@ func (e refundsOverrun) Commit(ctx context.Context, id budget.ReservationID, act
 	return res, err
 }
 
-// losesSurplus keeps what a commit did not need.
+// losesSurplus doesn't return the surplus of a commit.
 type losesSurplus struct{ *naive }
 
 func (e losesSurplus) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
@@ -55,7 +55,7 @@ func (e *naive) held(id budget.ReservationID) budget.Microcents {
 	return e.holds[id].Held
 }
 
-// overwrites a tenant's budget when it is ensured again.
+// overwrites replaces a tenant's budget when it is ensured again.
 type overwrites struct{ *naive }
 
 func (e overwrites) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
@@ -80,14 +80,14 @@ func (e commitsMissingFirst) Commit(ctx context.Context, id budget.ReservationID
 	return e.naive.Commit(ctx, id, actual)
 }
 
-// sharesFamily keeps one account for all levels.
+// sharesFamily reserves from the family's root for all levels.
 type sharesFamily struct{ *naive }
 
 func (e sharesFamily) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	return e.naive.TryReserve(ctx, tenant.Root(), cost, opts...)
 }
 
-// ignoresTenant settles by the bits of an id alone.
+// ignoresTenant releases by the bits of an ID alone.
 type ignoresTenant struct{ *naive }
 
 func (e ignoresTenant) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
@@ -102,8 +102,8 @@ func (e ignoresTenant) Release(ctx context.Context, id budget.ReservationID) (bu
 	return e.naive.Release(ctx, id)
 }
 
-// derives the reserved sum from the rest and lists holds without their amounts'
-// last unit, so that only a sum of the holds shows it.
+// derives lists each hold with one microcent too much, which only the sum of the holds
+// reveals.
 type derives struct{ *naive }
 
 func (e derives) Holds(ctx context.Context, tenant budget.TenantID) (budget.HoldList, error) {
@@ -114,7 +114,7 @@ func (e derives) Holds(ctx context.Context, tenant budget.TenantID) (budget.Hold
 	return list, err
 }
 
-// checksThenActs reserves in two steps that are each under the lock.
+// checksThenActs checks the balance and reserves in two steps, each under the lock.
 type checksThenActs struct{ *naive }
 
 func (e checksThenActs) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
@@ -123,7 +123,7 @@ func (e checksThenActs) TryReserve(ctx context.Context, tenant budget.TenantID, 
 		return e.naive.TryReserve(ctx, tenant, cost, opts...)
 	}
 	runtime.Gosched()
-	if _, err := e.Grant(ctx, tenant, cost); err != nil { // make room, whatever happened meanwhile
+	if _, err := e.Grant(ctx, tenant, cost); err != nil { // make room, in case another caller took the money since the check
 		return e.naive.TryReserve(ctx, tenant, cost, opts...)
 	}
 	res, err := e.naive.TryReserve(ctx, tenant, cost, opts...)
@@ -136,7 +136,7 @@ func (e checksThenActs) TryReserve(ctx context.Context, tenant budget.TenantID, 
 	return res, err
 }
 
-// settlesTwice looks a hold up and ends it in two steps.
+// settlesTwice looks up a hold and releases it in two steps.
 type settlesTwice struct{ *naive }
 
 func (e settlesTwice) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
@@ -155,7 +155,7 @@ func (e settlesTwice) Release(ctx context.Context, id budget.ReservationID) (bud
 	return res, err
 }
 
-// readsStale answers Remaining from a copy that it renews every other time.
+// readsStale returns the result of the previous Remaining in every other call.
 type readsStale struct {
 	*naive
 	mu    *sync.Mutex
@@ -188,8 +188,8 @@ func broken(breaks func(*naive) booked) Factory {
 
 var brokenEngines = map[string]struct {
 	factory Factory
-	noticed []string // checks of Run that must fail, which all pass on the naive engine
-	alone   bool     // one caller at a time is enough, so the differential must notice as well
+	noticed []string // checks of Run that must fail; all pass on the naive engine
+	alone   bool     // one caller reveals the mistake, so Differential must detect it as well
 }{
 	"rounds":         {broken(func(e *naive) booked { return rounds{e} }), []string{"Vector/seed-02", "Commit/exact at every edge"}, true},
 	"refundsOverrun": {broken(func(e *naive) booked { return refundsOverrun{e} }), []string{"Commit/above what is left, then less", "Vector/seed-01"}, true},
@@ -231,8 +231,8 @@ func TestBrokenEnginesAreNoticed(t *testing.T) {
 	}
 }
 
-// differs tells whether the differential notices an engine in as many runs as
-// Differential may take: 3 runs of 100 did not see ignoresTenant.
+// differs reports whether a differential test detects an engine within mostRuns runs, the
+// maximum of Differential. One run isn't enough: 3 of 100 runs missed ignoresTenant.
 func differs(t testing.TB, f Factory) bool {
 	for range mostRuns {
 		if failed, _ := verdict(t, func(t testing.TB) { differential(t, naiveFactory, f, make(map[string]int)) }); failed {

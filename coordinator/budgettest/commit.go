@@ -60,8 +60,8 @@ func commitAbove(x *fixture) {
 	x.balance("acme", 100, 0, 0, 100)
 }
 
-// refuseOverrun opens a hold of 60 of 100 and has commits above all of it
-// refused: nothing may change, least of all the hold.
+// refuseOverrun holds 60 of 100 and checks that commits of more than 100 are refused and
+// change nothing, in particular not the hold.
 func refuseOverrun(x *fixture) budget.ReservationID {
 	x.open("acme", 100)
 	id := x.hold("acme", 60, 40)

@@ -22,7 +22,7 @@ func concurrencyChecks() []check {
 	}
 }
 
-// atOnce runs one function in many callers that begin together.
+// atOnce calls run from n goroutines that start together, and waits for them.
 func atOnce(n int, run func(caller int)) {
 	var group sync.WaitGroup
 	begin := make(chan struct{})
@@ -36,7 +36,7 @@ func atOnce(n int, run func(caller int)) {
 	group.Wait()
 }
 
-// failed reports an error from a caller; it must not end the goroutine.
+// failed reports an error of a caller. It must not end the caller's goroutine.
 func (x *fixture) failed(what string, err error) bool {
 	if err != nil {
 		x.t.Errorf("%s: no answer: %v", what, err)
@@ -45,7 +45,7 @@ func (x *fixture) failed(what string, err error) bool {
 }
 
 func concurrentReserves(x *fixture) {
-	const cost, covered, each = 7, 200, 25 // 400 ask for 7 each of 1,403
+	const cost, covered, each = 7, 200, 25 // 400 reserves of 7 from a budget of 1,403
 	x.open("acme", covered*cost+3)
 	var reserved, refusals atomic.Int64
 	var mu sync.Mutex
@@ -73,7 +73,7 @@ func concurrentReserves(x *fixture) {
 	x.balance("acme", covered*cost+3, 3, covered*cost, 0)
 }
 
-// concurrentSettles has all callers go for the same hold at the same time.
+// concurrentSettles has all callers settle the same hold at the same time.
 func concurrentSettles(x *fixture) {
 	const holds, cost, rivals = 150, 10, 4
 	x.open("acme", holds*cost)
@@ -179,7 +179,7 @@ func concurrentDeadlines(x *fixture) {
 	var commits atomic.Int64
 	atOnce(callers, func(caller int) {
 		for i := caller; i < holds; i += callers {
-			x.advance(time.Millisecond) // all callers together keep pace with the deadlines
+			x.advance(time.Millisecond) // together, the callers advance the clock as fast as holds become due
 			res, err := x.engine.Commit(x.ctx, ids[i], cost)
 			switch {
 			case x.failed("commit", err):
@@ -196,7 +196,8 @@ func concurrentDeadlines(x *fixture) {
 	x.balance("acme", holds*cost, holds*cost-spent, 0, spent)
 }
 
-// mix is what the callers of concurrentMix were told about one tenant.
+// mix holds the granted and spent amounts of one tenant, as counted by the callers of
+// concurrentMix.
 type mix struct{ granted, spent atomic.Int64 }
 
 func concurrentMix(x *fixture) {
@@ -227,7 +228,7 @@ func concurrentMix(x *fixture) {
 	}
 }
 
-// observe checks the law from outside until it is stopped, once at least.
+// observe checks the invariant while callers run, at least once and until stop is closed.
 func (x *fixture) observe(watched chan<- struct{}, stop <-chan struct{}) {
 	for first := true; ; first = false {
 		for _, tenant := range x.tenants {
@@ -257,7 +258,7 @@ func (x *fixture) observe(watched chan<- struct{}, stop <-chan struct{}) {
 	}
 }
 
-// mixed is one cycle, or a change of the budget.
+// mixed performs a reserve and its settlement, a grant or a withdrawal.
 func (x *fixture) mixed(random *rand.Rand, tenant budget.TenantID, told *mix) {
 	amount := budget.Microcents(1 + random.IntN(40))
 	switch random.IntN(8) {

@@ -24,8 +24,9 @@ func deadlineChecks() []check {
 	}
 }
 
-// deadlineExact asks each operation first, on a tenant of its own, one
-// millisecond before a hold's deadline and at it.
+// deadlineExact calls each operation on a tenant of its own, one millisecond before a
+// hold's deadline and at it, so that the operation is the first on the tenant to see the
+// hold expire.
 func deadlineExact(x *fixture) {
 	type question func(tenant budget.TenantID, free budget.Microcents)
 	questions := []question{
@@ -93,7 +94,7 @@ func deadlineLastMillisecond(x *fixture) {
 	expect(x, overrun(10))(x.engine.Commit(x.ctx, third, 21))
 	expect(x, committed(20, 50))(x.engine.Commit(x.ctx, first, 50))
 	expect(x, released(40, 20))(x.engine.Release(x.ctx, second))
-	x.advance(time.Millisecond) // an overrun extends nothing
+	x.advance(time.Millisecond) // an overrun doesn't extend the deadline
 	expect(x, missing(budget.Expired))(x.engine.Commit(x.ctx, third, 1))
 	expect(x, missing(budget.Committed))(x.engine.Release(x.ctx, first))
 	expect(x, missing(budget.Released))(x.engine.Release(x.ctx, second))
@@ -118,7 +119,7 @@ func deadlineOfCall(x *fixture) {
 	x.advance(2 * budget.MaxHoldTTL)
 	expect(x, committed(92, 8))(x.engine.Commit(x.ctx, never, 8))
 	for _, id := range []budget.ReservationID{short, usual, long} {
-		// How it went may be forgotten by now; that it is over may not.
+		// The engine may have forgotten the outcome by now, but not that the hold ended.
 		res, err := x.engine.Commit(x.ctx, id, 1)
 		if res.Prior == budget.Unknown {
 			res.Prior = budget.Expired
@@ -143,7 +144,7 @@ func deadlineStaggered(x *fixture) {
 	const holds = 40
 	x.open("acme", holds)
 	for i := range holds {
-		// Made in another order than they end.
+		// The holds end in a different order than they are made.
 		turn := 1 + i*7%holds
 		x.hold("acme", 1, budget.Microcents(holds-i-1), budget.WithHoldTTL(time.Duration(turn)*time.Millisecond))
 	}
@@ -154,11 +155,11 @@ func deadlineStaggered(x *fixture) {
 	x.balance("acme", holds, holds, 0, 0)
 }
 
-// manyHolds are more than an engine may want to end in one go.
+// manyHolds is more than an engine may end in one operation.
 const manyHolds = 1500
 
-// holdMany makes them with a few callers at once, which is all the same to the
-// engine and takes less time on one behind a network.
+// holdMany makes manyHolds holds. It uses several callers, only to save time with an engine
+// behind a network.
 func holdMany(x *fixture, tenant budget.TenantID) {
 	const callers = 15
 	var group sync.WaitGroup
@@ -187,7 +188,7 @@ func deadlineMany(x *fixture) {
 	holdMany(x, "acme")
 	expect(x, insufficient(0, 1))(x.engine.TryReserve(x.ctx, "acme", 1))
 	x.advance(holdTTL)
-	x.hold("acme", manyHolds, 0) // all of it, so no hold that is due may be left
+	x.hold("acme", manyHolds, 0) // takes all, so no expired hold may be left
 	x.balance("acme", manyHolds, 0, manyHolds, 0)
 }
 
@@ -206,7 +207,7 @@ func deadlineBackwards(x *fixture) {
 	x.open("acme", 100)
 	first := x.hold("acme", 10, 90)
 	x.advance(holdTTL)
-	second := x.hold("acme", 20, 80) // the first has ended
+	second := x.hold("acme", 20, 80) // the first hold has expired
 	latest := x.clock.instant()
 	x.clock.set(epoch.Add(-time.Hour))
 	x.balance("acme", 100, 80, 20, 0)

@@ -13,21 +13,22 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// maxSteps bounds a case of the fuzzer, so that one failing case can be read.
+// maxSteps is the maximum number of operations in a case of the fuzzer, so that a failing
+// case stays readable.
 const maxSteps = 60
 
-// mostRuns bounds how often Differential goes on for an outcome that chance has
-// kept from it. The rarest is met ten times or more in a run, so the second run
-// is rare, and the last never comes.
+// mostRuns is the maximum number of runs of Differential, which runs again if by chance an
+// outcome didn't occur. Usually even the rarest outcome occurs ten times or more in a run,
+// so a second run is rare, and the last is never needed.
 const mostRuns = 4
 
-// Differential drives two engines with the same random operations (a few
-// tenants, levels included; amounts around 0, 2^53, 2^63-1 and around what is
-// left and held; the clock crosses deadlines) and compares after each step the
-// answers and the whole state. The run must have seen every outcome; it needs
-// rapid's default number of checks for that. A failure prints rapid's seed.
+// Differential applies the same random operations to two engines and compares the results
+// and the whole state after each step. The operations use a few tenants, including some
+// with levels, amounts around 0, 2^53, 2^63-1 and the remaining and held amounts, and a
+// clock that passes deadlines. The test fails if an outcome didn't occur, so it needs at
+// least rapid's default number of checks. A failure prints rapid's seed.
 //
-// Give the engine that is trusted as reference, and the one with Stored as subject.
+// The reference is the trusted engine; the subject is the one with Stored, if any.
 func Differential(t *testing.T, reference, subject Factory) {
 	coverage := make(map[string]int)
 	for runs := 0; runs < mostRuns && (runs == 0 || len(uncovered(coverage)) > 0); runs++ {
@@ -39,8 +40,8 @@ func Differential(t *testing.T, reference, subject Factory) {
 	}
 }
 
-// firstTenants are made when a case begins, with any budget, also one that is an
-// error; the third comes into being by chance.
+// firstTenants lists the tenants that each case ensures at its start, with a random budget,
+// which may be invalid. Other tenants are created only by random operations.
 var firstTenants = []budget.TenantID{"acme", "acme/search"}
 
 func differential(t testing.TB, reference, subject Factory, coverage map[string]int) {
@@ -64,8 +65,8 @@ func differential(t testing.TB, reference, subject Factory, coverage map[string]
 	})
 }
 
-// FuzzDifferential is Differential for go test -fuzz: the fuzzer's bytes are
-// the operations. Run as a test it drives a fixed set of random ones.
+// FuzzDifferential is [Differential] for go test -fuzz: the fuzzer's bytes are the
+// operations. As an ordinary test it runs a fixed set of random operations.
 func FuzzDifferential(f *testing.F, reference, subject Factory) {
 	random := rand.New(rand.NewPCG(2, 1))
 	for range 8 {
@@ -85,8 +86,8 @@ func FuzzDifferential(f *testing.F, reference, subject Factory) {
 	})
 }
 
-// outcomesToSee is what each operation can answer, so far as one caller can make
-// it happen: the settle of a tenant that is gone needs a tenant that goes.
+// outcomesToSee lists the outcomes of each operation that one caller can cause. It lacks
+// MissingTenant of a settle, because a budget.Engine can't delete tenants.
 var outcomesToSee = func() []string {
 	invalid, overflow := "error: "+budget.ErrInvalidAmount.Error(), "error: "+budget.ErrOverflow.Error()
 	var all []string

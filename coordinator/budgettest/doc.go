@@ -11,17 +11,17 @@
 //		})
 //	}
 //
-// [Run] is the whole of it: conformance (every outcome of every operation, one
-// caller), the vectors that were recorded from the seed's engine, concurrency
-// (what many callers must find in the end, and the law while they run) and
-// linearizability (every answer of many callers fits one order of events).
-// [Differential] and [FuzzDifferential] drive two engines with the same random
-// operations and the same clock, and compare every result and the whole state
-// after each step. [Linearizability] alone is for engines under faults: there an
-// operation that returned an error may have happened, or not, or happen later.
+// [Run] runs all checks: conformance (every outcome of every operation, with one caller),
+// the traces that were recorded from calybris-core, concurrency (the final state after
+// many concurrent callers, and the invariant while they run) and linearizability (some
+// order of the operations explains every result). [Differential] and [FuzzDifferential]
+// apply the same random operations, with the same clock, to two engines, and compare every
+// result and the whole state after each step. [Linearizability] alone is for engines under
+// faults: an operation that returned an error may have taken effect, or may take effect
+// later, or never.
 //
-// After every test the law is checked on every account ([Audit]), in the
-// engine's own answers and in its store as it is.
+// After every test, [Audit] checks the invariant of every account, in the engine's own
+// results and in its store.
 //
-// What does not belong here: what one engine promises beyond the model.
+// Tests of an engine's promises beyond [budget.Engine] belong to that engine.
 package budgettest

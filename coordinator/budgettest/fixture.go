@@ -9,8 +9,8 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// fixture is what a check works with: a fresh engine, its clock, and the tenants
-// that the check has made.
+// fixture holds the new engine of a check, its clock, and the tenants that the check has
+// created.
 type fixture struct {
 	t       testing.TB
 	ctx     context.Context
@@ -39,14 +39,14 @@ func (x *fixture) audit() {
 	}
 }
 
-// open makes a tenant that must be new.
+// open creates a tenant, which must be new.
 func (x *fixture) open(tenant budget.TenantID, amount budget.Microcents) {
 	x.t.Helper()
 	x.tenants = append(x.tenants, tenant)
 	expect(x, budget.Ensured{Outcome: budget.Created, Remaining: amount})(x.engine.EnsureTenant(x.ctx, tenant, amount))
 }
 
-// hold reserves, and must leave the tenant with remaining.
+// hold reserves cost, checks the remaining amount after it, and returns the ID.
 func (x *fixture) hold(tenant budget.TenantID, cost, remaining budget.Microcents, opts ...budget.ReserveOption) budget.ReservationID {
 	x.t.Helper()
 	res, err := x.engine.TryReserve(x.ctx, tenant, cost, opts...)
@@ -59,8 +59,7 @@ func (x *fixture) hold(tenant budget.TenantID, cost, remaining budget.Microcents
 	return id
 }
 
-// balance reads a tenant's terms and compares them: granted, remaining,
-// reserved, committed.
+// balance checks all terms of a tenant's balance.
 func (x *fixture) balance(tenant budget.TenantID, granted, remaining, reserved, committed budget.Microcents) {
 	x.t.Helper()
 	expect(x, budget.Balance{
@@ -68,7 +67,7 @@ func (x *fixture) balance(tenant budget.TenantID, granted, remaining, reserved, 
 	})(x.engine.Balance(x.ctx, tenant))
 }
 
-// holds lists a tenant's holds after it has audited them.
+// holds audits and returns a tenant's holds.
 func (x *fixture) holds(tenant budget.TenantID) []budget.Hold {
 	x.t.Helper()
 	list, err := x.engine.Holds(x.ctx, tenant)
@@ -81,7 +80,7 @@ func (x *fixture) holds(tenant budget.TenantID) []budget.Hold {
 	return list.Holds
 }
 
-// expect compares an answer, as in expect(x, want)(x.engine.Commit(x.ctx, id, 5)).
+// expect checks a result, as in expect(x, want)(x.engine.Commit(x.ctx, id, 5)).
 func expect[R comparable](x *fixture, want R) func(R, error) {
 	return func(got R, err error) {
 		x.t.Helper()
@@ -94,8 +93,8 @@ func expect[R comparable](x *fixture, want R) func(R, error) {
 	}
 }
 
-// refused is for an operation that must not be answered: the error is the one
-// that is wanted (nil: any), and the result is zero.
+// refused checks that an operation returns an error and a zero result. The error must wrap
+// want, unless want is nil.
 func refused[R comparable](x *fixture, want error, what string) func(R, error) {
 	return func(got R, err error) {
 		x.t.Helper()
@@ -112,7 +111,7 @@ func refused[R comparable](x *fixture, want error, what string) func(R, error) {
 // advance moves the clock.
 func (x *fixture) advance(d time.Duration) { x.clock.advance(d) }
 
-// The answers that checks want most.
+// The results that most checks expect.
 
 func committed(remaining, actual budget.Microcents) budget.Settlement {
 	return budget.Settlement{Outcome: budget.Committed, Remaining: remaining, Actual: actual}

@@ -13,9 +13,9 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// recorder lets a few callers work on an engine at once and writes down what
-// each was told. Its clock is a counter: an operation that ended before another
-// began has the lower number, and that is all that linearizability asks about.
+// recorder runs concurrent callers on an engine and records the results. Its clock is a
+// counter: if an operation returns before another is called, its number is lower, and
+// linearizability depends on nothing else.
 type recorder struct {
 	ctx    context.Context
 	engine budget.Engine
@@ -23,16 +23,16 @@ type recorder struct {
 
 	mu     sync.Mutex
 	events []event
-	ids    map[budget.TenantID][]budget.ReservationID // given so far
+	ids    map[budget.TenantID][]budget.ReservationID // of the reserves so far
 }
 
-// event is an operation as it was seen: with ids instead of numbers.
+// event is a recorded operation, with the IDs of reservations instead of their numbers.
 type event struct {
 	caller      int
 	request     request
 	response    response
 	call, ret   int64
-	reservation budget.ReservationID // given or settled
+	reservation budget.ReservationID // reserved or settled
 	list        []budget.Hold
 }
 
@@ -42,18 +42,18 @@ func newRecorder(ctx context.Context, engine budget.Engine) *recorder {
 
 const (
 	historyCallers = 4
-	historyEach    = 9 // 36 operations: with those at the end below maxReservations
+	historyEach    = 9 // 36 operations; with those at the end, fewer than maxReservations
 )
 
-// meet is a barrier: all callers begin an operation at one time, else callers of
-// a fast engine follow each other and nothing is concurrent.
+// meet is a barrier at which callers wait to start an operation together. Without it, the
+// operations on a fast engine would hardly overlap.
 type meet struct {
 	callers int64
 	arrived atomic.Int64
 }
 
-// patience is how long a caller stays on its processor: one that yields at once
-// is late for the operation that the others then begin.
+// patience is the number of times that a caller checks the barrier before it yields its
+// processor. A caller that yields at once would start its operation later than the others.
 const patience = 2000
 
 func (m *meet) wait() {
@@ -66,8 +66,8 @@ func (m *meet) wait() {
 	}
 }
 
-// record runs the callers and then reads every tenant once more, so that a wrong
-// state that nobody met shows in the end.
+// record runs the callers and then reads every tenant once more, to detect a wrong state
+// that the callers didn't observe.
 func (r *recorder) record(seed uint64, tenants []budget.TenantID) {
 	all := meet{callers: historyCallers}
 	atOnce(historyCallers, func(caller int) {
@@ -90,8 +90,9 @@ var historyVerbs = []verb{
 	verbGrant, verbWithdraw, verbRemaining, verbBalance, verbHolds, verbEnsure,
 }
 
-// choose draws an operation. Budgets are small beside the costs, so that callers
-// compete for the last of the money, and ids are settled by whoever comes.
+// choose returns a random operation. Budgets are small compared to the costs, so that
+// callers compete for the last of the money, and every caller settles the reservations of
+// all.
 func (r *recorder) choose(random *rand.Rand, tenants []budget.TenantID, i int) event {
 	e := event{request: request{tenant: tenants[random.IntN(len(tenants))], amount: budget.Microcents(1 + random.IntN(6))}}
 	e.request.verb = historyVerbs[random.IntN(len(historyVerbs))]
@@ -109,14 +110,14 @@ func (r *recorder) choose(random *rand.Rand, tenants []budget.TenantID, i int) e
 			e.request.verb = verbReserve
 			return e
 		}
-		// Mostly one of the latest, which others are about to settle too.
+		// One of the latest, which other callers are likely to settle as well.
 		e.reservation = given[max(0, len(given)-1-random.IntN(4))]
 		e.request.amount = budget.Microcents(random.IntN(12))
 	}
 	return e
 }
 
-// perform asks the engine and writes the answer down.
+// perform calls the engine and records the result.
 func (r *recorder) perform(caller int, e event) {
 	e.caller = caller
 	e.call = r.ticks.Add(1)
@@ -197,8 +198,8 @@ func balanceResponse(res budget.Balance) response {
 	}
 }
 
-// numbering gives every reservation of a history a number within its tenant, also
-// one whose reserve is unknown.
+// numbering numbers the reservations of each tenant in a history, including those whose
+// reserve is unknown.
 type numbering struct {
 	slots   map[budget.ReservationID]int
 	unknown map[budget.TenantID]*[maxReservations]bool
@@ -226,9 +227,9 @@ func (r *recorder) number() numbering {
 	return n
 }
 
-// history returns what porcupine judges. What is unknown may take effect at any
-// later time, so it ends after everything else; an unknown reserve may also be
-// released by the engine, which knows that nobody was told of it.
+// history returns the recorded operations for porcupine. An operation with an unknown
+// outcome may take effect at any later time, so its return is after all others. The hold of
+// an unknown reserve may also be released by the engine, since no caller has its ID.
 func (r *recorder) history() []porcupine.Operation {
 	const last = 1 << 40
 	n := r.number()

@@ -23,12 +23,12 @@ func linearizabilityChecks() []check {
 	}}}
 }
 
-// Linearizability records histories of a few concurrent callers and has
-// porcupine look for an order of events that explains every answer. It is for
-// engines under faults: an operation that returned an error may have happened or
-// not, or happen at any later time; a hold whose reserve returned an error may be
-// released by the engine. At least half of the operations must be answered. The
-// law is not audited: the engine may still be at work.
+// Linearizability records histories of a few concurrent callers and uses porcupine to find
+// an order of the operations that explains every result. It is for engines under faults:
+// an operation that returned an error may have taken effect, or may take effect at any
+// later time, or never, and the engine may release a hold whose reserve returned an error.
+// At least half of the operations must return without an error. Linearizability doesn't
+// call [Audit], since the engine may still be busy.
 func Linearizability(t *testing.T, f Factory) {
 	told := newFixture(t, f, check{}).linearize()
 	if told.unknown*2 > told.operations {
@@ -37,19 +37,21 @@ func Linearizability(t *testing.T, f Factory) {
 }
 
 const (
-	// Many short histories instead of a long one: the time to judge one grows fast
-	// with its length. They go on until enough operations have met, which takes a
-	// fast engine on a busy machine more of them than one behind a network.
+	// Many short histories are checked instead of a long one, because the time to check a
+	// history grows fast with its length. Rounds continue until enough operations have
+	// overlapped, for which a fast engine on a busy machine needs more rounds than an engine
+	// behind a network.
 	leastRounds, mostRounds = 40, 150
 	enoughConcurrent        = 100
-	// patientFor bounds the wait for the first two operations that meet. A busy
-	// machine may give this process one processor for seconds.
+	// patientFor is the maximum time until the first two operations overlap. A busy machine
+	// may leave this process with one processor for seconds.
 	patientFor = 20 * time.Second
-	// judgeWithin is far more than a history of this size ever needs.
+	// judgeWithin is the timeout for checking a history, far more than one of this size
+	// needs.
 	judgeWithin = 20 * time.Second
 )
 
-// tally says how much a run has seen.
+// tally counts the operations of a run.
 type tally struct{ operations, unknown, concurrent int }
 
 func (told tally) wantsMore(rounds int, began time.Time) bool {
@@ -58,7 +60,8 @@ func (told tally) wantsMore(rounds int, began time.Time) bool {
 		told.concurrent == 0 && canMeet() && time.Since(began) < patientFor
 }
 
-// canMeet: on one processor the calls of an engine that never waits follow each other.
+// canMeet reports whether the calls of an engine that never blocks can overlap: on one
+// processor they can't.
 func canMeet() bool { return runtime.GOMAXPROCS(0) > 1 }
 
 func (x *fixture) linearize() tally {
@@ -66,7 +69,7 @@ func (x *fixture) linearize() tally {
 	var told tally
 	rounds, began := 0, time.Now()
 	for ; told.wantsMore(rounds, began); rounds++ {
-		// New tenants, as a history starts from nothing; two of one family.
+		// Each history starts without tenants, so it uses new ones, two of one family.
 		root := budget.TenantID(fmt.Sprintf("acme-%d", rounds))
 		r := newRecorder(x.ctx, x.engine)
 		r.record(uint64(rounds), []budget.TenantID{root, root + "/search"})
@@ -98,7 +101,7 @@ func (x *fixture) count(told *tally, events []event) {
 	}
 }
 
-// story lists a history in the order of the calls, a tenant after the other.
+// story formats a history, tenant by tenant, in the order of the calls.
 func story(history []porcupine.Operation) string {
 	var lines strings.Builder
 	for _, part := range byTenant(history) {

@@ -13,12 +13,12 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// unreliable drops some answers of an engine: before the operation takes effect,
-// after it, or so that it takes effect when the caller is long gone. A reserve
-// that nobody was told of it releases, later, as an engine may.
+// unreliable drops some calls of an engine: before the operation takes effect, after it, or
+// so that it takes effect long after the caller got the error. Like a real engine, it later
+// releases the hold of a reserve whose result was dropped.
 type unreliable struct {
 	*naive
-	doubles bool // the mistake: it repeats a grant whose answer was dropped
+	doubles bool // the mistake: repeat a grant whose result was dropped
 
 	mu     sync.Mutex
 	random *rand.Rand
@@ -31,7 +31,8 @@ func newUnreliable(c Config, doubles bool) *unreliable {
 	return &unreliable{naive: newNaive(c), doubles: doubles, random: rand.New(rand.NewPCG(7, 7))}
 }
 
-// fate decides what happens to a call, and lets something of earlier calls happen.
+// fate returns a random number that decides what happens to a call. Sometimes it also runs
+// the oldest delayed operation.
 func (e *unreliable) fate() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -48,7 +49,8 @@ func (e *unreliable) put(f func()) {
 	e.later = append(e.later, f)
 }
 
-// through sends a call on its way; do must be callable at any time, once.
+// through calls do now, later or never, and drops some of its results. do must be callable
+// at any time, but is called at most once.
 func through[R any](e *unreliable, do func() (R, error)) (R, error) {
 	var nothing R
 	switch e.fate() {
@@ -130,7 +132,7 @@ func TestRetryThatDoublesIsNoticed(t *testing.T) {
 	}
 }
 
-// op is an operation of a history that is written by hand.
+// op returns an operation for a handwritten history.
 func op(call, ret int64, in request, out response) porcupine.Operation {
 	in.tenant = "acme"
 	return porcupine.Operation{Call: call, Return: ret, Input: in, Output: out}

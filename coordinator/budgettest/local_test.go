@@ -6,7 +6,7 @@ import (
 	"github.com/calybris/bursar/local"
 )
 
-// localFactory makes the in-process engine, which keeps no store to read.
+// localFactory returns the in-process engine, which has no store to read.
 func localFactory(t testing.TB, c Config) Subject {
 	engine, err := local.New(local.WithHoldTTL(c.HoldTTL), local.WithClock(c.Clock))
 	if err != nil {

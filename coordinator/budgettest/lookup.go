@@ -63,7 +63,7 @@ func lookupNotKnown(x *fixture) {
 	}
 }
 
-// A day is longer than any retention.
+// lookupForgotten advances the clock by a day, which is longer than any retention.
 func lookupForgotten(x *fixture) {
 	x.open("acme", 100)
 	settled, expiring, open := x.hold("acme", 10, 90), x.hold("acme", 20, 70), x.hold("acme", 30, 40, budget.WithHoldTTL(0))

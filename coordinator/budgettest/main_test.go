@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestMain keeps the cases that these tests make fail on purpose from being
-// shrunk for long and from being written to testdata.
+// TestMain configures rapid for cases that fail on purpose: it must not shrink them for
+// long or write them to testdata.
 func TestMain(m *testing.M) {
 	for name, value := range map[string]string{"rapid.nofailfile": "true", "rapid.shrinktime": "200ms"} {
 		if err := flag.Set(name, value); err != nil {

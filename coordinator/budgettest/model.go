@@ -9,7 +9,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// verb is an operation of an engine, as histories and random operations name it.
+// verb is the kind of an operation, in histories and random operations.
 type verb uint8
 
 const (
@@ -24,7 +24,7 @@ const (
 	verbWithdraw
 	verbLookup  // in random operations only
 	verbAdvance // of the clock; in random operations only
-	verbAbandon // the release of a hold that nobody was told of; in histories only
+	verbAbandon // releases the hold of an unknown reserve; in histories only
 )
 
 var verbNames = [...]string{
@@ -33,15 +33,15 @@ var verbNames = [...]string{
 
 func (v verb) String() string { return verbNames[v] }
 
-// names reports whether the operation is about a reservation.
+// names reports whether the operation takes the ID of a reservation.
 func (v verb) names() bool { return v == verbCommit || v == verbRelease || v == verbLookup }
 
-// maxReservations bounds what one history has on one tenant, so that a state of
-// the model is a plain value: comparable, and copied by assignment.
+// maxReservations is the maximum number of reservations of a tenant in a history. With this
+// bound, a state of the model is an array that can be compared and copied.
 const maxReservations = 48
 
-// request is an operation of a history. Reservations are numbered within the
-// history of their tenant; slot is the number that a reserve's would get.
+// request is the input of an operation in a history. slot is the number of the reservation
+// within the history of its tenant; a refused reserve has a number, too.
 type request struct {
 	verb   verb
 	tenant budget.TenantID
@@ -49,8 +49,8 @@ type request struct {
 	slot   int
 }
 
-// response is what an operation answered. An unknown one returned an error: it
-// may have happened, or not, or happen later.
+// response is the output of an operation. It is unknown if the operation returned an error:
+// the operation may have taken effect, or may take effect later, or never.
 type response struct {
 	unknown                     bool
 	outcome, prior              budget.Outcome
@@ -60,24 +60,24 @@ type response struct {
 	holds                       *holdings
 }
 
-// holdings is an observation of open holds: by number where a reserve answered
-// with the id, and the sorted amounts of those whose reserve is unknown.
+// holdings is a list of open holds: the amounts by number if the reserve returned an ID,
+// and in strangers the sorted amounts of the other holds, whose reserves are unknown.
 type holdings struct {
 	known     [maxReservations]budget.Microcents
 	strangers []budget.Microcents
-	unknown   [maxReservations]bool // the numbers of unknown reserves
+	unknown   [maxReservations]bool // by number: whether the reserve is unknown
 }
 
-// ledger is a state of the model: one tenant.
+// ledger is a state of the model: that of one tenant.
 type ledger struct {
 	exists                       bool
 	granted, remaining, expended budget.Microcents
-	open                         [maxReservations]budget.Microcents // 0: not open
+	open                         [maxReservations]budget.Microcents // by number: the amount held, or 0 if not open
 	ended                        [maxReservations]budget.Outcome
 }
 
-// step is the model's whole semantics: the state after an operation, and what it
-// answers.
+// step defines the semantics of the model: it returns the state after an operation, and the
+// response.
 func (l ledger) step(r request) (ledger, response) {
 	switch r.verb {
 	case verbEnsure:
@@ -164,7 +164,8 @@ func (l ledger) read(v verb) response {
 	return r
 }
 
-// explains reports whether an answer can be what the model says.
+// explains reports whether the response got is possible, given the state after the
+// operation and the model's response.
 func (l ledger) explains(model, got response) bool {
 	if got.unknown {
 		return true
@@ -192,8 +193,8 @@ func (l ledger) shows(seen *holdings) bool {
 	return slices.Equal(strangers, seen.strangers)
 }
 
-// engineModel is for histories in which a tenant's operations depend on no other
-// tenant's, so each tenant is checked by itself.
+// engineModel returns the model for porcupine. Tenants are independent, so each is checked
+// separately.
 func engineModel() porcupine.Model {
 	return porcupine.Model{
 		Partition: byTenant,

@@ -10,15 +10,15 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// naive is an engine that is simple enough to be right by reading: one lock, one
-// map of accounts, one of holds; nothing is ever forgotten. The suites are tested
-// on it, and on what its broken relatives make of it.
+// naive is an engine that is simple enough to be verified by reading: it has one lock, a
+// map of accounts and a map of holds, and never forgets a reservation. The suites are
+// tested on it and on its broken variants.
 type naive struct {
 	mu       sync.Mutex
 	ttl      time.Duration
 	clock    func() time.Time
 	now      int64 // Unix milliseconds
-	grace    int64 // milliseconds that a hold stays beyond its deadline: 0, or it is broken
+	grace    int64 // ms that a hold stays open after its deadline; not 0 in a broken variant
 	accounts map[budget.TenantID]*budget.Balance
 	holds    map[budget.ReservationID]budget.Hold
 	ended    map[budget.ReservationID]budget.Fate
@@ -36,13 +36,13 @@ func newNaive(c Config) *naive {
 	}
 }
 
-// naiveFactory gives the engine and its own maps as its store.
+// naiveFactory returns a naive engine, with its own maps as its store.
 func naiveFactory(_ testing.TB, c Config) Subject {
 	e := newNaive(c)
 	return Subject{Engine: e, Stored: e.stored}
 }
 
-// begin takes the lock, ends what is due and finds the tenant.
+// begin takes the lock, ends the holds that are due and returns the tenant's account.
 func (e *naive) begin(tenant budget.TenantID) (*budget.Balance, error) {
 	e.mu.Lock()
 	e.now = max(e.now, e.clock().UnixMilli())

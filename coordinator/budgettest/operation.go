@@ -7,21 +7,21 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// operation is one step of a differential run, independent of any state: amounts
-// and reservations are relative, so that they hit the edges whatever went before,
-// and so that a step means something wherever a shrunken run puts it.
+// operation is one step of a differential run. Its amount and its reservation are relative
+// to the state, so that they hit the edges whatever came before, and so that the step stays
+// meaningful when rapid shrinks the run.
 type operation struct {
 	verb   verb
 	tenant budget.TenantID
-	which  int  // counts back from the latest reservation, or never
-	moved  bool // settle the reservation under this operation's tenant
+	which  int  // counted back from the latest reservation, or never
+	moved  bool // use the reservation's ID with this operation's tenant
 	basis  basis
 	offset int
-	ttl    time.Duration // own is the engine's default
-	jump   time.Duration // of verbAdvance
+	ttl    time.Duration // own stands for the engine's default
+	jump   time.Duration // for verbAdvance
 }
 
-// basis is what an amount is counted from.
+// basis is the base amount to which an operation's offset is added.
 type basis uint8
 
 const (
@@ -32,15 +32,15 @@ const (
 	fromExactFloat
 	fromLargest
 	fromSmallest
-	fromRoom // what can still be granted
+	fromRoom // the largest possible grant
 )
 
 var basisNames = [...]string{"0", "remaining", "held", "held+remaining", "2^53", "2^63-1", "-2^63", "room"}
 
 func (b basis) String() string { return basisNames[b] }
 
-// The choices of an operation; one byte picks from each, so a choice weighs what
-// its number of places is.
+// The choices for an operation. One byte selects from each list, so a value that a list has
+// several times is more likely.
 var (
 	verbChoices = []verb{
 		verbReserve, verbCommit, verbRelease, verbReserve, verbEnsure, verbAdvance, verbCommit, verbGrant,
@@ -71,8 +71,8 @@ const (
 	operationBytes = 6
 )
 
-// decode makes operations of any bytes: it is how rapid and the fuzzer both
-// write them. What is left of an operation at the end is dropped.
+// decode converts any bytes to operations, for rapid and the fuzzer. It ignores an
+// incomplete operation at the end.
 func decode(data []byte) []operation {
 	var ops []operation
 	for ; len(data) >= operationBytes; data = data[operationBytes:] {
@@ -93,7 +93,7 @@ func decode(data []byte) []operation {
 
 func pick[E any](choices []E, b byte) E { return choices[int(b)%len(choices)] }
 
-// String shows what matters to the verb.
+// String returns the fields that the verb uses.
 func (op operation) String() string {
 	amount := fmt.Sprintf("%s%+d", op.basis, op.offset)
 	switch op.verb {

@@ -12,18 +12,18 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// pair drives two engines with the same operations and the same clock.
+// pair applies the same operations to two engines with the same clock.
 type pair struct {
 	ctx       context.Context
 	reference side
 	subject   side
 	clock     *clock
-	given     int // reservations that both have given
+	given     int // number of reservations that both engines made
 	done      []operation
-	coverage  map[string]int // how often each verb had each outcome
+	coverage  map[string]int // number of times that each verb had each outcome
 }
 
-// side is one engine of a pair, with the names of the ids that it gave.
+// side is one engine of a pair, with the IDs that it returned and their names.
 type side struct {
 	Subject
 	ids   []budget.ReservationID
@@ -40,7 +40,7 @@ func newPair(t testing.TB, reference, subject Factory, coverage map[string]int) 
 	}
 }
 
-// perform is one step. Its error tells what led to it.
+// perform applies one operation. An error lists all operations so far.
 func (p *pair) perform(op operation) error {
 	p.done = append(p.done, op)
 	err := p.apply(op)
@@ -54,8 +54,8 @@ func (p *pair) perform(op operation) error {
 	return fmt.Errorf("step %d: %w\nThe steps:%s", len(p.done), err, steps.String())
 }
 
-// apply performs one operation on both engines and compares the answers, then
-// the whole state.
+// apply performs an operation on both engines and compares the results, then the whole
+// state.
 func (p *pair) apply(op operation) error {
 	if op.verb == verbAdvance {
 		p.clock.advance(op.jump)
@@ -88,8 +88,9 @@ func (p *pair) apply(op operation) error {
 	return nil
 }
 
-// forgive lets either engine have forgotten how a hold ended, and note the end of
-// an expired one when it came upon it.
+// forgive removes the differences that Lookup may have: either engine may have forgotten
+// the end of a hold, and each may record the end of an expired hold at the time at which it
+// noticed it.
 func forgive(want, got answer) (answer, answer) {
 	ended := func(a answer) bool { return a.Fate.Outcome != budget.Reserved }
 	if ended(want) && ended(got) && (want.Outcome == budget.NotKnown || got.Outcome == budget.NotKnown) {
@@ -101,10 +102,11 @@ func forgive(want, got answer) (answer, answer) {
 	return want, got
 }
 
-// fabricatedSlot stands for an id that no reserve gave.
+// fabricatedSlot stands for a reservation that was never made.
 const fabricatedSlot = -1
 
-// target resolves whose reservation a settle is about.
+// target returns the tenant of an operation and, for a settle or a lookup, the number of
+// its reservation.
 func (p *pair) target(op operation) (budget.TenantID, int) {
 	slot := p.given - 1 - op.which
 	if slot < 0 || op.which == never {
@@ -116,8 +118,8 @@ func (p *pair) target(op operation) (budget.TenantID, int) {
 	return op.tenant, slot
 }
 
-// amount resolves an amount by the reference's state. What does not fit into 64
-// bits stays at their edge.
+// amount returns the amount of an operation, relative to the reference's state. If adding
+// the offset would overflow, it returns the base amount.
 func (p *pair) amount(op operation, slot int) (budget.Microcents, error) {
 	tenant := op.tenant
 	if slot != fabricatedSlot && op.verb.names() {
@@ -158,7 +160,7 @@ func (p *pair) amount(op operation, slot int) (budget.Microcents, error) {
 	return sum, nil
 }
 
-// ask performs an operation on one side.
+// ask performs an operation on the side's engine.
 func (s *side) ask(ctx context.Context, op operation, tenant budget.TenantID, slot int, amount budget.Microcents) answer {
 	switch op.verb {
 	case verbEnsure:
@@ -213,7 +215,7 @@ func (s *side) reserve(ctx context.Context, op operation, tenant budget.TenantID
 	return a
 }
 
-// id returns this side's id of a reservation, under the given tenant's name.
+// id returns this side's ID of a reservation, with the given tenant in place of its own.
 func (s *side) id(tenant budget.TenantID, slot int) budget.ReservationID {
 	if slot == fabricatedSlot {
 		return fabricated(tenant)[2]
@@ -222,8 +224,7 @@ func (s *side) id(tenant budget.TenantID, slot int) budget.ReservationID {
 	return budget.NewReservationID(tenant, hi, lo)
 }
 
-// compareState compares every account of both engines: the subject's as its
-// store has them, the reference's as it answers.
+// compareState compares every account of both engines.
 func (p *pair) compareState() error {
 	want, err := p.reference.state(p.ctx, p.clock)
 	if err != nil {
@@ -236,7 +237,7 @@ func (p *pair) compareState() error {
 	return compareAccounts(want, got)
 }
 
-// state reads a side's accounts: raw if it has a store.
+// state reads a side's accounts, from its store if it has one, else from its engine.
 func (s *side) state(ctx context.Context, c *clock) (map[budget.TenantID]account, error) {
 	lists := make(map[budget.TenantID]budget.HoldList)
 	if s.Stored != nil {

@@ -81,7 +81,8 @@ func readHolds(x *fixture) {
 	}
 }
 
-// readOwnClock cannot know the time; it can know what times must be like.
+// readOwnClock checks the times of the engine's own clock. It can't predict them, but they
+// must be recent and consistent.
 func readOwnClock(x *fixture) {
 	x.open("acme", 100)
 	id := x.hold("acme", 60, 40)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Run holds an engine to the model: conformance, vectors, concurrency and
-// linearizability, one subtest each.
+// Run tests an engine for conformance, vectors, concurrency and linearizability, with a
+// subtest for each check.
 func Run(t *testing.T, f Factory) {
 	for _, s := range suites() {
 		t.Run(s.name, func(t *testing.T) {
@@ -22,11 +22,11 @@ type suite struct {
 	checks []check
 }
 
-// check is one test on one fresh engine.
+// check is a test on a new engine.
 type check struct {
 	name     string
-	ttl      time.Duration // the engine's default for holds
-	ownClock bool          // the engine's own instead of one that stands still
+	ttl      time.Duration // the engine's default hold TTL; 0 is none
+	ownClock bool          // use the engine's own clock, not a clock that the check advances
 	run      func(x *fixture)
 }
 
@@ -47,8 +47,7 @@ func suites() []suite {
 	}
 }
 
-// apply runs the check. The audit comes last in every one, except where the
-// check has failed already and its state means nothing.
+// apply runs the check, and the audit after it, unless the check has failed already.
 func (c check) apply(t testing.TB, f Factory) {
 	t.Helper()
 	x := newFixture(t, f, c)

@@ -59,8 +59,8 @@ func settleRemembered(x *fixture) {
 	}
 }
 
-// fabricated returns ids that no reserve gave, two a tenant: small bits, as a
-// counter or a slot would be, and large ones.
+// fabricated returns IDs that no reserve returned, three per tenant: two with small bits,
+// as of a counter or a slot, and one with large bits.
 func fabricated(tenants ...budget.TenantID) []budget.ReservationID {
 	var ids []budget.ReservationID
 	for _, tenant := range tenants {
@@ -75,7 +75,7 @@ func settleFabricated(x *fixture) {
 	x.open("acme", 100)
 	open := x.hold("acme", 60, 40)
 	ids := fabricated("acme", "ghost", "acme/search")
-	// Neighbours of a given id: the next in a counter, another node's.
+	// Neighbours of a real ID, as of a counter or of another node.
 	hi, lo := open.Bits()
 	for _, bits := range [][2]uint64{{hi, lo + 1}, {hi, lo - 1}, {hi + 1, lo}, {hi - 1, lo}, {lo, hi + 1}} {
 		ids = append(ids, budget.NewReservationID("acme", bits[0], bits[1]))

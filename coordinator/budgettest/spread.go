@@ -7,9 +7,9 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Spread makes one engine of several nodes of one store: call after call goes to
-// the next node in turn. So a suite exercises what nodes see of each other's
-// work: one node settles what another has reserved.
+// Spread returns an engine that distributes its calls over several nodes of one store,
+// round robin. With it, a suite tests how nodes work together: one node settles the
+// reservations of another.
 func Spread(nodes ...budget.Engine) budget.Engine { return &spread{nodes: nodes} }
 
 type spread struct {
@@ -19,52 +19,52 @@ type spread struct {
 
 func (s *spread) next() budget.Engine { return s.nodes[s.turn.Add(1)%uint64(len(s.nodes))] }
 
-// EnsureTenant asks the next node.
+// EnsureTenant calls EnsureTenant of the next node.
 func (s *spread) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
 	return s.next().EnsureTenant(ctx, tenant, amount)
 }
 
-// TryReserve asks the next node.
+// TryReserve calls TryReserve of the next node.
 func (s *spread) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	return s.next().TryReserve(ctx, tenant, cost, opts...)
 }
 
-// Commit asks the next node.
+// Commit calls Commit of the next node.
 func (s *spread) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	return s.next().Commit(ctx, id, actual)
 }
 
-// Release asks the next node.
+// Release calls Release of the next node.
 func (s *spread) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	return s.next().Release(ctx, id)
 }
 
-// Lookup asks the next node.
+// Lookup calls Lookup of the next node.
 func (s *spread) Lookup(ctx context.Context, id budget.ReservationID) (budget.Fate, error) {
 	return s.next().Lookup(ctx, id)
 }
 
-// Remaining asks the next node.
+// Remaining calls Remaining of the next node.
 func (s *spread) Remaining(ctx context.Context, tenant budget.TenantID) (budget.Remainder, error) {
 	return s.next().Remaining(ctx, tenant)
 }
 
-// Balance asks the next node.
+// Balance calls Balance of the next node.
 func (s *spread) Balance(ctx context.Context, tenant budget.TenantID) (budget.Balance, error) {
 	return s.next().Balance(ctx, tenant)
 }
 
-// Holds asks the next node.
+// Holds calls Holds of the next node.
 func (s *spread) Holds(ctx context.Context, tenant budget.TenantID) (budget.HoldList, error) {
 	return s.next().Holds(ctx, tenant)
 }
 
-// Grant asks the next node.
+// Grant calls Grant of the next node.
 func (s *spread) Grant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
 	return s.next().Grant(ctx, tenant, amount)
 }
 
-// Withdraw asks the next node.
+// Withdraw calls Withdraw of the next node.
 func (s *spread) Withdraw(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
 	return s.next().Withdraw(ctx, tenant, amount)
 }

@@ -8,31 +8,31 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Config is what a test asks of an engine.
+// Config is the configuration of an engine for a test.
 type Config struct {
-	// HoldTTL is the engine's default for holds; 0 is none.
+	// HoldTTL is the engine's default hold TTL; 0 is none.
 	HoldTTL time.Duration
-	// Clock is the engine's only clock; nil leaves it its own.
+	// Clock is the engine's clock; if it is nil, the engine uses its own.
 	Clock func() time.Time
 }
 
 // Subject is an engine under test.
 type Subject struct {
-	// Engine may spread its calls over several nodes of one store, see Spread.
+	// Engine may spread its calls over several nodes that share a store; see [Spread].
 	Engine budget.Engine
-	// Stored reads every account from the store, without the engine. A hold whose
-	// deadline has passed may still be open there. It is nil for an engine without a
-	// store, whose own Holds is called instead.
+	// Stored reads every account from the store, without the engine. A hold may still be
+	// open there after its deadline. If Stored is nil, the engine has no store, and the
+	// suites call its Holds instead.
 	Stored func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error)
 }
 
-// Factory makes an engine on an empty state. It is called for every test, and by
-// the differential for every case, so it should be cheap; it never has two
-// subjects at once to serve. What it starts it ends with t.Cleanup.
+// Factory returns a new engine without tenants. It is called for every test, and for every
+// case of [Differential], so it should be cheap. No two of its subjects are in use at the
+// same time. It must use t.Cleanup to end the processes and goroutines that it starts.
 type Factory func(t testing.TB, c Config) Subject
 
-// scope is a test within a test: its clean-ups run when it ends, so that a
-// hundred cases of one test do not keep a hundred engines.
+// scope is a part of a test whose cleanups run when the part ends, so that a test with a
+// hundred cases doesn't keep a hundred engines.
 type scope struct {
 	testing.TB
 	cleanups []func()
@@ -44,7 +44,8 @@ func scoped(t testing.TB, run func(t testing.TB)) {
 	run(s)
 }
 
-// Cleanup registers what ends with the scope, last first.
+// Cleanup registers a function to call when the scope ends, in last-added, first-called
+// order.
 func (s *scope) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
 
 func (s *scope) end() {

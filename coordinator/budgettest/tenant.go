@@ -31,8 +31,8 @@ func tenantLevels(x *fixture) {
 	x.balance("acme/search/key-7", 500, 500, 0, 0)
 }
 
-// oddTenants are valid, and each is there because a careless key or pattern
-// would mix it up with another.
+// oddTenants lists valid tenants, each of which an engine with careless keys or patterns
+// could confuse with another.
 var oddTenants = []budget.TenantID{
 	"a", "A", " a", "a ", "a b", "a%", "a%20", "a%2520", "%61", "%", "%%s%d",
 	"{a}", "{a", "a}", "{}", "{}a", "{a}b", "{b}a", "}{", "*", "?", "[a]", "[^b]", "a*", `\*`, `a\`,
@@ -46,8 +46,8 @@ var oddTenants = []budget.TenantID{
 	budget.TenantID(strings.Repeat("x/", 5) + strings.Repeat("{", budget.MaxTenantBytes-10)),
 }
 
-// tenantOdd gives every tenant amounts of its own, so that a hold or a balance
-// in the wrong account shows.
+// tenantOdd gives every tenant different amounts, so that a hold or a balance in the wrong
+// account is noticed.
 func tenantOdd(x *fixture) {
 	ids := make([]budget.ReservationID, len(oddTenants))
 	own := func(i int) budget.Microcents { return budget.Microcents(i+1) * 1000 }

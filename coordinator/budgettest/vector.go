@@ -14,7 +14,7 @@ import (
 //go:embed testdata/vectors/*.jsonl
 var vectors embed.FS
 
-// vectorCount guards against a file that got lost: fewer would pass as well.
+// vectorCount is the number of vectors, to detect a missing file.
 const vectorCount = 40
 
 func vectorChecks() []check {

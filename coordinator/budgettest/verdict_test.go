@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// witness takes the place of a test that is expected to fail: it notes failures
-// instead of passing them on.
+// witness replaces the testing.TB of a test that is expected to fail: it records failures
+// instead of reporting them.
 type witness struct {
 	scope
 	mu     sync.Mutex
@@ -17,12 +17,11 @@ type witness struct {
 	said   []string
 }
 
-// verdict runs something that may fail its test, and returns whether it did and
-// what it said.
+// verdict calls run, and returns whether it failed its test and the messages that it logged.
 func verdict(t testing.TB, run func(t testing.TB)) (failed bool, said string) {
 	w := &witness{scope: scope{TB: t}}
 	var done sync.WaitGroup
-	// A goroutine of its own, because FailNow ends the one that it is called in.
+	// Use another goroutine, because FailNow ends the goroutine that calls it.
 	done.Go(func() {
 		defer w.end()
 		defer func() {
@@ -70,7 +69,7 @@ func (w *witness) FailNow() {
 	runtime.Goexit()
 }
 
-// passes tells whether an engine passes the check of Run with this name.
+// passes reports whether an engine passes the check of Run with this name.
 func passes(t testing.TB, f Factory, name string) bool {
 	for _, s := range suites() {
 		for _, c := range s.checks {

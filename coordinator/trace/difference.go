@@ -8,24 +8,23 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// Difference is one field of one answer in which an engine and a trace disagree.
+// Difference is a field of a result in which an engine and a trace differ.
 type Difference struct {
 	File      string
 	Line      int
 	Operation string // for example "reserve acme"
 	Field     string
-	Want, Got string // "nothing" where the answer does not carry the field
+	Want, Got string // "nothing" if the result doesn't have the field
 }
 
-// String is one line of text, for example
+// String returns the difference as one line, for example
 // "seed-01.jsonl:7: reserve acme: remaining: want 5, got 7".
 func (d Difference) String() string {
 	return fmt.Sprintf("%s:%d: %s: %s: want %s, got %s", d.File, d.Line, d.Operation, d.Field, d.Want, d.Got)
 }
 
-// compare returns the fields in which two answers differ. Where the outcomes
-// differ, an amount that only one of them carries follows from that, and is not
-// counted again.
+// compare returns the fields in which the recorded and the engine's result differ. If the
+// outcomes differ, an amount that only one result has follows from that and isn't reported.
 func (op Operation) compare(file string, got Answer) []Difference {
 	var found []Difference
 	add := func(field, want, got string) {
@@ -50,7 +49,7 @@ func (op Operation) compare(file string, got Answer) []Difference {
 	return found
 }
 
-// String names the operation: its kind and whom it concerns.
+// String returns the kind of the operation, and its tenant or the name of its reservation.
 func (op Operation) String() string {
 	if op.Kind == Commit || op.Kind == Release {
 		return string(op.Kind) + " " + wording.Name(op.Name)

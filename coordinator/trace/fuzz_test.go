@@ -14,8 +14,8 @@ import (
 	"github.com/calybris/bursar/coordinator/trace"
 )
 
-// FuzzParse: a text is either refused with file and line, or what was read of it
-// can be written down and reads as the same again.
+// FuzzParse checks that text is either rejected with file and line, or that its operations
+// can be written out and parsed to the same operations.
 func FuzzParse(f *testing.F) {
 	f.Add(wholeTrace)
 	f.Add(strings.ReplaceAll(wholeTrace, "\n", "\r\n"))

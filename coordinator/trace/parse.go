@@ -13,22 +13,22 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// MaxLineBytes bounds a line: the longest sensible one, with a tenant id of 256
-// escaped bytes and a long name, is a tenth of it.
+// MaxLineBytes is the maximum length of a line. The longest sensible line, with a tenant ID
+// of 256 escaped bytes and a long name, takes a tenth of it.
 const MaxLineBytes = 64 << 10
 
-// ErrMalformed: the text is not a trace. The error's text begins with file:line
-// and ends with the remedy.
+// ErrMalformed is returned for text that isn't a trace. The text of the error begins with
+// file:line and ends with the remedy.
 var ErrMalformed = errors.New("malformed trace")
 
-// Parse reads a whole trace; name is the file's, for messages. Errors other than
+// Parse parses a whole trace. The name is that of the file, for messages. Errors other than
 // ErrMalformed come from r.
 func Parse(name string, r io.Reader) (Trace, error) {
 	t := Trace{Name: name}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 4<<10), MaxLineBytes)
 	line := 0
-	// A reader that fails leaves the beginning of a line, which is not judged.
+	// If the reader fails, the Scanner returns the incomplete last line, which isn't parsed.
 	for lines.Scan() && lines.Err() == nil {
 		line++
 		op, err := parseLine(lines.Bytes())
@@ -49,7 +49,7 @@ func Parse(name string, r io.Reader) (Trace, error) {
 	return t, nil
 }
 
-// layouts holds the fields of each kind of line, without "op".
+// layouts maps each kind of line to its fields other than "op".
 var layouts = map[Kind][]string{
 	Ensure:    {"tenant", "budget"},
 	Reserve:   {"tenant", "cost", "as", "want"},

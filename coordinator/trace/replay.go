@@ -8,10 +8,10 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Replay applies a trace to an engine and returns how many operations it applied
-// and where the answers differ. The engine must be empty, and its holds must have
-// no deadline (a TTL of 0). An error is the engine's: it gave no answer; the
-// operations before it were applied.
+// Replay applies a trace to an engine and returns the number of operations that it applied
+// and the differences of their results. The engine must be empty, and its holds must have
+// no deadline (a TTL of 0). Replay stops at the first error and returns it, with the
+// number and differences of the operations before it.
 func Replay(ctx context.Context, engine budget.Engine, t Trace) (operations int, differences []Difference, err error) {
 	r := replay{engine: engine, file: t.Name, ids: make(map[string]budget.ReservationID)}
 	for _, op := range t.Operations {
@@ -29,7 +29,7 @@ type replay struct {
 	engine budget.Engine
 	file   string
 	ids    map[string]budget.ReservationID
-	tenant budget.TenantID // the last that was ensured
+	tenant budget.TenantID // of the last ensure
 }
 
 func (r *replay) apply(ctx context.Context, op Operation) ([]Difference, error) {
@@ -80,9 +80,9 @@ func (r *replay) reserve(ctx context.Context, op Operation) ([]Difference, error
 	return found, nil
 }
 
-// id returns what a name stands for. A name that got no id becomes an id that no
-// reserve gave: its bits are constants and a digest, where an engine's contain a
-// random or a counted part.
+// id returns the ID of the reservation with that name. For a name without a reservation it
+// returns an ID that matches none: its bits are a constant and a digest, while those of an
+// engine's ID include a random number or a counter.
 func (r *replay) id(name string) budget.ReservationID {
 	if id, given := r.ids[name]; given {
 		return id
@@ -93,7 +93,7 @@ func (r *replay) id(name string) budget.ReservationID {
 	}
 	digest := fnv.New64a()
 	digest.Write([]byte(name))
-	const unknown = 0x6e6f_626f_6479_2773 // "nobody's"
+	const unknown = 0x6e6f_626f_6479_2773 // "nobody's" in ASCII
 	return budget.NewReservationID(tenant, unknown, digest.Sum64())
 }
 
@@ -103,8 +103,8 @@ func settled(res budget.Settlement) Answer {
 	})
 }
 
-// answer keeps the amounts that the outcome carries, and any other that is not
-// zero: that one is the engine's mistake, and becomes a difference.
+// answer returns an Answer with the amounts that the outcome has, and with any other that
+// isn't zero, which is a bug of the engine and becomes a difference.
 func answer(outcome budget.Outcome, amounts map[string]budget.Microcents) Answer {
 	kept := Answer{Outcome: outcome, Amounts: make(map[string]budget.Microcents, len(amounts))}
 	for _, name := range carried[outcome] {

@@ -13,9 +13,9 @@ import (
 	"github.com/calybris/bursar/coordinator/trace"
 )
 
-// scripted answers from a script, and writes down what it was asked.
+// scripted is an engine that returns fixed results and records the calls.
 type scripted struct {
-	budget.Engine // nil: replay asks for nothing but the methods below
+	budget.Engine // nil, since Replay calls only the methods below
 	reservation   budget.Reservation
 	settlement    budget.Settlement
 	remainder     budget.Remainder

@@ -4,7 +4,7 @@ import "github.com/calybris/bursar/coordinator/budget"
 
 // Trace is a recorded run: its operations in the order of the file.
 type Trace struct {
-	Name       string // the file, as differences and errors name it
+	Name       string // of the file, for differences and errors
 	Operations []Operation
 }
 
@@ -12,16 +12,16 @@ type Trace struct {
 type Operation struct {
 	Line   int // counted from 1
 	Kind   Kind
-	Tenant budget.TenantID   // of an ensure, a reserve, a remaining
+	Tenant budget.TenantID   // of an ensure, a reserve or a remaining
 	Amount budget.Microcents // the budget, the cost or the actual cost
-	Name   string            // what stands for the reservation id: a reserve gives it, a commit and a release use it
-	Want   Answer            // an ensure has none
+	Name   string            // of the reservation: "as" of a reserve, "id" of a commit or release
+	Want   Answer            // zero for an ensure
 }
 
-// Kind says what an operation does.
+// Kind is the kind of an operation.
 type Kind string
 
-// The kinds, as the field "op" spells them.
+// The kinds, as in the field "op".
 const (
 	Ensure    Kind = "ensure"
 	Reserve   Kind = "reserve"
@@ -30,14 +30,14 @@ const (
 	Remaining Kind = "remaining"
 )
 
-// Answer is an outcome with the amounts that it carries, each under the name
-// that a trace gives it. An amount that is not carried is absent, not zero.
+// Answer is an outcome and the amounts that belong to it, by their names in a trace. Other
+// amounts are absent, not zero.
 type Answer struct {
 	Outcome budget.Outcome
 	Amounts map[string]budget.Microcents
 }
 
-// The amounts of answers.
+// The names of the amounts.
 const (
 	remaining = "remaining"
 	required  = "required"
@@ -45,10 +45,10 @@ const (
 	returned  = "returned"
 )
 
-// amountNames fixes the order in which amounts are compared and reported.
+// amountNames lists the amounts in the order in which they are compared and reported.
 var amountNames = []string{remaining, required, actual, returned}
 
-// carried lists the outcomes that a trace can record, and the amounts of each.
+// carried maps each outcome that a trace can record to its amounts.
 var carried = map[budget.Outcome][]string{
 	budget.Reserved:           {remaining},
 	budget.Insufficient:       {remaining, required},

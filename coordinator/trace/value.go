@@ -13,9 +13,9 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// object is a JSON object as it was written: every value is a string, a
-// json.Number, or an object. Unmarshalling into structs would forgive what a
-// recorded trace must not have: keys in another case, or a key given twice.
+// object is a parsed JSON object: every value is a string, a json.Number or an object.
+// Unmarshalling into structs would accept two things that a trace must not have: keys in a
+// different case, and duplicate keys.
 type object map[string]any
 
 func parseObject(line []byte) (object, error) {
@@ -35,7 +35,7 @@ func parseObject(line []byte) (object, error) {
 	return fields, nil
 }
 
-// maxDepth is a line's object and the answer within it.
+// maxDepth is the maximum nesting of objects: the line, and the result in it.
 const maxDepth = 2
 
 func readFields(decoder *json.Decoder, depth int) (object, error) {
@@ -91,8 +91,8 @@ func asText(field string, value any) (string, error) {
 	return text, nil
 }
 
-// asAmount reads the digits as they stand: through a float64, amounts above 2^53
-// would be rounded without a word.
+// asAmount parses the digits as an integer: a float64 would silently round amounts above
+// 2^53.
 func asAmount(field string, value any) (budget.Microcents, error) {
 	number, ok := value.(json.Number)
 	if !ok {

@@ -11,9 +11,8 @@ const (
 	pollInterval = 3 * time.Millisecond
 )
 
-// await repeats a question until its answer is nil. What has no notification of
-// its own (a replica's link, a Cluster's state) is waited for in this way, for
-// 30 s at most.
+// await calls check until it returns nil, for at most 30 s. It waits for states of a
+// server that send no notification, such as a replica's link or a Cluster's state.
 func await(ctx context.Context, what string, check func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

@@ -12,12 +12,12 @@ import (
 	"strconv"
 )
 
-// BinaryVariable is the environment variable that names the redis-server or
-// valkey-server binary to use in place of one on the PATH.
+// BinaryVariable is the environment variable with the path of the redis-server or
+// valkey-server to use instead of one on the PATH.
 const BinaryVariable = "BURSAR_REDIS_SERVER"
 
-// ErrNoServer: there is no redis-server or valkey-server of version 7.0 or later.
-// The text says what was found and what to do.
+// ErrNoServer is returned if there isn't a redis-server or valkey-server of version 7.0 or
+// later. The text of an error that wraps it names the cause and the remedy.
 var ErrNoServer = errors.New("no usable redis-server or valkey-server")
 
 const (
@@ -25,18 +25,19 @@ const (
 	remedy   = "install Debian's package redis-server (7.0 or later) or valkey-server, or set " + BinaryVariable + " to the binary"
 )
 
-// binaryNames are looked for on the PATH, in this order.
+// binaryNames lists the binaries in the order in which the PATH is searched for them.
 var binaryNames = []string{"redis-server", "valkey-server"}
 
 var versionPattern = regexp.MustCompile(`\bv=(\d+)\.(\d+)\.(\d+)`)
 
-// Binary returns the path of the server that Spawn would start, or [ErrNoServer].
-// It runs the binary once, to read its version.
+// Binary returns the path of the server that [Spawn] would start, or [ErrNoServer]. It runs
+// the binary once, to read its version.
 func Binary(ctx context.Context) (string, error) {
 	return findBinary(ctx, os.Getenv(BinaryVariable))
 }
 
-// findBinary returns the first usable server, or the first error.
+// findBinary returns the path of the first usable server. If there is none, it returns the
+// error of the first that is unusable or, if none is found, of the first that is missing.
 func findBinary(ctx context.Context, named string) (string, error) {
 	if named != "" {
 		return usable(ctx, named)
@@ -61,7 +62,7 @@ func usable(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: %w; %s", ErrNoServer, err, remedy)
 	}
-	// The server runs in a folder of its own, where a relative path leads nowhere.
+	// The server runs in its own folder, so a relative path would be wrong.
 	if path, err = filepath.Abs(path); err != nil {
 		return "", fmt.Errorf("%w: %w; %s", ErrNoServer, err, remedy)
 	}

@@ -32,8 +32,9 @@ func TestBinary(t *testing.T) {
 	}
 }
 
-// writeScript writes a program. No process is forked meanwhile: it would inherit the
-// open file, and the kernel does not run what is open for writing.
+// writeScript writes an executable. It holds ForkLock, because a process that is forked
+// while the file is open inherits it, and the kernel doesn't run a file that is open for
+// writing.
 func writeScript(t *testing.T, path, line string) {
 	t.Helper()
 	syscall.ForkLock.RLock()
@@ -46,7 +47,7 @@ func TestBinaryThatIsMissing(t *testing.T) {
 	expectBinary(t, filepath.Join(t.TempDir(), "nowhere"), "nowhere")
 }
 
-// Without a usable redis-server the PATH's valkey-server is taken.
+// TestBinaryOnThePath checks that valkey-server is used if redis-server is unusable.
 func TestBinaryOnThePath(t *testing.T) {
 	const redis7, redis6, valkey = "Redis server v=7.0.15 sha=0:0", "Redis server v=6.0.16 sha=0:0", "Valkey server v=8.0.1 sha=00000000:0"
 	for name, tc := range map[string]struct{ redis, valkey, want string }{
@@ -95,7 +96,7 @@ func expectBinary(t *testing.T, path, want string) {
 	}
 }
 
-// A machine without redis-server fails the test, and does not skip it.
+// TestStartFailsWithoutAServer checks that without a server a test fails and isn't skipped.
 func TestStartFailsWithoutAServer(t *testing.T) {
 	t.Setenv(BinaryVariable, filepath.Join(t.TempDir(), "nowhere"))
 	for name, start := range map[string]func(TB){

@@ -15,15 +15,15 @@ const slotCount = 16384
 type Cluster struct {
 	masters  []*Server
 	replicas []*Server
-	ids      map[*Server]string // as CLUSTER MYID says
+	ids      map[*Server]string // node IDs, from CLUSTER MYID
 }
 
-// SpawnCluster starts a Cluster of masters and replicas (WithMasters,
-// WithReplicas; default three and none) and returns when every node says
-// cluster_state:ok, which takes Redis two seconds at the least.
+// SpawnCluster starts a Cluster of masters and replicas ([WithMasters], [WithReplicas];
+// three and none by default) and returns once every node reports cluster_state:ok, which
+// takes at least two seconds.
 //
-// cluster-node-timeout is 5000 ms, so that a busy machine causes no failover;
-// WithConfig("cluster-node-timeout 1000") makes one faster.
+// cluster-node-timeout is 5000 ms, so that a busy machine causes no failover.
+// WithConfig("cluster-node-timeout 1000") makes failovers faster.
 func SpawnCluster(ctx context.Context, opts ...Option) (*Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -45,7 +45,7 @@ func SpawnCluster(ctx context.Context, opts ...Option) (*Cluster, error) {
 	return c, nil
 }
 
-// form makes one Cluster of nodes that do not know each other.
+// form joins the new nodes to a Cluster.
 func (c *Cluster) form(ctx context.Context) error {
 	for i, s := range c.nodes() {
 		if err := c.prepare(ctx, i, s); err != nil {
@@ -65,7 +65,7 @@ func (c *Cluster) nodes() []*Server {
 	return append(c.masters[:len(c.masters):len(c.masters)], c.replicas...)
 }
 
-// running is a node that can be asked.
+// running returns a running node, or the first master if none runs.
 func (c *Cluster) running() *Server {
 	for _, s := range c.nodes() {
 		if s.current().running() {
@@ -75,7 +75,8 @@ func (c *Cluster) running() *Server {
 	return c.masters[0]
 }
 
-// prepare gives a node its epoch, which no two may share, and a master its slots.
+// prepare sets the config epoch of node i, which must be unique, and assigns its slots to
+// a master.
 func (c *Cluster) prepare(ctx context.Context, i int, s *Server) error {
 	client := s.admin()
 	defer client.Close()
@@ -94,8 +95,8 @@ func (c *Cluster) prepare(ctx context.Context, i int, s *Server) error {
 	return client.ClusterAddSlotsRange(ctx, i*slotCount/masters, (i+1)*slotCount/masters-1).Err()
 }
 
-// introduce makes every node meet all that come after it: waiting for gossip to
-// spread the acquaintance would take seconds.
+// introduce makes every node meet all later ones, because waiting for gossip to spread
+// would take seconds.
 func (c *Cluster) introduce(ctx context.Context) error {
 	nodes := c.nodes()
 	for i, s := range nodes {
@@ -115,7 +116,7 @@ func (c *Cluster) introduce(ctx context.Context) error {
 func (c *Cluster) attachReplicas(ctx context.Context) error {
 	for i, s := range c.replicas {
 		client := s.admin()
-		// The node refuses until it has heard of its master.
+		// The node refuses until it knows its master from gossip.
 		err := await(ctx, "a replica to know its master", func() error {
 			return client.ClusterReplicate(ctx, c.ids[c.masters[i%len(c.masters)]]).Err()
 		})
@@ -126,9 +127,9 @@ func (c *Cluster) attachReplicas(ctx context.Context) error {
 	return nil
 }
 
-// AwaitReady waits until every node knows all others and the owners of all
-// slots, says cluster_state:ok, and every replica is in step. Call it after a
-// Restart of a node. Nodes must be running.
+// AwaitReady waits until every node knows all other nodes and the owners of all slots and
+// reports cluster_state:ok, and every replica is connected to its master. Call it after
+// the Restart of a node. All nodes must be running.
 func (c *Cluster) AwaitReady(ctx context.Context) error {
 	known := fmt.Sprintf("cluster_known_nodes:%d", len(c.nodes()))
 	err := forEach(c.nodes(), func(client *redis.Client) error {
@@ -160,7 +161,8 @@ func expectClusterInfo(ctx context.Context, client *redis.Client, lines ...strin
 	return nil
 }
 
-// awaitClusterLink leaves out a replica that a failover has made a master.
+// awaitClusterLink waits until the replica is connected to its master, unless a failover
+// has made it a master.
 func (s *Server) awaitClusterLink(ctx context.Context) error {
 	client := s.admin()
 	defer client.Close()
@@ -172,28 +174,28 @@ func (s *Server) awaitClusterLink(ctx context.Context) error {
 	})
 }
 
-// Masters are the nodes that were started as masters, in the order of their
-// slots. A failover does not change the list; Owner asks the Cluster.
+// Masters returns the nodes that were started as masters, in the order of their slots. A
+// failover doesn't change the list; use Owner to find the current master of a slot.
 func (c *Cluster) Masters() []*Server { return c.masters }
 
-// Replicas are the nodes that were started as replicas: the i-th replicates
-// master i modulo the number of masters.
+// Replicas returns the nodes that were started as replicas: replica i replicates master i
+// modulo the number of masters.
 func (c *Cluster) Replicas() []*Server { return c.replicas }
 
-// Addrs are the addresses of all nodes, masters first.
+// Addrs returns the addresses of all nodes, masters first.
 func (c *Cluster) Addrs() []string { return addrs(c.nodes()) }
 
-// Options returns what a client of this Cluster needs, for the caller to change.
+// Options returns the options for a client of the Cluster, which the caller may change.
 func (c *Cluster) Options() *redis.ClusterOptions {
 	return &redis.ClusterOptions{Addrs: c.Addrs(), Password: c.masters[0].settings.password}
 }
 
-// Client returns a new client of the Cluster. Close closes it; so may the caller.
+// Client returns a new client of the Cluster. Close closes it, unless the caller has.
 func (c *Cluster) Client() *redis.ClusterClient {
 	client := redis.NewClusterClient(c.Options())
 	c.masters[0].closeLater(client)
 	return client
 }
 
-// Close ends all nodes, closes the clients and removes the folders.
+// Close kills all nodes, closes the clients and removes the folders.
 func (c *Cluster) Close() error { return closeAll(c.nodes()) }

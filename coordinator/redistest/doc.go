@@ -1,24 +1,25 @@
-// Package redistest starts and stops real redis-server or valkey-server processes
-// on free loopback ports: standalone servers, replicas, Sentinel groups and Clusters.
-// It serves tests, and commands that want a private Redis for a moment.
+// Package redistest starts and stops real redis-server or valkey-server processes on free
+// loopback ports: standalone servers, replicas, Sentinel groups and Clusters. It is for
+// tests, and for commands that need a temporary private Redis.
 //
-// A test calls [Start], [StartReplica], [StartSentinels] or [StartCluster]: what
-// they start ends with the test, and a machine without a server fails the
-// test; nothing skips. Everything else calls [Spawn] and its siblings, which
-// return errors, and closes what it got.
+// Tests call [Start], [StartReplica], [StartSentinels] or [StartCluster]. The servers are
+// closed at the end of the test, and the test fails, rather than being skipped, on a
+// machine without a server binary. Other code calls [Spawn], [SpawnReplica],
+// [SpawnSentinels] or [SpawnCluster], which return an error, and must call Close.
 //
 //	server := redistest.Start(t, redistest.WithConfig("maxmemory 10mb"))
 //	client := server.Client() // closed with the server
-//	server.Kill()             // as a crash would
+//	server.Kill()             // simulates a crash
 //	err := server.Restart(ctx)
 //
-// The binary is the one that the environment variable BURSAR_REDIS_SERVER names,
-// else redis-server or, without one, valkey-server on the PATH: version 7.0 or later.
+// The binary is the one that the environment variable BURSAR_REDIS_SERVER names, else
+// redis-server or, if that is missing or unusable, valkey-server on the PATH. It must be of
+// version 7.0 or later.
 //
-// # Nothing is left behind
+// # Cleanup
 //
-// Data live in a private folder that Close removes. A process that dies without
-// Close (a panic, SIGKILL) takes its servers and their folders with it: a small
-// shell waits at the end of a pipe for that, and on Linux the kernel kills the
-// servers too. So the package needs a Unix with /bin/sh.
+// Data are stored in a private folder that Close removes. If the process dies without
+// Close (a panic, SIGKILL), its servers are killed and their folders are removed by a small
+// shell that waits for the end of a pipe from the process; on Linux the kernel kills the
+// servers as well. So the package needs a Unix with /bin/sh.
 package redistest

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// The package builds everywhere, because commands import it; it works on Unix.
+// The package builds on every platform, because commands import it, but works only on Unix.
 const (
 	sigPause  = syscall.SIGTERM
 	sigResume = syscall.SIGTERM

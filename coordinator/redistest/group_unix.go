@@ -9,7 +9,8 @@ const (
 	sigResume = syscall.SIGCONT
 )
 
-// wardenGroup leaves out the parent-death signal that a server gets on Linux.
+// wardenGroup returns the attributes of ownGroup without the parent-death signal that it
+// sets on Linux.
 func wardenGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 func signalGroup(leader int, sig syscall.Signal) error { return syscall.Kill(-leader, sig) }

@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// errPortTaken: another process was faster between the choice and the bind.
+// errPortTaken is returned if another process has bound the port after it was chosen.
 var errPortTaken = errors.New("the port was taken meanwhile")
 
 const portAttempts = 20
 
-// startOnFreePort chooses the ports and starts the server, again with others
-// where one was taken in between.
+// startOnFreePort chooses free ports and starts the server. If another process takes a port
+// first, it tries again with other ports.
 func (s *Server) startOnFreePort(ctx context.Context) error {
 	for range portAttempts {
 		if err := s.choosePorts(); err != nil {
@@ -45,8 +45,8 @@ func (s *Server) choosePorts() (err error) {
 	return err
 }
 
-// writeConfig writes redis.conf. Paths in it are relative to the folder, so that
-// none has to be quoted.
+// writeConfig writes redis.conf. Its paths are relative to the folder, so they need no
+// quotes.
 func (s *Server) writeConfig() error {
 	lines := []string{
 		"bind 127.0.0.1",
@@ -67,7 +67,7 @@ func (s *Server) writeConfig() error {
 	return nil
 }
 
-// start runs the process and waits until it answers.
+// start starts the process and waits until it answers PING.
 func (s *Server) start(ctx context.Context) error {
 	log, err := os.OpenFile(s.path(logName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -89,8 +89,8 @@ func (s *Server) start(ctx context.Context) error {
 	return nil
 }
 
-// runProcess starts the process. It holds the lock so that neither Close nor a
-// second Restart misses a process.
+// runProcess starts the process. It holds the lock, so that Close and a second Restart
+// can't overlook the new process.
 func (s *Server) runProcess(log *os.File) (*process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +100,7 @@ func (s *Server) runProcess(log *os.File) (*process, error) {
 	if s.process != nil && s.process.running() {
 		return nil, errors.New("it is running already")
 	}
-	// A killed server leaves its socket, which refuses connections.
+	// A killed server leaves a stale socket, which refuses connections.
 	if err := os.RemoveAll(s.path(socketName)); err != nil {
 		return nil, err
 	}
@@ -125,13 +125,13 @@ func (s *Server) awaitPing(ctx context.Context, p *process) error {
 		defer close(ended)
 		select {
 		case <-p.exited:
-			cancel() // nobody is left to answer
+			cancel() // no process is left to answer
 		case <-ctx.Done():
 		}
 	}()
 	err := await(ctx, "PONG", func() error {
-		// The client would log a refused dial, and after some of them wait a
-		// second before it tries again.
+		// The client would log each refused dial and, after some of them, wait a second
+		// before the next. So dial without it first.
 		conn, err := net.Dial("unix", s.path(socketName))
 		if err != nil {
 			return err
@@ -147,7 +147,8 @@ func (s *Server) awaitPing(ctx context.Context, p *process) error {
 	return err
 }
 
-// explainLog adds what this run has said, and recognises a port that was taken.
+// explainLog adds the log of this run, which begins at offset from, to the error. If the
+// log shows that a port was taken, it returns errPortTaken.
 func (s *Server) explainLog(err error, from int64) error {
 	log, readErr := os.ReadFile(s.path(logName))
 	if readErr != nil {

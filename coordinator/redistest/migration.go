@@ -10,9 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Migration is a slot on its way from one master to another. Until Finish or
-// Cancel the source answers ASK for keys that it no longer has, and TRYAGAIN
-// where a command names some keys that moved and some that did not.
+// Migration is the migration of a slot from one master to another. Until Finish or Cancel,
+// the source replies ASK to a command whose keys it no longer has, and TRYAGAIN if only
+// some of the command's keys have moved.
 type Migration struct {
 	cluster  *Cluster
 	slot     int
@@ -49,9 +49,9 @@ func (c *Cluster) Owner(ctx context.Context, slot int) (*Server, error) {
 	return nil, fmt.Errorf("redistest: slot %d belongs to %s, which is no node of ours", slot, owner)
 }
 
-// ownerID returns who owns the slot in the eyes of one node.
+// ownerID returns the ID of the slot's owner as one node sees it.
 func ownerID(ctx context.Context, client *redis.Client, slot int) (string, error) {
-	//nolint:staticcheck // CLUSTER SHARDS, its successor, lists a dead master beside the one that took over
+	//nolint:staticcheck // CLUSTER SHARDS, its successor, lists a dead master as well as the one that took over
 	ranges, err := client.ClusterSlots(ctx).Result()
 	if err != nil {
 		return "", fmt.Errorf("redistest: the owner of slot %d: %w", slot, err)
@@ -64,8 +64,8 @@ func ownerID(ctx context.Context, client *redis.Client, slot int) (string, error
 	return "", fmt.Errorf("redistest: slot %d has no owner; slots are 0 to %d", slot, slotCount-1)
 }
 
-// MigrateSlot moves a slot with its keys to another master, as an operator's
-// resharding does, and returns when every node knows.
+// MigrateSlot moves a slot and its keys to another master, as resharding does, and returns
+// once every node knows the new owner.
 func (c *Cluster) MigrateSlot(ctx context.Context, slot int, to *Server) error {
 	m, err := c.BeginMigration(ctx, slot, to)
 	if err != nil {
@@ -74,8 +74,8 @@ func (c *Cluster) MigrateSlot(ctx context.Context, slot int, to *Server) error {
 	return m.Finish(ctx)
 }
 
-// BeginMigration marks the slot as importing and migrating, and moves nothing
-// yet. End it with Finish or Cancel.
+// BeginMigration marks the slot as importing and migrating, without moving any keys. The
+// caller must end the migration with Finish or Cancel.
 func (c *Cluster) BeginMigration(ctx context.Context, slot int, to *Server) (*Migration, error) {
 	from, err := c.Owner(ctx, slot)
 	if err != nil {
@@ -85,8 +85,8 @@ func (c *Cluster) BeginMigration(ctx context.Context, slot int, to *Server) (*Mi
 		return nil, fmt.Errorf("redistest: slot %d cannot move from %s to %s; name another master of the Cluster", slot, from.Addr(), to.Addr())
 	}
 	m := &Migration{cluster: c, slot: slot, from: from, to: to, src: from.admin(), dst: to.admin()}
-	// The importing side first: the source must never send a client to a node
-	// that does not expect it.
+	// The target comes first: the source must never redirect a client to a node that
+	// doesn't import the slot.
 	err = m.dst.Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", c.ids[from]).Err()
 	if err == nil {
 		err = m.src.Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", c.ids[to]).Err()
@@ -97,14 +97,14 @@ func (c *Cluster) BeginMigration(ctx context.Context, slot int, to *Server) (*Mi
 	return m, nil
 }
 
-// Keys lists at most limit keys of the slot that have not moved.
+// Keys returns at most limit keys of the slot that have not moved.
 func (m *Migration) Keys(ctx context.Context, limit int) ([]string, error) {
 	keys, err := m.src.ClusterGetKeysInSlot(ctx, m.slot, limit).Result()
 	return keys, m.explain("list keys of", err)
 }
 
-// Move moves these keys and leaves the slot in the middle of its way. A key that
-// the source does not have is passed over.
+// Move moves the given keys, and skips keys that the source doesn't have. The migration
+// goes on.
 func (m *Migration) Move(ctx context.Context, keys ...string) error {
 	args := []any{"MIGRATE", "127.0.0.1", m.to.port, "", 0, moveTimeout.Milliseconds()}
 	if password := m.to.settings.password; password != "" {
@@ -117,8 +117,8 @@ func (m *Migration) Move(ctx context.Context, keys ...string) error {
 	return m.explain("move keys of", m.src.Do(ctx, args...).Err())
 }
 
-// Finish moves the keys that are left, makes the target the owner, and returns
-// when every node knows.
+// Finish moves the remaining keys, makes the target the owner of the slot, and returns once
+// every node knows the new owner.
 func (m *Migration) Finish(ctx context.Context) error {
 	err := m.finish(ctx)
 	return errors.Join(err, m.closeClients())
@@ -137,8 +137,8 @@ func (m *Migration) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	// The new owner first: the slot then has an owner at every instant. It tells
-	// all others by itself.
+	// The new owner comes first, so that the slot has an owner at every moment. It
+	// announces itself to the other nodes.
 	if err := m.assign(ctx, m.dst); err != nil {
 		return err
 	}
@@ -162,8 +162,8 @@ func (m *Migration) expectOwner(ctx context.Context, client *redis.Client) error
 	return err
 }
 
-// Cancel leaves the slot with its source. Keys that moved are lost to clients
-// until the slot moves after all: call it before any Move.
+// Cancel ends the migration and leaves the slot with the source. Keys that have moved are
+// then unreachable for clients until the slot moves too, so call Cancel before any Move.
 func (m *Migration) Cancel(ctx context.Context) error {
 	err := m.src.Do(ctx, "CLUSTER", "SETSLOT", m.slot, "STABLE").Err()
 	err = errors.Join(err, m.dst.Do(ctx, "CLUSTER", "SETSLOT", m.slot, "STABLE").Err())

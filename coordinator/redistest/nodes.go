@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// spawnAll starts servers of one role side by side. It returns those that run,
-// for the caller to close, also with an error.
+// spawnAll starts count servers of one role concurrently. Even with an error it returns
+// the servers that run, which the caller must close.
 func spawnAll(ctx context.Context, count int, set settings, r role) ([]*Server, error) {
 	servers, errs := make([]*Server, count), make([]error, count)
 	var starts sync.WaitGroup
@@ -28,7 +28,7 @@ func spawnAll(ctx context.Context, count int, set settings, r role) ([]*Server, 
 	return running, errors.Join(errs...)
 }
 
-// forEach asks one server after the other and ends at the first error.
+// forEach calls ask with a client of each server in turn and stops at the first error.
 func forEach(servers []*Server, ask func(*redis.Client) error) error {
 	for _, s := range servers {
 		client := s.admin()

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Option changes what is started. All nodes of a group or Cluster get the same.
+// Option configures the servers. It applies to all nodes of a Sentinel group or Cluster.
 type Option func(*settings)
 
 type settings struct {
@@ -18,21 +18,22 @@ type settings struct {
 	problem  error
 }
 
-// WithConfig adds lines of redis.conf, for example "maxmemory 10mb". They come
-// last, so that they win over the lines of this package. The address (bind,
-// port, unixsocket) is not theirs to change.
+// WithConfig adds lines to redis.conf, for example "maxmemory 10mb". They come last, so
+// they override the lines of this package. They must not change the address (bind, port,
+// unixsocket).
 func WithConfig(lines ...string) Option {
 	return func(s *settings) { s.config = append(s.config, lines...) }
 }
 
-// WithLauncher runs redis-server under another program, which must become it or
-// pass signals on: "valgrind", "--tool=callgrind". It is run in the server's folder.
+// WithLauncher runs redis-server under another program, for example "valgrind",
+// "--tool=callgrind". The program runs in the server's folder, and must exec the server or
+// forward signals to it.
 func WithLauncher(command ...string) Option {
 	return func(s *settings) { s.launcher = command }
 }
 
-// WithPassword protects the default user. URL, Client and replicas know it.
-// Default: none.
+// WithPassword sets the password of the default user, which URL, Client and replicas use.
+// Defaults to none.
 func WithPassword(password string) Option {
 	return func(s *settings) {
 		s.password = s.word("password", password)
@@ -40,8 +41,8 @@ func WithPassword(password string) Option {
 	}
 }
 
-// WithUser adds an ACL user beside the default one, with rules such as "~*" and
-// "+@all". Connect as it by changing the answer of [Server.Options].
+// WithUser adds an ACL user with rules such as "~*" and "+@all". To connect as this user,
+// change the result of [Server.Options].
 func WithUser(name, password string, rules ...string) Option {
 	return func(s *settings) {
 		s.config = append(s.config, fmt.Sprintf("user %s on >%s %s",
@@ -49,11 +50,11 @@ func WithUser(name, password string, rules ...string) Option {
 	}
 }
 
-// WithMasters sets how many masters share a Cluster's slots: 1 to 16, default 3.
+// WithMasters sets the number of masters of a Cluster, 1 to 16. Defaults to 3.
 func WithMasters(count int) Option { return func(s *settings) { s.masters = count } }
 
-// WithReplicas sets how many replicas each master of a Cluster has: 0 to 4,
-// default 0.
+// WithReplicas sets the number of replicas of each master of a Cluster, 0 to 4. Defaults
+// to 0.
 func WithReplicas(count int) Option { return func(s *settings) { s.replicas = count } }
 
 const (
@@ -76,7 +77,7 @@ func newSettings(opts []Option) (settings, error) {
 	return s, s.problem
 }
 
-// word refuses what redis.conf would read as more or less than one word.
+// word returns text, and records an error if redis.conf would not read it as one word.
 func (s *settings) word(what, text string) string {
 	if text == "" || strings.ContainsAny(text, " \t\r\n\"'\\#") {
 		s.problem = fmt.Errorf("redistest: the %s %q is not one plain word of redis.conf; give letters and digits", what, text)

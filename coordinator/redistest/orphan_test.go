@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// parentVariable makes the test binary a program that starts servers, prints
-// where they are, and dies in the way that the variable names.
+// parentVariable is the environment variable that makes the test binary start servers,
+// print their processes, ports and folders, and die in the way that it names.
 const parentVariable = "BURSAR_REDISTEST_PARENT"
 
 func TestMain(m *testing.M) {
@@ -46,8 +46,8 @@ func beParent(death string) {
 	select {} // until it is killed
 }
 
-// spawnOrphans leaves one server of each kind that is hard to be rid of: paused,
-// in the middle of a snapshot, restarted, and dead.
+// spawnOrphans starts one server in each state that is hard to clean up: paused, writing a
+// snapshot, restarted, and stopped.
 func spawnOrphans(ctx context.Context) ([]orphan, error) {
 	var orphans []orphan
 	for _, last := range []func(*Server) error{

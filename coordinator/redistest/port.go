@@ -8,20 +8,20 @@ import (
 	"sync"
 )
 
-// Ports come from below the range that Linux (32768) and macOS (49152) give to
-// outgoing connections: while a server is down between Kill and Restart, no
-// client of anything can be given its port.
+// Ports are below the range for outgoing connections of Linux (from 32768) and macOS (from
+// 49152), so that no connection gets a server's port while it is down between Kill and
+// Restart.
 const (
 	lowestPort = 10_000
 	portCount  = 22_000
 	portTries  = 1_000
 )
 
-// portSource hands out a port that was free a moment ago. Another process may
-// take it before the server does, so that a start has to be ready to ask again.
+// portSource returns a port that was free a moment ago. Another process may bind it before
+// the server does; then the caller must call portSource again.
 type portSource func() (int, error)
 
-// takenPorts are those of this process' servers, running or not.
+// takenPorts holds the ports of this process's servers, running or not.
 var takenPorts = struct {
 	sync.Mutex
 	set map[int]bool

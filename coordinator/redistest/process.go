@@ -10,19 +10,19 @@ import (
 	"syscall"
 )
 
-// process is one run of redis-server. It leads a process group of its own, so
-// that the children it forks to write snapshots are signalled with it.
+// process is one run of redis-server. It leads its own process group, so that signals also
+// reach the children that it forks to write snapshots.
 type process struct {
 	cmd *exec.Cmd
-	// ended is set before this package ends the process: what ends otherwise
-	// with an error has crashed.
+	// ended is set before this package ends the process. A process that exits with an
+	// error while ended isn't set has crashed.
 	ended  atomic.Bool
 	warden *warden
 	exited chan struct{}
-	err    error // how it ended; to be read once exited is closed
+	err    error // the result of Wait; read only after exited is closed
 }
 
-// startProcess runs the command in a group of its own, guarded by the warden.
+// startProcess starts the command in its own process group, guarded by the warden.
 func startProcess(cmd *exec.Cmd, w *warden) (*process, error) {
 	cmd.SysProcAttr = ownGroup()
 	p := &process{cmd: cmd, warden: w, exited: make(chan struct{})}
@@ -31,8 +31,8 @@ func startProcess(cmd *exec.Cmd, w *warden) (*process, error) {
 	return p, <-started
 }
 
-// run holds its thread until the process has ended: the kernel sends the signal
-// for a parent's death when the thread dies that forked, not when the parent does.
+// run keeps its thread until the process has ended: the kernel sends the parent-death
+// signal when the thread that forked the process exits, not when the parent exits.
 func (p *process) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -42,15 +42,16 @@ func (p *process) run(started chan<- error) {
 	}
 	if err := p.warden.guard(p.pid()); err != nil {
 		p.ended.Store(true)
-		// Wait tells what came of it.
+		// Wait below returns the result.
 		_ = p.cmd.Process.Kill()
 	}
 	started <- nil
 	p.err = p.cmd.Wait()
-	// A snapshot writer survives its parent's crash, and would write on into a
-	// folder that is about to be removed. Mostly there is none: no such process.
+	// A child that writes a snapshot survives the crash of the server, and would keep
+	// writing to a folder that is about to be removed. Usually there is none, and the error
+	// is ESRCH.
 	_ = signalGroup(p.pid(), syscall.SIGKILL)
-	// The number may be another's soon. An error means that the warden is gone.
+	// The system may soon reuse the PID. An error means that the warden is gone.
 	_ = p.warden.guard(nobody)
 	close(p.exited)
 }
@@ -73,23 +74,24 @@ func (p *process) signal(sig syscall.Signal) error {
 	return signalGroup(p.pid(), sig)
 }
 
-// kill ends the process at once and waits until the kernel has taken it apart.
+// kill ends the process with SIGKILL and waits until it has exited.
 func (p *process) kill() {
 	if p.running() {
 		p.ended.Store(true)
 	}
-	// An error means that it has just ended by itself.
+	// An error means that the process has already ended.
 	_ = p.signal(syscall.SIGKILL)
 	<-p.exited
 }
 
-// terminate asks the process to end and waits until it has.
+// terminate ends the process with SIGTERM and waits until it has exited. If ctx ends first,
+// terminate kills the process and returns an error.
 func (p *process) terminate(ctx context.Context) error {
 	if p.running() {
 		p.ended.Store(true)
 	}
-	// A paused process would see SIGTERM only once it is resumed. An error of
-	// either signal means that it has just ended by itself.
+	// A paused process receives SIGTERM only when it is resumed. An error of either signal
+	// means that the process has already ended.
 	_ = p.signal(sigResume)
 	_ = p.signal(syscall.SIGTERM)
 	select {
@@ -101,8 +103,8 @@ func (p *process) terminate(ctx context.Context) error {
 	}
 }
 
-// crash returns how the process ended where nobody had asked it to, else nil. A
-// SHUTDOWN command ends it with status 0, which is no crash.
+// crash returns the exit error of a process that this package didn't end, else nil. After a
+// SHUTDOWN command the exit status is 0, so that isn't a crash.
 func (p *process) crash() error {
 	if p.running() || p.ended.Load() {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// SpawnReplica starts a replica of primary, with its password, and returns when
-// the first synchronisation is done and the link is up.
+// SpawnReplica starts a replica of primary, with the same password, and returns once the
+// first synchronization is complete and the link is up.
 func SpawnReplica(ctx context.Context, primary *Server, opts ...Option) (*Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -34,8 +34,9 @@ func SpawnReplica(ctx context.Context, primary *Server, opts ...Option) (*Server
 	return replica, nil
 }
 
-// awaitOnline waits for the primary's side of the link, which is later: until
-// then the replica does not count for WAIT or min-replicas-to-write.
+// awaitOnline waits until the primary reports the replica as online, which is later than
+// the replica reports its link as up. Before, the replica doesn't count for WAIT or
+// min-replicas-to-write.
 func (s *Server) awaitOnline(ctx context.Context, replica *Server) error {
 	client := s.admin()
 	defer client.Close()
@@ -52,7 +53,7 @@ func (s *Server) awaitLink(ctx context.Context) error {
 	})
 }
 
-// expectInfo returns nil where a section of INFO has the text.
+// expectInfo returns nil if a section of INFO contains the text.
 func expectInfo(ctx context.Context, client *redis.Client, section, text string) error {
 	info, err := client.Info(ctx, section).Result()
 	if err != nil {

@@ -8,19 +8,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// SentinelName is what the Sentinels call their primary.
+// SentinelName is the name of the primary in the Sentinels' configuration.
 const SentinelName = "bursar"
 
-// Sentinels is a group of Sentinel processes that watch one primary.
+// Sentinels is a group of Sentinel processes that monitor one primary.
 type Sentinels struct {
 	nodes   []*Server
 	primary *Server
 }
 
-// SpawnSentinels starts count Sentinels (1 or more; the quorum is the majority)
-// over a primary and the replicas that it has, and returns when each Sentinel
-// knows them and the others. They take a primary for dead after one second of
-// silence. Close ends the Sentinels, not what they watch.
+// SpawnSentinels starts count Sentinels (1 or more; the quorum is the majority) that
+// monitor a primary and its replicas, and returns once each Sentinel knows the primary, the
+// replicas and the other Sentinels. They consider a primary down after one second without
+// a reply. Close ends the Sentinels, not the servers that they monitor.
 func SpawnSentinels(ctx context.Context, primary *Server, count int, opts ...Option) (*Sentinels, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -54,8 +54,8 @@ func sentinelRole(primary *Server, quorum int) role {
 	return role{name: "sentinel", args: []string{"--sentinel"}, config: config}
 }
 
-// awaitAcquaintance waits until every Sentinel knows all there is: a vote before
-// that could find no majority, or no replica to promote.
+// awaitAcquaintance waits until every Sentinel knows the replicas and the other Sentinels.
+// Before that, a failover could lack a majority or a replica to promote.
 func (g *Sentinels) awaitAcquaintance(ctx context.Context) error {
 	admin := g.primary.admin()
 	defer admin.Close()
@@ -76,7 +76,7 @@ func (g *Sentinels) awaitAcquaintance(ctx context.Context) error {
 	})
 }
 
-// AwaitPrimary waits until every Sentinel names server as the primary, as after
+// AwaitPrimary waits until every Sentinel reports server as the primary, for example after
 // a failover.
 func (g *Sentinels) AwaitPrimary(ctx context.Context, server *Server) error {
 	return forEach(g.nodes, func(client *redis.Client) error {
@@ -97,17 +97,18 @@ func expectPrimary(ctx context.Context, sentinel *redis.Client, server *Server) 
 	return nil
 }
 
-// Addrs are the addresses of the Sentinels.
+// Addrs returns the addresses of the Sentinels.
 func (g *Sentinels) Addrs() []string { return addrs(g.nodes) }
 
-// Options returns what a client needs that follows the primary.
+// Options returns the options for a client that follows the primary.
 func (g *Sentinels) Options() *redis.FailoverOptions {
 	return &redis.FailoverOptions{
 		MasterName: SentinelName, SentinelAddrs: g.Addrs(), Password: g.primary.settings.password,
 	}
 }
 
-// Client returns a new client that follows the primary. Close closes it.
+// Client returns a new client that follows the primary. Close closes it, unless the caller
+// has.
 func (g *Sentinels) Client() *redis.Client {
 	client := redis.NewFailoverClient(g.Options())
 	g.nodes[0].closeLater(client)

@@ -21,12 +21,12 @@ const (
 	configName  = "redis.conf"
 	socketName  = "s"
 	logName     = "log"
-	// maxSocketPath is what macOS can bind; Linux has four bytes more.
+	// maxSocketPath is the longest socket path on macOS, in bytes; Linux allows four more.
 	maxSocketPath = 103
 )
 
-// Server is one redis-server with its address, its folder, and the process that
-// runs it or ran it last. Its methods are safe for concurrent use.
+// Server is a redis-server with its address, its folder and its current or last process.
+// Its methods are safe for concurrent use.
 type Server struct {
 	role     role
 	settings settings
@@ -40,25 +40,26 @@ type Server struct {
 	process *process
 	clients []io.Closer
 	closed  bool
-	lastLog string // what Log returns once the folder is gone
+	lastLog string // the result of Log after Close
 }
 
 var errClosed = errors.New("it was closed")
 
-// role is what makes a server more than a standalone one.
+// role holds the settings in which replicas, Sentinels and Cluster nodes differ from a
+// standalone server.
 type role struct {
-	name     string // for messages
+	name     string // used in messages
 	args     []string
 	needsBus bool
 	config   []string
 }
 
-// Spawn starts a standalone server and returns when it answers PING. ctx bounds
-// the start only, at most 30 s; the server runs until Close.
+// Spawn starts a standalone server and returns once it answers PING. ctx and a timeout of
+// 30 s bound only the start; the server runs until Close.
 //
-// It keeps nothing on disk unless WithConfig says so ("appendonly yes", "save 60
-// 1"): after Kill or Stop, a Restart finds it empty. Without a usable
-// redis-server the error is [ErrNoServer].
+// The server doesn't persist its data unless [WithConfig] configures it ("appendonly yes",
+// "save 60 1"), so it is empty after a Kill or Stop and a Restart. Without a usable binary
+// the error is [ErrNoServer].
 func Spawn(ctx context.Context, opts ...Option) (*Server, error) {
 	set, err := newSettings(opts)
 	if err != nil {
@@ -84,7 +85,7 @@ func spawn(ctx context.Context, set settings, r role) (*Server, error) {
 	return s, nil
 }
 
-// makeHome makes the folder, and first of all who removes it.
+// makeHome creates the server's folder, and starts the warden that removes it.
 func (s *Server) makeHome() error {
 	dir, err := os.MkdirTemp("", "bursar-redis-")
 	if err != nil {
@@ -102,13 +103,13 @@ func (s *Server) makeHome() error {
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 
-// Dir is the server's private folder, with what it has written to disk.
+// Dir returns the server's private folder, which contains its configuration, log and data.
 func (s *Server) Dir() string { return s.dir }
 
-// Addr is the server's "127.0.0.1:port". It stays the same over a Restart.
+// Addr returns the server's address, "127.0.0.1:port". A Restart doesn't change it.
 func (s *Server) Addr() string { return loopback(s.port) }
 
-// URL is the form that redis.ParseURL reads, with the password where there is one.
+// URL returns the server's URL for redis.ParseURL, including the password, if any.
 func (s *Server) URL() string {
 	u := url.URL{Scheme: "redis", Host: s.Addr(), Path: "/0"}
 	if s.settings.password != "" {
@@ -117,13 +118,13 @@ func (s *Server) URL() string {
 	return u.String()
 }
 
-// Options returns what a client of this server needs, as the default user, for
-// the caller to change.
+// Options returns the options for a client of this server as the default user, which the
+// caller may change.
 func (s *Server) Options() *redis.Options {
 	return &redis.Options{Addr: s.Addr(), Password: s.settings.password}
 }
 
-// Client returns a new client with Options. Close closes it; so may the caller.
+// Client returns a new client with Options. Close closes it, unless the caller has.
 func (s *Server) Client() *redis.Client {
 	client := redis.NewClient(s.Options())
 	s.closeLater(client)
@@ -136,9 +137,9 @@ func (s *Server) closeLater(client io.Closer) {
 	s.clients = append(s.clients, client)
 }
 
-// admin returns a client for this package's own questions. It goes through the
-// socket in the private folder: who answers there is our process and no other
-// that took the port, and it listens on the port already.
+// admin returns a client for the commands of this package. It connects to the socket in
+// the private folder, so that a reply comes from our process, not from another that has
+// taken the port, and shows that our process is listening on the port.
 func (s *Server) admin() *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Network: "unix", Addr: s.path(socketName), Password: s.settings.password,
@@ -147,10 +148,10 @@ func (s *Server) admin() *redis.Client {
 	})
 }
 
-// PID is the operating system's number of the process that runs or ran last.
+// PID returns the ID of the current or last process.
 func (s *Server) PID() int { return s.current().pid() }
 
-// Log returns the last 8 KiB of what the server has said, also after Close.
+// Log returns the last 8 KiB of the server's log. It also works after Close.
 func (s *Server) Log() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,21 +175,21 @@ func (s *Server) current() *process {
 	return s.process
 }
 
-// Kill ends the server with SIGKILL, as a crash would, and returns when it is
-// gone. It has no effect on a server that is not running.
+// Kill ends the server with SIGKILL, to simulate a crash, and returns once it has exited.
+// It has no effect if the server isn't running.
 func (s *Server) Kill() { s.current().kill() }
 
-// Stop ends the server with SIGTERM, so that it saves what it is configured to,
-// and returns when it is gone. A server that does not end within 15 s is killed
-// and reported.
+// Stop ends the server with SIGTERM, so that it saves its data if it is configured to, and
+// returns once it has exited. If the server doesn't exit within 15 s, Stop kills it and
+// returns an error.
 func (s *Server) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	return s.explain("stop", s.current().terminate(ctx))
 }
 
-// Restart starts the server again on the same address and with what is in its
-// folder, and returns when it answers PING. A running server is stopped first.
+// Restart starts the server again, with the same address and the data in its folder, and
+// returns once it answers PING. If the server is running, Restart stops it first.
 func (s *Server) Restart(ctx context.Context) error {
 	if s.current().running() {
 		if err := s.Stop(); err != nil {
@@ -209,11 +210,12 @@ func (s *Server) isClosed() bool {
 	return s.closed
 }
 
-// Pause stops the server's execution with SIGSTOP: connections stay open and
-// nothing answers, as on a machine that hangs.
+// Pause suspends the server with SIGSTOP, to simulate a machine that hangs: connections
+// stay open, but commands get no reply.
 func (s *Server) Pause() error { return s.explain("pause", s.current().signal(sigPause)) }
 
-// Resume continues a paused server; it answers then what it was asked meanwhile.
+// Resume continues a paused server, which then also replies to the commands that it received
+// during the pause.
 func (s *Server) Resume() error { return s.explain("resume", s.current().signal(sigResume)) }
 
 func (s *Server) explain(verb string, err error) error {
@@ -223,9 +225,8 @@ func (s *Server) explain(verb string, err error) error {
 	return fmt.Errorf("redistest: %s %s on %s: %w", verb, s.role.name, s.Addr(), err)
 }
 
-// Close kills the server, closes its clients, and removes its folder. It returns
-// an error with the log where the server had crashed before. A second call has
-// no effect.
+// Close kills the server, closes its clients and removes its folder. If the server had
+// crashed, Close returns an error with the end of its log. A second call has no effect.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,7 +250,7 @@ func (s *Server) Close() error {
 	return errors.Join(append(errs, s.leave())...)
 }
 
-// leave gives back all that a server without a process still holds.
+// leave releases the ports, the folder and the warden of a server whose process has ended.
 func (s *Server) leave() error {
 	returnPort(s.port)
 	returnPort(s.busPort)

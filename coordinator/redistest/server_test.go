@@ -96,7 +96,7 @@ func TestStopSaves(t *testing.T) {
 	check(t, s.Stop())
 	check(t, s.Stop())
 	check(t, s.Restart(t.Context()))
-	check(t, s.Restart(t.Context())) // from running
+	check(t, s.Restart(t.Context())) // while it runs
 	if got := client.Get(t.Context(), "k"); got.Val() != "v" {
 		t.Errorf("after Stop and Restart: %v", got)
 	}
@@ -119,7 +119,7 @@ func TestPauseAndResume(t *testing.T) {
 	check(t, s.Resume())
 	check(t, <-answer)
 	check(t, s.Pause())
-	check(t, s.Stop()) // must not wait for ever
+	check(t, s.Stop()) // must not wait forever
 }
 
 func TestNothingIsLeftBehind(t *testing.T) {
@@ -161,7 +161,7 @@ func TestCrashIsReported(t *testing.T) {
 	check(t, err)
 	client := s.Client()
 	check(t, client.Set(t.Context(), "k", "v", 0).Err())
-	check(t, client.BgSave(t.Context()).Err()) // its writer must not survive
+	check(t, client.BgSave(t.Context()).Err()) // the child that writes it must not survive
 	check(t, syscall.Kill(s.PID(), syscall.SIGKILL))
 	<-s.current().exited
 	err = s.Close()
@@ -248,8 +248,8 @@ func TestPortTakenMeanwhile(t *testing.T) {
 	}
 }
 
-// The command imports this package, and must not carry the testing package's
-// flags and code.
+// TestPackageDoesNotImportTesting keeps the flags and the code of package testing out of
+// the command, which imports redistest.
 func TestPackageDoesNotImportTesting(t *testing.T) {
 	t.Parallel()
 	deps, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
@@ -274,13 +274,13 @@ func open(t *testing.T, options *redis.Options) *redis.Client {
 	return client
 }
 
-// expectNoTrace looks for what a closed server may have left.
+// expectNoTrace checks that a closed server has left no process, folder or port behind.
 func expectNoTrace(t *testing.T, s *Server) {
 	t.Helper()
 	if alive(s.PID()) {
 		t.Errorf("process %d lives", s.PID())
 	}
-	// Who adopts a snapshot writer may take a moment to bury it.
+	// The process that adopts an orphaned snapshot child may take a moment to reap it.
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	check(t, await(ctx, "the end of the process group", func() error { return groupEmpty(s.PID()) }))
@@ -292,8 +292,7 @@ func expectNoTrace(t *testing.T, s *Server) {
 	}
 }
 
-// alive reports whether the process exists and has not ended: one whose parent
-// has not asked for its status yet has.
+// alive reports whether the process exists and isn't a zombie.
 func alive(pid int) bool {
 	return syscall.Kill(pid, 0) == nil && processState(pid) != "Z"
 }

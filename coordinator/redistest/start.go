@@ -2,9 +2,9 @@ package redistest
 
 import "context"
 
-// TB is what the Start functions need of a test. *testing.T, *testing.B,
-// *testing.F and *rapid.T have it; the package does not import testing, because
-// commands import the package.
+// TB is the part of testing.TB that the Start functions use. *testing.T, *testing.B,
+// *testing.F and *rapid.T implement it. The package doesn't import testing, because
+// commands import this package.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -12,9 +12,8 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// Start is [Spawn] for a test: the server is closed at the test's end. The test
-// fails at once where no server can be had, and at its end where the server
-// crashed by itself.
+// Start is [Spawn] for a test. It closes the server at the end of the test. The test fails
+// at once if the server can't be started, and at its end if the server has crashed.
 func Start(t TB, opts ...Option) *Server {
 	t.Helper()
 	s, err := Spawn(context.Background(), opts...)

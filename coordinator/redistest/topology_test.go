@@ -131,11 +131,12 @@ func TestSlotMigrates(t *testing.T) {
 			t.Errorf("after the move: %v", got)
 		}
 	}
-	check(t, c.MigrateSlot(t.Context(), slot, from)) // and back in one call
+	check(t, c.MigrateSlot(t.Context(), slot, from)) // moves the slot back in one call
 	check(t, from.Client().Get(t.Context(), keys[0]).Err())
 }
 
-// expectMiddle wants what a source says while its slot moves.
+// expectMiddle checks the replies of the source while its slot migrates: keys[0] has moved,
+// keys[1] has not.
 func expectMiddle(t *testing.T, from *Server, keys []string) {
 	t.Helper()
 	source := from.Client()
@@ -184,7 +185,7 @@ func TestClusterReplicaTakesOver(t *testing.T) {
 	t.Parallel()
 	c := StartCluster(t, WithReplicas(1), WithConfig("cluster-node-timeout 1000"))
 	options := c.Options()
-	options.ClusterStateReloadInterval = 100 * time.Millisecond // by default it notices after a minute
+	options.ClusterStateReloadInterval = 100 * time.Millisecond // by default the client notices after a minute
 	client := redis.NewClusterClient(options)
 	defer client.Close()
 	check(t, client.Set(t.Context(), "k", "v", 0).Err())

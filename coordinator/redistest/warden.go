@@ -7,17 +7,17 @@ import (
 	"strconv"
 )
 
-// warden is a shell that outlives this process by a moment. It reads the leader
-// of the server's process group from a pipe, an empty line once that has ended,
-// and at the pipe's end (Close, or this process' death by whatever cause) it kills
-// the last one and removes the folder.
+// warden is a shell that outlives this process by a moment. It reads the ID of the server's
+// process group from a pipe, and an empty line once the group has ended. When the pipe is
+// closed, by Close or because this process died, it kills the last group and removes the
+// folder.
 type warden struct {
 	cmd      *exec.Cmd
 	lifeline io.WriteCloser
 }
 
-// The loop covers a server that makes a file in its last moment, between rm's
-// reading of the folder and its removal.
+// The loop is for a server that creates a file just before it dies, after rm has read the
+// folder.
 const wardenScript = `
 leader=
 while read -r line; do leader=$line; done
@@ -27,9 +27,9 @@ for try in 1 2 3 4 5; do rm -rf -- "$1" && exit; sleep 0.1; done
 
 func startWarden(dir string) (*warden, error) {
 	cmd := exec.Command("/bin/sh", "-c", wardenScript, "bursar-redis-warden", dir)
-	// It must not stand in a folder that it removes, or that a caller wants to.
+	// Its working directory must not be a folder that it, or a caller, wants to remove.
 	cmd.Dir = "/"
-	// A signal to this process' group (Ctrl-C) must not end the warden before us.
+	// A signal to this process's group (Ctrl-C) must not end the warden first.
 	cmd.SysProcAttr = wardenGroup()
 	lifeline, err := cmd.StdinPipe()
 	if err != nil {
@@ -43,7 +43,7 @@ func startWarden(dir string) (*warden, error) {
 
 const nobody = 0
 
-// guard names the leader of the process group to kill.
+// guard sets the process group to kill, by its leader; 0 is none.
 func (w *warden) guard(leader int) error {
 	line := "\n"
 	if leader != nobody {
@@ -55,7 +55,7 @@ func (w *warden) guard(leader int) error {
 	return nil
 }
 
-// close ends the watch: the folder is removed when it returns nil.
+// close ends the warden. If it returns nil, the folder has been removed.
 func (w *warden) close() error {
 	if err := w.lifeline.Close(); err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Package testca issues certificates to servers and clients of tests.
+// Package testca issues certificates for the servers and clients of tests.
 package testca
 
 import (
@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// Authority is a certificate authority that lives as long as a test.
+// Authority is a certificate authority for a test.
 type Authority struct {
-	File  string // its certificate in PEM form
+	File  string // path of its certificate in PEM form
 	Until time.Time
 
 	dir      string
@@ -28,7 +28,7 @@ type Authority struct {
 	issued   int64
 }
 
-// New makes an authority that keeps its files in a folder.
+// New returns an authority that is valid for an hour and writes its files to the folder dir.
 func New(dir, name string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -50,21 +50,22 @@ func New(dir, name string) (*Authority, error) {
 	return a, err
 }
 
-// Pool is of those who trust this authority.
+// Pool returns a certificate pool that contains the authority's certificate.
 func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.template)
 	return pool
 }
 
-// Leaf is a certificate for 127.0.0.1, of a server or a client, with its files.
+// Leaf is a certificate for 127.0.0.1, for a server or a client, with the paths of its
+// files.
 type Leaf struct {
 	tls.Certificate
 
 	Cert, Key string
 }
 
-// Issue signs a certificate that is valid until a time.
+// Issue issues a certificate that is valid until the given time.
 func (a *Authority) Issue(until time.Time) (Leaf, error) {
 	a.issued++
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

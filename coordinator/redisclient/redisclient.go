@@ -1,5 +1,5 @@
-// Package redisclient finds out by its methods what a client of go-redis is, also
-// through structs that embed one.
+// Package redisclient determines the kind of a go-redis client (single server, Cluster or
+// Ring) by its methods, even if a struct embeds the client.
 package redisclient
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Cluster has the methods of a Cluster's client that name its servers.
+// Cluster is a Cluster client, with the methods that give access to its servers.
 type Cluster interface {
 	redis.UniversalClient
 	Options() *redis.ClusterOptions
@@ -18,14 +18,14 @@ type Cluster interface {
 	ReloadState(ctx context.Context)
 }
 
-// ClusterOf returns the Cluster's client that a client is or embeds, or nil.
+// ClusterOf returns the Cluster client that client is or embeds, or nil.
 func ClusterOf(client redis.UniversalClient) Cluster {
 	cluster, _ := find[Cluster](client)
 	return cluster
 }
 
-// OptionsOf returns the options of a single server's or Sentinel's client that a
-// client is or embeds, or nil.
+// OptionsOf returns the options of the single-server or Sentinel client that client is or
+// embeds, or nil.
 func OptionsOf(client redis.UniversalClient) *redis.Options {
 	single, ok := find[interface{ Options() *redis.Options }](client)
 	if !ok {
@@ -34,7 +34,7 @@ func OptionsOf(client redis.UniversalClient) *redis.Options {
 	return single.Options()
 }
 
-// IsRing reports whether a client is or embeds a Ring.
+// IsRing reports whether client is or embeds a Ring.
 func IsRing(client redis.UniversalClient) bool {
 	_, ok := find[interface{ Options() *redis.RingOptions }](client)
 	return ok
@@ -42,8 +42,8 @@ func IsRing(client redis.UniversalClient) bool {
 
 var universal = reflect.TypeFor[redis.UniversalClient]()
 
-// find returns the T that a client is. A struct that embeds a client as an interface,
-// or with methods of its own in front, is searched.
+// find returns client as a T. If client is a struct that embeds a client, but as an
+// interface or with methods that hide those of the T, find searches the embedded client.
 func find[T any](client any) (found T, ok bool) {
 	if found, ok = client.(T); ok {
 		return found, true
@@ -60,11 +60,11 @@ func find[T any](client any) (found T, ok bool) {
 	return found, false
 }
 
-// IsNil reports whether a client is nil, or a struct that embeds a nil one.
+// IsNil reports whether client is nil or a struct that embeds a nil client.
 func IsNil(client redis.UniversalClient) bool { return isNil(reflect.ValueOf(client)) }
 
 func isNil(v reflect.Value) bool {
-	switch v.Kind() { //nolint:exhaustive // others cannot be nil and embed nothing
+	switch v.Kind() { //nolint:exhaustive // other kinds can't be nil or embed a client
 	case reflect.Invalid:
 		return true
 	case reflect.Pointer, reflect.Interface:

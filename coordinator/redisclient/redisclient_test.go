@@ -16,7 +16,7 @@ type (
 	}
 )
 
-// otherOptions hides the Options of what it embeds.
+// otherOptions hides the Options method of the client that it embeds.
 type otherOptions struct{ *redis.ClusterClient }
 
 func (otherOptions) Options() string { return "" }

@@ -1,4 +1,4 @@
-// Package redisinfo reads the text of INFO, whichever fork of Redis wrote it.
+// Package redisinfo parses the reply of INFO, of Redis and of its forks.
 package redisinfo
 
 import (
@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Info maps the fields of INFO to their values.
+// Info maps the names of INFO fields to their values.
 type Info map[string]string
 
 // Add adds the fields of a section.
@@ -18,12 +18,13 @@ func (i Info) Add(section string) {
 	}
 }
 
-// Mode returns standalone, sentinel or cluster, or nothing if INFO has no mode.
-// Valkey 8 and later call it server_mode.
+// Mode returns "standalone", "sentinel" or "cluster", or "" if INFO has no mode. Valkey 8
+// and later name the field server_mode.
 func (i Info) Mode() string { return cmp.Or(i["redis_mode"], i["server_mode"]) }
 
-// Product returns the name and the version of the server, or nothing if INFO has no
-// version. The redis_version of a fork is that of the Redis it is compatible with.
+// Product returns the name and the version of the server, or empty strings if INFO has no
+// version. It prefers the version of a fork to its redis_version, which is that of the
+// Redis that the fork is compatible with.
 func (i Info) Product() (name, version string) {
 	if name = i["server_name"]; name != "" {
 		if version = i[name+"_version"]; version != "" {

@@ -1,6 +1,6 @@
-// Package wording writes numbers and names for people: a count with its noun, a name
-// that may have blanks in it, a word of a command line. It is internal to Bursar: no
-// compatibility is promised.
+// Package wording formats text for people: a count with its noun, a name that may contain
+// spaces, a word of a command line. It is internal to Bursar, without a promise of
+// compatibility.
 package wording
 
 import (
@@ -9,13 +9,13 @@ import (
 	"unicode"
 )
 
-// Count returns n with its noun, which is given in the singular: "1 family",
-// "2 families". Of a noun of several words the last one is inflected.
+// Count returns n with the noun, which is given in the singular: "1 family", "2 families".
+// If the noun has several words, the last one takes the plural.
 func Count[N ~int | ~int64 | ~uint64](n N, noun string) string {
 	return fmt.Sprintf("%d %s", n, Noun(n, noun))
 }
 
-// Noun is the noun of Count without the number.
+// Noun returns the noun as in Count, without the number.
 func Noun[N ~int | ~int64 | ~uint64](n N, noun string) string {
 	if n == 1 {
 		return noun
@@ -31,8 +31,8 @@ func Noun[N ~int | ~int64 | ~uint64](n N, noun string) string {
 	}
 }
 
-// Name returns a name as it stands, or in double quotes if it has a character that
-// would blur where it ends.
+// Name returns the name unchanged, or in double quotes if it is empty or has a character,
+// such as a space, that would make its end unclear.
 func Name[S ~string](name S) string {
 	if isPlain(string(name)) {
 		return string(name)
@@ -40,7 +40,7 @@ func Name[S ~string](name S) string {
 	return fmt.Sprintf("%q", string(name))
 }
 
-// Word returns a text as one word of a shell's command line.
+// Word returns the text as one word of a shell command line, in single quotes if needed.
 func Word[S ~string](text S) string {
 	if isPlain(string(text)) {
 		return string(text)
@@ -48,8 +48,8 @@ func Word[S ~string](text S) string {
 	return "'" + strings.ReplaceAll(string(text), "'", `'\''`) + "'"
 }
 
-// Argument is Word for a text that is no flag and no flag's value: "--" goes before it
-// if it begins with a dash.
+// Argument is like Word, for a positional argument: it puts "--" before a text that begins
+// with a dash.
 func Argument[S ~string](text S) string {
 	if strings.HasPrefix(string(text), "-") {
 		return "-- " + Word(text)

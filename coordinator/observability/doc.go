@@ -1,10 +1,10 @@
-// Package observability is the board for Grafana (board.json) and the alert rules for
-// Prometheus (alerts.yaml) that show what package coordinator measures; prometheus.yml
-// scrapes a command that exports. It has no code: a test holds the files to the
-// instruments, as the OpenTelemetry exporter for Prometheus names them, and to
-// OPERATIONS.md, which says what each alert means.
+// Package observability contains a Grafana dashboard (board.json) and Prometheus alert
+// rules (alerts.yaml) for the metrics of package coordinator, and a Prometheus
+// configuration (prometheus.yml) that scrapes a command which exports them. It has no code:
+// its tests check that the files match the metrics, as the OpenTelemetry exporter for
+// Prometheus names them, and OPERATIONS.md, which explains each alert.
 //
-// The rules have their own tests, which need promtool:
+// The alert rules have tests of their own, which need promtool:
 //
 //	promtool check rules coordinator/observability/alerts.yaml
 //	promtool test rules coordinator/observability/alerts_test.yaml

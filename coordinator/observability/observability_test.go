@@ -24,8 +24,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// exported is what Prometheus sees of a node that has met everything: names of
-// series, each with the names of its labels.
+// exported returns the series that a coordinator exports after meetEverything: a map from
+// the name of each series to the names of its labels.
 func exported(t *testing.T) map[string][]string {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -61,7 +61,7 @@ func exported(t *testing.T) map[string][]string {
 			}
 		}
 		for _, name := range names {
-			series[name] = append(series[name], "job", "instance") // of the scrape
+			series[name] = append(series[name], "job", "instance") // added by the scrape
 			if strings.HasSuffix(name, "_bucket") {
 				series[name] = append(series[name], "le")
 			}
@@ -71,7 +71,7 @@ func exported(t *testing.T) map[string][]string {
 	return series
 }
 
-// meetEverything gives every instrument something to show.
+// meetEverything runs operations and failures until every instrument has a value.
 func meetEverything(t *testing.T, node *coordinator.Coordinator, server *redistest.Server) {
 	t.Helper()
 	for _, tenant := range []budget.TenantID{"acme", "initech"} {
@@ -111,7 +111,7 @@ func meetEverything(t *testing.T, node *coordinator.Coordinator, server *rediste
 	}
 }
 
-// query is an expression, and where it stands.
+// query is a PromQL expression and its place: a variable, a panel or an alert.
 type query struct{ where, expr string }
 
 var (
@@ -121,7 +121,7 @@ var (
 	names       = regexp.MustCompile(`\bbursar_[a-z0-9_]+\b`)
 )
 
-// uses takes a query apart: the series, and the labels of selectors and groupings.
+// uses returns the series of a query, and the labels in its selectors and groupings.
 func (q query) uses() (series, labels []string) {
 	expr := q.expr
 	for _, s := range selectors.FindAllStringSubmatch(expr, -1) {
@@ -185,8 +185,8 @@ func read(t *testing.T, name string) []byte {
 	return text
 }
 
-// Every expression is about series and labels that there are, and every instrument is
-// shown or watched.
+// TestExpressionsFitTheInstruments checks that every expression uses existing series and
+// labels, and that the dashboard or an alert uses every instrument.
 func TestExpressionsFitTheInstruments(t *testing.T) {
 	t.Parallel()
 	var queries []query
@@ -254,7 +254,8 @@ func TestBoardIsLaidOut(t *testing.T) {
 	}
 }
 
-// Each alert has its section in the operators' page, and each section its alert.
+// TestAlertsAreExplained checks that each alert has a section in OPERATIONS.md, and each
+// section an alert.
 func TestAlertsAreExplained(t *testing.T) {
 	t.Parallel()
 	page := string(read(t, "../OPERATIONS.md"))
@@ -278,7 +279,8 @@ func TestAlertsAreExplained(t *testing.T) {
 
 var money = regexp.MustCompile(`bursar_tenant_(granted|remaining|reserved|committed)\b`)
 
-// Money is shown in dollars: the gauges are in microcents, 1e8 a dollar.
+// TestMoneyIsInDollars checks that panels convert the gauges, which are in microcents, to
+// dollars (1e8 microcents).
 func TestMoneyIsInDollars(t *testing.T) {
 	t.Parallel()
 	for _, p := range board(t).Panels {

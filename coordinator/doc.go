@@ -87,5 +87,6 @@
 // package internal/store's, the checks of a start package internal/preflight's, the Lua
 // package luascripts'. To read the source, start with operations.go and follow a call to
 // internal/lane. PROTOCOL.md explains how a node and Redis work together, OPERATIONS.md
-// how to run them.
+// how to run them. GUARANTEES.md lists the promises with the tests that show them,
+// OUTCOMES.md every answer and error, COMMANDS.md the commands, BENCHMARKS.md the figures.
 package coordinator

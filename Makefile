@@ -1,5 +1,5 @@
-# Every target works on a fresh Debian machine with Go and make. Variables can be
-# set on the command line: make bench BENCH=Reserve COUNT=10
+# Every target but container works on a fresh Debian machine with Go and make.
+# Variables can be set on the command line: make bench BENCH=Reserve COUNT=10
 
 PKG ?= ./...
 ARGS ?=
@@ -11,6 +11,7 @@ FAULT ?= .
 SCHEDULES ?= 3000
 FIRST ?= 0
 CHUNK ?= 2000
+IMAGE ?= bursar
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -78,6 +79,16 @@ cross: $(CROSS:%=cross/%) ## build the command and check every package with its 
 cross/%:
 	GOOS=$(*D) GOARCH=$(*F) CGO_ENABLED=0 go vet -tags faults ./...
 	GOOS=$(*D) GOARCH=$(*F) CGO_ENABLED=0 go build -o /dev/null .
+
+# .git is part of the context: bursar version reads the tag or the commit from it.
+.PHONY: container
+container: ## build the command's container IMAGE=bursar with podman, buildah or docker
+	@for builder in podman buildah docker; do \
+		if $$builder info >/dev/null 2>&1; then \
+			exec $$builder build -f .ci/Containerfile -t $(IMAGE) .; \
+		fi; \
+	done; \
+	echo "No working podman, buildah or docker was found: install one of them to build the container." >&2; exit 1
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities, or say that their database is out of reach

@@ -1,8 +1,8 @@
-// Package exit says with which code the bursar command ends, so that scripts can
-// tell a refusal from a wrong flag and from a Redis that does not answer.
+// Package exit defines the exit codes of the bursar command, by which scripts can
+// distinguish a refusal, a wrong flag and a Redis that does not answer.
 //
-// What belongs here is the codes and how an error carries one. Who finds an
-// error gives it its code; main reads it with [Code].
+// An error carries its code: the function that finds the error adds the code with [With],
+// and cli.Run reads it with [Code].
 package exit
 
 import (
@@ -14,10 +14,10 @@ import (
 
 // The codes. They do not change between versions.
 const (
-	Done        = 0 // it was done
-	Refused     = 1 // the answer is no: refused by a budget, damage, a difference, bad input data, an unfit Redis
-	Usage       = 2 // the command line is wrong; nothing was started
-	Unavailable = 3 // Redis is out of reach, an outcome is unknown, or the command was interrupted
+	Done        = 0 // success
+	Refused     = 1 // refused by a budget, damage, a difference, bad input data, or an unfit Redis
+	Usage       = 2 // invalid command line; nothing was started
+	Unavailable = 3 // Redis unreachable, outcome unknown, or command interrupted
 )
 
 // Error is an error that carries a code.
@@ -26,8 +26,8 @@ type Error struct {
 	cause error
 }
 
-// With gives err a code; nil stays nil. A code that err carries already stays,
-// because who found the error knew best.
+// With returns err with a code, or nil if err is nil. An err that already carries a code
+// keeps it, because the function that found the error chose best.
 func With(code int, err error) error {
 	var coded *Error
 	if err == nil || errors.As(err, &coded) {
@@ -36,8 +36,8 @@ func With(code int, err error) error {
 	return &Error{code: code, cause: err}
 }
 
-// OfStart gives the error of coordinator.New its code: Refused if Redis is not fit for
-// budgets, which a repeat does not change, and else Unavailable.
+// OfStart returns an error of coordinator.New with its code: Refused for
+// coordinator.ErrUnfit, since a retry would not help, and Unavailable otherwise.
 func OfStart(err error) error {
 	if errors.Is(err, coordinator.ErrUnfit) {
 		return With(Refused, err)
@@ -45,7 +45,7 @@ func OfStart(err error) error {
 	return With(Unavailable, err)
 }
 
-// Code is the code of an error: Done for nil, Refused where none was given.
+// Code returns the code of an error: Done for nil, and Refused if it carries none.
 func Code(err error) int {
 	var coded *Error
 	switch {
@@ -60,15 +60,15 @@ func Code(err error) int {
 
 func (e *Error) Error() string { return e.cause.Error() }
 
-// Unwrap makes errors.Is find the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.cause }
 
-// ErrInterrupted is the error of a command that was ended before it was done. It carries
-// Unavailable: there is no answer.
+// ErrInterrupted is the error of a command that was interrupted before it completed. It
+// carries Unavailable.
 var ErrInterrupted = With(Unavailable, errors.New("interrupted"))
 
-// OrInterrupted is ErrInterrupted where ctx has ended: what a Ctrl-C made of the
-// call under way must not read like a fault. Else it is err.
+// OrInterrupted returns ErrInterrupted if err is not nil and ctx has ended: an error that
+// Ctrl-C causes in a call must not look like a fault. Otherwise it returns err.
 func OrInterrupted(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return ErrInterrupted

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// address is a URL taken apart; url.Parse knows one host only, and its errors repeat
-// what they cannot read, password and all.
+// address is a parsed Redis URL. url.Parse accepts only one host, and its errors repeat
+// the text that it cannot parse, including a password.
 type address struct {
 	tls    bool
 	kind   kind
@@ -23,7 +23,7 @@ type address struct {
 	query  url.Values
 }
 
-// kind is what stands between the "+" and the "://".
+// kind is the part of a scheme after its "+".
 type kind string
 
 const (
@@ -49,8 +49,8 @@ func split(text string) (address, error) {
 		authority, tail = rest[:end], rest[end:]
 	}
 	userinfo, hosts, hasUser := cutLast(authority, "@")
-	// With an @ in it, all before may be a password whose / or ? was not escaped; unless
-	// it is a socket's, whose user has ended before.
+	// If the tail has an @, the text before that may be a password with an unescaped / or ?.
+	// The path of a socket may have an @ if its user is absent or ends before the path.
 	if strings.Contains(tail, "@") && !(isSocket && (authority == "" || hasUser)) {
 		return a, errLogin
 	}
@@ -75,8 +75,8 @@ func split(text string) (address, error) {
 	return a, a.checkHosts()
 }
 
-// cutLast returns what is before and after the last separator; without one, all is
-// after it.
+// cutLast returns the text before and after the last separator. Without a separator all
+// text is after it.
 func cutLast(text, separator string) (before, after string, found bool) {
 	if at := strings.LastIndex(text, separator); at >= 0 {
 		return text[:at], text[at+len(separator):], true
@@ -84,7 +84,7 @@ func cutLast(text, separator string) (before, after string, found bool) {
 	return "", text, false
 }
 
-// takeSocket takes the path of a Unix socket.
+// takeSocket sets the path of a Unix socket, which has no host.
 func (a *address) takeSocket(host, path string) error {
 	if host != "" || strings.Trim(path, "/") == "" {
 		return errors.New("a Unix socket has a path and no host: write unix:///path/of/redis.sock, and unix://user@/path/of/redis.sock for a user")
@@ -93,7 +93,7 @@ func (a *address) takeSocket(host, path string) error {
 	return nil
 }
 
-// hostAndPort is what can be repeated in an error: there is no password in it.
+// hostAndPort matches text without a password, which an error may repeat.
 var hostAndPort = regexp.MustCompile(`^[\w.-]*(:\d{1,5})?$`)
 
 func splitScheme(text string) (a address, rest string, err error) {
@@ -105,7 +105,7 @@ func splitScheme(text string) (a address, rest string, err error) {
 		return a, "", fmt.Errorf("the Redis URL has no scheme; %s", remedy)
 	}
 	if strings.EqualFold(scheme, unixScheme) {
-		a.socket = unixScheme // until the path is known
+		a.socket = unixScheme // placeholder until the path is known
 		return a, rest, nil
 	}
 	base, suffix, _ := strings.Cut(strings.ToLower(scheme), "+")
@@ -120,7 +120,7 @@ func splitScheme(text string) (a address, rest string, err error) {
 	return a, "", fmt.Errorf("%s:// is not a scheme for Redis; %s", scheme, remedy)
 }
 
-// parseUserinfo is more lenient than url.Parse, which takes a # for the end.
+// parseUserinfo is more lenient than url.Parse, for which a # starts the fragment.
 func parseUserinfo(text string) (*url.Userinfo, error) {
 	name, password, set := strings.Cut(text, ":")
 	name, err1 := url.PathUnescape(name)
@@ -141,7 +141,7 @@ func (a address) checkHosts() error {
 		if err == nil && parsed.Host == host && parsed.Hostname() != "" && validPort(parsed.Port()) {
 			continue
 		}
-		// Where the address has no @, this may be "user:password".
+		// Without an @ in the address, host may be "user:password".
 		if strings.Contains(host, "@") || a.user == nil && !hostAndPort.MatchString(host) {
 			return fmt.Errorf("the Redis URL has a host, or a port, that cannot be read; %s", remedy)
 		}
@@ -156,7 +156,7 @@ func validPort(port string) bool {
 	return port == "" || err == nil && number > 0 && number <= most
 }
 
-// name is the address without secrets: of the query, only the database is shown.
+// name returns the address without secrets. Its query has the database only.
 func (a address) name() string {
 	name := a.scheme()
 	if a.kind != single {
@@ -186,7 +186,7 @@ func (a address) scheme() string {
 	}
 }
 
-// plain is the URL of one host, as go-redis reads it, with the others as it wants them.
+// plain returns the URL in go-redis' form, with all hosts but the first in the query.
 func (a address) plain(path string) string {
 	query := maps.Clone(a.query)
 	if a.socket != "" {
@@ -198,7 +198,7 @@ func (a address) plain(path string) string {
 	return (&url.URL{Scheme: a.scheme(), Host: a.withPort(a.hosts[0]), Path: path, RawQuery: query.Encode()}).String()
 }
 
-// withPort adds the port that the kind of server usually has.
+// withPort adds the default port of the kind of server, unless host has a port.
 func (a address) withPort(host string) string {
 	port := "6379"
 	if a.kind == sentinel {

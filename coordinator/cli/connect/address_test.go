@@ -9,7 +9,7 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// What is secret here begins with "secret"; it is in no error.
+// The secrets here begin with "secret". Errors must not contain them.
 func TestBadAddresses(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ address, want string }{
@@ -113,7 +113,7 @@ func hosts(t connect.Target) string {
 	}
 }
 
-// A password may have characters that a URL has other uses for.
+// A password may have characters that are special in a URL.
 func TestLogins(t *testing.T) {
 	t.Parallel()
 	variables := connect.Secrets{User: "bob", Password: "secret1"}
@@ -133,8 +133,8 @@ func TestLogins(t *testing.T) {
 	}
 }
 
-// Whatever the address is, a client can be made of it, or there is an error; and no
-// password is in either.
+// For any address, Parse returns a target from which a client can be made, or an error.
+// Neither shows the password.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"redis://host:6379/1?pool_size=3", "rediss+sentinel://one,two/m?db=1", "redis+cluster://one:1,two:2?max_redirects=2", "host", "redis://[::1",

@@ -1,9 +1,8 @@
-// Package connect finds the Redis that a command is to use, by the flags and variables
-// that all of them share: one server, Sentinel or a Cluster, with TLS or without.
+// Package connect connects a command to the operator's Redis, by the flags and variables
+// that all commands share: one server, Sentinel or a Cluster, with or without TLS.
 //
-// What belongs here is the address, the secrets that go with it, and the client that
-// they make. Nothing that this package prints or returns as an error has a password
-// in it. What a command does with the client is its own matter.
+// It parses the address, reads its secrets and makes the client. Neither its output nor
+// its errors contain a password.
 package connect
 
 import (
@@ -21,17 +20,18 @@ import (
 // Connection is a client for the operator's Redis.
 type Connection struct {
 	Client redis.UniversalClient
-	Name   string // the address without secrets, for people
-	Prefix string // of the keys
+	Name   string // the address without secrets, for messages
+	Prefix string // key prefix
 
 	target Target
 	hangUp context.CancelFunc
 }
 
-// Open reads the command's flags. It asks Redis nothing: see Ping. The client waits for
-// each answer for the timeout, and asks once; when the command is interrupted, its
-// connections end after [Grace]. Errors carry exit.Usage, and name the flag or the
-// variable.
+// Open returns a connection according to the command's flags. It sends nothing to Redis:
+// see Ping. The client waits up to timeout for each reply and does not retry, unless the
+// address has other settings; a Cluster's client retries as often as it follows
+// redirections. When the command is interrupted, the connections are closed after [Grace].
+// Errors carry exit.Usage, and name the flag or the variable.
 func Open(cc *cli.Context, timeout time.Duration) (*Connection, error) {
 	connection, err := open(cc, timeout)
 	return connection, exit.With(exit.Usage, err)
@@ -60,8 +60,8 @@ func open(cc *cli.Context, timeout time.Duration) (*Connection, error) {
 	return &Connection{Client: target.Client(), Name: target.Name, Prefix: prefix, target: target, hangUp: hangUp}, nil
 }
 
-// Grace is how long an interrupted command may go on to speak with Redis, so that what it
-// holds is released if Redis answers at all.
+// Grace is the time for which an interrupted command may still use Redis, to release its
+// holds if Redis answers.
 const Grace = 300 * time.Millisecond
 
 // Linger returns a context that ends [Grace] after ctx.
@@ -80,11 +80,10 @@ func Linger(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
-// Ping asks once, with short patience: an address that nobody answers at is mostly a
-// typing error. The error carries exit.Unavailable.
+// Ping calls [Target.Ping].
 func (c *Connection) Ping(ctx context.Context) error { return c.target.Ping(ctx) }
 
-// Diagnose is that of the connection's [Target].
+// Diagnose calls [Target.Diagnose].
 func (c *Connection) Diagnose(ctx context.Context, found string) (better, remedy string) {
 	return c.target.Diagnose(ctx, found)
 }

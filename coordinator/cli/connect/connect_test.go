@@ -23,7 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	for _, name := range []string{ // the tests are not about the developer's own Redis
+	for _, name := range []string{ // the tests must not use the developer's Redis
 		"BURSAR_REDIS_URL", "BURSAR_REDIS_CA", "BURSAR_REDIS_CERT", "BURSAR_REDIS_KEY", "BURSAR_REDIS_PASSWORD_FILE", "BURSAR_PREFIX", "BURSAR_REDIS_PASSWORD",
 		"BURSAR_REDIS_USER", "BURSAR_SENTINEL_PASSWORD", "BURSAR_SENTINEL_USER",
 	} {
@@ -82,7 +82,7 @@ func file(t *testing.T, text string) string {
 	return name
 }
 
-// Tests of variables are not parallel: those are the process'.
+// Tests of variables are not parallel, since the environment is that of the process.
 func TestSingleServer(t *testing.T) {
 	server := redistest.Start(t)
 	c := works(t, "redis://"+server.Addr(), "--redis", "redis://"+server.Addr())
@@ -133,7 +133,7 @@ func TestPasswords(t *testing.T) {
 	})
 }
 
-// refusesLogin expects the server's no, without the password.
+// refusesLogin expects the server to refuse the login, with an error without the password.
 func refusesLogin(t *testing.T, address string) {
 	t.Helper()
 	c, err := open(t, "--redis", address)
@@ -145,7 +145,7 @@ func refusesLogin(t *testing.T, address string) {
 	}
 }
 
-// A refusal that is not about the user does not send the operator to the password.
+// A refusal that is not about the user does not advise to check the password.
 func TestRefusalsNameTheirRemedy(t *testing.T) {
 	t.Parallel()
 	for reply, want := range map[string]string{
@@ -167,7 +167,7 @@ func TestRefusalsNameTheirRemedy(t *testing.T) {
 	}
 }
 
-// saying is a server that answers everything with an error.
+// saying starts a server that answers every command with an error. It returns the address.
 func saying(t *testing.T, reply string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -191,7 +191,7 @@ func saying(t *testing.T, reply string) string {
 	return listener.Addr().String()
 }
 
-// refuse answers each command, whose lines begin with their number.
+// refuse answers each command. A command begins with a line "*N", its number of words.
 func refuse(conn net.Conn, reply string) {
 	defer conn.Close()
 	for lines := bufio.NewScanner(conn); lines.Scan(); {
@@ -223,7 +223,7 @@ func TestSentinel(t *testing.T) {
 	}
 }
 
-// The Sentinels have passwords of their own, and the server may have another.
+// The Sentinels have their own password, and the server may have another.
 func TestSentinelPasswords(t *testing.T) {
 	primary := redistest.Start(t, redistest.WithPassword("secret1"))
 	sentinels := redistest.StartSentinels(t, primary, 1, redistest.WithPassword("secret2"))
@@ -252,7 +252,7 @@ func TestCluster(t *testing.T) {
 	hosts := strings.Join(cluster.Addrs(), ",")
 	works(t, "redis+cluster://"+hosts, "--redis", "redis+cluster://"+hosts, "--redis-password-file", file(t, "secret\r\n"))
 	works(t, "redis+cluster://"+hosts+"/0", "--redis", "redis+cluster://:secret@"+hosts+"/0?max_redirects=4")
-	// The first host is nobody.
+	// No server listens at the first host.
 	hosts = "127.0.0.1:1," + cluster.Addrs()[2]
 	works(t, "redis+cluster://"+hosts, "--redis", "redis+cluster://:secret@127.0.0.1:1?addr="+cluster.Addrs()[2])
 	refusesLogin(t, "redis+cluster://:secret9@"+cluster.Addrs()[0])
@@ -301,7 +301,6 @@ func TestTwoPasswords(t *testing.T) {
 	}
 }
 
-// A socket of the machine.
 func TestUnixSocket(t *testing.T) {
 	server := redistest.Start(t, redistest.WithPassword("secret1"), redistest.WithUser("ann", "secret2", "~*", "+@all"))
 	socket := filepath.Join(server.Dir(), "s")
@@ -316,8 +315,8 @@ func TestUnixSocket(t *testing.T) {
 	isUnreachable(t, "no Redis answers at unix:///nonexistent/a@b: dial unix /nonexistent/a@b: connect: no such file or directory; check the address", "--redis", "unix:///nonexistent/a@b")
 }
 
-// What a file or a secret store leaves at the ends of a variable is not part of it; the
-// blanks of a password are.
+// White space that a file or a secret store leaves around a variable is not part of its
+// value, except for the blanks of a password.
 func TestBlanksAtTheEndsOfVariables(t *testing.T) {
 	server := redistest.Start(t, redistest.WithUser("ann", "secret2", "~*", "+@all"))
 	admin := server.Client()
@@ -356,7 +355,7 @@ func TestBlanksAtTheEndsOfSentinelVariables(t *testing.T) {
 	works(t, address, "--redis", "Redis+SENTINEL"+strings.TrimPrefix(address, "redis+sentinel"))
 }
 
-// A typing error is answered at once.
+// A mistyped address fails at once.
 func TestNobodyThere(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{"redis://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/master", "redis+cluster://127.0.0.1:1,127.0.0.1:2"} {

@@ -12,9 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Until returns the target for clients whose connections end with a context: go-redis
-// waits for an answer as long as its own timeouts say, whatever becomes of the context
-// of a call.
+// Until returns a target for clients whose connections are closed when ctx ends. Without
+// it go-redis waits for a reply until its own timeout, even if the call's context ends.
 func (t Target) Until(ctx context.Context) Target {
 	t = t.clone()
 	switch {
@@ -28,19 +27,19 @@ func (t Target) Until(ctx context.Context) Target {
 	return t
 }
 
-// errHungUp is the error of a dial after the end.
+// errHungUp is the error of a dial after the context has ended.
 var errHungUp = errors.New("the connections were ended")
 
-// dialer dials as go-redis does by itself, until a context ends.
+// dialer dials as go-redis' own dialer does, and closes its connections when until ends.
 type dialer struct {
 	until   context.Context
-	timeout time.Duration // 0 is go-redis' default
+	timeout time.Duration // 0 for go-redis' default
 	secure  *tls.Config   // nil for a plain connection
 }
 
 const (
 	defaultDialTimeout = 5 * time.Second
-	handshaking        = "TLS handshake: " // what an error in it begins with
+	handshaking        = "TLS handshake: " // prefix of an error in it
 )
 
 func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {

@@ -31,7 +31,7 @@ const (
 // Category is the heading of the connection's flags in a command's help.
 const Category = "Connection"
 
-// Flags are those that every command with a Redis of the operator's has.
+// Flags returns the flags of every command that uses the operator's Redis.
 func Flags() []cli.Flag {
 	return append(
 		ServerFlags("", "`URL` of the Redis: redis://host:6379, redis+sentinel://host:26379,…/MASTER, redis+cluster://host:6379,…; rediss for TLS; unix:///PATH"),
@@ -41,8 +41,8 @@ func Flags() []cli.Flag {
 		}})
 }
 
-// ServerFlags are those of [Flags] that lead to a server, for a command with its own
-// idea of a prefix and of the address: that has a default, unless it is "", and a usage.
+// ServerFlags returns [Flags] without the prefix, and with another default and usage of
+// the address. If address is "", it has no default.
 func ServerFlags(address, usage string) []cli.Flag {
 	return []cli.Flag{
 		&textFlag{StringFlag: cli.StringFlag{Name: redisFlag, Category: Category, EnvVars: []string{redisVariable}, Value: address, Usage: usage}},
@@ -56,9 +56,8 @@ func ServerFlags(address, usage string) []cli.Flag {
 	}
 }
 
-// textFlag is a string flag. Blanks and newlines at the ends of its variable, as a file
-// or a secret store leaves them there, are not part of the value, and a variable with
-// nothing else is not set.
+// textFlag is a string flag that trims the white space around the value of its variable,
+// as files and secret stores leave it there. A blank variable counts as not set.
 type textFlag struct {
 	cli.StringFlag
 
@@ -66,7 +65,7 @@ type textFlag struct {
 	given bool // on the command line
 }
 
-// Apply adds the flag to a command's.
+// Apply adds the flag to a flag set.
 func (f *textFlag) Apply(set *flag.FlagSet) error {
 	preset := f.Value
 	if err := f.StringFlag.Apply(set); err != nil {
@@ -83,7 +82,7 @@ func (f *textFlag) Apply(set *flag.FlagSet) error {
 	return nil
 }
 
-// textValue is the value of a textFlag for package flag.
+// textValue is a textFlag as a flag.Getter.
 type textValue textFlag
 
 func (v *textValue) String() string { return v.text }
@@ -91,14 +90,14 @@ func (v *textValue) String() string { return v.text }
 // Get returns the value for [cli.Context.Value].
 func (v *textValue) Get() any { return v.text }
 
-// Set takes the value of the command line.
+// Set sets the value from the command line.
 func (v *textValue) Set(text string) error {
 	v.text, v.given = text, true
 	return nil
 }
 
-// ByVariable reports whether a flag of the context's command has the value of its
-// variable.
+// ByVariable reports whether a flag of the context's command has its value from its
+// environment variable.
 func ByVariable(cc *cli.Context, name string) bool {
 	f := find(cc, name)
 	return f != nil && f.HasBeenSet && !f.given
@@ -123,8 +122,8 @@ func find(cc *cli.Context, name string) *textFlag {
 	return nil
 }
 
-// AddressOf returns the address that the flags or the variable give, "" if neither does,
-// and the name of the variable if it is that.
+// AddressOf returns the address of the flag or its variable, or "" if neither is set. The
+// variable is "" unless the address comes from it.
 func AddressOf(cc *cli.Context) (address, variable string) {
 	address = strings.TrimSpace(cc.String(redisFlag))
 	if ByVariable(cc, redisFlag) {
@@ -133,8 +132,8 @@ func AddressOf(cc *cli.Context) (address, variable string) {
 	return address, variable
 }
 
-// NoServer returns an error for a flag on the command line that is about a server, if
-// the command uses none that it could be about.
+// NoServer returns an error if a flag on the command line is about a server. It is for
+// commands that use none of the operator's.
 func NoServer(cc *cli.Context) error {
 	for _, name := range []string{caFlag, certFlag, keyFlag, passwordFileFlag} {
 		if given(cc, name) {

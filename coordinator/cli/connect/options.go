@@ -62,7 +62,7 @@ func (a address) clusterOptions(s Secrets) (*redis.ClusterOptions, error) {
 	return o, nil
 }
 
-// checkDatabase is for what go-redis takes for database 0.
+// checkDatabase rejects negative numbers, which go-redis treats as database 0.
 func checkDatabase(number int) error {
 	if number < 0 {
 		return fmt.Errorf("database %d does not exist: give 0 or more", number)
@@ -70,12 +70,12 @@ func checkDatabase(number int) error {
 	return nil
 }
 
-// checkSizes is for what go-redis panics at, in a Cluster's client only on its first
-// command. What is no number is left to go-redis.
+// checkSizes rejects sizes at which go-redis panics, a Cluster's client only on its first
+// command. Values that are not numbers are left to go-redis.
 func (a address) checkSizes() error {
 	const most = 1 << 20
 	for name, values := range a.query {
-		least := -1 // the default, or none
+		least := -1 // stands for the default, or for none
 		switch {
 		case name == "pool_size":
 			least = 0

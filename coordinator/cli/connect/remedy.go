@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// remedyOfReply is what to do if a server answers, and says no.
+// remedyOfReply returns the remedy for an error reply.
 func remedyOfReply(err error) string {
 	switch {
 	case redis.IsAuthError(err), redis.HasErrorPrefix(err, "AUTH "):
@@ -27,10 +27,9 @@ func remedyOfReply(err error) string {
 
 const checkAddress = "check the address, and that the server runs"
 
-// Diagnose returns what is wrong with a server that does not answer, by the text of an
-// error of a client, since those of Sentinel and Cluster return the errors of the
-// servers that they tried as text only; and what to do, if TLS or its absence is what
-// stands between client and server, else "".
+// Diagnose returns the fault of a server that does not answer, and a remedy if TLS or its
+// absence is the cause, or else "". found is the text of a client's error, since Sentinel
+// and Cluster clients return the errors of the servers that they tried only as text.
 func (t Target) Diagnose(ctx context.Context, found string) (better, remedy string) {
 	if t.address.tls && endedAfterHandshake(found) {
 		found = cmp.Or(t.alert(ctx), found)
@@ -38,14 +37,15 @@ func (t Target) Diagnose(ctx context.Context, found string) (better, remedy stri
 	return found, t.remedyOfTLS(found)
 }
 
-// endedAfterHandshake reports whether the server has ended a connection with TLS without
-// giving its reason.
+// endedAfterHandshake reports whether the server has closed a TLS connection after the
+// handshake without a reason.
 func endedAfterHandshake(found string) bool {
 	return !strings.Contains(found, handshaking) && says(found, "EOF", "connection reset", "broken pipe")
 }
 
-// alert asks the first server why it ends connections. In TLS 1.3 it refuses a client's
-// certificate after the handshake; who writes then may not see its alert any more.
+// alert connects to the first server and returns the alert with which it closes the
+// connection, or "". In TLS 1.3 a server refuses a client's certificate after the
+// handshake, and a client that writes then may miss the alert.
 func (t Target) alert(ctx context.Context) string {
 	const patience = time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -84,7 +84,7 @@ func (t Target) remedyOfTLS(found string) string {
 	case t.address.socket != "":
 		return ""
 	case !t.address.tls:
-		// A server that expects TLS ends the connection, or sends an alert (21, version 3).
+		// A server that expects TLS closes the connection, or sends an alert (21, version 3).
 		if says(found, "EOF", "connection reset", "broken pipe", `\x15\x03`) {
 			return "if this port expects TLS, write " + t.withTLS(true) + "; else " + checkAddress
 		}
@@ -108,12 +108,12 @@ func (t Target) remedyOfTLS(found string) string {
 	}
 }
 
-// remedyOfAlert is what to do if the server has ended the handshake.
+// remedyOfAlert returns the remedy if the server has sent an alert.
 func (t Target) remedyOfAlert(found string) string {
 	switch {
 	case !t.certified && says(found, "certificate required", "handshake failure", "bad certificate"):
 		return "the server asks for a client's certificate: give --" + certFlag + " and --" + keyFlag
-	// "Decrypting" is about a signature: the CA has the name of the right one, and another key.
+	// "Decrypting" is about a signature: the CA has the right name, but another key.
 	case t.certified && says(found, "certificate", "access denied", "error decrypting message"):
 		return "the server does not accept the client's certificate of --" + certFlag + ": give one that its CA signs, and that has not expired"
 	default:
@@ -121,7 +121,7 @@ func (t Target) remedyOfAlert(found string) string {
 	}
 }
 
-// withTLS is the name of the same Redis with TLS or without.
+// withTLS returns the name of the same Redis with or without TLS.
 func (t Target) withTLS(secure bool) string {
 	t.address.tls = secure
 	return t.address.name()

@@ -12,14 +12,14 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// Secrets are what goes with an address and should not be in it.
+// Secrets are the credentials for an address, which should not be in the address itself.
 type Secrets struct {
 	User, Password                 string
 	SentinelUser, SentinelPassword string
-	CA, Cert, Key                  string // names of PEM files; "" for the system's CAs, and for no certificate
+	CA, Cert, Key                  string // names of PEM files; "" for the system's CAs, and for no client certificate
 }
 
-// after lets the address have its say before the variables.
+// after returns the secrets with the user and the password of the URL, if it has them.
 func (s Secrets) after(user *url.Userinfo) Secrets {
 	s.User = cmp.Or(user.Username(), s.User)
 	if password, set := user.Password(); set {
@@ -28,7 +28,7 @@ func (s Secrets) after(user *url.Userinfo) Secrets {
 	return s
 }
 
-// SecretsOf reads the flags and the variables. The error carries exit.Usage.
+// SecretsOf reads the secrets from flags and variables. Errors carry exit.Usage.
 func SecretsOf(cc *cli.Context) (Secrets, error) {
 	s := Secrets{
 		User: name("BURSAR_REDIS_USER"), Password: password(passwordVariable),
@@ -49,10 +49,11 @@ func SecretsOf(cc *cli.Context) (Secrets, error) {
 	return s, nil
 }
 
-// name reads a variable as textFlag does.
+// name returns the value of a variable, trimmed as by textFlag.
 func name(variable string) string { return strings.TrimSpace(os.Getenv(variable)) }
 
-// password reads a variable. Blanks at its end may be part of it, and newlines are not.
+// password returns the value of a variable without newlines at its end. Blanks may be
+// part of the password.
 func password(variable string) string { return withoutNewline(os.Getenv(variable)) }
 
 func withoutNewline(text string) string { return strings.TrimRight(text, "\r\n") }

@@ -14,7 +14,8 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// Target is where a Redis is, and how to get in. Exactly one of the options is set.
+// Target is the address of a Redis with the options to connect to it. Exactly one of
+// Single, Sentinel and Cluster is set.
 type Target struct {
 	Name string // the address without secrets
 
@@ -26,9 +27,9 @@ type Target struct {
 	certified bool // the client has a certificate
 }
 
-// Parse reads an address, whose query has the options that go-redis knows, and the files
-// that the secrets name. What the address says of user and password goes before what
-// the secrets say.
+// Parse parses an address, whose query may have go-redis' options, and reads the files
+// that the secrets name. The user and the password of the address take precedence over
+// those of the secrets.
 func Parse(text string, secrets Secrets) (Target, error) {
 	a, err := split(strings.TrimSpace(text))
 	if err != nil {
@@ -60,7 +61,7 @@ func (a address) target(s Secrets) (Target, error) {
 	return target, err
 }
 
-// Client makes a client; the caller closes it.
+// Client returns a new client, which the caller must close.
 func (t Target) Client() redis.UniversalClient {
 	switch {
 	case t.Sentinel != nil:
@@ -74,7 +75,7 @@ func (t Target) Client() redis.UniversalClient {
 	}
 }
 
-// clone returns a target whose options may be changed.
+// clone returns a copy whose options may be changed.
 func (t Target) clone() Target {
 	switch {
 	case t.Sentinel != nil:
@@ -90,8 +91,8 @@ func (t Target) clone() Target {
 	return t
 }
 
-// wait bounds how long a client waits for an answer, unless the address says so, and
-// has it ask once.
+// wait sets the client's timeouts and turns retries off, unless the address sets them. A
+// Cluster's client still retries as often as it follows redirections.
 func (t *Target) wait(timeout time.Duration) {
 	within := func(dial, read, write *time.Duration) {
 		*dial, *read, *write = cmp.Or(*dial, timeout), cmp.Or(*read, timeout), cmp.Or(*write, timeout)
@@ -108,8 +109,8 @@ func (t *Target) wait(timeout time.Duration) {
 	}
 }
 
-// Ping asks once, with short patience, and no longer than ctx lasts. The error carries
-// exit.Unavailable.
+// Ping sends a PING without retries, since an address that does not answer is usually a
+// typing error, and waits at most until ctx ends. Errors carry exit.Unavailable.
 func (t Target) Ping(ctx context.Context) error {
 	client := t.Impatient().Until(ctx).Client()
 	defer client.Close()
@@ -124,7 +125,7 @@ func (t Target) Ping(ctx context.Context) error {
 	return nil
 }
 
-// explain says what a Sentinel means by a nil.
+// explain replaces a nil reply of a Sentinel with an error that names the master.
 func (t Target) explain(err error) error {
 	if t.Sentinel != nil && errors.Is(err, redis.Nil) {
 		return fmt.Errorf("the Sentinels watch no master %q", t.Sentinel.MasterName)
@@ -132,10 +133,10 @@ func (t Target) explain(err error) error {
 	return err
 }
 
-// masterHook names the master that the Sentinels do not know, where go-redis says nil.
+// masterHook names the master that the Sentinels do not watch; go-redis only returns Nil.
 type masterHook struct{ master string }
 
-// DialHook replaces the error.
+// DialHook replaces redis.Nil.
 func (h masterHook) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := next(ctx, network, address)
@@ -154,7 +155,7 @@ func (masterHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	return next
 }
 
-// Impatient returns the target for clients that try each server once.
+// Impatient returns a target for clients that try each server once.
 func (t Target) Impatient() Target {
 	t = t.clone()
 	switch {
@@ -168,8 +169,8 @@ func (t Target) Impatient() Target {
 	return t
 }
 
-// Pool returns the target for clients with a pool of so many connections to each
-// server; 0 is what the address says, or go-redis' default.
+// Pool returns a target for clients with a pool of size connections to each server. A
+// size of 0 keeps that of the address, or go-redis' default.
 func (t Target) Pool(size int) Target {
 	if size == 0 {
 		return t

@@ -9,8 +9,8 @@ import (
 	"os"
 )
 
-// checkTLS returns an error for flags that need TLS, if the address has none, and for a
-// certificate without its key.
+// checkTLS returns an error for flags that need TLS if the address has none, and for a
+// certificate without its key or a key without its certificate.
 func (s Secrets) checkTLS(a address) error {
 	for _, f := range []struct{ flag, value string }{{caFlag, s.CA}, {certFlag, s.Cert}, {keyFlag, s.Key}} {
 		switch {
@@ -33,9 +33,9 @@ func (s Secrets) checkTLS(a address) error {
 	}
 }
 
-// security returns what go-redis made of the URL, with the operator's CA and certificate.
-// go-redis' name of the first host goes: each server is held to the host that it was
-// dialled by.
+// security returns the TLS configuration that go-redis made of the URL, with the
+// operator's CA and certificate. It leaves out the name of the first host, which go-redis
+// sets: each server is verified by the host that was dialled.
 func security(parsed *tls.Config, s Secrets) (*tls.Config, error) {
 	if parsed == nil {
 		return nil, nil
@@ -56,8 +56,8 @@ func security(parsed *tls.Config, s Secrets) (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Config.Certificates would be withheld from a server that names other CAs, and
-		// its error would be that there is no certificate.
+		// Config.Certificates would not be sent to a server that names other CAs, which
+		// would then report a missing certificate.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
 	}
 	return config, nil

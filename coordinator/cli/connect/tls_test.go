@@ -18,7 +18,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest/testca"
 )
 
-// authority is a CA of one's own.
+// authority is a private CA.
 type authority struct{ *testca.Authority }
 
 func newAuthority(t *testing.T) authority { return namedAuthority(t, "a CA of one's own") }
@@ -48,16 +48,17 @@ func (a authority) leaf(t *testing.T) leaf {
 
 type leaf struct{ testca.Leaf }
 
-// flags are those of a client with this certificate.
+// flags returns the flags of a client with this certificate.
 func (l leaf) flags() []string { return []string{"--redis-cert", l.Cert, "--redis-key", l.Key} }
 
 // proxy is a TLS listener in front of a server, which may be started after it.
 type proxy struct {
 	net.Listener
-	server chan string // its address, again and again
+	server chan string // its address, which each receiver puts back
 }
 
-// startProxy asks clients for a certificate if it has a CA for them.
+// startProxy starts a proxy, which requires client certificates of the CA ofClients unless
+// that is nil.
 func startProxy(t *testing.T, own leaf, ofClients *authority) *proxy {
 	t.Helper()
 	config := &tls.Config{Certificates: []tls.Certificate{own.Certificate}, MinVersion: tls.VersionTLS12}
@@ -82,7 +83,7 @@ func startProxy(t *testing.T, own leaf, ofClients *authority) *proxy {
 	return p
 }
 
-// behind names the server.
+// behind sets the address of the server.
 func (p *proxy) behind(server string) *proxy {
 	p.server <- server
 	return p
@@ -104,7 +105,7 @@ func (p *proxy) serve(front net.Conn) {
 	_, _ = io.Copy(front, back)
 }
 
-// address is that of the proxy.
+// address returns the address of the proxy.
 func (p *proxy) address() string { return p.Addr().String() }
 
 func (p *proxy) port() int { return p.Addr().(*net.TCPAddr).Port }
@@ -116,7 +117,7 @@ func TestTLS(t *testing.T) {
 	address := "rediss://" + startProxy(t, ca.leaf(t), nil).behind(server).address()
 	works(t, address, "--redis", address, "--redis-ca", ca.File)
 	works(t, address, "--redis", address+"?skip_verify=true")
-	// A server that does not ask for a certificate is not bothered by one.
+	// A server that does not ask for a certificate accepts a client that has one.
 	works(t, address, append(ca.leaf(t).flags(), "--redis", address, "--redis-ca", ca.File)...)
 
 	refusesCertificate(t, "give the CA that signs the servers with --redis-ca", "--redis", address)
@@ -127,7 +128,7 @@ func TestTLS(t *testing.T) {
 	refusesCertificate(t, "renew the server's certificate", "--redis", expired, "--redis-ca", ca.File)
 }
 
-// refusesCertificate expects an error about a certificate that ends with a remedy.
+// refusesCertificate expects an error about a certificate with the remedy.
 func refusesCertificate(t *testing.T, remedy string, args ...string) {
 	t.Helper()
 	c, err := open(t, args...)
@@ -140,7 +141,7 @@ func refusesCertificate(t *testing.T, remedy string, args ...string) {
 	}
 }
 
-// secured starts a redis-server that asks clients for certificates, and returns the
+// secured starts a redis-server that requires client certificates, and returns it with the
 // address of its port with TLS.
 func secured(t *testing.T, ca authority, lines ...string) (server *redistest.Server, address string) {
 	t.Helper()
@@ -155,8 +156,8 @@ func secured(t *testing.T, ca authority, lines ...string) (server *redistest.Ser
 	return server, free.Addr().String()
 }
 
-// Redis as its documentation sets TLS up: clients have certificates as well. What does
-// not fit has its remedy.
+// TLS as in Redis' documentation, with client certificates. Each mismatch between client
+// and server has its remedy.
 func TestClientCertificates(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -171,7 +172,7 @@ func TestClientCertificates(t *testing.T) {
 	}
 	refusesCertificate(t, unaccepted, append(ca.issue(t, time.Now().Add(-time.Hour)).flags(), "--redis", address, "--redis-ca", ca.File)...)
 	isUnreachable(t, "if this port expects TLS, write rediss://"+port+"; else check the address", "--redis", "redis://"+port)
-	// What a plain port makes of a handshake depends on its random bytes.
+	// A plain port's answer to a handshake depends on the random bytes of the handshake.
 	isUnreachable(t, "this port has no TLS", "--redis", "rediss://"+server.Addr()+"?skip_verify=true&dial_timeout=300ms")
 }
 
@@ -186,7 +187,7 @@ func isUnreachable(t *testing.T, remedy string, args ...string) {
 	}
 }
 
-// Also with TLS 1.2, whose servers word their refusal in another way.
+// The remedies are the same with TLS 1.2, in which servers refuse with other errors.
 func TestClientCertificatesOfTLS12(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -197,7 +198,7 @@ func TestClientCertificatesOfTLS12(t *testing.T) {
 	isUnreachable(t, "the server does not accept the client's certificate of --redis-cert", append(namedAuthority(t, "another CA").leaf(t).flags(), "--redis", address, "--redis-ca", ca.File)...)
 }
 
-// What a server says, or does not say, tells which side has no TLS.
+// The server's answer, or its silence, shows which side has no TLS.
 func TestRemediesOfTheOtherSide(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -223,8 +224,8 @@ func TestRemediesOfTheOtherSide(t *testing.T) {
 	isUnreachable(t, "if this port has no TLS, write redis+sentinel://"+host+"/m; else", "--redis", "rediss+sentinel://"+host+"/m?dial_timeout=200ms")
 }
 
-// answering is a listener that answers the first bytes of each connection, and then
-// closes it or says nothing more.
+// answering starts a listener and returns its address. The listener answers the first
+// bytes of each connection, and then closes it or stays silent.
 func answering(t *testing.T, answer string, closes bool) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -257,7 +258,7 @@ func answering(t *testing.T, answer string, closes bool) string {
 	return listener.Addr().String()
 }
 
-// Sentinels and the server that they name have TLS, with certificates of clients.
+// Sentinels and the server that they name use TLS with client certificates.
 func TestTLSOfSentinels(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -266,7 +267,7 @@ func TestTLSOfSentinels(t *testing.T) {
 	front, frontOfServer := startProxy(t, ca.leaf(t), &ca).behind(sentinels.Addrs()[0]), startProxy(t, ca.leaf(t), &ca).behind(server.Addr())
 	admin := redis.NewClient(&redis.Options{Addr: sentinels.Addrs()[0]})
 	defer admin.Close()
-	// The Sentinel finds no plain Redis there, and one more vote is missing for a failover.
+	// The Sentinel cannot reach a plain Redis there, but has too few votes for a failover.
 	if err := admin.Do(t.Context(), "SENTINEL", "MONITOR", "safe", "127.0.0.1", frontOfServer.port(), 2).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -277,8 +278,8 @@ func TestTLSOfSentinels(t *testing.T) {
 	refusesCertificate(t, "give --redis-cert and --redis-key", "--redis", address, "--redis-ca", ca.File)
 }
 
-// Every node of a Cluster has TLS, with certificates of clients, also those that only
-// the Cluster names.
+// Every node of a Cluster uses TLS with client certificates, including nodes that only the
+// Cluster names.
 func TestTLSOfACluster(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -293,7 +294,7 @@ func TestTLSOfACluster(t *testing.T) {
 	refusesCertificate(t, "give --redis-cert and --redis-key", "--redis", address, "--redis-ca", ca.File)
 }
 
-// By variables, whose values come from files and secret stores.
+// TLS by variables, with white space around their values as from files and secret stores.
 func TestTLSByVariables(t *testing.T) {
 	ca := newAuthority(t)
 	_, port := secured(t, ca)

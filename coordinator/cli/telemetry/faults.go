@@ -11,9 +11,9 @@ import (
 	"go.opentelemetry.io/otel"
 )
 
-// faults is OpenTelemetry's global error handler and logger, which by default write to
-// stderr in a form of their own. While exporters start and stop it collects what they
-// say; in between it reports each error, unless the same was reported last.
+// faults is OpenTelemetry's global error handler and logger, whose defaults write to
+// stderr in their own formats. While exporters start and stop, it collects errors; in
+// between it reports each error, unless the last reported one was the same.
 type faults struct {
 	report func(error)
 
@@ -31,7 +31,7 @@ func collectFaults(report func(error)) *faults {
 	return f
 }
 
-// Handle takes an error of the SDK or an exporter.
+// Handle handles an error of the SDK or an exporter.
 func (f *faults) Handle(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -48,7 +48,7 @@ func (f *faults) Handle(err error) {
 	}
 }
 
-// reportFromNow reports what was collected, in one error, and each that follows.
+// reportFromNow reports the collected errors as one, and later ones as they come.
 func (f *faults) reportFromNow() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -64,7 +64,7 @@ func (f *faults) collectFromNow() {
 	f.collecting = true
 }
 
-// end returns what was collected. Nothing is reported any more.
+// end returns the collected errors. Later ones are dropped.
 func (f *faults) end() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -81,17 +81,17 @@ func (f *faults) take() error {
 	return errors.Join(errs...)
 }
 
-// Init does nothing. With the methods that follow it is a logr.LogSink of errors only.
+// Init does nothing. It and the methods below implement a logr.LogSink for errors only.
 func (f *faults) Init(logr.RuntimeInfo) {}
 
-// Enabled is false: only errors are wanted.
+// Enabled returns false: only errors are logged.
 func (f *faults) Enabled(int) bool { return false }
 
 // Info drops a message.
 func (f *faults) Info(int, string, ...any) {}
 
-// Error takes an error without the values beside it, and without the text of a URL:
-// both may hold secrets of the variables that they were read from.
+// Error handles an error without its key-value pairs and without the text of a URL, since
+// both may contain secrets from environment variables.
 func (f *faults) Error(err error, msg string, _ ...any) {
 	var unreadable *url.Error
 	if err == nil || errors.As(err, &unreadable) {

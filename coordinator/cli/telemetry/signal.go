@@ -14,12 +14,12 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// signal is one of the kinds of telemetry.
+// signal is a kind of telemetry.
 type signal struct {
-	name      string // as people call it
-	variable  string // its part of the variables' names
-	exporters string // that autoexport knows
-	// start makes the exporter and sets the global provider.
+	name      string // for messages
+	variable  string // part of its variables' names
+	exporters string // that autoexport supports, for messages
+	// start creates the exporter and sets the global provider.
 	start func(context.Context, *resource.Resource) (shutdown func(context.Context) error, err error)
 }
 
@@ -48,9 +48,8 @@ func startMetrics(ctx context.Context, r *resource.Resource) (func(context.Conte
 	return provider.Shutdown, nil
 }
 
-// asked reports whether the environment wants the signal to be exported. If it does
-// not mention it, it does not: the SDK's own default would look for a collector on this
-// machine.
+// asked reports whether the environment requests the signal. Without a variable it is not
+// exported, unlike the SDK's default, which is to look for a collector on this machine.
 func (s signal) asked() bool {
 	return s.exporter() != "" || os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv(s.endpointVariable()) != ""
 }
@@ -61,7 +60,7 @@ func (s signal) exporter() string { return os.Getenv(s.exporterVariable()) }
 
 func (s signal) endpointVariable() string { return "OTEL_EXPORTER_OTLP_" + s.variable + "_ENDPOINT" }
 
-// open starts the signal, or says why it cannot be and what to do.
+// open starts the export of the signal. Its error has a remedy if one is known.
 func (s signal) open(ctx context.Context, f *faults) (shutdown func(context.Context) error, err error) {
 	if err := s.checkEndpoint(); err != nil {
 		return nil, err
@@ -82,8 +81,9 @@ func (s signal) open(ctx context.Context, f *faults) (shutdown func(context.Cont
 	return nil, err
 }
 
-// checkEndpoint finds an endpoint to which the exporter could not send: it would log
-// that, and send elsewhere. The error does not repeat it, since it may hold a password.
+// checkEndpoint returns an error for an invalid endpoint, about which the exporter would
+// only log an error and send elsewhere. The error does not repeat the endpoint, since it
+// may contain a password.
 func (s signal) checkEndpoint() error {
 	if s.exporter() != "" && s.exporter() != "otlp" {
 		return nil
@@ -94,7 +94,7 @@ func (s signal) checkEndpoint() error {
 	}
 	_, protocol := firstSet("OTEL_EXPORTER_OTLP_"+s.variable+"_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 	parsed, err := url.Parse(text)
-	if err != nil || parsed.Host == "" && protocol != "grpc" { // gRPC has addresses of other forms
+	if err != nil || parsed.Host == "" && protocol != "grpc" { // gRPC accepts other forms of addresses
 		return fmt.Errorf("%s is not the URL of a collector; write the endpoint as http://host:4318", variable)
 	}
 	return nil

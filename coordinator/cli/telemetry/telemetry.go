@@ -1,9 +1,8 @@
-// Package telemetry exports what a command measures, by the standard OTEL_*
-// variables of OpenTelemetry, and does nothing unless one of them asks for it.
-// It is an aid: nothing that fails here fails the command.
+// Package telemetry exports the traces and metrics of a command if OpenTelemetry's
+// standard OTEL_* variables ask for it. A failure to export never fails the command.
 //
-// What belongs here is the SDK and its exporters, which embedders of package
-// coordinator do not link.
+// The SDK and its exporters are imported only here, so that programs that embed package
+// coordinator do not link them.
 package telemetry
 
 import (
@@ -18,19 +17,20 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 )
 
-// Bounds of the last export at the end of a command, and of one that was interrupted.
+// Timeouts of the last export at the end of a command, and of an interrupted one.
 const (
 	stopTimeout        = 5 * time.Second
 	interruptedTimeout = 500 * time.Millisecond
 )
 
 // Start sets OpenTelemetry's global providers for the signals that the environment
-// names: OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER (otlp, console, prometheus,
-// none), or OTEL_EXPORTER_OTLP_ENDPOINT and its like for both. stop sends what is left
-// and ends the exporters.
+// requests: by OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER (otlp, console, prometheus,
+// none), by the endpoint variable of a signal, such as OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+// or for both by OTEL_EXPORTER_OTLP_ENDPOINT. stop exports the remaining data and shuts
+// the exporters down.
 //
-// A signal whose exporter cannot be started is reported once, and is not exported; the
-// other one is. What fails later is reported too, each error once in a row.
+// If the exporter of a signal cannot be started, that is reported once, and only the
+// other signal is exported. Later errors are reported too, each once in a row.
 func Start(ctx context.Context, report func(error)) (stop func(context.Context) error) {
 	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
 		return func(context.Context) error { return nil }
@@ -65,8 +65,8 @@ func Start(ctx context.Context, report func(error)) (stop func(context.Context) 
 	}
 }
 
-// describe returns the resource that all signals are about. Attributes that cannot be
-// read are a fault, and left out.
+// describe returns the resource of all signals. Attributes that cannot be parsed are
+// reported to f, and left out.
 func describe(ctx context.Context, f *faults) *resource.Resource {
 	r, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "bursar")), resource.WithFromEnv(), resource.WithTelemetrySDK())

@@ -15,8 +15,8 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/telemetry"
 )
 
-// start sets variables; t.Setenv keeps these tests from running in parallel, and
-// OpenTelemetry's globals are the process'.
+// start sets variables and starts telemetry. Its t.Setenv keeps these tests from running
+// in parallel, which OpenTelemetry's globals do not allow.
 func start(t *testing.T, variables ...string) (stop func(context.Context) error, reported []string) {
 	t.Helper()
 	for i := 0; i < len(variables); i += 2 {
@@ -33,7 +33,7 @@ func traced() bool {
 	return span.SpanContext().IsValid()
 }
 
-// Without a word nothing is exported: nobody's collector is looked for.
+// Without variables nothing is exported, and no collector is looked for.
 func TestNothingIsStartedUnasked(t *testing.T) {
 	for _, variables := range [][]string{
 		nil,
@@ -46,7 +46,7 @@ func TestNothingIsStartedUnasked(t *testing.T) {
 	}
 }
 
-// Each signal fails for itself, and what is wrong is reported in one error.
+// Each signal fails independently of the other, and reports its fault in one error.
 func TestFaultsAreReported(t *testing.T) {
 	const endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT"
 	for _, c := range []struct {
@@ -80,13 +80,12 @@ func TestFaultsAreReported(t *testing.T) {
 			}
 			interrupted, cancel := context.WithCancel(t.Context())
 			cancel()
-			_ = stop(interrupted) // nobody listens
+			_ = stop(interrupted) // fails without a collector
 		})
 	}
 }
 
-// What fails in the middle is reported, the same once in a row; at the end it is the
-// error of stop.
+// Errors between Start and stop are reported, each once in a row. Later ones are dropped.
 func TestFaultsInTheMiddle(t *testing.T) {
 	t.Setenv("OTEL_TRACES_EXPORTER", "none")
 	var reported []string
@@ -105,7 +104,7 @@ func TestFaultsInTheMiddle(t *testing.T) {
 	}
 }
 
-// What is asked for is started, and ends although nobody listens, also after Ctrl-C.
+// A requested signal is started, and stop returns without a collector, also after Ctrl-C.
 func TestStartAndStop(t *testing.T) {
 	stop, reported := start(t, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT", "100")
 	if reported != nil || !traced() {

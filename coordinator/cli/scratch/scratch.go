@@ -1,9 +1,8 @@
-// Package scratch gives a command a private place on a Redis for a while: an
-// embedded one, a redis-server of its own, or keys on the user's under random
-// prefixes. Whatever it was, nothing is left of it after Close.
+// Package scratch provides a command with temporary space on a Redis: an embedded one, a
+// redis-server of its own, or keys under random prefixes on the user's. Close removes the
+// space completely.
 //
-// What belongs here is getting such a place and giving it back. It knows nothing
-// of what is stored there.
+// The package opens and removes spaces, and does not depend on their content.
 package scratch
 
 import (
@@ -26,20 +25,20 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// What an address can be, beside a URL.
+// Addresses other than a URL.
 const (
 	Embedded = "embedded" // miniredis, inside this process
 	Spawn    = "spawn"    // a private redis-server, on a free loopback port
 )
 
-// IsOwn reports whether an address is a server of the space's own, for which there are
-// no secrets.
+// IsOwn reports whether an address stands for a server of the space's own, which has no
+// secrets.
 func IsOwn(address string) bool { return address == Embedded || address == Spawn }
 
-// closeTimeout bounds the clean-up, which a cancelled context does not stop;
-// comebackTimeout how long it waits for a Redis that has gone, and may be started
-// again; scanTimeout the search for other people's keys; and answerTimeout how long
-// Redis has, after the command was interrupted, to show that it answers at all.
+// closeTimeout bounds the clean-up, which a cancelled context does not stop, and
+// comebackTimeout its wait for a Redis that is down and may restart, with an attempt every
+// comebackEvery. scanTimeout bounds the search for other users' keys, and answerTimeout
+// the time in which Redis must answer after the command was interrupted.
 const (
 	closeTimeout    = 2 * time.Minute
 	comebackTimeout = 5 * time.Second
@@ -48,31 +47,31 @@ const (
 	answerTimeout   = 2 * time.Second
 )
 
-// Space is the place. Its methods are safe for concurrent use.
+// Space is temporary space on a Redis. Its methods are safe for concurrent use.
 type Space struct {
-	// Name says what it is, for people; it holds no password.
+	// Name describes the space in messages. It contains no password.
 	Name string
 
-	address  string          // what Open takes for the same Redis from another process
-	secrets  connect.Secrets // beside the address
+	address  string          // for Open in another process
+	secrets  connect.Secrets // for address
 	target   connect.Target
 	lifetime context.Context
 	giveUp   context.CancelFunc
-	unwatch  func() bool // of the context of Open
-	server   io.Closer   // nil if Redis is the user's
+	unwatch  func() bool // stops watching Open's context
+	server   io.Closer   // nil on the user's Redis
 
 	mu       sync.Mutex
 	clients  []redis.UniversalClient
 	patterns []string // of the keys that Close deletes
 }
 
-// Open takes an address: [Embedded], [Spawn], or the URL of the user's Redis with its
-// secrets, as package connect reads it. It returns when Redis has answered a PING.
-// Errors carry an exit code: Usage for an address that cannot be one, Unavailable for a
-// Redis that does not answer.
+// Open opens a space at an address: [Embedded], [Spawn], or the URL of the user's Redis
+// with its secrets, as [connect.Parse] accepts it. It returns after Redis has answered a
+// PING. Errors carry an exit code: Usage for an invalid address, Unavailable for a Redis
+// that does not answer.
 //
-// When ctx ends and Redis does not answer within 2 s, the space gives it up: see
-// Lifetime.
+// If ctx ends and Redis does not answer within 2 s, the space gives Redis up: see
+// [Space.Lifetime].
 func Open(ctx context.Context, address string, secrets connect.Secrets) (*Space, error) {
 	space, err := open(ctx, address, secrets)
 	if err != nil {
@@ -80,7 +79,6 @@ func Open(ctx context.Context, address string, secrets connect.Secrets) (*Space,
 	}
 	space.lifetime, space.giveUp = context.WithCancel(context.WithoutCancel(ctx))
 	space.target = space.target.Until(space.lifetime)
-	// Once, with short patience: an address that nobody answers at is mostly a typing error.
 	if err := space.target.Ping(ctx); err != nil {
 		return nil, errors.Join(err, space.Close(ctx))
 	}
@@ -125,13 +123,13 @@ func own(name, address string, server io.Closer) (*Space, error) {
 // embedded is miniredis as an io.Closer.
 type embedded struct{ *miniredis.Miniredis }
 
-// Close ends the server; there is nothing that can go wrong.
+// Close stops the server. It always returns nil.
 func (e embedded) Close() error {
 	e.Miniredis.Close()
 	return nil
 }
 
-// check gives Redis up, unless it answers soon.
+// check ends the lifetime unless Redis answers within answerTimeout.
 func (s *Space) check() {
 	ctx, cancel := context.WithTimeout(s.lifetime, answerTimeout)
 	defer cancel()
@@ -140,16 +138,16 @@ func (s *Space) check() {
 	}
 }
 
-// Lifetime ends with Close, or when Redis is given up, since it does not answer and the
-// command was interrupted. From then on no connection can be made, and those that there
-// were are closed, so that nothing waits for an answer any more.
+// Lifetime returns a context that ends with Close, or if the command is interrupted and
+// Redis does not answer. From then on no connection can be made and existing ones are
+// closed, so that no call waits for a reply.
 func (s *Space) Lifetime() context.Context { return s.lifetime }
 
 // Client returns a new client with its own connections, closed with the space.
 func (s *Space) Client() redis.UniversalClient { return s.ClientOf(0) }
 
-// ClientOf is Client with a pool of so many connections, of a Cluster to each server; 0
-// is go-redis' default.
+// ClientOf is Client with a pool of poolSize connections, to each server of a Cluster. 0
+// keeps the size of the address, or go-redis' default.
 func (s *Space) ClientOf(poolSize int) redis.UniversalClient {
 	client := s.target.Pool(poolSize).Client()
 	s.mu.Lock()
@@ -158,19 +156,20 @@ func (s *Space) ClientOf(poolSize int) redis.UniversalClient {
 	return client
 }
 
-// Source returns what another process gives to [Open] for the same Redis, which ends
-// with this space if it is its own. It may hold a password.
+// Source returns the arguments with which another process can [Open] the same Redis. A
+// server of the space's own still ends with this space. The address may contain a
+// password.
 func (s *Space) Source() (address string, secrets connect.Secrets) { return s.address, s.secrets }
 
-// Prefix returns a key prefix that nobody else has: the name and 64 random bits.
-// What is stored under it is deleted by Close.
+// Prefix returns a unique key prefix: bursar, the name and 64 random bits. Close deletes
+// all keys under it.
 func (s *Space) Prefix(name string) string { return s.ownPrefix("bursar-" + name + "-") }
 
-// PrefixUnder is Prefix for keys that begin with a prefix of the user's, which others
-// may use: it returns that prefix, a colon and 64 random bits.
+// PrefixUnder is Prefix below a prefix of the user's, which others may use too. It returns
+// that prefix, a colon and 64 random bits.
 func (s *Space) PrefixUnder(prefix string) string { return s.ownPrefix(prefix + ":") }
 
-// ValidatePrefix returns nil for an argument of PrefixUnder.
+// ValidatePrefix returns an error for a prefix that PrefixUnder cannot use.
 func ValidatePrefix(prefix string) error {
 	if most := store.MaxPrefixBytes - len(":") - hex.EncodedLen(randomBytes); len(prefix) > most {
 		return fmt.Errorf("key prefix %.80q: give 1 to %d bytes", prefix, most)
@@ -182,7 +181,7 @@ const randomBytes = 8
 
 func (s *Space) ownPrefix(begin string) string {
 	var bits [randomBytes]byte
-	_, _ = rand.Read(bits[:]) // it never fails: it ends the process instead
+	_, _ = rand.Read(bits[:]) // never fails: it ends the process instead
 	prefix := begin + hex.EncodeToString(bits[:])
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,9 +189,9 @@ func (s *Space) ownPrefix(begin string) string {
 	return prefix
 }
 
-// KeyUnder returns one of the keys that begin with the prefix and a colon, or "": a
-// prefix may end with the colon, though ours write another after it. It looks for at
-// most 30 s; the error carries exit.Unavailable.
+// KeyUnder returns a key that begins with the prefix and a colon, or "" without one. It
+// ignores colons at the end of the prefix, which a user may have written as the separator.
+// It searches for at most 30 s. Errors carry exit.Unavailable.
 func (s *Space) KeyUnder(ctx context.Context, prefix string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, scanTimeout)
 	defer cancel()
@@ -205,17 +204,16 @@ func (s *Space) KeyUnder(ctx context.Context, prefix string) (string, error) {
 	return key, nil
 }
 
-// Close closes the space's clients, deletes what is stored under its prefixes,
-// and ends its server. It takes a few seconds if Redis does not answer, at most 2
-// minutes, and a cancelled context does not keep it from cleaning up, unless the
-// lifetime has ended as well.
+// Close closes the space's clients, deletes the keys under its prefixes, and stops its
+// server. If Redis does not answer, it takes a few seconds, at most 2 minutes. It cleans
+// up even if ctx is cancelled, unless the lifetime has ended as well.
 func (s *Space) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
-	for _, client := range s.clients { // first: they may have all the connections that there can be
+	for _, client := range s.clients { // first: they may use all connections that the server allows
 		if err := client.Close(); s.lifetime.Err() == nil {
 			errs = append(errs, err)
 		}

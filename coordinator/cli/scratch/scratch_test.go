@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Servers of the space's own end with it.
+// A server of the space's own ends with the space.
 func TestOwnServers(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{scratch.Embedded, scratch.Spawn} {
@@ -54,8 +54,8 @@ func TestOwnServers(t *testing.T) {
 	}
 }
 
-// On the user's Redis, exactly what was stored under the prefixes goes, also
-// when the context has ended.
+// On the user's Redis, Close deletes exactly the keys under the prefixes, even if the
+// context has ended.
 func TestWipe(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -93,8 +93,8 @@ func TestWipe(t *testing.T) {
 	}
 }
 
-// A Cluster, whose keys are in many slots of several masters, has nothing of ours left
-// either, and a primary that Sentinels name.
+// Close also deletes the keys on a primary that Sentinels name, and on a Cluster, where
+// they are in many slots of several masters.
 func TestWipeOnEveryTopology(t *testing.T) {
 	t.Parallel()
 	sentinels := redistest.StartSentinels(t, redistest.Start(t), 1)
@@ -189,7 +189,7 @@ func TestPrefixUnder(t *testing.T) {
 	}
 }
 
-// A Redis that dies before the clean-up leaves keys, and the error names them.
+// If Redis dies before the clean-up, keys are left, and the error names them.
 func TestWipeOfADeadRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -205,7 +205,7 @@ func TestWipeOfADeadRedis(t *testing.T) {
 	}
 }
 
-// A Redis that comes back while the clean-up waits for it has nothing of ours left.
+// If Redis restarts while the clean-up waits for it, none of the space's keys are left.
 func TestWipeOfARestartedRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))
@@ -283,7 +283,7 @@ func TestSpawnWithoutServer(t *testing.T) {
 	}
 }
 
-// Who has all the connections that the server allows can still clean up.
+// Close can delete the keys even if the clients use all connections of the server.
 func TestCloseNeedsNoConnectionMore(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// EachMaster visits the server that a client of a space has, or each master of a
-// Cluster, these at one time.
+// EachMaster calls visit for the server of a space's client, or concurrently for each
+// master of a Cluster.
 func EachMaster(ctx context.Context, client redis.UniversalClient, visit func(ctx context.Context, master *redis.Client) error) error {
 	switch c := client.(type) {
 	case *redis.ClusterClient:
@@ -21,8 +21,8 @@ func EachMaster(ctx context.Context, client redis.UniversalClient, visit func(ct
 	}
 }
 
-// PoolSize returns how many connections a client of a space may have, of a Cluster to
-// each server.
+// PoolSize returns the pool size of a space's client, which on a Cluster is that of each
+// server.
 func PoolSize(client redis.UniversalClient) int {
 	switch c := client.(type) {
 	case *redis.ClusterClient:
@@ -34,8 +34,8 @@ func PoolSize(client redis.UniversalClient) int {
 	}
 }
 
-// Dialer returns a function that makes a connection to the server, or to the first of a
-// Cluster's servers in the address that accepts one. Sentinels are asked for the primary.
+// Dialer returns a function that connects to the server, to the primary that the Sentinels
+// name, or to the first of a Cluster's servers in the address that accepts a connection.
 func (s *Space) Dialer() func(ctx context.Context) (net.Conn, error) {
 	switch c := s.ClientOf(1).(type) {
 	case *redis.ClusterClient:

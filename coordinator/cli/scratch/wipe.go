@@ -9,16 +9,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// scanStep is how many keys Redis looks at before it answers others.
+// scanStep is the number of keys that Redis scans before it serves other clients.
 const scanStep = 1000
 
-// deleteMatching deletes the keys that match a pattern, in steps that keep no busy
-// Redis waiting. SCAN may pass over a key that is written meanwhile, so whoever
-// writes must have ended.
+// deleteMatching deletes the keys that match a pattern, in steps that do not block a busy
+// Redis. SCAN may miss a key that is written during the scan, so all writers must have
+// stopped.
 func deleteMatching(ctx context.Context, client redis.UniversalClient, pattern string) error {
 	return EachMaster(ctx, client, func(ctx context.Context, master *redis.Client) error {
 		return eachPage(ctx, master, pattern, func(keys []string) (more bool, err error) {
-			pipe := master.Pipeline() // key by key: those of a Cluster's master are in many slots
+			pipe := master.Pipeline() // key by key: the keys of a Cluster's master are in many slots
 			for _, key := range keys {
 				pipe.Unlink(ctx, key)
 			}
@@ -28,9 +28,9 @@ func deleteMatching(ctx context.Context, client redis.UniversalClient, pattern s
 	})
 }
 
-// deletePatiently is deleteMatching of a Redis that may be gone, and come back with
-// what it had. Each attempt has a client of its own: one that has failed often goes on
-// dialling by itself for a while after its Close.
+// deletePatiently is deleteMatching for a Redis that may be down and restart with its
+// data. Each attempt has a client of its own, since a client that has failed several times
+// goes on dialling for a while after its Close.
 func (s *Space) deletePatiently(ctx context.Context, pattern string) error {
 	for began := time.Now(); ; {
 		client := s.target.Impatient().Client()
@@ -51,7 +51,7 @@ func (s *Space) deletePatiently(ctx context.Context, pattern string) error {
 	}
 }
 
-// firstMatching returns one of the keys that match, or "".
+// firstMatching returns a key that matches, or "" without one.
 func firstMatching(ctx context.Context, client redis.UniversalClient, pattern string) (key string, err error) {
 	var mu sync.Mutex
 	err = EachMaster(ctx, client, func(ctx context.Context, master *redis.Client) error {

@@ -11,30 +11,30 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// completionFlag ends a command line by which a shell asks what may follow.
+// completionFlag is the last argument of a command line that a shell completes.
 const completionFlag = "--generate-bash-completion"
 
-// line is a command line taken apart. Flags may stand before, between and behind the
-// names of commands and their arguments, until a "--" ends them.
+// line is a parsed command line. Flags may stand before, between and after the names of
+// commands and their arguments, up to a "--".
 type line struct {
-	path  []*cli.Command // the root, and the commands that were named
+	path  []*cli.Command // the root and the named commands
 	flags []givenFlag
 	args  []string
-	ended bool // by a "--"
+	ended bool // a "--" has ended the flags
 }
 
-// givenFlag is a flag as it was written: one word, or two with its value.
+// givenFlag is a flag as typed: one word, or two if its value is a separate word.
 type givenFlag struct {
 	name  string
 	words []string
 	value string
-	whole bool // its value was given, if it takes one
-	first bool // no command stood before it
+	whole bool // has its value, if it takes one
+	first bool // precedes all commands and arguments
 }
 
-// arrange returns a command line in the order that urfave/cli reads, whose parser takes
-// everything behind the first argument for arguments: names of commands, flags, "--",
-// arguments. What no command accepts it leaves to that parser, whose error says so.
+// arrange returns a command line in the order that urfave/cli needs: names of commands,
+// flags, "--", arguments. Its parser treats everything after the first argument as
+// arguments. Flags that no command accepts are left to that parser, which reports them.
 func arrange(root *cli.Command, words []string) ([]string, error) {
 	l := read(root, words[1:])
 	last := l.path[len(l.path)-1]
@@ -57,15 +57,15 @@ func arrange(root *cli.Command, words []string) ([]string, error) {
 		return nil, err
 	}
 	arranged := l.commandAndFlags(words[0])
-	// A flag without its value must be the last word, or it would take "--" for it.
+	// A flag without its value must be the last word; otherwise "--" would be its value.
 	if len(l.args) > 0 && acceptable {
 		arranged = append(append(arranged, "--"), l.args...)
 	}
 	return arranged, nil
 }
 
-// arrangeCompletion is arrange for a line that a shell asks about, which is mostly not
-// complete. Behind a "--" there is nothing to say.
+// arrangeCompletion is arrange for a line that a shell completes. ask is false if the
+// line has a "--", after which nothing is completed.
 func arrangeCompletion(root *cli.Command, words []string) (arranged []string, ask bool) {
 	l := read(root, words[1:len(words)-1])
 	return slices.Concat(l.commandAndFlags(words[0]), l.args, []string{completionFlag}), !l.ended
@@ -102,13 +102,13 @@ func read(root *cli.Command, words []string) line {
 	return l
 }
 
-// isFlag reports whether a word is a flag. A negative amount is none.
+// isFlag reports whether a word is a flag. A negative amount isn't.
 func isFlag(word string) bool {
 	return len(word) > 1 && word[0] == '-' && !strings.ContainsAny(word[1:2], "$0123456789.")
 }
 
-// readFlag reads the flag that is the first word. It may belong to a command that is
-// named behind it.
+// readFlag parses the flag at the first word. It may belong to a command that is named
+// later on the line.
 func readFlag(command *cli.Command, words []string) givenFlag {
 	name := strings.TrimPrefix(strings.TrimPrefix(words[0], "-"), "-")
 	name, value, inline := strings.Cut(name, "=")
@@ -125,7 +125,7 @@ func readFlag(command *cli.Command, words []string) givenFlag {
 	return f
 }
 
-// ownFlag finds a flag of the command by its name.
+// ownFlag returns the command's own flag of that name, or nil.
 func ownFlag(command *cli.Command, name string) cli.Flag {
 	i := slices.IndexFunc(command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
 	if i < 0 {
@@ -134,7 +134,7 @@ func ownFlag(command *cli.Command, name string) cli.Flag {
 	return command.Flags[i]
 }
 
-// flagOf finds a flag by its name, in the command or below it.
+// flagOf returns the flag of that name of the command or of one below it, or nil.
 func flagOf(command *cli.Command, name string) cli.Flag {
 	if f := ownFlag(command, name); f != nil {
 		return f
@@ -147,8 +147,8 @@ func flagOf(command *cli.Command, name string) cli.Flag {
 	return nil
 }
 
-// takesValue reports whether a flag has a value. A flag has one everywhere or nowhere,
-// which a test holds for all commands.
+// takesValue reports whether a flag takes a value. Flags of the same name agree in this,
+// which a test checks for all commands.
 func takesValue(command *cli.Command, name string) bool {
 	f, ok := flagOf(command, name).(cli.DocGenerationFlag)
 	return ok && f.TakesValue()
@@ -166,13 +166,13 @@ func (f givenFlag) asksHelp() bool {
 	return f.value == "true" && slices.Contains(cli.HelpFlag.Names(), f.name)
 }
 
-// asksVersion reports whether a flag stands for the version command.
+// asksVersion reports whether a flag is short for the version command.
 func (f givenFlag) asksVersion() bool {
 	return f.first && f.value == "true" && slices.Contains(versionFlag.Names(), f.name)
 }
 
-// checkValues finds values that their flags cannot have, in words that help more than
-// the parser's.
+// checkValues returns an error for the first value that its flag rejects, with a more
+// helpful message than the parser's.
 func (l line) checkValues() error {
 	last := l.path[len(l.path)-1]
 	for _, given := range l.flags {
@@ -191,10 +191,10 @@ func (l line) checkValues() error {
 	return nil
 }
 
-// aDuration is the remedy for a value that is none.
+// aDuration describes a valid duration, for errors and help.
 const aDuration = "a duration such as 90s or 15m"
 
-// remedyOf says what a flag takes in place of a value that it did not.
+// remedyOf returns the values that a flag accepts, for the error about a rejected one.
 func remedyOf(f cli.Flag, err error) string {
 	switch f.(type) {
 	case *cli.DurationFlag:
@@ -208,7 +208,7 @@ func remedyOf(f cli.Flag, err error) string {
 	}
 }
 
-// name is what was typed of the command.
+// name returns the full name of the command, such as "bursar tenant show".
 func (l line) name() string { return strings.Join(namesOf(l.path), " ") }
 
 func namesOf(path []*cli.Command) []string {

@@ -16,14 +16,14 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// seen is what a command was given.
+// seen is the input of a command.
 type seen struct {
 	Command string
 	Flags   map[string]string // those that were set
 	Args    []string
 }
 
-// recordingApp is the whole program, whose commands only note what they are given.
+// recordingApp returns the whole program with commands that only record their input.
 func recordingApp(into *seen) *cli.App {
 	app := newApp(io.Discard, io.Discard, bench.Command())
 	each(app.Commands, nil, func(path []string, command *cli.Command) {
@@ -46,7 +46,7 @@ func each(list []*cli.Command, above []string, do func(path []string, command *c
 	}
 }
 
-// written is a flag with a value that it can have, in one of the forms of a command line.
+// written returns a flag with a valid value, in a random form of the command line.
 func written(random *rand.Rand, f cli.Flag) []string {
 	name := f.Names()[random.IntN(len(f.Names()))]
 	dashes := []string{"-", "--"}[random.IntN(2)]
@@ -67,15 +67,15 @@ func written(random *rand.Rand, f cli.Flag) []string {
 	return []string{dashes + name, value}
 }
 
-// Wherever flags stand, a command is given what it is given with all of them before its
-// arguments, which the parser of the library then reads in that order.
+// Flags may stand anywhere: the command has the same input as with all flags before its
+// arguments, in the order that the library's parser needs.
 func TestFlagsMayStandAnywhere(t *testing.T) {
 	var got, want seen
 	app := recordingApp(&got)
 	direct := recordingApp(&want)
 	random := rand.New(rand.NewPCG(13, 3))
 	each(app.Commands, nil, func(path []string, command *cli.Command) {
-		own := slices.Clone(command.Flags) // the library adds that of help
+		own := slices.Clone(command.Flags) // the library adds the help flag
 		for range 50 {
 			var flags, args [][]string
 			for range random.IntN(5) {
@@ -111,7 +111,7 @@ func TestFlagsMayStandAnywhere(t *testing.T) {
 	})
 }
 
-// shuffled merges two lists at random, each in its own order.
+// shuffled merges two lists at random, and keeps the order within each.
 func shuffled(random *rand.Rand, one, other [][]string) (all [][]string) {
 	for len(one)+len(other) > 0 {
 		if random.IntN(len(one)+len(other)) < len(one) {
@@ -123,7 +123,8 @@ func shuffled(random *rand.Rand, one, other [][]string) (all [][]string) {
 	return all
 }
 
-// A word behind a flag is its value or is not, whichever command is named behind it.
+// A flag takes a value in all commands or in none, so that the next word can be read
+// before the command is known.
 func TestAFlagTakesAValueEverywhereOrNowhere(t *testing.T) {
 	takes := map[string]bool{}
 	each(newApp(io.Discard, io.Discard, bench.Command()).Commands, nil, func(path []string, command *cli.Command) {
@@ -175,7 +176,7 @@ func TestCommandLines(t *testing.T) {
 	}
 }
 
-// A flag that is wrong is the same usage error wherever it stands.
+// A wrong flag is the same usage error in every position.
 func TestWrongFlags(t *testing.T) {
 	var got seen
 	app := recordingApp(&got)
@@ -223,7 +224,7 @@ func TestWrongFlags(t *testing.T) {
 	}
 }
 
-// Every duration alike: a bare number is no duration, and the error says what is.
+// Every duration flag rejects a bare number, with an error that shows valid durations.
 func TestDurations(t *testing.T) {
 	var got seen
 	app := recordingApp(&got)

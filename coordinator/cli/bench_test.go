@@ -16,7 +16,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest/testca"
 )
 
-// loads are what bench and replay are asked to do on each form of Redis.
+// loads are the command lines of bench and replay to run on each form of Redis.
 var loads = []string{
 	"bench --duration 200ms --nodes 2 --tenants 4 --concurrency 4 --against script,watch,check",
 	"bench --duration 200ms --nodes 2 --tenants 4 --concurrency 4 --processes",
@@ -25,7 +25,7 @@ var loads = []string{
 	"replay TRACE TRACE",
 }
 
-// loadsWork runs them as processes of their own, and finds nothing of them left.
+// loadsWork runs the loads as separate processes, and checks that they leave no keys.
 func loadsWork(t *testing.T, name string, servers []*redis.Client, variables ...string) {
 	t.Helper()
 	trace := filepath.Join(t.TempDir(), "trace.jsonl")
@@ -69,8 +69,8 @@ func TestLoadsOnACluster(t *testing.T) {
 	loadsWork(t, address, masters, "BURSAR_REDIS_URL="+address, "BURSAR_REDIS_PASSWORD=secret\n")
 }
 
-// secured starts a server whose clients have certificates, and returns the address of
-// its port with TLS, the CA, and a certificate.
+// secured starts a server that requires client certificates. host is the address of its
+// port with TLS.
 func secured(t *testing.T) (server *redistest.Server, host string, ca *testca.Authority, own testca.Leaf) {
 	t.Helper()
 	ca, err := testca.New(t.TempDir(), "a CA of one's own")
@@ -97,7 +97,7 @@ func TestLoadsWithClientCertificates(t *testing.T) {
 		"BURSAR_REDIS_URL=rediss://"+host, "BURSAR_REDIS_CA="+ca.File, "BURSAR_REDIS_CERT="+own.Cert, "BURSAR_REDIS_KEY="+own.Key)
 }
 
-// A doctor says what to do about TLS, as other commands do.
+// doctor has the same remedies for TLS as other commands.
 func TestDoctorOfTLS(t *testing.T) {
 	_, host, ca, own := secured(t)
 	must(t, "doctor", "--redis", "rediss://"+host, "--redis-ca", ca.File, "--redis-cert", own.Cert, "--redis-key", own.Key)

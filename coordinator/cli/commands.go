@@ -21,7 +21,7 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// Commands are all of this package, in the order of the help.
+// Commands returns all commands of this package, in the order of the help.
 func Commands() []*cli.Command {
 	return []*cli.Command{
 		tenantCommand(), reserveCommand(), commitCommand(), releaseCommand(), lookupCommand(),
@@ -37,12 +37,12 @@ var (
 	}
 )
 
-// redisFlags are those of a command that uses the operator's Redis.
+// redisFlags returns own, followed by the flags of all commands on the operator's Redis.
 func redisFlags(own ...cli.Flag) []cli.Flag {
 	return slices.Concat(own, []cli.Flag{jsonFlag}, connect.Flags(), []cli.Flag{timeoutFlag})
 }
 
-// arguments returns what the command was given, one for each name.
+// arguments returns the arguments, or an error unless there is one for each name.
 func arguments(cc *cli.Context, names ...string) ([]string, error) {
 	given := cc.Args().Slice()
 	if len(given) == len(names) {
@@ -61,7 +61,7 @@ func tenantArgument(text string) (budget.TenantID, error) {
 	return tenant, exit.With(exit.Usage, tenant.Validate())
 }
 
-// amountArgument reads an amount that is least or more.
+// amountArgument parses an amount, which must not be below least.
 func amountArgument(text string, least budget.Microcents) (budget.Microcents, error) {
 	amount, err := budget.ParseMicrocents(text)
 	if err == nil && amount < least {
@@ -75,8 +75,8 @@ func idArgument(text string) (budget.ReservationID, error) {
 	return id, exit.With(exit.Usage, err)
 }
 
-// open makes the client for the operator's Redis, which waits for each answer as long
-// as --timeout says.
+// open returns a client for the operator's Redis that waits up to --timeout for each
+// reply.
 func open(cc *cli.Context) (*connect.Connection, error) {
 	timeout := cc.Duration(timeoutFlag.Name)
 	if timeout < time.Millisecond || timeout > time.Hour {
@@ -85,7 +85,7 @@ func open(cc *cli.Context) (*connect.Connection, error) {
 	return connect.Open(cc, timeout)
 }
 
-// withRedis runs do on the operator's Redis.
+// withRedis connects to the operator's Redis, pings it and runs do.
 func withRedis(cc *cli.Context, do func(ctx context.Context, connection *connect.Connection) error) error {
 	connection, err := open(cc)
 	if err != nil {
@@ -98,8 +98,8 @@ func withRedis(cc *cli.Context, do func(ctx context.Context, connection *connect
 	return interrupted(cc.Context, do(cc.Context, connection))
 }
 
-// withPartitions runs do on the operator's Redis, unless that is one node of a Cluster,
-// which has only a share of the partitions.
+// withPartitions is withRedis for commands that read all partitions. It returns an error
+// if the topology check fails, as on one node of a Cluster, which has only some of them.
 func withPartitions(cc *cli.Context, do func(ctx context.Context, connection *connect.Connection) error) error {
 	return withRedis(cc, func(ctx context.Context, connection *connect.Connection) error {
 		within, cancel := context.WithTimeout(ctx, cc.Duration(timeoutFlag.Name))
@@ -117,7 +117,7 @@ func withPartitions(cc *cli.Context, do func(ctx context.Context, connection *co
 	})
 }
 
-// interrupted is exit.OrInterrupted, except that an unknown outcome is never hidden.
+// interrupted is exit.OrInterrupted, except that it keeps an unknown outcome.
 func interrupted(ctx context.Context, err error) error {
 	if errors.Is(err, coordinator.ErrUnknownOutcome) {
 		return err
@@ -125,8 +125,8 @@ func interrupted(ctx context.Context, err error) error {
 	return exit.OrInterrupted(ctx, err)
 }
 
-// withNode runs do on a node of its own. Closing it resolves what is unknown, and
-// releases what nobody was told of.
+// withNode runs do on a new node and closes it. Close resolves unknown outcomes and
+// releases abandoned holds.
 func withNode(cc *cli.Context, do func(ctx context.Context, node *coordinator.Coordinator) error, opts ...coordinator.Option) error {
 	return withRedis(cc, func(ctx context.Context, connection *connect.Connection) error {
 		return onNode(ctx, cc, connection, do, opts...)
@@ -136,9 +136,10 @@ func withNode(cc *cli.Context, do func(ctx context.Context, node *coordinator.Co
 func onNode(ctx context.Context, cc *cli.Context, connection *connect.Connection, do func(ctx context.Context, node *coordinator.Coordinator) error, opts ...coordinator.Option) error {
 	opts = append(opts,
 		coordinator.WithKeyPrefix(connection.Prefix), coordinator.WithCallTimeout(cc.Duration(timeoutFlag.Name)),
-		// It tells all that is remembered, and forgets nothing for the fleet.
+		// The longest retention: lookup finds, and no command drops, the settled
+		// reservations that the fleet still retains.
 		coordinator.WithRetention(24*time.Hour, 1_000_000), coordinator.WithRepair(0, 0),
-		// What an operator must read of a single operation is in its error.
+		// The error of a single operation has all that an operator needs, without a log.
 		coordinator.WithLogger(slog.New(slog.DiscardHandler)))
 	starting, cancel := context.WithTimeout(ctx, cc.Duration(timeoutFlag.Name))
 	defer cancel()
@@ -147,23 +148,23 @@ func onNode(ctx context.Context, cc *cli.Context, connection *connect.Connection
 		return exit.OfStart(fmt.Errorf("%s: %w", connection.Name, err))
 	}
 	err = do(ctx, node)
-	lingering, end := connect.Linger(ctx) // to release what nobody was told of, unless Redis is silent
+	lingering, end := connect.Linger(ctx) // to release abandoned holds, if Redis answers
 	defer end()
 	after, cancel := context.WithTimeout(lingering, cc.Duration(timeoutFlag.Name))
 	defer cancel()
 	closeErr := node.Close(after)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return err // and what is unresolved follows from the interruption
+		return err // closeErr is a consequence of the interruption
 	case err != nil:
 		return errors.Join(err, closeErr)
 	}
-	return nil // a session that is not closed goes by itself
+	return nil // a session that is left open expires
 }
 
-// unanswered gives the error of a node its code: there was no answer, unless it is that
-// the amount is too large, or the tenant has too many holds. The remedy is for an unknown outcome; after
-// other errors that operation did nothing.
+// unanswered gives a node's error its exit code: Refused for an overflow or too many
+// holds, and Unavailable otherwise. It adds the remedy if the outcome is unknown; after
+// other errors the operation had no effect.
 func unanswered(err error, remedy string) error {
 	switch {
 	case errors.Is(err, budget.ErrOverflow), errors.Is(err, coordinator.ErrTooManyHolds):
@@ -176,7 +177,7 @@ func unanswered(err error, remedy string) error {
 	return exit.With(exit.Unavailable, err)
 }
 
-// ofState gives an error of package audit its code.
+// ofState gives an error of package audit its exit code.
 func ofState(err error) error {
 	switch {
 	case errors.Is(err, audit.ErrLayout):
@@ -187,15 +188,15 @@ func ofState(err error) error {
 	return exit.With(exit.Unavailable, err)
 }
 
-// lookAgain is the remedy where the question was only one to read.
+// lookAgain is the remedy for a read.
 const lookAgain = "ask again"
 
-// refused is the error of an answer that is no.
+// refused returns an error with the code Refused.
 func refused(format string, args ...any) error {
 	return exit.With(exit.Refused, fmt.Errorf(format, args...))
 }
 
-// refusal is refused, whose answer is printed as well in JSON.
+// refusal is refused, and with --json also prints the answer.
 func (o *output) refusal(cc *cli.Context, answer any, format string, args ...any) error {
 	if err := o.show(cc, answer, func(io.Writer) {}); err != nil {
 		return err
@@ -203,16 +204,16 @@ func (o *output) refusal(cc *cli.Context, answer any, format string, args ...any
 	return refused(format, args...)
 }
 
-// output is where a command prints. The first write that fails is the command's
-// error: a full disk must not pass for an empty answer.
+// output is the standard output of a command. The first write error becomes the
+// command's error: a full disk must not look like an empty answer.
 type output struct {
 	w    io.Writer
 	err  error
-	done string // what has been changed, for who will not read it in the output
+	done string // the change that the command made, for the error of a failed write
 }
 
-// did says what a command has changed, before it prints that: where the output is
-// lost, the error tells.
+// did records the change that a command made, before it is printed: if the output is
+// lost, the error names the change.
 func (o *output) did(format string, args ...any) { o.done = fmt.Sprintf(format, args...) }
 
 func (o *output) Write(b []byte) (int, error) {
@@ -233,11 +234,11 @@ func (o *output) Write(b []byte) (int, error) {
 	return n, o.err
 }
 
-// errUnread is the error of a command that changed nothing, and whose output is a
-// pipe without a reader, as in "bursar tenant list | head -1". Run does not print it.
+// errUnread is the error of a command that changed nothing and whose output is a pipe
+// without a reader, as in "bursar tenant list | head -1". Run does not print it.
 var errUnread = exit.With(exit.Refused, errors.New("the reader of the output has gone"))
 
-// printing runs a command's action with its output.
+// printing returns a command action that also reports the write error of its output.
 func printing(action func(cc *cli.Context, out *output) error) cli.ActionFunc {
 	return func(cc *cli.Context) error {
 		out := &output{w: cc.App.Writer}

@@ -11,7 +11,8 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// An error that is an answer is a refusal, and only errors with more to see point there.
+// An error that is an answer carries Refused. Only errors that can be looked into have a
+// remedy.
 func TestCodesOfErrors(t *testing.T) {
 	t.Parallel()
 	ofNode := func(err error) error { return unanswered(err, "look") }

@@ -9,8 +9,8 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// The scripts ask the command itself what may follow, by the flag that urfave/cli
-// answers; fish gets a list of all there is.
+// The scripts run the command with completionFlag to list the candidates. The script for
+// fish is a static list, which urfave/cli generates.
 const (
 	bashCompletion = `_bursar() {
 	local current=${COMP_WORDS[COMP_CWORD]} words=("${COMP_WORDS[@]:0:COMP_CWORD}") flag=()

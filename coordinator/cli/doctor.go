@@ -61,8 +61,8 @@ func doctor(cc *cli.Context, out *output) error {
 	return diagnosis(connection.Name, checks)
 }
 
-// diagnose says of servers out of reach what the library cannot know: what the address
-// and the flags have to do with it.
+// diagnose replaces the finding and the remedy of an unreachable server with ones that
+// consider the address and the flags, which package coordinator doesn't have.
 func diagnose(ctx context.Context, connection *connect.Connection, checks []coordinator.Check) {
 	for i, c := range checks {
 		if c.Name != "reachable" || c.Status != coordinator.CheckFailed {
@@ -91,7 +91,7 @@ func printChecks(w io.Writer, checks []coordinator.Check) {
 		}
 		fmt.Fprintf(t, "%s\t%s%s\t%s\n", tinted(w, colours[c.Status], c.Status.String()), server, c.Name, found)
 	}
-	_ = t.Flush() // the output remembers its error
+	_ = t.Flush() // output keeps the error
 }
 
 func diagnosis(name string, checks []coordinator.Check) error {

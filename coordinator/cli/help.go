@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Every page of help is made here, whichever command it is of.
+// All commands share one help template and one format of flags.
 func init() {
 	cli.AppHelpTemplate, cli.CommandHelpTemplate, cli.SubcommandHelpTemplate = helpTemplate, helpTemplate, helpTemplate
 	cli.HelpPrinter = func(w io.Writer, template string, page any) {
@@ -34,7 +34,7 @@ COMMANDS:{{template "visibleCommandTemplate" .}}{{end}}{{range groups .VisibleFl
    {{.}}{{end}}{{end}}
 `
 
-// usages are the forms of a command, or of the program.
+// usages returns the usage lines of a command, or of the program.
 func usages(page any) []string {
 	command, is := page.(*cli.Command)
 	if !is {
@@ -45,21 +45,20 @@ func usages(page any) []string {
 	switch {
 	case len(command.VisibleCommands()) == 0:
 		return []string{own}
-	case len(command.VisibleFlags()) == 1: // that of help
+	case len(command.VisibleFlags()) == 1: // only --help
 		return []string{below}
 	default:
 		return []string{own, below}
 	}
 }
 
-// group is flags under a heading.
+// group is a heading with its flags.
 type group struct {
 	Name  string
 	Flags []cli.Flag
 }
 
-// groups puts flags under the headings of their categories, in the order in which they
-// are declared.
+// groups returns the flags by category, in the order of their declaration.
 func groups(flags []cli.Flag) []group {
 	all := []group{{Name: "OPTIONS"}}
 	for _, f := range flags {
@@ -76,8 +75,8 @@ func groups(flags []cli.Flag) []group {
 	return all
 }
 
-// describe is a flag's line of help: its names, what it does, its default unless that is
-// none, its variables.
+// describe returns the help line of a flag: its names, usage, default unless that is
+// empty or zero, and environment variables.
 func describe(f cli.Flag) string {
 	d, is := f.(cli.DocGenerationFlag)
 	if !is {
@@ -95,13 +94,13 @@ func describe(f cli.Flag) string {
 			valueName = "N"
 		}
 	}
-	if preset != "" && preset != "0" && preset != "0s" { // a flag whose 0 is worth a word has a DefaultText
+	if preset != "" && preset != "0" && preset != "0s" { // a zero default that matters is in DefaultText
 		usage += " (default: " + preset + ")"
 	}
 	return cli.FlagEnvHinter(d.GetEnvVars(), fmt.Sprintf("%s\t%s", cli.FlagNamePrefixer(d.Names(), valueName), usage))
 }
 
-// helpCommand is `bursar help`, and `bursar tenant help` for the commands below.
+// helpCommand returns the help command below the last of above, as `bursar tenant help`.
 func helpCommand(above []*cli.Command, hidden bool) *cli.Command {
 	return &cli.Command{
 		Name: "help", Usage: "show how a command is used", ArgsUsage: "[COMMAND…]", Hidden: hidden,

@@ -14,7 +14,8 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// page is what a command line prints, which must be all on stdout and end with 0.
+// page returns the output of a command line, which must print only on stdout and exit
+// with 0.
 func page(t *testing.T, words ...string) string {
 	t.Helper()
 	var stdout, stderr strings.Builder
@@ -25,7 +26,7 @@ func page(t *testing.T, words ...string) string {
 	return stdout.String()
 }
 
-// commands are all paths but those of help, that of the program itself among them.
+// commands returns all commands but help by their paths, with the program itself as "".
 func commands() map[string]*cli.Command {
 	app := newApp(io.Discard, io.Discard, bench.Command())
 	all := map[string]*cli.Command{"": {Flags: app.Flags, Subcommands: app.Commands}}
@@ -74,8 +75,8 @@ var connection = func() (names []string) {
 	return append(names, "share-prefix", partitionsName)
 }()
 
-// A flag stands once on its command's page, with at most one default, a switch with
-// none, and those of the connection under a heading of their own.
+// Each flag is listed once on its command's page, with at most one default, or none for a
+// switch. The flags of the connection have a heading of their own.
 func TestHelpOfFlags(t *testing.T) {
 	for path, command := range commands() {
 		text := page(t, append(strings.Fields(path), "--help")...)
@@ -102,7 +103,7 @@ func TestHelpOfFlags(t *testing.T) {
 	}
 }
 
-// A command that is not there is named, with one that may be meant.
+// The error for an unknown command names it, and suggests one with a similar name.
 func TestHelpOfAnUnknownCommand(t *testing.T) {
 	for line, want := range map[string]string{
 		"help tennant":       `bursar: no command is named "tennant"; did you mean bursar tenant?; see bursar --help`,

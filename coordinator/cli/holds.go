@@ -45,15 +45,15 @@ func holdsCommand() *cli.Command {
 	}
 }
 
-// openHold is a hold as JSON.
+// openHold is the JSON form of an open hold.
 type openHold struct {
 	budget.Hold
 	Tenant budget.TenantID `json:"tenant"`
 	Node   string          `json:"node"`
-	Due    bool            `json:"due"` // past its deadline, and not ended yet
+	Due    bool            `json:"due"` // past its deadline, but not ended yet
 }
 
-// filter is what --tenant and --older-than say.
+// filter selects holds by --tenant and --older-than.
 type filter struct {
 	tenant budget.TenantID // "" for all
 	older  time.Duration
@@ -72,8 +72,8 @@ func filterOf(cc *cli.Context) (filter, error) {
 	return f, err
 }
 
-// each visits the open holds that the filter lets through. Ages are by Redis' clock,
-// as deadlines are.
+// each visits the open holds that match the filter. Ages, like deadlines, are by Redis'
+// clock.
 func (f filter) each(ctx context.Context, c *connect.Connection, visit func(h openHold) error) error {
 	now, err := c.Client.Time(ctx).Result()
 	if err != nil {
@@ -132,7 +132,7 @@ func releaseHolds(cc *cli.Context, out *output) error {
 	})
 }
 
-// idsOf are the ids that were given, or none where the flags say which.
+// idsOf returns the ids on the command line, or none if flags select the holds.
 func idsOf(cc *cli.Context) ([]budget.ReservationID, error) {
 	given := cc.Args().Slice()
 	flagged := cc.IsSet(tenantFlag.Name) || cc.IsSet(olderFlag.Name)
@@ -149,7 +149,8 @@ func idsOf(cc *cli.Context) ([]budget.ReservationID, error) {
 	return ids, nil
 }
 
-// matching are the holds that a bulk release is about; without --yes it only says so.
+// matching returns the ids of the holds that the filter selects. Without --yes it also
+// returns an error with their number and sum.
 func matching(ctx context.Context, cc *cli.Context, c *connect.Connection, f filter) ([]budget.ReservationID, error) {
 	var ids []budget.ReservationID
 	var sum budget.Microcents
@@ -164,10 +165,11 @@ func matching(ctx context.Context, cc *cli.Context, c *connect.Connection, f fil
 	return ids, err
 }
 
-// releasesAtOnce share script calls, and their answers are printed in one go.
+// releasesAtOnce is the number of holds that are released concurrently, to share script
+// calls.
 const releasesAtOnce = 512
 
-// releasedHold is the answer about one hold.
+// releasedHold is the result of releasing one hold.
 type releasedHold struct {
 	ID budget.ReservationID
 	budget.Settlement
@@ -193,7 +195,7 @@ func releaseEach(ctx context.Context, cc *cli.Context, out *output, node *coordi
 		for _, a := range answers {
 			switch {
 			case a.err != nil:
-				// Of several errors, that one is told which leaves something to be known.
+				// Keep the first error, unless a later one is an unknown outcome.
 				if failed == nil || errors.Is(a.err, coordinator.ErrUnknownOutcome) {
 					failed = a.err
 				}

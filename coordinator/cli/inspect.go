@@ -50,7 +50,7 @@ func inspect(cc *cli.Context, out *output) error {
 		case err != nil:
 			return ofState(err)
 		}
-		if err := out.show(cc, i, func(w io.Writer) { _ = i.WriteText(w) }); err != nil { // out remembers its error
+		if err := out.show(cc, i, func(w io.Writer) { _ = i.WriteText(w) }); err != nil { // out keeps its error
 			return err
 		}
 		if n := len(i.Damages); n > 0 {
@@ -60,7 +60,7 @@ func inspect(cc *cli.Context, out *output) error {
 	})
 }
 
-// inspectionOf returns what the command is to show.
+// inspectionOf returns the inspection that the arguments and flags select.
 func inspectionOf(cc *cli.Context) (inspection, error) {
 	given := cc.Args().Slice()
 	chosen := len(given)
@@ -93,7 +93,7 @@ func inspectionOf(cc *cli.Context) (inspection, error) {
 	}
 }
 
-// inspectionOfName shows a reservation if the text is an id, and else a tenant.
+// inspectionOfName inspects a reservation if text is an id, and a tenant otherwise.
 func inspectionOfName(text string) (inspection, error) {
 	if id, err := budget.ParseReservationID(text); err == nil {
 		return func(ctx context.Context, c *connect.Connection) (audit.Inspection, error) {

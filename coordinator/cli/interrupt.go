@@ -7,14 +7,14 @@ import (
 	"syscall"
 )
 
-// UntilInterrupted is a context that ends with Ctrl-C, SIGTERM, or a terminal that is
-// closed (SIGHUP), so that a command cleans up after itself. From the second on the
-// process ends at once. What this process was started to ignore (nohup) is ignored.
+// UntilInterrupted returns a context that is cancelled by Ctrl-C, SIGTERM, or the closing
+// of the terminal (SIGHUP), so that a command can clean up. A second signal ends the
+// process at once. SIGHUP stays ignored if the process was started so, as by nohup.
 //
-// From then on a write to a pipe without a reader returns an error, on stdout as well,
-// and does not end the process: a command must be able to report what it has changed.
+// It also makes a write to a pipe without a reader return an error, even on stdout,
+// instead of ending the process: a command must be able to report a change that it made.
 func UntilInterrupted() context.Context {
-	// Not signal.Ignore, which the processes that this one starts would inherit.
+	// Not signal.Ignore, which child processes would inherit.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {

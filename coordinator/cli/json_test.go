@@ -14,8 +14,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// With --json every answer is printed, with the exit code that it has without, and with
-// the fields that are known.
+// With --json every command prints its answer with the expected fields, and exits with the
+// same code as without.
 func TestEveryAnswerAsJSON(t *testing.T) {
 	server := redistest.Start(t)
 	t.Setenv("BURSAR_REDIS_URL", server.URL())
@@ -35,7 +35,7 @@ func TestEveryAnswerAsJSON(t *testing.T) {
 	for _, c := range []struct {
 		line string
 		code int
-		want string // its fields
+		want string // the fields of each line
 	}{
 		{"tenant ensure globex $0", 0, "tenant outcome=created remaining=0"},
 		{"tenant ensure globex $5", 0, "tenant outcome=exists remaining=0"},
@@ -89,7 +89,7 @@ func TestEveryAnswerAsJSON(t *testing.T) {
 		if code != c.code {
 			t.Errorf("%s: code %d, %s", c.line, code, stderr)
 		}
-		// The accounts of a partition come in no order.
+		// The accounts of a partition are in no particular order.
 		lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
 		if c.line == "tenant list" {
 			slices.Sort(lines)
@@ -100,7 +100,7 @@ func TestEveryAnswerAsJSON(t *testing.T) {
 	}
 }
 
-// fieldsOf are the names of each line's object, with those values that are wanted too.
+// fieldsOf returns the names of the fields on each line, with the values that want has.
 func fieldsOf(t *testing.T, text, want string) string {
 	t.Helper()
 	var lines []string
@@ -141,7 +141,7 @@ func inOrder(want string) string {
 	return strings.Join(lines, "\n")
 }
 
-// A deletion that is not confirmed changes nothing, and says what would be lost.
+// A deletion that is not confirmed changes nothing, and prints what would be lost.
 func TestDeletionNeedsYes(t *testing.T) {
 	server := redistest.Start(t)
 	t.Setenv("BURSAR_REDIS_URL", server.URL())

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/term"
 )
 
-// show prints an answer: as JSON, or by text.
+// show prints answer as JSON if --json is set, and calls text otherwise.
 func (o *output) show(cc *cli.Context, answer any, text func(w io.Writer)) error {
 	if !cc.Bool(jsonFlag.Name) {
 		text(o)
@@ -25,10 +25,10 @@ func (o *output) show(cc *cli.Context, answer any, text func(w io.Writer)) error
 	return json.NewEncoder(o).Encode(answer)
 }
 
-// fields are values whose objects are one in JSON.
+// fields are values whose JSON objects are merged into one.
 type fields []any
 
-// MarshalJSON writes the fields of all values, in their order.
+// MarshalJSON returns an object with the fields of all values, in order.
 func (f fields) MarshalJSON() ([]byte, error) {
 	var all [][]byte
 	for _, value := range f {
@@ -43,9 +43,8 @@ func (f fields) MarshalJSON() ([]byte, error) {
 	return slices.Concat([]byte("{"), bytes.Join(all, []byte(",")), []byte("}")), nil
 }
 
-// table prints rows in columns; of JSON each row is an object. Rows are printed as
-// they come in JSON, and when it is closed otherwise, since only then the columns'
-// widths are known.
+// table prints rows as aligned columns, or as JSON objects. JSON is printed row by row,
+// columns when the table is closed, since their widths depend on all rows.
 type table struct {
 	out  *output
 	json *json.Encoder
@@ -63,7 +62,7 @@ func (o *output) table(cc *cli.Context, header string) *table {
 	return t
 }
 
-// row adds one: an answer for JSON, its cells with tabs between them for people.
+// row adds a row: answer as JSON, or cells as text, with tabs between them.
 func (t *table) row(answer any, format string, cells ...any) error {
 	if t.json != nil {
 		return t.json.Encode(answer)
@@ -72,7 +71,8 @@ func (t *table) row(answer any, format string, cells ...any) error {
 	return t.out.err
 }
 
-// closeAfter prints what there is also where err is why it is not all.
+// closeAfter prints the rows, even if err has cut them short. It returns err, or else the
+// error of printing.
 func (t *table) closeAfter(err error) error {
 	if t.text == nil {
 		return err
@@ -87,7 +87,7 @@ func (t *table) closeAfter(err error) error {
 	return flushErr
 }
 
-// instant prints a time of Redis, which is UTC.
+// instant formats a time in UTC, and the zero time as none.
 func instant(t time.Time, none string) string {
 	if t.IsZero() {
 		return none
@@ -100,7 +100,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// tinted colours a word on a terminal, unless NO_COLOR says otherwise.
+// tinted returns the word, coloured if w is a terminal and NO_COLOR is not set.
 func tinted(w io.Writer, c color.Attribute, word string) string {
 	if o, ok := w.(*output); ok {
 		w = o.w

@@ -15,8 +15,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// unread runs the command with its output to a pipe that nobody reads, and returns the
-// state of its process, which a signal may have ended, and its stderr.
+// unread runs the command with its output to a pipe without a reader. It returns the state
+// of its process, which a signal may have ended, and its stderr.
 func unread(t *testing.T, args ...string) (*os.ProcessState, string) {
 	t.Helper()
 	reader, writer, err := os.Pipe()
@@ -34,7 +34,7 @@ func unread(t *testing.T, args ...string) (*os.ProcessState, string) {
 	return command.ProcessState, stderr.String()
 }
 
-// A change is reported although nobody reads the output, as on a full disk.
+// A change is reported even if the output is a pipe without a reader, as on a full disk.
 func TestChangesWithAClosedOutput(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -62,7 +62,7 @@ func TestChangesWithAClosedOutput(t *testing.T) {
 	}
 }
 
-// What only prints ends without a word, as other tools do, and is no success.
+// Like other tools, a command that only prints fails silently if its output has no reader.
 func TestListsWithAClosedOutput(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes"))
@@ -87,8 +87,8 @@ func TestListsWithAClosedOutput(t *testing.T) {
 	}
 }
 
-// silence stops the server when a command sends a word for the nth time, sends the
-// command a signal, and returns how that ended.
+// silence pauses the server when a command sends the word for the nth time, sends the
+// command a signal, and returns its final state and stderr.
 func silence(t *testing.T, server *redistest.Server, sig os.Signal, word string, nth int64, args ...string) (state *os.ProcessState, stderr string) {
 	t.Helper()
 	silent := make(chan struct{})
@@ -135,8 +135,8 @@ func silence(t *testing.T, server *redistest.Server, sig os.Signal, word string,
 	return command.ProcessState, said.String()
 }
 
-// A command that waits for a Redis that has been stopped ends at once when it is told
-// to, and with the code for an answer that did not come.
+// A command that waits for a paused Redis ends at once on a signal, with the code for an
+// unavailable Redis.
 func TestSignalsWhileRedisIsSilent(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes"))
@@ -154,7 +154,7 @@ func TestSignalsWhileRedisIsSilent(t *testing.T) {
 	}
 	for _, c := range []struct {
 		signal syscall.Signal
-		word   string // at which Redis is stopped
+		word   string // at which Redis is paused
 		nth    int64
 		args   string
 	}{
@@ -177,7 +177,7 @@ func TestSignalsWhileRedisIsSilent(t *testing.T) {
 		{syscall.SIGHUP, "hello", 1, "reserve acme 1c"},
 		{syscall.SIGINT, "hello", 1, "verify"},
 		{syscall.SIGHUP, "hello", 1, "verify"},
-		// Further on.
+		// At later commands.
 		{syscall.SIGTERM, "info", 1, "doctor"},
 		{syscall.SIGTERM, "hlen", 1, "verify"},
 		{syscall.SIGTERM, "hscan", 1, "tenant list"},

@@ -8,7 +8,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Without a terminal there is a line every 10,000 tenants, however the pages fall.
+// Without a terminal a line is printed every 10,000 tenants, whatever the page sizes are.
 func TestProgressByLines(t *testing.T) {
 	var said strings.Builder
 	p := newProgress(&said)
@@ -22,8 +22,8 @@ func TestProgressByLines(t *testing.T) {
 	}
 }
 
-// A bar has no goroutine of its own: the library's races with the first page, and
-// outlives a bar that is never finished.
+// A bar has no goroutine of its own: the library's would race with the first page, and
+// outlive a bar that is never finished.
 func TestBarHasNoGoroutine(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	if err := newBar(io.Discard).Set(1); err != nil {

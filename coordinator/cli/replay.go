@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	shownDifferences = 10               // the rest is counted
-	closeTimeout     = 10 * time.Second // of a node that has replayed a file
+	shownDifferences = 10               // further ones are only counted
+	closeTimeout     = 10 * time.Second // for closing the node of a file
 )
 
 const replayDescription = `Applies recorded operations, each file from an empty state, and compares every
@@ -42,7 +42,7 @@ A file has one JSON object a line:
 On a Redis of yours, it writes under random prefixes (bursar-replay-…) only, and
 deletes them at the end, also after Ctrl-C.`
 
-// Replay is `bursar replay`.
+// Replay returns the replay command.
 func Replay() *cli.Command {
 	return &cli.Command{
 		Name:        "replay",
@@ -77,8 +77,8 @@ func replay(cc *cli.Context) error {
 	return errors.Join(err, engines.close(cc.Context))
 }
 
-// replayAddress returns where the engine keeps its state: "" in this process, else
-// what scratch.Open takes.
+// replayAddress returns the address of the engine's Redis, for scratch.Open, or "" for
+// the local engine.
 func replayAddress(cc *cli.Context) (string, error) {
 	if !cc.Args().Present() {
 		return "", errors.New("replay needs at least one FILE; see bursar replay --help")
@@ -86,7 +86,7 @@ func replayAddress(cc *cli.Context) (string, error) {
 	engine := cc.String("engine")
 	address, variable := connect.AddressOf(cc)
 	if variable != "" && (engine == "local" || engine == "embedded") {
-		address = "" // the variable is for those that want it
+		address = "" // the variable is only a default for engines that use it
 	}
 	if engine == "" {
 		engine = "local"
@@ -108,7 +108,8 @@ func replayAddress(cc *cli.Context) (string, error) {
 	}
 }
 
-// replaySecrets are those of a Redis of the user's.
+// replaySecrets returns the secrets for a Redis of the user's. For any other address it
+// returns an error if a flag sets one.
 func replaySecrets(cc *cli.Context, address string) (connect.Secrets, error) {
 	if address == "" || scratch.IsOwn(address) {
 		return connect.Secrets{}, connect.NoServer(cc)
@@ -136,9 +137,9 @@ func readTrace(name string) (trace.Trace, error) {
 	return trace.Parse(name, file)
 }
 
-// engines makes an empty engine for each file.
+// engines creates an empty engine for each file.
 type engines struct {
-	space  *scratch.Space // nil where the engine is local
+	space  *scratch.Space // nil for the local engine
 	client redis.UniversalClient
 }
 
@@ -160,7 +161,7 @@ func (e engines) close(ctx context.Context) error {
 	return e.space.Close(ctx)
 }
 
-// with runs do on an empty engine whose holds have no deadline.
+// with runs do on a new, empty engine whose holds have no deadline.
 func (e engines) with(ctx context.Context, do func(budget.Engine) error) error {
 	if e.space == nil {
 		engine, err := local.New(local.WithHoldTTL(0))
@@ -171,7 +172,7 @@ func (e engines) with(ctx context.Context, do func(budget.Engine) error) error {
 	}
 	node, err := coordinator.New(ctx, e.client,
 		coordinator.WithKeyPrefix(e.space.Prefix("replay")), coordinator.WithHoldTTL(0),
-		coordinator.WithLogger(slog.New(slog.DiscardHandler))) // nothing of it is kept
+		coordinator.WithLogger(slog.New(slog.DiscardHandler))) // its state is temporary
 	if err != nil {
 		return exit.OfStart(fmt.Errorf("%s: %w", e.space.Name, err))
 	}
@@ -181,7 +182,7 @@ func (e engines) with(ctx context.Context, do func(budget.Engine) error) error {
 	return errors.Join(err, node.Close(closing))
 }
 
-// replayAll stops at the first file that an engine gives no answer for.
+// replayAll replays the traces, and stops at the first error of an engine.
 func replayAll(cc *cli.Context, e engines, traces []trace.Trace) error {
 	var operations, differences int
 	for _, t := range traces {

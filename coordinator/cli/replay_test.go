@@ -19,7 +19,8 @@ const recording = `{"op":"ensure","tenant":"acme","budget":100}
 {"op":"commit","id":"r1","actual":50,"want":{"outcome":"committed","remaining":50,"actual":50}}
 `
 
-// run is not for parallel tests: urfave/cli keeps its help flag in a global.
+// run runs replay. It is not for parallel tests: urfave/cli keeps its help flag in a
+// global.
 func run(ctx context.Context, args ...string) (string, error) {
 	var said strings.Builder
 	app := &cli.App{
@@ -39,7 +40,7 @@ func record(t *testing.T, text string) string {
 	return name
 }
 
-// Each file starts from an empty state: the second time nothing differs either.
+// Each file starts from an empty state: a second replay has no differences either.
 func TestReplay(t *testing.T) {
 	file := record(t, recording)
 	for _, flags := range [][]string{

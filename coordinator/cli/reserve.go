@@ -103,7 +103,8 @@ func oneID(cc *cli.Context) (budget.ReservationID, error) {
 	return idArgument(given[0])
 }
 
-// settled prints how a settle went.
+// settled prints the result of a commit or release. It returns an error unless the hold
+// was settled.
 func settled(cc *cli.Context, out *output, id budget.ReservationID, s budget.Settlement, err error) error {
 	if err != nil {
 		return unanswered(err, "it may be repeated: a hold settles once")
@@ -112,7 +113,7 @@ func settled(cc *cli.Context, out *output, id budget.ReservationID, s budget.Set
 		out.did("%s is %s", id, s.Outcome)
 	}
 	if err := out.show(cc, s, func(w io.Writer) {
-		// Of others the error tells.
+		// Other outcomes are reported by the error.
 		if s.Outcome == budget.Committed {
 			fmt.Fprintf(w, "committed %s; %s has %s left\n", s.Actual, wording.Name(id.Tenant()), s.Remaining)
 		}

@@ -23,11 +23,10 @@ Exit codes: 0 done; 1 refused by a budget, a failed check, or an unsupported Red
 configuration; 2 usage; 3 Redis unreachable, an outcome unknown, or interrupted. Metrics
 and traces are exported if the standard OTEL_* variables say so.`
 
-// Run is the bursar command: it runs what args say, of this package's commands and of
-// more, which come first in the help, and returns the exit code. An error is one line
-// on stderr.
+// Run runs the bursar command line args and returns its exit code. The commands of more
+// precede this package's own in the help. An error is printed as one line on stderr.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer, more ...*cli.Command) int {
-	redis.SetLogger(&logging.VoidLogger{}) // what matters comes back as an error
+	redis.SetLogger(&logging.VoidLogger{}) // relevant errors are returned as well
 	app := newApp(stdout, stderr, more...)
 	err := dispatch(ctx, app, args)
 	if err != nil && !errors.Is(err, errUnread) {
@@ -46,8 +45,8 @@ func newApp(stdout, stderr io.Writer, more ...*cli.Command) *cli.App {
 		OnUsageError:         usageError,
 		Writer:               stdout,
 		ErrWriter:            stderr,
-		ExitErrHandler:       func(*cli.Context, error) {}, // the code is the caller's matter
-		HideHelpCommand:      true,                         // it has its own
+		ExitErrHandler:       func(*cli.Context, error) {}, // Run returns the code
+		HideHelpCommand:      true,                         // helpCommand replaces it
 		EnableBashCompletion: true,
 	}
 	root := &cli.Command{Name: app.Name, Subcommands: slices.Concat(more, Commands())}
@@ -56,7 +55,7 @@ func newApp(stdout, stderr io.Writer, more ...*cli.Command) *cli.App {
 	return app
 }
 
-// dispatch runs a command line in the order that urfave/cli understands.
+// dispatch puts a command line into the order that urfave/cli needs, and runs it.
 func dispatch(ctx context.Context, app *cli.App, args []string) error {
 	root := &cli.Command{Name: app.Name, Subcommands: app.Commands, Flags: app.Flags}
 	if args[len(args)-1] == completionFlag {
@@ -73,12 +72,12 @@ func dispatch(ctx context.Context, app *cli.App, args []string) error {
 	return app.RunContext(ctx, arranged)
 }
 
-// prepare makes the last command of path, and those below, report a usage error in one
-// line and export what they measure, and gives a group of commands its help.
+// prepare makes the last command of path, and those below it, report usage errors in one
+// line and export telemetry, and gives each group of commands a help command.
 func prepare(path []*cli.Command) {
 	command := path[len(path)-1]
 	command.OnUsageError = usageError
-	command.HideHelpCommand = true // it has its own
+	command.HideHelpCommand = true // helpCommand replaces it
 	if measures(command) {
 		command.Action = exporting(command.Action, command.Hidden)
 	}
@@ -94,15 +93,15 @@ func prepare(path []*cli.Command) {
 	command.Subcommands = append(command.Subcommands, helpCommand(path, len(path) > 1))
 }
 
-// measures reports whether a command does more than print something about the program.
-// A hidden one is a part of another.
+// measures reports whether a command exports telemetry: one that uses a Redis, or a
+// hidden one, which runs as a part of another command.
 func measures(command *cli.Command) bool {
 	return command.Hidden || slices.ContainsFunc(command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), "redis") })
 }
 
-// exporting runs an action with telemetry. What goes wrong with that is a line on
-// stderr and not the action's failure; of a part of another command, which says the
-// same, it is nothing.
+// exporting returns action with telemetry. A fault of telemetry is a line on stderr and
+// does not fail the action. If the command is a part of another, that one reports the
+// same faults, and this one is silent.
 func exporting(action cli.ActionFunc, part bool) cli.ActionFunc {
 	return func(cc *cli.Context) error {
 		report := func(err error) { fmt.Fprintln(cc.App.ErrWriter, "bursar:", oneLine(err)) }

@@ -50,7 +50,7 @@ func bursar(ctx context.Context, args ...string) (code int, stdout, stderr *safe
 	return cli.Run(ctx, append([]string{"bursar"}, args...), stdout, stderr), stdout, stderr
 }
 
-// afterWrite does something when something was written.
+// afterWrite calls do after each write.
 type afterWrite struct {
 	io.Writer
 	do func()
@@ -61,7 +61,7 @@ func (w afterWrite) Write(b []byte) (int, error) {
 	return w.Writer.Write(b)
 }
 
-// must runs a command that has to succeed.
+// must runs a command that must succeed, and returns its output.
 func must(t *testing.T, args ...string) string {
 	t.Helper()
 	code, stdout, stderr := bursar(t.Context(), args...)
@@ -86,8 +86,8 @@ func newNode(t *testing.T, server *redistest.Server, opts ...coordinator.Option)
 	return node
 }
 
-// tripwire is a proxy that does something when a client sends a word, before that goes
-// on, and is gone when that says so.
+// tripwire is a proxy that calls meet each time a client sends the word, before it
+// forwards that. When meet returns false, the proxy shuts down.
 type tripwire struct {
 	listener net.Listener
 	server   string
@@ -98,8 +98,8 @@ type tripwire struct {
 	group    sync.WaitGroup
 }
 
-// newTripwire returns a proxy that breaks its connections at the script call after the
-// given number of them.
+// newTripwire returns a proxy that forwards the given number of script calls, and breaks
+// its connections at the next.
 func newTripwire(t *testing.T, server string, times int64) *tripwire {
 	t.Helper()
 	return interpose(t, server, "\r\nevalsha\r\n", func(nth int64) bool { return nth <= times })
@@ -165,8 +165,8 @@ func (w *tripwire) end() {
 	})
 }
 
-// A Redis that dies between two pages is one clear error that says how far it came,
-// and nothing is printed that could be taken for a result.
+// If Redis dies between two pages, verify returns one error with the number of tenants
+// read, and prints nothing that looks like a result.
 func TestVerifyWhenRedisDiesBetweenPages(t *testing.T) {
 	server := redistest.Start(t)
 	node := newNode(t, server)
@@ -179,7 +179,7 @@ func TestVerifyWhenRedisDiesBetweenPages(t *testing.T) {
 		})
 	}
 	ensured.Wait()
-	proxy := newTripwire(t, server.Addr(), 5) // one is of the checks before
+	proxy := newTripwire(t, server.Addr(), 5) // including one of the checks before
 	code, stdout, stderr := bursar(t.Context(), "verify", "--json", "--redis", proxy.url())
 	if code != exit.Unavailable || stdout.String() != "" || strings.Count(stderr.String(), "\n") != 1 {
 		t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
@@ -189,8 +189,8 @@ func TestVerifyWhenRedisDiesBetweenPages(t *testing.T) {
 	}
 }
 
-// While others go on reserving, a forced deletion ends all the same: it withdraws
-// first, so that nothing new is held. Its sum is right to the microcent.
+// A forced deletion completes even while others keep reserving: it withdraws first, so
+// that they make no new holds. Its sum is exact to the microcent.
 func TestForcedDeletionUnderLoad(t *testing.T) {
 	server := redistest.Start(t)
 	redis := []string{"--redis", "redis://" + server.Addr()}
@@ -241,7 +241,7 @@ func TestForcedDeletionUnderLoad(t *testing.T) {
 	must(t, append([]string{"verify"}, redis...)...)
 }
 
-// Ctrl-C ends what has no end with success, and other work with one line.
+// Ctrl-C ends an endless command with success, and any other with one line of error.
 func TestInterrupted(t *testing.T) {
 	server := redistest.Start(t)
 	address := "redis://" + server.Addr()
@@ -266,14 +266,14 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// A reserve whose answer does not come is told with its id, and with what to do.
+// If the reply is lost, the error has the reservation's id and a remedy.
 func TestUnknownOutcomeNamesTheReservation(t *testing.T) {
 	server := redistest.Start(t)
 	address := "redis://" + server.Addr()
 	must(t, "tenant", "ensure", "--redis", address, "acme", "$10")
 	id, _, _ := strings.Cut(must(t, "reserve", "--redis", address, "acme", "$1"), "\n")
-	// The checks have sent one and the session is opened; the connection goes when the
-	// batch is on its way.
+	// The checks make one script call and the opening of the session another; the
+	// connection breaks at the call of the batch.
 	proxy := newTripwire(t, server.Addr(), 2)
 	code, _, stderr := bursar(t.Context(), "commit", "--timeout", "300ms", "--redis", proxy.url(), id, "50c")
 	said := stderr.String()
@@ -296,8 +296,8 @@ func TestUnknownOutcomeNamesTheReservation(t *testing.T) {
 	must(t, "verify", "--redis", address)
 }
 
-// A deletion whose answer does not come: repeating it blindly would be told that there
-// is no such tenant, so that one looks first.
+// If the reply to a deletion is lost, the remedy is to look at the tenant first: a blind
+// repeat could fail because the tenant is missing.
 func TestUnknownDeletion(t *testing.T) {
 	server := redistest.Start(t)
 	address := "redis://" + server.Addr()
@@ -314,7 +314,7 @@ func TestUnknownDeletion(t *testing.T) {
 	}
 }
 
-// A bulk release asks by the connections that it has.
+// A bulk release makes no more connections than a release by id.
 func TestBulkReleaseUsesOneClient(t *testing.T) {
 	server := redistest.Start(t)
 	address := "redis://" + server.Addr()
@@ -332,8 +332,8 @@ func TestBulkReleaseUsesOneClient(t *testing.T) {
 	}
 }
 
-// Two operators force the same deletion: whose part was done by the other is told what
-// went by its own hand.
+// If another operator deletes the tenant during a forced deletion, the error reports the
+// money and the holds that this one has taken.
 func TestForcedDeletionOvertaken(t *testing.T) {
 	server := redistest.Start(t)
 	address := "redis://" + server.Addr()
@@ -366,7 +366,7 @@ func TestForcedDeletionOvertaken(t *testing.T) {
 	}
 }
 
-// finish releases what is open and deletes the tenant.
+// finish releases the tenant's open holds and deletes it.
 func finish(t *testing.T, node *coordinator.Coordinator, tenant budget.TenantID) {
 	list, err := node.Holds(t.Context(), tenant)
 	if err != nil {
@@ -382,8 +382,8 @@ func finish(t *testing.T, node *coordinator.Coordinator, tenant budget.TenantID)
 	}
 }
 
-// A partition in which more holds end between any two pages than it remembers is named,
-// and is not called ok.
+// verify reports a partition as unsettled, not as ok, if more holds end between any two
+// pages than the partition retains.
 func TestVerifyOfAPartitionThatChangesTooFast(t *testing.T) {
 	server := redistest.Start(t)
 	address := "redis://" + server.Addr()
@@ -411,7 +411,7 @@ func TestVerifyOfAPartitionThatChangesTooFast(t *testing.T) {
 	}
 }
 
-// A Redis that goes within a bulk release is told with how far that came.
+// If Redis dies during a bulk release, the error has the number of released holds.
 func TestBulkReleaseWhenRedisDies(t *testing.T) {
 	server := redistest.Start(t)
 	address := "redis://" + server.Addr()
@@ -423,7 +423,8 @@ func TestBulkReleaseWhenRedisDies(t *testing.T) {
 			t.Fatal(r, err)
 		}
 	}
-	// The first call opens the session, the next two release at most a batch each.
+	// The checks make two calls and the opening of the session one; the fourth releases at
+	// most a batch.
 	proxy := newTripwire(t, server.Addr(), 4)
 	code, _, stderr := bursar(t.Context(), "holds", "release", "--timeout", "300ms", "--redis", proxy.url(), "--tenant", "acme", "--yes")
 	told := regexp.MustCompile(`\((\d+) of 1124 holds released\); run it again`).FindStringSubmatch(stderr.String())
@@ -437,8 +438,8 @@ func TestBulkReleaseWhenRedisDies(t *testing.T) {
 	must(t, "verify", "--redis", address)
 }
 
-// The operator's commands tell what a fleet has asked to be remembered, and drop none
-// of it.
+// The operator's commands find the settled reservations that a fleet retains, and drop
+// none of them.
 func TestCommandsRememberForTheFleet(t *testing.T) {
 	server := redistest.Start(t)
 	address := "redis://" + server.Addr()
@@ -450,7 +451,7 @@ func TestCommandsRememberForTheFleet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const timeBytes = 6 // the first ones; the partition's time never goes back
+	const timeBytes = 6 // the first bytes: the partition's time, which never goes back
 	control = strings.Repeat("\x00", timeBytes) + control[timeBytes:]
 	if err := server.Client().HSet(t.Context(), ledger, store.ControlField, control).Err(); err != nil {
 		t.Fatal(err)
@@ -462,7 +463,7 @@ func TestCommandsRememberForTheFleet(t *testing.T) {
 	if s, err := node.Commit(t.Context(), r.ID, budget.Cent); err != nil || s.Err() != nil {
 		t.Fatal(s, err)
 	}
-	for range 40 { // settlements drop what is too old
+	for range 40 { // settling drops retained ones that are too old
 		id := strings.Fields(must(t, "reserve", "--redis", address, "acme", "1c"))[0]
 		must(t, "commit", "--redis", address, id, "1c")
 	}
@@ -471,7 +472,7 @@ func TestCommandsRememberForTheFleet(t *testing.T) {
 	}
 }
 
-// --timeout is how long a command waits for a Redis that hangs.
+// --timeout bounds the time that a command waits for a Redis that hangs.
 func TestTimeoutOfEveryCommand(t *testing.T) {
 	server := redistest.Start(t)
 	address := "redis://" + server.Addr()

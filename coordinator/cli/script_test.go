@@ -36,10 +36,10 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(leakless{m}, map[string]func(){
 		"bursar": asInMain,
-		// The tests may have been started by nohup, or on a terminal: what is sent SIGHUP
-		// says which of both it is meant to be.
+		// For scripts that send SIGHUP, since the tests themselves may run on a terminal or
+		// under nohup.
 		"bursar-on-terminal": func() {
-			signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // ignores it no longer
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // no longer ignores it
 			asInMain()
 		},
 		"bursar-under-nohup": func() {
@@ -49,21 +49,21 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// asInMain is what main.go does.
+// asInMain runs the command as main.go does.
 func asInMain() {
 	os.Exit(cli.Run(cli.UntilInterrupted(), os.Args, os.Stdout, os.Stderr, bench.Command()))
 }
 
-// leakless also fails where a goroutine is left.
+// leakless also fails if goroutines are left.
 type leakless struct{ *testing.M }
 
 func (m leakless) Run() int {
-	for _, variable := range os.Environ() { // the tests are not about the developer's own Redis
+	for _, variable := range os.Environ() { // the tests must not use the developer's Redis
 		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "BURSAR_") && name != "BURSAR_REDIS_SERVER" {
 			_ = os.Unsetenv(name)
 		}
 	}
-	// A process with the race detector sleeps for a second before it exits.
+	// By default a process with the race detector sleeps for a second before it exits.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=10")
 	code := m.M.Run()
 	if err := goleak.Find(); err != nil && code == 0 {
@@ -73,8 +73,8 @@ func (m leakless) Run() int {
 	return code
 }
 
-// TestScripts runs the command the way a person does, as a process of its own. Beside
-// testscript's own commands there are those of the map below.
+// TestScripts runs the command as a user does, in a separate process. The map below adds
+// commands to testscript's own.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	for _, dir := range []string{
@@ -115,8 +115,8 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// exits CODE COMMAND… runs a command that must end with a code, and with one
-// line on stderr unless that is 0.
+// exits CODE COMMAND… runs a command that must exit with the code and, unless that is 0,
+// print one line on stderr.
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	err := ts.Exec(args[1], args[2:]...)
 	code := 0
@@ -133,7 +133,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// has-fields NAME… reads stdout as one JSON object that has all these fields.
+// has-fields NAME… fails unless stdout is one JSON object with all these fields.
 func hasFields(ts *testscript.TestScript, _ bool, names []string) {
 	var got map[string]json.RawMessage
 	decoder := json.NewDecoder(strings.NewReader(ts.ReadFile("stdout")))
@@ -148,8 +148,8 @@ func hasFields(ts *testscript.TestScript, _ bool, names []string) {
 	}
 }
 
-// redis-server starts one for the script, with lines of redis.conf; its address
-// becomes $REDIS.
+// redis-server LINE… starts a server for the script with these lines of redis.conf, and
+// sets $REDIS to its address.
 func redisServer(ts *testscript.TestScript, _ bool, lines []string) {
 	server, err := redistest.Spawn(context.Background(), redistest.WithConfig(lines...))
 	ts.Check(err)
@@ -158,7 +158,7 @@ func redisServer(ts *testscript.TestScript, _ bool, lines []string) {
 	servers.Store(ts, server)
 }
 
-// hold-port makes $PORT a port of the loopback that is in use.
+// hold-port sets $PORT to a loopback port that is in use.
 func holdPort(ts *testscript.TestScript, _ bool, _ []string) {
 	listener, err := net.Listen("tcp", "localhost:0")
 	ts.Check(err)
@@ -166,10 +166,10 @@ func holdPort(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Setenv("PORT", strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
 }
 
-// servers are the scripts' own, by script.
+// servers are the Redis servers of the scripts, by script.
 var servers sync.Map
 
-// kill-redis crashes it.
+// kill-redis kills the script's server.
 func killRedis(ts *testscript.TestScript, _ bool, _ []string) {
 	server, _ := servers.Load(ts)
 	server.(*redistest.Server).Kill()
@@ -185,14 +185,14 @@ func withRedis(ts *testscript.TestScript, do func(ctx context.Context, client *r
 	do(ctx, client)
 }
 
-// set-key KEY makes a key that is none of ours.
+// set-key KEY sets a key that bursar does not use.
 func setKey(ts *testscript.TestScript, _ bool, args []string) {
 	withRedis(ts, func(ctx context.Context, client *redis.Client) {
 		ts.Check(client.Set(ctx, args[0], "theirs", 0).Err())
 	})
 }
 
-// has-keys KEY… holds where these are all the keys that there are.
+// has-keys KEY… fails unless these are all keys on the server.
 func hasKeys(ts *testscript.TestScript, _ bool, want []string) {
 	withRedis(ts, func(ctx context.Context, client *redis.Client) {
 		got, err := client.Keys(ctx, "*").Result()
@@ -204,8 +204,8 @@ func hasKeys(ts *testscript.TestScript, _ bool, want []string) {
 	})
 }
 
-// await-spending TENANT [TIMES] returns when a bench has committed something for it, or
-// so many times of what it had at first.
+// await-spending TENANT [TIMES] waits until a bench has committed costs of the tenant, or
+// TIMES the first amount that was seen.
 func awaitSpending(ts *testscript.TestScript, _ bool, args []string) {
 	tenant, times := budget.TenantID(args[0]), budget.Microcents(1)
 	if len(args) > 1 {
@@ -231,14 +231,14 @@ func awaitSpending(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// hangUp does to what runs in the background what a terminal does that is closed.
+// hang-up sends SIGHUP to the background commands, as a terminal does when it is closed.
 func hangUp(ts *testscript.TestScript, _ bool, _ []string) {
 	for _, cmd := range ts.BackgroundCmds() {
 		ts.Check(cmd.Process.Signal(syscall.SIGHUP))
 	}
 }
 
-// benchKeys are those of a tenant's partition under each prefix of a bench that runs.
+// benchKeys returns the keys of a tenant's partition for each running bench.
 func benchKeys(ctx context.Context, client *redis.Client, tenant budget.TenantID) (all []store.Keys) {
 	for _, key := range client.Keys(ctx, store.RecordKey("bursar-bench-*")).Val() {
 		if record, err := store.ParseRecord(client.Get(ctx, key).Val()); err == nil {
@@ -249,15 +249,15 @@ func benchKeys(ctx context.Context, client *redis.Client, tenant budget.TenantID
 	return all
 }
 
-// The account's remaining grows by a microcent that nobody granted, in one step,
-// between two batches of the bench that runs.
+// corruptAccount adds a microcent to remaining without a grant, atomically between two
+// batches of the running bench.
 var corruptAccount = redis.NewScript(`
 local record = redis.call('HGET', KEYS[1], ARGV[1])
 local low = struct.unpack('>I4', record, 13)
 redis.call('HSET', KEYS[1], ARGV[1], record:sub(1, 12) .. struct.pack('>I4', low + 1) .. record:sub(17))
 return 1`)
 
-// corrupt TENANT changes the balance of a tenant of a bench that runs.
+// corrupt TENANT changes the balance of a tenant of the running bench.
 func corrupt(ts *testscript.TestScript, _ bool, args []string) {
 	tenant := budget.TenantID(args[0])
 	withRedis(ts, func(ctx context.Context, client *redis.Client) {
@@ -269,7 +269,7 @@ func corrupt(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// keys-of TENANT makes $LEDGER and $TIMERS the keys of its partition.
+// keys-of TENANT sets $LEDGER and $TIMERS to the keys of the tenant's partition.
 func keysOf(ts *testscript.TestScript, _ bool, args []string) {
 	withRedis(ts, func(ctx context.Context, client *redis.Client) {
 		record, err := store.ParseRecord(client.Get(ctx, store.RecordKey(store.DefaultPrefix)).Val())
@@ -280,7 +280,7 @@ func keysOf(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// redis COMMAND… sends a command to $REDIS, with the escapes of Go's strings in its words.
+// redis COMMAND… sends a command to $REDIS. Its words may have escapes as in Go strings.
 func redisCommand(ts *testscript.TestScript, _ bool, args []string) {
 	words := make([]any, len(args))
 	for i, word := range args {
@@ -295,7 +295,8 @@ func redisCommand(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// set-amounts TENANT GRANTED REMAINING RESERVED COMMITTED changes the account by hand.
+// set-amounts TENANT GRANTED REMAINING RESERVED COMMITTED overwrites the amounts of an
+// account.
 func setAmounts(ts *testscript.TestScript, _ bool, args []string) {
 	keysOf(ts, false, args[:1])
 	ledger, field := ts.Getenv("LEDGER"), store.AccountField(budget.TenantID(args[0]))
@@ -312,8 +313,8 @@ func setAmounts(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// damage-hold ID OFFSET BYTES writes bytes into the record of a hold, and cuts off what
-// follows if there are none.
+// damage-hold ID OFFSET BYTES overwrites bytes of a hold's record, or truncates it at the
+// offset if BYTES is empty.
 func damageHold(ts *testscript.TestScript, _ bool, args []string) {
 	id, err := budget.ParseReservationID(args[0])
 	ts.Check(err)
@@ -334,13 +335,13 @@ func damageHold(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// capture NAME keeps the first line of stdout in a variable.
+// capture NAME sets a variable to the first line of stdout.
 func capture(ts *testscript.TestScript, _ bool, args []string) {
 	line, _, _ := strings.Cut(ts.ReadFile("stdout"), "\n")
 	ts.Setenv(args[0], line)
 }
 
-// retenant TENANT makes $OTHER of $ID: the same bits under another tenant's name.
+// retenant TENANT sets $OTHER to $ID with the same bits and another tenant.
 func retenant(ts *testscript.TestScript, _ bool, args []string) {
 	id, err := budget.ParseReservationID(ts.Getenv("ID"))
 	ts.Check(err)
@@ -348,13 +349,13 @@ func retenant(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("OTHER", budget.NewReservationID(budget.TenantID(args[0]), hi, lo).String())
 }
 
-// shorten makes $SHORT of $ID, as a careless copy does.
+// shorten sets $SHORT to $ID without its last character, like a careless copy.
 func shorten(ts *testscript.TestScript, _ bool, _ []string) {
 	id := ts.Getenv("ID")
 	ts.Setenv("SHORT", id[:len(id)-1])
 }
 
-// gzip FILE OTHER writes the other one, compressed.
+// gzip FILE OTHER compresses FILE into OTHER.
 func compress(ts *testscript.TestScript, _ bool, args []string) {
 	file, err := os.Create(ts.MkAbs(args[1]))
 	ts.Check(err)
@@ -363,13 +364,13 @@ func compress(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(errors.Join(err, w.Close(), file.Close()))
 }
 
-// pipe FILE makes a named pipe.
+// pipe FILE creates a named pipe.
 func pipe(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(ts.Exec("mkfifo", ts.MkAbs(args[0])))
 }
 
-// await-reader PIPE returns when a process reads it, and writes nothing until the
-// script ends.
+// await-reader PIPE waits until a process opens the pipe for reading, and keeps the pipe
+// open without writing until the script ends.
 func awaitReader(ts *testscript.TestScript, _ bool, args []string) {
 	file, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY, 0)
 	ts.Check(err)

@@ -10,7 +10,8 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// unknownCommand is the error of a word that is no command below the last of path.
+// unknownCommand returns the error for a word that names no command below the last of
+// path.
 func unknownCommand(path []*cli.Command, word string) error {
 	name := strings.Join(namesOf(path), " ")
 	said := fmt.Sprintf("%s has no command named %q", name, word)
@@ -23,11 +24,11 @@ func unknownCommand(path []*cli.Command, word string) error {
 	return exit.With(exit.Usage, fmt.Errorf("%s; see %s --help", said, name))
 }
 
-// suggestions are the commands that a word may stand for: one here with nearly the same
-// name, or those elsewhere with that very name.
+// suggestions returns the commands that a word may mean: the one below the last of path
+// with the most similar name, or else all commands with exactly that name.
 func suggestions(path []*cli.Command, word string) []string {
 	last := path[len(path)-1]
-	best, nearest := "", len(word) // all of it mistyped is another word
+	best, nearest := "", len(word) // with every letter mistyped it is another word
 	for _, command := range last.Subcommands {
 		distance := smetrics.WagnerFischer(word, command.Name, 1, 1, 1)
 		if strings.HasPrefix(command.Name, word) {
@@ -43,10 +44,10 @@ func suggestions(path []*cli.Command, word string) []string {
 	return named(path[:1], word)
 }
 
-// mistypings is the largest number of letters in which a suggestion differs.
+// mistypings is the largest edit distance of a suggestion.
 const mistypings = 2
 
-// named are the commands of that name below the last of path.
+// named returns the full names of all commands of that name below the last of path.
 func named(path []*cli.Command, name string) (found []string) {
 	for _, command := range path[len(path)-1].Subcommands {
 		here := append(path[:len(path):len(path)], command)

@@ -60,12 +60,12 @@ func tenantCommand() *cli.Command {
 	}
 }
 
-// of is the tenant that an answer is about, as JSON.
+// of is the JSON field for the tenant of an answer.
 type of struct {
 	Tenant budget.TenantID `json:"tenant"`
 }
 
-// standing is a tenant's balance as JSON.
+// standing returns the JSON form of a tenant's balance.
 func standing(tenant budget.TenantID, b budget.Balance) fields {
 	debt := struct {
 		Debt budget.Microcents `json:"debt,omitzero"`
@@ -73,7 +73,8 @@ func standing(tenant budget.TenantID, b budget.Balance) fields {
 	return fields{of{tenant}, b, debt}
 }
 
-// account is the same with the number of open holds.
+// account is standing with the number of open holds, or only the outcome without an
+// account.
 func account(tenant budget.TenantID, list budget.HoldList) fields {
 	if list.Outcome != budget.Found {
 		return fields{of{tenant}, budget.Balance{Outcome: list.Outcome}}
@@ -122,8 +123,8 @@ func ensureTenant(cc *cli.Context, out *output) error {
 	})
 }
 
-// checkPartitions refuses a number of partitions that is not the prefix's: a node would
-// adopt that silently, since its log is not read.
+// checkPartitions returns an error if the prefix has another number of partitions than
+// wanted. A node would use the prefix's number and only log that, and the log is dropped.
 func checkPartitions(ctx context.Context, c *connect.Connection, wanted int) error {
 	p, err := audit.Partitions(ctx, c.Client, c.Prefix)
 	if err == nil && p.Partitions != 0 && p.Partitions != wanted {
@@ -180,7 +181,8 @@ func printBalance(w io.Writer, tenant budget.TenantID, b budget.Balance, holds i
 	}
 }
 
-// missingTenant is the refusal of a tenant that is not there; in JSON it is the answer.
+// missingTenant returns the error for a tenant that does not exist, and with --json
+// prints the outcome.
 func missingTenant(cc *cli.Context, out *output, tenant budget.TenantID) error {
 	answer := account(tenant, budget.HoldList{Outcome: budget.MissingTenant})
 	return out.refusal(cc, answer, "no tenant is named %q under the prefix %q; make it with bursar tenant ensure, or give its --prefix", tenant, cc.String("prefix"))
@@ -192,7 +194,7 @@ func listTenants(cc *cli.Context, out *output) error {
 	}
 	return withPartitions(cc, func(ctx context.Context, c *connect.Connection) error {
 		t := out.table(cc, "TENANT\tGRANTED\tREMAINING\tRESERVED\tCOMMITTED")
-		balances := make(map[budget.TenantID]budget.Balance) // those of a text, which is sorted
+		balances := make(map[budget.TenantID]budget.Balance) // only for text, which is sorted
 		err := audit.EachAccount(ctx, c.Client, c.Prefix, func(tenant budget.TenantID, b budget.Balance) error {
 			if t.json != nil {
 				return t.row(standing(tenant, b), "")
@@ -212,7 +214,7 @@ func listTenants(cc *cli.Context, out *output) error {
 
 type adjustment = func(*coordinator.Coordinator, context.Context, budget.TenantID, budget.Microcents) (budget.Adjustment, error)
 
-// adjust is grant and withdraw.
+// adjust returns the action of grant or withdraw.
 func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 	return func(cc *cli.Context, out *output) error {
 		tenant, amount, err := tenantAndAmount(cc, budget.Microcent)
@@ -239,7 +241,8 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 	}
 }
 
-// insufficient is the refusal of a budget; in JSON the answer is printed as well.
+// insufficient returns the error for an insufficient budget, and with --json prints the
+// answer.
 func insufficient(cc *cli.Context, out *output, tenant budget.TenantID, answer any, remaining, required budget.Microcents) error {
 	return out.refusal(cc, answer, "insufficient budget: %s has %s left, and %s were asked for", wording.Name(tenant), remaining, required)
 }

@@ -25,8 +25,8 @@ func deleteCommand() *cli.Command {
 	}
 }
 
-// deleted is what is gone. What was withdrawn and the holds are what --force took; the
-// balance is that of the end.
+// deleted is the result of a deletion: the last balance read, the amount that --force
+// withdrew, and the holds that it ended.
 type deleted struct {
 	tenant budget.TenantID
 	budget.Balance
@@ -74,7 +74,8 @@ func deleteTenant(cc *cli.Context, out *output) error {
 	})
 }
 
-// look finds out what a deletion would come to: Found if it would succeed.
+// look sets the outcome that a deletion would have, without deleting: Found if it would
+// succeed.
 func (d *deleted) look(ctx context.Context, node *coordinator.Coordinator, force bool) (err error) {
 	if d.Balance, err = node.Balance(ctx, d.tenant); err == nil && d.Reserved > 0 && !force {
 		d.Outcome = budget.HoldsOpen
@@ -89,8 +90,8 @@ func (d *deleted) delete(ctx context.Context, node *coordinator.Coordinator, for
 	return err
 }
 
-// forceRounds bounds how often it begins again, because others have settled holds
-// meanwhile, and held again what that gave back.
+// forceRounds is the maximum number of attempts. One fails if other callers settle holds
+// after its withdrawal and reserve the returned money again.
 const forceRounds = 100
 
 func (d *deleted) force(ctx context.Context, node *coordinator.Coordinator) error {
@@ -141,15 +142,15 @@ func (d *deleted) end(ctx context.Context, node *coordinator.Coordinator) error 
 	return nil
 }
 
-// held is what the ended holds held.
+// held returns the sum of the ended holds.
 func (d *deleted) held() (sum budget.Microcents) {
 	for _, hold := range d.ended {
-		sum += hold.Held // no more than was granted
+		sum += hold.Held // within the granted budget: no overflow
 	}
 	return sum
 }
 
-// sofar tells what was done before it could not go on.
+// sofar describes the effects of --force, or is "" without any.
 func (d *deleted) sofar() string {
 	if d.withdrawn == 0 && len(d.ended) == 0 {
 		return ""

@@ -37,7 +37,7 @@ func watchTenants(cc *cli.Context, out *output) error {
 		for round := 1; ; round++ {
 			for _, tenant := range tenants {
 				if ctx.Err() != nil {
-					return nil // Ctrl-C is how it ends
+					return nil // Ctrl-C is the normal end
 				}
 				if err := watchOnce(ctx, cc, out, node, tenant); err != nil {
 					return err
@@ -79,7 +79,7 @@ func watched(cc *cli.Context) ([]budget.TenantID, error) {
 }
 
 func watchOnce(ctx context.Context, cc *cli.Context, out *output, node *coordinator.Coordinator, tenant budget.TenantID) error {
-	// An answer that is under way when the command ends still comes.
+	// A read that is in flight at the interruption may complete.
 	lingering, end := connect.Linger(ctx)
 	defer end()
 	list, err := node.Holds(lingering, tenant)

@@ -12,7 +12,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// at puts the address behind a command's words.
+// at returns a command's words with the address as a flag.
 func at(address, words string) []string {
 	return append(strings.Fields(words), "--redis", address)
 }
@@ -53,8 +53,8 @@ func TestCommandsOnEveryTopology(t *testing.T) {
 	}
 }
 
-// An interrupted command does not wait for servers that have been stopped, on any form
-// of Redis. Whenever the interruption comes, the end is the same.
+// An interrupted command does not wait for paused servers, on any form of Redis, and ends
+// the same way whenever it is interrupted.
 func TestInterruptedOnEveryTopology(t *testing.T) {
 	primary := redistest.Start(t)
 	sentinels := redistest.StartSentinels(t, primary, 1)
@@ -95,8 +95,8 @@ func TestInterruptedOnEveryTopology(t *testing.T) {
 	}
 }
 
-// A doctor reports on each server of a Cluster, and how many of the partitions each has;
-// the address of one of them is not enough.
+// doctor reports on each server of a Cluster, with its number of partitions. It refuses
+// the address of a single one.
 func TestDoctorOfACluster(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	address := "redis+cluster://" + strings.Join(cluster.Addrs(), ",")

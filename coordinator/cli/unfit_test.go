@@ -9,8 +9,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A Redis that is not fit for budgets ends every command with the same code and words;
-// to try again, as after exit code 3, would not help.
+// On an unfit Redis every command fails with the same code and error. The code is not 3,
+// since a retry would not help.
 func TestAnUnfitRedis(t *testing.T) {
 	t.Parallel()
 	primary := redistest.Start(t)
@@ -52,7 +52,7 @@ func TestAnUnfitRedis(t *testing.T) {
 	}
 }
 
-// A master that the Sentinels do not know is named.
+// The error names a master that the Sentinels do not watch.
 func TestAMasterThatNoSentinelKnows(t *testing.T) {
 	t.Parallel()
 	sentinels := redistest.StartSentinels(t, redistest.Start(t), 2)

@@ -70,7 +70,7 @@ func verify(cc *cli.Context, out *output) error {
 	})
 }
 
-// hasAccount reports whether a tenant exists. Its root may have levels only.
+// hasAccount reports whether a tenant has an account. A root may only have levels.
 func hasAccount(ctx context.Context, c *connect.Connection, tenant budget.TenantID) (bool, error) {
 	p, err := audit.Partitions(ctx, c.Client, c.Prefix)
 	if err != nil || p.Partitions == 0 {
@@ -111,16 +111,16 @@ func verdict(r audit.Report) error {
 	return nil
 }
 
-// progress shows how far long work has come: a bar on a terminal, else a line now
-// and then.
+// progress displays the progress of a long command: a bar on a terminal, and a line from
+// time to time elsewhere.
 type progress struct {
 	w       io.Writer
-	bar     *progressbar.ProgressBar // nil if it is no terminal
+	bar     *progressbar.ProgressBar // nil if w is not a terminal
 	tenants int
 	next    int
 }
 
-// linesEvery is how many tenants are between two lines.
+// linesEvery is the number of tenants between two lines.
 const linesEvery = 10_000
 
 func newProgress(w io.Writer) *progress {
@@ -131,8 +131,8 @@ func newProgress(w io.Writer) *progress {
 	return p
 }
 
-// newBar returns a bar that is drawn by calls alone: the library's own drawing at
-// intervals reads the bar's state without its lock.
+// newBar returns a bar that is drawn only when it is set: the library's periodic drawing
+// reads the bar's state without its lock.
 func newBar(w io.Writer) *progressbar.ProgressBar {
 	return progressbar.NewOptions(-1, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("reading tenants"),
 		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionClearOnFinish(),
@@ -143,7 +143,7 @@ func newBar(w io.Writer) *progressbar.ProgressBar {
 func (p *progress) at(n int) {
 	p.tenants = n
 	if p.bar != nil {
-		_ = p.bar.Set(n) // what cannot be shown is not the command's failure
+		_ = p.bar.Set(n) // a failure to draw does not fail the command
 		return
 	}
 	if n >= p.next {

@@ -11,7 +11,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// versionFlag stands for the version command.
+// versionFlag is short for the version command.
 var versionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version, as bursar version does"}
 
 func versionCommand() *cli.Command {
@@ -21,11 +21,11 @@ func versionCommand() *cli.Command {
 	}
 }
 
-// build is what the program is, as JSON.
+// build is the JSON form of the version.
 type build struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"`
-	Changed  bool   `json:"changed,omitempty"` // built from a tree with changes
+	Changed  bool   `json:"changed,omitempty"` // built from a modified tree
 	Go       string `json:"go"`
 	Layout   int    `json:"layout"`
 }

@@ -19,7 +19,7 @@ import (
 // seen is the input of a command.
 type seen struct {
 	Command string
-	Flags   map[string]string // those that were set
+	Flags   map[string]string // only those that were set
 	Args    []string
 }
 

@@ -154,6 +154,6 @@ func (p *progress) at(n int) {
 
 func (p *progress) end() {
 	if p.bar != nil {
-		_ = p.bar.Finish() // as above
+		_ = p.bar.Finish() // as in at
 	}
 }

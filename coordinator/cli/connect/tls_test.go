@@ -51,7 +51,7 @@ type leaf struct{ testca.Leaf }
 // flags returns the flags of a client with this certificate.
 func (l leaf) flags() []string { return []string{"--redis-cert", l.Cert, "--redis-key", l.Key} }
 
-// proxy is a TLS listener in front of a server, which may be started after it.
+// proxy is a TLS listener in front of a server, which may be started later.
 type proxy struct {
 	net.Listener
 	server chan string // its address, which each receiver puts back

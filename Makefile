@@ -20,11 +20,11 @@ GOVULNCHECK_VERSION := v1.9.0
 .DEFAULT_GOAL := help
 
 .PHONY: help
-help: ## say what can be made
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: ## run the main job: bursar bench, with ARGS="--duration 3s …"
+run: ## run bursar bench, the main job, with ARGS="--duration 3s …"
 	go run . bench $(ARGS)
 
 .PHONY: test
@@ -32,13 +32,13 @@ test: redis cc ## run all tests with the race detector, shuffled; PKG=./local fo
 	go test -race -shuffle=on -timeout $(TEST_TIMEOUT) $(ARGS) $(PKG)
 
 .PHONY: test-faults
-test-faults: redis ## break Redis, the network and the nodes under processes at work; FAULT=Lagged for one
+test-faults: redis ## break Redis, the network and nodes while processes work; FAULT=Lagged for one fault
 	go test -tags faults -count=1 -timeout $(TEST_TIMEOUT) -parallel 4 -run '$(FAULT)' $(ARGS) ./coordinator/faults
 
 VALKEY := $(CURDIR)/.bin/valkey/valkey-server
 
 .PHONY: test-valkey
-test-valkey: valkey ## run the suites that touch a server on Debian's valkey-server
+test-valkey: valkey ## run the tests that use a server, on Debian's valkey-server
 	BURSAR_REDIS_SERVER=$(VALKEY) go test -timeout $(TEST_TIMEOUT) -skip '^TestSimulation$$' $(ARGS) $(patsubst ./...,./coordinator/... ./bench/host,$(PKG))
 
 .PHONY: test-valkey-faults
@@ -46,19 +46,19 @@ test-valkey-faults: valkey ## run test-faults on Debian's valkey-server
 	BURSAR_REDIS_SERVER=$(VALKEY) $(MAKE) test-faults
 
 .PHONY: test-sim
-test-sim: ## simulate SCHEDULES=3000 of each mode from seed FIRST=0, then let the simulation notice every patch
+test-sim: ## simulate SCHEDULES=3000 of each mode from seed FIRST=0, then check that every patch is detected
 	go test -count=1 -timeout $(TEST_TIMEOUT) -run '^TestSimulation' $(ARGS) ./coordinator/internal/lane -sim.first $(FIRST) -sim.schedules $(SCHEDULES)
 	go test -tags faults -count=1 -timeout $(TEST_TIMEOUT) -run '^TestPatches' $(ARGS) ./coordinator/internal/lane
 
 .PHONY: simulate
-simulate: ## simulate SCHEDULES=3000 of each mode in chunks of CHUNK=2000; a later run of the same code goes on
+simulate: ## simulate SCHEDULES=3000 of each mode in chunks of CHUNK=2000; a later run of the same code continues
 	@SCHEDULES=$(SCHEDULES) CHUNK=$(CHUNK) .ci/simulate
 
 comma := ,
 COVERED := ./coordinator,./coordinator/audit,./coordinator/cli,./coordinator/budget,./coordinator/internal/dispatch,./coordinator/internal/lane,./coordinator/internal/preflight,./coordinator/internal/store,./local
 
 .PHONY: cover
-cover: redis ## say how much of the packages of COVERED their tests reach; below 85 % of one it fails
+cover: redis ## print the test coverage of the packages in COVERED; fail if one is below 85 %
 	@profile=$$(mktemp) && trap 'rm -f "$$profile"' EXIT && \
 	go test -timeout $(TEST_TIMEOUT) -coverpkg $(COVERED) -coverprofile "$$profile" $(ARGS) $(subst $(comma), ,$(COVERED)) && \
 	.ci/cover "$$profile"
@@ -70,11 +70,11 @@ lint: $(GOLANGCI) ## check format, vet, go.mod and the rules of .golangci.yml
 	go mod tidy -diff
 	$(GOLANGCI) run --build-tags faults
 
-# Systems that nothing here runs on; one has words of 32 bits.
+# Systems on which nothing is run; linux/386 has 32-bit words.
 CROSS := linux/386 darwin/arm64 windows/amd64
 
 .PHONY: cross
-cross: $(CROSS:%=cross/%) ## build the command and check every package with its tests for other systems
+cross: $(CROSS:%=cross/%) ## build the command, and vet every package with its tests, for other systems
 
 cross/%:
 	GOOS=$(*D) GOARCH=$(*F) CGO_ENABLED=0 go vet -tags faults ./...
@@ -91,11 +91,11 @@ container: ## build the command's container IMAGE=bursar with podman, buildah or
 	echo "No working podman, buildah or docker was found: install one of them to build the container." >&2; exit 1
 
 .PHONY: vuln
-vuln: ## look for known vulnerabilities, or say that their database is out of reach
+vuln: ## check for known vulnerabilities, or report that the database cannot be reached
 	@.ci/vuln $(CURDIR)/.bin/govulncheck-$(GOVULNCHECK_VERSION) $(GOVULNCHECK_VERSION)
 
 .PHONY: bench
-bench: redis ## run the Go benchmarks COUNT=5 times that match BENCH=., as text for benchstat
+bench: redis ## run each Go benchmark that matches BENCH=. COUNT=5 times, for benchstat
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 0 $(ARGS) $(PKG)
 
 .PHONY: bench-check
@@ -103,19 +103,19 @@ bench-check: redis valgrind ## compare calls, bytes, allocations, instructions a
 	go run ./bench/guard
 
 .PHONY: bench-baseline
-bench-baseline: redis valgrind ## accept what bench-check would measure; the commit explains each change
+bench-baseline: redis valgrind ## write new measurements to bench/baseline.json; explain each change in the commit
 	go run ./bench/guard -write
 
 .PHONY: fuzz
 fuzz: redis ## run every fuzz target for FUZZTIME=30s
 	@FUZZTIME=$(FUZZTIME) .ci/fuzz $(PKG)
 
-# What the tests need beside Go: found, or installed where that is allowed.
+# Tools that the tests need in addition to Go: found, or installed if that is allowed.
 .PHONY: redis cc valgrind valkey
 redis cc valgrind:
 	@.ci/provide $@
 
-valkey: ## fetch Debian's valkey-server into .bin/valkey, beside what is installed, and print its path
+valkey: ## unpack Debian's valkey-server into .bin/valkey without installing it, and print its path
 	@.ci/provide $@
 
 $(GOLANGCI):

@@ -18,7 +18,7 @@ const (
 	benchRound  = 500 * time.Millisecond
 )
 
-// cycle is a reserve and the commit of what it held.
+// cycle reserves and commits once.
 func cycle(c *Coordinator, tenant budget.TenantID) error {
 	r, err := c.TryReserve(context.Background(), tenant, 100)
 	if err != nil || r.Outcome != budget.Reserved {
@@ -30,7 +30,7 @@ func cycle(c *Coordinator, tenant budget.TenantID) error {
 	return nil
 }
 
-// play warms up, and then plays so many rounds of both sides.
+// play warms up with ours, then measures both sides in the given number of rounds.
 func play(b *testing.B, rounds int, ours duel.Side, theirs ...duel.Side) duel.Result {
 	b.Helper()
 	if _, err := ours.Rate(benchRound); err != nil {
@@ -43,9 +43,9 @@ func play(b *testing.B, rounds int, ours duel.Side, theirs ...duel.Side) duel.Re
 	return got
 }
 
-// BenchmarkAgainstIncr compares decisions a second with go-redis' INCR, one call
-// each from as many callers, its best of three pool sizes, in interleaved rounds
-// on one server. Run it with -benchtime=1x.
+// BenchmarkAgainstIncr compares the rate of decisions with the rate of INCRs through
+// go-redis at the best of three pool sizes, with the same number of callers, in
+// interleaved rounds on one server. Run it with -benchtime=1x.
 func BenchmarkAgainstIncr(b *testing.B) {
 	for _, load := range []struct {
 		name    string

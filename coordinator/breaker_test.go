@@ -17,8 +17,8 @@ func (c *Coordinator) breakerIsOpen() (open bool) {
 	return open
 }
 
-// Callers of a dead Redis are refused at once after a while, and served again when
-// it is back, without anybody doing anything.
+// Calls to a dead Redis fail at once after a while, and succeed again when it is back,
+// without any intervention.
 func TestBreakerOpensOnADeadRedisAndCloses(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))

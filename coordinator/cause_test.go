@@ -14,7 +14,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// identities are the errors that callers test for.
+// identities are the errors that callers test for with errors.Is.
 var identities = []error{
 	ErrClosed, ErrOverloaded, ErrUnavailable, ErrUnknownOutcome, ErrGap, ErrRecreated, ErrOutOfMemory, ErrCorrupt, ErrLayout, ErrUnfit,
 	budget.ErrInvalidAmount, budget.ErrOverflow, budget.ErrInsufficient, budget.ErrMissingTenant, budget.ErrMissingReservation,
@@ -22,14 +22,14 @@ var identities = []error{
 	context.Canceled, context.DeadlineExceeded, redis.Nil, redis.ErrClosed,
 }
 
-// sibling is the outcome of another call, which a group of goroutines makes the cause
-// of the end of all others.
+// sibling is another call's outcome, which a group of goroutines sets as the cause when
+// it cancels its other calls.
 var sibling = &UnknownOutcomeError{ID: budget.NewReservationID("sibling", 1, 2), Cause: errors.Join(context.Canceled, context.DeadlineExceeded)}
 
 // errForeign matches every identity and the sibling's outcome.
 var errForeign = fmt.Errorf("branch: %w", errors.Join(append(slices.Clone(identities), sibling)...))
 
-// ending is a context that ends when the test says so, with an error of its own.
+// ending is a context that a test ends with an error of its own.
 type ending struct {
 	context.Context
 	done  chan struct{}
@@ -53,8 +53,8 @@ func (e *ending) Err() error {
 	}
 }
 
-// endings are the ways in which a context ends, each with an error of the caller's as
-// its cause, and with the error that must be found in a call's.
+// endings are the ways in which a context ends, each with a cause of the caller's and the
+// error that a call must match.
 var endings = []struct {
 	name string
 	make func(parent context.Context) (ctx context.Context, end func())
@@ -78,7 +78,7 @@ var endings = []struct {
 	}, context.DeadlineExceeded},
 }
 
-// verbs are the operations on a tenant, with a reservation of it.
+// verbs are the operations on a tenant and on a reservation of it.
 var verbs = []struct {
 	name string
 	call func(ctx context.Context, c *Coordinator, id budget.ReservationID) error
@@ -137,8 +137,8 @@ var verbs = []struct {
 	}},
 }
 
-// matchesOnly checks that err matches these identities and no other, and that its
-// outcome is its own.
+// matchesOnly checks that err matches these identities and no others, and that its
+// outcome, if any, is the call's own.
 func matchesOnly(t *testing.T, err error, want ...error) {
 	t.Helper()
 	for _, identity := range identities {
@@ -156,8 +156,8 @@ func matchesOnly(t *testing.T, err error, want ...error) {
 	matchesOnly(t, unknown.Cause, want[1:]...)
 }
 
-// A context's cause is the caller's: whatever ends a call, its error matches how the
-// context ended and what happened to this call.
+// A context's cause belongs to the caller: the error of an interrupted call matches how
+// the context ended and what happened to this call, and nothing else.
 func TestCauseOfAContextIsTextOnly(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -184,8 +184,8 @@ func TestCauseOfAContextIsTextOnly(t *testing.T) {
 	}
 }
 
-// endWhile calls do while Redis does not answer, with so many calls of the tenant's
-// before it, and ends its context once it is sent, or waits behind them.
+// endWhile calls do while Redis does not answer, with before calls of the tenant ahead of
+// it, and ends its context once it is sent or queued behind them.
 func endWhile(t *testing.T, c *Coordinator, server *redistest.Server, tenant budget.TenantID, before int,
 	make func(context.Context) (context.Context, func()), do func(context.Context) error,
 ) error {
@@ -216,7 +216,7 @@ func goes(do func() error) <-chan error {
 	return done
 }
 
-// awaitLane waits until one of a tenant's calls is in flight, and so many wait.
+// awaitLane waits until one of a tenant's calls is in flight and waiting more are queued.
 func awaitLane(t *testing.T, c *Coordinator, tenant budget.TenantID, waiting int) {
 	t.Helper()
 	l := c.node.LaneOf(tenant)
@@ -229,7 +229,7 @@ func awaitLane(t *testing.T, c *Coordinator, tenant budget.TenantID, waiting int
 	}
 }
 
-// heldBack keeps some commands from Redis, until it is let go.
+// heldBack holds some commands back from Redis until gone is closed.
 type heldBack struct {
 	these func(cmd redis.Cmder) bool
 	came  chan struct{}
@@ -256,7 +256,7 @@ func (h heldBack) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		h.came <- struct{}{}
 		select {
 		case <-ctx.Done():
-			err := context.Cause(ctx) // code of the client's owner may return it
+			err := context.Cause(ctx) // hooks of the client's owner may return it
 			cmd.SetErr(err)
 			return err
 		case <-h.gone:
@@ -265,7 +265,8 @@ func (h heldBack) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// The same of what is not a lane's: Holds while it reads, Ready, Close, New and Inspect.
+// The same for calls that no lane carries: Holds while it reads, Ready, Close, New and
+// Inspect.
 func TestCauseOfAContextIsTextOnlyBesideTheLanes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

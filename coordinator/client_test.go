@@ -13,8 +13,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A client that its owner closed too early ends the node: nobody waits for answers
-// that cannot come, and nobody is told of a doubt where nothing was sent.
+// A client that its owner closes too early ends the node: no call waits for a reply that
+// can't come, and no call returns an unknown outcome if nothing was sent.
 func TestClientClosedBeforeItsNode(t *testing.T) {
 	t.Parallel()
 	for _, start := range []struct {
@@ -50,8 +50,7 @@ func TestClientClosedBeforeItsNode(t *testing.T) {
 	}
 }
 
-// Health checks of a server that hangs do not pile up, and neither do those who ask
-// what it is at the start.
+// Health checks of a hanging server do not pile up, nor do the checks of New and Inspect.
 func TestQuestionsToAHangingServer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -86,7 +85,7 @@ func TestQuestionsToAHangingServer(t *testing.T) {
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Ready(t.Context()); err != nil { // it may be the question that was under way
+	if err := c.Ready(t.Context()); err != nil { // it may share the check that was under way
 		t.Errorf("Ready when all is well: %v", err)
 	}
 }

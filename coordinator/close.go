@@ -10,23 +10,23 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// closing is the end of a node, which all calls of Close share.
+// closing is the state of a node's end, shared by all calls of Close.
 type closing struct {
 	begin, end sync.Once
 	done       chan struct{}
-	// The result, once it is done.
+	// The result, valid once done is closed.
 	err error
-	cut bool // a context ended before the work
+	cut bool // a context ended before the work was done
 }
 
-// Close closes the node: later calls get [ErrClosed], calls under way are answered (a
-// Do after its work is settled), holds of abandoned reserves are released, and the
-// node's sessions in Redis are closed. If ctx ends before that, Close returns an error
-// with the number of unresolved operations, gives up on them, and their holds end at
-// their deadlines. Give ctx a deadline: without Redis, Close waits for it.
+// Close closes the node: later calls get [ErrClosed], calls under way are answered (a Do
+// after its work is settled), holds of abandoned reserves are released, and the node's
+// sessions in Redis are closed. If ctx ends first, Close returns an error with the number
+// of unresolved operations and gives up on them; their holds end at their deadlines. Give
+// ctx a deadline: without Redis, Close waits for it.
 //
-// Close may be called again. Each call obeys its own context, the first that ends
-// ends the node for all of them, and all return the result.
+// Close may be called again. Each call obeys its own context, the first that ends closes
+// the node for all of them, and all return the result.
 func (c *Coordinator) Close(ctx context.Context) error {
 	e := &c.closing
 	e.begin.Do(func() {
@@ -40,7 +40,7 @@ func (c *Coordinator) Close(ctx context.Context) error {
 		select {
 		case <-e.done:
 		case <-ctx.Done():
-			c.node.Die() // lanes answer what they have, and end
+			c.node.Die() // lanes answer their calls and end
 			c.endClose(c.unresolved(ctx), true)
 		}
 	}
@@ -54,8 +54,8 @@ func (c *Coordinator) unresolved(ctx context.Context) error {
 	return fmt.Errorf("%w: %s unresolved: %w", ErrUnavailable, wording.Count(c.node.InFlight(), "operation"), lane.Interrupted(ctx))
 }
 
-// close does the work of Close. What a server that hangs keeps it from ends after
-// endClose, when go-redis gives up.
+// close does the work of Close. If a server hangs, it may still run after endClose, until
+// go-redis gives up.
 func (c *Coordinator) close() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -71,9 +71,9 @@ func (c *Coordinator) close() {
 		c.config.logger.Warn("bursar: could not unregister metrics", "error", err)
 	}
 	if drained != nil {
-		return // lanes may still run, and their sessions are theirs
+		return // lanes may still run and use their sessions
 	}
-	c.node.WaitIdle() // a lane may wait to be tried again for calls whose callers have left
+	c.node.WaitIdle() // a lane may still back off for calls that have been abandoned
 	err := c.node.CloseSessions(ctx)
 	if err == nil {
 		c.dispatcher.Wait()

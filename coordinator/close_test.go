@@ -15,8 +15,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// closeWork is what a Close may have to wait for, each begun on a node whose Redis does
-// not answer.
+// closeWork lists the work that a Close may have to wait for, each begun on a node whose
+// Redis does not answer.
 var closeWork = []struct {
 	name  string
 	begin func(t *testing.T, c *Coordinator, reader *sdkmetric.ManualReader, pause func())
@@ -41,7 +41,7 @@ var closeWork = []struct {
 		go func() {
 			_, _ = c.Do(context.Background(), "acme", 1, func(context.Context) (budget.Microcents, error) {
 				close(working)
-				<-t.Context().Done() // longer than any Close is patient
+				<-t.Context().Done() // longer than any Close waits
 				return 1, nil
 			})
 		}()
@@ -64,7 +64,7 @@ func TestEachCloseObeysItsContext(t *testing.T) {
 		t.Run(work.name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
-			client := redis.NewClient(&redis.Options{Addr: server.Addr(), ReadTimeout: -1}) // it never gives up
+			client := redis.NewClient(&redis.Options{Addr: server.Addr(), ReadTimeout: -1}) // it never times out
 			t.Cleanup(func() { _ = client.Close() })
 			reader := sdkmetric.NewManualReader()
 			c, err := New(t.Context(), client, quiet(), WithCallTimeout(time.Hour), WithObservedTenants("acme"),
@@ -108,7 +108,7 @@ func TestEachCloseObeysItsContext(t *testing.T) {
 	}
 }
 
-// A Close whose context ends does not spoil what another one has done.
+// A Close whose context ends does not change the result of one that has finished.
 func TestCloseAfterTheWork(t *testing.T) {
 	t.Parallel()
 	c, err := New(t.Context(), redistest.Start(t).Client(), quiet())
@@ -125,7 +125,7 @@ func TestCloseAfterTheWork(t *testing.T) {
 	}
 }
 
-// within returns the error that comes in far less time than Redis is away for.
+// within returns the error, which must arrive long before Redis is back.
 func within(t *testing.T, errs <-chan error) error {
 	t.Helper()
 	select {

@@ -35,7 +35,7 @@ func TestClusterHasPartitionsOnEveryMasterAndMovesTheirSlots(t *testing.T) {
 		t.Fatalf("partitions on %d masters, %v; want 3", masters.Load(), err)
 	}
 
-	// Slots move while callers work; they see latency and no error.
+	// Slots move while callers work, which delays calls but causes no errors.
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	var committed [tenants]atomic.Int64
@@ -104,7 +104,7 @@ func movePartition(t *testing.T, cluster *redistest.Cluster, ledger string) {
 		if err := migration.Move(ctx, key); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Millisecond) // callers meet TRYAGAIN, then ASK
+		time.Sleep(20 * time.Millisecond) // callers get TRYAGAIN, then ASK
 	}
 	if err := migration.Finish(ctx); err != nil {
 		t.Fatal(err)

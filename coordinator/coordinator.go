@@ -31,7 +31,7 @@ type Coordinator struct {
 	telemetry  *telemetry
 
 	readyMu sync.Mutex
-	check   *readiness // under way, or nil
+	check   *readiness // in progress, or nil
 
 	policy  policyWatch
 	closing closing
@@ -39,10 +39,10 @@ type Coordinator struct {
 
 var _ budget.Engine = (*Coordinator)(nil)
 
-// New returns a node of a fleet. It checks the Redis that the client is connected to,
-// and returns an [ErrUnfit] or an [ErrUnavailable] that names the problem and the remedy.
-// The client may be a single server's, Sentinel's or a Cluster's; it remains the
-// caller's. [redis.Ring] is rejected: it has no failover, so a lost shard would lose money.
+// New returns a node of a fleet. It checks the Redis that the client is connected to, and
+// returns an [ErrUnfit] or an [ErrUnavailable] that names the problem and the remedy. The
+// client may be a single server's, Sentinel's or a Cluster's; the caller still owns it.
+// [redis.Ring] is rejected: it has no failover, so a lost shard would lose money.
 func New(ctx context.Context, client redis.UniversalClient, opts ...Option) (*Coordinator, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
@@ -119,6 +119,6 @@ func (c *Coordinator) breakerOpen() error {
 
 func randomBits() uint64 {
 	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails, by its documentation
+	_, _ = rand.Read(b[:]) // never fails, as documented
 	return binary.LittleEndian.Uint64(b[:])
 }

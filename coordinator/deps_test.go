@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Who embeds this package links go-redis, the OpenTelemetry API and what these two
-// bring along, and nothing else: no SDK, no exporter, no server, no command line.
+// A program that embeds this package links go-redis, the OpenTelemetry API and their
+// dependencies, and nothing else: no SDK, no exporter, no server, no command line.
 func TestNothingHeavyIsLinked(t *testing.T) {
 	t.Parallel()
 	said, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.Module.Path}}{{end}}", ".").Output()
@@ -21,7 +21,7 @@ func TestNothingHeavyIsLinked(t *testing.T) {
 	slices.Sort(modules)
 	want := []string{
 		"github.com/calybris/bursar",
-		"github.com/cespare/xxhash/v2", // digests; go-redis and OpenTelemetry have it, too
+		"github.com/cespare/xxhash/v2", // digests; also used by go-redis and OpenTelemetry
 		"github.com/go-logr/logr",      // of OpenTelemetry
 		"github.com/go-logr/stdr",      // of OpenTelemetry
 		"github.com/redis/go-redis/v9",

@@ -9,18 +9,18 @@ import (
 	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
-// Do reserves limit, runs work, and always settles at the cost that work returns. A
-// cost above 0 is committed also if work returns an error beside it: what was used up
-// before the failure is paid for. A cost of 0 beside an error releases the hold, and so
-// does a panic, which goes on. A negative cost releases it with budget.ErrInvalidAmount.
-// If work cost more than limit and the budget does not cover the difference, limit is
-// committed and the error is budget.ErrOverrun. work is not run unless limit is held; a
-// refusal is an error such as budget.ErrInsufficient.
+// Do reserves limit, runs work, and always settles at the cost that work returns. A cost
+// above 0 is committed even if work also returns an error, since it was spent before the
+// failure. A cost of 0 with an error releases the hold, and so does a panic, which
+// continues. A negative cost releases it with budget.ErrInvalidAmount. If work cost more
+// than limit and the budget does not cover the difference, limit is committed and the
+// error is budget.ErrOverrun. work is not run unless limit is held; a refusal is an error
+// such as budget.ErrInsufficient.
 //
-// The hold is settled also when ctx has ended. The error of work is returned as it is,
-// or joined with that of the settlement if there is one.
+// The hold is settled even if ctx has ended. The error of work is returned unchanged, or
+// joined with the settlement's error if there is one.
 func (c *Coordinator) Do(ctx context.Context, tenant budget.TenantID, limit budget.Microcents, work func(ctx context.Context) (actual budget.Microcents, err error)) (settled budget.Settlement, err error) {
-	if err := c.node.Admit(); err != nil { // Close waits until all is settled
+	if err := c.node.Admit(); err != nil { // Close waits until the hold is settled
 		return budget.Settlement{}, err
 	}
 	defer c.node.Done()
@@ -36,7 +36,7 @@ func (c *Coordinator) Do(ctx context.Context, tenant budget.TenantID, limit budg
 		if !returned { // a panic, or runtime.Goexit
 			after, cancel := c.settleContext(ctx)
 			defer cancel()
-			_, _ = c.settleHeld(after, opRelease, reserved.ID, 0) // there is no caller left; the deadline remains
+			_, _ = c.settleHeld(after, opRelease, reserved.ID, 0) // no caller is left to return an error to; the deadline remains
 		}
 	}()
 	actual, workErr := work(ctx)
@@ -55,14 +55,14 @@ func (c *Coordinator) Do(ctx context.Context, tenant budget.TenantID, limit budg
 	return settled, workErr
 }
 
-// settleContext outlives the request that it is derived from: a hold is settled
-// also when its request has ended.
+// settleContext outlives the request that it is derived from: a hold is settled even if
+// its request has ended.
 func (c *Coordinator) settleContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), c.config.callTimeout)
 }
 
-// settleHeld settles also while the coordinator closes, and waits while others are
-// rejected because Redis does not answer: the money is held already.
+// settleHeld settles even while the coordinator closes, and waits while the circuit
+// breaker rejects other calls: the money is already held.
 func (c *Coordinator) settleHeld(ctx context.Context, op operation, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	c.node.AdmitSettlement()
 	o := c.telemetry.begin(ctx, op)
@@ -87,7 +87,7 @@ func (c *Coordinator) commitWork(ctx context.Context, id budget.ReservationID, l
 	return settled, errors.Join(fmt.Errorf("%w: the work cost %s, and %s was held", budget.ErrOverrun, actual, limit), err, settledErr(settled, err))
 }
 
-// settledErr is the error of the outcome, if there is one.
+// settledErr returns the error of the outcome, if there is one.
 func settledErr(s budget.Settlement, err error) error {
 	if err != nil {
 		return nil

@@ -20,7 +20,7 @@ func TestDoAlwaysSettles(t *testing.T) {
 		cost      budget.Microcents
 		err       error
 		want      error
-		also      error // beside that of the work
+		also      error // joined with that of the work
 		outcome   budget.Outcome
 		committed budget.Microcents
 	}{
@@ -42,7 +42,7 @@ func TestDoAlwaysSettles(t *testing.T) {
 		if !errors.Is(err, test.want) || test.also != nil && !errors.Is(err, test.also) || s.Outcome != test.outcome || s.Actual != test.committed {
 			t.Errorf("%s: %+v, %v; want %s, %v, %v", test.name, s, err, test.outcome, test.want, test.also)
 		}
-		if test.err != nil && test.also == nil && err != test.err { //nolint:errorlint // the very same
+		if test.err != nil && test.also == nil && err != test.err { //nolint:errorlint // the identical error
 			t.Errorf("%s: %v is not the error of the work", test.name, err)
 		}
 		if b := audit(t, client)[tenant].Balance; b.Reserved != 0 || b.Committed != test.committed {
@@ -82,7 +82,7 @@ func TestDoSettlesAfterAPanicAndAfterItsContext(t *testing.T) {
 		cancel()
 		return 30, ctx.Err()
 	})
-	if err != context.Canceled || s.Outcome != budget.Committed { //nolint:errorlint // the very same
+	if err != context.Canceled || s.Outcome != budget.Committed { //nolint:errorlint // the identical error
 		t.Errorf("the client hung up during the work: %+v, %v", s, err)
 	}
 	if b := audit(t, client)["acme"].Balance; b.Reserved != 0 || b.Committed != 70 {
@@ -90,7 +90,7 @@ func TestDoSettlesAfterAPanicAndAfterItsContext(t *testing.T) {
 	}
 }
 
-// The bound of what waits is for what callers ask anew: a Do that holds money settles.
+// Queue limits apply to new calls only: a Do that holds money settles.
 func TestDoSettlesThoughItsFamilyIsFull(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -102,7 +102,7 @@ func TestDoSettlesThoughItsFamilyIsFull(t *testing.T) {
 		if err := server.Pause(); err != nil {
 			return 0, err
 		}
-		for waiting := range int64(2) { // one on its way, one that waits
+		for waiting := range int64(2) { // one in flight, one queued
 			others.Go(func() { _, _ = c.Remaining(context.Background(), "acme") })
 			for c.node.InFlight() < waiting+2 {
 				time.Sleep(time.Millisecond)

@@ -10,7 +10,7 @@
 // Reserve the worst case before the expensive work with TryReserve, and settle after it
 // with Commit or Release, on any node; or use Do, which does both. Lookup shows what
 // happened to a reservation, Ready serves health endpoints, and Inspect checks a Redis
-// before money is trusted to it.
+// before you trust it with money.
 //
 // # Guarantees
 //
@@ -21,24 +21,24 @@
 //
 // # How it works
 //
-// A key prefix has a fixed number of partitions ([WithPartitions]), each two keys in one
-// slot, and a root tenant and all levels below it are in one of them. Calls that arrive for a partition
-// while its previous script call is in flight are sent together as the next one, so a
-// busy partition costs few calls and an idle one doesn't wait. Each such batch is
-// numbered, and Redis stores the number and the reply of a node's last batch; a repeat is
-// recognised and changes nothing. Tenants take turns in a batch.
+// A key prefix has a fixed number of partitions ([WithPartitions]), each of two keys in
+// one slot; a root tenant and all levels below it share a partition. Calls that arrive
+// for a partition while its previous script call is in flight are sent together as the
+// next one, so a busy partition costs few calls and an idle one doesn't wait. Each such
+// batch is numbered, and Redis stores the number and the reply of a node's last batch, so
+// a repeat is recognised and changes nothing. Tenants take turns in a batch.
 //
 // If Redis comes back without writes that it had acknowledged, as after a failover to a
-// replica that lagged, a node finds its session behind what was acknowledged, and merges
-// what is lost before it sends anything else ([WithRepair]). Money that others have spent
-// in the meantime is the tenant's debt: see [budget.Balance.Debt].
+// replica that lagged, a node finds its session behind its last acknowledged batch, and
+// restores the lost reservations before it sends anything else ([WithRepair]). Money that
+// others have spent in the meantime is the tenant's debt: see [budget.Balance.Debt].
 //
 // # Errors
 //
-// A refusal is an outcome, not an error. An error means that there is no answer; the
-// sentinels say what a caller should do. After [ErrUnknownOutcome] the coordinator
-// resolves the operation in the background and releases any hold whose caller never
-// received it.
+// A refusal is an outcome, not an error. An error means that the operation has no answer;
+// each sentinel documents how a caller should react. After [ErrUnknownOutcome] the
+// coordinator resolves the operation in the background and releases any hold whose caller
+// never received it.
 //
 // While a server is unresponsive ([WithBreaker]), new calls to it fail at once with
 // [ErrUnavailable]; its first response lets them through again.
@@ -46,9 +46,9 @@
 // # Telemetry
 //
 // Each operation that is sent has a span below the caller's, named bursar.reserve,
-// bursar.commit and so on, and linked to the span of the batch that carried it,
-// bursar.batch, a root of its own since many callers' traces meet in it. The instruments,
-// with their units and attributes:
+// bursar.commit and so on. It is linked to the span of the batch that carried it,
+// bursar.batch, which is a root of its own because it serves many callers' traces. The
+// instruments, with their units and attributes:
 //
 //	bursar.operation.count     {operation}  bursar.operation.name, and bursar.outcome or error.type
 //	bursar.operation.duration  s            the same
@@ -71,22 +71,24 @@
 // bursar.tenant.holds in {hold}. Package observability has a board and alerts for them.
 //
 // The node's attributes are server.address and server.port of its Redis (or
-// WithServerName), db.namespace (the number of the database, unless it is a Cluster),
-// bursar.key.prefix, and bursar.node.number, from 2 on, if another node of the process has
-// all others in common. Nodes that share a MeterProvider overwrite no value of each other.
+// WithServerName), db.namespace (the database number, except on a Cluster),
+// bursar.key.prefix, and bursar.node.number, from 2 on, if another node of the process
+// has all the other attributes in common. Nodes that share a MeterProvider therefore
+// never overwrite each other's values.
 //
 // Events that an operator must see are logged, once each: the start and its warnings, a
-// breaker that opens or closes, a command without a reply, an eviction policy that deletes
-// money, lost writes, timers and partitions, the result of a repair, a session that was
-// reopened, abandoned holds that were released, corrupt state. OPERATIONS.md lists them.
+// breaker that opens or closes, a command without a reply, an eviction policy that
+// deletes money, lost writes, timers and partitions, the result of a repair, a session
+// that was reopened, abandoned holds that were released, corrupt state. OPERATIONS.md
+// lists them.
 //
 // # What belongs here
 //
-// The client: New, Close, the verbs, options, errors and telemetry. The protocol is
-// package internal/lane's, servers and pipelines are package internal/dispatch's, bytes
-// package internal/store's, the checks of a start package internal/preflight's, the Lua
-// package luascripts'. To read the source, start with operations.go and follow a call to
-// internal/lane. PROTOCOL.md explains how a node and Redis work together, OPERATIONS.md
-// how to run them. GUARANTEES.md lists the promises with the tests that show them,
-// OUTCOMES.md every answer and error, COMMANDS.md the commands, BENCHMARKS.md the figures.
+// The client: New, Close, the verbs, options, errors and telemetry. The protocol is in
+// internal/lane, servers and pipelines in internal/dispatch, encodings in internal/store,
+// the checks of a start in internal/preflight, and the Lua in luascripts. To read the
+// source, start with operations.go and follow a call to internal/lane. PROTOCOL.md
+// explains how a node and Redis work together, OPERATIONS.md how to run them.
+// GUARANTEES.md lists the promises and the tests that show them, OUTCOMES.md the answers
+// and errors, COMMANDS.md the commands, and BENCHMARKS.md the measured figures.
 package coordinator

@@ -14,7 +14,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// logRecorder keeps what an operator would read.
+// logRecorder records the node's log.
 type logRecorder struct {
 	mu    sync.Mutex
 	lines bytes.Buffer
@@ -34,7 +34,7 @@ func (l *logRecorder) text() string {
 
 func (l *logRecorder) option() Option { return WithLogger(slog.New(slog.NewTextHandler(l, nil))) }
 
-// saysOnce holds the log to one line with these words.
+// saysOnce checks that exactly one line of the log has these words.
 func (l *logRecorder) saysOnce(t *testing.T, word string) {
 	t.Helper()
 	if n := strings.Count(l.text(), word); n != 1 {
@@ -42,7 +42,7 @@ func (l *logRecorder) saysOnce(t *testing.T, word string) {
 	}
 }
 
-// What an operator must read comes once, however many calls it concerns.
+// Each event is logged once, however many calls it concerns.
 func TestEventsAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -75,8 +75,8 @@ func TestEventsAreLoggedOnce(t *testing.T) {
 	log.saysOnce(t, "partition lost or recreated")
 }
 
-// abandon lets callers give up while their reserves are in one batch in flight, and
-// waits for the releases.
+// abandon lets callers give up while their reserves are in one batch in flight, and waits
+// for the releases.
 func abandon(t *testing.T, c *Coordinator, server *redistest.Server, callers int) {
 	t.Helper()
 	if err := server.Pause(); err != nil {
@@ -90,7 +90,7 @@ func abandon(t *testing.T, c *Coordinator, server *redistest.Server, callers int
 		_, err := c.TryReserve(ctx, "acme", 1)
 		given <- err
 	}
-	go ask(first) // a batch of its own; the others gather behind it
+	go ask(first) // a batch of its own; the others queue behind it
 	eventually(t, "a batch is in flight", func() bool { return c.node.InFlight() == 1 })
 	time.Sleep(20 * time.Millisecond)
 	for range callers - 1 {

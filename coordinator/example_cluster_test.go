@@ -14,10 +14,10 @@ import (
 )
 
 // A Cluster needs its own client, and nothing else. The partitions are spread over the
-// masters, and a tenant and its levels are in one of them.
+// masters, and a tenant and its levels share one of them.
 func Example_cluster() {
 	ctx := context.Background()
-	servers, err := redistest.SpawnCluster(ctx) // three masters of your own
+	servers, err := redistest.SpawnCluster(ctx) // three local masters
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func Example_cluster() {
 
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: servers.Addrs()})
 	defer client.Close()
-	quiet := slog.New(slog.DiscardHandler) // these servers have no persistence, which New warns of
+	quiet := slog.New(slog.DiscardHandler) // these servers have no persistence, about which New warns
 	node, err := coordinator.New(ctx, client, coordinator.WithLogger(quiet))
 	if err != nil {
 		log.Fatal(err)

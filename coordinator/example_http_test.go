@@ -13,8 +13,8 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// paid runs next with limit held for the request's tenant, and charges the cost that
-// next reports. No work begins without money held for it.
+// paid runs next with limit held for the request's tenant, and charges the cost that next
+// reports. It starts no work without holding money for it.
 func paid(engine budget.Engine, limit budget.Microcents, next func(http.ResponseWriter, *http.Request) budget.Microcents) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tenant := budget.TenantID(r.Header.Get("X-Tenant")) // as authenticated
@@ -28,7 +28,7 @@ func paid(engine budget.Engine, limit budget.Microcents, next func(http.Response
 		}
 		var cost budget.Microcents
 		defer func() { // after a panic of next the cost is 0, which returns everything
-			// The client may be gone, but its request has cost money.
+			// The client may have left, but its request has cost money.
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 5*time.Second)
 			defer cancel()
 			settled, err := engine.Commit(ctx, held.ID, cost)
@@ -43,7 +43,7 @@ func paid(engine budget.Engine, limit budget.Microcents, next func(http.Response
 	})
 }
 
-// refuse responds with what the client can do about it.
+// refuse writes the response for an error.
 func refuse(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
@@ -53,7 +53,7 @@ func refuse(w http.ResponseWriter, err error) {
 		status = http.StatusForbidden
 	case errors.Is(err, budget.ErrInvalidTenant):
 		status = http.StatusBadRequest
-	case errors.Is(err, coordinator.ErrOverloaded): // nothing happened, and soon it may
+	case errors.Is(err, coordinator.ErrOverloaded): // nothing happened; a retry may succeed
 		status = http.StatusTooManyRequests
 		w.Header().Set("Retry-After", "1")
 	case errors.Is(err, coordinator.ErrUnavailable), errors.Is(err, coordinator.ErrUnknownOutcome):
@@ -64,8 +64,8 @@ func refuse(w http.ResponseWriter, err error) {
 }
 
 // A service reserves before the work and commits after it. If the missing money is only
-// held by other requests, respond with 429 instead of 402, so that the client comes back:
-// compare Balance's Reserved with the missing amount.
+// held by other requests, respond with 429 instead of 402, so that the client tries
+// again: compare Balance's Reserved with the missing amount.
 func Example_http() {
 	client, stop := exampleRedis()
 	defer stop()

@@ -18,7 +18,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// rightsInManual are the rules of the user that OPERATIONS.md gives to a node.
+// rightsInManual returns the rules of the user that OPERATIONS.md gives to a node.
 func rightsInManual(t *testing.T) []string {
 	t.Helper()
 	manual, err := os.ReadFile("OPERATIONS.md")
@@ -34,7 +34,7 @@ func rightsInManual(t *testing.T) []string {
 	return nil
 }
 
-// everything does what a node does, so that each of its commands is met.
+// everything uses every feature of a node, so that the node sends each of its commands.
 func everything(t *testing.T, client redis.UniversalClient, tenant budget.TenantID) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -67,7 +67,7 @@ func everything(t *testing.T, client redis.UniversalClient, tenant budget.Tenant
 	}
 }
 
-// The user of OPERATIONS.md can do all that a node does.
+// The user of OPERATIONS.md has every right that a node needs.
 func TestRightsInTheManualAreEnough(t *testing.T) {
 	t.Parallel()
 	rules := rightsInManual(t)
@@ -105,13 +105,13 @@ func TestRightsInTheManualAreEnough(t *testing.T) {
 	})
 	t.Run("suite", func(t *testing.T) {
 		t.Parallel()
-		rules := append(slices.Clone(rules), "~suite-*", "+hlen", "+zcard", "+exists") // it reads as bursar verify does
+		rules := append(slices.Clone(rules), "~suite-*", "+hlen", "+zcard", "+exists") // the suite reads as bursar verify does
 		server := redistest.Start(t, redistest.WithUser("bursar", "secret", rules...))
 		budgettest.Run(t, on(asBursar(t, server)))
 	})
 }
 
-// nothingRefused holds the servers' ACL logs to be empty.
+// nothingRefused checks that the servers' ACL logs are empty.
 func nothingRefused(t *testing.T, servers ...*redistest.Server) {
 	t.Helper()
 	for _, server := range servers {

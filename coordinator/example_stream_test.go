@@ -16,8 +16,8 @@ import (
 
 const perToken = 2 * budget.Cent / 100
 
-// stream copies tokens to w until they end, the client leaves (ctx ends) or limit is
-// used up, and charges the tenant for the tokens that were streamed.
+// stream copies tokens to w until they end, the client leaves (ctx ends) or limit is used
+// up, and charges the tenant for the tokens that were streamed.
 func stream(ctx context.Context, engine budget.Engine, tenant budget.TenantID, limit budget.Microcents, tokens iter.Seq[string], w io.Writer) (budget.Settlement, error) {
 	held, err := engine.TryReserve(ctx, tenant, limit) // the worst case
 	if err == nil {
@@ -33,7 +33,7 @@ func stream(ctx context.Context, engine budget.Engine, tenant budget.TenantID, l
 		}
 		cost += perToken
 		if _, err := io.WriteString(w, token); err != nil {
-			break // what was produced is charged anyway
+			break // the tokens produced so far are charged anyway
 		}
 	}
 	// ctx may have ended, but the tokens have been produced: settle without it.
@@ -46,8 +46,8 @@ func stream(ctx context.Context, engine budget.Engine, tenant budget.TenantID, l
 	return settled, err
 }
 
-// A streamed response: reserve the worst case, count while it runs, commit what was
-// streamed, even if the client went away.
+// A streamed response: reserve the worst case, count tokens while it runs, and commit
+// their cost, even if the client leaves.
 func Example_streaming() {
 	client, stop := exampleRedis()
 	defer stop()

@@ -12,8 +12,8 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// A bounded pool of workers. Each job runs under Do, so a job that fails or panics
-// leaves nothing held.
+// A bounded pool of workers. Each job runs under Do, so a job that fails or panics leaves
+// nothing held.
 func Example_workers() {
 	client, stop := exampleRedis()
 	defer stop()
@@ -36,7 +36,7 @@ func Example_workers() {
 			return 20 * budget.Cent, nil
 		})
 		if err != nil || settled.Outcome != budget.Committed {
-			failed.Add(1) // budget.ErrInsufficient would mean: put the job back, or stop
+			failed.Add(1) // on budget.ErrInsufficient, put the job back or stop
 			return
 		}
 		done.Add(1)

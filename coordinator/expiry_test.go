@@ -17,7 +17,7 @@ import (
 	"github.com/calybris/bursar/local"
 )
 
-// tick is a clock that stands still unless it is moved.
+// tick is a clock that stands still until it is advanced.
 type tick struct{ at atomic.Int64 }
 
 func newTick() *tick {
@@ -96,7 +96,7 @@ func (w *comparison) balance(tenant budget.TenantID) {
 	w.same("Balance", got, want, err, localErr)
 }
 
-// crowd makes holds of acme's that fall due at one instant, and returns two of them.
+// crowd makes holds of acme that are all due at one instant, and returns two of them.
 func (w *comparison) crowd(holds int) [2]hold {
 	w.t.Helper()
 	w.ensure("acme", budget.Microcents(holds))
@@ -115,7 +115,7 @@ func reserveCent(t testing.TB, engine budget.Engine, tenant budget.TenantID, cos
 	}
 }
 
-// processorTime returns the processor time of the server so far.
+// processorTime returns the processor time that the server has used so far.
 func processorTime(t testing.TB, client *redis.Client) (used time.Duration) {
 	t.Helper()
 	section := client.InfoMap(context.Background(), "cpu")
@@ -129,9 +129,9 @@ func processorTime(t testing.TB, client *redis.Client) (used time.Duration) {
 	return used
 }
 
-// A backlog costs a neighbour's call one bounded sweep, and its answers are those of an
-// engine that has ended everything that is due. What the server's processor spends
-// counts, since the machine may be busy.
+// A backlog costs a neighbour's call one bounded sweep, and the answers equal those of an
+// engine that has ended everything that is due. The test measures the server's processor
+// time, since the machine may be busy.
 func TestBacklogOfATenantDelaysNoNeighbour(t *testing.T) {
 	t.Parallel()
 	const holds, calls = 20_000, 8
@@ -139,7 +139,7 @@ func TestBacklogOfATenantDelaysNoNeighbour(t *testing.T) {
 	quiet, busy := neighbours("acme")
 	w.ensure(quiet, 1000)
 	w.ensure(busy, 1000)
-	// Both had a hold that would be due with acme's, and busy is never without one.
+	// Both had a hold that would be due with acme's, and busy always has an open one.
 	w.commit(w.reserve(quiet, 300), 7)
 	first := w.reserve(busy, 300)
 	some := w.crowd(holds)
@@ -170,7 +170,7 @@ func TestBacklogOfATenantDelaysNoNeighbour(t *testing.T) {
 	}
 
 	began := time.Now()
-	w.reserve("acme", holds) // it needs the money of every one of them
+	w.reserve("acme", holds) // it needs the money of all of them
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("the money was back after %s", took)
 	}
@@ -187,9 +187,9 @@ func openHolds(t testing.TB, client *redis.Client) int {
 }
 
 // BenchmarkBacklog reports how long calls of one caller take while 100,000 holds of
-// another tenant of its partition are due, while its own tenant is never without an
-// open hold, and how long it takes until all their money
-// is back, while a call of that tenant waits for it. Run it with -benchtime=1x.
+// another tenant of its partition are due and its own tenant always has an open hold, and
+// how long it takes until all their money is back while a call of that tenant waits for
+// it. Run it with -benchtime=1x.
 func BenchmarkBacklog(b *testing.B) {
 	for b.Loop() {
 		w := newComparison(b)

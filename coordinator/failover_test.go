@@ -18,9 +18,9 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// failover lets a node use many tenants, lets a replica without the last writes of each
-// partition take over, and returns the number of the node's commands, and the time, until
-// it knew of each loss.
+// failover lets a node use many tenants and promotes a replica that lacks the last writes
+// of each partition. It returns the number of the node's commands, and the time, until
+// the node has found each loss.
 func failover(t testing.TB, tenants int) (commands int, knew time.Duration) {
 	t.Helper()
 	primary := redistest.Start(t)
@@ -40,7 +40,7 @@ func failover(t testing.TB, tenants int) (commands int, knew time.Duration) {
 	spread(256, tenants, func(i int) { reserveOnce(t, c, numbered("tenant", i)) })
 
 	promoted := replica.Client()
-	// WAIT waits for the writes of its own connection.
+	// WAIT covers the writes of its own connection only.
 	if _, err := primary.Client().Pipelined(t.Context(), func(pipe redis.Pipeliner) error {
 		pipe.Set(t.Context(), "waited", 1, 0)
 		pipe.Do(t.Context(), "wait", 1, (10 * time.Second).Milliseconds())
@@ -104,7 +104,7 @@ func (l *lossCount) note(failure error, cmds ...redis.Cmder) {
 		key := fmt.Sprint(cmd.Args()[3])
 		text, err := script.Text()
 		if reply := redis.Error(nil); l.known[key] || err != nil && !errors.As(errors.Join(err, failure), &reply) {
-			continue // no server has answered it
+			continue // not answered by a server
 		}
 		l.commands++
 		if strings.HasPrefix(text, store.WordGap) {
@@ -131,9 +131,9 @@ func (l *lossCount) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	}
 }
 
-// A node knows after two commands for each partition what a failover has lost, however
-// many tenants it uses: the script's name and, since a promoted server does not have it,
-// its source.
+// A node finds the losses of a failover with two commands for each partition, however
+// many tenants it uses: one with the script's SHA and, since a promoted server does not
+// have the script, one with its source.
 func TestFailoverIsUnderstoodInTwoCommandsAPartition(t *testing.T) {
 	t.Parallel()
 	commands, knew := failover(t, 10_000)

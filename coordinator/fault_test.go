@@ -21,14 +21,14 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// faults is a dialer whose connections lose, delay, cut off and repeat batches.
-// Commands that are not batches pass.
+// faults is a dialer whose connections lose, delay, cut off and repeat batches. Other
+// commands pass.
 type faults struct {
 	on     atomic.Bool
-	every  atomic.Int32 // what befalls each batch, whatever else is set
+	every  atomic.Int32 // fault of each batch, whatever else is set
 	mu     sync.Mutex
 	random *rand.Rand
-	late   [][]byte // what is to be delivered again, later
+	late   [][]byte // batches to be delivered again later
 	count  map[fault]int
 }
 
@@ -39,7 +39,7 @@ const (
 	dropReply         // executed, the reply is lost
 	delayReply        // executed, the reply comes after the read timeout
 	resetBefore       // not executed
-	resetMiddle       // half of it is sent
+	resetMiddle       // half of it is sent, not executed
 	repeat            // executed, and delivered again later on another connection
 	faultKinds
 )
@@ -75,7 +75,7 @@ func (f *faults) choose(b []byte) fault {
 	return kind
 }
 
-// met is how often each fault was chosen. A node may still be sending.
+// met returns how often each fault was chosen. A node may still be sending.
 func (f *faults) met() map[fault]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,7 +111,7 @@ func (c *faultyConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// redeliver sends what was kept, in any order, each on a connection of its own.
+// redeliver sends the recorded batches, in any order, each on a connection of its own.
 func (f *faults) redeliver(t *testing.T, address string) {
 	f.mu.Lock()
 	late := f.late
@@ -123,12 +123,12 @@ func (f *faults) redeliver(t *testing.T, address string) {
 	}
 }
 
-// told is what a caller heard about one reservation.
+// told is the result that a caller got for one reservation.
 type told struct {
 	id      budget.ReservationID
 	actual  budget.Microcents
-	settled budget.Outcome // Unknown where it heard nothing, or did not ask
-	asked   bool           // a settle was sent, whatever came of it
+	settled budget.Outcome // Unknown without an answer or a settlement
+	asked   bool           // a settlement was sent, with whatever result
 }
 
 func TestEveryOperationTakesEffectOnce(t *testing.T) {
@@ -144,7 +144,7 @@ func TestEveryOperationTakesEffectOnce(t *testing.T) {
 		opts.Dialer = f.dial
 		faulty := redis.NewClient(opts)
 		t.Cleanup(func() { faulty.Close() })
-		group = append(group, node(t, faulty, WithPartitions(64))) // batches of few operations
+		group = append(group, node(t, faulty, WithPartitions(64))) // small batches
 	}
 	for i := range tenants {
 		ensure(t, group[0], numbered("tenant", i), 1_000_000)
@@ -192,7 +192,7 @@ func TestEveryOperationTakesEffectOnce(t *testing.T) {
 	checkHeard(t, client, heard)
 }
 
-// faultyCycle reserves and settles, giving up after a short while.
+// faultyCycle reserves and settles, and gives up after a short time.
 func faultyCycle(t *testing.T, c *Coordinator, random *rand.Rand, tenant budget.TenantID, operations, unknown *atomic.Int64) []told {
 	patience := func() (context.Context, context.CancelFunc) {
 		return context.WithTimeout(context.Background(), time.Duration(1+random.IntN(60))*time.Millisecond)
@@ -215,7 +215,7 @@ func faultyCycle(t *testing.T, c *Coordinator, random *rand.Rand, tenant budget.
 	}
 	one := told{id: r.ID, actual: budget.Microcents(random.IntN(int(cost) + 1))}
 	if random.IntN(8) == 0 {
-		return []told{one} // a caller that dies
+		return []told{one} // the caller dies
 	}
 	ctx, cancel = patience()
 	defer cancel()
@@ -234,8 +234,8 @@ func faultyCycle(t *testing.T, c *Coordinator, random *rand.Rand, tenant budget.
 	return []told{one}
 }
 
-// checkHeard compares what every caller heard with the books: a second settle of
-// each reservation tells how the first went.
+// checkHeard compares every caller's results with the stored state: settling each
+// reservation again shows how the first settlement ended.
 func checkHeard(t *testing.T, client *redis.Client, heard []told) {
 	t.Helper()
 	books := audit(t, client)
@@ -277,8 +277,8 @@ func checkHeard(t *testing.T, client *redis.Client, heard []told) {
 	}
 }
 
-// executions counts the batches that the server has executed: each begins with
-// one HMGET, whether it has a script call of its own or shares one.
+// executions returns the number of batches that the server has executed: each begins with
+// one HMGET, whether it is a script call of its own or shares one.
 func executions(t *testing.T, client *redis.Client) int {
 	t.Helper()
 	return commandCalls(t, client, "hmget")

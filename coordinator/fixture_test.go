@@ -19,7 +19,7 @@ import (
 
 func quiet() Option { return WithLogger(slog.New(slog.DiscardHandler)) }
 
-// node makes a coordinator that is closed at the test's end.
+// node returns a coordinator that is closed when the test ends.
 func node(t testing.TB, client redis.UniversalClient, opts ...Option) *Coordinator {
 	t.Helper()
 	c, err := New(t.Context(), client, append([]Option{quiet()}, opts...)...)
@@ -42,7 +42,7 @@ func startNode(t testing.TB, opts ...Option) (*Coordinator, *redis.Client) {
 	return node(t, client, opts...), client
 }
 
-// patiently is the context of what a test sets up, whatever the node's call timeout is.
+// patiently returns a context for setting up a test, whatever the node's call timeout is.
 func patiently(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), 20*time.Second)
 }
@@ -56,7 +56,7 @@ func ensure(t testing.TB, c *Coordinator, tenant budget.TenantID, amount budget.
 	}
 }
 
-// reserve holds money of acme, which the test has ensured.
+// reserve holds money of acme, which must exist.
 func reserve(t testing.TB, c *Coordinator, cost budget.Microcents) budget.ReservationID {
 	t.Helper()
 	ctx, cancel := patiently(t)
@@ -68,7 +68,7 @@ func reserve(t testing.TB, c *Coordinator, cost budget.Microcents) budget.Reserv
 	return r.ID
 }
 
-// audit checks every account in Redis' own state and returns them.
+// audit checks every account in the stored state and returns them.
 func audit(t testing.TB, client redis.UniversalClient) map[budget.TenantID]budget.HoldList {
 	t.Helper()
 	all, err := audits.Read(context.Background(), client, "bursar")

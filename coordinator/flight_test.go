@@ -20,16 +20,17 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// muteConns is a dialer whose connections keep replies back: Redis executes the commands.
+// muteConns is a dialer whose connections keep replies back, although Redis executes the
+// commands.
 type muteConns struct {
-	left    atomic.Int32           // connections that are to fall silent
-	part    atomic.Pointer[string] // of the command that makes one silent
-	release chan struct{}          // closed: they say what they have kept back
+	left    atomic.Int32           // number of connections that still have to fall silent
+	part    atomic.Pointer[string] // part of a command that makes a connection silent
+	release chan struct{}          // when closed, connections return the replies that they kept
 }
 
 func newSilence() *muteConns { return &muteConns{release: make(chan struct{})} }
 
-// on makes so many connections silent, from their next command with this part.
+// on silences the given number of connections, each from its next command with this part.
 func (s *muteConns) on(part string, connections int32) {
 	s.part.Store(&part)
 	s.left.Store(connections)
@@ -94,11 +95,11 @@ func (c *silentConn) Close() error {
 
 func withMaxFlight(limit time.Duration) Option { return func(c *config) { c.maxFlight = limit } }
 
-// wrapped is a client of which the node knows nothing but its methods.
+// wrapped is a client of unknown type, of which the node sees only the methods.
 type wrapped struct{ redis.UniversalClient }
 
-// patientClients wait for replies for ever. Each starts its server, and returns what
-// connects to it.
+// patientClients wait for replies forever. Each starts its server, and returns a function
+// that connects to it.
 var patientClients = map[string]func(t *testing.T, s *muteConns) func() redis.UniversalClient{
 	"single server": func(t *testing.T, s *muteConns) func() redis.UniversalClient {
 		o := redistest.Start(t).Options()
@@ -120,7 +121,7 @@ var patientClients = map[string]func(t *testing.T, s *muteConns) func() redis.Un
 	},
 }
 
-// Replies that never come keep nobody waiting: the node repeats on other connections,
+// Replies that never come block no caller: the node repeats on other connections,
 // whatever the client's timeouts are, and each operation takes effect once.
 func TestConnectionsThatStaySilent(t *testing.T) {
 	for name, start := range patientClients {
@@ -156,7 +157,7 @@ func TestConnectionsThatStaySilent(t *testing.T) {
 			}
 			must(t, c.Ready(t.Context()))
 			must(t, c.Close(t.Context()))
-			close(s.release) // what comes late is not for anybody
+			close(s.release) // late replies answer no call
 			for tenant, account := range auditAll(t, client) {
 				if account.Balance.Reserved != each {
 					t.Errorf("%s: %d are reserved, want %d", tenant, account.Balance.Reserved, each)
@@ -178,7 +179,7 @@ func auditAll(t *testing.T, client redis.UniversalClient) map[budget.TenantID]bu
 	return audit(t, client)
 }
 
-// patient is a node whose client waits for ever, and of which it knows only the methods.
+// patient returns a node whose client waits forever and shows it only its methods.
 func patient(t *testing.T, opts ...Option) (*Coordinator, *muteConns, *logRecorder) {
 	t.Helper()
 	s, log := newSilence(), &logRecorder{}
@@ -187,7 +188,7 @@ func patient(t *testing.T, opts ...Option) (*Coordinator, *muteConns, *logRecord
 	return node(t, client, append([]Option{log.option()}, opts...)...), s, log
 }
 
-// While a command is unanswered the node is not ready, though the server answers others.
+// While a command is unanswered the node is not ready, even if the server answers others.
 func TestReadySeesAnUnansweredCommand(t *testing.T) {
 	t.Parallel()
 	c, s, _ := patient(t, withMaxFlight(time.Minute))
@@ -209,8 +210,8 @@ func TestReadySeesAnUnansweredCommand(t *testing.T) {
 	must(t, c.Ready(t.Context()))
 }
 
-// The breaker opens by the oldest command, long before it is given up, and a reply that
-// comes late closes it.
+// The breaker opens by the age of the oldest command, long before that command is given
+// up, and closes when its late reply arrives.
 func TestBreakerSeesAnUnansweredCommand(t *testing.T) {
 	t.Parallel()
 	c, s, log := patient(t, withMaxFlight(time.Minute), WithBreaker(100*time.Millisecond))
@@ -238,7 +239,7 @@ func openBreakers(c *Coordinator) (n int) {
 	return n
 }
 
-// A question that is never answered is asked again, and neither Ready nor Holds nor Close
+// A check that is never answered is sent again, and neither Ready nor Holds nor Close
 // waits for it.
 func TestQuestionsThatAreNeverAnswered(t *testing.T) {
 	t.Parallel()

@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// commandCalls reads from INFO how often the server ran a command.
+// commandCalls returns how often the server ran a command, from INFO.
 func commandCalls(t testing.TB, client *redis.Client, name string) int {
 	t.Helper()
 	info, err := client.Info(t.Context(), "commandstats").Result()

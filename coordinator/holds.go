@@ -11,8 +11,8 @@ import (
 	"github.com/calybris/bursar/coordinator/internal/store"
 )
 
-// Holds implements [budget.Engine]. It reads all holds of the tenant's partition, page
-// by page, and is exact while others write: for operators and audits, not for every
+// Holds implements [budget.Engine]. It reads all holds of the tenant's partition, page by
+// page, and is exact while other calls write: for operators and audits, not for every
 // request.
 func (c *Coordinator) Holds(ctx context.Context, tenant budget.TenantID) (budget.HoldList, error) {
 	o := c.telemetry.begin(ctx, opHolds)
@@ -21,7 +21,8 @@ func (c *Coordinator) Holds(ctx context.Context, tenant budget.TenantID) (budget
 	return list, err
 }
 
-// holdsAttempts bounds how often Holds begins again if holds end faster than it reads.
+// holdsAttempts is the number of times that Holds reads if holds end faster than it can
+// read.
 const holdsAttempts = 5
 
 // listHolds also returns the trace of the batch that ended the due holds.
@@ -34,7 +35,7 @@ func (c *Coordinator) listHolds(ctx context.Context, tenant budget.TenantID) (li
 		defer cancel()
 		ctx = within
 	}
-	// The pages are read after this batch.
+	// This batch ends the due holds; the pages are read after it.
 	a, _, err := c.send(ctx, lane.NewCall(opHolds.kind(), tenant, 0, budget.ReservationID{}))
 	if err != nil || a.Outcome != budget.Found {
 		return budget.HoldList{Outcome: a.Outcome, Balance: budget.Balance{Outcome: a.Outcome}}, a.Trace, err

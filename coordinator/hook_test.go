@@ -15,7 +15,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// printingHook prints commands as hooks that log or trace statements do.
+// printingHook records commands as text, as hooks that log or trace statements do.
 type printingHook struct {
 	mu    sync.Mutex
 	texts []string
@@ -62,8 +62,8 @@ func (h *printingHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis
 	}
 }
 
-// A hook that prints statements sees the scripts' SHA, a string that is the same in
-// each process, and no pointer.
+// A hook that prints statements sees the scripts' SHA, which is the same string in each
+// process, and no pointer.
 func TestHooksSeeArgumentsAsText(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -75,12 +75,12 @@ func TestHooksSeeArgumentsAsText(t *testing.T) {
 		ensure(t, c, numbered("tenant", i), 1000)
 	}
 	ensure(t, c, "acme", 1000)
-	id := reserve(t, c, 10) // with the script's text
+	id := reserve(t, c, 10) // with the script's source
 	reserve(t, c, 10)
 	if s, err := c.Commit(t.Context(), id, 9); err != nil || s.Outcome != budget.Committed {
 		t.Errorf("Commit: %+v, %v", s, err)
 	}
-	if err := server.Pause(); err != nil { // calls that are made in the meantime share batches
+	if err := server.Pause(); err != nil { // calls made until it resumes share batches
 		t.Fatal(err)
 	}
 	answered := make(chan error, 40)

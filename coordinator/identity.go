@@ -9,21 +9,21 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 )
 
-// identity is the attributes of what a node observes, which set it apart from every
-// other node that is open in the process: a MeterProvider keeps one value of a gauge
-// for each set of attributes.
+// identity holds the attributes that separate a node's observations from those of every
+// other node open in the process: a MeterProvider keeps one value of a gauge for each set
+// of attributes.
 type identity struct {
-	server []attribute.KeyValue // of the Redis that the node stands on
-	rest   []attribute.KeyValue // the database, the prefix, the node's number if it is not 1
+	server []attribute.KeyValue // of the node's Redis
+	rest   []attribute.KeyValue // database, prefix, and the node's number if it is not 1
 }
 
-// claimed are the identities of the open nodes.
+// claimed holds the identities of the open nodes.
 var claimed = struct {
 	sync.Mutex
 	taken map[attribute.Distinct]bool
 }{taken: make(map[attribute.Distinct]bool)}
 
-// claimIdentity returns the node's identity, and the function that gives it up.
+// claimIdentity returns the node's identity, and a function that gives it up.
 func (c *Coordinator) claimIdentity() (id identity, release func()) {
 	address, database := addressOf(c.client)
 	if c.config.serverName != "" {
@@ -54,8 +54,9 @@ func (c *Coordinator) claimIdentity() (id identity, release func()) {
 	}
 }
 
-// addressOf returns where a client's server listens, and the number of its database. Of
-// the addresses that a Cluster's client was given, in whatever order, it is the first.
+// addressOf returns the address of a client's server and the number of its database. For
+// a Cluster's client it is the first of its addresses in sorted order, so that their
+// order doesn't matter.
 func addressOf(client redis.UniversalClient) (address, database string) {
 	switch client := client.(type) {
 	case interface{ Options() *redis.Options }:
@@ -69,12 +70,14 @@ func addressOf(client redis.UniversalClient) (address, database string) {
 	return "", ""
 }
 
-// all returns the attributes of what concerns the whole node, and more.
+// all returns the attributes of observations that concern the whole node, followed by
+// more.
 func (id identity) all(more ...attribute.KeyValue) []attribute.KeyValue {
 	return slices.Concat(id.server, id.rest, more)
 }
 
-// of returns the attributes of what concerns one server. In a Cluster there are several.
+// of returns the attributes of observations that concern one server, of which a Cluster
+// has several.
 func (id identity) of(address string, cluster bool) []attribute.KeyValue {
 	if !cluster {
 		return id.all()

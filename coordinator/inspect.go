@@ -9,33 +9,32 @@ import (
 	"github.com/calybris/bursar/coordinator/redisclient"
 )
 
-// The partitions of a prefix that is used first, by measurement: fewer of them group
-// the calls of many tenants better, more of them spread over the masters of a Cluster.
+// The default numbers of partitions of a new prefix, found by measurement: fewer group
+// the calls of many tenants better, more spread over the masters of a Cluster.
 const (
 	DefaultPartitions        = 4
 	DefaultClusterPartitions = 16
 )
 
-// Check is one thing that a node must know of the Redis that it stands on.
+// Check is the result of one check of the Redis that a node uses.
 type Check = preflight.Check
 
-// Status is how a check went.
+// Status is the result of a check.
 type Status = preflight.Status
 
 // The statuses. New refuses to start if a check failed, and logs the warnings.
 const (
-	CheckUnknown = preflight.CheckUnknown // the server does not say
+	CheckUnknown = preflight.CheckUnknown // the server doesn't report it
 	CheckOK      = preflight.CheckOK
 	CheckWarning = preflight.CheckWarning
 	CheckFailed  = preflight.CheckFailed
 )
 
-// Inspect makes every check of New, on each server that holds budgets, without
-// starting a node, and changes nothing: reachable, version, role, topology,
-// eviction, persistence, min-replicas, rights, clock, scripts, partitions. A server that
-// is out of reach has the first one only, also if ctx ends before, and a Sentinel has
-// no more than three. What passes by itself is asked again, as by New. The error is
-// about the options.
+// Inspect makes every check of New, on each server that holds budgets, without starting a
+// node, and changes nothing: reachable, version, role, topology, eviction, persistence,
+// min-replicas, rights, clock, scripts, partitions. For a server that can't be reached
+// before ctx ends it returns only the first check, and for a Sentinel at most three.
+// Transient failures are retried, as by New. The error concerns the options only.
 func Inspect(ctx context.Context, client redis.UniversalClient, opts ...Option) ([]Check, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {

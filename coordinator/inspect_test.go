@@ -95,8 +95,7 @@ func TestStartWarnsOfPersistenceBeingOff(t *testing.T) {
 	}
 }
 
-// Every check that can find something wrong, found wrong; all others of that
-// server are not.
+// Each check that can find a problem finds it, and no other check of that server does.
 func TestInspectFindsEach(t *testing.T) {
 	t.Parallel()
 	lying := func(t *testing.T, command, reply string) redis.UniversalClient {
@@ -231,7 +230,8 @@ var checkNames = []string{
 	"reachable", "version", "role", "topology", "eviction", "persistence", "min-replicas", "rights", "clock", "scripts", "partitions",
 }
 
-// liar answers one command itself: with an error, a text, or an hour too late.
+// liar answers one command itself: with an error, a text, or a time that is an hour
+// ahead.
 type liar struct{ command, reply string }
 
 func (l liar) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -262,9 +262,9 @@ func (l liar) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// While too few replicas are in step scripts are refused, which does not make the
-// server a miniredis: a node that starts then must not lose the line by which a
-// replica refuses its scripts. Its calls wait.
+// While too few replicas are in step Redis rejects scripts, which does not make it a
+// miniredis: a node that starts then must keep the script line that makes a replica
+// reject its scripts. Its calls wait.
 func TestStartWhileNoReplicaIsInStep(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t, redistest.WithConfig("min-replicas-to-write 1")).Client()
@@ -382,10 +382,10 @@ func TestMissingRightAtRunTimeIsOneClearError(t *testing.T) {
 	audit(t, admin)
 }
 
-// redisReply is an error reply of a server.
+// redisReply is a server's error reply.
 type redisReply string
 
 func (e redisReply) Error() string { return string(e) }
 
-// RedisError marks it as a reply, as go-redis' errors are.
+// RedisError marks it as a reply, like go-redis' own errors.
 func (redisReply) RedisError() {}

@@ -14,7 +14,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// neighbour returns another tenant of a tenant's partition.
+// neighbour returns another tenant of the same partition.
 func neighbour(tenant budget.TenantID) budget.TenantID {
 	for i := 0; ; i++ {
 		if other := numbered("neighbour", i); store.PartitionOf(other, DefaultPartitions) == store.PartitionOf(tenant, DefaultPartitions) {
@@ -23,7 +23,7 @@ func neighbour(tenant budget.TenantID) budget.TenantID {
 	}
 }
 
-// neighbours returns two of them.
+// neighbours returns two other tenants of the same partition.
 func neighbours(tenant budget.TenantID) (budget.TenantID, budget.TenantID) {
 	first := neighbour(tenant)
 	for i := 0; ; i++ {
@@ -33,11 +33,11 @@ func neighbours(tenant budget.TenantID) (budget.TenantID, budget.TenantID) {
 	}
 }
 
-// crowded is the number of acme's callers: 10,000 calls are queued at any time, besides
-// those of 256 callers.
+// crowded is the number of acme's callers: 256, and 10,000 more whose calls are queued at
+// any time.
 const crowded = 10_000 + 256
 
-// crowd lets callers reserve and commit for acme without a pause until it is stopped.
+// crowd lets callers reserve and commit for acme without a pause until stop is called.
 func crowd(t testing.TB, c *Coordinator, callers int, reserved func(budget.ReservationID)) (stop func()) {
 	t.Helper()
 	var stopped atomic.Bool
@@ -64,7 +64,7 @@ func crowd(t testing.TB, c *Coordinator, callers int, reserved func(budget.Reser
 	}
 }
 
-// latencies returns the latencies of one caller's operations, in order of length.
+// latencies returns the sorted latencies of one caller's operations.
 func latencies(t testing.TB, c *Coordinator, tenant budget.TenantID, operations int) []time.Duration {
 	t.Helper()
 	took := make([]time.Duration, operations)
@@ -89,8 +89,8 @@ func medianOf(values []float64) float64 {
 }
 
 // A tenant with thousands of queued calls delays a neighbour by a batch or two: in order
-// of arrival the neighbour's call would be about 20 batches behind. Batches count, since
-// the machine may be busy.
+// of arrival the neighbour's call would be about 20 batches behind. The test counts
+// batches, since the machine may be busy.
 func TestQueueOfATenantDelaysNoNeighbour(t *testing.T) {
 	t.Parallel()
 	c, client := startNode(t, WithCallTimeout(time.Minute))
@@ -124,9 +124,9 @@ func TestQueueOfATenantDelaysNoNeighbour(t *testing.T) {
 	audit(t, client)
 }
 
-// BenchmarkIsolation reports the p99 of one caller beside 10,000 queued calls and 256
-// callers of another tenant, in their partition (near) and in another one (far), in
-// turns. Run it with -benchtime=1x.
+// BenchmarkIsolation reports the p99 of one caller while another tenant has 256 callers
+// and 10,000 more queued calls, in the caller's partition (near) and in another one
+// (far), in turns. Run it with -benchtime=1x.
 func BenchmarkIsolation(b *testing.B) {
 	c := node(b, redistest.Start(b).Client(), WithMaxHolds(0), WithCallTimeout(time.Minute))
 	tenants := [2]budget.TenantID{neighbour("acme"), elsewhere("acme")}
@@ -187,7 +187,7 @@ func TestQueueLimitOfATenantRejectsNoNeighbour(t *testing.T) {
 	audit(t, client)
 }
 
-// Rejections of one tenant's calls put off no search for the abandoned calls of another.
+// Rejections of one tenant's calls do not delay the removal of another's abandoned calls.
 func TestAbandonedCallsMakeRoomBesideATenantAtItsLimit(t *testing.T) {
 	t.Parallel()
 	const limit = 8

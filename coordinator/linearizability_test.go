@@ -13,8 +13,9 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// impatient gives up on operations that move money. Not too soon: on a busy machine half
-// of a history had no answer after 25 ms, and porcupine too many orders to try.
+// impatient gives up on operations that move money, but not too soon: on a busy machine
+// half of a history had no answer after 25 ms, which left porcupine too many orders to
+// try.
 type impatient struct{ budget.Engine }
 
 func patience(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -55,8 +56,8 @@ func TestLinearizableUnderFaults(t *testing.T) {
 			t.Cleanup(func() { client.Close() })
 			nodes = append(nodes, impatient{node(t, client, WithHoldTTL(c.HoldTTL), WithClock(c.Clock))})
 		}
-		f.on.Store(true)   // New asks each thing once or a few times, and then gives up
-		t.Cleanup(func() { // the last one registered runs first, so the nodes close in peace
+		f.on.Store(true)   // New gives up after a few attempts
+		t.Cleanup(func() { // cleanups run in reverse order, so the nodes close without faults
 			f.on.Store(false)
 			t.Logf("faults %v", f.met())
 		})

@@ -10,8 +10,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// lookup is not to be answered before the outcome is known, and then it tells
-// that what its caller was not told of is no longer held.
+// A Lookup waits until the outcome of an abandoned reserve is known, and then shows that
+// nothing is held any more.
 func TestLookupOfAnAbandonedReserveWaitsForItsRelease(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -61,7 +61,7 @@ func TestLookupWhereNoFamilyIs(t *testing.T) {
 	}
 }
 
-// How many endings are kept is bounded in number, and so is the memory.
+// The number of remembered ends of holds is bounded, and so is their memory.
 func TestRetentionIsBoundedInTimeAndCount(t *testing.T) {
 	t.Parallel()
 	clock := time.UnixMilli(1_700_000_000_000)

@@ -16,7 +16,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A lost reply may hide that a batch took effect; whatever the session says
+// A lost reply may hide that a batch took effect; whatever Redis has as the session
 // afterwards, the batch is not sent again under another one.
 func TestLostReplyIsNeverSentAgainUnderAnotherSession(t *testing.T) {
 	t.Parallel()
@@ -60,7 +60,7 @@ func TestLostReplyIsNeverSentAgainUnderAnotherSession(t *testing.T) {
 			if granted := audit(t, client)["acme"].Balance.Granted; granted != 1100 {
 				t.Errorf("granted %d, want the 1100 of one grant", granted)
 			}
-			reserve(t, c, 1) // the node works on
+			reserve(t, c, 1) // the node still works
 		})
 	}
 }

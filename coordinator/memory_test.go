@@ -16,7 +16,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// BenchmarkMemory reports what an item takes, from used_memory of Redis and the heap of
+// BenchmarkMemory reports the memory of an item, from Redis' used_memory and the heap of
 // the process before and after a fill: the figures of OPERATIONS.md. Run it with
 // -benchtime=1x.
 func BenchmarkMemory(b *testing.B) {
@@ -63,12 +63,12 @@ func memoryOfHolds(b *testing.B) {
 	}
 }
 
-// memoryOfEndings measures a settled hold while it is remembered, and what an operation
-// adds to the append-only file. A record of the ring names the settles of one batch: with
-// one caller there is one in each.
+// memoryOfEndings measures a settled hold while it is remembered, and the bytes that an
+// operation adds to the append-only file. A record of the ring names the holds that one
+// batch settled: with one caller each batch has a record.
 func memoryOfEndings(b *testing.B, callers int) {
 	for b.Loop() {
-		const tenants, settles = 1000, 40_000 // fewer than the rings keep
+		const tenants, settles = 1000, 40_000 // fewer than the rings hold
 		client := redistest.Start(b, redistest.WithConfig("appendonly yes", "appendfsync no", "auto-aof-rewrite-percentage 0")).Client()
 		c := node(b, client, WithRepair(0, 0), WithRetention(time.Hour, settles))
 		spread(manyCallers, tenants, func(i int) { ensureOnce(b, c, numbered("tenant", i)) })
@@ -85,7 +85,7 @@ func memoryOfEndings(b *testing.B, callers int) {
 	}
 }
 
-// memoryOfNodes measures what a further node adds that uses 100,000 tenants: in Redis,
+// memoryOfNodes measures the cost of one more node that uses 100,000 tenants: in Redis,
 // and in its own heap for each tenant, without a journal and with one.
 func memoryOfNodes(b *testing.B) {
 	for b.Loop() {
@@ -116,7 +116,8 @@ func memoryOfNodes(b *testing.B) {
 	}
 }
 
-// memoryByTheFormula compares a mixed load with the formula of OPERATIONS.md.
+// memoryByTheFormula compares the memory of a mixed load with the formula of
+// OPERATIONS.md.
 func memoryByTheFormula(b *testing.B) {
 	for b.Loop() {
 		const tenants, nodes, levels, open, settled = 1000, 3, 4, 60, 50
@@ -150,7 +151,7 @@ func memoryByTheFormula(b *testing.B) {
 	}
 }
 
-// heapBytes returns the heap in use after a collection that empties the pools, too.
+// heapBytes returns the heap in use after a collection that also empties the pools.
 func heapBytes() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -173,7 +174,7 @@ func reserveOnce(b testing.TB, c *Coordinator, tenant budget.TenantID) budget.Re
 	return r.ID
 }
 
-// spread calls work for 0 to count-1, from a number of callers.
+// spread calls work for 0 to count-1, from the given number of callers.
 func spread(callers, count int, work func(i int)) {
 	var wg sync.WaitGroup
 	for k := range callers {
@@ -186,7 +187,7 @@ func spread(callers, count int, work func(i int)) {
 	wg.Wait()
 }
 
-// usedBytes is used_memory without the buffers of clients, which come and go.
+// usedBytes returns used_memory without the buffers of clients, which come and go.
 func usedBytes(b *testing.B, client *redis.Client) int64 {
 	b.Helper()
 	return infoFigure(b, client, "memory", "used_memory") - infoFigure(b, client, "memory", "mem_clients_normal")

@@ -13,16 +13,16 @@ import (
 	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
-// observation is one operation under way, as the instruments see it.
+// observation is an operation in progress, as the instruments record it.
 type observation struct {
 	op    operation
 	began time.Time
-	span  trace.Span // nil where nobody traces
+	span  trace.Span // nil unless spans are recorded
 }
 
 var internalSpan = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal)}
 
-// begin starts an operation's span below the caller's.
+// begin starts an operation's span as a child of the caller's.
 func (t *telemetry) begin(ctx context.Context, op operation) observation {
 	o := observation{op: op}
 	if t.duration.Enabled(ctx) {
@@ -34,8 +34,8 @@ func (t *telemetry) begin(ctx context.Context, op operation) observation {
 	return o
 }
 
-// end records how the operation went. The span is linked to that of the batch
-// that carried it, which many operations share.
+// end records the result of the operation. The span is linked to that of the batch that
+// carried it, which many operations share.
 func (t *telemetry) end(ctx context.Context, o observation, a lane.Answer, err error) {
 	counted := t.operations.Enabled(ctx)
 	if !counted && o.began.IsZero() && o.span == nil {
@@ -76,12 +76,12 @@ var batchResults = func() map[lane.Result]*measured {
 }()
 
 var batchSpan = []trace.SpanStartOption{
-	trace.WithNewRoot(), // many callers' traces meet in it
+	trace.WithNewRoot(), // it serves many callers' traces
 	trace.WithSpanKind(trace.SpanKindClient),
 	trace.WithAttributes(attribute.String("db.system.name", "redis"), attribute.String("db.operation.name", "EVALSHA")),
 }
 
-// probe finds out whether spans are recorded, about once a second: a program may set up
+// probe checks whether spans are recorded, at most once a second: a program may set up
 // its SDK after the node.
 func (t *telemetry) probe(ctx context.Context, at time.Time) {
 	last := t.probed.Load()
@@ -90,10 +90,10 @@ func (t *telemetry) probe(ctx context.Context, at time.Time) {
 	}
 	_, span := t.tracer.Start(ctx, "bursar.probe", trace.WithNewRoot())
 	t.tracing.Store(span.SpanContext().IsValid())
-	// It is not ended, so it is never exported.
+	// It is never ended, so it is never exported.
 }
 
-// BatchSent implements [lane.Observer]: it starts a batch's span.
+// BatchSent implements [lane.Observer]. It starts a batch's span.
 func (t *telemetry) BatchSent(b *lane.Batch) {
 	ctx := context.Background()
 	b.Began = now()
@@ -106,7 +106,7 @@ func (t *telemetry) BatchSent(b *lane.Batch) {
 	b.Span, b.Trace = span, span.SpanContext()
 }
 
-// BatchResolved implements [lane.Observer]. A batch without calls was not sent.
+// BatchResolved implements [lane.Observer]. It records nothing for a batch without calls.
 func (t *telemetry) BatchResolved(b *lane.Batch, result lane.Result) {
 	if b.Began.IsZero() {
 		return // an empty batch

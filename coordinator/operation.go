@@ -2,7 +2,7 @@ package coordinator
 
 import "github.com/calybris/bursar/luascripts"
 
-// operation is a verb as telemetry names it.
+// operation is a verb under its name in telemetry.
 type operation uint8
 
 const (
@@ -20,8 +20,8 @@ const (
 	operationCount
 )
 
-// operations is the table of verbs. A new verb starts here; its kind's properties are
-// in package lane, its Lua in accounts.lua or decide.lua.
+// operations is the table of verbs. A new verb starts here; the properties of its kind
+// are in package lane, its Lua in accounts.lua or decide.lua.
 var operations = [operationCount]struct {
 	name string
 	kind byte // of its calls
@@ -42,7 +42,7 @@ var operations = [operationCount]struct {
 func (op operation) String() string { return operations[op].name }
 func (op operation) kind() byte     { return operations[op].kind }
 
-// spanNames are built once, since each operation starts a span.
+// spanNames holds the span names, built once because each operation starts a span.
 var spanNames = func() (names [operationCount]string) {
 	for op := range operations {
 		names[op] = "bursar." + operations[op].name

@@ -20,9 +20,9 @@ func (c *Coordinator) EnsureTenant(ctx context.Context, tenant budget.TenantID, 
 	return budget.Ensured{Outcome: a.Outcome, Remaining: a.Remaining}, nil
 }
 
-// TryReserve implements [budget.Engine]. After an error that is not
-// [ErrUnknownOutcome] nothing is held; after one that is, the coordinator releases what
-// turns out to be held.
+// TryReserve implements [budget.Engine]. After an error that is not [ErrUnknownOutcome]
+// nothing is held; after an [ErrUnknownOutcome] the coordinator releases the hold if
+// there is one.
 func (c *Coordinator) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	if cost <= 0 {
 		c.refuse(ctx, opReserve, budget.Insufficient)
@@ -82,9 +82,8 @@ func settlement(a lane.Answer) budget.Settlement {
 }
 
 // Lookup implements [budget.Engine]. The end of a hold is known for the retention, see
-// [WithRetention]. After an [ErrUnknownOutcome] its id may be looked up on the same
-// node: the answer waits until the outcome is known, and until an abandoned hold is
-// released.
+// [WithRetention]. After an [ErrUnknownOutcome] its id may be looked up on the same node:
+// Lookup waits until the outcome is known and an abandoned hold is released.
 func (c *Coordinator) Lookup(ctx context.Context, id budget.ReservationID) (budget.Fate, error) {
 	if err := id.Validate(); err != nil {
 		return budget.Fate{}, err
@@ -103,10 +102,10 @@ func (c *Coordinator) Lookup(ctx context.Context, id budget.ReservationID) (budg
 	return f, nil
 }
 
-// DeleteTenant deletes a tenant's account with its record of spending. Its outcomes
-// are MissingTenant; HoldsOpen with the balance, and nothing is changed; Deleted with
-// the final balance. Levels below the tenant are accounts of their own and stay.
-// EnsureTenant can create it again.
+// DeleteTenant deletes a tenant's account with its record of spending. Its outcomes are
+// MissingTenant; HoldsOpen with the balance, if it changed nothing; Deleted with the
+// final balance. Levels below the tenant are accounts of their own and stay. EnsureTenant
+// can create it again.
 func (c *Coordinator) DeleteTenant(ctx context.Context, tenant budget.TenantID) (budget.Balance, error) {
 	a, err := c.read(ctx, opDelete, tenant)
 	if err != nil {
@@ -148,13 +147,13 @@ func (c *Coordinator) read(ctx context.Context, op operation, tenant budget.Tena
 }
 
 // Grant implements [budget.Engine]. Do not repeat it after [ErrUnknownOutcome] without
-// a look at Balance: each grant that takes effect adds.
+// checking Balance: each grant that takes effect adds.
 func (c *Coordinator) Grant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
 	return c.adjust(ctx, opGrant, tenant, amount)
 }
 
-// Withdraw implements [budget.Engine]. Do not repeat it after [ErrUnknownOutcome]
-// without a look at Balance: each withdrawal that takes effect takes.
+// Withdraw implements [budget.Engine]. Do not repeat it after [ErrUnknownOutcome] without
+// checking Balance: each withdrawal that takes effect subtracts.
 func (c *Coordinator) Withdraw(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
 	return c.adjust(ctx, opWithdraw, tenant, amount)
 }

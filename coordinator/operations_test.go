@@ -9,7 +9,7 @@ import (
 	"github.com/calybris/bursar/local"
 )
 
-// A nil option is an error of the call, whatever the verb, and nothing happens.
+// A nil option is an error, whatever the verb, and the call has no effect.
 func TestNilOptionOfACall(t *testing.T) {
 	t.Parallel()
 	onRedis, _ := startNode(t)

@@ -17,7 +17,7 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// Option sets up a Coordinator. The defaults are right for most.
+// Option configures a Coordinator. The defaults suit most uses.
 type Option func(*config)
 
 type config struct {
@@ -41,7 +41,7 @@ type config struct {
 	serverName   string
 
 	now     func() time.Time // the node's own clock
-	entropy func() uint64    // of node numbers and incarnations
+	entropy func() uint64    // source of node numbers and incarnations
 
 	tracerProvider trace.TracerProvider
 	meterProvider  metric.MeterProvider
@@ -60,7 +60,8 @@ const (
 	DefaultTotalQueue     = 65_536
 )
 
-// defaultWindow is as long as the retention allows.
+// defaultWindow stands for the default of the repair window, which depends on the
+// retention.
 const defaultWindow time.Duration = -1
 
 // WithKeyPrefix sets the prefix of every Redis key: 1 to 64 bytes of printable ASCII, no
@@ -69,10 +70,10 @@ const defaultWindow time.Duration = -1
 func WithKeyPrefix(prefix string) Option { return func(c *config) { c.prefix = prefix } }
 
 // WithPartitions sets the number of partitions of a prefix that is used for the first
-// time: a power of two from 1 to 1,024. It never changes afterwards, and a node that is
-// asked for another number adopts the stored one. Defaults to [DefaultPartitions], on a
-// Cluster to [DefaultClusterPartitions]. More of them spread over more masters; fewer
-// group the calls of many tenants better.
+// time: a power of two from 1 to 1,024. It never changes afterwards, and a node with
+// another number adopts the stored one. Defaults to [DefaultPartitions], on a Cluster to
+// [DefaultClusterPartitions]. More partitions spread over more masters; fewer group the
+// calls of many tenants better.
 func WithPartitions(n int) Option { return func(c *config) { c.partitions = n } }
 
 // WithHoldTTL sets how long a hold may stay open before it is released: whole
@@ -86,41 +87,42 @@ func WithCallTimeout(timeout time.Duration) Option {
 }
 
 // WithRetention sets how long the ends of holds are remembered for Lookup and
-// Settlement.Prior, and how many settled holds of a partition, give or take a batch; holds
-// that a deadline or a repair ended are remembered for the whole time. From a second to 24
-// hours, and 1 to 1,000,000 holds. Each takes up to 260 bytes of Redis' memory. Defaults to
-// 10 minutes and 16,384 holds. Nodes that share budgets should agree on it: the shortest
-// time and the smallest number decide.
+// Settlement.Prior, and how many settled holds a partition remembers, give or take a
+// batch; holds that a deadline or a repair ended are remembered for the whole time. From
+// a second to 24 hours, and 1 to 1,000,000 holds. Each takes up to 260 bytes of Redis'
+// memory. Defaults to 10 minutes and 16,384 holds. Nodes that share budgets should agree
+// on it: the shortest time and the smallest number apply.
 func WithRetention(retention time.Duration, holds int) Option {
 	return func(c *config) { c.retention, c.retained = retention, holds }
 }
 
-// WithQueueLimits bounds how many calls are queued for one root tenant and in all;
-// beyond, calls get [ErrOverloaded] at once. A Do counts until it has ended. Defaults to
+// WithQueueLimits bounds the number of calls queued for one root tenant and in total;
+// further calls get [ErrOverloaded] at once. A Do counts until it has ended. Defaults to
 // [DefaultTenantQueue] and [DefaultTotalQueue].
 func WithQueueLimits(perTenant, total int) Option {
 	return func(c *config) { c.perTenant, c.total = perTenant, total }
 }
 
 // WithMaxHolds bounds the open holds of one tenant, so that callers that never settle do
-// not fill Redis; beyond, TryReserve returns [ErrTooManyHolds]. From 1 to 100,000,000, or
-// 0 for no bound. Defaults to 100,000. Nodes that share budgets should agree on it.
+// not fill Redis; at the bound, TryReserve returns [ErrTooManyHolds]. From 1 to
+// 100,000,000, or 0 for no bound. Defaults to 100,000. Nodes that share budgets should
+// agree on it.
 func WithMaxHolds(holds int) Option { return func(c *config) { c.maxHolds = holds } }
 
-// WithBreaker sets how long a server may be unresponsive before its circuit breaker
-// opens and calls fail at once with [ErrUnavailable]. While it is open, about one call per
+// WithBreaker sets how long a server may be unresponsive before its circuit breaker opens
+// and calls fail at once with [ErrUnavailable]. While it is open, about one call per
 // second is let through; the first response closes it. Commit and Release always wait.
 // From 100ms to an hour, 0 for never; it should be longer than a failover takes. Defaults
-// to 10 seconds. On a Cluster each master has its own.
+// to 10 seconds. On a Cluster each master has its own breaker.
 func WithBreaker(after time.Duration) Option { return func(c *config) { c.breaker = after } }
 
 // WithRepair sets how long, and in how many bytes of memory, the coordinator remembers
 // acknowledged reservations so that it can restore them if a failover loses them. A state
-// takes 64 bytes, and a settled hold has two. Beyond the memory the oldest go first, and are
-// counted. The window is 0 for no repair (then a call that meets a gap gets [ErrGap]), or
-// from 500ms to half of the retention, since what Redis has forgotten can't be told from
-// what it has lost. Defaults to 5 minutes, or half of the retention if that is less, and
-// 64 MiB.
+// takes 64 bytes, and a settled hold has two. If the memory is full the oldest states are
+// dropped, and counted. The window is 0 for no repair (a call that meets a gap then gets
+// [ErrGap]), or from 500ms to half of the retention, since a repair can't distinguish
+// writes that Redis has lost from those that it has forgotten. Defaults to 5 minutes, or
+// half of the retention if that is less, and 64 MiB.
 func WithRepair(window time.Duration, bytes int) Option {
 	return func(c *config) { c.repairWindow, c.repairBytes = window, bytes }
 }
@@ -137,31 +139,31 @@ func WithMeterProvider(provider metric.MeterProvider) Option {
 	return func(c *config) { c.meterProvider = provider }
 }
 
-// MaxObservedTenants bounds the tenants of WithObservedTenants, and so the cost of a
-// collection of metrics.
+// MaxObservedTenants bounds the tenants of WithObservedTenants, and so the cost of
+// collecting metrics.
 const MaxObservedTenants = 100
 
 // WithObservedTenants exports the balances and the number of open holds of these tenants
 // as metrics, with the tenant's id as an attribute. Each costs a read when metrics are
 // collected; a tenant that isn't read within 2 seconds is left out. At most
 // [MaxObservedTenants]. Defaults to none: a metric for each tenant is more than most
-// stores of metrics can bear.
+// metrics backends can bear.
 func WithObservedTenants(tenants ...budget.TenantID) Option {
 	return func(c *config) { c.observed = append(c.observed, tenants...) }
 }
 
-// maxServerName is the largest number of bytes in a server's name, as in a host's.
+// maxServerName is the longest name of a server in bytes, as for a host name.
 const maxServerName = 255
 
-// WithServerName sets what the gauges name the node's Redis by, in server.address: at
-// most 255 bytes of UTF-8. Defaults to the address that the client was given: of a
-// Cluster's client the least of its addresses, of a Sentinel's "FailoverClient" whatever
-// the primary is, so that a fleet with two primaries should name them. The breakers of a
-// Cluster keep the addresses of its masters.
+// WithServerName sets the server.address that gauges report for the node's Redis: at most
+// 255 bytes of UTF-8. Defaults to the address of the client: for a Cluster's client the
+// first of its addresses in sorted order, for a Sentinel's "FailoverClient", whatever the
+// primary is, so a fleet with two primaries should name them. The breakers of a Cluster
+// keep the addresses of its masters.
 func WithServerName(name string) Option { return func(c *config) { c.serverName = name } }
 
-// WithClock replaces the clock of deadlines, for tests; all nodes must use it. It must
-// not be before 1970. Defaults to Redis' own clock.
+// WithClock replaces the clock of deadlines, for tests; all nodes must use the same one.
+// It must not be before 1970. Defaults to Redis' own clock.
 func WithClock(now func() time.Time) Option { return func(c *config) { c.clock = now } }
 
 // WithLogger sets the logger for operational events: startup warnings, lost writes,
@@ -205,7 +207,7 @@ func newConfig(opts []Option) (config, error) {
 	return c, errors.Join(append(errs, c.validate())...)
 }
 
-// validate is the one place that knows what an option may be.
+// validate checks all options, so that their bounds are in one place.
 func (c *config) validate() error {
 	errs := []error{store.ValidatePrefix(c.prefix), budget.ValidateHoldTTL(c.holdTTL)}
 	if c.callTimeout < time.Millisecond || c.callTimeout > time.Hour {

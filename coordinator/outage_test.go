@@ -79,7 +79,7 @@ func TestFrozenRedisKeepsCallersDeadlines(t *testing.T) {
 	if waited > time.Second {
 		t.Errorf("the caller waited %s for its deadline of 100 ms", waited)
 	}
-	// The reserve reached Redis and took effect; the coordinator takes it back.
+	// The reserve reached Redis and took effect; the coordinator releases it.
 	for b := (budget.Balance{}); b.Outcome == budget.Unknown || b.Reserved != 0; {
 		if b, err = c.Balance(t.Context(), "acme"); err != nil {
 			t.Fatal(err)
@@ -225,7 +225,7 @@ func TestQueueIsBounded(t *testing.T) {
 			answers <- err
 		}()
 	}
-	// Nothing is answered but what is refused: at most 8 wait.
+	// Only rejected calls have an answer: at most 8 wait.
 	for range calls - 8 {
 		if err := <-answers; !errors.Is(err, ErrOverloaded) {
 			t.Errorf("beyond the bound: %v, want %v", err, ErrOverloaded)

@@ -11,12 +11,13 @@ import (
 	"github.com/calybris/bursar/coordinator/redisinfo"
 )
 
-// policyEvery is the interval at which a node reads the eviction policy of its servers: another
-// one than noeviction deletes money when memory is short, and can be set at run time.
+// policyEvery is the interval at which a node reads the eviction policy of its servers:
+// any policy but noeviction deletes money when memory is short, and it can be set at run
+// time.
 const policyEvery = 30 * time.Second
 
-// policyWatch logs each change of a server's eviction policy once. A server whose INFO
-// is withheld is not watched.
+// policyWatch logs each change of a server's eviction policy once. It can't watch a
+// server that withholds INFO.
 type policyWatch struct {
 	mu      sync.Mutex
 	timer   *time.Timer
@@ -44,7 +45,7 @@ func (c *Coordinator) checkPolicy() {
 		_ = cluster.ForEachMaster(context.Background(), func(_ context.Context, master *redis.Client) error {
 			c.checkPolicyOf(master, master.Options().Addr)
 			return nil
-		}) // masters that can't be found are the breakers' matter
+		}) // masters that can't be found are left to the breakers
 	} else {
 		c.checkPolicyOf(c.client, "")
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A policy that is changed under a running node is logged once, and so is its end.
+// A policy that is changed while a node runs is logged once, and so is its return to
+// noeviction.
 func TestEvictionPolicyIsWatched(t *testing.T) {
 	t.Parallel()
 	server, cluster := redistest.Start(t), redistest.StartCluster(t)
@@ -29,7 +30,7 @@ func TestEvictionPolicyIsWatched(t *testing.T) {
 			eventually(t, step.text, func() bool { return strings.Contains(l.text(), step.text) })
 		}
 	}
-	time.Sleep(50 * time.Millisecond) // further looks log nothing
+	time.Sleep(50 * time.Millisecond) // further checks log nothing
 	for _, l := range []*logRecorder{log, clusterLog} {
 		l.saysOnce(t, "eviction policy deletes money")
 		l.saysOnce(t, "eviction policy is noeviction again")

@@ -77,7 +77,7 @@ func TestLostWritesOfARestoredSnapshotAreAGap(t *testing.T) {
 	_, err := c.TryReserve(t.Context(), "acme", 1)
 	wantErr(t, "first operation after a rollback", err, ErrGap)
 	s, err := c.Commit(t.Context(), id, 20)
-	if err != nil || s.Outcome != budget.MissingReservation { // no repair, and no window of doubt
+	if err != nil || s.Outcome != budget.MissingReservation { // ErrGap comes only with repair
 		t.Errorf("commit of a lost hold: %+v, %v", s, err)
 	}
 	if b := audit(t, client)["acme"].Balance; b.Reserved != 10 {
@@ -85,7 +85,7 @@ func TestLostWritesOfARestoredSnapshotAreAGap(t *testing.T) {
 	}
 }
 
-// recorder keeps what is written to Redis, so that a test can send it again.
+// recorder keeps the bytes written to Redis, so that a test can send them again.
 type recorder struct {
 	mu     sync.Mutex
 	writes [][]byte
@@ -153,7 +153,7 @@ func TestLateBatchChangesNothing(t *testing.T) {
 	c := node(t, recorded)
 	client := server.Client()
 	ensure(t, c, "acme", 1000)
-	reserve(t, c, 7) // with the script's text
+	reserve(t, c, 7) // with the script's source
 	id := reserve(t, c, 10)
 	raw := r.last(t, "r")
 	before := client.HGetAll(t.Context(), acmeLedger).Val()
@@ -175,7 +175,7 @@ func TestLateBatchChangesNothing(t *testing.T) {
 	}
 }
 
-// twins are two nodes with one ID, as after a virtual machine was copied.
+// twins returns options for two nodes with one ID, as after a virtual machine was copied.
 func twins() (Option, Option) {
 	bits := randomBits()
 	once := func() Option {
@@ -196,7 +196,7 @@ func twins() (Option, Option) {
 func TestClonedNodeTakesANewID(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()
-	ensure(t, node(t, client), "acme", 1000) // the record is there
+	ensure(t, node(t, client), "acme", 1000) // creates the record
 	first, second := twins()
 	a, b := node(t, client, first), node(t, client, second)
 	if a.node.ID() != b.node.ID() {

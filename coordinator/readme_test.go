@@ -10,8 +10,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// The README's program is built as it stands, as a module of its own beside the
-// clone, and prints what the README says; only the address is the test's.
+// The README's program is built as it stands, as a module of its own next to the clone,
+// and prints the output that the README shows; only the address is the test's.
 func TestReadmeProgramRuns(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../README.md")
@@ -37,7 +37,7 @@ func TestReadmeProgramRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The clone's sums spare the test the network.
+	// The clone's go.sum spares the test the network.
 	for name, text := range map[string][]byte{"main.go": []byte(program), "go.sum": sums} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			t.Fatal(err)

@@ -18,15 +18,16 @@ import (
 	"github.com/calybris/bursar/coordinator/redisclient"
 )
 
-// readyScript writes nothing, and a replica rejects it like every script of a node.
+// readyScript writes nothing, yet a replica rejects it like every script of a node.
 const readyScript = "#!lua flags=allow-oom\nreturn 1"
 
 // Ready is for health endpoints. It returns nil if the node is open and each server with
-// budgets runs a script now, else ErrClosed, or ErrUnavailable that names the server. It
-// repeats after a transient failure, such as a lost reply or a server that is loading, until ctx
-// ends, and no longer than the node's call timeout. Concurrent calls share one check.
+// budgets runs a script now, ErrClosed if the node is closed, or an ErrUnavailable that
+// names the server. It repeats after a transient failure, such as a lost reply or a
+// server that is loading, until ctx ends, and no longer than the node's call timeout.
+// Concurrent calls share one check.
 //
-// A node that is not ready need not be restarted: it goes on by itself.
+// A node that isn't ready recovers on its own and need not be restarted.
 func (c *Coordinator) Ready(ctx context.Context) error {
 	if c.node.Closed() {
 		return ErrClosed
@@ -51,18 +52,18 @@ func (c *Coordinator) Ready(ctx context.Context) error {
 	}
 }
 
-// readiness is a question to all servers, of which one is under way at a time: a
-// server that hangs is not asked again by every health check.
+// readiness is a check of all servers. Only one runs at a time, so that health checks do
+// not pile up at a server that hangs.
 type readiness struct {
 	done  chan struct{}
-	err   error // once it is done
-	stuck bool  // a command of the node's is unanswered, which asking again does not change
+	err   error // set before done is closed
+	stuck bool  // a command of the node is unanswered, so checking again is useless
 
 	mu      sync.Mutex
-	waiting map[string]bool // servers
+	waiting map[string]bool // servers that have not answered
 }
 
-// ready returns the question that is under way, or asks.
+// ready returns the check in progress, or starts one.
 func (c *Coordinator) ready() *readiness {
 	c.readyMu.Lock()
 	defer c.readyMu.Unlock()
@@ -135,7 +136,7 @@ func (r *readiness) await(name string, waiting bool) {
 	}
 }
 
-// silent names the servers that have not answered.
+// silent returns the names of the servers that have not answered.
 func (r *readiness) silent() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -9,9 +9,9 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// BenchmarkRepair reports the speed of one hot tenant with repair over that without, in
-// interleaved rounds, and how many lost holds are restored a second. Package lane has
-// what a journal costs in memory. Run it with -benchtime=1x.
+// BenchmarkRepair reports the ratio of one hot tenant's speed with repair to that
+// without, in interleaved rounds, and how many lost holds are restored a second. Package
+// lane measures the memory of a journal. Run it with -benchtime=1x.
 func BenchmarkRepair(b *testing.B) {
 	b.Run("speed", func(b *testing.B) {
 		server := redistest.Start(b)
@@ -32,7 +32,8 @@ func BenchmarkRepair(b *testing.B) {
 	})
 }
 
-// mergeAll lets Redis lose 20,000 committed holds, and reports how fast they come back.
+// mergeAll makes Redis lose 20,000 committed holds, and reports how fast they are
+// restored.
 func mergeAll(b *testing.B, server *redistest.Server) {
 	b.Helper()
 	client, ctx := server.Client(), context.Background()

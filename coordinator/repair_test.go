@@ -16,7 +16,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// snapshot returns a function that takes acme's family back to what it is now, as a
+// snapshot returns a function that resets acme's partition to its present state, as a
 // failover to a replica that lagged does.
 func snapshot(t testing.TB, client *redis.Client) (restore func()) {
 	t.Helper()
@@ -39,8 +39,9 @@ func commit(t testing.TB, c *Coordinator, id budget.ReservationID, actual budget
 	}
 }
 
-// What a node was told comes back, however few endings Redis remembers, and what was
-// spent by others meanwhile is debt. Grants are not made again; they are reported.
+// Acknowledged operations are restored, however few ends of holds Redis remembers, and
+// money that others have spent in the meantime is debt. Grants are not repeated; they are
+// reported.
 func TestRepairRestoresWhatWasTold(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -91,7 +92,7 @@ func TestRepairRestoresWhatWasTold(t *testing.T) {
 			t.Errorf("%s is %d, want %d", name, n, want)
 		}
 	}
-	// Each ends once, also what was restored.
+	// Each hold ends once, restored ones included.
 	for i, id := range ids {
 		s, err := other.Commit(t.Context(), id, 1)
 		prior := map[bool]budget.Outcome{true: budget.Committed, false: budget.Released}[i < 8]
@@ -108,8 +109,8 @@ func TestRepairRestoresWhatWasTold(t *testing.T) {
 	}
 }
 
-// A hold that is not there, whose batch Redis has, ended in a way that is forgotten: it
-// is not charged again.
+// A missing hold, whose batch Redis has, has ended and been forgotten: it is not charged
+// again.
 func TestRepairDoesNotChargeTwice(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -121,7 +122,7 @@ func TestRepairDoesNotChargeTwice(t *testing.T) {
 	commit(t, c, id, 40)
 	restore()
 	other := node(t, client, WithRetention(time.Minute, 2))
-	commit(t, other, id, 40) // as whoever is not sure does
+	commit(t, other, id, 40) // like a caller that is not sure
 	for range 20 {
 		commit(t, other, reserve(t, other, 1), 1)
 	}
@@ -132,7 +133,7 @@ func TestRepairDoesNotChargeTwice(t *testing.T) {
 	audit(t, client)
 }
 
-// A repair of many batches, which another loss interrupts, begins anew.
+// A repair of many batches that is interrupted by another loss begins again.
 func TestRepairThatIsInterrupted(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -171,7 +172,8 @@ func TestRepairThatIsInterrupted(t *testing.T) {
 	}
 }
 
-// What a repair noted for other nodes goes with the retention, a few records at a time.
+// Tombstones that a repair wrote for other nodes are removed after the retention, a few
+// records at a time.
 func TestRecordsOfRepairsGo(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

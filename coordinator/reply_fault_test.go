@@ -18,13 +18,13 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// muddle is a dialer whose connections answer a command in Redis' place, as a proxy
-// does that lost its own connection to Redis.
+// muddle is a dialer whose connections answer a command in Redis' place, like a proxy
+// that lost its own connection to Redis.
 type muddle struct {
 	matches  func(command []byte) bool
 	text     string // the answer
 	left     atomic.Int32
-	executed atomic.Int32 // how many of them reach Redis all the same
+	executed atomic.Int32 // number of them that still reach Redis
 }
 
 func (m *muddle) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -39,7 +39,8 @@ func with(part string) func([]byte) bool {
 	return func(command []byte) bool { return bytes.Contains(command, []byte(part)) }
 }
 
-// next answers so many of the commands that match: the first ones are executed.
+// next muddles the next times commands that match; Redis executes the first executed of
+// them.
 func (m *muddle) next(matches func([]byte) bool, text string, times, executed int32) {
 	m.matches, m.text = matches, text
 	m.executed.Store(executed)
@@ -75,7 +76,7 @@ func (c *muddledConn) Read(b []byte) (int, error) {
 	return copy(b, c.m.text+"\r\n"), nil
 }
 
-// muddled is a node whose client has the dialer, and a client without it.
+// muddled returns a node whose client uses the muddle, and a client that doesn't.
 func muddled(t *testing.T, opts ...Option) (*Coordinator, *muddle, *redis.Client) {
 	t.Helper()
 	server := redistest.Start(t)
@@ -96,14 +97,14 @@ func muddledClient(t *testing.T, server *redistest.Server) (*redis.Client, *mudd
 // maxRefusals is the number of times that a lane sends a rejected command.
 const maxRefusals = 2
 
-// unknownReplies are answers that no Redis gives, or not to a script.
+// unknownReplies are replies that no Redis gives, or not to a script.
 var unknownReplies = []string{
 	"-upstream failure", "-ERR upstream failure", "-ERR", "-", "-\x00\xff -ERR", "-LOADINGS of replies", "-NOSCRIPTS here",
 	"-ERR unknown", "+OK", ":1", "$-1", "*0", "$4\r\nWHAT",
 }
 
-// A reply that nobody knows says nothing about the command: whether it was executed is
-// found out, and no caller is told that nothing happened.
+// An unknown reply does not show whether the command was executed: the node finds out,
+// and no error claims that nothing happened.
 func TestUnknownReplyLeavesTheOutcomeOpen(t *testing.T) {
 	t.Parallel()
 	for _, text := range append([]string{"-ERR max number of clients reached", "-LOADING Redis is loading", "-BUSY Redis is busy"}, unknownReplies...) {
@@ -122,8 +123,8 @@ func TestUnknownReplyLeavesTheOutcomeOpen(t *testing.T) {
 	}
 }
 
-// muddledOperations moves money in each way while the first two answers are text. The
-// first copy is executed, or none; a further one may be.
+// muddledOperations moves money in each way while the first two replies are text. The
+// first copy of the command is executed, or none; a further one may be.
 func muddledOperations(t *testing.T, c *Coordinator, m *muddle, client *redis.Client, text string, executed int32) {
 	t.Helper()
 	type operation struct {
@@ -161,13 +162,13 @@ func muddledOperations(t *testing.T, c *Coordinator, m *muddle, client *redis.Cl
 		if err != nil && (!errors.Is(err, ErrUnknownOutcome) || !errors.Is(err, ErrUnavailable)) {
 			t.Errorf("%s, %d executed: %v; want an answer or an unknown outcome", name, executed, err)
 		}
-		if _, err := c.Remaining(t.Context(), "acme"); err != nil { // comes after what the node finds out
+		if _, err := c.Remaining(t.Context(), "acme"); err != nil { // after the node has resolved it
 			t.Errorf("%s, %d executed: afterwards %v", name, executed, err)
 		}
 		eventually(t, "all is resolved", func() bool { return c.node.InFlight() == 0 })
 		after := audit(t, client)["acme"].Balance
 		took := op.took(before, after)
-		want := took || after == before // once or never
+		want := took || after == before // exactly once or not at all
 		switch {
 		case err == nil:
 			want = took
@@ -191,8 +192,7 @@ func muddledOperations(t *testing.T, c *Coordinator, m *muddle, client *redis.Cl
 	}
 }
 
-// Several tenants share a batch, and its one answer is an error: each finds out for
-// itself.
+// Several tenants share a batch whose one reply is an error: each outcome is resolved.
 func TestUnknownReplyToASharedBatch(t *testing.T) {
 	t.Parallel()
 	log := &logRecorder{}
@@ -228,8 +228,8 @@ func TestUnknownReplyToASharedBatch(t *testing.T) {
 	}
 }
 
-// An unknown reply to what opens a session or creates a partition: no call was sent, so it
-// is tried again, or the error says that nothing happened.
+// An unknown reply to a command that opens a session or creates a partition: no call was
+// sent, so the command is repeated, or the error shows that nothing happened.
 func TestUnknownReplyBeforeTheBatch(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -10,7 +10,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A right that is missing is named as that, with the remedy, in the words of any server.
+// A missing right is reported as such, with its remedy, in the wording of any server.
 func TestMissingRightHasItsRemedy(t *testing.T) {
 	t.Parallel()
 	const raisedAt = " script: 0123456789012345678901234567890123456789, on @user_script:12."
@@ -46,7 +46,8 @@ func lacksRight(t *testing.T, what string, err error) {
 	}
 }
 
-// A right is taken away at run time: each operation says so, at each step of a lane.
+// If a right is taken away at run time, each operation that needs it reports it, at each
+// step of a lane.
 func TestRightTakenAwayAtRunTime(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithUser("bursar", "secret", "~bursar:*", "+@all"))

@@ -18,8 +18,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// What a node says, in errors, logs, spans and metrics, has no password and no URL in it,
-// whatever goes wrong.
+// A node's errors, logs, spans and metrics contain no password and no URL, whatever
+// fails.
 func TestNothingSecretIsTold(t *testing.T) {
 	t.Parallel()
 	const password = "correct-horse-battery"
@@ -108,7 +108,7 @@ func faultsToHear(admin *redis.Client, server *redistest.Server) []heardFault {
 	}
 }
 
-// hearEverything asks each question that names something, and returns the errors.
+// hearEverything calls each operation, and returns the texts of checks and errors.
 func hearEverything(t *testing.T, c *Coordinator, fault string) (told []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)

@@ -21,7 +21,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// found returns the check of a name, which has to have a status.
+// found returns the check with this name, which must have the wanted status.
 func found(t *testing.T, client redis.UniversalClient, name string, want Status) Check {
 	t.Helper()
 	checks, err := Inspect(t.Context(), client, WithCallTimeout(time.Second))
@@ -34,8 +34,8 @@ func found(t *testing.T, client redis.UniversalClient, name string, want Status)
 	return Check{}
 }
 
-// A command that was renamed or disabled is named, and does not make the server a
-// miniredis.
+// A command that was renamed or disabled is named, and its absence does not make the
+// server a miniredis.
 func TestStartNamesACommandThatIsMissing(t *testing.T) {
 	t.Parallel()
 	for _, command := range append(commandsOfScripts(t), "EVAL", "EVALSHA", "HSETNX") {
@@ -62,7 +62,7 @@ func TestStartNamesACommandThatIsMissing(t *testing.T) {
 	})
 }
 
-// commandsOfScripts are all commands that the Lua calls.
+// commandsOfScripts returns all commands that the Lua calls.
 func commandsOfScripts(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("../luascripts/*.lua")
@@ -86,8 +86,8 @@ func commandsOfScripts(t *testing.T) []string {
 	return commands
 }
 
-// An error reply to the first scripts that says nothing of what the server can do is
-// no reason to send it weaker scripts.
+// An error reply to the first scripts that does not show what the server supports must
+// not make the node fall back to weaker scripts.
 func TestStartMeetsAnUnexpectedReply(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ command, reply, says string }{
@@ -121,8 +121,8 @@ func TestStartMeetsAnUnexpectedReply(t *testing.T) {
 	})
 }
 
-// dropper is a dialer whose connections lose replies: what was asked is executed, and
-// the connection breaks, or the client waits in vain.
+// dropper is a dialer whose connections lose replies: the command is executed, and the
+// connection breaks, or the client waits until it times out.
 type dropper struct {
 	replies atomic.Int64
 	lost    func(n int64) bool
@@ -152,8 +152,8 @@ func (c *droppingConn) Read(b []byte) (int, error) {
 	return 0, io.ErrUnexpectedEOF
 }
 
-// One lost reply of a dozen, whichever it is, ends no start, no health check and no
-// Close, also with a client that repeats nothing by itself.
+// Losing one of every twelve replies, whichever it is, fails no start, health check or
+// Close, even with a client that never retries.
 func TestLostRepliesWhileANodeStartsAndEnds(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes"))
@@ -215,7 +215,7 @@ func startAndEnd(t *testing.T, client, sound redis.UniversalClient, prefix strin
 	}
 }
 
-// A server that is loading, or that refuses for the moment, is asked again.
+// A server that is loading, or that rejects commands temporarily, is asked again.
 func TestStartWaitsForWhatPasses(t *testing.T) {
 	t.Parallel()
 	for _, reply := range []string{
@@ -252,7 +252,7 @@ func TestStartWaitsForWhatPasses(t *testing.T) {
 	}
 }
 
-// passingHook refuses the next commands.
+// passingHook rejects the next commands.
 type passingHook struct {
 	reply string
 	left  atomic.Int64
@@ -274,7 +274,7 @@ func (h *passingHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// Nothing that a replica says is a reason to try again.
+// No reply of a replica makes a start try again.
 func TestStartOnAReplicaIsUnfitAlone(t *testing.T) {
 	t.Parallel()
 	primary := redistest.Start(t)
@@ -289,7 +289,7 @@ func TestStartOnAReplicaIsUnfitAlone(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// Also if another check of it may pass later.
+	// Even if another check of it may pass later.
 	both := redistest.Start(t, redistest.WithConfig("maxmemory 100mb", "maxmemory-policy allkeys-lru")).Client()
 	both.AddHook(liar{"eval", "BUSY Redis is busy running a script"})
 	_, err := New(t.Context(), both, quiet(), WithCallTimeout(20*time.Millisecond))
@@ -298,8 +298,8 @@ func TestStartOnAReplicaIsUnfitAlone(t *testing.T) {
 	}
 }
 
-// A server that hangs is given up after the call timeout, also if neither the client
-// nor the context has one.
+// A hanging server is given up after the call timeout, even if neither the client nor the
+// context has a timeout.
 func TestStartOnAServerThatHangs(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

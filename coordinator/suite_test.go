@@ -18,8 +18,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// on returns a factory of subjects on one Redis, each of two nodes under a key
-// prefix of its own.
+// on returns a factory of subjects on one Redis, each of two nodes under a key prefix of
+// its own.
 func on(clients ...redis.UniversalClient) budgettest.Factory {
 	return func(t testing.TB, c budgettest.Config) budgettest.Subject {
 		prefix := fmt.Sprintf("suite-%016x", rand.Uint64())

@@ -19,34 +19,34 @@ import (
 	"github.com/calybris/bursar/coordinator/redisclient"
 )
 
-// instrumentationScope names the instruments' origin to OpenTelemetry.
+// instrumentationScope is the name of the instruments' scope in OpenTelemetry.
 const instrumentationScope = "github.com/calybris/bursar/coordinator"
 
 // The attributes. None carries a tenant unless WithObservedTenants asks for it.
 const (
 	operationKey = attribute.Key("bursar.operation.name") // "reserve", "commit", …
 	outcomeKey   = attribute.Key("bursar.outcome")        // budget.Outcome's text
-	errorTypeKey = attribute.Key("error.type")            // where there is no answer: which error
-	reasonKey    = attribute.Key("bursar.retry.reason")   // why a script call is sent again
-	resultKey    = attribute.Key("bursar.batch.result")   // how a batch ended
+	errorTypeKey = attribute.Key("error.type")            // the error's type, if the operation has no answer
+	reasonKey    = attribute.Key("bursar.retry.reason")   // reason to send a script call again
+	resultKey    = attribute.Key("bursar.batch.result")   // lane.Result
 	addressKey   = attribute.Key("server.address")        // a server's host, the path of its socket, or WithServerName
 	portKey      = attribute.Key("server.port")
-	databaseKey  = attribute.Key("db.namespace")       // a Redis database's number, unless it is a Cluster's
+	databaseKey  = attribute.Key("db.namespace")       // number of the Redis database, except on a Cluster
 	prefixKey    = attribute.Key("bursar.key.prefix")  // WithKeyPrefix
 	numberKey    = attribute.Key("bursar.node.number") // 2 and more, if the process has several nodes for the same budgets
 	tenantKey    = attribute.Key("bursar.tenant.id")
-	partitionKey = attribute.Key("bursar.partition") // of at most 1,024
+	partitionKey = attribute.Key("bursar.partition") // one of at most 1,024
 )
 
-// telemetry is a node's instruments. They follow the OpenTelemetry API, which
-// costs next to nothing where the program has set up no SDK.
+// telemetry is a node's instruments. They use the OpenTelemetry API, which costs almost
+// nothing unless the program has set up an SDK.
 type telemetry struct {
 	tracer trace.Tracer
-	// tracing says that spans come to something. The API does not tell; but a
-	// span that a provider made as a root has a valid context, also when it is
-	// not sampled, so one is tried now and then.
+	// tracing is set if spans are recorded. The API does not expose this, but a root span
+	// of a real provider has a valid context even if it is not sampled, so probe starts
+	// one now and then.
 	tracing atomic.Bool
-	probed  atomic.Int64 // when, Unix milliseconds
+	probed  atomic.Int64 // last probe, Unix ms
 
 	operations    metric.Int64Counter
 	duration      metric.Float64Histogram
@@ -66,7 +66,7 @@ type telemetry struct {
 	registration metric.Registration
 }
 
-// inSeconds are the bounds of the latencies' buckets.
+// inSeconds are the bucket bounds of the latency histograms.
 var inSeconds = metric.WithExplicitBucketBoundaries(
 	.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
 
@@ -101,7 +101,8 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 		metric.WithDescription("Operations in a batch."),
 		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128, 256, 512))
 	errs = append(errs, err)
-	// What is alerted on shows from the start: a series that begins at 1 has no increase.
+	// Counters with an alert are exported from the start: a series that begins at 1 has
+	// no increase.
 	for _, watched := range []metric.Int64Counter{t.gaps, t.timersLost, t.abandoned, t.merged, t.unmerged, t.forgotten} {
 		watched.Add(context.Background(), 0)
 	}
@@ -133,18 +134,18 @@ func (t *telemetry) register(c *Coordinator) error {
 	return err
 }
 
-// serverAttributes are those of the semantic conventions. go-redis calls the primary
-// that Sentinel names FailoverClient, wherever it is.
+// serverAttributes returns the address attributes of the semantic conventions. go-redis
+// calls the primary that Sentinel names FailoverClient, whatever its address is.
 func serverAttributes(address string) []attribute.KeyValue {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return []attribute.KeyValue{addressKey.String(address)} // also of a Unix socket
+		return []attribute.KeyValue{addressKey.String(address)} // also for a Unix socket
 	}
 	number, _ := strconv.Atoi(port)
 	return []attribute.KeyValue{addressKey.String(host), portKey.Int(number)}
 }
 
-// stop ends the reading.
+// stop unregisters the observable instruments.
 func (t *telemetry) stop() error {
 	defer t.release()
 	if t.registration == nil {
@@ -153,7 +154,7 @@ func (t *telemetry) stop() error {
 	return t.registration.Unregister()
 }
 
-// errorTypes name the errors in error.type, the most telling first.
+// errorTypes are the values of error.type, the most specific first.
 var errorTypes = []struct {
 	err  error
 	name string
@@ -178,7 +179,7 @@ const errorOther = "_OTHER"
 
 func errorType(err error) string {
 	if unsent := (*lane.UnsentError)(nil); errors.As(err, &unsent) {
-		err = unsent.Ended // Redis was not asked
+		err = unsent.Ended // the call was not sent
 	}
 	for _, known := range errorTypes {
 		if errors.Is(err, known.err) {
@@ -188,8 +189,8 @@ func errorType(err error) string {
 	return errorOther
 }
 
-// measured is one combination of attributes, ready to be handed to instruments:
-// making it anew for every operation would cost more than recording it.
+// measured is one set of attributes, ready for the instruments: building it for every
+// operation would cost more than recording it.
 type measured struct {
 	attributes []attribute.KeyValue
 	add        []metric.AddOption
@@ -201,8 +202,8 @@ func newMeasured(attributes ...attribute.KeyValue) *measured {
 	return &measured{attributes, []metric.AddOption{set}, []metric.RecordOption{set}}
 }
 
-// measurements are made once for all nodes of a process, when first asked for.
-var measurements sync.Map // of measurementKey to *measured
+// measurements are built on first use and shared by all nodes of a process.
+var measurements sync.Map // map[measurementKey]*measured
 
 type measurementKey struct {
 	op      operation

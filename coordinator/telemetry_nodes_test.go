@@ -14,7 +14,7 @@ import (
 )
 
 // Two nodes of one program observe the same tenant, through one MeterProvider: none of
-// their gauges overwrites the other's, whatever sets them apart.
+// their gauges overwrites the other's, whichever attribute sets them apart.
 func TestNodesOfOneProgramObserveApart(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -65,7 +65,7 @@ func TestNodesOfOneProgramObserveApart(t *testing.T) {
 				}
 				nodes = append(nodes, c)
 			}
-			for range 7 { // as if so many calls waited
+			for range 7 { // as if 7 calls were queued
 				nodes[1].node.AdmitSettlement()
 				defer nodes[1].node.Done()
 			}
@@ -105,8 +105,8 @@ func twoPrimaries(t *testing.T) (clients [2]redis.UniversalClient, opts [2][]Opt
 	return clients, opts
 }
 
-// A node that has ended gives up what it observed under, so that one that is made anew
-// goes on in the same series.
+// A node that has ended gives up its identity, so that a new one continues the same
+// series.
 func TestNodesObserveUnderTheSameNameAgain(t *testing.T) {
 	t.Parallel()
 	server, reader := redistest.Start(t), sdkmetric.NewManualReader()
@@ -149,7 +149,7 @@ func TestNodeAttributes(t *testing.T) {
 		"eu": attribute.NewSet(attribute.String("server.address", "eu"), database, prefix),
 	} {
 		c, reader, _ := telemetered(t, server, WithServerName(name), WithKeyPrefix("p"))
-		ensure(t, c, budget.TenantID("acme"+name), 1) // the breaker's server is met
+		ensure(t, c, budget.TenantID("acme"+name), 1) // makes the node use the breaker's server
 		got, _ := read(t, reader)
 		for _, instrument := range []string{"bursar.queue.length", "bursar.breaker.state"} {
 			if _, is := got[instrument][want.Equivalent()]; !is || len(got[instrument]) != 1 {

@@ -25,8 +25,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// instruments is everything that an SDK reads from a node: name, unit, kind and
-// the names of its attributes. The board and the alerts are written for these.
+// instruments are all that an SDK reads from a node: name, unit, kind and the names of
+// the attributes. The board and the alerts depend on them.
 var instruments = []string{
 	"bursar.batch.duration s histogram [bursar.batch.result]",
 	"bursar.batch.retries {retry} counter [bursar.retry.reason]",
@@ -49,8 +49,8 @@ var instruments = []string{
 	"bursar.timers.lost {partition} counter []",
 }
 
-// reading is what a collection of metrics says: a value for each combination of
-// attributes, of a histogram the count.
+// reading is the result of a collection: a value for each set of attributes, for a
+// histogram its count.
 type reading map[string]map[attribute.Distinct]point
 
 type point struct {
@@ -59,7 +59,8 @@ type point struct {
 	sum        float64
 }
 
-// read collects through the SDK, and describes each instrument as above.
+// read collects through the SDK, and describes each instrument in the form of
+// instruments.
 func read(t *testing.T, reader *sdkmetric.ManualReader) (reading, []string) {
 	t.Helper()
 	var rm metricdata.ResourceMetrics
@@ -124,11 +125,11 @@ func pointsOf(t *testing.T, m metricdata.Metrics) (kind string, points []point) 
 	return kind, points
 }
 
-// nodeKeys are the attributes of what a node observes.
+// nodeKeys are the attributes of a node's observations.
 var nodeKeys = []attribute.Key{addressKey, portKey, databaseKey, prefixKey, numberKey}
 
-// of returns the value of an instrument for exactly these attributes beside the node's, in
-// all partitions.
+// of returns the value of an instrument for exactly these attributes in addition to the
+// node's, summed over all partitions.
 func (r reading) of(name string, attributes ...string) int64 {
 	var kvs []attribute.KeyValue
 	for i := 0; i < len(attributes); i += 2 {
@@ -144,7 +145,7 @@ func (r reading) of(name string, attributes ...string) int64 {
 	return total
 }
 
-// telemetered makes a node whose telemetry can be read.
+// telemetered returns a node whose telemetry can be read.
 func telemetered(t *testing.T, server *redistest.Server, opts ...Option) (*Coordinator, *sdkmetric.ManualReader, *tracetest.SpanRecorder) {
 	t.Helper()
 	reader, recorder := sdkmetric.NewManualReader(), tracetest.NewSpanRecorder()
@@ -201,7 +202,7 @@ func TestTelemetryReadBack(t *testing.T) {
 		{1, "bursar.operation.count", []string{op, "grant", outcome, "granted"}},
 		{1, "bursar.operation.count", []string{op, "withdraw", outcome, "withdrawn"}},
 		{1, "bursar.operation.count", []string{op, "delete_tenant", outcome, "holds_open"}},
-		{1, "bursar.operation.count", []string{op, "holds", outcome, "found"}}, // those of the gauges are nobody's
+		{1, "bursar.operation.count", []string{op, "holds", outcome, "found"}}, // the reads of gauges are not counted
 		{1, "bursar.operation.count", []string{op, "remaining", outcome, "found"}},
 		{4, "bursar.operation.duration", []string{op, "reserve", outcome, "reserved"}},
 		{1, "bursar.operation.unknown", []string{op, "reserve"}},
@@ -248,8 +249,8 @@ func settleAll(t *testing.T, c *Coordinator, id, gone budget.ReservationID) {
 	}
 }
 
-// abandonOne lets a caller leave while its reserve is on its way, and waits until
-// what it held is released.
+// abandonOne lets a caller give up while its reserve is in flight, and waits until its
+// hold is released.
 func abandonOne(t *testing.T, c *Coordinator, server *redistest.Server) {
 	t.Helper()
 	if err := server.Pause(); err != nil {
@@ -270,7 +271,8 @@ func abandonOne(t *testing.T, c *Coordinator, server *redistest.Server) {
 	}
 }
 
-// noTenantIn: ids of tenants are in no attribute that nobody asked for.
+// noTenantIn checks that no tenant's id is in an attribute unless WithObservedTenants
+// asks for it.
 func noTenantIn(t *testing.T, got reading, recorder *tracetest.SpanRecorder) {
 	t.Helper()
 	for name, points := range got {
@@ -362,7 +364,7 @@ func TestDocumentationListsTheInstruments(t *testing.T) {
 	}
 }
 
-// Close ends the reading of gauges: a collection afterwards asks nobody.
+// Close ends the collection of gauges: a later one sends no command.
 func TestCloseEndsTelemetry(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

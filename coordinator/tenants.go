@@ -11,7 +11,7 @@ import (
 	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
-// tenantGauges show the balances of the tenants that WithObservedTenants names.
+// tenantGauges report the balances of the tenants of WithObservedTenants.
 type tenantGauges struct {
 	granted, remaining, reserved, committed, holds metric.Int64ObservableGauge
 }
@@ -40,8 +40,8 @@ func (g tenantGauges) all() []metric.Observable {
 // observeTimeout bounds how long a collection of metrics waits for Redis.
 const observeTimeout = 2 * time.Second
 
-// observe reads each tenant at one instant. A tenant that is missing, or that
-// cannot be read in time, shows nothing.
+// observe reads each tenant at one instant, and skips a tenant that is missing or cannot
+// be read in time.
 func (g tenantGauges) observe(ctx context.Context, c *Coordinator, o metric.Observer) error {
 	if c.node.Closed() {
 		return nil

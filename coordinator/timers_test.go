@@ -16,9 +16,9 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// evict makes Redis evict the timers of acme's partition, and what was evicted beside
-// them comes back. allkeys-random takes any key, so it may need several attempts. No
-// node may be at work.
+// evict makes Redis evict the timers of acme's partition, and restores other keys that
+// were evicted with them. allkeys-random takes any key, so it may need several attempts.
+// No node may be at work.
 func evict(t *testing.T, client *redis.Client) {
 	t.Helper()
 	ctx := t.Context()
@@ -60,7 +60,7 @@ func evict(t *testing.T, client *redis.Client) {
 	t.Fatal("the timers were never evicted")
 }
 
-// Timers that were deleted or evicted are noticed by the next batch and rebuilt from the
+// The next batch notices timers that were deleted or evicted. They are rebuilt from the
 // ledger in steps, while callers work on, and every hold ends at its deadline.
 func TestLostTimersAreRebuiltUnderLoad(t *testing.T) {
 	t.Parallel()
@@ -77,10 +77,10 @@ func TestLostTimersAreRebuiltUnderLoad(t *testing.T) {
 	}
 }
 
-// loseTimers loses the timers of 10,000 open holds that are due then, or only later.
+// loseTimers loses the timers of 10,000 open holds that are due at that time, or later.
 func loseTimers(t *testing.T, lose func(*testing.T, *redis.Client), due bool) {
 	t.Helper()
-	const holds, fields = 10_000, 500 // of a page, see rebuild.lua
+	const holds, fields = 10_000, 500 // fields of a page, see rebuild.lua
 	server, clock, log := redistest.Start(t), newTick(), &logRecorder{}
 	client := server.Client()
 	c, reader, _ := telemetered(t, server, log.option(), WithClock(clock.now), WithCallTimeout(time.Minute))
@@ -128,8 +128,8 @@ func loseTimers(t *testing.T, lose func(*testing.T, *redis.Client), due bool) {
 	}
 }
 
-// A partition whose ledger is gone is lost: its callers get an error, no node creates it
-// again, and other partitions work on.
+// A partition whose ledger is gone is lost: its calls fail, no node creates it again, and
+// other partitions work on.
 func TestLostLedgerStopsOnlyItsPartition(t *testing.T) {
 	t.Parallel()
 	server, log := redistest.Start(t), &logRecorder{}

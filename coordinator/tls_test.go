@@ -22,8 +22,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// certified writes a certificate for the loopback with its key, and returns the pool
-// of those who trust it.
+// certified writes a certificate for the loopback with its key, and returns a pool that
+// trusts it.
 func certified(t *testing.T) (certFile, keyFile string, trusted *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -62,7 +62,7 @@ func certified(t *testing.T) (certFile, keyFile string, trusted *x509.CertPool) 
 	return certFile, keyFile, trusted
 }
 
-// A node works over TLS with redis-server's own, and trusts nobody else's certificate.
+// A node works over TLS with redis-server's own, and trusts no other certificate.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile, trusted := certified(t)

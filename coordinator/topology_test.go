@@ -23,7 +23,7 @@ type (
 	aroundUniversal struct{ redis.UniversalClient }
 )
 
-// A struct that embeds a client works as the client does.
+// A struct that embeds a client works like the client itself.
 func TestWrappersOfAClusterClient(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
@@ -58,7 +58,7 @@ func TestWrappersOfAClusterClient(t *testing.T) {
 	}
 }
 
-// serversOf returns the addresses of the servers that a node has met.
+// serversOf returns the addresses of the servers that a node has used.
 func serversOf(c *Coordinator) (addresses []string) {
 	c.dispatcher.Breakers(func(address string, _ dispatch.BreakerState) { addresses = append(addresses, address) })
 	return addresses
@@ -84,8 +84,8 @@ func TestWrappersOfOtherClients(t *testing.T) {
 	}
 }
 
-// A client that cannot follow redirections is refused if INFO says so, and else every
-// call says so, at once and not at its deadline.
+// A client that cannot follow redirections is rejected if INFO shows a Cluster; otherwise
+// every call fails with the remedy, at once and not at its deadline.
 func TestAClientThatIsNoClusterClientOnACluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.WithUser("blind", "secret", "~*", "+@all", "-info"))
@@ -95,7 +95,7 @@ func TestAClientThatIsNoClusterClientOnACluster(t *testing.T) {
 	o.Username, o.Password = "blind", "secret"
 	blind := redis.NewClient(o)
 	t.Cleanup(func() { blind.Close() })
-	refusedStart(t, blind, ErrUnfit, "part of a Cluster", "redis.NewClusterClient") // it looks for partitions
+	refusedStart(t, blind, ErrUnfit, "part of a Cluster", "redis.NewClusterClient") // found when it looks for partitions
 	ensure(t, node(t, cluster.Client()), "acme", 10)
 	refusedStart(t, blind, ErrUnfit, "part of a Cluster", "redis.NewClusterClient")
 
@@ -117,7 +117,7 @@ func TestAClientThatIsNoClusterClientOnACluster(t *testing.T) {
 	}
 }
 
-// A server is known by its own words, whichever fork wrote them.
+// A server is identified by its INFO, whichever fork wrote it.
 func TestStartReadsTheWordsOfForks(t *testing.T) {
 	t.Parallel()
 	const valkey8 = "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\nserver_mode:"
@@ -134,7 +134,7 @@ func TestStartReadsTheWordsOfForks(t *testing.T) {
 	refusedStart(t, lying("sentinel"), ErrUnfit, "the server is a Sentinel", "NewFailoverClient")
 }
 
-// What is not connected to a master is not called by another name.
+// A client of Sentinels that leads to no master is reported as that.
 func TestSentinelsWithoutTheMaster(t *testing.T) {
 	t.Parallel()
 	sentinels := redistest.StartSentinels(t, redistest.Start(t), 3)
@@ -176,7 +176,7 @@ func TestSentinelsWithoutTheMaster(t *testing.T) {
 	}
 }
 
-// Sentinels may learn of the master while a node starts.
+// Sentinels may find the master only while a node starts.
 func TestSentinelsThatDoNotKnowTheMasterYet(t *testing.T) {
 	t.Parallel()
 	primary := redistest.Start(t)
@@ -215,7 +215,7 @@ func TestSentinelsThatDoNotKnowTheMasterYet(t *testing.T) {
 	}
 }
 
-// dialNotice tells of each dial.
+// dialNotice sends on a channel at each dial.
 type dialNotice struct{ dials chan struct{} }
 
 func (d dialNotice) DialHook(next redis.DialHook) redis.DialHook {

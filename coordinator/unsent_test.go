@@ -20,7 +20,7 @@ type scriptless string
 func (e scriptless) Error() string { return string(e) }
 func (scriptless) RedisError()     {}
 
-// closedGate refuses while it is closed, as a limiter and as a hook.
+// closedGate rejects commands while it is closed, as a limiter and as a hook.
 type closedGate struct {
 	closed  atomic.Bool
 	refused atomic.Int32
@@ -58,8 +58,8 @@ func (g *closedGate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 	}
 }
 
-// What fails before a byte is written is as sure as a pool timeout: the caller hears that
-// nothing was sent, whatever the error.
+// A failure before a byte is written is as definite as a pool timeout: the error says
+// that nothing was sent, whatever caused it.
 func TestFailuresBeforeTheWriteAreUnsent(t *testing.T) {
 	t.Parallel()
 	for name, setUp := range map[string]func(g *closedGate, o *redis.Options){
@@ -113,7 +113,8 @@ func TestFailuresBeforeTheWriteAreUnsent(t *testing.T) {
 	}
 }
 
-// unsentOperations asks for operations of two families, which give up after some tries.
+// unsentOperations starts operations on two tenants, whose callers give up after some
+// attempts.
 func unsentOperations(t *testing.T, c *Coordinator, g *closedGate) {
 	t.Helper()
 	tenants := []budget.TenantID{"acme", "globex"}
@@ -126,8 +127,8 @@ func unsentOperations(t *testing.T, c *Coordinator, g *closedGate) {
 			answers <- err
 		}()
 	}
-	// Callers leave while their calls are queued again: after so many tries the lanes wait
-	// for longer than the rest of this test takes.
+	// Callers leave while their calls are queued again: after this many attempts the
+	// lanes back off for longer than the rest of this test takes.
 	eventually(t, "the calls are back in their queues", func() bool {
 		for _, tenant := range tenants {
 			if queued, flying := c.node.LaneOf(tenant).Calls(); queued == 0 || flying > 0 {
@@ -144,8 +145,8 @@ func unsentOperations(t *testing.T, c *Coordinator, g *closedGate) {
 	}
 }
 
-// A new connection is refused for its password. go-redis leaves the commands of a
-// pipeline without an error then.
+// A new connection is rejected for its password. go-redis then leaves the commands of a
+// pipeline without an error.
 func TestRefusedConnectionOfAPipeline(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithUser("bursar", "first", "~*", "&*", "+@all"))

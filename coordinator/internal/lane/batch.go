@@ -8,50 +8,50 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// A Batch is what one script call applies to one partition. Once it is sent, its bytes
-// never change: a repeat is recognised by its number and its digest.
+// A Batch holds the operations that one script call applies to one partition. Once it is
+// sent, its bytes never change: a repeat is recognised by its number and its digest.
 type Batch struct {
 	number  uint64
 	calls   []*Call
 	tenants []budget.TenantID // of the accounts
 	places  []uint8           // of each call's account in tenants
 	byName  map[budget.TenantID]uint8
-	args    []any // of the command, with room for what comes before ARGV
+	args    []any // the command's, with room for those before ARGV
 	mark    string
 	encoder store.Encoder
 	answers []Answer
-	// lowMemory: Redis answered OOM, so the same bytes go to the script that may write
-	// past maxmemory.
+	// lowMemory is set once Redis replied OOM: the same bytes then go to the script that
+	// may write past maxmemory.
 	lowMemory bool
-	lost      bool // an attempt ended without a reply, so it may have taken effect
-	// repair: it merges what Redis has lost. since is the last batch before the repair,
-	// and more says that more of it follows.
+	lost      bool // an attempt without a reply may have taken effect
+	// repair marks a batch of merges. since is the last batch before the repair, and more
+	// is set if further merges follow.
 	repair    bool
 	since     uint64
 	more      bool
 	appliedAt int64 // partition time, Unix ms
 	shared    bool  // a command that was given up may still read its memory
-	rejected  int   // replies that no repeat is likely to change
+	rejected  int   // number of replies that a repeat is unlikely to change
 
-	// For the observer: what BatchSent noted, and the commands that carried the batch.
+	// For the observer. Attempts is the number of failed attempts.
 	Began    time.Time
 	Attempts int
 	Span     any // of the batch
-	Trace    any // that its calls link to
+	Trace    any // links the calls to the batch
 }
 
-// Size is the number of operations.
+// Size returns the number of operations.
 func (b *Batch) Size() int { return len(b.calls) }
 
-// Result is the way in which a batch ended.
+// Result is the outcome of a batch.
 type Result string
 
 // The results of batches.
 const (
 	Applied Result = "applied"
-	Unsent  Result = "unsent"  // its bytes never left; its calls are queued again
+	Unsent  Result = "unsent"  // its bytes were never sent; its calls are queued again
 	Refused Result = "refused" // it took no effect
-	Unknown Result = "unknown" // whether it took effect can't be determined any more
+	Unknown Result = "unknown" // whether it took effect can no longer be determined
 	Lost    Result = "lost"    // Redis has lost earlier batches
 )
 
@@ -59,7 +59,7 @@ const (
 // keys and two keys.
 const commandPrefix = 5
 
-// reset makes a batch that was resolved ready for use, with its memory.
+// reset prepares a resolved batch for reuse, keeping its memory.
 func (b *Batch) reset(number uint64) *Batch {
 	clear(b.calls)
 	clear(b.tenants)
@@ -74,8 +74,8 @@ func (b *Batch) reset(number uint64) *Batch {
 	return b
 }
 
-// add claims a call for the batch; it drops one whose caller has given up. full reports
-// that there is no room, and then the call stays as it is.
+// add claims a call for the batch, or drops it if its caller has given up. full reports
+// that the batch has no room; the call is then unchanged.
 func (b *Batch) add(c *Call, node uint64) (full bool) {
 	if len(b.calls) == luascripts.MaxOperations {
 		return true
@@ -100,8 +100,7 @@ func (b *Batch) add(c *Call, node uint64) (full bool) {
 	return false
 }
 
-// abandoned reports that every caller has given up, and that none of the operations
-// need happen without one.
+// abandoned reports whether every caller has given up and every operation is optional.
 func (b *Batch) abandoned() bool {
 	for _, c := range b.calls {
 		if !c.properties().optional || c.state.Load() != callAbandonedSent {
@@ -111,7 +110,7 @@ func (b *Batch) abandoned() bool {
 	return true
 }
 
-// encode fixes the bytes.
+// encode fixes the batch's bytes.
 func (b *Batch) encode(env *store.Envelope) {
 	e := &b.encoder
 	e.Begin()

@@ -14,37 +14,37 @@ import (
 
 // A Call is one caller's operation on its way through a lane.
 //
-// Its state decides, by one compare-and-swap between the caller and the lane, who may
-// still touch it: a call is delivered or abandoned, never both, so a granted hold is
-// either returned to its caller or released.
+// One compare-and-swap of its state, by the caller or the lane, decides how it ends: it
+// is delivered or abandoned, never both, so a granted hold is either returned to its
+// caller or released.
 type Call struct {
 	kind    byte
 	tenant  budget.TenantID
 	amount  budget.Microcents
 	holdTTL time.Duration
-	// id is the reservation to settle. For a reserve the lane writes it before the call
-	// becomes sent, and the caller reads it after.
+	// id is the reservation to settle. For a reserve, the lane writes it before the state
+	// becomes callSent, and the caller reads it afterwards.
 	id     budget.ReservationID
 	state  atomic.Uint32
 	done   chan struct{}
 	answer Answer
-	// trace identifies the batch for tracing. The lane writes it before the call becomes
-	// sent, as it does with id.
+	// trace identifies the batch for tracing. The lane writes it before the state becomes
+	// callSent, like id.
 	trace any
 	timer *time.Timer // bounds the wait of a caller without a deadline
 	next  *Call       // in a queue
 
 	mustSend bool // a Do's settlement, which no queue limit may reject
-	internal bool // the node's own, which takes no caller's place
-	retried  bool // an internal release of an abandoned hold, sent until it is answered
-	opening  bool // it was queued when the partition was last looked for
+	internal bool // issued by the node; doesn't count against queue limits
+	retried  bool // release of an abandoned hold, repeated until it is answered
+	opening  bool // queued when the lane last sent OPEN
 	merged   state
 }
 
 const (
 	callQueued        uint32 = iota
 	callSent                 // in a batch that may have taken effect
-	callDelivered            // answered; the caller's again
+	callDelivered            // answered; belongs to the caller again
 	callAbandoned            // by its caller, before it was sent: nothing happened
 	callAbandonedSent        // by its caller, after it was sent
 )
@@ -58,12 +58,12 @@ type Answer struct {
 	Actual    budget.Microcents
 	Returned  budget.Microcents
 	Balance   budget.Balance
-	Holds     int64 // open ones, of a balance
-	At, Until int64 // of a hold that was looked up: Unix ms, 0 for none
+	Holds     int64 // number of open holds, for a balance
+	At, Until int64 // times of a hold that was looked up, Unix ms, 0 for none
 	Trace     any   // of the batch that carried the call
 	Err       error
 
-	code byte // of a merge, or CodeLost
+	code byte // of a merge; otherwise CodeLost, CodeOverdue, CodeCorrupt or 0
 }
 
 var calls = sync.Pool{New: func() any { return &Call{done: make(chan struct{}, 1)} }}
@@ -81,22 +81,21 @@ func (c *Call) WithTTL(ttl time.Duration) *Call {
 	return c
 }
 
-// MustSend exempts the call from queue limits: the settlement of a Do.
+// MustSend exempts the call, a Do's settlement, from queue limits.
 func (c *Call) MustSend() *Call {
 	c.mustSend = true
 	return c
 }
 
-// reuse gives a delivered call back. An abandoned one is left to the collector,
-// since its lane may still hold it.
+// reuse returns a delivered call to the pool. An abandoned one is left to the garbage
+// collector, since its lane may still hold it.
 func (c *Call) reuse() {
 	*c = Call{done: c.done, timer: c.timer}
 	calls.Put(c)
 }
 
-// wait returns the answer, or abandons the call when the context ends, or after the
-// timeout if the context has no deadline. unsent reports that the call was abandoned
-// before it was sent.
+// wait returns the answer, or abandons the call when ctx ends, or after the timeout if
+// ctx has no deadline. unsent reports whether the call was abandoned before it was sent.
 func (c *Call) wait(ctx context.Context, timeout time.Duration) (a Answer, id budget.ReservationID, unsent bool, err error) {
 	var expired <-chan time.Time
 	if _, bounded := ctx.Deadline(); !bounded {
@@ -129,10 +128,10 @@ func (c *Call) wait(ctx context.Context, timeout time.Duration) (a Answer, id bu
 	return a, id, false, a.Err
 }
 
-// Interrupted returns why ctx has ended: context.Canceled or context.DeadlineExceeded,
-// with the cause as text. A cause is the caller's own error: in the chain of a call's
-// error it would make the call match whatever it matches, such as the
-// UnknownOutcomeError of another call.
+// Interrupted returns the error with which ctx has ended: context.Canceled or
+// context.DeadlineExceeded, with the cause as text. A cause is the caller's own error: if
+// a call's error wrapped it, the call would match everything that the cause matches, such
+// as the UnknownOutcomeError of another call.
 func Interrupted(ctx context.Context) error {
 	ended := context.Canceled
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -144,8 +143,8 @@ func Interrupted(ctx context.Context) error {
 	return ended
 }
 
-// abandon gives the call up; err is nil if the answer came first. It ends: a lane
-// requeues a call only a bounded number of times.
+// abandon gives the call up; err is nil if the answer came first. The loop ends because a
+// lane requeues a call only a bounded number of times.
 func (c *Call) abandon(cause error) (unsent bool, err error) {
 	for {
 		switch c.state.Load() {
@@ -164,23 +163,24 @@ func (c *Call) abandon(cause error) (unsent bool, err error) {
 	}
 }
 
-// abandonedCopy returns a call for the slot of c, which has been answered, in its batch,
-// which isn't resolved. If the batch reserved for it, the hold is released.
+// abandonedCopy returns a call that takes the place of c, which has been answered, in a
+// batch that isn't resolved. If the batch turns out to have made a hold for it, the hold
+// is released.
 func (c *Call) abandonedCopy() *Call {
 	p := &Call{kind: c.kind, tenant: c.tenant, amount: c.amount, id: c.id, internal: c.internal}
 	p.state.Store(callAbandonedSent)
 	return p
 }
 
-// send claims the call for a batch; false if its caller has given up.
+// send claims the call for a batch. It reports false if the caller has given up.
 func (c *Call) send() bool { return c.state.CompareAndSwap(callQueued, callSent) }
 
-// unsend takes back a call whose batch did not take effect; false if its caller has
-// given up.
+// unsend takes back a call whose batch did not take effect. It reports false if the
+// caller has given up.
 func (c *Call) unsend() bool { return c.state.CompareAndSwap(callSent, callQueued) }
 
-// deliver leaves the answer with the call; false if the caller has given up. The
-// caller is to be woken then: by now it waits for that and nothing else.
+// deliver stores the answer in the call. It reports false if the caller has given up;
+// otherwise the caller must be woken, since it now waits for nothing else.
 func (c *Call) deliver(a Answer) bool {
 	c.answer = a
 	return c.state.CompareAndSwap(callSent, callDelivered) || c.state.CompareAndSwap(callQueued, callDelivered)
@@ -194,10 +194,11 @@ func (c *Call) properties() properties { return kinds[c.kind] }
 // Settles reports whether the call ends a hold.
 func (c *Call) Settles() bool { return c.properties().settles }
 
-// ensures reports whether the call still wants its tenant to exist.
+// ensures reports whether the call is an EnsureTenant that was not abandoned before it
+// was sent.
 func (c *Call) ensures() bool {
 	return c.kind == luascripts.KindEnsure && c.state.Load() != callAbandoned
 }
 
-// Tenant is whose operation it is.
+// Tenant returns the operation's tenant.
 func (c *Call) Tenant() budget.TenantID { return c.tenant }

@@ -8,9 +8,9 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// CloseSessions closes the sessions that the node has in Redis, so that a late command
-// of the node finds a closed one. No call may be in flight, and no lane running. A
-// session that is not closed goes by itself after 7 days.
+// CloseSessions closes the node's sessions in Redis, so that a late command of the node
+// finds a closed one. No call may be in flight, and no lane running. A session that is
+// not closed expires after 7 days.
 func (n *Node) CloseSessions(ctx context.Context) error {
 	var lanes []*Lane
 	for _, l := range n.lanes {
@@ -59,7 +59,7 @@ func (l *Lane) closeCommand() []any {
 	return l.command(&l.node.config.Scripts.Close, 2, nodeText(l.session.node), string(l.session.last[1:9]), l.session.header, l.node.clockText())
 }
 
-// closeReplied takes the reply to the close command.
+// closeReplied handles the reply to the close command.
 func (l *Lane) closeReplied(reply string) {
 	l.session.open, l.closeErr = false, nil
 	switch word, _ := store.CutWord(reply); word {
@@ -70,7 +70,7 @@ func (l *Lane) closeReplied(reply string) {
 	}
 }
 
-// closeFailed ends the closing if the error is not going to pass.
+// closeFailed records an error, and stops closing if a repeat is unlikely to help.
 func (l *Lane) closeFailed(err error, f Failure) {
 	l.closeErr = fmt.Errorf("partition %d: session of node %s not closed: %w", l.index, store.HexID(l.session.node), err)
 	if f == FailureRejected || f == FailureUnknown {

@@ -9,9 +9,9 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// decode reads the reply to an applied batch into one answer a call. The script gives
-// each account's remaining as the batch met it, and a code an operation; what follows
-// is computed here, in 64-bit integers, as the script did in limbs.
+// decode reads the reply to an applied batch into one answer per call. The reply has each
+// account's remaining before the batch, and a code per operation; the rest is computed
+// here, in 64-bit integers, as the script did in limbs.
 func (b *Batch) decode(text string) (answers []Answer, reply store.Reply, damaged string, err error) {
 	reply, err = store.ParseReply(text, len(b.calls), len(b.tenants))
 	if err != nil {
@@ -40,7 +40,7 @@ func (b *Batch) decode(text string) (answers []Answer, reply store.Reply, damage
 	return answers, reply, damaged, err
 }
 
-// decodeCode moves remaining as the operation moved it.
+// decodeCode returns an operation's answer, and changes remaining as the operation did.
 func decodeCode(r *store.Reply, code byte, c *Call, remaining *budget.Microcents) (Answer, error) {
 	a := Answer{}
 	switch code {
@@ -48,7 +48,7 @@ func decodeCode(r *store.Reply, code byte, c *Call, remaining *budget.Microcents
 		*remaining -= c.amount
 		a.Outcome = budget.Reserved
 	case luascripts.CodeInsufficient:
-		// What a repair has left below zero is debt, and nothing to reserve from.
+		// A remaining below zero is debt left by a repair, and can't be reserved.
 		return Answer{Outcome: budget.Insufficient, Required: c.amount, Remaining: max(*remaining, 0)}, nil
 	case luascripts.CodeCommitted:
 		*remaining += r.Amount() - c.amount

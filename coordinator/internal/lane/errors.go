@@ -30,7 +30,7 @@ func (e *UnsentError) Error() string { return "the operation was not sent: " + e
 // Unwrap makes errors.Is match the errors of every call that was not sent.
 func (e *UnsentError) Unwrap() []error { return []error{ErrUnavailable, e.Ended} }
 
-// Rejection is an ErrUnavailable from a Redis that does answer: with an error.
+// Rejection is an ErrUnavailable of a Redis that does answer, but with an error.
 type Rejection struct {
 	Err   error
 	Known bool // the error proves that the command was not executed
@@ -59,8 +59,8 @@ func (e *UnknownOutcomeError) Error() string {
 	return fmt.Sprintf("%v of reservation %s: %v", ErrUnknownOutcome, e.ID, e.Cause)
 }
 
-// Unwrap makes errors.Is find ErrUnknownOutcome, and of the cause only that Redis did
-// not answer or how the context ended. It hides errors that say that nothing happened.
+// Unwrap makes errors.Is find ErrUnknownOutcome and, in the cause, only ErrUnavailable
+// and the errors of contexts. It hides errors that imply that nothing happened.
 func (e *UnknownOutcomeError) Unwrap() []error {
 	found := []error{ErrUnknownOutcome}
 	for _, target := range []error{ErrUnavailable, context.Canceled, context.DeadlineExceeded} {

@@ -6,24 +6,25 @@ import (
 	"time"
 )
 
-// Failure is the class of an error, by its meaning for the command.
+// Failure is the class of an error: whether the command may have been executed, and
+// whether a repeat may help.
 type Failure uint8
 
 // The failures of a command.
 const (
 	FailureLost        Failure = iota // no reply: it may have been executed
-	FailureUnknown                    // a reply that proves nothing: the same
+	FailureUnknown                    // a reply that proves nothing: it may have been executed
 	FailureUnsent                     // it was not sent
 	FailureTransient                  // not executed: Redis refused it for now
-	FailureNoScript                   // not executed: Redis does not know the script
+	FailureNoScript                   // not executed: Redis does not have the script
 	FailureOutOfMemory                // not executed: Redis is past maxmemory
-	FailureRejected                   // not executed: an error that a repeat is not likely to change
-	Failures                          // the number of them
+	FailureRejected                   // not executed: an error that a repeat is unlikely to change
+	Failures                          // number of failures
 )
 
 var failureNames = [Failures]string{"lost", "unknown", "unsent", "transient", "no_script", "out_of_memory", "rejected"}
 
-// String is the name of the failure in telemetry.
+// String returns the name of the failure in telemetry.
 func (f Failure) String() string { return failureNames[f] }
 
 const (
@@ -32,8 +33,9 @@ const (
 	maxRejected  = 2
 )
 
-// failed decides what follows an error. A batch that may have taken effect stays
-// pending and is repeated, byte for byte, until its session shows whether it did.
+// failed handles an error, and returns the time to wait before the next command. A batch
+// that may have taken effect stays pending and is repeated, byte for byte, until its
+// session shows whether it did.
 func (l *Lane) failed(err error, f Failure) time.Duration {
 	if l.node.Dead() {
 		if l.phase == closing {
@@ -52,7 +54,7 @@ func (l *Lane) failed(err error, f Failure) time.Duration {
 	}
 	switch f {
 	case FailureNoScript:
-		// A restart, a SCRIPT FLUSH, a promoted replica: the source goes along once.
+		// After a restart, a SCRIPT FLUSH or a failover: send the source once.
 		if !l.useSource {
 			l.useSource = true
 			return 0
@@ -84,8 +86,8 @@ func (l *Lane) failed(err error, f Failure) time.Duration {
 	return l.nextBackoff()
 }
 
-// openingFailed answers the callers whose session cannot be opened, or whose partition
-// cannot be created. No call of theirs was sent.
+// openingFailed fails the queued calls if the session cannot be opened or the partition
+// cannot be created. None of them was sent.
 func (l *Lane) openingFailed(f Failure, err error) {
 	if f == FailureUnknown {
 		l.unknown++
@@ -96,10 +98,10 @@ func (l *Lane) openingFailed(f Failure, err error) {
 	}
 }
 
-// nextBackoff returns the next wait of a lane that is not answered.
+// nextBackoff returns the time to wait before the lane repeats a command.
 func (l *Lane) nextBackoff() time.Duration {
 	l.backoff = min(max(2*l.backoff, firstBackoff), maxBackoff)
-	return l.backoff/2 + rand.N(l.backoff/2) //nolint:gosec // jitter protects nothing
+	return l.backoff/2 + rand.N(l.backoff/2) //nolint:gosec // jitter needs no secure randomness
 }
 
 func (l *Lane) batchFailed(b *Batch, f Failure, err error) {
@@ -117,7 +119,7 @@ func (l *Lane) batchFailed(b *Batch, f Failure, err error) {
 	case FailureRejected, FailureUnknown:
 		b.lost = b.lost || f == FailureUnknown
 		if b.rejected++; b.rejected < maxRejected {
-			return // it may pass
+			return // it may be transient
 		}
 		l.giveUpRejected(b, f, err)
 		return
@@ -128,7 +130,7 @@ func (l *Lane) batchFailed(b *Batch, f Failure, err error) {
 	}
 }
 
-// giveUpRejected answers the callers of a batch that Redis keeps rejecting, or whose
+// giveUpRejected answers the callers of a batch if Redis keeps rejecting it, or its
 // replies prove nothing.
 func (l *Lane) giveUpRejected(b *Batch, f Failure, err error) {
 	if !b.lost && l.superseded == nil {
@@ -148,15 +150,16 @@ func (l *Lane) giveUpRejected(b *Batch, f Failure, err error) {
 			}
 		}
 	}
-	// A settlement or a grant is repeated for as long as no reply proves that it is not
+	// A settlement or a grant is repeated for as long as no reply proves that it was not
 	// executed, as after a lost reply.
 	if l.superseded == nil && (f == FailureRejected || len(b.calls) > 0 && b.abandoned()) {
 		l.giveUp(b)
 	}
 }
 
-// giveUp replaces a batch by an empty one with a higher number: applied, it shows that
-// the batch never will be; a gap at the batch's number shows that it was.
+// giveUp replaces a batch by an empty one with a higher number. If that one is applied,
+// the batch never will be; if Redis replies with a gap at the batch's number, the batch
+// was applied.
 func (l *Lane) giveUp(b *Batch) {
 	l.superseded, l.phase = b, givingUp
 	l.pending = (&Batch{lost: true}).reset(l.node.nextNumber())

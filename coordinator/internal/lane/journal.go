@@ -9,23 +9,24 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// A journal records what Redis acknowledged to a lane, so that the lane can restore it
-// after a failover has lost it (PROTOCOL.md, Repair): the states of reservations in the
-// order of their acknowledgements, and each change of granted. Which state is a
-// reservation's latest is found when it is needed.
+// A journal records the states that Redis acknowledged to a lane, so that the lane can
+// restore them after a failover has lost them (PROTOCOL.md, Repair): those of
+// reservations, in the order of their acknowledgements, and each change of granted. A
+// reservation's latest state is determined only when it is needed.
 //
-// States are in chunks, since all of the lane's callers wait while room is made: one
-// slice that grew to 64 MiB was copied for 30 ms at a time (BenchmarkRepair/pause).
+// States are kept in chunks, since all of the lane's callers wait while room is made:
+// growing a single slice to 64 MiB took 30 ms at a time (BenchmarkJournal/pause).
 type journal struct {
 	chunks []chunk
 	states int // in all chunks
 	grants []grantRecord
-	// places are those of tenants in the last chunk.
+	// places maps tenants to their places in the last chunk.
 	places map[budget.TenantID]uint32
 }
 
-// A chunk holds a quarter of what there is, so that little goes with the oldest state,
-// and no more than is copied in some 50 µs. Its tenants go with it.
+// A chunk has room for a quarter of the states before it, so that few others are evicted
+// with the oldest one, and for no more than can be copied in about 50 µs. Its tenants are
+// evicted with it.
 type chunk struct {
 	states  []state
 	tenants []budget.TenantID
@@ -36,20 +37,21 @@ const (
 	largestChunk  = 4096
 )
 
-// state is what Redis acknowledged of a reservation: open, released (also: given up
-// before it was made) or committed. It has no pointers, so the collector passes by it.
+// state is the acknowledged state of a reservation: open, released (also if it was given
+// up before it was made) or committed. It has no pointers, so the garbage collector
+// doesn't scan it.
 type state struct {
 	hi, lo uint64            // the reservation's id
 	amount budget.Microcents // held, or committed
 	at     int64             // partition time, Unix ms
 	until  int64             // deadline of an open hold, Unix ms, 0 for none
-	number uint64            // of the batch that was acknowledged
-	tenant uint32            // its place in the chunk's tenants
+	number uint64            // of the acknowledged batch
+	tenant uint32            // index in the chunk's tenants
 	state  byte              // luascripts.HoldOpen, HoldReleased or HoldCommitted
 }
 
-// grantRecord is a change of a budget. A failover can lose it, no node restores it, and
-// its loss is logged.
+// grantRecord is a change of a budget. If a failover loses it, no node restores it, and
+// the loss is logged.
 type grantRecord struct {
 	number uint64
 	verb   string
@@ -58,7 +60,8 @@ type grantRecord struct {
 	at     int64
 }
 
-// stateBytes is about the memory of a state, for the bound (BenchmarkRepair).
+// stateBytes is the approximate memory of a state, for the limit
+// (BenchmarkJournal/memory).
 const stateBytes = 64
 
 // record adds a state of a reservation.
@@ -86,15 +89,16 @@ func (j *journal) record(id budget.ReservationID, s state) {
 	j.states++
 }
 
-// evict drops the chunks that are older than the window, and more until at least must
-// states are gone. It returns how many went, and how many of them within the window.
+// evict drops the chunks that are older than the window, and further ones until at least
+// must states are gone. It returns the number of dropped states, and how many of them
+// were within the window.
 func (j *journal) evict(at, window int64, must int) (gone, early int) {
 	for len(j.chunks) > 0 {
 		oldest := j.chunks[0].states
 		if gone >= must && at-oldest[len(oldest)-1].at < window {
 			break
 		}
-		within := 0 // what a repair has merged is older than what came before it
+		within := 0 // merged states keep their times, so times may decrease
 		for i := range oldest {
 			if at-oldest[i].at < window {
 				within++
@@ -117,8 +121,8 @@ func (j *journal) evict(at, window int64, must int) (gone, early int) {
 	return gone, early
 }
 
-// appliedBatch is the last batch of a node that Redis has, and its reply. After a
-// failover it may be a late duplicate, with another result than was acknowledged.
+// appliedBatch is a node's last batch in Redis, and its reply. After a failover it may be
+// a late duplicate whose result differs from the acknowledged one.
 type appliedBatch struct {
 	node    uint64
 	session store.Session // "" for none
@@ -134,8 +138,8 @@ func (b appliedBatch) has(s *state) bool {
 	return s.number < number || s.number == number && s.at == b.session.Time() || b.made(s)
 }
 
-// made reports whether it made a reservation that is recorded as open. If that is
-// missing, it has ended since, and must not be merged.
+// made reports whether the batch made a reservation that is recorded as open. If that one
+// is missing, it has ended since, and must not be merged.
 func (b appliedBatch) made(s *state) bool {
 	return s.state == luascripts.HoldOpen && s.hi == b.node && s.lo/store.MaxPlaces == b.session.Number() &&
 		store.AppliedCode(b.reply, int(s.lo%store.MaxPlaces)) == luascripts.CodeReserved
@@ -154,14 +158,14 @@ func (j *journal) diverged(last appliedBatch) bool {
 	return false
 }
 
-// merge is a state that Redis has lost, with its reservation.
+// merge is a lost state and its reservation.
 type merge struct {
 	id budget.ReservationID
 	state
 }
 
-// pendingMerges returns what is recorded within the window and lost if last is the
-// node's last batch in Redis, in the order of the ids.
+// pendingMerges returns the states that were recorded within the window and are lost if
+// last is the node's last batch in Redis, ordered by id.
 func (j *journal) pendingMerges(at, window int64, last appliedBatch) []merge {
 	latest := make(map[[2]uint64]merge)
 	for _, c := range j.chunks {
@@ -182,7 +186,7 @@ func (j *journal) pendingMerges(at, window int64, last appliedBatch) []merge {
 	return merges
 }
 
-// call is the operation that restores the state.
+// call returns the operation that restores the state.
 func (m merge) call() *Call {
 	return &Call{kind: luascripts.KindMerge, tenant: m.id.Tenant(), id: m.id, amount: m.amount, merged: m.state}
 }

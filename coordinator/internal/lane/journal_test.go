@@ -12,7 +12,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// The journals of a node stay within their bound; a lane that rests makes room first.
+// The journals of a node stay within their limit; those of idle lanes are evicted first.
 func TestJournalsAreBounded(t *testing.T) {
 	t.Parallel()
 	const room = 1 << 16 / stateBytes
@@ -44,7 +44,7 @@ func TestJournalsAreBounded(t *testing.T) {
 	}
 }
 
-// A state is found in whatever chunk it is, the latest alone.
+// Only the latest state of a reservation is found, whichever chunk it is in.
 func TestJournalKeepsTheLatestState(t *testing.T) {
 	t.Parallel()
 	var j journal
@@ -90,7 +90,7 @@ func TestJournalKeepsTheLatestState(t *testing.T) {
 	}
 }
 
-// A merged state is recorded again after younger ones, which do not go with it.
+// A merged state is recorded again after younger ones, which are not evicted with it.
 func TestJournalEvictsTheOldAlone(t *testing.T) {
 	t.Parallel()
 	var j journal
@@ -112,9 +112,8 @@ func TestJournalEvictsTheOldAlone(t *testing.T) {
 	}
 }
 
-// BenchmarkJournal reports the memory of a recorded state, and the longest time that a
-// batch's states take while a journal fills its default memory. Run it with
-// -benchtime=1x.
+// BenchmarkJournal reports the memory of a recorded state, and the longest time to record
+// a batch's states while a journal fills its default memory. Run it with -benchtime=1x.
 func BenchmarkJournal(b *testing.B) {
 	b.Run("memory", func(b *testing.B) {
 		for b.Loop() {

@@ -2,17 +2,17 @@ package lane
 
 import "github.com/calybris/bursar/luascripts"
 
-// properties are those of a kind of operation that the protocol depends on.
+// properties are the properties of a kind of operation on which the protocol depends.
 type properties struct {
-	makes    bool // it makes a hold
-	names    bool // it names a hold
-	settles  bool // it ends the hold that it names
-	optional bool // it need not happen once its caller has given up
-	amount   bool // it carries an amount
+	makes    bool // makes a hold
+	names    bool // names a hold
+	settles  bool // ends the hold that it names
+	optional bool // may be skipped once its caller has given up
+	amount   bool // carries an amount
 }
 
-// kinds is the part of the table of operations that concerns lanes. A new kind starts
-// here, with its reply in decode and its name in package coordinator.
+// kinds is the lanes' part of the table of operations. A new kind starts here, with its
+// reply in decode and its name in package coordinator.
 var kinds = [256]properties{
 	luascripts.KindReserve:    {makes: true, optional: true, amount: true},
 	luascripts.KindReserveTTL: {makes: true, optional: true, amount: true},

@@ -13,9 +13,9 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// A Lane carries one node's operations to one partition: a queue, a session, and at
-// most one command in flight. Calls that arrive while a batch is in flight become the
-// next batch, so grouping costs no timer and no wait.
+// A Lane carries one node's operations to one partition: a queue, a session, and at most
+// one command in flight. Calls that arrive while a batch is in flight become the next
+// batch, so grouping needs no timer and adds no wait.
 type Lane struct {
 	node  *Node
 	index int
@@ -23,65 +23,65 @@ type Lane struct {
 
 	mu      sync.Mutex
 	queue   queue
-	flying  int  // calls of the pending batch
-	running bool // its commands are being carried, or it waits to repeat one
+	flying  int  // number of calls in the pending batch
+	running bool // its commands are being sent, or it backs off before one
 
-	header       atomic.Pointer[string] // of the partition, once it was met
+	header       atomic.Pointer[string] // the partition's, nil until the session is open
 	acknowledged atomic.Int64           // last addition to the journal, Unix ms
 
 	conversation
 }
 
-// conversation belongs to the goroutine that carries the lane's commands.
+// conversation belongs to the goroutine that sends the lane's commands.
 type conversation struct {
 	phase   phase
 	session session
 	pending *Batch // sent, not resolved
-	// superseded was given up, and the pending batch is empty and finds out about it.
+	// superseded is a batch that was given up; the pending one is empty and resolves it.
 	superseded *Batch
-	spare      *Batch // resolved; its memory is used again
+	spare      *Batch // resolved batch whose memory is reused
 
-	openNumber  uint64 // that the session is being opened with
+	openNumber  uint64 // that the session is being opened with, 0 for none
 	opened      uint64 // that it was opened with
-	timersLeft  bool   // timers were there, and no ledger
-	incarnation string // proposed by this lane, which creates the partition
+	timersLeft  bool   // timers were found without a ledger
+	incarnation string // proposed by this lane for a partition that it creates
 	useSource   bool   // the last command was answered NOSCRIPT
 	reopening   bool   // the session was lost
-	backlog     bool   // more is due than the last batch could end
+	backlog     bool   // more holds are due than the last batch could end
 	rebuild     string // cursor of a rebuild of the timers, "" for none
-	rebuildID   string // of this rebuild alone
+	rebuildID   string // unique to this rebuild
 	alternate   bool   // the last command was a batch: a sweep or a rebuild comes next
 	closeErr    error
-	gone        bool   // it was logged that the partition is lost
+	gone        bool   // the loss of the partition has been logged
 	damage      string // the damaged field that was logged last
 	retryLater  bool   // an internal release was queued again: back off
 	backoff     time.Duration
-	unknown     int // replies that prove nothing, to what opens the session, in a row
+	unknown     int // consecutive replies, while opening, that prove nothing
 
 	journal  journal
 	merges   []merge // to be sent before anything else
 	repaired repairTally
-	// repairSince is the last batch that Redis had when the repair began.
+	// repairSince is the last batch in Redis when the repair began.
 	repairSince uint64
 }
 
-// session is the node's session in the partition, as the lane knows it. A batch takes effect
+// session is the lane's view of the node's session in the partition. A batch takes effect
 // once because the script admits it only after exactly this session (PROTOCOL.md,
 // Sessions).
 type session struct {
 	node       uint64
 	config     string // first argument of the node's batches
-	header     string // of the partition; empty until it was met
+	header     string // of the partition, empty until the session is open
 	last       store.Session
-	time       int64 // of the partition when it last answered, Unix ms
+	time       int64 // partition time of its last answer, Unix ms
 	answeredAt time.Time
 	open       bool
 	// acknowledged is the highest number that Redis ever acknowledged. After a gap it is
-	// beyond last, and a late duplicate may bring Redis up to it again.
+	// beyond last's, and a late duplicate may bring Redis up to it again.
 	acknowledged uint64
 }
 
-// phase is a state of the diagram in PROTOCOL.md. Each but lost has one next command.
+// phase is a state of the diagram in PROTOCOL.md, and determines the next command.
 type phase uint8
 
 const (
@@ -96,7 +96,7 @@ const (
 	inFlight   // repeat the pending batch until it is resolved
 	givingUp   // the same with an empty batch that supersedes another
 	rebuilding // a page of a rebuild
-	lost       // the partition that was known is gone: batches are sent and refused
+	lost       // the partition is gone: batches are sent and refused
 	closing    // end the session
 )
 
@@ -114,13 +114,13 @@ func (n *Node) newSession(id uint64) session {
 	return session{node: id, config: n.config.Store.Text(id)}
 }
 
-// Keys are those of the partition.
+// Keys returns the partition's keys.
 func (l *Lane) Keys() store.Keys { return l.keys }
 
-// Index is the partition's.
+// Index returns the partition's index.
 func (l *Lane) Index() int { return l.index }
 
-// Header is the partition's, or "" until the lane has met it.
+// Header returns the partition's header, or "" until the lane has opened a session.
 func (l *Lane) Header() string {
 	if h := l.header.Load(); h != nil {
 		return *h
@@ -128,7 +128,7 @@ func (l *Lane) Header() string {
 	return ""
 }
 
-// enqueue adds a call, and wakes the lane if it rests.
+// enqueue adds a call, and wakes the lane if it is idle.
 func (l *Lane) enqueue(c *Call) error {
 	root := c.tenant.Root()
 	l.mu.Lock()
@@ -144,14 +144,14 @@ func (l *Lane) enqueue(c *Call) error {
 	return nil
 }
 
-// Calls returns how many calls no batch carries yet, and how many the pending batch does.
+// Calls returns the number of queued calls, and that of calls in the pending batch.
 func (l *Lane) Calls() (queued, inFlight int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.queue.length, l.flying
 }
 
-// wake starts the lane unless it runs. The lane is locked, and is unlocked.
+// wake starts the lane unless it is running. The caller holds l.mu, which wake unlocks.
 func (l *Lane) wake() {
 	start := !l.running
 	if start {
@@ -164,11 +164,12 @@ func (l *Lane) wake() {
 	}
 }
 
-// filterEvery bounds what rejections cost: each search is as long as the queue.
+// filterEvery is the shortest interval between two searches of a full queue for abandoned
+// calls, since each visits the whole queue.
 const filterEvery = 5 * time.Millisecond
 
 // dropAbandoned makes room in a full queue: callers that have given up must not keep
-// others out. The lane is locked.
+// others out. The caller holds l.mu.
 func (l *Lane) dropAbandoned(root budget.TenantID) {
 	t := l.queue.tenants[root]
 	if at := l.node.config.Now(); at.Sub(t.filtered) >= filterEvery {
@@ -177,7 +178,7 @@ func (l *Lane) dropAbandoned(root budget.TenantID) {
 	}
 }
 
-// Next returns the command to send now, or nil if there is none: every caller has
+// Next returns the command to send now, or nil if there is none because every caller has
 // given up.
 func (l *Lane) Next() []any {
 	switch l.phase {
@@ -191,7 +192,7 @@ func (l *Lane) Next() []any {
 		return []any{"zrangebyscore", l.keys.Timers, "-inf", "(+inf", "limit", "0", "1"}
 	case creatingTimers:
 		return []any{"zadd", l.keys.Timers, "nx", "+inf", luascripts.Sentinel}
-	case creatingControl: // before the header, so that a partition without it is damaged
+	case creatingControl: // before the header: a partition without it is damaged
 		return []any{"hsetnx", l.keys.Ledger, store.ControlField, store.EmptyControl}
 	case creatingLedger:
 		if l.incarnation == "" {
@@ -212,7 +213,7 @@ func (l *Lane) Next() []any {
 	return nil
 }
 
-// expected is the header that the partition must have, but for the incarnation.
+// expected returns the header that the partition must have, without the incarnation.
 func (l *Lane) expected() store.Header {
 	return store.Header{Layout: luascripts.Layout, Partitions: l.node.config.Partitions, Index: l.index}
 }
@@ -227,8 +228,8 @@ func (l *Lane) openCommand() []any {
 	})
 	l.mu.Unlock()
 	if l.openNumber == 0 {
-		// A session that was lost begins again at its first number: Redis never had what
-		// followed, and the number says so.
+		// A lost session begins again at its first number, which shows that Redis has
+		// none of the later batches.
 		l.openNumber = l.opened
 	}
 	if l.openNumber == 0 {
@@ -244,7 +245,7 @@ func (l *Lane) nextBatch() []any {
 		return l.Next()
 	case l.alternate && l.backlog:
 		l.alternate = false
-		l.pending = l.newBatch() // an empty one ends the most that is due
+		l.pending = l.newBatch() // an empty batch ends the most due holds
 		l.encode(l.pending)
 	case len(l.merges) > 0:
 		l.pending = l.gatherMerges()
@@ -288,8 +289,8 @@ func (l *Lane) newBatch() *Batch {
 	return b.reset(l.node.nextNumber())
 }
 
-// gather makes a batch of the queued calls, each tenant in its turn; nil if every
-// caller has given up.
+// gather makes a batch of queued calls, taking the tenants in turn. It returns nil if
+// every caller has given up.
 func (l *Lane) gather() *Batch {
 	b := l.newBatch()
 	l.node.config.Observer.BatchSent(b)
@@ -311,14 +312,14 @@ func (l *Lane) gather() *Batch {
 	return b
 }
 
-// batchValidity is the time after its making in which a batch may take effect. A later one is
-// a late duplicate, or was queued for so long that its callers have given up. It is
-// longer than Redis is ever busy in good health, and a promoted primary is safe from
-// duplicates after it.
+// batchValidity is the time during which a batch may take effect, from its encoding.
+// After it the batch is a late duplicate, or was delayed for longer than its callers
+// wait. It exceeds every pause of a healthy Redis, and once it has passed a promoted
+// primary is safe from duplicates.
 const batchValidity = 5 * time.Second
 
-// encode fixes a batch's bytes: it may take effect for batchValidity from now by the
-// partition's time, as near as the node knows it. If that is wrong, EXPIRED corrects it.
+// encode fixes a batch's bytes. The batch is valid for batchValidity from now, by the
+// node's estimate of the partition's time, which an EXPIRED reply corrects.
 func (l *Lane) encode(b *Batch) {
 	b.encode(&store.Envelope{
 		Config: l.session.config, Clock: l.node.clockText(), Header: l.session.header, Session: l.session.last,
@@ -326,7 +327,7 @@ func (l *Lane) encode(b *Batch) {
 	})
 }
 
-// command builds a script call with few arguments.
+// command returns a script call with few arguments.
 func (l *Lane) command(script *luascripts.Script, keys int, args ...any) []any {
 	name, body := "evalsha", script.SHA
 	if l.useSource {
@@ -341,7 +342,7 @@ func (l *Lane) command(script *luascripts.Script, keys int, args ...any) []any {
 	return append(words, args...)
 }
 
-// Again reports whether the lane has a next command, and lets it rest otherwise.
+// Again reports whether the lane has a next command; if not, the lane becomes idle.
 func (l *Lane) Again() bool {
 	if l.node.Dead() {
 		l.abort()
@@ -366,7 +367,7 @@ func (l *Lane) Again() bool {
 	return false
 }
 
-// abort ends the calls of a node that could not close in time.
+// abort answers the calls of a node that could not close in time.
 func (l *Lane) abort() {
 	l.failQueue(func(*Call) error { return ErrClosed })
 	l.merges, l.rebuild = nil, ""
@@ -376,7 +377,7 @@ func (l *Lane) abort() {
 			l.end(b, Unknown)
 			l.fail(b, func(c *Call) error { return &UnknownOutcomeError{ID: c.id, Cause: ErrClosed} })
 		} else {
-			l.end(b, Refused) // each time that it was sent
+			l.end(b, Refused) // every attempt was refused
 			l.fail(b, func(*Call) error { return ErrClosed })
 		}
 	}
@@ -387,9 +388,9 @@ func (l *Lane) abort() {
 	}
 }
 
-// deliver answers a call and counts it as resolved. It reports false if the caller had
-// given up. A release of an abandoned hold is queued again instead of failing: while
-// the partition is there and readable, a hold without an owner is not left open.
+// deliver answers a call and counts it as resolved. It reports false if the caller has
+// given up. A release of an abandoned hold is queued again instead of failing: as long as
+// the partition exists and is readable, a hold without an owner is not left open.
 func (l *Lane) deliver(c *Call, a Answer) bool {
 	if c.retried && a.Err != nil {
 		if !l.gone && !l.node.Dead() && !errors.Is(a.Err, ErrCorrupt) && !errors.Is(a.Err, ErrLayout) {
@@ -403,7 +404,7 @@ func (l *Lane) deliver(c *Call, a Answer) bool {
 		l.node.config.Logger.Error("bursar: could not release abandoned hold", "reservation", c.id, "error", a.Err)
 	}
 	delivered := c.deliver(a)
-	if delivered || c.state.Load() != callAbandoned { // a caller who abandons an unsent call counts it
+	if delivered || c.state.Load() != callAbandoned { // a caller that abandons an unsent call counts it itself
 		l.node.Done() // before the caller is woken: its next call must not find this one counted
 		if c.internal {
 			l.node.internal.Add(-1)
@@ -451,8 +452,8 @@ func (l *Lane) fail(b *Batch, reason func(*Call) error) {
 	}
 }
 
-// failUnknown answers every call of a batch whose outcome can't be determined any
-// more. What it may have reserved is released, which does no harm if it has not.
+// failUnknown answers every call of a batch whose outcome can no longer be determined. A
+// hold that it may have made is released, which has no effect if there is none.
 func (l *Lane) failUnknown(b *Batch, cause error) {
 	l.end(b, Unknown)
 	if b.repair {

@@ -22,8 +22,8 @@ import (
 
 const testHeader = "2 1 0 0123456789abcdef"
 
-// testNode returns a node of one partition without repair, whose commands nothing
-// carries, and its log.
+// testNode returns a node of one partition without repair, whose commands are not sent
+// anywhere, and its log.
 func testNode(t *testing.T, change func(*Config)) (*Node, *bytes.Buffer) {
 	t.Helper()
 	log := &bytes.Buffer{}
@@ -41,7 +41,7 @@ func testNode(t *testing.T, change func(*Config)) (*Node, *bytes.Buffer) {
 	return NewNode(config), log
 }
 
-// openLane returns a lane of such a node with an open session.
+// openLane returns such a node, its lane with an open session, and its log.
 func openLane(t *testing.T, change func(*Config)) (*Node, *Lane, *bytes.Buffer) {
 	t.Helper()
 	n, log := testNode(t, change)
@@ -50,7 +50,7 @@ func openLane(t *testing.T, change func(*Config)) (*Node, *Lane, *bytes.Buffer) 
 	return n, l, log
 }
 
-// open answers the lane's OPEN with a session that has had no batch.
+// open answers the lane's OPEN with a session without batches.
 func open(t *testing.T, l *Lane) {
 	t.Helper()
 	l.Next()
@@ -67,7 +67,7 @@ func be(n uint64, size int) string {
 	return string(b[8-size:])
 }
 
-// applied is a reply at time 5 on one account.
+// applied returns a reply at time 5 about one account.
 func applied(codes string, remaining uint64, values ...uint64) string {
 	text := "A" + be(5, 6) + "\x00" + codes + be(remaining, 8)
 	for _, value := range values {
@@ -76,7 +76,7 @@ func applied(codes string, remaining uint64, values ...uint64) string {
 	return text
 }
 
-// appliedEmpty is the reply to an empty batch.
+// appliedEmpty returns the reply to an empty batch.
 func appliedEmpty() string { return "A" + be(5, 6) + "\x00" }
 
 func gap(s string, stored string) string { return "GAP " + string(rune(len(s))) + s + stored }
@@ -117,7 +117,7 @@ func result(t *testing.T, c *Call) Answer {
 	}
 }
 
-// sends returns the kinds of the batch that the lane sends now.
+// sends returns the kinds of the batch that the lane sends next.
 func sends(t *testing.T, l *Lane) string {
 	t.Helper()
 	if args := l.Next(); args == nil {
@@ -137,8 +137,8 @@ func wantResolved(t *testing.T, n *Node) {
 	}
 }
 
-// The reply of a reserve is lost, and then Redis rejects its repeat for good: the caller
-// is not left waiting, and the lane finds out what it may hold and releases it.
+// The reply to a reserve is lost, and then Redis keeps rejecting its repeat: the caller
+// gets an answer, and the lane finds out whether a hold was made and releases it.
 func TestRejectedRepeatOfALostReserveIsReleased(t *testing.T) {
 	t.Parallel()
 	n, l, _ := openLane(t, nil)
@@ -160,7 +160,7 @@ func TestRejectedRepeatOfALostReserveIsReleased(t *testing.T) {
 	if kinds := sends(t, l); kinds != "" || l.pending.number <= lost.number || l.phase != givingUp {
 		t.Fatalf("sends %q as batch %d, want an empty one after %d", kinds, l.pending.number, lost.number)
 	}
-	// It took effect: its number and digest are those that Redis has.
+	// It took effect: Redis has its number and digest.
 	reply(l, gap(sessionAt(lost.mark), applied("R", 90)))
 	if kinds := sends(t, l); kinds != "l" || l.pending.calls[0].id != unknown.ID {
 		t.Fatalf("sends %q, want the release of %s", kinds, unknown.ID)
@@ -213,8 +213,8 @@ func TestAbandonedReleaseIsRepeated(t *testing.T) {
 	wantResolved(t, n)
 }
 
-// If the partition is gone, so is the hold, and if it cannot be read, no repeat reads
-// it: the release ends, with a line in the log.
+// If the partition is gone, so is the hold; if it cannot be read, no repeat can read it:
+// the release ends, with a line in the log.
 func TestAbandonedReleaseEndsWithItsPartition(t *testing.T) {
 	t.Parallel()
 	for _, refusal := range []string{"NOPARTITION", "CORRUPT c", "LAYOUT 99"} {
@@ -245,7 +245,8 @@ func TestCorruptStateIsLoggedOnce(t *testing.T) {
 	}
 }
 
-// A node that could not close in time answers every call with what is known.
+// A node that can't close in time fails every call, with an unknown outcome only if the
+// call may have taken effect.
 func TestAbort(t *testing.T) {
 	t.Parallel()
 	n, l, _ := openLane(t, nil)
@@ -310,8 +311,8 @@ func TestUnreadableReplies(t *testing.T) {
 	}
 }
 
-// givingUpLane finds out, by an empty batch, about a reserve whose caller has given up
-// and whose reply was lost.
+// givingUpLane returns a lane that resolves, by an empty batch, a reserve whose caller
+// has given up and whose reply was lost.
 func givingUpLane(t *testing.T) (*Node, *Lane, budget.ReservationID) {
 	t.Helper()
 	n, l, _ := openLane(t, nil)
@@ -328,7 +329,7 @@ func givingUpLane(t *testing.T) (*Node, *Lane, budget.ReservationID) {
 	return n, l, id
 }
 
-// The reserve is released if it may be held, whatever the empty batch meets.
+// The reserve is released if it may be held, whatever the reply to the empty batch.
 func TestGivingUpEnds(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -363,8 +364,8 @@ func TestGivingUpEnds(t *testing.T) {
 	}
 }
 
-// A refusal says that this attempt took no effect, and nothing of an earlier one whose
-// reply was lost.
+// A refusal proves that this attempt took no effect, but nothing about an earlier one
+// whose reply was lost.
 func TestRefusalAfterALostReplyIsUnknown(t *testing.T) {
 	t.Parallel()
 	for _, refusal := range []string{"LAYOUT 9", "CORRUPT c", "NOSESSION", "STALE"} {
@@ -398,8 +399,8 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 }
 
-// A closed node doesn't wait for calls whose callers have all given up, and a lane does
-// nothing any more once it is closed.
+// A closed node doesn't wait for calls whose callers have all given up, and a lane sends
+// nothing once it is closed.
 func TestLaneRestsWhenAllCallersOfAClosedNodeHaveGivenUp(t *testing.T) {
 	t.Parallel()
 	n, l, _ := openLane(t, nil)
@@ -441,8 +442,8 @@ func TestAbandonedLookupReleasesNothing(t *testing.T) {
 	wantResolved(t, n)
 }
 
-// An undecided call is sent again before its tenant's later calls, others are answered,
-// and empty batches end the backlog in between.
+// An overdue call is sent again before its tenant's later calls, others are answered, and
+// empty batches end the backlog in between.
 func TestOverdueCallsAreRepeated(t *testing.T) {
 	t.Parallel()
 	n, l, _ := openLane(t, nil)
@@ -467,8 +468,8 @@ func TestOverdueCallsAreRepeated(t *testing.T) {
 	wantResolved(t, n)
 }
 
-// A command that was given up may still be read by the client: the batch is repeated
-// from a copy, and its memory is not used again.
+// The client may still read a command that was given up: the batch is repeated from a
+// copy, and its memory is not reused.
 func TestAbandonedCommandKeepsItsArguments(t *testing.T) {
 	t.Parallel()
 	n, l, _ := openLane(t, nil)

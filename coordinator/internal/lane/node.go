@@ -23,12 +23,12 @@ type Config struct {
 
 	RepairWindow time.Duration // 0 for no repair
 	RepairBytes  int
-	TenantQueue  int // most queued calls of a root tenant
-	TotalQueue   int // and of all tenants
+	TenantQueue  int // maximum of queued calls of a root tenant
+	TotalQueue   int // maximum of calls in flight
 	CallTimeout  time.Duration
 
-	Clock    func() time.Time // of deadlines; nil for Redis'
-	Now      func() time.Time // the node's own
+	Clock    func() time.Time // of deadlines; nil for Redis' own
+	Now      func() time.Time // the node's own clock
 	Entropy  func() uint64
 	Logger   *slog.Logger
 	Observer Observer
@@ -41,7 +41,7 @@ type Config struct {
 type Observer interface {
 	// BatchSent is called before the batch can be answered, and may set its Trace.
 	BatchSent(b *Batch)
-	// BatchResolved ends what BatchSent began.
+	// BatchResolved is called when a batch has ended.
 	BatchResolved(b *Batch, result Result)
 	Retried(f Failure)
 	Gap(partition int)
@@ -70,18 +70,18 @@ type Node struct {
 	lanes  []*Lane
 
 	id      atomic.Uint64 // 64 random bits
-	numbers atomic.Uint64 // of batches; one counter, never used twice
+	numbers atomic.Uint64 // last batch number; none is used twice
 
-	inFlight atomic.Int64 // calls that are not resolved
+	inFlight atomic.Int64 // unresolved calls
 	internal atomic.Int64 // internal calls among them: probes, releases of abandoned holds
-	failedAt atomic.Int64 // when Redis last did not answer, Unix ms
+	failedAt atomic.Int64 // last time that Redis did not answer, Unix ms
 	recorded atomic.Int64 // states in all journals
-	evicted  atomic.Int64 // when idle journals were last cleared, Unix ms
+	evicted  atomic.Int64 // last eviction of idle journals, Unix ms
 	probing  atomic.Bool  // all lanes are being probed
 	closed   atomic.Bool
 	dead     atomic.Bool
 	drained  chan struct{}
-	running  sync.WaitGroup // lanes; each begins while a call is in flight
+	running  sync.WaitGroup // running lanes; started only while a call is in flight, or to close sessions
 }
 
 // NewNode returns a node with a lane for each partition.
@@ -94,7 +94,8 @@ func NewNode(config Config) *Node {
 	return n
 }
 
-// ID is the node's number. It changes if another process turns out to use it.
+// ID returns the node's number. It changes if another process turns out to use the same
+// one.
 func (n *Node) ID() uint64 { return n.id.Load() }
 
 // Lanes returns the lanes, one for each partition.
@@ -105,7 +106,7 @@ func (n *Node) LaneOf(tenant budget.TenantID) *Lane {
 	return n.lanes[store.PartitionOf(tenant, n.config.Partitions)]
 }
 
-// InFlight is the number of calls that are not resolved.
+// InFlight returns the number of unresolved calls.
 func (n *Node) InFlight() int64 { return n.inFlight.Load() }
 
 // Admit counts a call as in flight, unless there are too many or the node is closed.
@@ -122,7 +123,7 @@ func (n *Node) Admit() error {
 	return nil
 }
 
-// AdmitSettlement counts a call that is always taken.
+// AdmitSettlement counts a call that is never rejected.
 func (n *Node) AdmitSettlement() { n.inFlight.Add(1) }
 
 // Done counts a call as resolved; the last one lets a waiting Drain return.
@@ -149,19 +150,19 @@ func (n *Node) Do(ctx context.Context, c *Call) (Answer, budget.ReservationID, e
 	return a, id, err
 }
 
-// Closed reports whether the node takes no more calls.
+// Closed reports whether the node rejects new calls.
 func (n *Node) Closed() bool { return n.closed.Load() }
 
-// Dead reports whether the node has given up on what it has not resolved.
+// Dead reports whether the node has given up on its unresolved calls.
 func (n *Node) Dead() bool { return n.dead.Load() }
 
-// Die gives up on what is not resolved, once; it reports whether this call did.
+// Die gives up on the unresolved calls, and reports whether no earlier call did.
 func (n *Node) Die() bool { return !n.dead.Swap(true) }
 
-// Close makes the node take no more calls.
+// Close makes the node reject new calls.
 func (n *Node) Close() {
 	if n.config.Now().UnixMilli()-n.failedAt.Load() < n.config.RepairWindow.Milliseconds() {
-		n.ProbeAll() // what no lane restores now is not restored
+		n.ProbeAll() // losses that are not found now are never restored
 	}
 	n.closed.Store(true)
 }
@@ -182,7 +183,7 @@ func (n *Node) Drain(ctx context.Context) error {
 // have all given up.
 func (n *Node) WaitIdle() { n.running.Wait() }
 
-// Suspect records that a server may have lost writes, and probes every lane.
+// Suspect probes every lane, since a server may have lost writes.
 func (n *Node) Suspect() { n.ProbeAll() }
 
 // Failed records that Redis did not answer.
@@ -192,18 +193,19 @@ func (n *Node) failedWithin(window time.Duration) bool {
 	return n.config.Now().UnixMilli()-n.failedAt.Load() < window.Milliseconds()
 }
 
-// repairs reports whether the node keeps what a repair needs.
+// repairs reports whether repair is enabled.
 func (n *Node) repairs() bool { return n.config.RepairWindow > 0 }
 
 func (n *Node) nextNumber() uint64 { return n.numbers.Add(1) }
 
-// renumber replaces a node ID that another process uses, once.
+// renumber replaces a node ID that another process uses, once, and returns the new one.
 func (n *Node) renumber(cloned uint64) uint64 {
 	n.id.CompareAndSwap(cloned, n.config.Entropy())
 	return n.id.Load()
 }
 
-// partitionClock is the clock of deadlines as the node knows it.
+// partitionClock returns the time by the clock of deadlines, or the node's own if that is
+// Redis'.
 func (n *Node) partitionClock() time.Time {
 	if n.config.Clock != nil {
 		return n.config.Clock()
@@ -219,7 +221,7 @@ func (n *Node) clockText() string {
 	return strconv.FormatInt(max(n.config.Clock().UnixMilli(), 1), 10) // times in Redis have no sign
 }
 
-// record is that of the prefix, as the node believes it.
+// record returns the prefix's record that the node expects.
 func (n *Node) record() store.Record {
 	return store.Record{Layout: luascripts.Layout, Partitions: n.config.Partitions}
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Probes: a lane that is used notices by its next batch that Redis has lost what it
-// acknowledged. One that rests is probed: all of them, once something has failed or a
-// gap was found; the recently acknowledged, if the server has been silent for a while. A
-// server loses the end of its writes, so the latest acknowledgement is the first to miss.
+// Probes: a lane in use notices with its next batch that Redis has lost acknowledged
+// writes. An idle lane is probed: every one after a failure or a gap; the recently
+// acknowledged ones if their server has been silent for a while. A server loses the end
+// of its writes, so the latest acknowledgement is the first to go missing.
 
-// SilentAfter is how long a connection may be unused before a failover could go
+// SilentAfter is the time for which a connection may be unused before a failover could go
 // unnoticed.
 const SilentAfter = time.Second
 
@@ -25,7 +25,7 @@ func (n *Node) ProbeAll() {
 	n.probe(0, func(*Lane) bool { return true })
 }
 
-// ProbeRecent probes the lanes of one server that were acknowledged last.
+// ProbeRecent probes the lanes of one server with the latest acknowledgements.
 func (n *Node) ProbeRecent(onServer func(*Lane) bool) {
 	if !n.repairs() {
 		return
@@ -39,8 +39,8 @@ func (n *Node) ProbeRecent(onServer func(*Lane) bool) {
 	n.probe(newest-SilentAfter.Milliseconds(), onServer)
 }
 
-// probe sends a read, of whose answer only the session matters, to each lane that was
-// acknowledged after a time and within the repair window.
+// probe queues a read in each lane that was last acknowledged after the given time and
+// within the repair window. Its answer is ignored, since any batch checks the session.
 func (n *Node) probe(after int64, onServer func(*Lane) bool) {
 	after = max(after, n.config.Now().Add(-n.config.RepairWindow).UnixMilli())
 	for _, l := range n.lanes {
@@ -66,5 +66,5 @@ func (n *Node) probe(after int64, onServer func(*Lane) bool) {
 	}
 }
 
-// probed is the tenant that a probe reads: any batch shows a gap.
+// probed is the tenant that probes read. It need not exist: any batch shows a gap.
 const probed budget.TenantID = "-"

@@ -6,24 +6,24 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// A queue holds calls by root tenant, which take turns: each call that is popped is of
-// the next tenant, so that a tenant with thousands of calls delays another by one call.
-// Within a tenant the order is that of arrival.
+// A queue holds calls by root tenant. Tenants take turns: each pop takes a call of the
+// next tenant, so a tenant with thousands of calls delays another by one call. A tenant's
+// calls keep their order of arrival.
 type queue struct {
 	tenants map[budget.TenantID]*tenantQueue
 	// The tenants with calls, in the order of their turns.
 	first, last *tenantQueue
 	length      int
-	spare       *tenantQueue // for the next tenant that comes
+	spare       *tenantQueue // free list
 }
 
-// tenantQueue is the calls of one root tenant, never empty while it is queued.
+// tenantQueue holds the calls of one root tenant. It is never empty while it is queued.
 type tenantQueue struct {
 	root        budget.TenantID
 	first, last *Call
 	length      int
 	next        *tenantQueue
-	filtered    time.Time // when abandoned calls were last removed from it, full
+	filtered    time.Time // last removal of abandoned calls, when it was full
 }
 
 func (q *queue) tenant(root budget.TenantID) *tenantQueue {
@@ -55,7 +55,7 @@ func (q *queue) pushTenant(t *tenantQueue) {
 	q.last = t
 }
 
-// lengthOf returns the number of a root tenant's calls.
+// lengthOf returns the number of a root tenant's queued calls.
 func (q *queue) lengthOf(root budget.TenantID) int {
 	if t := q.tenants[root]; t != nil {
 		return t.length
@@ -88,7 +88,7 @@ func (q *queue) pushFront(c *Call) {
 	q.length++
 }
 
-// peek returns the call whose turn it is, or nil.
+// peek returns the next call, or nil.
 func (q *queue) peek() *Call {
 	if q.first == nil {
 		return nil
@@ -119,10 +119,10 @@ func (q *queue) pop() *Call {
 	return c
 }
 
-// spareTenants bounds what an empty queue keeps for the tenants to come.
+// spareTenants bounds the free list of an empty queue.
 const spareTenants = 256
 
-// shrink lets go of what a crowd of tenants has left.
+// shrink frees the memory that a burst of tenants has left.
 func (q *queue) shrink() {
 	n := 0
 	for t := q.spare; t != nil; t = t.next {
@@ -133,7 +133,7 @@ func (q *queue) shrink() {
 	}
 }
 
-// filter removes a root tenant's calls that keep rejects.
+// filter removes a root tenant's calls for which keep returns false.
 func (q *queue) filter(root budget.TenantID, keep func(*Call) bool) {
 	t := q.tenants[root]
 	if t == nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// carry sends the lane's commands to a real Redis until the lane rests, and returns how
-// many it sent.
+// carry sends the lane's commands to a real Redis until the lane is idle, and returns
+// their number.
 func carry(t *testing.T, client *redis.Client, l *Lane) (commands int) {
 	t.Helper()
 	for l.Again() {
@@ -24,7 +24,7 @@ func carry(t *testing.T, client *redis.Client, l *Lane) (commands int) {
 		r := Reply{Err: err, Failure: FailureRejected}
 		r.Text, _ = value.(string)
 		switch {
-		case err == redis.Nil: //nolint:errorlint // go-redis returns it as it is
+		case err == redis.Nil: //nolint:errorlint // go-redis returns it unwrapped
 			r.Err = nil
 		case redis.HasErrorPrefix(err, "NOSCRIPT"):
 			r.Failure = FailureNoScript
@@ -90,8 +90,8 @@ func TestDeleteWithinABatch(t *testing.T) {
 	}
 }
 
-// Of more reserves than there is room for, as many are granted as fit; a settlement
-// makes room again, within a batch too.
+// If there are more reserves than room for holds, as many are granted as fit; a
+// settlement makes room again, even within a batch.
 func TestMaxHoldsWithinABatch(t *testing.T) {
 	t.Parallel()
 	n, client := onRedis(t, func(c *Config) { c.Store.MaxHolds = 50 })

@@ -9,9 +9,9 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Repair: when Redis has lost acknowledged writes, each node restores what it was
-// acknowledged (PROTOCOL.md, Repair). A lane records acknowledgements in its journal,
-// and after a gap merges those that are lost, in numbered batches, before it sends
+// Repair: when Redis has lost acknowledged writes, each node restores those that were
+// acknowledged to it (PROTOCOL.md, Repair). A lane records acknowledgements in its
+// journal, and after a gap merges the lost ones, in numbered batches, before it sends
 // anything else.
 
 // record adds the results of a batch to the journal.
@@ -48,7 +48,7 @@ func (l *Lane) record(b *Batch, answers []Answer) {
 	l.enforceLimit(added, at)
 }
 
-// enforceLimit keeps the journals of all lanes within their bound.
+// enforceLimit keeps the journals of all lanes within their limit.
 func (l *Lane) enforceLimit(added int, at int64) {
 	limit := int64(l.node.config.RepairBytes / stateBytes)
 	must := 0
@@ -62,8 +62,8 @@ func (l *Lane) enforceLimit(added int, at int64) {
 	}
 }
 
-// evictIdle clears the journals of lanes that have rested for longer than the window.
-// It reports whether there is room now, and looks about once a second.
+// evictIdle clears the journals of lanes that have been idle for longer than the window,
+// at most once a second. It reports whether there is room now.
 func (n *Node) evictIdle(limit int64) bool {
 	at := n.config.Now().UnixMilli()
 	last := n.evicted.Load()
@@ -91,10 +91,11 @@ func (n *Node) ttlOf(c *Call) int64 {
 	return n.config.Store.HoldTTL
 }
 
-// deferMissing: a reservation that is missing, of a batch that Redis does not have
-// either, may be one that a failover has lost and that its node is about to restore. It
-// may also never have existed, so this is considered only if something has failed within
-// the window. The node's own release of an abandoned hold needs no more if it is missing.
+// deferMissing replaces the answer for a missing reservation by ErrGap if the batch that
+// made it is missing too and something has failed within the repair window: a failover
+// may have lost it, and its node may be about to restore it. Otherwise it is taken never
+// to have existed. The node's own release of an abandoned hold is done if the hold is
+// missing.
 func (l *Lane) deferMissing(b *Batch, answers []Answer) {
 	for i, c := range b.calls {
 		if answers[i].code == luascripts.CodeLost && !c.retried && l.node.failedWithin(l.node.config.RepairWindow) {
@@ -103,8 +104,8 @@ func (l *Lane) deferMissing(b *Batch, answers []Answer) {
 	}
 }
 
-// recordAbandoned records that the reserves of a batch were never made, so that a
-// repair undoes a late duplicate of it that reaches a promoted replica.
+// recordAbandoned records the reserves of a batch as released, so that a repair undoes a
+// late duplicate of the batch that reaches a promoted replica.
 func (l *Lane) recordAbandoned(b *Batch) {
 	if !l.node.repairs() {
 		return
@@ -119,9 +120,9 @@ func (l *Lane) recordAbandoned(b *Batch) {
 	l.enforceLimit(added, l.session.time)
 }
 
-// startRepair collects the acknowledgements that are lost: those of batches beyond the
-// session that Redis has, "" for none, and what its last batch came to otherwise, by the
-// stored reply. A lost grant or ensure is reported: only its maker may repeat it.
+// startRepair collects the lost acknowledgements: those of batches beyond the session
+// that Redis has, "" for none, and those of its last batch that differ from the stored
+// reply. A lost grant or ensure is only reported, since only its caller may repeat it.
 func (l *Lane) startRepair(session store.Session, reply string) {
 	last := appliedBatch{l.session.node, session, reply}
 	l.merges = l.journal.pendingMerges(l.session.time, l.node.config.RepairWindow.Milliseconds(), last)
@@ -165,7 +166,7 @@ func (l *Lane) gatherMerges() *Batch {
 	return b
 }
 
-// mergesApplied takes the results of a batch of merges.
+// mergesApplied handles the results of a batch of merges.
 func (l *Lane) mergesApplied(b *Batch, answers []Answer) {
 	for i, c := range b.calls {
 		s := l.merges[i].state

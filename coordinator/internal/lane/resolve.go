@@ -11,15 +11,15 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// A Reply is a reply to a command of a lane. Failure says what an Err means.
+// A Reply is the reply to a lane's command. Failure is the class of Err.
 type Reply struct {
 	Value   any
-	Text    string // if it is one
+	Text    string // Value, if it is a string
 	Err     error
 	Failure Failure
 }
 
-// Handle takes the reply to the command that Next returned, and returns how long to
+// Handle processes the reply to the command that Next returned, and returns the time to
 // wait before the next one.
 func (l *Lane) Handle(r Reply) time.Duration {
 	if r.Err != nil {
@@ -60,7 +60,7 @@ func (l *Lane) Handle(r Reply) time.Duration {
 	return 0
 }
 
-// readable reports whether the command that was sent has such replies.
+// readable reports whether the command in flight can have this reply.
 func (l *Lane) readable(text string) bool {
 	word, rest := store.CutWord(text)
 	if word == store.WordLayout || word == store.WordCorrupt || word == store.WordNoPartition || word == store.WordPartitions {
@@ -84,8 +84,8 @@ func (l *Lane) readable(text string) bool {
 	return true
 }
 
-// Unreadable describes a reply that isn't an error, and that no script returns. It keeps
-// nothing of the reply.
+// Unreadable returns an error that describes a reply which is not an error and which no
+// script returns.
 func Unreadable(value any) error {
 	switch value := value.(type) {
 	case nil:
@@ -149,9 +149,8 @@ func (l *Lane) sessionOpened(reply string) {
 	}
 }
 
-// partitionGone records that the partition that was known here is not there, and logs it
-// once. A lane never adopts another one of its name. What a repair was to restore is
-// lost with the partition.
+// partitionGone records that the partition is gone, and logs it once. A lane never adopts
+// another one in its place. The states that a repair was to restore are lost with it.
 func (l *Lane) partitionGone(found string) {
 	l.phase = lost
 	if l.gone {
@@ -164,9 +163,11 @@ func (l *Lane) partitionGone(found string) {
 	l.merges = nil
 }
 
-// partitionMissing answers for a partition that was never met here, those calls that
-// were queued when it was asked for; it says nothing about later ones. Only an ensure
-// creates a partition. One that was met is lost, and is not created again.
+// partitionMissing handles a partition that doesn't exist. If this node has never used
+// it, the calls that were queued when OPEN was sent are answered, unless an ensure of
+// their tenant is queued before them, which creates the partition; the reply shows
+// nothing about later calls. A partition that this node has used is lost, and is not
+// created again.
 func (l *Lane) partitionMissing() {
 	if l.session.header != "" {
 		l.partitionGone("")
@@ -205,7 +206,7 @@ func (l *Lane) partitionMissing() {
 }
 
 // recordChecked creates the partition only if the prefix has as many partitions as the
-// node believes: one of another number would be a second truth.
+// node expects: under another number, tenants would have a second account elsewhere.
 func (l *Lane) recordChecked(text string) {
 	if record, err := store.ParseRecord(text); err == nil && record == l.node.record() {
 		l.phase = checkingTimers
@@ -218,8 +219,8 @@ func (l *Lane) recordChecked(text string) {
 	})
 }
 
-// timersChecked creates no partition over the timers of one that has lost its ledger: its
-// budgets would be there again. Another node may have just created it, so the first
+// timersChecked doesn't create a partition if its timers exist without a ledger: the lost
+// budgets would be handed out again. Another node may have just created it, so the first
 // time the lane looks for the ledger once more.
 func (l *Lane) timersChecked(members any) {
 	if found, _ := members.([]any); len(found) == 0 {
@@ -238,7 +239,7 @@ func (l *Lane) timersChecked(members any) {
 	})
 }
 
-// renumber takes a new node ID: another process uses this one, as after a virtual
+// renumber takes a new node ID because another process uses this one, as after a virtual
 // machine was copied.
 func (l *Lane) renumber() {
 	header := l.session.header
@@ -254,7 +255,7 @@ func (l *Lane) batchReplied(reply string) {
 		l.pending, l.phase = nil, ready
 		l.applied(b, reply)
 		if given := l.superseded; given != nil {
-			// A higher number was applied without it, so it never will be.
+			// A batch with a higher number was applied, so this one never will be.
 			l.superseded = nil
 			l.end(given, Refused)
 			l.recordAbandoned(given)
@@ -274,7 +275,7 @@ func (l *Lane) batchReplied(reply string) {
 	l.refused(b, word, rest)
 }
 
-// applied moves the session to a batch that was applied.
+// applied advances the session to a batch that was applied.
 func (l *Lane) applied(b *Batch, reply string) {
 	l.session.time = store.AppliedTime(reply)
 	l.session.last = store.AppliedSession(b.mark, l.session.time, b.more, b.since)
@@ -283,8 +284,9 @@ func (l *Lane) applied(b *Batch, reply string) {
 	l.gone = false
 }
 
-// resolve answers the callers. A hold whose caller has given up is released: its
-// reservation is known to no other. Not so a hold that was only looked up.
+// resolve answers the callers. If a caller has given up, a hold that was made for it is
+// released, since no other caller knows the reservation; a hold that it only looked up is
+// not.
 func (l *Lane) resolve(b *Batch, text string) {
 	answers, reply, damaged, err := b.decode(text)
 	if err != nil {
@@ -303,7 +305,7 @@ func (l *Lane) resolve(b *Batch, text string) {
 	released := 0
 	var overdue []*Call
 	for i, c := range b.calls {
-		// After its delivery the call may be another caller's already.
+		// Once delivered, the call may already be in use by another caller.
 		id, retried, makes := c.id, c.retried, c.properties().makes
 		if answers[i].code == luascripts.CodeOverdue {
 			overdue = append(overdue, c)
@@ -323,7 +325,7 @@ func (l *Lane) resolve(b *Batch, text string) {
 	}
 }
 
-// observe takes note of a backlog, lost timers and damage.
+// observe records a backlog, lost timers and damage.
 func (l *Lane) observe(flags byte, damaged string, answers []Answer, b *Batch) {
 	l.backlog = flags&luascripts.FlagMoreDue != 0
 	if flags&luascripts.FlagNotWhole != 0 && l.rebuild == "" {
@@ -342,14 +344,14 @@ func (l *Lane) observe(flags byte, damaged string, answers []Answer, b *Batch) {
 	}
 }
 
-// startRebuild begins a rebuild of the timers, or begins it again. Its ID is new, so
-// that no page that is still on its way can pass for one of this rebuild.
+// startRebuild begins a rebuild of the timers, or begins it again. Its ID is new, so that
+// a late page of an earlier rebuild is not taken for one of this rebuild.
 func (l *Lane) startRebuild() {
 	l.rebuild = "0"
 	l.rebuildID = nodeText(l.session.node) + nodeText(l.node.nextNumber())
 }
 
-// rebuilt takes the reply to a page of a rebuild.
+// rebuilt handles the reply to a page of a rebuild.
 func (l *Lane) rebuilt(reply string) {
 	l.phase = ready
 	switch word, rest := store.CutWord(reply); word {
@@ -361,7 +363,7 @@ func (l *Lane) rebuilt(reply string) {
 		l.rebuild = ""
 		l.node.config.Logger.Info("bursar: timers rebuilt", "partition", l.index)
 	default:
-		l.rebuild = "" // the next batch finds out what is wrong
+		l.rebuild = "" // the next batch returns the error
 	}
 }
 
@@ -370,13 +372,15 @@ func (l *Lane) releaseAbandoned(id budget.ReservationID) {
 	l.node.internal.Add(1)
 	l.node.inFlight.Add(1)
 	l.mu.Lock()
-	// Before what is queued, so that a Lookup of the id, made by now, sees it released.
+	// Before the queued calls, so that a Lookup of the id that is already queued finds it
+	// released.
 	l.queue.pushFront(release)
 	l.mu.Unlock()
 }
 
-// gapFound looks for every unresolved number first: if the last batch that Redis has is
-// the one that was given up, it took effect. Else Redis has lost acknowledged writes.
+// gapFound handles a gap. If the last batch in Redis is the one that was given up, that
+// one took effect. If this node never sent it, another process uses the node's ID.
+// Otherwise Redis has lost acknowledged writes.
 func (l *Lane) gapFound(b *Batch, rest string) {
 	g, err := store.ParseGap(rest)
 	if err != nil {
@@ -421,7 +425,7 @@ func (l *Lane) gapFound(b *Batch, rest string) {
 	}
 }
 
-// lossFound reports that Redis lost acknowledged batches.
+// lossFound reports that Redis has lost acknowledged batches.
 func (l *Lane) lossFound(acknowledged uint64, found string) {
 	l.node.config.Logger.Error("bursar: Redis lost acknowledged writes", "partition", l.index, "node", store.HexID(l.session.node),
 		"last_acknowledged", acknowledged, "last_in_redis", found)
@@ -429,8 +433,8 @@ func (l *Lane) lossFound(acknowledged uint64, found string) {
 	l.node.Failed()
 }
 
-// cloned: another process has gone on under this node's ID, so the session no longer
-// shows what became of a batch whose reply was lost.
+// cloned handles a session that another process has advanced under this node's ID: it no
+// longer shows whether a batch took effect whose reply was lost.
 func (l *Lane) cloned(b, given *Batch) {
 	l.renumber()
 	if given != nil {
@@ -439,7 +443,7 @@ func (l *Lane) cloned(b, given *Batch) {
 	l.repeat(b)
 }
 
-// repeat sends the calls of a batch again if it certainly took no effect.
+// repeat queues the calls of a batch again if it certainly took no effect.
 func (l *Lane) repeat(b *Batch) {
 	if b.lost {
 		l.failUnknown(b, errors.New("its session was lost with its reply"))
@@ -449,8 +453,8 @@ func (l *Lane) repeat(b *Batch) {
 	l.end(b, Refused)
 }
 
-// refused handles the replies that wrote nothing. They say for certain that this
-// attempt took no effect; an earlier one, whose reply was lost, may have.
+// refused handles the replies that wrote nothing. They prove that this attempt took no
+// effect; an earlier one, whose reply was lost, may have.
 func (l *Lane) refused(b *Batch, word, rest string) {
 	l.pending, l.phase = nil, ready
 	given := l.superseded
@@ -464,7 +468,7 @@ func (l *Lane) refused(b *Batch, word, rest string) {
 		return
 	case store.WordCloned, store.WordStale:
 		if word == store.WordCloned {
-			b.lost = false // its number is another batch's, for good
+			b.lost = false // another batch has its number, so it never took effect
 		}
 		l.cloned(b, given)
 		return
@@ -493,8 +497,8 @@ func (l *Lane) refused(b *Batch, word, rest string) {
 	}
 }
 
-// expired: the batch took no effect and never will, nor will one that was given up
-// before it.
+// expired handles a batch that came too late: it took no effect and never will, nor will
+// a batch that was given up before it.
 func (l *Lane) expired(b, given *Batch, rest string) {
 	if at, err := strconv.ParseInt(rest, 10, 64); err == nil {
 		l.session.time, l.session.answeredAt = at, l.node.partitionClock()
@@ -509,7 +513,7 @@ func (l *Lane) expired(b, given *Batch, rest string) {
 	}
 }
 
-// reject answers the calls of a batch that is refused as it is.
+// reject answers the calls of a batch that would be refused again.
 func (l *Lane) reject(b *Batch, err error) {
 	if b.lost {
 		l.failUnknown(b, err)
@@ -519,12 +523,12 @@ func (l *Lane) reject(b *Batch, err error) {
 	l.fail(b, func(*Call) error { return err })
 }
 
-// sessionRetention is the time for which Redis keeps the session of a silent node, less a day
-// for clocks and delays.
+// sessionRetention is the time for which Redis keeps the session of a silent node, less a
+// day for clocks and delays.
 const sessionRetention = luascripts.SessionRetentionMS*time.Millisecond - 24*time.Hour
 
-// sessionMissing: soon after Redis answered, the session was lost with what it had
-// acknowledged; long after, its retention has ended.
+// sessionMissing handles a missing session. Soon after Redis' last answer, the session
+// was lost with acknowledged writes; long after it, the retention has ended.
 func (l *Lane) sessionMissing(b, given *Batch) {
 	acknowledged := l.session.acknowledged
 	silent := l.node.partitionClock().Sub(l.session.answeredAt)
@@ -548,7 +552,7 @@ func (l *Lane) sessionMissing(b, given *Batch) {
 	l.reject(b, fmt.Errorf("%w: partition %d no longer has this node's session, and batch %d was acknowledged; the operation did not take effect", ErrGap, l.index, acknowledged))
 }
 
-// lostPartition is the error of a call to a partition that was there and is not.
+// lostPartition returns the error of a call to a partition that is gone.
 func (l *Lane) lostPartition(c *Call) error {
 	if c.kind == luascripts.KindEnsure {
 		return l.recreated()

@@ -17,7 +17,7 @@ func TestAnotherIncarnationIsNotAdopted(t *testing.T) {
 	n, l, log := openLane(t, nil)
 	c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
 	l.Next()
-	reply(l, "NOSESSION") // soon after it answered: lost
+	reply(l, "NOSESSION") // soon after an answer: lost
 	if a := result(t, c); !errors.Is(a.Err, ErrGap) {
 		t.Errorf("a lost session: %v", a.Err)
 	}
@@ -33,8 +33,8 @@ func TestAnotherIncarnationIsNotAdopted(t *testing.T) {
 	}
 }
 
-// Under a number that another process has used the batch never took effect: it is sent
-// again with a new node ID.
+// If another process has used its number, the batch never took effect: it is sent again
+// with a new node ID.
 func TestClonedBatchIsSentAgain(t *testing.T) {
 	t.Parallel()
 	n, l, _ := openLane(t, nil)
@@ -83,7 +83,8 @@ func TestTimersAreRebuilt(t *testing.T) {
 	}
 }
 
-// A page of a rebuild that may arrive late is of no rebuild that goes on.
+// After a lost reply a rebuild begins again, so that a late page belongs to no current
+// rebuild.
 func TestRebuildBeginsAnewAfterALostReply(t *testing.T) {
 	t.Parallel()
 	for f, anew := range map[Failure]bool{FailureLost: true, FailureUnknown: true, FailureUnsent: false, FailureTransient: false} {
@@ -130,8 +131,8 @@ func TestRejectedRepairGoesOn(t *testing.T) {
 	}
 }
 
-// A partition that has lost its ledger is not created again over its timers by a node that
-// has never met it, unless another node has just created it.
+// A partition that has lost its ledger is not created again over its timers by a node
+// that has never used it, unless another node has just created it.
 func TestLedgerIsLostBesideItsTimers(t *testing.T) {
 	t.Parallel()
 	for _, lost := range []bool{true, false} {
@@ -169,8 +170,8 @@ func TestLedgerIsLostBesideItsTimers(t *testing.T) {
 	}
 }
 
-// A session that was closed, by an operator or by a clone of the node, ends when its
-// retention is over, whatever is in it. So the node goes on as another one.
+// A session that was closed, by an operator or by a clone of the node, is removed after
+// its retention, whatever it contains. So the node continues under another ID.
 func TestClosedSessionIsNotUsed(t *testing.T) {
 	t.Parallel()
 	n, _ := testNode(t, nil)
@@ -194,7 +195,7 @@ func TestClosedSessionIsNotUsed(t *testing.T) {
 }
 
 // After a failover a late duplicate of a batch that the node sent may take effect once
-// more. Its number is above what Redis had before, and not above what was acknowledged.
+// more. Its number is above Redis' last one, and not above the last acknowledged one.
 func TestLateDuplicateAfterALossIsNoClone(t *testing.T) {
 	t.Parallel()
 	n, l, _ := openLane(t, func(c *Config) { c.RepairWindow = time.Minute })

@@ -10,7 +10,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// simOp is one caller's operation, and what it returned.
+// simOp is an operation of one caller, with its result.
 type simOp struct {
 	name   int
 	node   *simNode
@@ -22,7 +22,7 @@ type simOp struct {
 	hold   *simHold      // that it settles or looks up
 
 	abandoned bool // its caller gave up
-	sent      bool // before that
+	sent      bool // before it was abandoned
 	returned  bool
 	answer    Answer
 }
@@ -41,7 +41,8 @@ func (op *simOp) unknown() bool {
 		!op.node.alive && !op.abandoned && !op.returned
 }
 
-// acknowledged reports whether the operation returned with this outcome.
+// acknowledged reports whether the operation, unless it is a lookup, returned this
+// outcome.
 func (op *simOp) acknowledged(outcome budget.Outcome) bool {
 	return op.returned && op.answer.Err == nil && op.answer.Outcome == outcome && op.kind != luascripts.KindLookup
 }
@@ -49,7 +50,7 @@ func (op *simOp) acknowledged(outcome budget.Outcome) bool {
 // reserves reports whether the operation makes a hold.
 func (op *simOp) reserves() bool { return kinds[op.kind].makes }
 
-// simHold is a reservation that a caller was given.
+// simHold is a reservation that was returned to a caller.
 type simHold struct {
 	id   budget.ReservationID
 	made *simOp
@@ -75,7 +76,7 @@ func (s *simulation) call(n *simNode, op *simOp) {
 	}
 }
 
-// ask makes a caller call something.
+// ask starts a random operation.
 func (s *simulation) ask() {
 	nodes := s.living()
 	n := nodes[s.random.IntN(len(nodes))]
@@ -129,7 +130,7 @@ func (s *simulation) askForAccount(op *simOp) {
 	}
 }
 
-// someHold prefers late ones, which are less likely settled.
+// someHold returns a hold, preferring late ones, which are less likely to be settled.
 func (s *simulation) someHold() *simHold {
 	return s.holds[max(s.random.IntN(len(s.holds)), s.random.IntN(len(s.holds)))]
 }
@@ -144,7 +145,7 @@ func (s *simulation) waitingOps() []*simOp {
 	return ops
 }
 
-// abandon is a caller whose context ends.
+// abandon ends the context of the operation's caller.
 func (s *simulation) abandon(op *simOp) {
 	unsent, err := op.c.abandon(errors.New("patience"))
 	if unsent {
@@ -154,7 +155,7 @@ func (s *simulation) abandon(op *simOp) {
 	s.logf("%s is abandoned: %v", op, err)
 }
 
-// collect takes the answers of a node's callers.
+// collect stores the answers to a node's callers.
 func (s *simulation) collect(n *simNode) {
 	for _, op := range s.ops {
 		if op.node != n || op.abandoned || op.returned {

@@ -6,7 +6,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// check compares what every caller was answered with what Redis has.
+// check compares the answers to every caller with the stored state.
 func (s *simulation) check() {
 	known := make(map[string]*simHold)
 	for _, h := range s.holds {
@@ -26,8 +26,9 @@ func (s *simulation) check() {
 	for _, p := range s.partitions {
 		for _, holds := range []map[string]store.Hold{p.ledger.holds, p.ledger.forgotten} {
 			for field, state := range holds {
-				// What a node gave up at a gap it restores as released. A late duplicate may
-				// make what was overdue when its call was answered, which then got another id.
+				// A node restores the operations that it gave up at a gap as released. A
+				// late duplicate may make a hold for a call that was overdue when it was
+				// answered, and that then got another id.
 				id, _ := store.ReservationOf(state.Tenant, field)
 				node, _ := store.MakerOf(id)
 				switch {
@@ -42,9 +43,10 @@ func (s *simulation) check() {
 	}
 	for _, h := range s.holds {
 		if tenant := h.id.Tenant(); s.orphaned[tenant] > 0 || s.mode.failovers && (s.damaged[tenant] || tenant == simTemporary) {
-			continue // nothing could restore what was lost of it
+			continue // no node could restore its lost holds
 		}
-		// How a hold ended since the failover may be forgotten before it can be set right.
+		// The end of a hold after the failover may be forgotten before it can be
+		// corrected.
 		if state, forgotten := s.state(h); !forgotten || !s.mode.failovers {
 			s.checkHold(h, state, forgotten)
 		}
@@ -54,18 +56,19 @@ func (s *simulation) check() {
 	}
 }
 
-// state is what Redis has of a hold, or had before it forgot it.
+// state returns the stored state of a hold, or the last one before Redis forgot it.
 func (s *simulation) state(h *simHold) (state store.Hold, forgotten bool) {
 	return s.partitionOf(h.id.Tenant()).ledger.state(h.field())
 }
 
-// checkNotReserved: an operation that did not return a reservation has left no hold.
+// checkNotReserved checks that an operation that did not return a reservation left no
+// hold.
 func (s *simulation) checkNotReserved(op *simOp, h *simHold) {
 	state, _ := s.state(h)
 	switch {
 	case state.State == 0:
 	case s.mode.quick && (state.Open() || state.State == luascripts.HoldExpired):
-	case s.cloned[idNode(h)]: // it may be the other's
+	case s.cloned[idNode(h)]: // it may be the clone's
 	case !op.unknown() && !(s.mode.failovers && state.State == luascripts.HoldReleased):
 		s.failf("%s returned that nothing is held, and Redis has %+v", op, state)
 	case state.Open() && op.node.alive && !s.damaged[op.tenant] && s.orphaned[op.tenant] == 0:
@@ -84,7 +87,7 @@ func (s *simulation) checkHold(h *simHold, state store.Hold, forgotten bool) {
 		if op.hold != h {
 			continue
 		}
-		lasting := !s.mode.failovers || op.node.alive // else what was acknowledged may be lost
+		lasting := !s.mode.failovers || op.node.alive // otherwise acknowledged writes may be lost
 		if op.acknowledged(budget.Committed) {
 			settled++
 			// Another node's commit of more may be merged over this one.
@@ -111,7 +114,7 @@ func (s *simulation) checkHold(h *simHold, state store.Hold, forgotten bool) {
 	if state.State == 0 && (!s.mode.failovers || h.made.node.alive) {
 		s.failf("%s returned reserved, and Redis has nothing", h.made)
 	}
-	// A commit that is restored without its hold keeps what was committed alone.
+	// A commit that is restored without its hold has Held equal to Actual.
 	if state.State != 0 && state.Held != h.made.amount && !(s.mode.failovers && state.Held == state.Actual) {
 		s.failf("%s returned reserved, and Redis has %+v", h.made, state)
 	}
@@ -126,7 +129,7 @@ var priorStates = map[budget.Outcome]byte{
 }
 
 func (s *simulation) checkMissing(op *simOp, state store.Hold, forgotten bool) {
-	// A tombstone is not shown after the retention, though it may be there.
+	// A tombstone is not shown after the retention, even if it is still stored.
 	if op.answer.Prior == budget.Unknown && (forgotten || state.State != 0 && s.server.Now-state.Ended > simRetention.Milliseconds()) {
 		return
 	}
@@ -135,7 +138,7 @@ func (s *simulation) checkMissing(op *simOp, state store.Hold, forgotten bool) {
 	}
 }
 
-// checkLookup: an end that was returned is the end.
+// checkLookup checks that the answer matches the stored state.
 func (s *simulation) checkLookup(op *simOp, state store.Hold) {
 	if want, ended := priorStates[op.answer.Outcome]; ended && state.State != want {
 		s.failf("%s returned %s, and Redis has %+v", op, op.answer.Outcome, state)
@@ -145,8 +148,8 @@ func (s *simulation) checkLookup(op *simOp, state store.Hold) {
 	}
 }
 
-// attributable reports whether a caller asked for what became of a hold, and was not
-// answered that nothing happened.
+// attributable reports whether a call that may have taken effect explains the end of a
+// hold.
 func (s *simulation) attributable(h *simHold, state store.Hold) bool {
 	for _, op := range s.ops {
 		switch {
@@ -160,8 +163,8 @@ func (s *simulation) attributable(h *simHold, state store.Hold) bool {
 	return false
 }
 
-// checkGrants: each grant and withdrawal has an amount of its own, a power of two, so
-// that granted shows which took effect.
+// checkGrants checks which grants and withdrawals took effect: each has an amount of its
+// own, a power of two, so granted shows it.
 func (s *simulation) checkGrants(tenant budget.TenantID) {
 	acknowledged, maybe := budget.Microcents(0), []budget.Microcents{}
 	created, deleted, unsureCreated, unsureDeleted := 0, s.orphaned[tenant], 0, 0
@@ -215,7 +218,7 @@ func isSum(sum budget.Microcents, of []budget.Microcents) bool {
 	return isSum(sum, of[1:]) || isSum(sum-of[0], of[1:])
 }
 
-// checkEnded: after all deadlines nothing with one is held.
+// checkEnded checks that no hold is open after its deadline.
 func (s *simulation) checkEnded() {
 	for _, p := range s.partitions {
 		for field, h := range p.ledger.holds {
@@ -226,8 +229,8 @@ func (s *simulation) checkEnded() {
 	}
 }
 
-// forgotten reports whether what deadlines and repairs ended is gone, and checks that
-// the timers are whole.
+// forgotten reports whether the holds that deadlines and repairs ended are gone, and
+// checks that the timers are whole.
 func (s *simulation) forgotten() bool {
 	for _, p := range s.partitions {
 		names, _ := p.store.Members(p.keys.Timers)

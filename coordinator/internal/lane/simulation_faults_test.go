@@ -14,7 +14,7 @@ import (
 
 // The faults of a simulation: of messages, clocks, nodes, servers, and stored records.
 
-// faults are the choices that are rare.
+// faults returns the choices that are rare.
 func (s *simulation) faults() []choice {
 	choices := []choice{
 		{3, s.crash},
@@ -64,8 +64,8 @@ func (s *simulation) passTime() {
 	s.logf("it is %d", s.server.Now-simBegan)
 }
 
-// pause lets everything come to rest, and then nothing happens for so long that
-// tombstones go, or sessions.
+// pause lets everything come to rest, and then advances the clock until tombstones
+// expire, or sessions.
 func (s *simulation) pause() {
 	full := s.server.Full
 	s.server.Full = false
@@ -76,8 +76,8 @@ func (s *simulation) pause() {
 	s.late = nil
 	long := simRetention
 	if s.random.IntN(2) == 0 && !s.mode.failovers && len(s.cloned) == 0 {
-		// Sessions go. A repair can't tell of a hold whose maker has none if it was lost,
-		// and a clone would use its numbers again.
+		// Sessions expire. Without the maker's session a repair can't decide whether a
+		// hold was lost, and a clone would use its numbers again.
 		long = 8 * 24 * time.Hour
 	}
 	s.server.Now += long.Milliseconds() + s.random.Int64N(60_000)
@@ -85,7 +85,7 @@ func (s *simulation) pause() {
 	s.forgetPast()
 }
 
-// forgetPast makes what is stored now the least that a replica has.
+// forgetPast makes the stored state the oldest that a replica can have.
 func (s *simulation) forgetPast() {
 	for _, p := range s.partitions {
 		p.past = []*simredis.Store{p.store.Clone()}
@@ -100,7 +100,7 @@ func (s *simulation) crash() {
 	s.addNode()
 }
 
-// bury ends a node. Its commands are on their way.
+// bury ends a node. Its commands stay in flight.
 func (s *simulation) bury(n *simNode) {
 	n.alive = false
 	s.inFlight = slices.DeleteFunc(s.inFlight, func(m *message) bool {
@@ -137,7 +137,7 @@ func (s *simulation) closeNode() {
 	}
 }
 
-// clone starts a copy of a node's machine: a node of the same ID, at the same number.
+// clone starts a copy of a node's machine: a node with the same ID and number.
 func (s *simulation) clone() {
 	nodes := s.living()
 	of := nodes[s.random.IntN(len(nodes))]
@@ -151,7 +151,7 @@ func (s *simulation) clone() {
 	s.logf("%s is a clone of %s", n.name, of.name)
 }
 
-// failover promotes replicas that lagged, if only by nothing: of one partition, or of all.
+// failover promotes replicas that lagged, if only by nothing, of one partition or of all.
 func (s *simulation) failover() {
 	failed := s.partitions
 	if s.random.IntN(2) == 0 {
@@ -168,7 +168,8 @@ func (s *simulation) failover() {
 		}
 		p.ledger, p.audit = s.readLedger(p), nil
 	}
-	// It takes longer than a batch is valid; and another machine has another clock.
+	// A failover takes longer than a batch is valid, and another machine has another
+	// clock.
 	s.server.Now += s.random.Int64N(60)
 	if !s.mode.quick {
 		s.server.Now += batchValidity.Milliseconds()
@@ -183,7 +184,8 @@ func (s *simulation) loseTimers() {
 	s.changedByHand(p)
 }
 
-// changedByHand copies a change without a command to the real Redis, if there is one.
+// changedByHand makes the real Redis, if there is one, load a change made without a
+// command.
 func (s *simulation) changedByHand(p *simPartition) {
 	if s.twin != nil {
 		s.twin.loaded[p.index] = nil
@@ -232,7 +234,7 @@ func (s *simulation) damageRecord() {
 	s.changedByHand(p)
 }
 
-// repairRecords puts the records that were damaged and are still stored as they were.
+// repairRecords restores the damaged records that are still stored as they were damaged.
 func (s *simulation) repairRecords() {
 	for _, p := range s.partitions {
 		for field, d := range p.damages {

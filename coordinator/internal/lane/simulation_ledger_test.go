@@ -13,13 +13,13 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// simLedger is a partition as it is stored, read past the scripts. Damaged records are
-// as they were before.
+// simLedger is a partition as stored, read without the scripts. Damaged records have
+// their values from before the damage.
 type simLedger struct {
 	control   store.Control
 	accounts  map[budget.TenantID]store.Account
 	holds     map[string]store.Hold
-	forgotten map[string]store.Hold // that were deleted, as they were last
+	forgotten map[string]store.Hold // that were deleted, with their last state
 	sessions  map[string]string
 }
 
@@ -61,7 +61,7 @@ func (s *simulation) readLedger(p *simPartition) simLedger {
 	return l
 }
 
-// state is what became of a hold, the zero Hold for nothing, and whether Redis has
+// state returns the state of a hold, the zero Hold for none, and whether Redis has
 // forgotten it.
 func (l *simLedger) state(field string) (h store.Hold, forgotten bool) {
 	if h, is := l.holds[field]; is {
@@ -71,7 +71,7 @@ func (l *simLedger) state(field string) (h store.Hold, forgotten bool) {
 	return h, forgotten
 }
 
-// sums are what the holds of an account come to, by its serial.
+// sums are the totals of an account's holds, by its serial.
 type sums struct {
 	reserved, committed budget.Microcents
 	open, older         uint32
@@ -113,12 +113,12 @@ func (l *simLedger) sums() map[uint64]sums {
 	return all
 }
 
-// isLate reports whether a bound of deadlines is above the earliest one; 0 is none.
+// isLate reports whether a bound of deadlines is above the earliest one; 0 means none.
 func isLate(bound, earliest int64) bool {
 	return earliest != 0 && (bound == 0 || bound > earliest)
 }
 
-// checkPartition checks the invariants of every instant.
+// checkPartition checks the invariants that always hold.
 func (s *simulation) checkPartition(p *simPartition) {
 	l := s.readLedger(p)
 	p.ledger = l
@@ -150,8 +150,8 @@ func (s *simulation) checkPartition(p *simPartition) {
 		if h.Open() && serials[h.Serial] != h.Tenant && s.orphaned[h.Tenant] == 0 {
 			s.failf("%q is an open hold of %s, account %d, which is gone", field, h.Tenant, h.Serial)
 		}
-		// A commit that was acknowledged before a failover is higher. A hold that a late
-		// duplicate made again is merged again, and ends at its deadline.
+		// A commit that was acknowledged before a failover has priority. A hold that a
+		// late duplicate made again is merged again, and ends at its deadline.
 		if was, is := l.forgotten[field]; is && (h.Open() && !s.mode.quick || was.State == luascripts.HoldCommitted) {
 			s.failf("%q ended as %+v, was forgotten, and is %+v now", field, was, h)
 		}
@@ -165,8 +165,8 @@ func (s *simulation) checkPartition(p *simPartition) {
 	s.checkRing(p)
 }
 
-// checkTimers: if the timers are whole, everything that has a deadline is among them,
-// and nothing is due before the partition's next due time.
+// checkTimers checks that, if the timers are whole, every hold with a deadline is among
+// them, and none is due before the partition's next due time.
 func (s *simulation) checkTimers(p *simPartition) {
 	timers := make(map[string]int64)
 	whole := false
@@ -208,8 +208,8 @@ func (s *simulation) checkTimers(p *simPartition) {
 
 func isRebuildMark(member string) bool { return member[0] == 'b' }
 
-// checkRing: the ring's records are those from its tail to its head, and name as many
-// tombstones as it counts.
+// checkRing checks that the ring's records are those from its tail to its head, and name
+// as many tombstones as it counts.
 func (s *simulation) checkRing(p *simPartition) {
 	c, records, names := p.ledger.control, uint64(0), 0
 	for field, record := range p.store.Hash(p.keys.Ledger) {
@@ -225,7 +225,7 @@ func (s *simulation) checkRing(p *simPartition) {
 	if records != c.RingHead-c.RingTail || names != int(c.RingCount) {
 		s.failf("the ring has %d records of %d tombstones, its control says %+v", records, names, c)
 	}
-	if names > s.config.Ring && records > 1 { // the last record stays, however much its batch settled
+	if names > s.config.Ring && records > 1 { // the last record stays, however many holds its batch settled
 		s.failf("the ring has %d tombstones, at most %d are kept", names, s.config.Ring)
 	}
 }
@@ -234,11 +234,11 @@ func number48(text string) uint64 {
 	return binary.BigEndian.Uint64(append([]byte{0, 0}, text...))
 }
 
-// decided are the codes of operations that are decided by the state of their account,
-// and so after everything due of it has been ended.
+// decided are the codes of operations that depend on the state of their account, and that
+// are therefore decided after all due holds of it have ended.
 const decided = "RICLOEeGVWBQXHF"
 
-// checkExecuted checks what a batch did to what was stored before.
+// checkExecuted checks how a batch changed the stored state.
 func (s *simulation) checkExecuted(p *simPartition, before simLedger, m *message, reply any) {
 	text, _ := reply.(string)
 	sequence, fresh := before.control.Sequence, false
@@ -261,7 +261,8 @@ func (s *simulation) checkExecuted(p *simPartition, before simLedger, m *message
 	}
 }
 
-// checkDecided: no operation is decided while something due of its account is open.
+// checkDecided checks that no operation is decided while a due hold of its account is
+// open.
 func (s *simulation) checkDecided(p *simPartition, m *message, reply string) {
 	now := store.AppliedTime(reply)
 	overdue := make(map[uint64]string)
@@ -290,7 +291,7 @@ func (s *simulation) checkDecided(p *simPartition, m *message, reply string) {
 	}
 }
 
-// checkRemaining: the node computes the remaining that is stored.
+// checkRemaining checks that the node computes the remaining that is stored.
 func (s *simulation) checkRemaining(m *message, b *Batch, reply string) {
 	if m.remaining == nil || b == nil || b.repair || reply == "" || reply[0] != store.WordApplied || m.argv()[4] != b.mark {
 		return
@@ -314,7 +315,7 @@ func (s *simulation) checkRemaining(m *message, b *Batch, reply string) {
 	}
 }
 
-// readPage reads a page of an audit, which goes on between other steps.
+// readPage reads a page of an audit, which continues between other steps.
 func (s *simulation) readPage() {
 	p := s.partitions[s.random.IntN(len(s.partitions))]
 	header, is := p.store.Hash(p.keys.Ledger)[store.HeaderField]
@@ -354,7 +355,7 @@ func (s *simulation) addPage(p *simPartition, audit *store.Snapshot) {
 	}
 }
 
-// auditAtOnce reads an audit without anything in between.
+// auditAtOnce reads a whole audit without other steps in between.
 func (s *simulation) auditAtOnce(p *simPartition) {
 	header, is := p.store.Hash(p.keys.Ledger)[store.HeaderField]
 	if !is {
@@ -369,7 +370,7 @@ func (s *simulation) auditAtOnce(p *simPartition) {
 	s.server.ScanFields, p.audit = fields, interrupted
 }
 
-// checkAudit: an audit that was read while batches went on finds nothing wrong.
+// checkAudit checks that an audit that was read while batches ran finds nothing wrong.
 func (s *simulation) checkAudit(p *simPartition, audit *store.Snapshot) {
 	for tenant, a := range audit.Accounts {
 		if (!a.Matches() || !a.Balanced()) && !s.damaged[tenant] {

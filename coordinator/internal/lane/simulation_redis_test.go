@@ -17,8 +17,8 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// realTwin is a real Redis that gets every command that the simulated one gets, and has
-// to reply and to store the same.
+// realTwin is a real Redis that gets every command that the simulated one gets, and must
+// reply and store the same.
 type realTwin struct {
 	client  *redis.Client
 	sources map[string]string // of the scripts, by SHA
@@ -30,7 +30,7 @@ type realTwin struct {
 
 func newRealTwin(t *testing.T) *realTwin {
 	t.Helper()
-	// A small hash is returned by one HSCAN, as by the simulated Redis for a twin.
+	// A small hash is returned by one HSCAN, as by the simulated Redis if it has a twin.
 	server := redistest.Start(t)
 	r := &realTwin{client: server.Client(), sources: make(map[string]string), loaded: make(map[int]*simredis.Store), met: make(map[string]int)}
 	for _, name := range []string{"entries", "value"} {
@@ -51,7 +51,7 @@ func (r *realTwin) do(s *simulation, p *simPartition, args []string) (any, error
 	r.follow(s, p)
 	reply, err := s.server.Do(args)
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		return reply, err // the real one gets sources
+		return reply, err // the real Redis gets sources
 	}
 	theirs, theirErr := r.run(args, s.server.Now)
 	if ours, theirs := replyText(reply, err), replyText(theirs, theirErr); ours != theirs {
@@ -75,8 +75,8 @@ func (r *realTwin) differ(format string, args ...any) {
 	}
 }
 
-// replyText is a reply as a text; of an error its first word, since scripts have no
-// names in the simulation; of a list its sorted words, since hashes have no order.
+// replyText returns a reply as text: for an error its first word, since scripts have no
+// names in the simulation; for a list its sorted words, since hashes have no order.
 func replyText(reply any, err error) string {
 	if err != nil && !errors.Is(err, redis.Nil) {
 		word, _, _ := strings.Cut(err.Error(), " ")
@@ -93,8 +93,8 @@ func replyText(reply any, err error) string {
 	return fmt.Sprint(reply)
 }
 
-// run runs a command at the simulation's time. Redis has no other clock than its own,
-// so the time is written into the script.
+// run runs a command at the simulation's time. Redis has only its own clock, so the time
+// is written into the script.
 func (r *realTwin) run(args []string, now int64) (any, error) {
 	words := make([]any, len(args))
 	for i, arg := range args {
@@ -117,7 +117,7 @@ func (r *realTwin) reset() {
 	r.full = false
 }
 
-// follow takes over what happened to the simulated server without commands.
+// follow applies the changes to the simulated server that were made without commands.
 func (r *realTwin) follow(s *simulation, p *simPartition) {
 	ctx := context.Background()
 	if r.full != s.server.Full {
@@ -159,8 +159,8 @@ func (r *realTwin) compare(p *simPartition, args []string) {
 	}
 }
 
-// The simulated Redis is held to a real one: it replies and stores the same, in at least
-// 30 schedules of each mode, and until every word and code was met.
+// The simulated Redis must reply and store the same as a real one, in at least 30
+// schedules of each mode, and until every word and code has occurred.
 func TestSimulatedRedisIsLikeRedis(t *testing.T) {
 	t.Parallel()
 	twin, server := newRealTwin(t), simredis.NewServer()

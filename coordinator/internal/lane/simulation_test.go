@@ -21,13 +21,13 @@ import (
 )
 
 // A simulation runs nodes against the shipped Lua. Nothing in it happens by itself: one
-// stepper picks what happens next, from one source of randomness, and owns the clock. So
-// a seed gives one schedule, step by step, and its log is the same byte for byte.
+// stepper picks the next event, from one source of randomness, and owns the clock. So a
+// seed gives one schedule, step by step, and its log is the same byte for byte.
 type simulation struct {
 	seed    uint64
 	mode    simMode
 	random  *rand.Rand
-	server  *simredis.Server // of all partitions; a partition's store is put in when it is used
+	server  *simredis.Server // of all partitions; a partition's store is set when it is used
 	scripts luascripts.Scripts
 	twin    *realTwin        // nil without a real Redis
 	log     *strings.Builder // nil for none
@@ -38,9 +38,9 @@ type simulation struct {
 	config     store.Config
 	nodes      []*simNode
 	inFlight   []*message
-	late       []*message // thought lost, may arrive yet
+	late       []*message // lost messages that may still arrive
 	ops        []*simOp
-	holds      []*simHold // that callers were given
+	holds      []*simHold // that were returned to callers
 	adjusts    int        // grants and withdrawals so far
 	messages   int
 
@@ -52,8 +52,8 @@ type simulation struct {
 // simMode selects the faults of a schedule.
 type simMode struct {
 	failovers bool // Redis loses writes
-	// quick: a replica is promoted while late duplicates are still valid. Then a batch
-	// can take effect at the replica that had another result before.
+	// quick promotes a replica while late duplicates are still valid. Then a batch can
+	// take effect at the replica with another result than before.
 	quick bool
 }
 
@@ -65,10 +65,10 @@ type simPartition struct {
 	keys   store.Keys
 	tenant budget.TenantID // one of its tenants, if it has any
 	store  *simredis.Store
-	past   []*simredis.Store // what a replica may have
-	// server is the number of its primary: cursors of one mean nothing to another.
+	past   []*simredis.Store // states that a replica may have
+	// server is the number of its primary: a cursor of one has no meaning at another.
 	server uint64
-	// damages are the records that were damaged, by field, with what they were.
+	// damages holds the records that were damaged, by field, with their values.
 	damages map[string]simDamage
 	ledger  simLedger // after the last command
 	audit   *store.Snapshot
@@ -84,14 +84,14 @@ type simNode struct {
 	alive bool
 }
 
-// simLane is a lane, and what its server would know of it.
+// simLane is a lane, and whether it has a command to send.
 type simLane struct {
 	node  *simNode
 	l     *Lane
 	ready bool
 }
 
-// message is a command on its way.
+// message is a command in flight.
 type message struct {
 	name     int
 	lane     *simLane
@@ -100,12 +100,12 @@ type message struct {
 	executed bool
 	reply    any
 	err      error
-	// remaining is that of each account after the batch, nil if this was a duplicate.
+	// remaining is each account's after the batch, nil if this was a duplicate.
 	remaining map[budget.TenantID]budget.Microcents
 }
 
-// simTenants are in all of two partitions; the amounts of globex need all 64 bits. wayne is
-// deleted and created again, and is given no grants.
+// simTenants cover two partitions; the amounts of globex need all 64 bits. wayne is
+// deleted and created again, and gets no grants.
 var simTenants = []budget.TenantID{"acme", "acme/search", "globex", "initech", simTemporary}
 
 const simTemporary budget.TenantID = "wayne"
@@ -132,12 +132,13 @@ func (s *simulation) failf(format string, args ...any) {
 	s.logf("WRONG: "+format, args...)
 }
 
-// simScripts are the shipped scripts, and the same with bounds that a simulation reaches.
+// simScripts returns the shipped scripts, and the same with bounds that a simulation
+// reaches.
 var simScripts = sync.OnceValues(func() (shipped, small luascripts.Scripts) {
 	return composeSources(nil), composeSources(simBounds)
 })
 
-// A replacement is of a text that a file of the Lua has once.
+// A replacement replaces a text that occurs once in a file of the Lua.
 type replacement struct{ file, old, new string }
 
 var simBounds = []replacement{
@@ -176,7 +177,7 @@ func composeSources(replacements []replacement) luascripts.Scripts {
 	return luascripts.ComposeFrom(luascripts.Redis, files)
 }
 
-// simulate runs one schedule and returns what went wrong in it.
+// simulate runs one schedule and returns its failures.
 func simulate(server *simredis.Server, seed uint64, mode simMode, log *strings.Builder) []string {
 	return newSimulation(server, seed, mode, log).run()
 }
@@ -268,7 +269,7 @@ func (s *simulation) nodeConfig(partitions int) Config {
 	}
 }
 
-// choice is something that may happen next.
+// choice is a possible next event.
 type choice struct {
 	weight int
 	happen func()
@@ -342,7 +343,7 @@ func (s *simulation) living() []*simNode {
 	return nodes
 }
 
-// send takes a lane's next command.
+// send sends the lane's next command, if it has one.
 func (s *simulation) send(l *simLane) {
 	l.ready = false
 	args := l.l.Next()
@@ -368,7 +369,7 @@ func (m *message) String() string {
 	return fmt.Sprintf("%s %.8q %q", m.args[0], m.args[1], m.args[3:])
 }
 
-// script returns what a script call runs, its source or its SHA.
+// script returns the source or the SHA of a script call, or "".
 func (m *message) script() string {
 	if m.args[0] == "eval" || m.args[0] == "evalsha" {
 		return m.args[1]
@@ -404,7 +405,8 @@ func simArgs(args []any) []string {
 	return texts
 }
 
-// execute runs a message at its partition's primary, and checks what is stored then.
+// execute runs a message at its partition's primary, and checks the stored state
+// afterwards.
 func (s *simulation) execute(m *message) (reply any, err error) {
 	p := s.partitions[m.index]
 	reply, err = s.do(p, m.args)
@@ -429,7 +431,7 @@ func (s *simulation) execute(m *message) (reply any, err error) {
 
 func (s *simulation) do(p *simPartition, args []string) (reply any, err error) {
 	s.server.Store, s.server.Seed = p.store, p.server
-	if args[1] == store.RecordKey(simPrefix) { // which is no partition's
+	if args[1] == store.RecordKey(simPrefix) { // it belongs to no partition
 		s.server.Store = s.common
 	}
 	if s.twin == nil {
@@ -474,7 +476,7 @@ func (s *simulation) answer(m *message) {
 	s.end(m, m.reply, m.err, f)
 }
 
-// probe makes every node look for lost writes, as it does while it rests.
+// probe makes every node look for lost writes, as it does while it is idle.
 func (s *simulation) probe() {
 	for _, n := range s.living() {
 		for i := range s.partitions {
@@ -483,7 +485,7 @@ func (s *simulation) probe() {
 	}
 }
 
-// rest lets everything come to an end, without faults.
+// rest finishes everything in progress, without faults.
 func (s *simulation) rest() {
 	for range 10_000 {
 		switch lanes := s.ready(); {
@@ -559,7 +561,7 @@ var simFirst = flag.Uint64("sim.first", 0, "the first seed")
 
 var simSchedules = flag.Uint64("sim.schedules", 200, "the number of schedules of each mode")
 
-// TestSimulationIsDeterministic: a seed gives one log.
+// A seed always gives the same log.
 func TestSimulationIsDeterministic(t *testing.T) {
 	t.Parallel()
 	server := simredis.NewServer()

@@ -18,10 +18,10 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Tests of what the shipped scripts do with what is stored, on the simulated Redis.
+// Tests of the shipped scripts on stored states, on the simulated Redis.
 
-// begun returns a simulation with a node and all tenants, in which nothing happens by
-// chance.
+// begun returns a simulation with a node and all tenants, in which nothing happens at
+// random.
 func begun(t *testing.T, partitions int) *simulation {
 	t.Helper()
 	s := newSimulation(simredis.NewServer(), 0, simMode{}, nil)
@@ -44,7 +44,7 @@ func (s *simulation) perform(op *simOp) *simOp {
 	return op
 }
 
-// carryTo carries a lane's commands to a partition until it rests.
+// carryTo sends a lane's commands to a partition until the lane is idle.
 func (s *simulation) carryTo(p *simPartition, l *Lane) {
 	for range 100 {
 		args := l.Next()
@@ -61,8 +61,8 @@ func (s *simulation) carryTo(p *simPartition, l *Lane) {
 	s.failf("partition %d's lane does not rest", l.Index())
 }
 
-// A node that believes in another number of partitions is refused, though a key of its
-// is the key of a partition of that number.
+// A node that expects another number of partitions is rejected, even if one of its keys
+// is also a key under the stored number.
 func TestAnotherNumberOfPartitions(t *testing.T) {
 	t.Parallel()
 	s := begun(t, 2)
@@ -90,8 +90,8 @@ func TestAnotherNumberOfPartitions(t *testing.T) {
 	t.Fatalf("no partition of 4 has the keys %v", p.keys)
 }
 
-// A partition that was deleted and created again is not the one that a node knows, even
-// if it has the node's session.
+// A partition that was deleted and created again is not the one that a node used before,
+// even if it has the node's session.
 func TestRecreatedPartition(t *testing.T) {
 	t.Parallel()
 	s := begun(t, 1)
@@ -110,8 +110,8 @@ func TestRecreatedPartition(t *testing.T) {
 	}
 }
 
-// An open hold of an account that was removed by hand reaches nothing of the account that
-// was created after it, by a call or at its deadline.
+// An open hold of an account that was removed by hand does not affect the account that
+// was created after it, neither by a call nor at its deadline.
 func TestHoldOfARecreatedTenant(t *testing.T) {
 	t.Parallel()
 	s := begun(t, 1)
@@ -141,7 +141,7 @@ func TestHoldOfARecreatedTenant(t *testing.T) {
 	}
 }
 
-// A timer that is due ends no hold whose own deadline is later, or that has none.
+// A due timer ends no hold whose own deadline is later, or that has none.
 func TestTimerAloneEndsNothing(t *testing.T) {
 	t.Parallel()
 	s := begun(t, 1)
@@ -167,8 +167,8 @@ func TestTimerAloneEndsNothing(t *testing.T) {
 	}
 }
 
-// A server that became a replica in the meantime, and is the primary again, may have less
-// of a rebuild than its node knows of.
+// A server that became a replica for a time, and is the primary again, may have less of a
+// rebuild than its node expects.
 func TestRebuildNeedsTheMarkOfThePageBefore(t *testing.T) {
 	t.Parallel()
 	s := begun(t, 1)
@@ -206,8 +206,8 @@ func TestRebuildNeedsTheMarkOfThePageBefore(t *testing.T) {
 	}
 }
 
-// The largest batch that ends the most that is due, of as many other accounts, is within
-// what a script can pass to a command.
+// The largest batch, which also ends the most due holds, of as many other accounts, fits
+// into the arguments that a script can pass to a command.
 func TestLargestBatch(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()

@@ -9,16 +9,16 @@ import (
 
 // A breaker is a circuit breaker: it opens after a server has been unresponsive for a
 // while, so that callers do not queue for it, and closes with the first response. Queued
-// calls keep retrying with their lane's back-off, and each attempt is a probe; if
-// nothing is queued, about one call per second is let through. Settlements are never
-// rejected: their money is held already.
+// calls keep retrying with their lane's back-off, and each attempt is a probe; if nothing
+// is queued, about one call per second is let through. Settlements are never rejected:
+// their money is already held.
 type breaker struct {
-	after time.Duration // 0: it never opens
+	after time.Duration // 0 for a breaker that never opens
 
 	current atomic.Int32 // a BreakerState
 
 	mu       sync.Mutex
-	failing  time.Time // first attempt of those that failed in a row; zero if the last succeeded
+	failing  time.Time // start of the current series of failed attempts; zero if the last one succeeded
 	tried    time.Time // last failed attempt
 	answered time.Time // last response
 	probe    time.Time // next call that an open breaker lets through
@@ -30,7 +30,7 @@ type BreakerState int32
 // The states, as telemetry numbers them.
 const (
 	BreakerClosed   BreakerState = iota
-	BreakerHalfOpen              // a call was let through, and has no response yet
+	BreakerHalfOpen              // a call was let through and has no response yet
 	BreakerOpen
 )
 
@@ -57,12 +57,12 @@ func (b *breaker) admits(at time.Time) bool {
 	return true
 }
 
-// idle is how long no attempt may have been made before failures no longer add up: a
-// queued call tries more often.
+// idle is the longest interval between attempts over which failures add up: a queued call
+// tries more often.
 const idle = 2 * time.Second
 
-// succeeded closes the breaker, and returns how long the server was unresponsive if it
-// was not closed.
+// succeeded closes the breaker. If it was not closed, it also returns for how long the
+// server was unresponsive.
 func (b *breaker) succeeded(at time.Time) (outage time.Duration, closed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -77,8 +77,8 @@ func (b *breaker) succeeded(at time.Time) (outage time.Duration, closed bool) {
 	return outage, closed
 }
 
-// failed records an attempt that began and has had no response until now, and reports
-// whether this opens the breaker.
+// failed records an attempt that has had no response since began, and reports whether it
+// opens the breaker.
 func (b *breaker) failed(began, at time.Time) (opened bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -101,5 +101,5 @@ func (b *breaker) failed(began, at time.Time) (opened bool) {
 }
 
 func nextProbe(at time.Time) time.Time {
-	return at.Add(probeInterval/2 + rand.N(probeInterval)) //nolint:gosec // jitter protects nothing
+	return at.Add(probeInterval/2 + rand.N(probeInterval)) //nolint:gosec // jitter needs no secure randomness
 }

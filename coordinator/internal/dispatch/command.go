@@ -7,21 +7,21 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// command is a command that go-redis does not repeat: a lane decides that, and sees
-// every error at once.
+// command is a command that go-redis does not repeat: the lane decides about repeats, and
+// gets every error at once.
 type command struct {
 	redis.Cmd
 	keys keyCount
 }
 
-// keyCount is the argument of a script call that says how many keys follow. go-redis asks
-// it for its bytes when it writes the command, so it knows whether that was begun.
+// keyCount is the argument of a script call with the number of keys. go-redis asks it for
+// its bytes when it writes the command, which shows whether writing has begun.
 type keyCount struct {
 	text    string
 	written atomic.Bool
 }
 
-// MarshalBinary returns what go-redis writes.
+// MarshalBinary returns the bytes that go-redis writes.
 func (k *keyCount) MarshalBinary() ([]byte, error) {
 	k.written.Store(true)
 	return []byte(k.text), nil
@@ -32,7 +32,7 @@ func (k *keyCount) MarshalText() ([]byte, error) { return []byte(k.text), nil }
 
 func (k *keyCount) String() string { return k.text }
 
-// NoRetry makes go-redis send the command once.
+// NoRetry makes go-redis send the command only once.
 func (*command) NoRetry() bool { return true }
 
 func newCommand(ctx context.Context, args []any) *command {
@@ -54,11 +54,11 @@ func newCommand(ctx context.Context, args []any) *command {
 	return cmd
 }
 
-// reply returns nil for Redis' nil.
+// reply returns the value and the error of the command, and nil for Redis' nil.
 func (c *command) reply() (any, error) {
 	value, err := c.Result()
-	if err == redis.Nil { //nolint:errorlint // go-redis returns it as it is
-		return nil, nil //nolint:nilnil // nil is a value here
+	if err == redis.Nil { //nolint:errorlint // go-redis returns it unwrapped
+		return nil, nil //nolint:nilnil // nil is a valid value
 	}
 	if err != nil && c.keys.text != "" {
 		err = &attemptError{err, c.keys.written.Load()}
@@ -67,8 +67,8 @@ func (c *command) reply() (any, error) {
 }
 
 // stamp gives the error of a pipeline to those of its commands that have neither an error
-// nor a value. go-redis does not, if a new connection's first commands are answered by an
-// error, and a hook may return one of its own.
+// nor a value. go-redis does not do so if the first commands on a new connection fail,
+// and a hook may return an error of its own.
 func stamp(cmds []redis.Cmder, err error) {
 	for _, cmd := range cmds {
 		if c, ours := cmd.(*command); ours && c.Err() == nil && c.Val() == nil {

@@ -22,31 +22,31 @@ type Config struct {
 	Prefix  string
 	Breaker time.Duration // see breaker
 	// MaxFlight bounds a pipeline's time in flight, whatever the client's timeouts are. A
-	// batch can't take effect after it, and a repeat is harmless.
+	// batch can't take effect after it, so a repeat is harmless.
 	MaxFlight     time.Duration
 	ClusterRemedy string // for a client that can't follow a Cluster's redirections
 	Logger        *slog.Logger
 	Now           func() time.Time
 }
 
-// A Dispatcher carries the commands of a node's lanes. Use New, then Bind, then Wake.
+// A Dispatcher sends the commands of a node's lanes. Use New, then Bind, then Wake.
 type Dispatcher struct {
 	config    Config
 	client    redis.UniversalClient
-	cluster   redisclient.Cluster // the client's, nil for one of another kind
-	single    string              // address of the one server that there is beside a Cluster
-	deadlines bool                // commands are sent with one, see sendContext
+	cluster   redisclient.Cluster // nil unless the client is a Cluster's
+	single    string              // address of the only server, unless it is a Cluster
+	deadlines bool                // commands have one, see sendContext
 	node      *lane.Node
-	ctx       context.Context //nolint:containedctx // the dispatcher's own life; no caller's context reaches Redis
+	ctx       context.Context //nolint:containedctx // the dispatcher's lifetime; no caller's context reaches Redis
 	cancel    context.CancelFunc
 
 	mu      sync.RWMutex
 	servers map[string]*server
 	open    atomic.Int64   // breakers that are not closed
-	workers sync.WaitGroup // of servers; each begins while a lane runs
+	workers sync.WaitGroup // of servers; started only while a lane runs
 }
 
-// New returns a dispatcher for a node that Bind names.
+// New returns a dispatcher for the node that Bind sets.
 func New(config Config) *Dispatcher {
 	config.MaxFlight = cmp.Or(config.MaxFlight, DefaultMaxFlight)
 	d := &Dispatcher{
@@ -60,10 +60,10 @@ func New(config Config) *Dispatcher {
 	return d
 }
 
-// Bind names the node whose lanes are carried.
+// Bind sets the node whose commands are sent.
 func (d *Dispatcher) Bind(node *lane.Node) { d.node = node }
 
-// Wake carries the commands of a lane from now on, or after a delay, until the lane has
+// Wake sends the commands of a lane, from now on or after a delay, until the lane has
 // none.
 func (d *Dispatcher) Wake(l *lane.Lane, delay time.Duration) { d.carry(l, l.Keys().Ledger, delay) }
 
@@ -80,7 +80,7 @@ func (d *Dispatcher) Admits(l *lane.Lane) bool {
 	return d.open.Load() == 0 || d.server(l.Keys().Ledger).breaker.admits(d.config.Now())
 }
 
-// Abandoned is the number of pipelines that were abandoned and are still in flight.
+// Abandoned returns the number of abandoned pipelines that are still in flight.
 func (d *Dispatcher) Abandoned() (n int) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -90,13 +90,13 @@ func (d *Dispatcher) Abandoned() (n int) {
 	return n
 }
 
-// Wait returns when no worker runs; no lane may be running by then.
+// Wait returns when no worker is running. No lane may be running by then.
 func (d *Dispatcher) Wait() { d.workers.Wait() }
 
-// Stop ends the commands in flight.
+// Stop cancels the commands in flight.
 func (d *Dispatcher) Stop() { d.cancel() }
 
-// Breakers calls do with the address and the breaker's state of each server.
+// Breakers calls do with each server's address and the state of its breaker.
 func (d *Dispatcher) Breakers(do func(address string, state BreakerState)) {
 	d.dropReplaced()
 	d.mu.RLock()
@@ -106,8 +106,8 @@ func (d *Dispatcher) Breakers(do func(address string, state BreakerState)) {
 	}
 }
 
-// server returns that of a key. A cluster client follows redirections by itself, so an
-// outdated answer costs only some grouping.
+// server returns the server of a key. A Cluster's client follows redirections by itself,
+// so an outdated result only reduces grouping.
 func (d *Dispatcher) server(key string) *server {
 	address := d.address(key)
 	d.mu.RLock()
@@ -128,7 +128,7 @@ func (d *Dispatcher) server(key string) *server {
 	return s
 }
 
-// address is that of the server of a key, or empty while a Cluster has none.
+// address returns the address of a key's server, or "" if a Cluster has none.
 func (d *Dispatcher) address(key string) string {
 	if d.cluster == nil {
 		return d.single
@@ -140,15 +140,15 @@ func (d *Dispatcher) address(key string) string {
 	return master.Options().Addr
 }
 
-// dropReplaced removes the servers that no longer have their keys, so that the breaker
-// of a server that was replaced isn't reported for ever.
+// dropReplaced removes the servers that no longer have their keys, so that the breaker of
+// a replaced server isn't reported forever.
 func (d *Dispatcher) dropReplaced() {
 	d.mu.RLock()
 	known := slices.Collect(maps.Values(d.servers))
 	d.mu.RUnlock()
 	for _, s := range known {
 		if d.address(s.key) == s.address || !s.retire() {
-			continue // one that has work is looked at again when it rests
+			continue // a server with work is checked again when it is idle
 		}
 		d.mu.Lock()
 		if d.servers[s.address] == s {
@@ -158,8 +158,8 @@ func (d *Dispatcher) dropReplaced() {
 	}
 }
 
-// send runs commands; each carries its own error. Callers' contexts have no part in
-// it: a call that ends must not cut off the others in its pipeline.
+// send runs commands; each carries its own error. Callers' contexts do not apply: one
+// that ends must not cancel the other commands of its pipeline.
 func (d *Dispatcher) send(cmds []redis.Cmder) {
 	ctx, cancel := d.sendContext()
 	defer cancel()
@@ -170,7 +170,7 @@ func (d *Dispatcher) send(cmds []redis.Cmder) {
 	default:
 		pipe := d.client.Pipeline()
 		for _, cmd := range cmds {
-			_ = pipe.Process(ctx, cmd) // queues; cannot fail
+			_ = pipe.Process(ctx, cmd) // only queues; cannot fail
 		}
 		if _, err := pipe.Exec(ctx); err != nil {
 			stamp(cmds, err)
@@ -178,8 +178,9 @@ func (d *Dispatcher) send(cmds []redis.Cmder) {
 	}
 }
 
-// reloadTopology: go-redis learns of a promoted master by redirections, and a dead one
-// redirects no client. go-redis runs at most one reload at a time.
+// reloadTopology makes go-redis look for the masters again after a failure: it learns of
+// a promoted master by redirections, but a dead server sends none. go-redis runs at most
+// one reload at a time.
 func (d *Dispatcher) reloadTopology(cmds []redis.Cmder) {
 	if d.cluster == nil {
 		return

@@ -12,9 +12,9 @@ import (
 	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
-// knownCodes are the error codes by which Redis says that it did not execute a command
-// or, of a script, that nothing was written. A proxy answers errors of its own, also for
-// commands that Redis has executed, so a code that is not here proves nothing.
+// knownCodes are the error codes which prove that Redis did not execute a command or, for
+// a script, that it wrote nothing. A proxy returns errors of its own, even for commands
+// that Redis has executed, so any other code proves nothing.
 var knownCodes = map[string]lane.Failure{
 	"LOADING": lane.FailureTransient, "TRYAGAIN": lane.FailureTransient, "CLUSTERDOWN": lane.FailureTransient,
 	"MASTERDOWN": lane.FailureTransient, "READONLY": lane.FailureTransient, "MOVED": lane.FailureTransient,
@@ -26,13 +26,13 @@ var knownCodes = map[string]lane.Failure{
 	"WRONGTYPE": lane.FailureRejected, "CROSSSLOT": lane.FailureRejected,
 }
 
-// knownTexts begin the errors of the code ERR that say the same.
+// knownTexts are prefixes of errors with the code ERR that prove the same.
 var knownTexts = map[string]lane.Failure{
 	"ERR max number of clients": lane.FailureTransient,
 	"ERR unknown command":       lane.FailureRejected,
 }
 
-// Classify returns what an error says about its command.
+// Classify returns the class of an error.
 func Classify(err error) lane.Failure {
 	unsent := false
 	if tried := (*attemptError)(nil); errors.As(err, &tried) {
@@ -41,14 +41,14 @@ func Classify(err error) lane.Failure {
 		unsent = true
 	} else {
 		unsent = errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed) ||
-			errors.Is(err, redis.Nil) // of a Sentinel that knows no master
+			errors.Is(err, redis.Nil) // a Sentinel without a master
 	}
 	var reply redis.Error
 	switch replied := errors.As(err, &reply); {
 	case replied && reply != redis.Nil:
 		f := ClassifyReply(reply)
 		if unsent && f == lane.FailureUnknown {
-			return lane.FailureRejected // to what go-redis sends first on a connection
+			return lane.FailureRejected // reply to a command that go-redis sends first on a connection
 		}
 		return f
 	case unsent:
@@ -58,7 +58,7 @@ func Classify(err error) lane.Failure {
 	}
 }
 
-// ClassifyReply returns what an error reply says about its command.
+// ClassifyReply returns the class of an error reply.
 func ClassifyReply(reply redis.Error) lane.Failure {
 	text := reply.Error()
 	code, _, _ := strings.Cut(text, " ")
@@ -76,13 +76,13 @@ func ClassifyReply(reply redis.Error) lane.Failure {
 	return lane.FailureUnknown
 }
 
-// raised reports whether a script raised the error: it ended before its first write, or
-// before the one that moves money. Redis adds the place to the text.
+// raised reports whether a script raised the error: it then ended before its first write,
+// or before the one that moves money. Redis adds the script's line to the text.
 func raised(reply redis.Error) bool { return strings.Contains(reply.Error(), ", on @user_script:") }
 
-// attemptError is the error of a command of which it is known whether go-redis began to
-// write it. What was not written is not executed, whatever the error: no connection in
-// the pool, a limiter's or a hook's refusal, a dialer's own error.
+// attemptError is the error of a command, with whether go-redis began to write it. A
+// command that was not written was not executed, whatever the error: no connection in the
+// pool, a refusal of a limiter or a hook, an error of the dialer.
 type attemptError struct {
 	err     error
 	written bool
@@ -111,22 +111,22 @@ func (d *Dispatcher) Explain(err error) error {
 	}
 }
 
-// deniesRight reports whether the text of an error that a script raised is about the
-// ACL. Redis 7.0 says that the user "can't run this command" or "can't access" a key,
-// later ones and Valkey "ACL failure in script: User … has no permissions".
+// deniesRight reports whether the text of an error that a script raised is about the ACL.
+// Redis 7.0 writes that the user "can't run this command" or "can't access" a key, later
+// versions and Valkey "ACL failure in script: User … has no permissions".
 func deniesRight(text string) bool {
 	return slices.ContainsFunc([]string{"can't run this command", "can't access", "ACL", "permission"},
 		func(words string) bool { return strings.Contains(text, words) })
 }
 
-// misdirected reports whether a Cluster's node rejected a client that can't follow it to
-// the node it names.
+// misdirected reports whether a Cluster's node sent a redirection to a client that can't
+// follow it.
 func (d *Dispatcher) misdirected(err error) bool {
 	return d.cluster == nil && HasPrefix(err, "MOVED ", "ASK ", "CROSSSLOT")
 }
 
-// HasPrefix reports whether an error is a server's reply that begins with one of some
-// words.
+// HasPrefix reports whether an error is a server's reply that begins with one of the
+// prefixes.
 func HasPrefix(err error, prefixes ...string) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && slices.ContainsFunc(prefixes, func(prefix string) bool {
@@ -134,8 +134,8 @@ func HasPrefix(err error, prefixes ...string) bool {
 	})
 }
 
-// isDown reports whether an error means that the server does no work for any client
-// now. Redirections concern one slot only.
+// isDown reports whether an error shows that the server currently works for no client.
+// Redirections concern only one slot.
 func isDown(err error) bool {
 	switch Classify(err) {
 	case lane.FailureLost, lane.FailureUnknown, lane.FailureUnsent:

@@ -28,7 +28,7 @@ func TestClassify(t *testing.T) {
 		{errors.New("a limiter's"), lane.FailureLost},
 		{tried(false, errors.New("a limiter's")), lane.FailureUnsent},
 		{dial, lane.FailureUnsent},
-		{tried(true, dial), lane.FailureLost}, // of a second try, as a hook may make one
+		{tried(true, dial), lane.FailureLost}, // of a second attempt, as a hook may make one
 		{redis.ErrPoolTimeout, lane.FailureUnsent},
 		{redis.ErrPoolExhausted, lane.FailureUnsent},
 		{tried(true, redis.ErrPoolTimeout), lane.FailureLost},

@@ -12,24 +12,24 @@ import (
 	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
-// A flight is a worker's pipeline between its sending and its replies. A connection can
-// stay silent for ever: the client may have no read timeout, and a proxy may lose a reply.
-// So the node bounds each flight itself. A pipeline that is overdue is abandoned with the
-// goroutine that sent it, its lanes repeat their commands on another connection, which
-// harms nothing, and another goroutine takes the worker's place.
+// A flight is a worker's pipeline from its sending to its replies. A connection can stay
+// silent forever: the client may have no read timeout, and a proxy may lose a reply. So
+// the node bounds each flight itself. An overdue pipeline is abandoned with the goroutine
+// that sent it; its lanes repeat their commands on another connection, which is harmless,
+// and another goroutine replaces the worker.
 
 // DefaultMaxFlight is longer than go-redis' default read timeout with its retries (5 s),
 // which also closes the connection.
 const DefaultMaxFlight = 6 * time.Second
 
-// maxPatience bounds how often the limit is doubled.
+// maxPatience bounds how many times the limit is doubled.
 const maxPatience = 4
 
 // ErrUnanswered is the error of a command that was abandoned.
 var ErrUnanswered = errors.New("no reply in time")
 
-// launch and land enclose the time in flight of a worker's commands. land reports
-// false if the server has given up on them.
+// launch and land mark the beginning and the end of the time in flight of a worker's
+// commands. land reports false if the server has abandoned them.
 func (s *server) launch(w *worker) {
 	w.began = s.d.config.Now()
 	w.state.Store(sending)
@@ -57,13 +57,13 @@ func (s *server) land(w *worker) bool {
 	return true
 }
 
-// patience is how long a pipeline may be in flight now. Each that was abandoned keeps a
-// connection, so it grows with them.
+// patience returns the current limit of a pipeline's time in flight. Each abandoned one
+// keeps a connection, so the limit grows with their number.
 func (s *server) patience() time.Duration {
 	return s.d.config.MaxFlight << min(int(s.hung.Load())/workersPerServer, maxPatience)
 }
 
-// nextLook is when a pipeline of some age is looked at again.
+// nextLook returns the time until a pipeline of the given age has to be checked again.
 func (s *server) nextLook(age time.Duration) time.Duration {
 	wait := s.patience() - age
 	if left := s.breaker.after - age; left > 0 {
@@ -72,8 +72,8 @@ func (s *server) nextLook(age time.Duration) time.Duration {
 	return max(wait, time.Millisecond)
 }
 
-// lookForOverdue abandons the pipelines that are in flight for too long, and informs the
-// breaker of the oldest one.
+// lookForOverdue abandons the pipelines that are in flight for too long, and reports the
+// age of the oldest one to the breaker.
 func (s *server) lookForOverdue() {
 	now, patience := s.d.config.Now(), s.patience()
 	var overdue []*worker
@@ -100,8 +100,8 @@ func (s *server) lookForOverdue() {
 	}
 }
 
-// abandon lets the lanes of a worker go on without it: they repeat the same bytes on
-// another connection, and another worker takes its place.
+// abandon lets the lanes of a worker continue without it: they repeat the same bytes on
+// another connection, and another worker replaces it.
 func (s *server) abandon(w *worker, age time.Duration) {
 	s.hung.Add(1)
 	s.d.config.Logger.Warn("bursar: abandoned an unanswered command", "server", s.address, "after", age.Round(time.Millisecond), "abandoned", s.hung.Load())
@@ -123,7 +123,7 @@ func (s *server) abandon(w *worker, age time.Duration) {
 	s.rest()
 }
 
-// oldest is the age of the pipeline that is longest in flight.
+// oldest returns the age of the pipeline that is in flight for the longest time.
 func (s *server) oldest() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,8 +134,8 @@ func (s *server) oldest() time.Duration {
 	return oldest
 }
 
-// LongUnanswered returns an error if a server, which answers others, has not answered one
-// of the node's commands for a while.
+// LongUnanswered returns an error if a server has not answered one of the node's commands
+// for a while, even if it answers others.
 func (d *Dispatcher) LongUnanswered() error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -147,7 +147,7 @@ func (d *Dispatcher) LongUnanswered() error {
 	return nil
 }
 
-// name is the server's in errors.
+// name returns the server's name in errors.
 func (s *server) name() string {
 	if s.address == "" {
 		return "Redis"
@@ -155,8 +155,8 @@ func (s *server) name() string {
 	return s.address
 }
 
-// Within runs do, and reports whether it ended in time. Else do goes on by itself, and what
-// it uses is its own.
+// Within runs do, and reports whether it returned within MaxFlight. Otherwise do keeps
+// running, and the caller must not touch its variables.
 func (d *Dispatcher) Within(do func()) bool {
 	ended := make(chan struct{})
 	go func() {
@@ -173,7 +173,7 @@ func (d *Dispatcher) Within(do func()) bool {
 	}
 }
 
-// Ask sends a command beside the lanes.
+// Ask sends a command that belongs to no lane, and waits for at most MaxFlight.
 func (d *Dispatcher) Ask(server redis.UniversalClient, args ...any) (any, error) {
 	cmd := newCommand(d.ctx, args)
 	if !d.Within(func() { _ = server.Process(d.ctx, cmd) }) { // the command carries the error
@@ -182,9 +182,9 @@ func (d *Dispatcher) Ask(server redis.UniversalClient, args ...any) (any, error)
 	return cmd.reply()
 }
 
-// bounded returns the client with a read and a write timeout, unless it has a read timeout:
-// so a connection that stays silent is closed. Only a single server's client can be given
-// one; a Cluster's takes it from contexts, if it is configured to.
+// bounded returns the client with a read and a write timeout if it has no read timeout,
+// so that a silent connection is closed in the end. This works only for a single server's
+// client; a Cluster's client takes timeouts from contexts if it is configured to.
 func bounded(client redis.UniversalClient, limit time.Duration) redis.UniversalClient {
 	if single, ok := client.(*redis.Client); ok && single.Options().ReadTimeout <= 0 {
 		return single.WithTimeout(limit)
@@ -197,7 +197,7 @@ func takesDeadlines(client redis.UniversalClient) bool {
 	return ok && cluster.Options().ReadTimeout <= 0 && cluster.Options().ContextTimeoutEnabled
 }
 
-// sendContext is the context that commands are sent with.
+// sendContext returns the context for sending commands.
 func (d *Dispatcher) sendContext() (context.Context, context.CancelFunc) {
 	if !d.deadlines {
 		return d.ctx, func() {}
@@ -205,5 +205,5 @@ func (d *Dispatcher) sendContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(d.ctx, d.config.readLimit())
 }
 
-// readLimit is for clients without a read timeout. The pipeline is abandoned before it.
+// readLimit is the timeout for clients without one. The pipeline is abandoned earlier.
 func (c *Config) readLimit() time.Duration { return c.MaxFlight + c.MaxFlight/2 }

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The more commands were abandoned, the longer the next ones are waited for.
+// The more commands are abandoned, the longer the limit for the next ones.
 func TestPatienceGrows(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{})
@@ -23,7 +23,7 @@ func TestPatienceGrows(t *testing.T) {
 	}
 }
 
-// A client that has a read timeout, or none that can be set, is left as it is.
+// A client that has a read timeout, or that can't have one set, stays as it is.
 func TestBoundedClients(t *testing.T) {
 	t.Parallel()
 	for timeout, want := range map[time.Duration]time.Duration{-1: time.Second, -2: time.Second, 0: 5 * time.Second, time.Minute: time.Minute} {

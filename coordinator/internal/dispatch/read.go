@@ -10,15 +10,15 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// A source has commands for a server, one at a time: a lane, or a read.
+// A source produces commands for a server, one at a time: a lane, or a read.
 type source interface {
 	// Next returns the next command, or nil.
 	Next() []any
 	// Abandoned is called before Handle if the command may still be in flight.
 	Abandoned()
-	// Handle takes the reply and returns how long to wait before the next command.
+	// Handle processes the reply and returns the time to wait before the next command.
 	Handle(r lane.Reply) time.Duration
-	// Again reports whether there is a next command, and lets the source rest otherwise.
+	// Again reports whether there is a next command; if not, the source becomes idle.
 	Again() bool
 }
 
@@ -27,9 +27,9 @@ type read struct {
 	script  *luascripts.Script
 	keys    []string
 	args    []any
-	source  bool // the text goes along
+	source  bool // send the source, not the SHA
 	backoff time.Duration
-	unknown int         // replies that prove nothing
+	unknown int         // number of replies that prove nothing
 	left    atomic.Bool // its caller has given up
 	settled bool
 	done    chan lane.Reply
@@ -81,8 +81,8 @@ func (r *read) Handle(reply lane.Reply) time.Duration {
 	return r.backoff
 }
 
-// Read runs a script that writes nothing on a partition's server: with its pipelines,
-// its breaker and the caller's deadline. ctx must have one.
+// Read runs a script that writes nothing on a partition's server, with the server's
+// pipelines and breaker and the caller's deadline. ctx must have a deadline.
 func (d *Dispatcher) Read(ctx context.Context, l *lane.Lane, script *luascripts.Script, args []any) ([]any, error) {
 	keys := l.Keys()
 	r := &read{script: script, keys: []string{keys.Ledger, keys.Timers}, args: args, done: make(chan lane.Reply, 1)}

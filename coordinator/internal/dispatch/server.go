@@ -13,37 +13,37 @@ import (
 	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
-// A server carries the commands of the lanes whose partitions it has. Its workers start
-// with work and end without; each takes the lanes that are ready and sends their
-// commands in one pipeline, so that lanes share round trips while each keeps one command
-// in flight. A server that hangs delays no other.
+// A server sends the commands of the lanes whose partitions it has. Its workers start
+// when there is work and end when there is none; each takes the lanes that are ready and
+// sends their commands in one pipeline, so that lanes share round trips while each keeps
+// one command in flight. A hanging server delays no other.
 type server struct {
 	d       *Dispatcher
 	address string
-	key     string // one that the server had when it was met
+	key     string // a key that the server had when it was first used
 	breaker breaker
 
 	mu       sync.Mutex
 	ready    []job
-	sending  []*worker   // those with a pipeline in flight
-	workers  int         // without abandoned ones
-	rested   time.Time   // end of the last worker
-	idle     *time.Timer // probes while the node asks nothing
-	watch    *time.Timer // looks for pipelines that are in flight for too long
+	sending  []*worker   // workers with a pipeline in flight
+	workers  int         // number of workers, without abandoned ones
+	rested   time.Time   // time when the last worker ended
+	idle     *time.Timer // probes while the node sends nothing
+	watch    *time.Timer // checks for pipelines that are in flight for too long
 	watching bool
-	hung     atomic.Int32 // pipelines that were abandoned and are still in flight
+	hung     atomic.Int32 // abandoned pipelines that are still in flight
 
 	failing atomic.Bool // the last pipeline had no response
 
-	judging sync.Mutex // the breaker, with its part in d.open
-	retired bool       // it has no part any more
+	judging sync.Mutex // guards the breaker and its share of d.open
+	retired bool       // no longer counted in d.open
 }
 
 const (
-	// Two workers let one pipeline be built and read while the other is at Redis.
+	// Two workers let one build or read a pipeline while the other's is at Redis.
 	workersPerServer    = 2
 	commandsPerPipeline = 128
-	// probeIdleEvery is the interval at which an idle node looks for lost writes.
+	// probeIdleEvery is the time after which an idle node looks for lost writes.
 	probeIdleEvery = 5 * time.Second
 )
 
@@ -53,10 +53,10 @@ type job struct {
 	key string
 }
 
-// worker is one worker's pipeline. Memory is used again.
+// worker is one worker's pipeline. Its memory is reused.
 type worker struct {
 	jobs  []job // taken
-	sent  []job // those with a command, in the order of cmds
+	sent  []job // jobs with a command, in the order of cmds
 	cmds  []redis.Cmder
 	began time.Time
 	state atomic.Int32
@@ -65,7 +65,7 @@ type worker struct {
 const (
 	sending int32 = iota
 	returned
-	abandoned // its commands are in flight for too long, and its lanes have gone on
+	abandoned // its commands were in flight for too long, and its lanes continue without it
 )
 
 var workers = sync.Pool{New: func() any { return new(worker) }}
@@ -85,19 +85,19 @@ func (s *server) push(l job) {
 	}
 }
 
-// probe looks for writes that the server has lost while the node asked it nothing.
+// probe looks for writes that the server lost while the node sent it nothing.
 func (s *server) probe() {
 	s.d.node.ProbeRecent(func(l *lane.Lane) bool { return s.d.address(l.Keys().Ledger) == s.address })
 }
 
-// start starts a worker. The server is locked.
+// start starts a worker. The caller holds s.mu.
 func (s *server) start() {
 	s.workers++
 	s.d.workers.Add(1)
 	go s.work()
 }
 
-// take returns the lanes of the next pipeline, or none, and then the worker ends.
+// take returns the lanes of the next pipeline. If there are none, the worker must end.
 func (s *server) take(into []job) []job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +115,7 @@ func (s *server) take(into []job) []job {
 	return into
 }
 
-// rest watches over a server that this node asks nothing. The server is locked.
+// rest schedules a probe of an idle server. The caller holds s.mu.
 func (s *server) rest() {
 	if s.workers > 0 {
 		return
@@ -145,14 +145,15 @@ func (s *server) work() {
 		s.launch(w)
 		s.d.send(w.cmds)
 		if !s.land(w) {
-			return // its lanes have gone on, and its memory may be in use
+			return // its lanes continue without it, and its memory may be in use
 		}
 		s.d.reloadTopology(w.cmds)
 		s.judge(w.cmds, w.began)
 		for i, l := range w.sent {
 			s.deliver(l, w.cmds[i].(*command))
 		}
-		// The callers just answered run now, and their next calls go along.
+		// Callers that were just answered run now, so that their next calls join the
+		// pipeline.
 		runtime.Gosched()
 	}
 }
@@ -171,7 +172,7 @@ func (s *server) build(w *worker) {
 	}
 }
 
-// deliver gives a lane its reply.
+// deliver passes a reply to its lane.
 func (s *server) deliver(l job, cmd *command) {
 	value, err := cmd.reply()
 	r := lane.Reply{Err: err}
@@ -194,14 +195,14 @@ func (s *server) deliver(l job, cmd *command) {
 	s.reschedule(l, l.Handle(r))
 }
 
-// reschedule brings a lane back if it has a next command.
+// reschedule queues a lane again if it has a next command.
 func (s *server) reschedule(l job, delay time.Duration) {
 	if l.Again() {
 		s.d.carry(l.source, l.key, delay)
 	}
 }
 
-// judge informs the breaker: one command with a response is enough.
+// judge updates the breaker: one command with a response is enough to close it.
 func (s *server) judge(cmds []redis.Cmder, began time.Time) {
 	i := slices.IndexFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() == nil || !isDown(cmd.Err()) })
 	if i < 0 {
@@ -233,7 +234,7 @@ func (s *server) fail(began time.Time, err error) {
 	}
 }
 
-// retire takes a server that was replaced out of the count, unless it has work.
+// retire removes a replaced server from the count, unless it has work.
 func (s *server) retire() bool {
 	s.mu.Lock()
 	working := s.workers > 0 || len(s.ready) > 0
@@ -251,8 +252,8 @@ func (s *server) retire() bool {
 	return true
 }
 
-// clientClosed reports whether the client was closed, and ends the node with it. A
-// Cluster's client closes by itself those of servers that have left.
+// clientClosed reports whether the client was closed, and if so ends the node. A
+// Cluster's client also closes the clients of servers that have left.
 func (d *Dispatcher) clientClosed(err error) bool {
 	if !errors.Is(err, redis.ErrClosed) {
 		return false

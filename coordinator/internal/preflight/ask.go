@@ -22,26 +22,26 @@ const (
 	maxBackoff   = 400 * time.Millisecond
 )
 
-// An asker puts questions that change nothing, so that each may be repeated until it
-// is answered: a lost reply or a server that is loading must not end a start.
+// An asker sends requests that change nothing, and so may repeat each until it is
+// answered: a lost reply or a server that is loading must not fail a start.
 type asker struct {
 	*progress
-	patience time.Duration // for one question, besides the context's
-	replica  bool          // it was found to be one, so what it refuses is refused anyway
-	silent   error         // of a question without an answer; none is put after it
+	patience time.Duration // for one request, in addition to the context's
+	replica  bool          // the server is a replica, so its refusals are final
+	silent   error         // error of an unanswered request; none is sent after it
 }
 
-// progress is how far the questions to all servers have come.
+// progress is the state of the requests to all servers.
 type progress struct {
-	last  atomic.Pointer[error] // why a question is being repeated
-	until atomic.Int64          // end of the patience for the present question, Unix ns
+	last  atomic.Pointer[error] // reason for the current retry
+	until atomic.Int64          // end of the current request's patience, Unix ns
 }
 
 func newAsker(patience time.Duration) asker {
 	return asker{patience: patience, progress: new(progress)}
 }
 
-// ask repeats a question until it is answered, refused for good, or out of time.
+// ask repeats a request until it is answered, refused for good, or out of time.
 func (a *asker) ask(ctx context.Context, question func() error) error {
 	if a.silent != nil {
 		return a.silent
@@ -70,36 +70,36 @@ func (a *asker) ask(ctx context.Context, question func() error) error {
 	}
 }
 
-// late returns the error of a question that was not answered in time.
+// late returns the error of a request that was not answered in time.
 func (p *progress) late(cause error) error {
 	err := fmt.Errorf("no answer in time: %w", cause)
 	if last := p.last.Load(); last != nil {
-		return fmt.Errorf("%w; the last error was: %v", err, *last) //nolint:errorlint // its text alone
+		return fmt.Errorf("%w; the last error was: %v", err, *last) //nolint:errorlint // only its text
 	}
 	return err
 }
 
-// errPatience is why a question is late if its context has no end.
+// errPatience is the cause of a late request if its context has no deadline.
 var errPatience = errors.New("the call timeout has passed")
 
-// hangs reports whether go-redis is still waiting for a reply after the patience.
+// hangs reports whether go-redis is still waiting for a reply long after the patience.
 func (p *progress) hangs() bool {
 	until := p.until.Load()
 	return until > 0 && time.Now().UnixNano() > until+hangsAfter.Nanoseconds()
 }
 
-// hangsAfter is the time for an attempt that began within the patience.
+// hangsAfter is the time that an attempt may take if it began within the patience.
 const hangsAfter = time.Second
 
-// isReply reports whether a server said an error. go-redis also returns redis.Nil for
-// a Sentinel's master that is not known.
+// isReply reports whether an error is a server's reply. go-redis also returns redis.Nil
+// if a Sentinel does not know the master.
 func isReply(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && !errors.Is(err, redis.Nil)
 }
 
-// Passes reports whether the same question may be answered if it is repeated. What a
-// replica or a Cluster's node says to a client of the wrong kind stays.
+// Passes reports whether a repeat of the request may succeed. Replies of a replica or a
+// Cluster's node to a client of the wrong kind are final.
 func Passes(err error) bool {
 	var dial *net.OpError
 	var certificate *tls.CertificateVerificationError
@@ -109,7 +109,7 @@ func Passes(err error) bool {
 	case err == nil, errors.Is(err, redis.ErrClosed):
 		return false
 	case errors.Is(err, redis.Nil):
-		return true // the Sentinels may not know the master yet
+		return true // the Sentinels may find the master later
 	case isReply(err):
 		return dispatch.Classify(err) == lane.FailureTransient && !dispatch.HasPrefix(err, "READONLY", "MOVED ", "ASK ", "NOREPLICAS")
 	case errors.As(err, &dial) && dial.Op == "dial":
@@ -124,7 +124,7 @@ func isUnknownCommand(err error) bool {
 	return dispatch.HasPrefix(err, "ERR unknown command", "ERR Unknown command", "unknown command")
 }
 
-// isWithheld reports whether a command is refused to this user, or to all.
+// isWithheld reports whether a command is refused to this user, or to all users.
 func isWithheld(err error) bool {
 	if isUnknownCommand(err) || dispatch.HasPrefix(err, "NOPERM") {
 		return true

@@ -6,19 +6,19 @@ import (
 	"fmt"
 )
 
-// ErrUnfit is documented in package preflight.
+// ErrUnfit is documented in package coordinator.
 var ErrUnfit = errors.New("unsupported Redis configuration")
 
-// Check is one thing that a node must know of the Redis that it stands on.
+// Check is the result of one check of the Redis that a node uses.
 type Check struct {
 	Name   string `json:"check"`            // "eviction", for example; see Inspect
 	Server string `json:"server,omitempty"` // host:port if there are several servers
 	Status Status `json:"status"`
 	Found  string `json:"found"`
-	Remedy string `json:"remedy,omitempty"` // what to do, unless the status is ok
+	Remedy string `json:"remedy,omitempty"` // action to take, unless the status is ok
 
-	sentinel error // of New, if the check failed: ErrUnfit unless it says another
-	cause    error // of what was found
+	sentinel error // sentinel error if the check failed; nil for ErrUnfit
+	cause    error // cause of a failure, or nil
 }
 
 // Status is the result of a check.
@@ -26,7 +26,7 @@ type Status uint8
 
 // The statuses. New fails if a check failed, and logs the warnings.
 const (
-	CheckUnknown Status = iota // the server does not tell
+	CheckUnknown Status = iota // the server doesn't report it
 	CheckOK
 	CheckWarning
 	CheckFailed
@@ -34,7 +34,7 @@ const (
 
 var statusNames = [...]string{CheckUnknown: "unknown", CheckOK: "ok", CheckWarning: "warning", CheckFailed: "failed"}
 
-// String is the status' name in lower case, as in JSON.
+// String returns the status' name in lower case, as in JSON.
 func (s Status) String() string {
 	if int(s) < len(statusNames) {
 		return statusNames[s]
@@ -42,11 +42,11 @@ func (s Status) String() string {
 	return fmt.Sprintf("status(%d)", uint8(s))
 }
 
-// MarshalText writes the name.
+// MarshalText returns the name.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Err returns nil unless the check failed, and else the error of New: an ErrUnfit, or
-// an lane.ErrUnavailable if it may pass later.
+// Err returns nil unless the check failed, and otherwise the error of New: an ErrUnfit,
+// or a lane.ErrUnavailable if the check may pass later.
 func (c Check) Err() error {
 	if c.Status != CheckFailed {
 		return nil

@@ -24,15 +24,15 @@ import (
 type server struct {
 	redis.UniversalClient
 	asker
-	everywhere redis.UniversalClient // reaches every server
-	cluster    redisclient.Cluster   // that it was found by, or nil
+	everywhere redis.UniversalClient // client that reaches every server
+	cluster    redisclient.Cluster   // through which it was found, or nil
 	cfg        Config
 	info       redisinfo.Info
-	infoErr    error // a reply to INFO that is no refusal
+	infoErr    error // error of INFO other than a refusal
 	dialect    luascripts.Dialect
 }
 
-// inspect makes the checks in the order of what can be asked at all.
+// inspect makes the checks, as far as the server can be asked.
 func (s *server) inspect(ctx context.Context) []Check {
 	checks := []Check{s.reachable(ctx)}
 	if checks[0].Status == CheckFailed {
@@ -62,33 +62,33 @@ func failed(name, found, remedy string) Check {
 	return Check{Name: name, Status: CheckFailed, Found: found, Remedy: remedy}
 }
 
-// untold is a check whose answer the server keeps to itself.
+// untold returns a check of a property that the server does not report.
 func untold(name, what, remedy string) Check {
 	return Check{Name: name, Found: "the server does not report its " + what, Remedy: remedy}
 }
 
-// unavailable is a failed check that may pass later.
+// unavailable returns a failed check that may pass later.
 func unavailable(name, found string, cause error, remedy string) Check {
 	check := failed(name, found, remedy)
 	check.sentinel, check.cause = lane.ErrUnavailable, cause
 	return check
 }
 
-// unexpected is a check to which the server's reply is none that it should have.
+// unexpected returns a check that failed with an unexpected reply.
 func unexpected(name string, err error) Check {
 	err = fmt.Errorf("unexpected reply: %w", err)
 	return unavailable(name, err.Error(), err, "try again; if it persists, check the server and the network")
 }
 
-// noCommand is a failed check of a server without a command.
+// noCommand returns a failed check of a server without some commands.
 func noCommand(name string, commands ...string) Check {
 	return failed(name, "the server has no command "+strings.Join(commands, ", "), "let it have the command under this name: look for rename-command in its configuration")
 }
 
-// silence is the one check of a server that does not answer.
+// silence returns the only check of a server that does not answer.
 func silence(err error) Check {
 	if errors.Is(err, redis.Nil) {
-		// As a value, redis.Nil would be taken for the reply to a command.
+		// redis.Nil itself would look like the reply to a command.
 		err = errors.New("the Sentinels watch no master by the name that the client was given")
 		return unavailable("reachable", "no answer: "+err.Error(), err, "check MasterName, and that the Sentinels know the master by now")
 	}
@@ -113,7 +113,8 @@ func (s *server) reachable(ctx context.Context) Check {
 	}
 }
 
-// refusal is the failed check of a command that the server refused for lack of rights.
+// refusal returns the failed check of a command that the server refused for lack of
+// rights.
 func refusal(name, command, rights string, err error) Check {
 	if isUnknownCommand(err) {
 		return noCommand(name, command)
@@ -194,7 +195,8 @@ func (s *server) persistence() Check {
 	}
 }
 
-// minReplicas: INFO counts the replicas in step only where min-replicas-to-write is set.
+// minReplicas checks min-replicas-to-write: INFO counts replicas in step only if it is
+// set.
 func (s *server) minReplicas() Check {
 	inStep, set := s.info["min_slaves_good_slaves"]
 	switch {
@@ -212,8 +214,8 @@ func (s *server) minReplicas() Check {
 	}
 }
 
-// maxSkew is how far the clocks may be apart before somebody should know. Deadlines
-// are Redis' time, so it matters only to people who compare them with their own.
+// maxSkew is the largest difference of clocks without a warning. Deadlines are in Redis'
+// time, so it matters only to people who compare them with their own clock.
 const maxSkew = 5 * time.Second
 
 func (s *server) clock(ctx context.Context) Check {
@@ -232,7 +234,7 @@ func (s *server) clock(ctx context.Context) Check {
 	return ok("clock", fmt.Sprintf("within %s of this machine's", maxSkew))
 }
 
-// partitions looks at the record of the prefix, and at the partitions of this server.
+// partitions checks the record of the prefix, and the partitions of this server.
 func (s *server) partitions(ctx context.Context) Check {
 	const name = "partitions"
 	if old := s.layout1(ctx); old != "" {
@@ -240,7 +242,7 @@ func (s *server) partitions(ctx context.Context) Check {
 		check.sentinel = fmt.Errorf("%w: %w", ErrUnfit, lane.ErrLayout)
 		return check
 	}
-	if s.info.Mode() == "cluster" && s.cluster == nil { // the check of the topology fails
+	if s.info.Mode() == "cluster" && s.cluster == nil { // the topology check fails
 		return ok(name, "not read: they are on all servers of the Cluster")
 	}
 	key := store.RecordKey(s.cfg.Prefix)
@@ -285,7 +287,7 @@ func (s *server) partitions(ctx context.Context) Check {
 			continue
 		}
 		if err != nil {
-			continue // another server's
+			continue // on another server
 		}
 		if h, err := store.ParseHeader(text); err != nil || h.Partitions != record.Partitions || h.Index != i {
 			return warning(name, fmt.Sprintf("partition %d of %d has the header %q", i, record.Partitions, text), "run bursar verify")
@@ -296,7 +298,7 @@ func (s *server) partitions(ctx context.Context) Check {
 	return ok(name, fmt.Sprintf("layout %d; this server has %d of the %s of prefix %q, %d of them in use", record.Layout, here, wording.Count(record.Partitions, "partition"), s.cfg.Prefix, used))
 }
 
-// headers returns what the server has as the header of each partition.
+// headers returns the header that the server has for each partition.
 func (s *server) headers(ctx context.Context, record store.Record) ([]*redis.StringCmd, error) {
 	headers := make([]*redis.StringCmd, record.Partitions)
 	err := s.ask(ctx, func() error {
@@ -315,9 +317,9 @@ func (s *server) headers(ctx context.Context, record store.Record) ([]*redis.Str
 	return headers, err
 }
 
-// layout1 returns a key of the layout that was never released, or "".
+// layout1 returns a key of layout 1, which was never released, or "".
 func (s *server) layout1(ctx context.Context) (key string) {
-	_ = s.ask(ctx, func() error { // who may not scan has no answer
+	_ = s.ask(ctx, func() error { // no result without the right to scan
 		keys, _, err := s.Scan(ctx, 0, store.QuotePattern(s.cfg.Prefix)+":{*}:books", 1000).Result()
 		if len(keys) > 0 {
 			key = keys[0]
@@ -327,7 +329,7 @@ func (s *server) layout1(ctx context.Context) (key string) {
 	return key
 }
 
-// readInfo reads what INFO tells, which is nothing if it may not be asked.
+// readInfo reads INFO, and leaves out the sections that it may not read.
 func (s *server) readInfo(ctx context.Context) {
 	s.info = make(redisinfo.Info)
 	for _, section := range []string{"server", "replication", "memory", "persistence"} {

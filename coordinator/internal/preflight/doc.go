@@ -1,7 +1,7 @@
-// Package preflight finds out whether money can be trusted to a Redis: what it is, how
-// it is configured, what its user may do, and how the partitions of a prefix lie.
+// Package preflight checks whether a Redis can be trusted with money: its kind, its
+// configuration, the rights of its user, and the partitions of a prefix.
 //
-// What belongs here asks a server before a node uses it, or beside one, and changes
-// nothing but a record of partitions that is missing. What a node sends to move money
-// belongs to package lane.
+// Requests to a server before a node uses it, or independent of one, belong here. They
+// change nothing, except that they restore a missing record of partitions. Commands that
+// move money belong to package lane.
 package preflight

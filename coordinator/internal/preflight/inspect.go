@@ -14,18 +14,17 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Config is the configuration of a node, as far as the checks need it.
+// Config is the part of a node's configuration that the checks need.
 type Config struct {
 	Prefix            string
 	CallTimeout       time.Duration
-	Partitions        int // that were asked for, 0 for none
+	Partitions        int // the requested number, 0 for none
 	DefaultPartitions int
 	Logger            *slog.Logger
 }
 
-// Inspect makes every check and returns the dialect that the servers' scripts are written in. It
-// keeps to ctx and the call timeout, where go-redis waits for timeouts of its own, or
-// has none.
+// Inspect makes every check and returns the dialect for the servers' scripts. It obeys
+// ctx and the call timeout, even while go-redis waits for its own timeouts, or has none.
 func Inspect(ctx context.Context, client redis.UniversalClient, cfg Config) ([]Check, luascripts.Dialect) {
 	type result struct {
 		checks  []Check
@@ -90,8 +89,8 @@ func inspectAll(ctx context.Context, client redis.UniversalClient, cfg Config, q
 	return all, dialect
 }
 
-// Start makes the checks for New: what failed is an error, a warning is logged. A
-// server that is unfit is no reason to try again, whatever else failed.
+// Start makes the checks for New: it returns an error for failed checks, and logs
+// warnings. If a server is unfit, the error is not ErrUnavailable, whatever else failed.
 func Start(ctx context.Context, client redis.UniversalClient, cfg Config) (luascripts.Dialect, error) {
 	checks, dialect := Inspect(ctx, client, cfg)
 	var unfit, unavailable []error

@@ -15,11 +15,10 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Adopt returns how the partitions of the prefix lie: as it is recorded; or, if
-// there is no record, as the partitions that exist lie, and then restores it; or as the
-// options and the topology have it, and then the first EnsureTenant records it. The
-// number of partitions never changes, so a node that was asked for another one adopts
-// what is stored.
+// Adopt returns the number of partitions of the prefix: the recorded one; without a
+// record, that of the existing partitions, whose record it restores; without partitions,
+// that of the options and the topology, which the first EnsureTenant records. The number
+// never changes, so a node with another one adopts the stored number.
 func Adopt(ctx context.Context, client redis.UniversalClient, cfg Config) (store.Record, error) {
 	record, err := adopt(ctx, client, cfg, newAsker(cfg.CallTimeout))
 	switch {
@@ -84,9 +83,8 @@ func adopted(text string, cfg Config) (store.Record, error) {
 	return record, nil
 }
 
-// agrees returns an error if partitions of another number exist than are recorded, and
-// none of those: with a record that was overwritten, EnsureTenant would create tenants
-// again.
+// agrees returns an error if partitions exist, but none under the recorded number: the
+// record was overwritten, and with it EnsureTenant would create tenants again.
 func agrees(ctx context.Context, client redis.UniversalClient, cfg Config, record store.Record, a *asker) error {
 	exists, err := exist(ctx, client, cfg.Prefix, record.Partitions, a)
 	if err != nil || exists {
@@ -100,7 +98,7 @@ func agrees(ctx context.Context, client redis.UniversalClient, cfg Config, recor
 	return err
 }
 
-// existingPartitions returns the numbers of partitions of which a ledger exists.
+// existingPartitions returns the numbers of partitions for which a ledger exists.
 func existingPartitions(ctx context.Context, client redis.UniversalClient, prefix string, a *asker) (found []int, err error) {
 	for p := 1; p <= store.MaxPartitions; p *= 2 {
 		exists, err := exist(ctx, client, prefix, p, a)
@@ -114,7 +112,7 @@ func existingPartitions(ctx context.Context, client redis.UniversalClient, prefi
 	return found, nil
 }
 
-// exist reports whether a ledger of p partitions exists.
+// exist reports whether a ledger of one of p partitions exists.
 func exist(ctx context.Context, client redis.UniversalClient, prefix string, p int, a *asker) (bool, error) {
 	headers := make([]*redis.StringCmd, p)
 	err := a.ask(ctx, func() error {
@@ -135,6 +133,6 @@ func exist(ctx context.Context, client redis.UniversalClient, prefix string, p i
 	}
 	return slices.ContainsFunc(headers, func(header *redis.StringCmd) bool {
 		h, err := store.ParseHeader(header.Val())
-		return !errors.Is(header.Err(), redis.Nil) && (err != nil || h.Partitions == p) // a damaged one, too
+		return !errors.Is(header.Err(), redis.Nil) && (err != nil || h.Partitions == p) // damaged ones count
 	}), nil
 }

@@ -13,9 +13,10 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// probeRights names the commands that the user may not run on a partition's keys, and
-// after a question mark those that the server does not have. The names of the keys
-// come as arguments, not as keys: any server of a cluster may be asked.
+// probeRights returns the names of the commands that the user may not run on a
+// partition's keys, and, with a question mark before them, those that the server does not
+// have. Key names are passed as arguments, not as keys, so that any server of a Cluster
+// can be asked.
 const probeRights = `
 if not redis.acl_check_cmd then return '' end
 local missing = {}
@@ -35,8 +36,8 @@ for _, command in ipairs({
 end
 return table.concat(missing, ' ')`
 
-// scripts runs a script that changes nothing, in the dialect of Redis 7, by its text
-// and by its SHA, and has it look which rights the user lacks.
+// scripts runs a script that changes nothing, in the dialect of Redis 7, by its source
+// and by its SHA. The script reports the rights that the user lacks.
 func (s *server) scripts(ctx context.Context) (rights, scripts Check) {
 	script := redis.NewScript("#!lua flags=allow-oom\n" + probeRights)
 	keys := store.KeysOf(s.cfg.Prefix, 1, 0)
@@ -58,7 +59,7 @@ func (s *server) scripts(ctx context.Context) (rights, scripts Check) {
 	err = s.ask(ctx, func() error {
 		return script.EvalSha(ctx, s, nil, keys.Ledger, keys.Timers, store.RecordKey(s.cfg.Prefix)).Err()
 	})
-	if err != nil && !dispatch.HasPrefix(err, "NOSCRIPT") { // a restart since the text was sent
+	if err != nil && !dispatch.HasPrefix(err, "NOSCRIPT") { // a restart since the source was sent
 		return s.refused(ctx, "EVALSHA", err)
 	}
 	return rights, scripts
@@ -83,12 +84,12 @@ func (s *server) rights(missing string) Check {
 	}
 }
 
-// refused makes both checks of the error that the probe met, by what the error says:
-// what is not understood decides nothing about the server.
+// refused derives both checks from the error of the script. An unknown error decides
+// nothing about the server.
 func (s *server) refused(ctx context.Context, command string, err error) (rights, scripts Check) {
 	rights = untold("rights", "users' rights", "make sure that the user may run the commands that OPERATIONS.md lists")
 	switch {
-	case !isReply(err) || s.silent != nil: // the server is gone
+	case !isReply(err) || s.silent != nil: // no reply
 	case dispatch.HasPrefix(err, "NOPERM"):
 		rights = failed("rights", err.Error(), "grant the right with ACL SETUSER")
 		rights.cause = err
@@ -112,8 +113,8 @@ func (s *server) refused(ctx context.Context, command string, err error) (rights
 	return rights, scripts
 }
 
-// bare tries the dialect without a first line: miniredis knows no other, and refuses
-// to compile one. So does Redis before 7, which calls a script user_script.
+// bare tries the dialect without a first line, the only one that miniredis compiles.
+// Redis before 7 rejects the first line as well, but its error names user_script.
 func (s *server) bare(ctx context.Context, refused error) Check {
 	if strings.Contains(refused.Error(), "user_script") {
 		return failed("scripts", "the server is older than Redis 7.0: "+refused.Error(), "use Redis 7.0 or later")

@@ -14,7 +14,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redisinfo"
 )
 
-// primaryRemedy is what to do about a replica.
+// primaryRemedy is the remedy for a replica.
 const primaryRemedy = "connect to the primary, or through Sentinel or Cluster"
 
 // ClusterRemedy is the remedy for a plain client that is connected to a Cluster.
@@ -25,14 +25,14 @@ func ClusterRemedy(client redis.UniversalClient) string {
 	return fmt.Sprintf("connect with redis.NewClusterClient; a wrapper (%T) has to embed what that returns", client)
 }
 
-// aSentinel is the failed check of a server that is one.
+// aSentinel returns the failed check of a server that is a Sentinel.
 func aSentinel() Check {
 	return failed("topology", "the server is a Sentinel, which keeps no data",
 		"connect with redis.NewFailoverClient and the name of the master (redis+sentinel:// on the command line)")
 }
 
-// isSentinel asks a server that refused a client. A Sentinel mostly has no users, and
-// another password or none, so it is asked as nobody and then as the client.
+// isSentinel asks a server that rejected a client. Most Sentinels have no users, and
+// another password or none, so it asks without credentials first, then with the client's.
 func isSentinel(ctx context.Context, o *redis.Options) bool {
 	if o == nil {
 		return false
@@ -45,7 +45,7 @@ func isSentinel(ctx context.Context, o *redis.Options) bool {
 		})
 		info := make(redisinfo.Info)
 		info.Add(client.Info(ctx, "server").Val())
-		_ = client.Close() // nothing of it is kept
+		_ = client.Close() // only the reply is needed
 		if info.Mode() != "" {
 			return info.Mode() == "sentinel"
 		}
@@ -69,7 +69,7 @@ func Masters(ctx context.Context, cluster redisclient.Cluster) ([]*redis.Client,
 	return all, err
 }
 
-// noMasters is the check of a Cluster whose masters cannot be asked.
+// noMasters returns the check of a Cluster whose masters cannot be found.
 func noMasters(ctx context.Context, cluster redisclient.Cluster, err error) Check {
 	const found = "the Cluster's masters cannot be found"
 	cause := fmt.Errorf("%s: %w", found, err)

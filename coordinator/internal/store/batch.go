@@ -18,7 +18,7 @@ type Config struct {
 	MaxHolds  int   // open holds of an account, 0 for any number
 }
 
-// Text is the argument of a node.
+// Text returns the argument for a node.
 func (c Config) Text(node uint64) string {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, 28), node)
 	b = appendUint(b, uint64(c.HoldTTL), 6)             //nolint:gosec // validated: not negative
@@ -27,7 +27,7 @@ func (c Config) Text(node uint64) string {
 	return string(appendUint(b, uint64(c.MaxHolds), 4)) //nolint:gosec // validated: not negative
 }
 
-// Envelope is the part of a batch besides its operations.
+// Envelope is the part of a batch other than its operations.
 type Envelope struct {
 	Config     string // see Config.Text
 	Clock      string // Unix ms in decimal, or "" for the server's
@@ -35,15 +35,16 @@ type Envelope struct {
 	Session    Session // as the node knows it
 	Number     uint64
 	ValidUntil int64 // partition time
-	// Of a repair: the last batch before it, and whether more of it follows.
+	// For a batch of merges: Since is the last batch before the repair, More whether
+	// others follow.
 	Repair bool
 	Since  uint64
 	More   bool
 }
 
-// Encoder lays the arguments of a batch end to end in one buffer, so that a batch costs
-// a few allocations however many operations it has. Use Begin, then Operation for each,
-// then Finish. Its memory is used again.
+// Encoder lays out the arguments of a batch end to end in one buffer, so that a batch
+// costs a few allocations however many operations it has. Use Begin, then Operation for
+// each, then Finish. Its memory is reused.
 type Encoder struct {
 	kinds, places, arguments []byte
 	fields                   []byte // of accounts
@@ -54,17 +55,17 @@ type Encoder struct {
 	texts                    []Argument
 }
 
-// An Argument is a part of an encoder's buffer. A command has pointers to arguments,
-// which an interface holds without an allocation each.
+// An Argument is a part of an encoder's buffer. Commands use pointers to arguments, which
+// an interface holds without an allocation for each.
 type Argument []byte
 
-// MarshalBinary returns what go-redis writes.
+// MarshalBinary returns the bytes that go-redis writes.
 func (a *Argument) MarshalBinary() ([]byte, error) { return *a, nil }
 
-// MarshalText returns the argument in quotes if it is binary: hooks log commands.
+// MarshalText returns the argument, quoted if it is binary: hooks log commands.
 func (a *Argument) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
-// String is the same, for hooks that print.
+// String returns the same as MarshalText, for hooks that print.
 func (a *Argument) String() string {
 	text := string(*a)
 	if quoted := strconv.Quote(text); quoted != `"`+text+`"` {
@@ -79,7 +80,7 @@ func (e *Encoder) Begin() {
 	e.fields, e.fieldEnds, e.named = e.fields[:0], e.fieldEnds[:0], e.named[:0]
 }
 
-// Account adds an account; operations name it by its place, the first is 0.
+// Account adds an account; operations refer to it by its place, from 0 on.
 func (e *Encoder) Account(tenant budget.TenantID) {
 	e.fields = append(append(e.fields, 'a'), tenant...)
 	e.fieldEnds = append(e.fieldEnds, len(e.fields))
@@ -108,10 +109,11 @@ func (e *Encoder) NewHold(id budget.ReservationID) { e.arguments = AppendHoldFie
 // NamedHold adds the field of a hold that the operation reads.
 func (e *Encoder) NamedHold(id budget.ReservationID) { e.named = AppendHoldField(e.named, id) }
 
-// markArgument is the place of number and digest.
+// markArgument is the index of the argument with number and digest.
 const markArgument = 4
 
-// Finish fixes the bytes and appends them to args. It returns number and digest.
+// Finish completes the batch, appends its arguments to args, and returns its number and
+// digest as mark.
 func (e *Encoder) Finish(env *Envelope, args []any) (mark string, all []any) {
 	e.buffer, e.ends = e.buffer[:0], e.ends[:0]
 	end := func() { e.ends = append(e.ends, len(e.buffer)) }

@@ -15,7 +15,7 @@ type Damage struct {
 	What   string
 }
 
-// DamageKind classifies damages; its text is stable.
+// DamageKind classifies damages; its values are stable.
 type DamageKind string
 
 // The kinds of damages.
@@ -44,7 +44,7 @@ const (
 	SecondTruth       DamageKind = "partitions" // the prefix has another number of partitions, too
 )
 
-// BalanceText says why an account does not balance, and is "" if it does.
+// BalanceText describes how an account does not balance; it is "" if it does.
 func (a Account) BalanceText() string {
 	if a.Balanced() {
 		return ""
@@ -59,7 +59,7 @@ func (a Account) BalanceText() string {
 	return terms + offBy(int64(a.Remaining+a.Reserved+a.Committed-a.Granted))
 }
 
-// offBy says by how much a figure is wrong, if it is.
+// offBy describes by how much a figure is wrong; it is "" if it isn't.
 func offBy(difference int64) string {
 	switch {
 	case difference > 0:
@@ -71,8 +71,8 @@ func offBy(difference int64) string {
 	}
 }
 
-// NameField says in words what a field of a ledger is. The hold of a known tenant is
-// named by its reservation.
+// NameField describes a field of a ledger in words. The hold of a known tenant is named
+// by its reservation.
 func NameField(field string, tenant budget.TenantID) string {
 	if field == "" {
 		return "partition"

@@ -12,7 +12,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// DefaultPrefix begins every key unless an option sets another prefix.
+// DefaultPrefix is the prefix of every key unless an option sets another one.
 const DefaultPrefix = "bursar"
 
 const (
@@ -24,7 +24,7 @@ const (
 
 const slots = 16384 // of a Cluster
 
-// Keys are the two keys of a partition. They share a hash tag, and so a slot.
+// Keys are the two keys of a partition. They share a hash tag and therefore a slot.
 type Keys struct {
 	Ledger string // hash: accounts, holds, tombstones, sessions
 	Timers string // sorted set: fields and their deadlines, Unix ms
@@ -35,19 +35,20 @@ const (
 	timersSuffix = "}:timers"
 )
 
-// RecordKey is the key that records how many partitions a prefix has.
+// RecordKey returns the key of the record with a prefix's number of partitions.
 func RecordKey(prefix string) string { return prefix + ":partitions" }
 
-// KeysOf returns the keys of partition index of a prefix with that many partitions.
+// KeysOf returns the keys of partition index of a prefix with the given number of
+// partitions.
 func KeysOf(prefix string, partitions, index int) Keys {
 	tag := prefix + ":{" + tags(partitions)[index]
 	return Keys{Ledger: tag + ledgerSuffix, Timers: tag + timersSuffix}
 }
 
-// LedgerPattern matches every ledger under a prefix, for SCAN.
+// LedgerPattern returns the pattern that matches every ledger under a prefix, for SCAN.
 func LedgerPattern(prefix string) string { return QuotePattern(prefix) + ":{*" + ledgerSuffix }
 
-// QuotePattern returns the pattern that matches a text and no other, for SCAN.
+// QuotePattern returns the pattern that matches only the given text, for SCAN.
 func QuotePattern(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
 }
@@ -58,7 +59,7 @@ func PartitionOf(tenant budget.TenantID, partitions int) int {
 	return int(xxhash.Sum64String(string(tenant.Root())) & uint64(partitions-1)) //nolint:gosec // below partitions
 }
 
-// ValidatePartitions returns nil for a number of partitions that a prefix can have.
+// ValidatePartitions returns nil if a prefix can have n partitions.
 func ValidatePartitions(n int) error {
 	if n < 1 || n > MaxPartitions || n&(n-1) != 0 {
 		return fmt.Errorf("%d partitions: give a power of two from 1 to %d", n, MaxPartitions)
@@ -66,7 +67,7 @@ func ValidatePartitions(n int) error {
 	return nil
 }
 
-// ValidatePrefix returns nil for a prefix that keys can begin with.
+// ValidatePrefix returns nil if keys can begin with the prefix.
 func ValidatePrefix(prefix string) error {
 	if prefix == "" || len(prefix) > MaxPrefixBytes {
 		return fmt.Errorf("key prefix %.80q: give 1 to %d bytes", prefix, MaxPrefixBytes)
@@ -98,9 +99,9 @@ var (
 	}()
 )
 
-// tags returns the hash tag of each partition: partition i of P lies in the middle half
-// of the i-th of P equal ranges of slots, so that masters with equal ranges get equal
-// shares. Tags are the first decimal numbers that do.
+// tags returns the hash tag of each partition: partition i of P is in the middle half of
+// the i-th of P equal ranges of slots, so that masters with equal ranges get equal
+// shares. Tags are the smallest decimal numbers with this property.
 func tags(partitions int) []string {
 	tagsMu.Lock()
 	defer tagsMu.Unlock()
@@ -123,7 +124,8 @@ func tags(partitions int) []string {
 // SlotOf returns the Cluster slot of a partition.
 func SlotOf(partitions, index int) int { return slotOf(tags(partitions)[index]) }
 
-// slotOf is CRC-16/XMODEM modulo the number of slots, as the Cluster specification has it.
+// slotOf returns CRC-16/XMODEM modulo the number of slots, as in the Cluster
+// specification.
 func slotOf(tag string) int {
 	var crc uint16
 	for i := range len(tag) {
@@ -132,17 +134,17 @@ func slotOf(tag string) int {
 	return int(crc) % slots
 }
 
-// Record is what RecordKey holds: how the partitions of a prefix lie, fixed when the
-// prefix is first used.
+// Record is the value of RecordKey: the layout and the number of partitions of a prefix,
+// fixed when it is first used.
 type Record struct {
 	Layout     int
 	Partitions int
 }
 
-// String is the stored text.
+// String returns the stored text.
 func (r Record) String() string { return fmt.Sprintf("%d %d", r.Layout, r.Partitions) }
 
-// ParseRecord reads the stored text; of another layout only the layout.
+// ParseRecord reads the stored text. For another layout it returns the layout only.
 func ParseRecord(text string) (r Record, err error) {
 	layout, partitions, found := strings.Cut(text, " ")
 	if r.Layout, _ = strconv.Atoi(layout); r.Layout > 0 && r.Layout != luascripts.Layout {

@@ -31,7 +31,7 @@ func TestKeysAreDistinctAndStable(t *testing.T) {
 			seen[keys.Ledger], seen[keys.Timers] = true, true
 		}
 	})
-	// These are stored for ever.
+	// These are stored permanently.
 	for _, c := range []struct {
 		partitions, index int
 		ledger            string
@@ -42,7 +42,7 @@ func TestKeysAreDistinctAndStable(t *testing.T) {
 	}
 }
 
-// defaultRanges returns the last slot of each master as redis-cli --cluster create
+// defaultRanges returns the last slot of each master, as redis-cli --cluster create
 // distributes them.
 func defaultRanges(masters int) []int {
 	ends := make([]int, masters)

@@ -12,7 +12,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// The parsers read the records of the scripts.
+// The parsers read the records that the scripts write.
 func TestScriptsWriteWhatParsersRead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, 16384, 10*time.Minute)
@@ -107,7 +107,8 @@ func checkSession(t *testing.T, w *world, fields map[string]string) {
 	}
 }
 
-// checkDeletion ends the account: its field goes, and a new one has another serial.
+// checkDeletion deletes the account: its field is removed, and a new one has another
+// serial.
 func checkDeletion(t *testing.T, w *world, open budget.ReservationID) {
 	t.Helper()
 	w.do(luascripts.KindRelease, "acme/search", 0, open)

@@ -76,7 +76,7 @@ func TestBalanced(t *testing.T) {
 	}
 }
 
-// accountRecord and the others write records as the scripts do.
+// accountRecord and the functions below write records as the scripts do.
 func accountRecord(a Account) string {
 	var b []byte
 	for _, term := range []budget.Microcents{a.Granted, a.Remaining, a.Reserved, a.Committed} {
@@ -194,7 +194,7 @@ func TestNameField(t *testing.T) {
 	}
 }
 
-// No bytes make a parser panic, and what it reads is what the scripts would write.
+// No bytes make a parser panic, and the scripts would write its result in the same bytes.
 func FuzzRecords(f *testing.F) {
 	for _, text := range []string{
 		"", "2 16 " + someIncarnation, "2 16 3 " + someIncarnation, accountRecord(someAccount), holdRecord(someHold), holdRecord(someTombstone),
@@ -257,7 +257,7 @@ func fuzzReplies(text string, operations, accounts int) {
 	_, _ = r.End()
 }
 
-// No page makes a snapshot panic, and none makes it go on for ever.
+// No page makes a snapshot panic or continue forever.
 func FuzzSnapshot(f *testing.F) {
 	control := controlRecord(Control{Time: 1, Sequence: 1 << 40, LastSerial: 1 << 40})
 	f.Add(control, AccountField("acme"), accountRecord(someAccount), "hfedcba9876543210", holdRecord(someHold), "0")

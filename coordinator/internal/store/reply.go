@@ -8,7 +8,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// The words that refusals begin with. A reply of a batch that was applied begins with A.
+// The words that begin a refusal. The reply to a batch that was applied begins with A.
 const (
 	WordApplied     = 'A'
 	WordNoPartition = "NOPARTITION"
@@ -30,10 +30,10 @@ const (
 	WordBehind      = "BEHIND"
 )
 
-// Reply reads the reply of an applied batch: first the codes, then what each code
-// brings, in order. A reply that is too short fails; see Err.
+// Reply reads the reply to an applied batch: the codes, then the values of each code, in
+// order. If the reply is too short, End returns an error.
 type Reply struct {
-	Time      int64 // of the partition, Unix ms
+	Time      int64 // partition time, Unix ms
 	Flags     byte
 	Codes     string
 	remaining string // of the accounts, 8 bytes each
@@ -55,7 +55,7 @@ func ParseReply(text string, operations, accounts int) (Reply, error) {
 	return r, nil
 }
 
-// AppliedTime is the time of the reply of an applied batch; 0 if it is too short.
+// AppliedTime returns the time in the reply to an applied batch, or 0 if it is too short.
 func AppliedTime(text string) int64 {
 	if len(text) < 7 {
 		return 0
@@ -63,8 +63,8 @@ func AppliedTime(text string) int64 {
 	return int64((&reader{text[1:]}).uint(6)) //nolint:gosec // 48 bits
 }
 
-// AppliedCode is the code of an operation in the reply of an applied batch; 0 if it is
-// too short.
+// AppliedCode returns the code of an operation in the reply to an applied batch, or 0 if
+// it is too short.
 func AppliedCode(text string, operation int) byte {
 	if at := minReply + operation; at < len(text) && text[0] == WordApplied {
 		return text[at]
@@ -72,12 +72,12 @@ func AppliedCode(text string, operation int) byte {
 	return 0
 }
 
-// Remaining is that of an account as the batch's first operation met it.
+// Remaining returns an account's remaining before the batch's first operation on it.
 func (r *Reply) Remaining(account int) budget.Microcents {
 	return (&reader{r.remaining[8*account:]}).amount()
 }
 
-// Amount is the next value.
+// Amount returns the next value, an amount.
 func (r *Reply) Amount() budget.Microcents {
 	if !r.has(8) {
 		return 0
@@ -85,15 +85,15 @@ func (r *Reply) Amount() budget.Microcents {
 	return r.values.amount()
 }
 
-// Known is what a lookup found: a hold's state, its amount, when it was made or ended,
-// and its deadline.
+// Known is the result of a lookup: a hold's state, its amount, the time when it was made
+// or ended, and its deadline.
 type Known struct {
 	State        byte
 	Amount       budget.Microcents
 	At, Deadline int64 // Unix ms
 }
 
-// Known is the next value, of a lookup.
+// Known returns the next value, the result of a lookup.
 func (r *Reply) Known() Known {
 	if !r.has(21) {
 		return Known{}
@@ -102,8 +102,8 @@ func (r *Reply) Known() Known {
 	return Known{State: byte(v.uint(1)), Amount: v.amount(), At: int64(v.uint(6)), Deadline: int64(v.uint(6))} //nolint:gosec // as wide
 }
 
-// End returns the damaged field that the reply names, or an error if the reply was too
-// short or too long.
+// End returns the damaged field that the reply names, if any, or an error if the reply
+// was too short or too long.
 func (r *Reply) End() (damaged string, err error) {
 	if r.err == nil && r.Flags&luascripts.FlagDamageMet == 0 && r.values.rest != "" {
 		r.err = fmt.Errorf("unreadable reply: %d bytes too many after codes %.60q", len(r.values.rest), r.Codes)
@@ -121,13 +121,13 @@ func (r *Reply) has(bytes int) bool {
 	return false
 }
 
-// Opened is the reply of open.
+// Opened is the reply to OPEN.
 type Opened struct {
 	Session Session
 	Header  string
 }
 
-// ParseOpened reads what follows the word OPEN.
+// ParseOpened reads the reply after the word OPEN.
 func ParseOpened(rest string) (Opened, error) {
 	session, header, ok := cutSession(rest)
 	if !ok {
@@ -136,13 +136,13 @@ func ParseOpened(rest string) (Opened, error) {
 	return Opened{session, header}, nil
 }
 
-// Gap is a refusal: the session that Redis has for the node, and its stored reply.
+// Gap is a refusal with the session that Redis has for the node, and its stored reply.
 type Gap struct {
 	Session Session
 	Reply   string
 }
 
-// ParseGap reads what follows the word GAP.
+// ParseGap reads the reply after the word GAP.
 func ParseGap(rest string) (Gap, error) {
 	session, reply, ok := cutSession(rest)
 	if !ok {

@@ -9,7 +9,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// damage records a damage, once.
+// damage records a damage once.
 func (s *Snapshot) damage(kind DamageKind, field string, tenant budget.TenantID, what string) {
 	if key := (reportKey{kind, field}); s.reported[key] {
 		return // a scan may repeat a field
@@ -43,7 +43,7 @@ func (s *Snapshot) addAccount(field, record string) {
 	s.checkAccount(field, tenant, a)
 }
 
-// checkAccount checks what the account's own record shows.
+// checkAccount checks the account's own record.
 func (s *Snapshot) checkAccount(field string, tenant budget.TenantID, a *AccountSnapshot) {
 	if !a.Balanced() {
 		s.damage(UnbalancedAccount, field, tenant, a.BalanceText())
@@ -62,8 +62,8 @@ func (s *Snapshot) checkAccount(field string, tenant budget.TenantID, a *Account
 	}
 }
 
-// addAgain looks once more at an account whose holds were compared, since it may have
-// been changed by hand since. One that was deleted is not returned.
+// addAgain checks an account again after its holds were compared, since it may have been
+// changed by hand in between. An account that was deleted is not returned.
 func (s *Snapshot) addAgain(field, record string) {
 	tenant := budget.TenantID(field[1:])
 	account, ok, err := ParseAccount(record)
@@ -112,7 +112,7 @@ func (s *Snapshot) skips(record string) bool {
 	}
 }
 
-// checkHold checks what the hold's own record shows.
+// checkHold checks the hold's own record.
 func (s *Snapshot) checkHold(field string, h Hold) error {
 	switch {
 	case len(field) != HoldFieldBytes:
@@ -130,7 +130,8 @@ func (s *Snapshot) checkHold(field string, h Hold) error {
 	}
 }
 
-// count adds a hold to what its account held when that was read, once.
+// count adds a hold, once, to the holds of its account at the time when the account was
+// read.
 func (s *Snapshot) count(field string, hold Hold) {
 	a := s.Accounts[hold.Tenant]
 	if a == nil || a.Serial != hold.Serial {
@@ -166,9 +167,9 @@ func (s *Snapshot) count(field string, hold Hold) {
 	}
 }
 
-// checkOrphan checks a hold whose account is not there, or is another one of the same
-// name. An account is deleted only without holds, so an open one was made since, and its
-// account too. Serials grow.
+// checkOrphan checks a hold whose account is missing, or has another serial. An account
+// is deleted only without holds, so an open hold was made since then, and its account
+// too. Serials grow.
 func (s *Snapshot) checkOrphan(field string, hold Hold, a *AccountSnapshot) {
 	switch {
 	case !hold.Open() || s.Tenant != "" || s.unreadable[hold.Tenant]:
@@ -180,7 +181,7 @@ func (s *Snapshot) checkOrphan(field string, hold Hold, a *AccountSnapshot) {
 	}
 }
 
-// checkUntimed takes the open holds of a page that have a deadline and no timer.
+// checkUntimed records the open holds of a page that have a deadline but no timer.
 func (s *Snapshot) checkUntimed(p page) {
 	for _, field := range p.untimed {
 		for i := 0; i < len(p.fields); i += 2 {
@@ -195,8 +196,8 @@ func (s *Snapshot) checkUntimed(p page) {
 	}
 }
 
-// checkDue compares the time before which the partition looks for no timer with the
-// first one. That of a session is not compared: a rebuild may move it.
+// checkDue compares the first timer with the time before which the partition looks for
+// none. A session's timer is not compared: a rebuild may move it.
 func (s *Snapshot) checkDue(first string) {
 	at, err := strconv.ParseInt(first, 10, 64)
 	if err != nil || s.frozen || s.Control.Due != 0 && s.Control.Due <= at {
@@ -205,7 +206,7 @@ func (s *Snapshot) checkDue(first string) {
 	s.damage(WrongDue, ControlField, "", fmt.Sprintf("the first timer is due at %d, but the partition looks for none before %d (0 is never)", at, s.Control.Due))
 }
 
-// addOther takes a record that is neither an account nor a hold.
+// addOther checks a record that is neither an account nor a hold.
 func (s *Snapshot) addOther(field, record string) {
 	kind, rest := field[0], len(field)-1
 	bad := func(damage DamageKind, format string, args ...any) {
@@ -230,7 +231,7 @@ func (s *Snapshot) addOther(field, record string) {
 	}
 }
 
-// compare is made when all holds were counted: it compares each account with its holds.
+// compare compares each account with its holds, once all of them were counted.
 func (s *Snapshot) compare() {
 	s.phase = snapshotDone
 	if !s.Thorough {
@@ -239,7 +240,7 @@ func (s *Snapshot) compare() {
 	for tenant, a := range s.Accounts {
 		field := AccountField(tenant)
 		if !a.Balanced() {
-			continue // then its other terms mean nothing
+			continue // its other terms mean nothing
 		}
 		s.again = append(s.again, field)
 		if !a.Matches() {
@@ -254,7 +255,7 @@ func (s *Snapshot) compare() {
 	}
 }
 
-// MismatchText says how an account differs from its holds.
+// MismatchText describes how an account differs from its holds.
 func (a *AccountSnapshot) MismatchText() string {
 	text := fmt.Sprintf("reserved is %d, but its open holds sum up to %d", a.Reserved, a.Sum)
 	if a.Sum <= math.MaxInt64 {

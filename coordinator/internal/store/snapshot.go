@@ -11,47 +11,47 @@ import (
 )
 
 // ErrBehind means that a snapshot cannot be finished: holds ended faster than they were
-// read, or the partition went back to an earlier state. Begin again.
+// read, or the partition returned to an earlier state. Begin again.
 var ErrBehind = errors.New("the partition changes faster than it can be read")
 
-// A Snapshot reads a partition page by page while batches go on, and computes what was
-// reserved of each account at the very sequence at which the account was read. Send
-// Args, give the reply to Add, until Done.
+// A Snapshot reads a partition page by page while batches are applied, and computes the
+// reserved amount of each account at exactly the sequence at which the account was read.
+// Send Args and pass the reply to Add, until Done.
 //
 // First it reads all accounts, then all holds, and with each page the holds that have
-// ended since the page before. A hold that was open when an account was read is seen:
-// either it stays open until its page, or it ends and is among those that have ended.
-// Every record has the sequences of creation and end, so each sighting of a hold says
-// whether the account's reserved contained it.
+// ended since the previous page. A hold that was open when an account was read is seen:
+// either it stays open until its page, or it ends and is among the ended ones. Every
+// record has the sequences of creation and end, so each sighting of a hold shows whether
+// the account's reserved included it.
 //
-// A partition that moves to another server is scanned with gaps, since a
-// cursor means nothing there: a finding counts if a second snapshot shows it too.
+// A partition that moves to another server is scanned with gaps, since a cursor has no
+// meaning there: a finding counts only if a second snapshot shows it too.
 type Snapshot struct {
-	// Tenant limits the snapshot to one account; "" is all.
+	// Tenant limits the snapshot to one account; "" means all.
 	Tenant budget.TenantID
 	// Thorough also checks the timers of holds, all other records, and at the end each
-	// account once more. It is for all tenants.
+	// account again. Tenant must be "".
 	Thorough bool
-	// KeepHolds keeps the holds themselves.
+	// KeepHolds fills AccountSnapshot.Holds.
 	KeepHolds bool
-	// PageFields is about how many fields a page looks at; 0 for a number that costs
-	// Redis about a millisecond.
+	// PageFields is the approximate number of fields that a page visits; 0 means a number
+	// that costs Redis about a millisecond.
 	PageFields int
-	// Partitions and Index say which partition it should be. By default they are those
-	// of the header; 0 partitions are any.
+	// Partitions and Index are those that the partition should have. They default to
+	// those of the header; 0 partitions means any.
 	Partitions, Index int
 
-	// Accounts are those that were read, by tenant.
+	// Accounts are the accounts that were read, by tenant.
 	Accounts map[budget.TenantID]*AccountSnapshot
-	// Open is the number of holds that are open, each as of its account's sequence.
+	// Open is the number of open holds, each at its account's sequence.
 	Open int
-	// Damages are the records that no node writes. Unnamed counts, by kind, those of holds beyond
-	// the first MaxNamed.
+	// Damages are the records that no node writes. Unnamed counts damaged holds by kind,
+	// including the first MaxNamed, which are named.
 	Damages []Damage
 	Unnamed map[DamageKind]int
-	// TimersWhole is false if the partition's timers have to be rebuilt.
+	// TimersWhole is false if the partition's timers must be rebuilt.
 	TimersWhole bool
-	Control     Control // at the last page
+	Control     Control // of the last page
 
 	header string
 	cursor string
@@ -59,16 +59,16 @@ type Snapshot struct {
 	timed  string // next record of expired holds
 	phase  snapshotPhase
 	began  uint64 // sequence of the first page
-	frozen bool   // without a readable control record no batch is applied
+	frozen bool   // no batch is applied, since the control record is unreadable
 
 	bySerial   map[uint64]budget.TenantID
 	unreadable map[budget.TenantID]bool // accounts
 	reported   map[reportKey]bool
 	seen       map[[16]byte]struct{} // ids of counted holds
-	ended      []sighting            // before all accounts were read
-	again      []string              // accounts to read once more
-	ringHead   uint64                // of records of settled holds, when the last hold was read
-	endings    uint64                // of records of expired holds, then
+	ended      []sighting            // ended holds seen before all accounts were read
+	again      []string              // accounts to read again
+	ringHead   uint64                // next record of settled holds when the last hold was read
+	endings    uint64                // next record of expired holds at that time
 }
 
 type sighting struct {
@@ -91,24 +91,24 @@ const (
 	snapshotDone
 )
 
-// AccountSnapshot is an account at a sequence, and its holds that were open then.
+// AccountSnapshot is an account at a sequence, with its holds that were open then.
 type AccountSnapshot struct {
 	Account
 	Sequence uint64
-	Sum      uint64 // of the open holds, at most the largest uint64
+	Sum      uint64 // of the open holds, saturated
 	Count    int
-	Older    uint32        // how many of them its record should count as older ones
-	Earliest [2]int64      // deadline among the older and the younger ones, 0 for none
-	Holds    []budget.Hold // if they were asked for
+	Older    uint32        // number of them that the record should count as older
+	Earliest [2]int64      // deadlines of the older and of the younger ones, 0 for none
+	Holds    []budget.Hold // if KeepHolds is set
 }
 
-// Matches reports whether reserved and the count of holds are those of the holds.
+// Matches reports whether reserved and the number of holds agree with the holds.
 func (a *AccountSnapshot) Matches() bool {
 	return a.Reserved >= 0 && uint64(a.Reserved) == a.Sum && int(a.Account.Holds) == a.Count
 }
 
-// deadlineText says how what the account keeps of its holds' deadlines is wrong, "" if it
-// isn't.
+// deadlineText describes how the deadlines or the number of older holds in the account's
+// record are wrong; it is "" if they aren't.
 func (a *AccountSnapshot) deadlineText() string {
 	for i, bound := range []int64{a.Deadline, a.Young} {
 		if earliest := a.Earliest[i]; earliest != 0 && (bound == 0 || bound > earliest) {
@@ -121,10 +121,10 @@ func (a *AccountSnapshot) deadlineText() string {
 	return ""
 }
 
-// NewSnapshot begins a snapshot of a partition with that header, "" if it has none. With
-// keep the holds themselves are kept.
+// NewSnapshot begins a snapshot of a partition with this header, "" if it has none. keep
+// sets KeepHolds.
 func NewSnapshot(header string, tenant budget.TenantID, keep bool) *Snapshot {
-	h, _ := ParseHeader(header) // of one that cannot be read nothing is expected
+	h, _ := ParseHeader(header) // an unreadable header sets no expectation
 	return &Snapshot{
 		Tenant: tenant, KeepHolds: keep, Partitions: h.Partitions, Index: h.Index,
 		Accounts: make(map[budget.TenantID]*AccountSnapshot), Unnamed: make(map[DamageKind]int), header: header,
@@ -138,11 +138,11 @@ const (
 	pageFields = 500
 	// rereadAccounts is the number of accounts that a page reads by name.
 	rereadAccounts = 500
-	// MaxNamed bounds the damages of holds that are named, a kind.
+	// MaxNamed bounds the named damages of holds, for each kind.
 	MaxNamed = 1000
 )
 
-// Args are the arguments of the next page, after the keys.
+// Args returns the arguments for the next page, after the keys.
 func (s *Snapshot) Args() []any {
 	pattern, fields := "", s.PageFields
 	if fields == 0 {
@@ -176,10 +176,10 @@ func (s *Snapshot) Args() []any {
 	return args
 }
 
-// Done reports whether everything was read.
+// Done reports whether the snapshot is complete.
 func (s *Snapshot) Done() bool { return s.phase == snapshotDone }
 
-// Refusal is the reply of a partition that is gone, or is another one.
+// Refusal is the reply of a partition that is gone or was recreated.
 type Refusal string
 
 func (r Refusal) Error() string { return "the partition answered " + strconv.Quote(string(r)) }
@@ -235,7 +235,7 @@ func parsePage(reply []any) (p page, err error) {
 	return p, err
 }
 
-// Add takes a page.
+// Add processes a page.
 func (s *Snapshot) Add(reply []any) error {
 	p, err := parsePage(reply)
 	if err != nil {
@@ -256,19 +256,19 @@ func (s *Snapshot) Add(reply []any) error {
 		s.checkUntimed(p)
 	}
 	if a := s.Accounts[s.Tenant]; a != nil && s.Tenant != "" && a.Matches() {
-		s.phase = snapshotDone // there are no more holds of the one tenant
+		s.phase = snapshotDone // the one tenant has no more holds
 	} else if s.cursor == "0" {
 		s.turn()
 	}
 	return nil
 }
 
-// addControl takes the control record of a page, before anything else of it.
+// addControl processes the control record of a page, before the rest of the page.
 func (s *Snapshot) addControl(record string) error {
 	control, err := ParseControl(record)
 	first := s.ring == "-1"
 	if first {
-		// No batch is applied without a control record, so all of it is of one instant.
+		// No batch is applied without a control record, so the partition does not change.
 		s.frozen = err != nil
 	}
 	if s.frozen != (err != nil) || control.Sequence < s.Control.Sequence && !s.frozen {
@@ -305,7 +305,7 @@ func (s *Snapshot) turn() {
 		s.turn()
 		return
 	case readingEndings:
-		// What ends after the last hold was read, was read while it was open.
+		// A hold that ended after the last page of holds was read while it was open.
 		ring, _ := strconv.ParseUint(s.ring, 10, 64)
 		timed, _ := strconv.ParseUint(s.timed, 10, 64)
 		if ring >= s.ringHead && timed >= s.endings {
@@ -320,7 +320,7 @@ func (s *Snapshot) turn() {
 	}
 }
 
-// addField takes a field that was read by the scan or by name.
+// addField processes a field that was read by the scan or by name.
 func (s *Snapshot) addField(field, record string) {
 	switch {
 	case field == "":

@@ -29,7 +29,7 @@ func readPage(ctx context.Context, client redis.UniversalClient, keys store.Keys
 	return s.Add(reply)
 }
 
-// a world is a partition with a clock, at which a test works with its own hands.
+// a world is a partition with a clock, on which a test operates.
 type world struct {
 	t      *testing.T
 	rand   *rand.Rand
@@ -43,8 +43,8 @@ type world struct {
 	serial  int
 }
 
-// newWorld starts one whose ledger is a hash table from the first field, so that pages
-// are small.
+// newWorld returns a world whose ledger is a hash table from the first field on, so that
+// pages are small.
 func newWorld(t *testing.T, seed uint64, ring int, retention time.Duration) *world {
 	t.Helper()
 	server := redistest.Start(t, redistest.WithConfig("hash-max-listpack-entries 0"))
@@ -63,7 +63,7 @@ func (w *world) do(kind byte, tenant budget.TenantID, amount budget.Microcents, 
 	}
 }
 
-// step makes a random operation.
+// step performs a random operation.
 func (w *world) step() {
 	w.t.Helper()
 	switch n := w.rand.IntN(100); {
@@ -113,8 +113,8 @@ func (w *world) step() {
 	}
 }
 
-// snapshot reads the partition, with steps between the pages; it begins again when it
-// fell behind.
+// snapshot reads the partition, with steps between the pages. It begins again if it fell
+// behind.
 func (w *world) snapshot(tenant budget.TenantID, thorough bool, steps func() int) *store.Snapshot {
 	w.t.Helper()
 	header := w.client.HGet(w.t.Context(), w.keys.Ledger, store.HeaderField).Val()
@@ -140,7 +140,7 @@ func (w *world) snapshot(tenant budget.TenantID, thorough bool, steps func() int
 	return nil
 }
 
-// Whatever happens between two pages, every account's reserved is that of its holds.
+// Whatever happens between two pages, every account's reserved is the sum of its holds.
 func TestSnapshotIsExactBetweenAnySteps(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(12) {
@@ -178,7 +178,7 @@ func TestSnapshotIsExactBetweenAnySteps(t *testing.T) {
 					t.Fatalf("%q alone: %+v, %+v", tenant, a, one.Damages)
 				}
 			}
-			// At rest it finds what the test knows of.
+			// At rest it finds the holds that the test has made.
 			s := w.snapshot("", true, func() int { return 0 })
 			count := 0
 			for _, a := range s.Accounts {
@@ -202,7 +202,7 @@ func (w *world) beginSnapshot() *store.Snapshot {
 	return s
 }
 
-// A snapshot that misses something does not go on.
+// A snapshot that misses something fails.
 func TestSnapshotFallsBehind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, 1, time.Minute)
@@ -257,7 +257,8 @@ func TestSnapshotFallsBehind(t *testing.T) {
 	goesOn("it is gone", s, store.Refusal(store.WordNoPartition))
 }
 
-// A page with many endings scans fewer fields, so that no page takes Redis long.
+// A page with many ended holds scans fewer fields, so that no page keeps Redis busy for
+// long.
 func TestPagesAreBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, 16384, time.Hour)

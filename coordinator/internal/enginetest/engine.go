@@ -1,7 +1,8 @@
-// Package enginetest runs a node's lanes on a Redis, for tests of packages that
-// package coordinator imports.
+// Package enginetest runs a node's lanes on a Redis, for tests of packages that package
+// coordinator imports.
 //
-// What belongs here is only what those tests need to make state; an engine with all
+// Only operations that those tests need to create state belong here; an engine with all
+// options and checks is in package coordinator.
 // options and checks is package coordinator.
 package enginetest
 
@@ -91,10 +92,10 @@ func random() uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// Keys are those of a tenant's partition.
+// Keys returns the keys of a tenant's partition.
 func (e *Engine) Keys(tenant budget.TenantID) store.Keys { return e.Node.LaneOf(tenant).Keys() }
 
-// Do runs one operation of package luascripts' kinds.
+// Do runs one operation; kind is one of package luascripts' kinds.
 func (e *Engine) Do(ctx context.Context, kind byte, tenant budget.TenantID, amount budget.Microcents, id budget.ReservationID) (lane.Answer, budget.ReservationID, error) {
 	return e.do(ctx, tenant, lane.NewCall(kind, tenant, amount, id))
 }
@@ -106,8 +107,8 @@ func (e *Engine) do(ctx context.Context, tenant budget.TenantID, c *lane.Call) (
 	return e.Node.Do(ctx, c)
 }
 
-// Reserve holds money, for the engine's hold TTL or another one; the zero id means that
-// it could not.
+// Reserve holds money, for the engine's hold TTL or the given one. It returns the zero id
+// if it could not.
 func (e *Engine) Reserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, ttl ...time.Duration) (budget.ReservationID, error) {
 	c := lane.NewCall(luascripts.KindReserve, tenant, cost, budget.ReservationID{})
 	if len(ttl) > 0 {

@@ -175,7 +175,7 @@ func (s *Store) rangeByScore(words []string) (any, error) {
 	return found, nil
 }
 
-// bound reads a score, or one that is left out of a range: "(5".
+// bound reads a score, or an open bound of a range: "(5".
 func bound(text string) (value float64, open bool, err error) {
 	text, open = strings.CutPrefix(text, "(")
 	value, err = strconv.ParseFloat(strings.TrimPrefix(text, "+"), 64) //nolint:forbidigo // a time, as Redis keeps scores

@@ -11,16 +11,16 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// hash is the place of a field.
+// hash returns the position of a field in a scan.
 func (s *Server) hash(name string) uint64 {
 	d := xxhash.NewWithSeed(s.Seed)
 	_, _ = d.WriteString(name)
 	return d.Sum64()
 }
 
-// scan is HSCAN. Fields come in the order of their hashes, and a cursor is the hash of
-// the last field that was returned, which is returned again: a field that is there all
-// the time is returned at least once, as Redis promises, and may be twice.
+// scan is HSCAN. Fields are returned in the order of their hashes, and a cursor is the
+// hash of the last field that was returned, which is returned again: a field that exists
+// throughout is returned at least once, as Redis promises, and may be returned twice.
 func (s *Server) scan(words []string) (any, error) {
 	cursor, err := strconv.ParseUint(words[2], 10, 64)
 	pattern, count := "*", 10

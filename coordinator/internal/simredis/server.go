@@ -12,21 +12,23 @@ import (
 	"github.com/yuin/gopher-lua/parse"
 )
 
-// Server runs commands on a store. It is for one goroutine.
+// Server runs commands on a store. It must be used by one goroutine.
 type Server struct {
 	Store *Store
 	// Now is the server's clock, in milliseconds.
 	Now int64
-	// Full: it is past maxmemory, so scripts that do not allow it are refused.
+	// Full puts the server past maxmemory, so that it rejects scripts that do not allow
+	// it.
 	Full bool
-	// Seed is of the hash function, by which HSCAN walks. It is another in each process.
+	// Seed is the seed of the hash function that orders HSCAN. Redis has another in each
+	// process.
 	Seed uint64
-	// ScanFields is the number of fields that HSCAN looks at; 0 leaves that to its COUNT.
+	// ScanFields is the number of fields that HSCAN visits; 0 leaves that to its COUNT.
 	ScanFields int
 
 	state   *lua.LState
-	scripts map[string]*script // that it was sent, by SHA
-	formats map[string][]item  // of struct
+	scripts map[string]*script // sent to this server, by SHA
+	formats map[string][]item  // parsed formats of struct
 }
 
 // script is compiled once for all servers of a process.
@@ -40,10 +42,10 @@ type Error string
 
 func (e Error) Error() string { return string(e) }
 
-// RedisError marks it as a reply, as go-redis' errors are.
+// RedisError marks it as a reply, like go-redis' own errors.
 func (Error) RedisError() {}
 
-// NewServer returns a server with an empty store, which knows no script.
+// NewServer returns a server with an empty store and no scripts.
 func NewServer() *Server {
 	s := &Server{Store: NewStore(), scripts: make(map[string]*script), formats: make(map[string][]item)}
 	s.state = lua.NewState(lua.Options{SkipOpenLibs: true, RegistrySize: 1024 * 8, RegistryMaxSize: 1024 * 64})
@@ -68,8 +70,8 @@ func NewServer() *Server {
 // Forget is SCRIPT FLUSH.
 func (s *Server) Forget() { clear(s.scripts) }
 
-// Do runs a command, given as a client would send it. Its error is an Error, with
-// the text that a real server would answer.
+// Do runs a command, given as a client would send it. Its error is an Error with the text
+// that a real server would return.
 func (s *Server) Do(args []string) (any, error) {
 	switch name := strings.ToLower(args[0]); name {
 	case "eval":
@@ -96,14 +98,14 @@ func (s *Server) Do(args []string) (any, error) {
 	}
 }
 
-// compiled are the scripts of the process: compiling one takes longer than
-// running it a hundred times.
+// compiled are the scripts of the process: compiling one takes longer than running it a
+// hundred times.
 var (
 	compiled = make(map[string]*script)
 	mutex    sync.Mutex
 )
 
-// learn compiles a text, and knows it from then on by its SHA.
+// learn compiles a script and stores it by its SHA.
 func (s *Server) learn(source string) (*script, error) {
 	sum := sha1.Sum([]byte(source))
 	sha := hex.EncodeToString(sum[:])
@@ -174,7 +176,7 @@ func (s *Server) toLua(reply any) lua.LValue {
 	}
 }
 
-// fromLua turns what a script returns into a reply as Redis does.
+// fromLua turns the result of a script into a reply as Redis does.
 func fromLua(value lua.LValue) any {
 	switch value := value.(type) {
 	case lua.LString:

@@ -6,13 +6,14 @@ import (
 	"slices"
 )
 
-// Store is the data of a server: hashes, sorted sets and texts by their keys. A Store is
-// changed only by a Server.
+// Store is the data of a server: hashes, sorted sets and strings by their keys. Only a
+// Server changes it, apart from the methods for faults.
 type Store struct {
 	hashes map[string]map[string]string
 	sets   map[string]*sortedSet
 	texts  map[string]string
-	// deleted is what deleted fields were last, which Redis does not keep. Checks need it.
+	// deleted has the last values of deleted fields, which Redis does not keep, for
+	// checks.
 	deleted map[string]map[string]string
 }
 
@@ -24,7 +25,7 @@ func NewStore() *Store {
 	}
 }
 
-// Clone returns a store of its own: what a replica has, or a snapshot.
+// Clone returns a copy of the store, such as a replica or a snapshot has.
 func (s *Store) Clone() *Store {
 	c := &Store{
 		hashes:  make(map[string]map[string]string, len(s.hashes)),
@@ -44,7 +45,7 @@ func (s *Store) Clone() *Store {
 	return c
 }
 
-// Hash returns the fields of a hash, for reading.
+// Hash returns the fields of a hash, which must not be changed.
 func (s *Store) Hash(key string) map[string]string { return s.hashes[key] }
 
 // Members returns the members of a sorted set with their scores, in order.
@@ -56,7 +57,7 @@ func (s *Store) Members(key string) (names []string, scores []float64) {
 	return names, scores
 }
 
-// Deleted returns the deleted fields of a hash, as they were.
+// Deleted returns the deleted fields of a hash with their last values.
 func (s *Store) Deleted(key string) map[string]string { return s.deleted[key] }
 
 // Keys returns the keys of all hashes, in order.
@@ -109,7 +110,7 @@ func (s *Store) set(key string) *sortedSet {
 	return set
 }
 
-// sortedSet keeps its members in the order of Redis: by score, then by name.
+// sortedSet keeps its members in Redis' order: by score, then by name.
 type sortedSet struct{ members []member }
 
 type member struct {
@@ -132,7 +133,7 @@ func (z *sortedSet) find(name string) int {
 	return slices.IndexFunc(z.members, func(m member) bool { return m.name == name })
 }
 
-// add puts a member in its place, and reports whether it is new.
+// add inserts a member, and reports whether it is new.
 func (z *sortedSet) add(name string, score float64, onlyNew bool) bool {
 	at := z.find(name)
 	if at >= 0 {

@@ -7,9 +7,9 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
-// The part of Redis' struct library that the scripts use: big-endian integers of up to
-// 8 bytes, I unsigned and i signed, B a byte, c a number of bytes as they are. As in
-// Redis every integer passes through a double.
+// The part of Redis' struct library that the scripts use: big-endian integers of up to 8
+// bytes, I unsigned and i signed, B for a byte, c for a number of raw bytes. As in Redis,
+// every integer passes through a double.
 
 // item is one conversion of a format.
 type item struct {
@@ -24,7 +24,7 @@ func (s *Server) openStruct() {
 	s.state.SetGlobal("struct", library)
 }
 
-// format returns the conversions of a format, which it parses once.
+// format returns the conversions of a format, which is parsed only once.
 func (s *Server) format(state *lua.LState) []item {
 	text := state.CheckString(1)
 	items, known := s.formats[text]

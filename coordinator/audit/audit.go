@@ -1,11 +1,11 @@
-// Package audit reads Bursar's state out of Redis as it is stored, without a node: for
-// audits after a benchmark, for tests, and for operators who want a second opinion.
+// Package audit reads Bursar's stored state from Redis without a node: for audits after a
+// benchmark, for tests, and for operators who want a second opinion.
 //
-// [Verify] checks everything under a key prefix while nodes go on writing, and is exact
-// for each account. [Inspect] shows raw records in words, damaged ones too. [Read],
-// [EachAccount] and [EachHold] list accounts and holds, and [Partitions] the partitions
-// of a prefix. All of them read page by page, so that Redis answers others in between. A
-// hold whose deadline has passed stays open until a batch ends it.
+// [Verify] checks everything under a key prefix while nodes continue to write, and is
+// exact for each account. [Inspect] shows raw records in words, even damaged ones.
+// [Read], [EachAccount] and [EachHold] list accounts and holds, and [Partitions] the
+// partitions of a prefix. All of them read page by page, so that Redis can serve others
+// in between. A hold whose deadline has passed stays open until a batch ends it.
 //
 // The package only reads. Keys and records belong to package store.
 package audit
@@ -22,13 +22,13 @@ import (
 )
 
 var (
-	// ErrLayout is returned for state in a layout that this version cannot read.
+	// ErrLayout is returned if this version cannot read the layout of the stored state.
 	ErrLayout = errors.New("unreadable layout")
-	// ErrUnreadable is returned for state that no node writes; Verify names the damages.
+	// ErrUnreadable is returned for state that no node writes; Verify lists the damages.
 	ErrUnreadable = errors.New("damaged state")
 )
 
-// pageScript reads a page; package luascripts has its arguments.
+// pageScript reads a page; package luascripts documents its arguments.
 var (
 	pageScript          = redis.NewScript(luascripts.Compose(luascripts.Redis).Page.Source)
 	miniredisPageScript = redis.NewScript(luascripts.Compose(luascripts.Miniredis).Page.Source)
@@ -43,7 +43,7 @@ func readPage(ctx context.Context, client redis.UniversalClient, keys store.Keys
 	return reply, err
 }
 
-// readPages sends the pages of a snapshot until it is done.
+// readPages reads the pages of a snapshot until it is done.
 func readPages(ctx context.Context, client redis.UniversalClient, keys store.Keys, s *store.Snapshot) error {
 	for !s.Done() {
 		reply, err := readPage(ctx, client, keys, s.Args())
@@ -59,7 +59,7 @@ func readPages(ctx context.Context, client redis.UniversalClient, keys store.Key
 
 func isWrongType(err error) bool { return redis.HasErrorPrefix(err, "WRONGTYPE") }
 
-// reading names the key in an error, if there is one.
+// reading adds the key to an error, if there is one.
 func reading(key string, err error) error {
 	switch {
 	case err == nil:

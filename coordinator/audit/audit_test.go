@@ -18,7 +18,7 @@ import (
 
 const granted budget.Microcents = 1000
 
-// fill ensures tenants with a budget of 1,000 and reserves 10 of each, twice: once with
+// fill creates tenants with a budget of 1,000 and reserves 10 for each, twice: once with
 // a deadline. It returns the last reservation with a deadline.
 func fill(t testing.TB, e *enginetest.Engine, tenants ...budget.TenantID) budget.ReservationID {
 	t.Helper()
@@ -56,7 +56,7 @@ func verify(t testing.TB, client redis.UniversalClient) audit.Report {
 	return r
 }
 
-// field is a field of a ledger at the hands of a test.
+// field is a field of a ledger that a test can change and restore.
 type field struct {
 	t      testing.TB
 	client redis.UniversalClient
@@ -69,7 +69,7 @@ type field struct {
 func fieldOf(t testing.TB, client redis.UniversalClient, key, name string) *field {
 	t.Helper()
 	was, err := client.HGet(t.Context(), key, name).Result()
-	return &field{t, client, key, name, was, err == redis.Nil} //nolint:errorlint // go-redis returns it as it is
+	return &field{t, client, key, name, was, err == redis.Nil} //nolint:errorlint // go-redis returns it unwrapped
 }
 
 func (f *field) set(record string) {
@@ -79,7 +79,7 @@ func (f *field) set(record string) {
 	}
 }
 
-// add adds to a big-endian number in the record.
+// add adds n to a big-endian number in the record.
 func (f *field) add(offset, bytes int, n int64) {
 	f.t.Helper()
 	record := []byte(f.was)
@@ -106,7 +106,7 @@ func (f *field) restore() {
 	}
 }
 
-// before does something before a command, counted from 0, of those with a name.
+// before is a hook that calls do before the command number at, from 0, of this name.
 type before struct {
 	name string
 	at   int64

@@ -19,7 +19,8 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// writers run do until the returned function is called. It returns the number of calls.
+// writers run do in n goroutines until the returned function is called, which returns the
+// number of calls.
 func writers(t testing.TB, n int, do func(ctx context.Context, r *rand.Rand) error) func() int64 {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -44,7 +45,7 @@ func writers(t testing.TB, n int, do func(ctx context.Context, r *rand.Rand) err
 	}
 }
 
-// addOne adds one to a byte of a record, at one instant.
+// addOne atomically adds one to a byte of a record.
 var addOne = redis.NewScript(`
 local record, at = redis.call('HGET', KEYS[1], ARGV[1]), ARGV[2] + 0
 local byte = string.char((record:byte(at) + 1) % 256)
@@ -72,7 +73,7 @@ func TestVerifyIsExactWhileOthersWrite(t *testing.T) {
 	stop := writers(t, 32, func(ctx context.Context, r *rand.Rand) error {
 		tenant := tenants[r.IntN(len(tenants))]
 		switch n := r.IntN(100); {
-		case n < 3: // it is deleted if it holds nothing
+		case n < 3: // fails if the tenant has holds
 			_, _, err := e.Do(ctx, luascripts.KindDelete, tenant, 0, budget.ReservationID{})
 			return err
 		case n < 6:
@@ -94,7 +95,7 @@ func TestVerifyIsExactWhileOthersWrite(t *testing.T) {
 			t.Errorf("while others write: %+v", r)
 		}
 	}
-	// During a run: once its first page was read, an account or a hold changes.
+	// During a run, after its first page was read, an account or a hold changes.
 	for name, change := range map[string]struct {
 		field  string
 		offset int

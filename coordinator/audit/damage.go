@@ -8,19 +8,19 @@ import (
 	"github.com/calybris/bursar/coordinator/internal/store"
 )
 
-// Kind classifies damages. Its text is stable; package store names the values.
+// Kind classifies damages. Its values are stable; package store lists them.
 type Kind = store.DamageKind
 
-// WholePrefix is the Partition of a damage of a prefix as a whole.
+// WholePrefix is the Partition of a damage that concerns the whole prefix.
 const WholePrefix = -1
 
-// Damage is stored state that no node writes.
+// Damage describes stored state that no node writes.
 type Damage struct {
 	Partition int             `json:"partition"`
 	Kind      Kind            `json:"kind"`
 	Subject   string          `json:"subject"`           // the damaged record, in words
-	Tenant    budget.TenantID `json:"tenant,omitempty"`  // "" if it is not known
-	Figures   *Figures        `json:"figures,omitempty"` // of a damaged account that can be read
+	Tenant    budget.TenantID `json:"tenant,omitempty"`  // "" if unknown
+	Figures   *Figures        `json:"figures,omitempty"` // of a damaged account, if readable
 	What      string          `json:"what"`
 	Remedy    string          `json:"remedy"`
 
@@ -28,8 +28,7 @@ type Damage struct {
 }
 
 // Figures are those of an account at one sequence of its partition. Remaining + reserved
-// + committed should be granted, and the sum and the number of its open holds reserved
-// and counted.
+// + committed should be granted, Sum should be reserved, and Holds should be Counted.
 type Figures struct {
 	Granted   budget.Microcents `json:"granted"`
 	Remaining budget.Microcents `json:"remaining"`
@@ -41,7 +40,7 @@ type Figures struct {
 	Sequence  uint64            `json:"sequence"`
 }
 
-// String is the damage in one line.
+// String returns the damage in one line.
 func (d Damage) String() string {
 	where := ""
 	if d.Partition != WholePrefix {
@@ -50,7 +49,7 @@ func (d Damage) String() string {
 	return fmt.Sprintf("%s%s: %s; %s", where, d.Subject, d.What, d.Remedy)
 }
 
-// remedies are what to do about damages; %s is the key.
+// remedies are the remedies for damages; %s is the key.
 var remedies = map[Kind]string{
 	store.DamagedHeader:     "nodes refuse the partition: restore field f of key %s from a backup",
 	store.DamagedControl:    "nodes refuse the partition: restore field c of key %s from a backup",

@@ -35,7 +35,7 @@ type Record struct {
 	Values  Values `json:"values"`
 }
 
-// Value is a named figure. Text is its form for people, "" for the value itself.
+// Value is a named figure. Text is its human-readable form, "" for the value itself.
 type Value struct {
 	Name  string
 	Value any
@@ -72,7 +72,7 @@ func (v Values) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Get returns the value with a name, or nil.
+// Get returns the value with this name, or nil.
 func (v Values) Get(name string) any {
 	if i := slices.IndexFunc(v, func(v Value) bool { return v.Name == name }); i >= 0 {
 		return v[i].Value
@@ -80,7 +80,7 @@ func (v Values) Get(name string) any {
 	return nil
 }
 
-// WriteText prints the inspection for people.
+// WriteText writes the inspection in human-readable form.
 func (i Inspection) WriteText(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, i.Subject)
@@ -105,7 +105,7 @@ func (v Values) write(w io.Writer) {
 	}
 }
 
-// shownRaw bounds the hexadecimal digits that people are shown.
+// shownRaw is the largest number of hexadecimal digits that WriteText writes.
 const shownRaw = 256
 
 func shortened(raw string) string {
@@ -127,7 +127,7 @@ func valueOf(name string, value any, text ...string) Value {
 	return v
 }
 
-// timeOf is an instant in Unix ms, 0 for none.
+// timeOf returns an instant in Unix ms, 0 for none.
 func timeOf(name string, ms int64) Value {
 	if ms == 0 {
 		return valueOf(name, ms, "none")
@@ -139,7 +139,7 @@ func amountOf(name string, amount budget.Microcents) Value {
 	return valueOf(name, amount, fmt.Sprintf("%s (%d microcents)", amount, int64(amount)))
 }
 
-// inspector reads what an inspection shows.
+// inspector collects an inspection.
 type inspector struct {
 	client redis.UniversalClient
 	prefix Prefix
@@ -187,7 +187,7 @@ func (n *inspector) damage(index int, kind Kind, subject, what string) {
 	n.Damages = append(n.Damages, Damage{Partition: index, Kind: kind, Subject: subject, What: what, Remedy: remedyOf(kind, n.keys(index).Ledger)})
 }
 
-// Inspect shows the partitions of a prefix, and the damages of their keys.
+// Inspect returns the partitions of a prefix, and the damages of their keys.
 func Inspect(ctx context.Context, client redis.UniversalClient, prefix string) (Inspection, error) {
 	n, err := inspect(ctx, client, prefix, "prefix "+prefix)
 	if err != nil {
@@ -219,7 +219,7 @@ func Inspect(ctx context.Context, client redis.UniversalClient, prefix string) (
 	return n.Inspection, nil
 }
 
-// InspectTenant shows a tenant's account, and what its open holds sum up to.
+// InspectTenant returns a tenant's account, and the sum of its open holds.
 func InspectTenant(ctx context.Context, client redis.UniversalClient, prefix string, tenant budget.TenantID) (Inspection, error) {
 	n, err := inspect(ctx, client, prefix, fmt.Sprintf("tenant %q", tenant))
 	if err != nil {
@@ -244,7 +244,7 @@ func InspectTenant(ctx context.Context, client redis.UniversalClient, prefix str
 	return n.Inspection, err
 }
 
-// checkKeys names the damages of a partition's keys and header. It reports whether the
+// checkKeys adds the damages of a partition's keys and header. It reports whether the
 // ledger can be read.
 func (n *inspector) checkKeys(ctx context.Context, index int) (header string, readable bool, err error) {
 	if !slices.Contains(n.prefix.Existing, index) {
@@ -276,7 +276,7 @@ func (n *inspector) sumUp(ctx context.Context, index int, header string, tenant 
 		}
 	}
 	a := s.Accounts[tenant]
-	if a == nil { // it is damaged, or deleted since
+	if a == nil { // damaged, or deleted since
 		return nil
 	}
 	n.fact("open holds", a.Count)
@@ -287,8 +287,8 @@ func (n *inspector) sumUp(ctx context.Context, index int, header string, tenant 
 	return nil
 }
 
-// InspectReservation shows the record of a reservation, open or ended, and what its id
-// says.
+// InspectReservation returns the record of a reservation, open or ended, and the parts of
+// its id.
 func InspectReservation(ctx context.Context, client redis.UniversalClient, prefix string, id budget.ReservationID) (Inspection, error) {
 	n, err := inspect(ctx, client, prefix, "reservation "+id.String())
 	if err != nil {
@@ -318,7 +318,7 @@ func InspectReservation(ctx context.Context, client redis.UniversalClient, prefi
 	return n.Inspection, err
 }
 
-// explainAbsence says what the session of its maker says about a hold without a record.
+// explainAbsence explains, by its maker's session, why a hold has no record.
 func (n *inspector) explainAbsence(ctx context.Context, index int, node, number uint64) error {
 	text, ok, err := n.read(ctx, n.keys(index).Ledger, store.SessionField(node))
 	if err != nil {
@@ -342,7 +342,7 @@ func (n *inspector) explainAbsence(ctx context.Context, index int, node, number 
 func (n *inspector) compareHold(ctx context.Context, index int, id budget.ReservationID, record string) error {
 	hold, err := store.ParseHold(record)
 	if err != nil {
-		return nil //nolint:nilerr // it is a damage of the inspection
+		return nil //nolint:nilerr // recorded as a damage
 	}
 	keys, field := n.keys(index), store.HoldField(id)
 	at, err := n.client.ZScore(ctx, keys.Timers, field).Result()
@@ -351,7 +351,7 @@ func (n *inspector) compareHold(ctx context.Context, index int, id budget.Reserv
 		n.damage(index, store.UntimedHold, "reservation "+id.String(), "it has no timer")
 	case errors.Is(err, redis.Nil):
 		n.fact("timer", nil, "none")
-	case isWrongType(err): // it is among the damages
+	case isWrongType(err): // recorded as a damage
 	case err != nil:
 		return reading(keys.Timers, err)
 	default:
@@ -373,7 +373,8 @@ func (n *inspector) compareHold(ctx context.Context, index int, id budget.Reserv
 	return nil
 }
 
-// InspectNode shows the sessions of a node, with the stored replies to its last batches.
+// InspectNode returns the sessions of a node, with the stored replies to its last
+// batches.
 func InspectNode(ctx context.Context, client redis.UniversalClient, prefix string, node uint64) (Inspection, error) {
 	n, err := inspect(ctx, client, prefix, "node "+store.HexID(node))
 	if err != nil {
@@ -404,9 +405,9 @@ func InspectNode(ctx context.Context, client redis.UniversalClient, prefix strin
 	return n.Inspection, nil
 }
 
-// InspectPartition shows a partition: header, control record, how many records of each
-// kind there are, the sessions, the next timers, and every damage. It reads all of it,
-// page by page.
+// InspectPartition returns a partition: header, control record, the number of records of
+// each kind, the sessions, the next timers, and every damage. It reads the whole
+// partition, page by page.
 func InspectPartition(ctx context.Context, client redis.UniversalClient, prefix string, index int) (Inspection, error) {
 	n, err := inspect(ctx, client, prefix, fmt.Sprintf("partition %d", index))
 	if err != nil {
@@ -434,7 +435,8 @@ func InspectPartition(ctx context.Context, client redis.UniversalClient, prefix 
 	return n.Inspection, errors.Join(n.showRecords(ctx, index), n.showTimers(ctx, index))
 }
 
-// showRecords counts the fields of a ledger, and shows those of which there are few.
+// showRecords counts the fields of a ledger, and shows the header, the control record and
+// the sessions.
 func (n *inspector) showRecords(ctx context.Context, index int) error {
 	keys, counts := n.keys(index), make(map[string]int)
 	var w walk
@@ -474,21 +476,21 @@ func (n *inspector) showRecords(ctx context.Context, index int) error {
 	return nil
 }
 
-// show adds a record whose damages are known already.
+// show adds a record whose damages are already known.
 func (n *inspector) show(index int, field, record string) {
 	damages := n.Damages
 	n.add(index, field, record, "")
 	n.Damages = damages
 }
 
-// nextTimers is the number of timers that a partition shows.
+// nextTimers is the number of timers shown for a partition.
 const nextTimers = 10
 
 func (n *inspector) showTimers(ctx context.Context, index int) error {
 	key := n.keys(index).Timers
 	count, err := n.client.ZCard(ctx, key).Result()
 	if isWrongType(err) {
-		return nil // it is among the damages
+		return nil // recorded as a damage
 	}
 	next, errNext := n.client.ZRangeWithScores(ctx, key, 0, nextTimers-1).Result()
 	if err := errors.Join(err, errNext); err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// text renders an inspection for people, after it was rendered for programs.
+// text returns the human-readable form of an inspection, and checks its JSON.
 func text(t *testing.T, i audit.Inspection, err error) string {
 	t.Helper()
 	if err != nil {
@@ -40,7 +40,7 @@ func text(t *testing.T, i audit.Inspection, err error) string {
 	return b.String()
 }
 
-// hasLines checks that a text has lines that match these expressions from end to end.
+// hasLines checks that a text has a whole line for each of these expressions.
 func hasLines(t *testing.T, name, text string, expressions ...string) {
 	t.Helper()
 	for _, e := range expressions {

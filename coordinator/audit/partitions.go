@@ -18,23 +18,22 @@ import (
 type Prefix struct {
 	Name       string `json:"prefix"`
 	Partitions int    `json:"partitions"` // 0 for a prefix that was never used
-	// Existing are the partitions of which a key exists. The others were never used, or
-	// a node was stopped while it created them.
+	// Existing are the partitions of which a key exists. The others were never used, or a
+	// node was stopped while it created them.
 	Existing []int `json:"existing"`
-	// Damages are those of the prefix as a whole.
+	// Damages are those that concern the whole prefix.
 	Damages []Damage `json:"damages"`
 }
 
 // Partitions returns the partitions of a key prefix: by its record or, if that is missing
 // or damaged, by the partitions that exist. It returns ErrLayout for a prefix of another
-// layout, and ErrUnreadable if there are partitions, but nothing says how many
-// there should be.
+// layout, and ErrUnreadable if there are partitions but their number can't be determined.
 func Partitions(ctx context.Context, client redis.UniversalClient, prefix string) (Prefix, error) {
 	return partitions(ctx, client, prefix, true)
 }
 
-// partitions is Partitions; unless it is thorough it looks for partitions of another
-// number than the recorded one only if there is no record.
+// partitions implements Partitions. Unless it is thorough, it looks for partitions under
+// another number than the recorded one only if there is no record.
 func partitions(ctx context.Context, client redis.UniversalClient, prefix string, thorough bool) (Prefix, error) {
 	p := Prefix{Name: prefix, Existing: []int{}, Damages: []Damage{}}
 	if err := p.readRecord(ctx, client); err != nil {
@@ -48,7 +47,7 @@ func partitions(ctx context.Context, client redis.UniversalClient, prefix string
 	if err != nil {
 		return p, err
 	}
-	if p.Partitions == 0 && len(p.Damages) == 0 && len(found.keys) > 0 { // a node may have begun it since
+	if p.Partitions == 0 && len(p.Damages) == 0 && len(found.keys) > 0 { // a node may have created it since
 		if err := p.readRecord(ctx, client); err != nil {
 			return p, err
 		}
@@ -78,7 +77,7 @@ func (p *Prefix) damage(kind Kind, what string) {
 	})
 }
 
-// readRecord reads how many partitions there are, if the record says so.
+// readRecord reads the number of partitions from the record, if it can be read.
 func (p *Prefix) readRecord(ctx context.Context, client redis.UniversalClient) error {
 	key := store.RecordKey(p.Name)
 	text, err := client.Get(ctx, key).Result()
@@ -107,7 +106,7 @@ func (p *Prefix) otherLayout(layout int) error {
 	return fmt.Errorf("%w: prefix %q is in layout %d, and this program reads %d: use the program that wrote it, or another prefix", ErrLayout, p.Name, layout, luascripts.Layout)
 }
 
-// restore says how many partitions there are without a record.
+// restore determines the number of partitions without a record.
 func (p *Prefix) restore(ctx context.Context, client redis.UniversalClient, found existing) error {
 	record, sizes := store.RecordKey(p.Name), slices.Sorted(maps.Keys(found.sizes))
 	switch {
@@ -131,18 +130,18 @@ func (p *Prefix) restore(ctx context.Context, client redis.UniversalClient, foun
 	return nil
 }
 
-// existing are the keys that exist of partitions of any number.
+// existing are the existing keys of partitions, whatever their number.
 type existing struct {
 	keys  map[string]bool
-	sizes map[int]bool // numbers of partitions that headers say
+	sizes map[int]bool // numbers of partitions according to headers
 }
 
-// pipelined is the number of partitions of a pipeline.
+// pipelined is the number of partitions that one pipeline checks.
 const pipelined = 256
 
-// findPartitions looks for each partition that a prefix can have, or of those of one
-// number if it is not 0. Partitions of different numbers may have the same keys; then the
-// header says which one it is.
+// findPartitions looks for each partition that a prefix can have, or can have under one
+// number if that is not 0. Partitions under different numbers may have the same keys; the
+// header then decides which one it is.
 func findPartitions(ctx context.Context, client redis.UniversalClient, prefix string, number int) (existing, error) {
 	found := existing{keys: make(map[string]bool), sizes: make(map[int]bool)}
 	possible := make(map[store.Keys]bool)
@@ -170,7 +169,7 @@ func (f *existing) look(ctx context.Context, client redis.UniversalClient, prefi
 		texts[i] = pipe.HMGet(ctx, keys.Ledger, store.HeaderField, store.ControlField)
 		firsts[i] = pipe.ZRange(ctx, keys.Timers, 0, 1)
 	}
-	_, _ = pipe.Exec(ctx) // the commands carry the errors
+	_, _ = pipe.Exec(ctx) // each command carries its own error
 	for i, keys := range all {
 		noHash, noSet := isWrongType(texts[i].Err()), isWrongType(firsts[i].Err())
 		for _, err := range []error{sizes[i].Err(), texts[i].Err(), firsts[i].Err()} {
@@ -185,7 +184,7 @@ func (f *existing) look(ctx context.Context, client redis.UniversalClient, prefi
 		}
 		fields, first := sizes[i].Val(), firsts[i].Val()
 		// A node that creates a partition writes the sentinel, the control record, then
-		// the header. A partition that was used has the timer of a session, too.
+		// the header. A partition that was used also has the timer of a session.
 		empty := fields == 0 || fields == 1 && control == store.EmptyControl
 		if empty && !noHash && slices.Equal(first, []string{luascripts.Sentinel}) {
 			continue
@@ -204,11 +203,11 @@ func (f *existing) look(ctx context.Context, client redis.UniversalClient, prefi
 	return nil
 }
 
-// layout1Pages bounds the search for keys of layout 1, which have no fixed names, to
+// layout1Pages limits the search for keys of layout 1, which have no fixed names, to
 // about 100,000 keys of a server.
 const layout1Pages = 100
 
-// isLayout1 reports whether keys of layout 1 are found under a prefix.
+// isLayout1 reports whether the search finds keys of layout 1 under a prefix.
 func isLayout1(ctx context.Context, client redis.UniversalClient, prefix string) (bool, error) {
 	var found atomic.Bool
 	scan := func(ctx context.Context, node redis.Cmdable) error {

@@ -65,8 +65,8 @@ func TestPartitions(t *testing.T) {
 	}
 }
 
-// Partitions of two numbers under one prefix are a damage with a record, and cannot be
-// read without one.
+// Partitions under two numbers below one prefix are a damage if there is a record, and
+// cannot be read otherwise.
 func TestPartitionsOfTwoNumbers(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()
@@ -95,7 +95,7 @@ func TestPartitionsOfTwoNumbers(t *testing.T) {
 	}
 	client.Set(ctx, store.RecordKey("bursar"), record, 0)
 
-	// Without a header that can be read, nothing says how many there are.
+	// Without a readable header the number of partitions is unknown.
 	client.Set(ctx, store.RecordKey("alone"), "junk", 0)
 	if _, err := audit.Partitions(ctx, client, "alone"); !errors.Is(err, audit.ErrUnreadable) || !strings.Contains(err.Error(), "restore key alone:partitions") {
 		t.Errorf("a damaged record and no partition: %v", err)
@@ -128,7 +128,7 @@ func TestAnotherLayoutIsNamedInOneSentence(t *testing.T) {
 }
 
 // A node that is stopped while it creates a partition leaves no damage: the next
-// EnsureTenant goes on.
+// EnsureTenant continues.
 func TestInterruptedCreationIsNoPartition(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()

@@ -15,14 +15,14 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// pageSize is the COUNT of a SCAN or HSCAN: Redis looks at about that many keys or
-// fields before it answers others.
+// pageSize is the COUNT of a SCAN or HSCAN: the approximate number of keys or fields that
+// Redis visits before it serves others.
 const pageSize = 1000
 
-// Read returns every account under a key prefix with its open holds, or only those of
-// the tenants that are given. Each account is exact as of the instant at which it was
-// read. An account that does not balance, or whose holds do not sum up, is returned as
-// it is: see [budget.HoldList.Audit]. Its cost grows with all that is stored.
+// Read returns every account under a key prefix with its open holds, or only those of the
+// given tenants. Each account is exact at the instant at which it was read. An account
+// that does not balance, or whose holds do not add up, is returned as stored: see
+// [budget.HoldList.Audit]. The cost grows with the size of the whole stored state.
 func Read(ctx context.Context, client redis.UniversalClient, prefix string, tenants ...budget.TenantID) (map[budget.TenantID]budget.HoldList, error) {
 	p, err := partitions(ctx, client, prefix, false)
 	if err != nil {
@@ -54,7 +54,7 @@ func compareHolds(a, b budget.Hold) int {
 	return cmp.Or(a.Made.Compare(b.Made), cmp.Compare(aHi, bHi), cmp.Compare(aLo, bLo))
 }
 
-// readPartition reads a partition with its holds.
+// readPartition reads a partition and its holds.
 func readPartition(ctx context.Context, client redis.UniversalClient, p Prefix, index int) (*store.Snapshot, error) {
 	keys := store.KeysOf(p.Name, p.Partitions, index)
 	for attempt := 1; ; attempt++ {
@@ -78,7 +78,7 @@ func readPartition(ctx context.Context, client redis.UniversalClient, p Prefix, 
 	}
 }
 
-// readHeader returns the header of a partition, if it is that of its place.
+// readHeader returns the header of a partition, if it belongs there.
 func readHeader(ctx context.Context, client redis.UniversalClient, keys store.Keys, partitions, index int) (string, error) {
 	text, err := client.HGet(ctx, keys.Ledger, store.HeaderField).Result()
 	if errors.Is(err, redis.Nil) {
@@ -104,10 +104,10 @@ func foreignHeader(key string, h store.Header, partitions, index int) string {
 }
 
 // EachAccount visits the accounts under a key prefix, page by page, each once and with
-// the balance of one instant. An account that is made or deleted during the visit
-// may be missed, and so may any of a partition that moves to another server. It ends with the first
-// error of visit, which it returns as it is. Damaged records do not hide the others:
-// they are the error at the end.
+// its balance at one instant. It may miss an account that is created or deleted during
+// the visit, and any account of a partition that moves to another server. It stops at the
+// first error of visit and returns it unchanged. Damaged records do not hide the others:
+// they are returned as the error at the end.
 func EachAccount(ctx context.Context, client redis.UniversalClient, prefix string, visit func(budget.TenantID, budget.Balance) error) error {
 	return eachPartition(ctx, client, prefix, "", func(w *walk, keys store.Keys) error {
 		seen := make(map[string]bool) // a scan may repeat a field
@@ -131,8 +131,8 @@ func EachAccount(ctx context.Context, client redis.UniversalClient, prefix strin
 }
 
 // EachHold visits the open holds under a key prefix, or those of one tenant, page by
-// page, each once. A hold that begins or ends during the visit may be missed. Errors are
-// those of EachAccount.
+// page, each once. It may miss a hold that begins or ends during the visit. Its errors
+// are those of EachAccount.
 func EachHold(ctx context.Context, client redis.UniversalClient, prefix string, tenant budget.TenantID, visit func(budget.Hold) error) error {
 	return eachPartition(ctx, client, prefix, tenant, func(w *walk, keys store.Keys) error {
 		seen := make(map[budget.ReservationID]bool) // as above
@@ -159,7 +159,7 @@ func EachHold(ctx context.Context, client redis.UniversalClient, prefix string, 
 	})
 }
 
-// walk visits the fields of partitions, and remembers unreadable records.
+// walk visits the fields of partitions, and records unreadable records.
 type walk struct {
 	unread int
 	first  error
@@ -171,7 +171,8 @@ func (w *walk) damaged(key, field string, tenant budget.TenantID, err error) {
 	}
 }
 
-// eachPartition calls do for the partition of a tenant, or for all if it is "".
+// eachPartition calls do for the partition of a tenant, or for all partitions if it is
+// "".
 func eachPartition(ctx context.Context, client redis.UniversalClient, prefix string, tenant budget.TenantID, do func(*walk, store.Keys) error) error {
 	p, err := partitions(ctx, client, prefix, false)
 	if err != nil {
@@ -200,8 +201,8 @@ func eachPartition(ctx context.Context, client redis.UniversalClient, prefix str
 	return errors.Join(unreadable...)
 }
 
-// eachField visits the fields of a hash that match, page by page; a field may come more
-// than once.
+// eachField visits the fields of a hash that match, page by page. It may visit a field
+// more than once.
 func (w *walk) eachField(ctx context.Context, client redis.UniversalClient, key, match string, visit func(field, record string) error) error {
 	for cursor := uint64(0); ; {
 		page, next, err := client.HScan(ctx, key, cursor, match, pageSize).Result()

@@ -78,7 +78,7 @@ func checkEach(t *testing.T, client redis.UniversalClient, tenants []budget.Tena
 		audit.EachAccount(t.Context(), client, "bursar", func(budget.TenantID, budget.Balance) error { calls++; return stop }),
 		audit.EachHold(t.Context(), client, "bursar", "", func(budget.Hold) error { calls++; return stop }),
 	} {
-		if err != stop { //nolint:errorlint // as it is
+		if err != stop { //nolint:errorlint // the identical error
 			t.Errorf("visit's error became %v", err)
 		}
 	}
@@ -92,7 +92,7 @@ func checkEach(t *testing.T, client redis.UniversalClient, tenants []budget.Tena
 	}
 }
 
-// Damaged records don't hide others, and a broken sum is the caller's to see.
+// Damaged records don't hide others, and an account that doesn't balance is returned.
 func TestReadOfDamagedRecords(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -125,7 +125,7 @@ func TestReadOfDamagedRecords(t *testing.T) {
 	}
 }
 
-// More fields than a page has are all found, each once.
+// If there are more fields than a page has, each is found once.
 func TestEachByPages(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()
@@ -147,8 +147,8 @@ func TestEachByPages(t *testing.T) {
 	}
 }
 
-// A partition that moves to another server while it is read is scanned with gaps, and is
-// not said to be broken.
+// A partition that moves to another server while it is read is scanned with gaps, which
+// are not reported as damages.
 func TestVerifyWhileAPartitionMoves(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)

@@ -26,19 +26,20 @@ import (
 const (
 	scaleTenants = 10_000
 	scaleCallers = 256
-	// maxPage bounds how long a page keeps Redis from others.
+	// maxPage is the longest time that a page may keep Redis busy.
 	maxPage = 5 * time.Millisecond
 )
 
-// BenchmarkVerifyUnderLoad verifies open holds of 10,000 tenants: at rest, with many
+// BenchmarkVerifyUnderLoad verifies the open holds of 10,000 tenants: at rest, with many
 // holds ended between pages, while 256 callers reserve and commit, and then with an
 // account and a hold changed by a microcent during the run. Every verification must be
 // exact.
 //
 //	go test -run '^$' -bench VerifyUnderLoad/1000000 -benchtime 1x ./coordinator/audit
 //
-// A page may take Redis at most 5 ms of CPU, the least of three readings at rest. Under
-// load the time in the slow log is reported, which includes the pauses of the machine.
+// A page may take at most 5 ms of Redis' CPU time, the least of three readings at rest.
+// Under load it reports the pages in the slow log, whose time includes the pauses of the
+// machine.
 func BenchmarkVerifyUnderLoad(b *testing.B) {
 	for _, holds := range []int{100_000, 1_000_000} {
 		b.Run(strconv.Itoa(holds), func(b *testing.B) { benchmarkVerify(b, holds) })
@@ -106,7 +107,7 @@ type scale struct {
 	holds   int
 }
 
-// each calls do for 0 to n-1, by as many callers at once as there are in the load.
+// each calls do for 0 to n-1, with as many concurrent callers as the load has.
 func each(b *testing.B, n int, do func(i int) error) {
 	b.Helper()
 	var next atomic.Int64
@@ -123,7 +124,7 @@ func each(b *testing.B, n int, do func(i int) error) {
 	wg.Wait()
 }
 
-// reserveAndCommit leaves the first two tenants alone, which will be damaged.
+// reserveAndCommit spares the first two tenants, which will be damaged.
 func (s *scale) reserveAndCommit(ctx context.Context, r *rand.Rand) error {
 	id, err := s.engine.Reserve(ctx, s.tenants[2+r.IntN(scaleTenants-2)], budget.Microcents(1+r.IntN(100)), time.Minute)
 	if err == nil && !id.IsZero() {
@@ -133,7 +134,7 @@ func (s *scale) reserveAndCommit(ctx context.Context, r *rand.Rand) error {
 }
 
 // longestPage returns the CPU time in microseconds of the costliest page, the least of
-// three readings. After every 100th page that many holds end.
+// three readings. After every 100th page, endings holds end.
 func (s *scale) longestPage(name string, endings int) float64 {
 	s.Helper()
 	var least []time.Duration
@@ -161,7 +162,7 @@ func (s *scale) longestPage(name string, endings int) float64 {
 	return float64(longest.Microseconds())
 }
 
-// cpu returns the CPU time that the thread of Redis that runs commands has used.
+// cpu returns the CPU time that Redis' main thread has used.
 func (s *scale) cpu() (used time.Duration) {
 	s.Helper()
 	found := 0
@@ -182,7 +183,7 @@ func (s *scale) cpu() (used time.Duration) {
 	return used
 }
 
-// verify verifies once, and calls after, if there is one, after each page.
+// verify verifies once, and calls after, unless it is nil, after each page.
 func (s *scale) verify(name string, damages int, after func()) audit.Report {
 	s.Helper()
 	var m runtime.MemStats

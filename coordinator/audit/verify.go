@@ -14,23 +14,23 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Options say what Verify looks at. The zero value is everything under the prefix.
+// Options select what Verify checks. The zero value selects everything under the prefix.
 type Options struct {
-	// Root limits it to the tenants of one root tenant. The whole of its partition is
-	// read in any case.
+	// Root limits the report to the tenants of one root tenant. The whole of its
+	// partition is read in any case.
 	Root budget.TenantID
-	// Progress is called after each page with the number of accounts and open holds
-	// that were read so far.
+	// Progress is called after each page with the number of accounts and open holds that
+	// were read so far.
 	Progress func(tenants, holds int)
 }
 
 // Report is the result of Verify.
 type Report struct {
-	Partitions int      `json:"partitions"` // that exist
-	Tenants    int      `json:"tenants"`    // accounts that can be read
-	Holds      int      `json:"holds"`      // open ones
+	Partitions int      `json:"partitions"` // existing ones
+	Tenants    int      `json:"tenants"`    // readable accounts
+	Holds      int      `json:"holds"`      // open holds
 	Damages    []Damage `json:"damages"`
-	// Unnamed is the number of damaged holds beyond the first 1,000 of a kind and a
+	// Unnamed is the number of damaged holds beyond the first 1,000 of a kind in a
 	// partition.
 	Unnamed int `json:"unnamed"`
 	// Unsettled are the partitions that change faster than they can be read. Their
@@ -38,19 +38,19 @@ type Report struct {
 	Unsettled []int `json:"unsettled"`
 }
 
-// maxAttempts bounds how often a partition is read that changes too fast, or whose
-// damages are not the same each time.
+// maxAttempts is the number of times that a partition is read if it changes too fast, or
+// its damages differ each time.
 const maxAttempts = 10
 
-// Verify checks every account under a key prefix, exactly, while nodes go on writing:
-// remaining + reserved + committed = granted, the open holds sum up to reserved, and
+// Verify checks every account under a key prefix, exactly, while nodes continue to write:
+// remaining + reserved + committed = granted, the open holds add up to reserved, and
 // their number is the one counted. It also checks every other record, the timers, and
-// how the partitions fit together. It changes nothing, and no call takes Redis more than
-// about two milliseconds.
+// that the partitions fit together. It changes nothing, and no call keeps Redis busy for
+// more than about two milliseconds.
 //
-// A change by hand that is made during the run is found unless it is made to a hold that
-// was read already. An error means that Redis did not answer, or that the prefix as a
-// whole cannot be read (ErrLayout, ErrUnreadable).
+// A change by hand during the run is found unless it is made to a hold that was already
+// read. An error means that Redis did not answer, or that the prefix as a whole cannot be
+// read (ErrLayout, ErrUnreadable).
 func Verify(ctx context.Context, client redis.UniversalClient, prefix string, o Options) (Report, error) {
 	p, err := Partitions(ctx, client, prefix)
 	if err != nil {
@@ -73,7 +73,7 @@ func Verify(ctx context.Context, client redis.UniversalClient, prefix string, o 
 	return r, nil
 }
 
-// verification is that of one partition.
+// verification is the verification of one partition.
 type verification struct {
 	client  redis.UniversalClient
 	options Options
@@ -90,15 +90,15 @@ type finding struct {
 	tenants, holds int
 }
 
-// uncertain are the damages that another reading may not show.
+// uncertain are the damages that another reading may not find.
 var uncertain = map[Kind]bool{
 	store.WrongSum: true, store.WrongDeadline: true, store.OrphanedHold: true, store.UntimedHold: true,
 	store.IncompleteTimers: true, store.WrongDue: true, store.LostLedger: true,
 }
 
-// run reads the partition until two readings agree. Damages that a partition shows
-// while it moves to another server, or while its timers are rebuilt, are gone the next
-// time. What a record shows by itself needs no second look.
+// run reads the partition until two readings agree. Damages that a partition shows while
+// it moves to another server, or while its timers are rebuilt, disappear in the next
+// reading. Damages of a single record need no second reading.
 func (v *verification) run(ctx context.Context) error {
 	var last finding
 	for attempt := 1; ; attempt++ {
@@ -120,12 +120,12 @@ func (v *verification) run(ctx context.Context) error {
 	}
 }
 
-// certain reports whether no second reading could say otherwise.
+// certain reports whether a second reading would find the same.
 func (f finding) certain() bool {
 	return !slices.ContainsFunc(f.damages, func(d Damage) bool { return uncertain[d.Kind] })
 }
 
-// confirmedBy reports whether an earlier reading found all of it, too.
+// confirmedBy reports whether an earlier reading found all of these damages, too.
 func (f finding) confirmedBy(earlier finding) bool {
 	type key struct {
 		kind  Kind
@@ -138,7 +138,7 @@ func (f finding) confirmedBy(earlier finding) bool {
 	return !slices.ContainsFunc(f.damages, func(d Damage) bool { return !found[key{d.Kind, d.field}] })
 }
 
-// add adds a finding to the report, unless it is about other tenants.
+// add adds a finding to the report, except for damages of other tenants.
 func (v *verification) add(f finding) {
 	v.report.Tenants += f.tenants
 	v.report.Holds += f.holds
@@ -160,7 +160,7 @@ func (v *verification) read(ctx context.Context) (f finding, err error) {
 	s.Thorough, s.Partitions, s.Index = true, v.prefix.Partitions, v.index
 	err = v.readPages(ctx, s)
 	if refusal := store.Refusal(""); errors.As(err, &refusal) {
-		err = store.ErrBehind // it was created again or lost since its header was read
+		err = store.ErrBehind // recreated or lost since its header was read
 	}
 	if err != nil && !errors.Is(err, store.ErrBehind) {
 		return f, err
@@ -185,7 +185,7 @@ func (v *verification) readPages(ctx context.Context, s *store.Snapshot) error {
 	return nil
 }
 
-// take makes a finding of a snapshot.
+// take adds the damages and counts of a snapshot to a finding.
 func (v *verification) take(f *finding, s *store.Snapshot) {
 	if !s.TimersWhole && !slices.ContainsFunc(f.damages, func(d Damage) bool { return d.Kind == store.WrongType }) {
 		f.damages = append(f.damages, v.damage(store.IncompleteTimers, "timers", v.keys.Ledger, "they are missing, or not rebuilt yet: key "+v.keys.Timers))

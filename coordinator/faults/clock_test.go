@@ -15,8 +15,8 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// A partition's clock is moved by an hour under the nodes' feet, with the deadlines or
-// without: its time never runs backwards, and no hold ends twice.
+// A partition's clock is moved by an hour while nodes use it, with or without the
+// deadlines: its time never runs backwards, and no hold ends twice.
 func TestClockMoved(t *testing.T) {
 	t.Parallel()
 	for _, by := range []time.Duration{time.Hour, -time.Hour} {
@@ -49,10 +49,11 @@ func TestClockMoved(t *testing.T) {
 					t.Error("no operation was in flight")
 				}
 				if by < 0 && !deadlines {
-					f.check(server.Client(), nothingLost) // nobody noticed
+					f.check(server.Client(), nothingLost) // no node notices
 					return
 				}
-				// Holds have ended before their time, and how is no longer remembered.
+				// Holds have ended before their time, and their ends are already
+				// forgotten.
 				f.check(server.Client(), lost)
 				f.settledOnce()
 				expired := 0
@@ -69,7 +70,7 @@ func TestClockMoved(t *testing.T) {
 	}
 }
 
-// settledOnce: of all that were told that they settled a hold, it was one each.
+// settledOnce checks that no hold was settled successfully more than once.
 func (f *fleet) settledOnce() {
 	f.t.Helper()
 	settled := make(map[budget.ReservationID]int)
@@ -84,8 +85,8 @@ func (f *fleet) settledOnce() {
 	}
 }
 
-// moveClockScript edits a partition's time and, with them, the deadlines of its open
-// holds, in one transaction, as nothing but a fault does.
+// moveClockScript changes a partition's time and, with it, the deadlines of its open
+// holds, in one transaction, as only a fault does.
 const moveClockScript = `
 local ledger, timers, by = KEYS[1], KEYS[2], tonumber(ARGV[1])
 local function moved(record, at)

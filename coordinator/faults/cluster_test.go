@@ -9,8 +9,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A Cluster's master is killed and its replica promoted: callers that are patient see
-// latency, and no error.
+// A Cluster's master is killed and its replica promoted: patient callers see latency, but
+// no error.
 func TestClusterMasterKilled(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.WithMasters(3), redistest.WithReplicas(1), redistest.WithConfig("cluster-node-timeout 1000"))
@@ -33,7 +33,7 @@ func TestClusterMasterKilled(t *testing.T) {
 	f.check(cluster.Client(), repaired)
 }
 
-// Slots move under load, forth and back.
+// Slots move back and forth under load.
 func TestSlotsMigrate(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.WithMasters(3))
@@ -56,7 +56,7 @@ func TestSlotsMigrate(t *testing.T) {
 			f.answered(30)
 			keys := keysOf(t, cluster.Client(), tenant)
 			must(t, m.Move(t.Context(), keys.Timers))
-			time.Sleep(50 * time.Millisecond) // the tenant's callers wait, in the end all of them
+			time.Sleep(50 * time.Millisecond) // the tenant's callers wait, eventually all of them
 			must(t, m.Finish(t.Context()))
 		}
 	}

@@ -34,7 +34,7 @@ func slotOf(t *testing.T, cluster *redistest.Cluster, tenant budget.TenantID) in
 	return slot
 }
 
-// partitions is the number that Redis has recorded.
+// partitions returns the recorded number of partitions.
 func partitions(t *testing.T, client redis.UniversalClient) int {
 	t.Helper()
 	text, err := client.Get(t.Context(), store.RecordKey(store.DefaultPrefix)).Result()
@@ -44,14 +44,14 @@ func partitions(t *testing.T, client redis.UniversalClient) int {
 	return record.Partitions
 }
 
-// keysOf are those of a tenant's partition.
+// keysOf returns the keys of a tenant's partition.
 func keysOf(t *testing.T, client redis.UniversalClient, tenant budget.TenantID) store.Keys {
 	t.Helper()
 	n := partitions(t, client)
 	return store.KeysOf(store.DefaultPrefix, n, store.PartitionOf(tenant, n))
 }
 
-// inUse are the keys of all partitions that exist.
+// inUse returns the keys of all partitions that exist.
 func inUse(t *testing.T, client redis.UniversalClient) (all []store.Keys) {
 	t.Helper()
 	n := partitions(t, client)
@@ -74,7 +74,7 @@ func controlOf(t *testing.T, client redis.UniversalClient, ledger string) store.
 	return control
 }
 
-// sessions counts those that nodes have in a partition.
+// sessions returns the number of nodes' sessions in a partition.
 func sessions(t *testing.T, client redis.UniversalClient, ledger string) (n int) {
 	t.Helper()
 	fields, err := client.HKeys(t.Context(), ledger).Result()

@@ -9,8 +9,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// TestKilledRedisWithAOF: with appendfsync always a kill -9 loses nothing that was
-// acknowledged.
+// With appendfsync always a kill -9 loses no acknowledged write.
 func TestKilledRedisWithAOF(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))

@@ -12,7 +12,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// pair is a primary with a replica, behind a proxy that leads to whoever is primary.
+// pair is a primary with a replica, behind a proxy that leads to the current primary.
 type pair struct {
 	t                *testing.T
 	primary, replica *redistest.Server
@@ -27,7 +27,7 @@ func newPair(t *testing.T) *pair {
 	return &pair{t: t, primary: primary, replica: replica, proxy: interpose(t, primary.Addr())}
 }
 
-// inStep waits until a replica has heard all until now: right after its first
+// inStep waits until a replica has received all writes so far: right after its first
 // synchronisation the primary may wait up to a second before it sends more.
 func inStep(t *testing.T, primary, replica *redistest.Server) {
 	t.Helper()
@@ -39,7 +39,7 @@ func inStep(t *testing.T, primary, replica *redistest.Server) {
 	}
 }
 
-// lag cuts the replica off: what the primary does from now on it does not hear.
+// lag cuts the replica off from all further writes.
 func (p *pair) lag() {
 	p.t.Helper()
 	ctx := context.Background()
@@ -53,7 +53,7 @@ func (p *pair) lag() {
 	}
 }
 
-// offset is how far a server is in the stream of writes.
+// offset returns a server's position in the stream of writes.
 func offset(t *testing.T, server *redistest.Server, name string) int64 {
 	t.Helper()
 	info := server.Client().InfoMap(context.Background(), "replication").Item("Replication", name)
@@ -64,7 +64,7 @@ func offset(t *testing.T, server *redistest.Server, name string) int64 {
 	return n
 }
 
-// promote kills the primary and makes the replica one.
+// promote kills the primary and promotes the replica.
 func (p *pair) promote() {
 	p.t.Helper()
 	p.primary.Kill()
@@ -74,7 +74,7 @@ func (p *pair) promote() {
 	p.proxy.lead(p.replica.Addr())
 }
 
-// lostCommits counts those that somebody was told of and Redis does not have.
+// lostCommits returns the number of acknowledged commits that Redis does not have.
 func (f *fleet) lostCommits(state held) (n int) {
 	for _, p := range f.workers {
 		for _, e := range p.events {
@@ -88,9 +88,9 @@ func (f *fleet) lostCommits(state held) (n int) {
 
 const laggedFailovers = 20
 
-// A replica that lagged is promoted. Without repair the commits that it had not
-// received are gone; with it every one comes back, for two nodes lived on that were
-// told of them.
+// A replica that lagged is promoted. Without repair the commits that it had not received
+// are gone; with repair every one is restored, since the two nodes that got the
+// acknowledgements are still alive.
 func TestLaggedFailovers(t *testing.T) {
 	t.Parallel()
 	for name, off := range map[string]bool{"repair off": true, "repair on": false} {
@@ -116,8 +116,8 @@ func TestLaggedFailovers(t *testing.T) {
 	}
 }
 
-// Where many callers ask for one tenant a batch carries many operations, and each node
-// restores all of those that it was told of.
+// If many callers use one tenant a batch carries many operations, and each node restores
+// all those that were acknowledged to it.
 func TestLaggedFailoverOfACrowd(t *testing.T) {
 	t.Parallel()
 	for range 3 {

@@ -23,19 +23,19 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// fleet is a group of worker processes and all that their callers were told.
+// fleet is a group of worker processes, with the answers to all their callers.
 type fleet struct {
 	t       *testing.T
 	load    workload
 	workers []*process
 }
 
-// process is one worker, as the test sees it.
+// process is one worker process.
 type process struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer
 	log    *bytes.Buffer
-	read   chan struct{} // closed when all it said is read
+	read   chan struct{} // closed when all its output is read
 	killed bool
 
 	mu     sync.Mutex
@@ -53,7 +53,8 @@ func tenants(n int) []budget.TenantID {
 	return all
 }
 
-// start makes the tenants and so many workers, and returns when all are at work.
+// start creates the tenants and the given number of workers, and returns when all are at
+// work.
 func start(t *testing.T, admin redis.UniversalClient, workers int, load workload) *fleet {
 	t.Helper()
 	if load.Patience == 0 {
@@ -98,7 +99,7 @@ func (f *fleet) atWork() {
 	})
 }
 
-// node is a coordinator of the test itself.
+// node returns a coordinator of the test itself.
 func (f *fleet) node(client redis.UniversalClient, opts ...coordinator.Option) *coordinator.Coordinator {
 	f.t.Helper()
 	c, err := coordinator.New(f.t.Context(), client, append(opts, coordinator.WithLogger(slog.New(slog.DiscardHandler)),
@@ -109,7 +110,7 @@ func (f *fleet) node(client redis.UniversalClient, opts ...coordinator.Option) *
 	f.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		_ = c.Close(ctx) // the fault may have taken its Redis
+		_ = c.Close(ctx) // the fault may have stopped its Redis
 	})
 	return c
 }
@@ -150,7 +151,7 @@ func (p *process) listen(stdout io.Reader) {
 	for lines.Scan() {
 		var e event
 		if json.Unmarshal(lines.Bytes(), &e) != nil {
-			continue // the last line of a worker that was killed
+			continue // the last line of a killed worker
 		}
 		key := [2]int64{int64(e.Caller), e.Began}
 		p.mu.Lock()
@@ -164,10 +165,10 @@ func (p *process) listen(stdout io.Reader) {
 	}
 }
 
-// kill is kill -9.
+// kill sends SIGKILL.
 func (p *process) kill() {
 	p.killed = true
-	_ = p.cmd.Process.Kill() // it may have ended
+	_ = p.cmd.Process.Kill() // it may have exited
 	<-p.read
 	_ = p.cmd.Wait()
 }
@@ -192,8 +193,8 @@ func (f *fleet) count(is func(event) bool) int {
 	return n
 }
 
-// inFlight are the operations that wait for an answer now, besides those that have
-// only just begun.
+// inFlight returns the number of operations that have begun, as far as the test has read,
+// and have no answer yet.
 func (f *fleet) inFlight() int {
 	n := 0
 	for _, p := range f.workers {
@@ -208,15 +209,15 @@ func (f *fleet) unknown() int {
 	return f.count(func(e event) bool { return e.Failure == "unknown" })
 }
 
-// hurts waits until the fault has met operations in flight: callers gave up on some
-// that had been sent.
+// hurts waits until the fault has hit operations in flight: some that were sent have an
+// unknown outcome.
 func (f *fleet) hurts() {
 	f.t.Helper()
 	before := f.unknown()
 	f.await("an outcome unknown to its caller", 10*time.Second, func() bool { return f.unknown() > before })
 }
 
-// answered waits until so many more operations have succeeded.
+// answered waits until more further commits have succeeded.
 func (f *fleet) answered(more int) {
 	f.t.Helper()
 	good := func(e event) bool { return e.Outcome == budget.Committed }
@@ -243,7 +244,7 @@ func (f *fleet) logs() string {
 	return all.String()
 }
 
-// stop lets every worker end: callers are answered, what is unknown is resolved, the
+// stop lets every worker end: callers are answered, unknown outcomes are resolved, the
 // node is closed.
 func (f *fleet) stop() {
 	f.t.Helper()
@@ -268,7 +269,7 @@ func (f *fleet) stop() {
 	}
 }
 
-// noFailure: callers that wait long enough saw latency only.
+// noFailure checks that callers that wait long enough only saw latency.
 func (f *fleet) noFailure() {
 	f.t.Helper()
 	for _, p := range f.workers {
@@ -280,7 +281,7 @@ func (f *fleet) noFailure() {
 	}
 }
 
-// gaps counts the losses of writes in the logs of workers that have ended.
+// gaps returns the number of losses of writes in the logs of workers that have ended.
 func (f *fleet) gaps() (n int) {
 	for _, p := range f.workers {
 		n += strings.Count(p.log.String(), "Redis lost acknowledged writes")

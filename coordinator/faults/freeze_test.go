@@ -11,8 +11,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A Redis that is frozen for five seconds: callers get their own deadlines, and all
-// goes on by itself, with everything that was unknown found out within two seconds.
+// Redis is frozen for five seconds: callers get their own deadlines, and everything
+// recovers, with all unknown outcomes resolved within two seconds.
 func TestFrozenRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -24,7 +24,7 @@ func TestFrozenRedis(t *testing.T) {
 	f.check(server.Client(), nothingLost)
 }
 
-// A script that blocks Redis is as a freeze, with an answer: BUSY.
+// A script that blocks Redis is like a freeze, except that Redis replies BUSY.
 func TestBusyRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("busy-reply-threshold 50"))
@@ -41,7 +41,7 @@ func TestBusyRedis(t *testing.T) {
 	f.check(server.Client(), nothingLost)
 }
 
-// frozen lets Redis stand still, and watches how callers fare and how it goes on.
+// frozen freezes Redis, and checks the callers' latencies and the recovery.
 func (f *fleet) frozen(lasting time.Duration, freeze, thaw func()) {
 	f.t.Helper()
 	f.answered(200)
@@ -64,7 +64,7 @@ func (f *fleet) frozen(lasting time.Duration, freeze, thaw func()) {
 	}
 }
 
-// One frozen shard of three disturbs no other.
+// One frozen shard of three affects no other.
 func TestFrozenShard(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.WithMasters(3), redistest.WithConfig("cluster-node-timeout 30000"))

@@ -13,8 +13,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// Redis comes back empty: living nodes say so, new ones
-// find no tenant, and nobody creates a budget again.
+// Redis comes back empty: living nodes return errors, new ones find no tenant, and no
+// node creates a budget again.
 func TestRedisComesBackEmpty(t *testing.T) {
 	t.Parallel()
 	for name, empty := range map[string]func(t *testing.T, server *redistest.Server){
@@ -42,7 +42,7 @@ func TestRedisComesBackEmpty(t *testing.T) {
 			if r, err := fresh.TryReserve(t.Context(), f.load.Tenants[0], 1); err != nil || r.Outcome != budget.MissingTenant {
 				t.Errorf("a new node: %+v, %v; want missing_tenant", r, err)
 			}
-			// An operator makes one tenant anew; the living nodes do not believe in it.
+			// An operator recreates one tenant; the living nodes do not accept it.
 			if _, err := fresh.EnsureTenant(t.Context(), f.load.Tenants[0], 5); err != nil {
 				t.Fatal(err)
 			}
@@ -68,8 +68,8 @@ func TestRedisComesBackEmpty(t *testing.T) {
 	}
 }
 
-// The last part of the append-only file is gone, as after a power failure: what was
-// lost is noticed, and restored by the nodes that were told of it.
+// The last part of the append-only file is gone, as after a power failure: the loss is
+// noticed, and restored by the nodes that got the acknowledgements.
 func TestCutAOF(t *testing.T) {
 	t.Parallel()
 	for _, cut := range []int64{1, 100, 5_000, 40_000} {
@@ -90,7 +90,7 @@ func TestCutAOF(t *testing.T) {
 	}
 }
 
-// shorten takes the end off the newest part of the append-only file.
+// shorten cuts bytes off the newest part of the append-only file.
 func shorten(t *testing.T, server *redistest.Server, bytes int64) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(server.Dir(), "appendonlydir", "*.incr.aof"))
@@ -105,7 +105,7 @@ func shorten(t *testing.T, server *redistest.Server, bytes int64) {
 	must(t, os.Truncate(files[0], info.Size()-bytes))
 }
 
-// An old snapshot is restored under the nodes' feet.
+// An old snapshot is restored while nodes use Redis.
 func TestOldSnapshot(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig(`save ""`))
@@ -127,8 +127,8 @@ func TestOldSnapshot(t *testing.T) {
 	}
 }
 
-// Timers are deleted under load, again and again: nodes rebuild them, callers see no
-// error, and a hold that is never settled still ends at its deadline.
+// Timers are deleted repeatedly under load: nodes rebuild them, callers see no error, and
+// a hold that is never settled still ends at its deadline.
 func TestTimersDeleted(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -150,7 +150,7 @@ func TestTimersDeleted(t *testing.T) {
 			t.Errorf("worker %d noticed nothing", i)
 		}
 	}
-	f.check(server.Client(), repaired) // the order of events has no expiry
+	f.check(server.Client(), repaired) // the check of the order doesn't model expiry
 	time.Sleep(f.load.HoldTTL)
 	f.nothingHeld(server)
 	f.check(server.Client(), repaired)

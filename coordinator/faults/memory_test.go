@@ -10,9 +10,9 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// maxmemory is reached under load: reserves are refused, each with a clear error;
-// commits and releases land; nobody is told "refused" of what took effect, also where
-// a reply was lost and the repeat met the full memory.
+// maxmemory is reached under load: reserves are refused, each with a clear error, and
+// commits and releases land. No operation that took effect is answered as refused, even
+// if a reply was lost and the repeat met the full memory.
 func TestMaxmemory(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

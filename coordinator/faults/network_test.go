@@ -9,8 +9,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// Each fault of the network alone, over and over, and then late duplicates of old
-// batches: everything takes effect once, and everybody learns what became of it.
+// Each network fault alone, repeatedly, and then late duplicates of old batches: every
+// operation takes effect once, and its caller can find out the outcome.
 func TestNetwork(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]netFault{

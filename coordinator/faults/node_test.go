@@ -14,8 +14,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A node is killed between reserves and commits, and with batches in flight: what it
-// held ends at its deadline, and nothing is counted twice.
+// A node is killed between reserves and commits, and with batches in flight: its holds
+// end at their deadlines, and nothing is counted twice.
 func TestKilledNode(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -37,7 +37,7 @@ func TestKilledNode(t *testing.T) {
 			open++
 		}
 	}
-	f.check(server.Client(), repaired) // the order of events has no expiry
+	f.check(server.Client(), repaired) // the check of the order doesn't model expiry
 	time.Sleep(3 * time.Second)
 	f.nothingHeld(server)
 	f.check(server.Client(), repaired)
@@ -47,7 +47,7 @@ func TestKilledNode(t *testing.T) {
 	}
 }
 
-// What a dead node held can be released before its deadline, by the command.
+// The holds of a dead node can be released before their deadlines, with the command.
 func TestKilledNodeIsCleanedUp(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -73,7 +73,7 @@ func TestKilledNodeIsCleanedUp(t *testing.T) {
 	checkLaw(t, server.Client(), f.load.Tenants)
 }
 
-// nothingHeld lets each tenant's deadlines pass, and holds Redis to it.
+// nothingHeld reads each tenant, which ends its due holds, and checks that none is left.
 func (f *fleet) nothingHeld(server *redistest.Server) {
 	f.t.Helper()
 	c := f.node(server.Client())

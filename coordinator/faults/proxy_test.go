@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// proxy is the network between a fleet and Redis. It passes everything on until it
-// is told otherwise, and then it treats what carries a batch, and nothing else.
+// proxy is the network between a fleet and Redis. It forwards everything. With a fault
+// set, it applies that to batches, and to nothing else.
 type proxy struct {
 	t       *testing.T
 	ln      net.Listener
 	backend atomic.Pointer[string]
 	fault   atomic.Int32 // a netFault
-	met     atomic.Int64 // batches that the fault befell
+	met     atomic.Int64 // batches hit by the fault
 
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
@@ -35,11 +35,11 @@ const (
 	healthy      netFault = iota
 	loseReply             // executed, and the connection breaks before the reply
 	resetBefore           // not executed
-	resetMiddle           // half of it arrives
+	resetMiddle           // half of it is sent
 	delayReply            // later than the client waits
 	repeatLater           // executed, and kept to be delivered again
-	stall                 // nothing passes, and nothing breaks
-	netFaultKind          // how many there are
+	stall                 // nothing is forwarded, and no connection breaks
+	netFaultKind          // number of faults
 )
 
 func interpose(t *testing.T, backend string) *proxy {
@@ -61,7 +61,7 @@ func interpose(t *testing.T, backend string) *proxy {
 
 func (p *proxy) addr() string { return p.ln.Addr().String() }
 
-// lead sends new connections elsewhere, and breaks those that there are.
+// lead directs new connections to another server, and breaks the existing ones.
 func (p *proxy) lead(backend string) {
 	p.backend.Store(&backend)
 	p.cut(false)
@@ -110,10 +110,10 @@ func (p *proxy) ended() bool {
 type link struct {
 	p              *proxy
 	client, server net.Conn
-	verdict        atomic.Int32 // what befalls the next reply
+	verdict        atomic.Int32 // fault of the next reply
 }
 
-// close passes on that one end is gone, unless nothing is passed on.
+// close closes both ends when one is closed, but not during a stall.
 func (c *link) close() {
 	for netFault(c.p.fault.Load()) == stall && !c.p.ended() {
 		time.Sleep(time.Millisecond)
@@ -166,7 +166,7 @@ func (c *link) replies() {
 	defer c.close()
 	buffer := make([]byte, 1<<20)
 	for {
-		n, err := c.server.Read(buffer) // so it was executed
+		n, err := c.server.Read(buffer) // so the command was executed
 		if err != nil {
 			return
 		}
@@ -186,8 +186,8 @@ func (c *link) replies() {
 	}
 }
 
-// redeliver sends what was kept once more, each on a connection of its own, and
-// returns how many there were.
+// redeliver sends the kept batches again, each on a connection of its own, and returns
+// their number.
 func (p *proxy) redeliver() int {
 	p.mu.Lock()
 	sent := p.sent

@@ -15,8 +15,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A right is taken away while nodes are at work: callers get one clear error, nothing
-// is half-written, doctor says the same, and all goes on when the right is back.
+// A right is taken away while nodes are at work: callers get one clear error, nothing is
+// half-written, doctor reports the same, and everything recovers when the right is back.
 func TestRightTakenAway(t *testing.T) {
 	t.Parallel()
 	doctor := build(t)
@@ -56,7 +56,7 @@ func TestRightTakenAway(t *testing.T) {
 	}
 }
 
-// A policy that deletes is refused at the start, by nodes and by doctor.
+// An eviction policy that deletes is rejected at the start, by nodes and by doctor.
 func TestEvictionPolicy(t *testing.T) {
 	t.Parallel()
 	doctor := build(t)
@@ -70,7 +70,7 @@ func TestEvictionPolicy(t *testing.T) {
 	}
 }
 
-// build makes the command, and returns one that runs its doctor.
+// build builds the command, and returns a function that runs its doctor.
 func build(t *testing.T) func(server *redistest.Server) (string, error) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "bursar")

@@ -20,9 +20,9 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// cost is what a decision costs Redis.
+// cost is the cost of a decision to Redis.
 type cost struct {
-	commands float64 // that the scripts call
+	commands float64 // commands that scripts call
 	bytes    float64 // over the wire, both ways
 	usec     float64 // of script time
 }
@@ -32,8 +32,8 @@ func (c cost) String() string {
 }
 
 // measure lets one caller, whose batches carry one operation each, reserve and commit
-// with every one of nodes in turns, and says what a decision costs in the median of the
-// turns. The turns are there for the time: what the machine does besides falls upon all.
+// with each node in turns, and returns the cost of a decision on each node, the median of
+// the turns. Taking turns spreads other load of the machine over all nodes.
 func measure(t *testing.T, nodes ...measured) []cost {
 	t.Helper()
 	const turns, cycles = 15, 20
@@ -89,7 +89,7 @@ func meters(t *testing.T, client *redis.Client) map[string]float64 {
 	t.Helper()
 	info, err := client.Info(t.Context(), "commandstats", "stats").Result()
 	must(t, err)
-	m := map[string]float64{"reply": float64(len(info))} // is counted in the next bytes
+	m := map[string]float64{"reply": float64(len(info))} // included in the next reading of bytes
 	for _, line := range strings.Split(info, "\r\n") {
 		name, text, _ := strings.Cut(line, ":")
 		switch {
@@ -112,7 +112,8 @@ func meters(t *testing.T, client *redis.Client) map[string]float64 {
 	return m
 }
 
-// grown makes the node's tenant, with so much of a past that its partition's hash is a table.
+// grown creates the node's tenant, and uses it until its partition's hash is a hash
+// table.
 func grown(t *testing.T, client *redis.Client, start func(*redis.Client) *coordinator.Coordinator) measured {
 	t.Helper()
 	node := measured{client, start(client)}
@@ -123,7 +124,7 @@ func grown(t *testing.T, client *redis.Client, start func(*redis.Client) *coordi
 	return node
 }
 
-// flat fails where a decision of large costs more than a little more than one of small.
+// flat fails if a decision of large costs noticeably more than one of small.
 func flat(t *testing.T, what string, small, large measured) {
 	t.Helper()
 	costs := measure(t, small, large)
@@ -146,8 +147,8 @@ func atOnce(n int, run func(i int)) {
 	callers.Wait()
 }
 
-// However many holds are open, tenants exist and sessions are left behind, a decision
-// costs the same.
+// A decision costs the same however many holds are open, tenants exist and sessions are
+// left behind.
 func TestDecisionsStayFlat(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()
@@ -180,7 +181,7 @@ func TestDecisionsStayFlat(t *testing.T) {
 	checkLaw(t, client, []budget.TenantID{"acme", "tenant-1", "tenant-100000"})
 }
 
-// Nodes that died leave their sessions: these cost nothing but memory, and go.
+// Dead nodes leave their sessions, which cost only memory, and which expire.
 func TestDeadSessionsGo(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()
@@ -207,7 +208,7 @@ func TestDeadSessionsGo(t *testing.T) {
 		t.Fatalf("%d sessions, want %d", n, dead+1)
 	}
 	days.Store(8)
-	for range 20 { // each batch takes a bounded number of them along
+	for range 20 { // each batch removes a bounded number of them
 		if _, err := c.Balance(t.Context(), "acme"); err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// SCRIPT FLUSH in a loop, alone and in pipelines, and behind ASK: no error.
+// SCRIPT FLUSH in a loop, with single commands, pipelines, and behind ASK, causes no
+// error.
 func TestScriptFlush(t *testing.T) {
 	t.Parallel()
 	t.Run("one server", func(t *testing.T) {
@@ -53,7 +54,7 @@ func TestScriptFlush(t *testing.T) {
 	})
 }
 
-// flushing makes every server forget all scripts again and again while something runs.
+// flushing flushes the scripts of every server repeatedly while run runs.
 func flushing(t *testing.T, servers []*redis.Client, run func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -76,7 +77,7 @@ func flushing(t *testing.T, servers []*redis.Client, run func()) {
 	}
 }
 
-// A restart with an append-only file: no error beyond the outage.
+// A restart with an append-only file causes no error beyond the outage.
 func TestRestartWithAOF(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))

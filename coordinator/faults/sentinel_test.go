@@ -15,8 +15,8 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Sentinel promotes a replica that was in step: the load goes on by itself, and
-// nothing takes effect twice.
+// Sentinel promotes a replica that was in step: the load continues, and nothing takes
+// effect twice.
 func TestSentinelFailoverInStep(t *testing.T) {
 	t.Parallel()
 	primary := redistest.Start(t)
@@ -34,7 +34,7 @@ func TestSentinelFailoverInStep(t *testing.T) {
 	t.Logf("200 commits %s after the kill", time.Since(killed).Round(time.Millisecond))
 	f.stop()
 	f.noFailure()
-	// What was answered in the primary's last moment its replica may not have received.
+	// The replica may not have received the primary's last acknowledged writes.
 	f.check(replica.Client(), repaired)
 }
 
@@ -60,8 +60,8 @@ func TestSentinelFailoverThatLagged(t *testing.T) {
 	}
 }
 
-// Two failovers in a row, each to a replica that lagged, the second while the first
-// is being repaired; and late duplicates reach the primary that was promoted last.
+// Two failovers in a row, each to a replica that lagged, the second while the first is
+// being repaired; and late duplicates reach the last promoted primary.
 func TestFailoversInARow(t *testing.T) {
 	t.Parallel()
 	for name, between := range map[string]int{"one after the other": 100, "the second during the repair": 0} {
@@ -100,7 +100,7 @@ func TestFailoversInARow(t *testing.T) {
 	}
 }
 
-// merged reports whether a server has been sent the script that merges.
+// merged reports whether a server was sent the merge script.
 func merged(t *testing.T, server *redistest.Server) bool {
 	t.Helper()
 	script := luascripts.Compose(luascripts.Redis).Merge
@@ -109,7 +109,8 @@ func merged(t *testing.T, server *redistest.Server) bool {
 	return known[0]
 }
 
-// While others spent the same money meanwhile, a repair leaves a debt and says so.
+// If others have spent the same money in the meantime, a repair leaves a debt and reports
+// it.
 func TestDebt(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -129,7 +130,7 @@ func TestDebt(t *testing.T) {
 	s, err := a.Commit(ctx, first.ID, 80)
 	must(t, errors.Join(err, s.Err()))
 	p.promote()
-	second, err := b.TryReserve(ctx, "acme", 70) // the promoted replica knows nothing of the 80
+	second, err := b.TryReserve(ctx, "acme", 70) // the promoted replica doesn't have the 80
 	must(t, errors.Join(err, second.Err()))
 	if r, err := a.Remaining(ctx, "acme"); err != nil || r.Remaining != 0 {
 		t.Errorf("what can be reserved: %+v, %v", r, err)

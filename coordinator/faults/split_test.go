@@ -11,9 +11,9 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// Two primaries at once: one node stays with the old one. min-replicas-to-write
-// bounds for how long that goes on granting, and the repair brings both histories
-// together; what both spent is debt.
+// Two primaries at once: one node stays with the old one. min-replicas-to-write bounds
+// for how long the old one grants, and the repair brings both histories together; money
+// that both spent is debt.
 func TestSplitBrain(t *testing.T) {
 	t.Parallel()
 	const maxLag = 2 * time.Second
@@ -32,7 +32,7 @@ func TestSplitBrain(t *testing.T) {
 	f.answered(100)
 
 	inStep(t, primary, replica)
-	replication.fault.Store(int32(stall)) // the primary hears nothing of the promotion
+	replication.fault.Store(int32(stall)) // the primary doesn't learn of the promotion
 	must(t, replica.Client().ReplicaOf(t.Context(), "no", "one").Err())
 	split := time.Now()
 	goes.lead(replica.Addr())
@@ -40,7 +40,7 @@ func TestSplitBrain(t *testing.T) {
 		return old.count(func(e event) bool { return e.Outcome == budget.Reserved && e.Began > split.UnixNano() })
 	}
 	last, since := 0, time.Now()
-	for time.Since(since) < time.Second && time.Since(split) < 15*time.Second { // until it grants no more
+	for time.Since(since) < time.Second && time.Since(split) < 15*time.Second { // until it stops granting
 		if n := granted(); n > last {
 			last, since = n, time.Now()
 		}
@@ -57,7 +57,7 @@ func TestSplitBrain(t *testing.T) {
 		t.Error("nothing was granted on the old primary: the fault showed nothing")
 	}
 	// Redis counts a replica's lag in whole seconds of its clock, so that 2 s are over
-	// after up to 3, and looks once a second.
+	// after up to 3, and checks it once a second.
 	if window > maxLag+2500*time.Millisecond {
 		t.Errorf("the old primary granted for %s", window)
 	}

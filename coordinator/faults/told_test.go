@@ -18,7 +18,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// held are the reservations that Redis stores. Its holds have state 0 if there is none.
+// held are the stored reservations; one that is missing has state 0.
 type held map[budget.ReservationID]store.Hold
 
 func stored(t *testing.T, client redis.UniversalClient) held {
@@ -41,12 +41,12 @@ func stored(t *testing.T, client redis.UniversalClient) held {
 	return all
 }
 
-// committed reports whether Redis has the commit that an event is about.
+// committed reports whether Redis has the commit of an event.
 func (h held) committed(e event) bool {
 	return h[e.ID].State == luascripts.HoldCommitted && h[e.ID].Actual == e.Amount
 }
 
-// checkLaw holds Redis' own state to the law and to the sum of the holds.
+// checkLaw checks the stored state: the invariant, and the sums of the holds.
 func checkLaw(t *testing.T, client redis.UniversalClient, tenants []budget.TenantID) {
 	t.Helper()
 	report, err := audit.Verify(context.Background(), client, store.DefaultPrefix, audit.Options{})
@@ -68,16 +68,16 @@ func checkLaw(t *testing.T, client redis.UniversalClient, tenants []budget.Tenan
 	}
 }
 
-// loss is what Redis may have lost in a test.
+// loss is the loss of writes that a test allows.
 type loss int
 
 const (
 	nothingLost loss = iota
-	repaired         // writes, and nodes that were told of them are alive to restore them
-	lost             // writes, and nobody restores them
+	repaired         // writes, which living nodes restore
+	lost             // writes, which no node restores
 )
 
-// check compares what everybody was told with what Redis has.
+// check compares the answers to all callers with the stored state.
 func (f *fleet) check(client redis.UniversalClient, l loss) {
 	f.t.Helper()
 	checkLaw(f.t, client, f.load.Tenants)
@@ -119,7 +119,7 @@ func (f *fleet) check(client redis.UniversalClient, l loss) {
 				fail("unexpected error: %s", e.Text)
 			}
 		}
-		for _, e := range p.begun { // of a worker that was killed
+		for _, e := range p.begun { // of a killed worker
 			told[e.ID] = true
 		}
 	}
@@ -132,13 +132,14 @@ func (f *fleet) check(client redis.UniversalClient, l loss) {
 	}
 }
 
-// fates are what Lookup says of a hold, by its state.
+// fates are the outcomes of Lookup by a hold's state.
 var fates = map[byte]budget.Outcome{
 	0: budget.NotKnown, luascripts.HoldOpen: budget.Reserved, luascripts.HoldCommitted: budget.Committed,
 	luascripts.HoldReleased: budget.Released, luascripts.HoldExpired: budget.Expired,
 }
 
-// checkLeftBehind: what is open was told to somebody, or its node was killed.
+// checkLeftBehind checks that each open hold was returned to a caller, unless a node was
+// killed.
 func (f *fleet) checkLeftBehind(state held, told map[budget.ReservationID]bool, fail func(string, ...any)) {
 	killed := slices.ContainsFunc(f.workers, func(p *process) bool { return p.killed })
 	for id, hold := range state {
@@ -148,9 +149,8 @@ func (f *fleet) checkLeftBehind(state held, told map[budget.ReservationID]bool, 
 	}
 }
 
-// checkOrder looks for one order of events in which every answer is right. A
-// tenant's remaining money is all there is to an answer here: who settled what is
-// compared above.
+// checkOrder looks for one order of events in which every answer is right. The model of
+// an account is only its remaining money: the settlements are compared by check.
 func (f *fleet) checkOrder(state held) {
 	f.t.Helper()
 	byTenant := make(map[budget.TenantID][]porcupine.Operation)
@@ -168,9 +168,9 @@ func (f *fleet) checkOrder(state held) {
 		for _, e := range p.events {
 			if op, ok := moveOf(e, state, amounts, end); ok {
 				op.ClientId = caller
-				caller++ // an operation without an answer ends late, so no caller has two
+				caller++ // an operation without an answer ends late, so each gets its own caller
 				byTenant[e.Tenant] = append(byTenant[e.Tenant], op)
-				if e.Op == "reserve" && e.Failure == "unknown" { // released, by whoever found out
+				if e.Op == "reserve" && e.Failure == "unknown" { // released when its outcome was resolved
 					byTenant[e.Tenant] = append(byTenant[e.Tenant], porcupine.Operation{
 						ClientId: caller, Call: e.Began, Return: end, Input: move{delta: e.Amount}, Output: unseen})
 					caller++
@@ -189,13 +189,13 @@ func (f *fleet) checkOrder(state held) {
 	f.t.Logf("%d operations fit one order for each tenant", operations)
 }
 
-// move is what an operation did to a tenant's remaining money.
+// move is an operation's change of a tenant's remaining money.
 type move struct {
 	delta budget.Microcents
 	needs budget.Microcents // refused below this
 }
 
-const unseen = budget.Microcents(-1) // the caller was not told what remained
+const unseen = budget.Microcents(-1) // the answer has no remaining
 
 var remainingModel = porcupine.Model{
 	Init: func() any { return budget.Microcents(eachBudget) },
@@ -209,7 +209,7 @@ var remainingModel = porcupine.Model{
 	},
 }
 
-// moveOf is an event as an operation of the model; false where it moved nothing.
+// moveOf returns an event as an operation of the model, and false if it moved nothing.
 func moveOf(e event, state held, amounts map[budget.ReservationID]budget.Microcents, end int64) (porcupine.Operation, bool) {
 	op := porcupine.Operation{Call: e.Began, Return: e.Ended, Output: e.Remaining}
 	switch {

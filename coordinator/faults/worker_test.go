@@ -23,7 +23,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// A worker is this test binary, started again: one node of a fleet, with callers.
+// A worker is another process of this test binary: one node of a fleet, with callers.
 const workerVariable = "BURSAR_FAULTS_WORKER"
 
 func TestMain(m *testing.M) {
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// workload is what a worker is told to do.
+// workload is the configuration of a worker.
 type workload struct {
 	Seed      uint64
 	Addrs     []string
@@ -47,14 +47,14 @@ type workload struct {
 	Callers   int
 	Patience  time.Duration // of a caller
 	Pause     time.Duration // between two operations of a caller
-	Work      time.Duration // of a caller, between its reservation and the settlement
+	Work      time.Duration // between a reservation and its settlement
 	HoldTTL   time.Duration
 	NoRepair  bool
-	Ensure    bool // callers ensure their tenant now and then, as fleets do at a start
-	LeaveOpen int  // one in so many reservations is not settled, 0 for none
+	Ensure    bool // callers ensure their tenant now and then, as fleets do when they start
+	LeaveOpen int  // one in this many reservations is not settled, 0 for none
 }
 
-// What a caller asks and is told, a line each.
+// event is an operation of a caller, with its answer; workers print one per line.
 type event struct {
 	Caller    int                  `json:"caller"`
 	Op        string               `json:"op"` // reserve, commit, release, lookup, balance, close
@@ -62,7 +62,7 @@ type event struct {
 	ID        budget.ReservationID `json:"id"`
 	Amount    budget.Microcents    `json:"amount,omitempty"`
 	Began     int64                `json:"began"`           // ns
-	Ended     int64                `json:"ended,omitempty"` // ns; 0 for the line that says that it began
+	Ended     int64                `json:"ended,omitempty"` // ns; 0 in the line printed at the beginning
 	Outcome   budget.Outcome       `json:"outcome"`
 	Prior     budget.Outcome       `json:"prior"`
 	Remaining budget.Microcents    `json:"remaining"`
@@ -98,7 +98,7 @@ func work(text string) error {
 	}
 	lines := bufio.NewWriter(os.Stdout)
 	w.out = json.NewEncoder(lines)
-	go func() { // lines reach the test soon, and do not cost a system call each
+	go func() { // flush often, but without a system call for each line
 		for range time.Tick(2 * time.Millisecond) {
 			w.mu.Lock()
 			_ = lines.Flush()
@@ -147,7 +147,7 @@ func (w *worker) say(e event) {
 	_ = w.out.Encode(e)
 }
 
-// call is one caller: it reserves, and settles what it was given.
+// call runs one caller, which reserves and settles.
 func (w *worker) call(caller int) {
 	random := rand.New(rand.NewPCG(w.Seed, uint64(caller)))
 	for !w.stop.Load() {
@@ -168,7 +168,7 @@ func (w *worker) call(caller int) {
 	}
 }
 
-// do performs an operation and says so before and after.
+// do performs an operation and prints an event before and after it.
 func (w *worker) do(e event, patience time.Duration) event {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -212,14 +212,14 @@ func (w *worker) do(e event, patience time.Duration) event {
 	return e
 }
 
-// resolve asks what became of every operation whose outcome was unknown.
+// resolve looks up every operation whose outcome was unknown.
 func (w *worker) resolve() {
 	for _, e := range w.unsure {
 		w.do(event{Caller: e.Caller, Op: "lookup", Tenant: e.Tenant, ID: e.ID}, 30*time.Second)
 	}
 }
 
-// failureOf names the class of an error; the order matters.
+// failureOf returns the class of an error; the order matters.
 func failureOf(err error) string {
 	for _, class := range []struct {
 		err  error

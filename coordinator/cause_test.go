@@ -265,8 +265,7 @@ func (h heldBack) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// The same for calls that no lane carries: Holds while it reads, Ready, Close, New and
-// Inspect.
+// The same without a lane: Holds while it reads, Ready, Close, New and Inspect.
 func TestCauseOfAContextIsTextOnlyBesideTheLanes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

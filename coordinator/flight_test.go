@@ -20,8 +20,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// muteConns is a dialer whose connections keep replies back, although Redis executes the
-// commands.
+// muteConns is a dialer whose connections keep replies of executed commands back.
 type muteConns struct {
 	left    atomic.Int32           // number of connections that still have to fall silent
 	part    atomic.Pointer[string] // part of a command that makes a connection silent

@@ -21,8 +21,7 @@ func (c *Coordinator) Holds(ctx context.Context, tenant budget.TenantID) (budget
 	return list, err
 }
 
-// holdsAttempts is the number of times that Holds reads if holds end faster than it can
-// read.
+// holdsAttempts bounds how often Holds starts over if holds end faster than it reads.
 const holdsAttempts = 5
 
 // listHolds also returns the trace of the batch that ended the due holds.

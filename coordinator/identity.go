@@ -70,8 +70,7 @@ func addressOf(client redis.UniversalClient) (address, database string) {
 	return "", ""
 }
 
-// all returns the attributes of observations that concern the whole node, followed by
-// more.
+// all returns the attributes of observations of the whole node, followed by more.
 func (id identity) all(more ...attribute.KeyValue) []attribute.KeyValue {
 	return slices.Concat(id.server, id.rest, more)
 }

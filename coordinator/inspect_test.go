@@ -230,8 +230,7 @@ var checkNames = []string{
 	"reachable", "version", "role", "topology", "eviction", "persistence", "min-replicas", "rights", "clock", "scripts", "partitions",
 }
 
-// liar answers one command itself: with an error, a text, or a time that is an hour
-// ahead.
+// liar answers one command itself: with an error, a text, or a time an hour ahead.
 type liar struct{ command, reply string }
 
 func (l liar) DialHook(next redis.DialHook) redis.DialHook { return next }

@@ -38,7 +38,7 @@ func TestOpenHoldsAreBounded(t *testing.T) {
 	reserve(t, c, 1)
 }
 
-// A node's internal calls do not count against the queue limits of callers.
+// Probes do not count against the queue limits of callers.
 func TestProbesKeepNobodyOut(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -116,8 +116,7 @@ func memoryOfNodes(b *testing.B) {
 	}
 }
 
-// memoryByTheFormula compares the memory of a mixed load with the formula of
-// OPERATIONS.md.
+// memoryByTheFormula compares a mixed load's memory with the formula of OPERATIONS.md.
 func memoryByTheFormula(b *testing.B) {
 	for b.Loop() {
 		const tenants, nodes, levels, open, settled = 1000, 3, 4, 60, 50

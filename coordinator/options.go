@@ -60,8 +60,7 @@ const (
 	DefaultTotalQueue     = 65_536
 )
 
-// defaultWindow stands for the default of the repair window, which depends on the
-// retention.
+// defaultWindow stands for the default repair window, which depends on the retention.
 const defaultWindow time.Duration = -1
 
 // WithKeyPrefix sets the prefix of every Redis key: 1 to 64 bytes of printable ASCII, no

@@ -8,7 +8,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A policy that is changed while a node runs is logged once, and so is its return to
+// A change of policy while a node runs is logged once, and so is the return to
 // noeviction.
 func TestEvictionPolicyIsWatched(t *testing.T) {
 	t.Parallel()

@@ -32,8 +32,7 @@ func BenchmarkRepair(b *testing.B) {
 	})
 }
 
-// mergeAll makes Redis lose 20,000 committed holds, and reports how fast they are
-// restored.
+// mergeAll makes Redis lose 20,000 committed holds, and reports the speed of the repair.
 func mergeAll(b *testing.B, server *redistest.Server) {
 	b.Helper()
 	client, ctx := server.Client(), context.Background()

@@ -109,8 +109,8 @@ func TestRepairRestoresWhatWasTold(t *testing.T) {
 	}
 }
 
-// A missing hold, whose batch Redis has, has ended and been forgotten: it is not charged
-// again.
+// A missing hold whose batch Redis has is one that ended and was forgotten: it is not
+// charged again.
 func TestRepairDoesNotChargeTwice(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -39,8 +39,7 @@ func with(part string) func([]byte) bool {
 	return func(command []byte) bool { return bytes.Contains(command, []byte(part)) }
 }
 
-// next muddles the next times commands that match; Redis executes the first executed of
-// them.
+// next muddles the next times matching commands; the first executed of them reach Redis.
 func (m *muddle) next(matches func([]byte) bool, text string, times, executed int32) {
 	m.matches, m.text = matches, text
 	m.executed.Store(executed)

@@ -18,8 +18,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A node's errors, logs, spans and metrics contain no password and no URL, whatever
-// fails.
+// A node's errors, logs, spans and metrics never contain a password or a URL.
 func TestNothingSecretIsTold(t *testing.T) {
 	t.Parallel()
 	const password = "correct-horse-battery"

@@ -105,8 +105,7 @@ func twoPrimaries(t *testing.T) (clients [2]redis.UniversalClient, opts [2][]Opt
 	return clients, opts
 }
 
-// A node that has ended gives up its identity, so that a new one continues the same
-// series.
+// A node that has ended gives up its identity, so that a new one continues its series.
 func TestNodesObserveUnderTheSameNameAgain(t *testing.T) {
 	t.Parallel()
 	server, reader := redistest.Start(t), sdkmetric.NewManualReader()

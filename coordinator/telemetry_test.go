@@ -59,8 +59,7 @@ type point struct {
 	sum        float64
 }
 
-// read collects through the SDK, and describes each instrument in the form of
-// instruments.
+// read collects through the SDK, and describes each instrument as instruments does.
 func read(t *testing.T, reader *sdkmetric.ManualReader) (reading, []string) {
 	t.Helper()
 	var rm metricdata.ResourceMetrics

@@ -113,8 +113,7 @@ func TestFailuresBeforeTheWriteAreUnsent(t *testing.T) {
 	}
 }
 
-// unsentOperations starts operations on two tenants, whose callers give up after some
-// attempts.
+// unsentOperations starts operations on two tenants whose callers later give up.
 func unsentOperations(t *testing.T, c *Coordinator, g *closedGate) {
 	t.Helper()
 	tenants := []budget.TenantID{"acme", "globex"}

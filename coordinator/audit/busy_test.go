@@ -73,7 +73,7 @@ func TestVerifyIsExactWhileOthersWrite(t *testing.T) {
 	stop := writers(t, 32, func(ctx context.Context, r *rand.Rand) error {
 		tenant := tenants[r.IntN(len(tenants))]
 		switch n := r.IntN(100); {
-		case n < 3: // fails if the tenant has holds
+		case n < 3: // deletes the tenant unless it has holds
 			_, _, err := e.Do(ctx, luascripts.KindDelete, tenant, 0, budget.ReservationID{})
 			return err
 		case n < 6:

@@ -373,8 +373,7 @@ func (n *inspector) compareHold(ctx context.Context, index int, id budget.Reserv
 	return nil
 }
 
-// InspectNode returns the sessions of a node, with the stored replies to its last
-// batches.
+// InspectNode returns a node's sessions, with the stored replies to its last batches.
 func InspectNode(ctx context.Context, client redis.UniversalClient, prefix string, node uint64) (Inspection, error) {
 	n, err := inspect(ctx, client, prefix, "node "+store.HexID(node))
 	if err != nil {

@@ -171,8 +171,7 @@ func (w *walk) damaged(key, field string, tenant budget.TenantID, err error) {
 	}
 }
 
-// eachPartition calls do for the partition of a tenant, or for all partitions if it is
-// "".
+// eachPartition calls do for a tenant's partition, or for all partitions if it is "".
 func eachPartition(ctx context.Context, client redis.UniversalClient, prefix string, tenant budget.TenantID, do func(*walk, store.Keys) error) error {
 	p, err := partitions(ctx, client, prefix, false)
 	if err != nil {

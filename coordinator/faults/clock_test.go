@@ -52,8 +52,7 @@ func TestClockMoved(t *testing.T) {
 					f.check(server.Client(), nothingLost) // no node notices
 					return
 				}
-				// Holds have ended before their time, and their ends are already
-				// forgotten.
+				// Holds ended before their time, and their ends are forgotten.
 				f.check(server.Client(), lost)
 				f.settledOnce()
 				expired := 0

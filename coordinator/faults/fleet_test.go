@@ -53,8 +53,7 @@ func tenants(n int) []budget.TenantID {
 	return all
 }
 
-// start creates the tenants and the given number of workers, and returns when all are at
-// work.
+// start creates the tenants and the workers, and returns when all workers are at work.
 func start(t *testing.T, admin redis.UniversalClient, workers int, load workload) *fleet {
 	t.Helper()
 	if load.Patience == 0 {

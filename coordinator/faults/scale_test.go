@@ -112,8 +112,7 @@ func meters(t *testing.T, client *redis.Client) map[string]float64 {
 	return m
 }
 
-// grown creates the node's tenant, and uses it until its partition's hash is a hash
-// table.
+// grown creates the node's tenant and uses it until its ledger is a hash table.
 func grown(t *testing.T, client *redis.Client, start func(*redis.Client) *coordinator.Coordinator) measured {
 	t.Helper()
 	node := measured{client, start(client)}

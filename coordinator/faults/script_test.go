@@ -12,8 +12,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// SCRIPT FLUSH in a loop, with single commands, pipelines, and behind ASK, causes no
-// error.
+// SCRIPT FLUSH in a loop causes no error, neither in pipelines nor behind ASK.
 func TestScriptFlush(t *testing.T) {
 	t.Parallel()
 	t.Run("one server", func(t *testing.T) {

@@ -109,8 +109,7 @@ func merged(t *testing.T, server *redistest.Server) bool {
 	return known[0]
 }
 
-// If others have spent the same money in the meantime, a repair leaves a debt and reports
-// it.
+// If others have spent the same money, a repair leaves a debt and reports it.
 func TestDebt(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)

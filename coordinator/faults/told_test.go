@@ -138,8 +138,7 @@ var fates = map[byte]budget.Outcome{
 	luascripts.HoldReleased: budget.Released, luascripts.HoldExpired: budget.Expired,
 }
 
-// checkLeftBehind checks that each open hold was returned to a caller, unless a node was
-// killed.
+// checkLeftBehind checks that a caller got each open hold, unless a node was killed.
 func (f *fleet) checkLeftBehind(state held, told map[budget.ReservationID]bool, fail func(string, ...any)) {
 	killed := slices.ContainsFunc(f.workers, func(p *process) bool { return p.killed })
 	for id, hold := range state {

@@ -125,8 +125,7 @@ func (d *Dispatcher) misdirected(err error) bool {
 	return d.cluster == nil && HasPrefix(err, "MOVED ", "ASK ", "CROSSSLOT")
 }
 
-// HasPrefix reports whether an error is a server's reply that begins with one of the
-// prefixes.
+// HasPrefix reports whether an error is a server's reply with one of the prefixes.
 func HasPrefix(err error, prefixes ...string) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && slices.ContainsFunc(prefixes, func(prefix string) bool {

@@ -23,7 +23,7 @@ func TestPatienceGrows(t *testing.T) {
 	}
 }
 
-// A client that has a read timeout, or that can't have one set, stays as it is.
+// A client that has a read timeout, or that can't be given one, is not changed.
 func TestBoundedClients(t *testing.T) {
 	t.Parallel()
 	for timeout, want := range map[time.Duration]time.Duration{-1: time.Second, -2: time.Second, 0: 5 * time.Second, time.Minute: time.Minute} {

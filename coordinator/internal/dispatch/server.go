@@ -152,8 +152,7 @@ func (s *server) work() {
 		for i, l := range w.sent {
 			s.deliver(l, w.cmds[i].(*command))
 		}
-		// Callers that were just answered run now, so that their next calls join the
-		// pipeline.
+		// Callers just answered run now, so that their next calls join the pipeline.
 		runtime.Gosched()
 	}
 }

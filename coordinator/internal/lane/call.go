@@ -35,7 +35,7 @@ type Call struct {
 	next  *Call       // in a queue
 
 	mustSend bool // a Do's settlement, which no queue limit may reject
-	internal bool // issued by the node; doesn't count against queue limits
+	internal bool // issued by the node; not counted against TotalQueue
 	retried  bool // release of an abandoned hold, repeated until it is answered
 	opening  bool // queued when the lane last sent OPEN
 	merged   state

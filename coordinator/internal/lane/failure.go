@@ -19,7 +19,7 @@ const (
 	FailureNoScript                   // not executed: Redis does not have the script
 	FailureOutOfMemory                // not executed: Redis is past maxmemory
 	FailureRejected                   // not executed: an error that a repeat is unlikely to change
-	Failures                          // number of failures
+	Failures                          // number of classes
 )
 
 var failureNames = [Failures]string{"lost", "unknown", "unsent", "transient", "no_script", "out_of_memory", "rejected"}

@@ -60,8 +60,7 @@ type grantRecord struct {
 	at     int64
 }
 
-// stateBytes is the approximate memory of a state, for the limit
-// (BenchmarkJournal/memory).
+// stateBytes is the approximate memory of a state (BenchmarkJournal/memory).
 const stateBytes = 64
 
 // record adds a state of a reservation.

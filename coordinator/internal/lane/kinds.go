@@ -8,7 +8,7 @@ type properties struct {
 	names    bool // names a hold
 	settles  bool // ends the hold that it names
 	optional bool // may be skipped once its caller has given up
-	amount   bool // carries an amount
+	amount   bool
 }
 
 // kinds is the lanes' part of the table of operations. A new kind starts here, with its

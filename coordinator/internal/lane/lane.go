@@ -92,7 +92,7 @@ const (
 	creatingTimers
 	creatingControl
 	creatingLedger
-	ready      // make a batch, or go on with a rebuild
+	ready      // make a batch, or continue a rebuild
 	inFlight   // repeat the pending batch until it is resolved
 	givingUp   // the same with an empty batch that supersedes another
 	rebuilding // a page of a rebuild

@@ -94,8 +94,7 @@ func NewNode(config Config) *Node {
 	return n
 }
 
-// ID returns the node's number. It changes if another process turns out to use the same
-// one.
+// ID returns the node's number. It changes if another process turns out to use it.
 func (n *Node) ID() uint64 { return n.id.Load() }
 
 // Lanes returns the lanes, one for each partition.
@@ -204,8 +203,7 @@ func (n *Node) renumber(cloned uint64) uint64 {
 	return n.id.Load()
 }
 
-// partitionClock returns the time by the clock of deadlines, or the node's own if that is
-// Redis'.
+// partitionClock returns the time of deadlines: that of Clock, or the node's for Redis'.
 func (n *Node) partitionClock() time.Time {
 	if n.config.Clock != nil {
 		return n.config.Clock()

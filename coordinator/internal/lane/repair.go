@@ -93,9 +93,8 @@ func (n *Node) ttlOf(c *Call) int64 {
 
 // deferMissing replaces the answer for a missing reservation by ErrGap if the batch that
 // made it is missing too and something has failed within the repair window: a failover
-// may have lost it, and its node may be about to restore it. Otherwise it is taken never
-// to have existed. The node's own release of an abandoned hold is done if the hold is
-// missing.
+// may have lost it, and its node may be about to restore it. Otherwise it never existed.
+// The node's own release of an abandoned hold is complete if the hold is missing.
 func (l *Lane) deferMissing(b *Batch, answers []Answer) {
 	for i, c := range b.calls {
 		if answers[i].code == luascripts.CodeLost && !c.retried && l.node.failedWithin(l.node.config.RepairWindow) {

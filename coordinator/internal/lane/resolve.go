@@ -285,8 +285,7 @@ func (l *Lane) applied(b *Batch, reply string) {
 }
 
 // resolve answers the callers. If a caller has given up, a hold that was made for it is
-// released, since no other caller knows the reservation; a hold that it only looked up is
-// not.
+// released, since no other caller knows it; a hold that it only looked up is not.
 func (l *Lane) resolve(b *Batch, text string) {
 	answers, reply, damaged, err := b.decode(text)
 	if err != nil {
@@ -372,8 +371,7 @@ func (l *Lane) releaseAbandoned(id budget.ReservationID) {
 	l.node.internal.Add(1)
 	l.node.inFlight.Add(1)
 	l.mu.Lock()
-	// Before the queued calls, so that a Lookup of the id that is already queued finds it
-	// released.
+	// Before the queued calls, so that a queued Lookup of the id finds it released.
 	l.queue.pushFront(release)
 	l.mu.Unlock()
 }

@@ -83,8 +83,7 @@ func TestTimersAreRebuilt(t *testing.T) {
 	}
 }
 
-// After a lost reply a rebuild begins again, so that a late page belongs to no current
-// rebuild.
+// After a lost reply a rebuild begins again, so that a late page is not one of its own.
 func TestRebuildBeginsAnewAfterALostReply(t *testing.T) {
 	t.Parallel()
 	for f, anew := range map[Failure]bool{FailureLost: true, FailureUnknown: true, FailureUnsent: false, FailureTransient: false} {
@@ -104,7 +103,7 @@ func TestRebuildBeginsAnewAfterALostReply(t *testing.T) {
 	}
 }
 
-// A repair whose reply was lost, and which is then rejected, goes on: it has no callers
+// A repair whose reply was lost and which is then rejected is repeated: it has no callers
 // to answer, and nothing else may be sent before it.
 func TestRejectedRepairGoesOn(t *testing.T) {
 	t.Parallel()

@@ -41,8 +41,7 @@ func (op *simOp) unknown() bool {
 		!op.node.alive && !op.abandoned && !op.returned
 }
 
-// acknowledged reports whether the operation, unless it is a lookup, returned this
-// outcome.
+// acknowledged reports whether the operation, other than a lookup, had this outcome.
 func (op *simOp) acknowledged(outcome budget.Outcome) bool {
 	return op.returned && op.answer.Err == nil && op.answer.Outcome == outcome && op.kind != luascripts.KindLookup
 }

@@ -45,8 +45,7 @@ func (s *simulation) check() {
 		if tenant := h.id.Tenant(); s.orphaned[tenant] > 0 || s.mode.failovers && (s.damaged[tenant] || tenant == simTemporary) {
 			continue // no node could restore its lost holds
 		}
-		// The end of a hold after the failover may be forgotten before it can be
-		// corrected.
+		// An end after the failover may be forgotten before it can be corrected.
 		if state, forgotten := s.state(h); !forgotten || !s.mode.failovers {
 			s.checkHold(h, state, forgotten)
 		}
@@ -61,8 +60,7 @@ func (s *simulation) state(h *simHold) (state store.Hold, forgotten bool) {
 	return s.partitionOf(h.id.Tenant()).ledger.state(h.field())
 }
 
-// checkNotReserved checks that an operation that did not return a reservation left no
-// hold.
+// checkNotReserved checks that an operation without a reservation left no hold.
 func (s *simulation) checkNotReserved(op *simOp, h *simHold) {
 	state, _ := s.state(h)
 	switch {
@@ -148,8 +146,7 @@ func (s *simulation) checkLookup(op *simOp, state store.Hold) {
 	}
 }
 
-// attributable reports whether a call that may have taken effect explains the end of a
-// hold.
+// attributable reports whether a call that may have taken effect explains a hold's end.
 func (s *simulation) attributable(h *simHold, state store.Hold) bool {
 	for _, op := range s.ops {
 		switch {

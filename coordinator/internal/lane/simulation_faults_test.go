@@ -168,8 +168,7 @@ func (s *simulation) failover() {
 		}
 		p.ledger, p.audit = s.readLedger(p), nil
 	}
-	// A failover takes longer than a batch is valid, and another machine has another
-	// clock.
+	// It takes longer than a batch is valid, and another machine has another clock.
 	s.server.Now += s.random.Int64N(60)
 	if !s.mode.quick {
 		s.server.Now += batchValidity.Milliseconds()
@@ -184,8 +183,7 @@ func (s *simulation) loseTimers() {
 	s.changedByHand(p)
 }
 
-// changedByHand makes the real Redis, if there is one, load a change made without a
-// command.
+// changedByHand makes the twin, if there is one, load a change made without a command.
 func (s *simulation) changedByHand(p *simPartition) {
 	if s.twin != nil {
 		s.twin.loaded[p.index] = nil

@@ -261,8 +261,7 @@ func (s *simulation) checkExecuted(p *simPartition, before simLedger, m *message
 	}
 }
 
-// checkDecided checks that no operation is decided while a due hold of its account is
-// open.
+// checkDecided checks that no operation is decided before its account's due holds end.
 func (s *simulation) checkDecided(p *simPartition, m *message, reply string) {
 	now := store.AppliedTime(reply)
 	overdue := make(map[uint64]string)

@@ -132,7 +132,7 @@ func (s *simulation) failf(format string, args ...any) {
 	s.logf("WRONG: "+format, args...)
 }
 
-// simScripts returns the shipped scripts, and the same with bounds that a simulation
+// simScripts returns the shipped scripts, and those with bounds that a simulation
 // reaches.
 var simScripts = sync.OnceValues(func() (shipped, small luascripts.Scripts) {
 	return composeSources(nil), composeSources(simBounds)
@@ -405,8 +405,7 @@ func simArgs(args []any) []string {
 	return texts
 }
 
-// execute runs a message at its partition's primary, and checks the stored state
-// afterwards.
+// execute runs a message at its partition's primary, and then checks the stored state.
 func (s *simulation) execute(m *message) (reply any, err error) {
 	p := s.partitions[m.index]
 	reply, err = s.do(p, m.args)

@@ -20,8 +20,7 @@ import (
 
 // Tests of the shipped scripts on stored states, on the simulated Redis.
 
-// begun returns a simulation with a node and all tenants, in which nothing happens at
-// random.
+// begun returns a simulation with a node and all tenants, without random events.
 func begun(t *testing.T, partitions int) *simulation {
 	t.Helper()
 	s := newSimulation(simredis.NewServer(), 0, simMode{}, nil)

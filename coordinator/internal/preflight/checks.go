@@ -113,8 +113,7 @@ func (s *server) reachable(ctx context.Context) Check {
 	}
 }
 
-// refusal returns the failed check of a command that the server refused for lack of
-// rights.
+// refusal returns the failed check of a command that was refused for lack of rights.
 func refusal(name, command, rights string, err error) Check {
 	if isUnknownCommand(err) {
 		return noCommand(name, command)
@@ -195,8 +194,7 @@ func (s *server) persistence() Check {
 	}
 }
 
-// minReplicas checks min-replicas-to-write: INFO counts replicas in step only if it is
-// set.
+// minReplicas checks min-replicas-to-write: INFO counts replicas in step only if set.
 func (s *server) minReplicas() Check {
 	inStep, set := s.info["min_slaves_good_slaves"]
 	switch {

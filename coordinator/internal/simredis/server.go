@@ -17,11 +17,10 @@ type Server struct {
 	Store *Store
 	// Now is the server's clock, in milliseconds.
 	Now int64
-	// Full puts the server past maxmemory, so that it rejects scripts that do not allow
-	// it.
+	// Full puts the server past maxmemory: it rejects scripts that do not allow that.
 	Full bool
-	// Seed is the seed of the hash function that orders HSCAN. Redis has another in each
-	// process.
+	// Seed is that of the hash function that orders HSCAN. Each Redis process has
+	// another.
 	Seed uint64
 	// ScanFields is the number of fields that HSCAN visits; 0 leaves that to its COUNT.
 	ScanFields int

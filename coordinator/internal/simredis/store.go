@@ -12,8 +12,7 @@ type Store struct {
 	hashes map[string]map[string]string
 	sets   map[string]*sortedSet
 	texts  map[string]string
-	// deleted has the last values of deleted fields, which Redis does not keep, for
-	// checks.
+	// deleted has the last values of deleted fields, for checks. Redis keeps none.
 	deleted map[string]map[string]string
 }
 

@@ -32,7 +32,7 @@ type Envelope struct {
 	Config     string // see Config.Text
 	Clock      string // Unix ms in decimal, or "" for the server's
 	Header     string
-	Session    Session // as the node knows it
+	Session    Session // the node's view of it
 	Number     uint64
 	ValidUntil int64 // partition time
 	// For a batch of merges: Since is the last batch before the repair, More whether

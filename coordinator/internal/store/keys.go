@@ -38,8 +38,7 @@ const (
 // RecordKey returns the key of the record with a prefix's number of partitions.
 func RecordKey(prefix string) string { return prefix + ":partitions" }
 
-// KeysOf returns the keys of partition index of a prefix with the given number of
-// partitions.
+// KeysOf returns the keys of partition index of a prefix with this number of partitions.
 func KeysOf(prefix string, partitions, index int) Keys {
 	tag := prefix + ":{" + tags(partitions)[index]
 	return Keys{Ledger: tag + ledgerSuffix, Timers: tag + timersSuffix}
@@ -124,8 +123,7 @@ func tags(partitions int) []string {
 // SlotOf returns the Cluster slot of a partition.
 func SlotOf(partitions, index int) int { return slotOf(tags(partitions)[index]) }
 
-// slotOf returns CRC-16/XMODEM modulo the number of slots, as in the Cluster
-// specification.
+// slotOf returns CRC-16/XMODEM modulo slots, as in the Cluster specification.
 func slotOf(tag string) int {
 	var crc uint16
 	for i := range len(tag) {

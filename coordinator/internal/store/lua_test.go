@@ -107,8 +107,7 @@ func checkSession(t *testing.T, w *world, fields map[string]string) {
 	}
 }
 
-// checkDeletion deletes the account: its field is removed, and a new one has another
-// serial.
+// checkDeletion deletes the account: its field is gone, and a new one has another serial.
 func checkDeletion(t *testing.T, w *world, open budget.ReservationID) {
 	t.Helper()
 	w.do(luascripts.KindRelease, "acme/search", 0, open)

@@ -130,8 +130,7 @@ func (s *Snapshot) checkHold(field string, h Hold) error {
 	}
 }
 
-// count adds a hold, once, to the holds of its account at the time when the account was
-// read.
+// count adds a hold, once, to its account's holds at the time when that was read.
 func (s *Snapshot) count(field string, hold Hold) {
 	a := s.Accounts[hold.Tenant]
 	if a == nil || a.Serial != hold.Serial {

@@ -113,7 +113,7 @@ func (w *world) step() {
 	}
 }
 
-// snapshot reads the partition, with steps between the pages. It begins again if it fell
+// snapshot reads the partition, with steps between pages. It begins again if it fell
 // behind.
 func (w *world) snapshot(tenant budget.TenantID, thorough bool, steps func() int) *store.Snapshot {
 	w.t.Helper()
@@ -257,8 +257,7 @@ func TestSnapshotFallsBehind(t *testing.T) {
 	goesOn("it is gone", s, store.Refusal(store.WordNoPartition))
 }
 
-// A page with many ended holds scans fewer fields, so that no page keeps Redis busy for
-// long.
+// A page with many ended holds scans fewer fields, so that no page takes long.
 func TestPagesAreBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, 16384, time.Hour)

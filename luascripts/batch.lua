@@ -6,7 +6,7 @@
 --         in ms (48), tombstones in the ring (32), most open holds of an account (32, 0: any)
 --       2 clock in Unix ms, decimal; '' for the server's
 --       3 the partition's header f   4 the session as the node knows it
---       5 number of this batch and digest of its operations (64 bits each)
+--       5 number of this batch and digest of its arguments (64 bits each)
 --       6 partition time until which the batch may take effect (48), accounts A (16);
 --         of a merge also the last batch before the repair (64), 1 while more follows (8)
 --       7 kinds, one byte an operation

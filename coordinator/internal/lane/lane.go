@@ -323,6 +323,7 @@ const batchValidity = 5 * time.Second
 func (l *Lane) encode(b *Batch) {
 	b.encode(&store.Envelope{
 		Config: l.session.config, Clock: l.node.clockText(), Header: l.session.header, Session: l.session.last,
+		Seed:       l.node.config.Entropy(),
 		ValidUntil: l.session.time + (l.node.partitionClock().Sub(l.session.answeredAt) + batchValidity).Milliseconds(),
 	})
 }

@@ -184,6 +184,8 @@ var goPatches = []patch{
 		"s.number == number && s.at == b.session.Time()", "s.number == number", "TestJournalKeepsTheLatestState"},
 	{"what a late duplicate made again is merged again", "journal.go",
 		"return s.state == luascripts.HoldOpen && s.hi", "return s.state == 0 && s.hi", "TestJournalKeepsTheLatestState"},
+	{"equal batches of clones have one digest", "lane.go",
+		"Seed:       l.node.config.Entropy(),\n", "\n", "TestClonesMakeTheSameCall"},
 	{"a clone is not noticed", "resolve.go",
 		"if g.Session.Number() > acknowledged {", "if false {", "TestGivingUpEnds"},
 	{"a late duplicate of the node's own batch passes for a clone", "resolve.go",

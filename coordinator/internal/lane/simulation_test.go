@@ -27,6 +27,7 @@ type simulation struct {
 	seed    uint64
 	mode    simMode
 	random  *rand.Rand
+	entropy *rand.Rand       // of node IDs, incarnations and digests
 	server  *simredis.Server // of all partitions; a partition's store is set when it is used
 	scripts luascripts.Scripts
 	twin    *realTwin        // nil without a real Redis
@@ -184,7 +185,7 @@ func simulate(server *simredis.Server, seed uint64, mode simMode, log *strings.B
 
 func newSimulation(server *simredis.Server, seed uint64, mode simMode, log *strings.Builder) *simulation {
 	s := &simulation{
-		seed: seed, mode: mode, random: rand.New(rand.NewPCG(seed, 4)), server: server, log: log, common: simredis.NewStore(),
+		seed: seed, mode: mode, random: rand.New(rand.NewPCG(seed, 4)), entropy: rand.New(rand.NewPCG(seed, 5)), server: server, log: log, common: simredis.NewStore(),
 		damaged: make(map[budget.TenantID]bool), orphaned: make(map[budget.TenantID]int), cloned: make(map[uint64]bool),
 	}
 	shipped, small := simScripts()
@@ -264,7 +265,7 @@ func (s *simulation) nodeConfig(partitions int) Config {
 	return Config{
 		Prefix: simPrefix, Partitions: partitions, Scripts: s.scripts, Store: s.config,
 		RepairWindow: 5 * time.Minute, RepairBytes: 64 << 20, TenantQueue: 1000, TotalQueue: 1000, CallTimeout: 10 * time.Second,
-		Now: func() time.Time { return time.UnixMilli(s.server.Now) }, Entropy: s.random.Uint64,
+		Now: func() time.Time { return time.UnixMilli(s.server.Now) }, Entropy: s.entropy.Uint64,
 		Logger: slog.New(slog.DiscardHandler), Observer: NopObserver{}, Wake: func(*Lane, time.Duration) {},
 	}
 }

@@ -46,18 +46,23 @@ func (s *simulation) perform(op *simOp) *simOp {
 // carryTo sends a lane's commands to a partition until the lane is idle.
 func (s *simulation) carryTo(p *simPartition, l *Lane) {
 	for range 100 {
-		args := l.Next()
-		if args != nil {
-			reply, err := s.do(p, simArgs(args))
-			r := Reply{Value: reply, Err: err, Failure: FailureNoScript}
-			r.Text, _ = reply.(string)
-			l.Handle(r)
-		}
-		if !l.Again() {
+		if s.carryOne(p, l); !l.Again() {
 			return
 		}
 	}
 	s.failf("partition %d's lane does not rest", l.Index())
+}
+
+// carryOne sends a lane's next command, if it has one.
+func (s *simulation) carryOne(p *simPartition, l *Lane) {
+	args := l.Next()
+	if args == nil {
+		return
+	}
+	reply, err := s.do(p, simArgs(args))
+	r := Reply{Value: reply, Err: err, Failure: FailureNoScript}
+	r.Text, _ = reply.(string)
+	l.Handle(r)
 }
 
 // A node that expects another number of partitions is rejected, even if one of its keys
@@ -106,6 +111,39 @@ func TestRecreatedPartition(t *testing.T) {
 	}
 	if !maps.Equal(before.Hash(p.keys.Ledger), p.store.Hash(p.keys.Ledger)) {
 		t.Error("the node has written to another partition")
+	}
+}
+
+// Two clones of a node that make the same call at the same time are two callers: each gets
+// a hold of its own.
+func TestClonesMakeTheSameCall(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p := s.partitions[0]
+	nodes := []*Node{NewNode(s.nodeConfig(1)), NewNode(s.nodeConfig(1))}
+	nodes[1].id.Store(nodes[0].ID())
+	nodes[1].Lanes()[0].session = nodes[1].newSession(nodes[0].ID())
+	var calls []*Call
+	for _, n := range nodes {
+		c := NewCall(luascripts.KindReserve, "acme", 5, budget.ReservationID{})
+		if err := errors.Join(n.Admit(), n.Lanes()[0].enqueue(c)); err != nil {
+			t.Fatal(err)
+		}
+		calls = append(calls, c)
+	}
+	for range 20 {
+		for _, n := range nodes {
+			s.carryOne(p, n.Lanes()[0])
+		}
+	}
+	for _, c := range calls {
+		if <-c.done; c.answer.Err != nil || c.answer.Outcome != budget.Reserved {
+			t.Errorf("got %+v, want reserved", c.answer)
+		}
+	}
+	account, ok, err := store.ParseAccount(p.store.Hash(p.keys.Ledger)[store.AccountField("acme")])
+	if calls[0].id == calls[1].id || !ok || err != nil || account.Holds != 2 || account.Reserved != 10 {
+		t.Errorf("the holds are %s and %s, the account is %+v, %v", calls[0].id, calls[1].id, account, err)
 	}
 }
 

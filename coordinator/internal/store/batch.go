@@ -34,7 +34,8 @@ type Envelope struct {
 	Header     string
 	Session    Session // the node's view of it
 	Number     uint64
-	ValidUntil int64 // partition time
+	Seed       uint64 // of the digest, 64 random bits: equal batches of a node's clones differ
+	ValidUntil int64  // partition time
 	// For a batch of merges: Since is the last batch before the repair, More whether
 	// others follow.
 	Repair bool
@@ -53,6 +54,7 @@ type Encoder struct {
 	buffer                   []byte
 	ends                     []int
 	texts                    []Argument
+	hash                     xxhash.Digest
 }
 
 // An Argument is a part of an encoder's buffer. Commands use pointers to arguments, which
@@ -153,7 +155,9 @@ func (e *Encoder) Finish(env *Envelope, args []any) (mark string, all []any) {
 		e.buffer = append(e.buffer, e.named[i:i+HoldFieldBytes]...)
 		end()
 	}
-	binary.BigEndian.PutUint64(e.buffer[digest:], xxhash.Sum64(e.buffer))
+	e.hash.ResetWithSeed(env.Seed)
+	_, _ = e.hash.Write(e.buffer) // never fails, as documented
+	binary.BigEndian.PutUint64(e.buffer[digest:], e.hash.Sum64())
 	e.texts = e.texts[:0]
 	from := 0
 	for _, to := range e.ends {

@@ -53,16 +53,18 @@ func (s *simulation) carryTo(p *simPartition, l *Lane) {
 	s.failf("partition %d's lane does not rest", l.Index())
 }
 
-// carryOne sends a lane's next command, if it has one.
-func (s *simulation) carryOne(p *simPartition, l *Lane) {
-	args := l.Next()
-	if args == nil {
-		return
+// carryOne sends a lane's next command, if it has one, and returns it.
+func (s *simulation) carryOne(p *simPartition, l *Lane) []string {
+	next := l.Next()
+	if next == nil {
+		return nil
 	}
-	reply, err := s.do(p, simArgs(args))
+	args := simArgs(next)
+	reply, err := s.do(p, args)
 	r := Reply{Value: reply, Err: err, Failure: FailureNoScript}
 	r.Text, _ = reply.(string)
 	l.Handle(r)
+	return args
 }
 
 // A node that expects another number of partitions is rejected, even if one of its keys
@@ -144,6 +146,53 @@ func TestClonesMakeTheSameCall(t *testing.T) {
 	account, ok, err := store.ParseAccount(p.store.Hash(p.keys.Ledger)[store.AccountField("acme")])
 	if calls[0].id == calls[1].id || !ok || err != nil || account.Holds != 2 || account.Reserved != 10 {
 		t.Errorf("the holds are %s and %s, the account is %+v, %v", calls[0].id, calls[1].id, account, err)
+	}
+}
+
+// A batch that arrives again after a failover doesn't reopen a hold that another node's
+// repair has merged as committed.
+func TestLateDuplicateOfAMergedHold(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p := s.partitions[0]
+	maker, other := NewNode(s.nodeConfig(1)), NewNode(s.nodeConfig(1))
+	call := func(n *Node, c *Call) (last []string) {
+		l := n.Lanes()[0]
+		if err := errors.Join(n.Admit(), l.enqueue(c)); err != nil {
+			t.Fatal(err)
+		}
+		for again := true; again; again = l.Again() {
+			if args := s.carryOne(p, l); args != nil {
+				last = args
+			}
+		}
+		if <-c.done; c.answer.Err != nil {
+			t.Fatal(c.answer.Err)
+		}
+		return last
+	}
+	for _, n := range []*Node{maker, other} {
+		call(n, NewCall(luascripts.KindBalance, "acme", 0, budget.ReservationID{}))
+	}
+	replica := p.store.Clone()
+	reserve := NewCall(luascripts.KindReserve, "acme", 5, budget.ReservationID{})
+	batch := call(maker, reserve)
+	call(other, NewCall(luascripts.KindCommit, "acme", 3, reserve.id))
+	p.store = replica
+	call(other, NewCall(luascripts.KindBalance, "acme", 0, budget.ReservationID{}))
+	state := func() store.Hold {
+		hold, err := store.ParseHold(p.store.Hash(p.keys.Ledger)[store.HoldField(reserve.id)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hold
+	}
+	merged := state()
+	if merged.State != luascripts.HoldCommitted || merged.Actual != 3 {
+		t.Fatalf("after the repair the hold is %+v", merged)
+	}
+	if reply, err := s.do(p, batch); err != nil || state() != merged {
+		t.Errorf("the late batch returned %.100q, %v, and made the hold %+v", reply, err, state())
 	}
 }
 

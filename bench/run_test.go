@@ -364,7 +364,7 @@ func TestRunRefusesBadConfigs(t *testing.T) {
 		{"too many partitions", func(c *Config) { c.Partitions = 2048 }, "--partitions 2048"},
 		{"local with partitions", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Partitions = report.EngineLocal, "", 1, 4 }, "--partitions are of a Redis"},
 		{"a prefix shared that is not given", func(c *Config) { c.SharePrefix = true }, "--share-prefix is about a --prefix"},
-		{"address", func(c *Config) { c.Redis = "localhost" }, "no address of a Redis"},
+		{"address", func(c *Config) { c.Redis = "localhost" }, "not a Redis address"},
 	} {
 		config := brief()
 		c.edit(&config)

@@ -139,9 +139,9 @@ var luaPatches = []patch{
 	{"what has ended and is forgotten is merged", "merge.lua",
 		"if session and not never and not refusedAgain(field, session) then", "if false then", ""},
 	{"a commit is forgotten whose hold a late duplicate refused", "merge.lua",
-		"if session and not never and not refusedAgain(field, session) then", "if session and not never then", ""},
+		"if session and not never and not refusedAgain(field, session) then", "if session and not never then", "TestLateDuplicateOfALostHold"},
 	{"the batch of a merged id is not barred", "merge.lua",
-		"if session and name ~= sessionField and", "if false and name ~= sessionField and", "TestLateDuplicateOfAMergedHold"},
+		"if session and name ~= sessionField and", "if false and name ~= sessionField and", "TestLateDuplicateOfALostHold"},
 	{"a repair reads the node's own session, which has moved on", "holds.lua",
 		"if $MERGES and 's' .. sub(field, 2, 9) == sessionField then", "if false then", ""},
 	// Damage and partitions.

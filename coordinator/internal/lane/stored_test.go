@@ -149,50 +149,62 @@ func TestClonesMakeTheSameCall(t *testing.T) {
 	}
 }
 
-// A batch that arrives again after a failover doesn't reopen a hold that another node's
-// repair has merged as committed.
-func TestLateDuplicateOfAMergedHold(t *testing.T) {
+// carryCall has a node of one partition make a call, and returns its last command.
+func (s *simulation) carryCall(t *testing.T, n *Node, c *Call) (last []string) {
+	t.Helper()
+	l := n.Lanes()[0]
+	if err := errors.Join(n.Admit(), l.enqueue(c)); err != nil {
+		t.Fatal(err)
+	}
+	for again := true; again; again = l.Again() {
+		if args := s.carryOne(s.partitions[0], l); args != nil {
+			last = args
+		}
+	}
+	if <-c.done; c.answer.Err != nil {
+		t.Fatal(c.answer.Err)
+	}
+	return last
+}
+
+// A failover loses a hold that one node made and another committed, and the batch that
+// made it arrives again. The other node's repair restores the commit, whether the late
+// batch comes before it and is refused, or after it.
+func TestLateDuplicateOfALostHold(t *testing.T) {
 	t.Parallel()
-	s := begun(t, 1)
-	p := s.partitions[0]
-	maker, other := NewNode(s.nodeConfig(1)), NewNode(s.nodeConfig(1))
-	call := func(n *Node, c *Call) (last []string) {
-		l := n.Lanes()[0]
-		if err := errors.Join(n.Admit(), l.enqueue(c)); err != nil {
-			t.Fatal(err)
-		}
-		for again := true; again; again = l.Again() {
-			if args := s.carryOne(p, l); args != nil {
-				last = args
+	for name, before := range map[string]bool{"before the repair": true, "after the repair": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := begun(t, 1)
+			p := s.partitions[0]
+			read := func(n *Node) {
+				s.carryCall(t, n, NewCall(luascripts.KindBalance, "acme", 0, budget.ReservationID{}))
 			}
-		}
-		if <-c.done; c.answer.Err != nil {
-			t.Fatal(c.answer.Err)
-		}
-		return last
-	}
-	for _, n := range []*Node{maker, other} {
-		call(n, NewCall(luascripts.KindBalance, "acme", 0, budget.ReservationID{}))
-	}
-	replica := p.store.Clone()
-	reserve := NewCall(luascripts.KindReserve, "acme", 5, budget.ReservationID{})
-	batch := call(maker, reserve)
-	call(other, NewCall(luascripts.KindCommit, "acme", 3, reserve.id))
-	p.store = replica
-	call(other, NewCall(luascripts.KindBalance, "acme", 0, budget.ReservationID{}))
-	state := func() store.Hold {
-		hold, err := store.ParseHold(p.store.Hash(p.keys.Ledger)[store.HoldField(reserve.id)])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return hold
-	}
-	merged := state()
-	if merged.State != luascripts.HoldCommitted || merged.Actual != 3 {
-		t.Fatalf("after the repair the hold is %+v", merged)
-	}
-	if reply, err := s.do(p, batch); err != nil || state() != merged {
-		t.Errorf("the late batch returned %.100q, %v, and made the hold %+v", reply, err, state())
+			maker, other := NewNode(s.nodeConfig(1)), NewNode(s.nodeConfig(1))
+			read(maker)
+			read(other)
+			replica := p.store.Clone()
+			reserve := NewCall(luascripts.KindReserve, "acme", 5, budget.ReservationID{})
+			batch := s.carryCall(t, maker, reserve)
+			s.carryCall(t, other, NewCall(luascripts.KindCommit, "acme", 3, reserve.id))
+			p.store = replica
+			if before {
+				s.carryCall(t, NewNode(s.nodeConfig(1)), NewCall(luascripts.KindWithdraw, "acme", 500_000_000, budget.ReservationID{}))
+				if reply, err := s.do(p, batch); err != nil || !strings.Contains(reply.(string), string(luascripts.CodeInsufficient)) {
+					t.Fatalf("the late batch returned %.100q, %v", reply, err)
+				}
+			}
+			read(other)
+			if !before {
+				if reply, err := s.do(p, batch); err != nil {
+					t.Fatalf("the late batch returned %.100q, %v", reply, err)
+				}
+			}
+			hold, err := store.ParseHold(p.store.Hash(p.keys.Ledger)[store.HoldField(reserve.id)])
+			if err != nil || hold.State != luascripts.HoldCommitted || hold.Actual != 3 {
+				t.Errorf("the hold is %+v, %v", hold, err)
+			}
+		})
 	}
 }
 

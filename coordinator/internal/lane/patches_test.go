@@ -137,7 +137,7 @@ var luaPatches = []patch{
 	{"a merge does not lower an account's earliest deadline", "merge.lua",
 		"if a[generation] == 0 or ending < a[generation] then", "if false then", ""},
 	{"what has ended and is forgotten is merged", "merge.lua",
-		"if session and not never and not refusedAgain(field, session) then", "if false then", ""},
+		"if session and not never and not refusedAgain(field, session) then", "if false then", "TestDroppedTombstoneIsNotMerged"},
 	{"a commit is forgotten whose hold a late duplicate refused", "merge.lua",
 		"if session and not never and not refusedAgain(field, session) then", "if session and not never then", "TestLateDuplicateOfALostHold"},
 	{"the batch of a merged id is not barred", "merge.lua",

@@ -208,6 +208,40 @@ func TestLateDuplicateOfALostHold(t *testing.T) {
 	}
 }
 
+// A repair doesn't charge for a hold whose tombstone was dropped: its end is forgotten, but
+// its maker's session shows that the hold was made.
+func TestDroppedTombstoneIsNotMerged(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	s.config.Ring = 1
+	p := s.partitions[0]
+	maker, other := NewNode(s.nodeConfig(1)), NewNode(s.nodeConfig(1))
+	var holds []budget.ReservationID
+	for range 3 {
+		c := NewCall(luascripts.KindReserve, "acme", 5, budget.ReservationID{})
+		s.carryCall(t, maker, c)
+		s.carryCall(t, other, NewCall(luascripts.KindCommit, "acme", 3, c.id))
+		holds = append(holds, c.id)
+	}
+	account := func() (store.Account, string) {
+		hash := p.store.Hash(p.keys.Ledger)
+		a, _, err := store.ParseAccount(hash[store.AccountField("acme")])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a, hash[store.HoldField(holds[0])]
+	}
+	before, tombstone := account()
+	if tombstone != "" || before.Committed != 9 {
+		t.Fatalf("the tombstone is %q, the account %+v", tombstone, before)
+	}
+	p.store.Delete(p.keys.Ledger, store.SessionField(other.ID()))
+	s.carryCall(t, other, NewCall(luascripts.KindBalance, "acme", 0, budget.ReservationID{}))
+	if after, tombstone := account(); after.Committed != 9 || tombstone != "" {
+		t.Errorf("after the repair the tombstone is %q, the account %+v", tombstone, after)
+	}
+}
+
 // An open hold of an account that was removed by hand does not affect the account that
 // was created after it, neither by a call nor at its deadline.
 func TestHoldOfARecreatedTenant(t *testing.T) {

@@ -89,9 +89,9 @@ const (
 
 // The flags of a reply.
 const (
-	FlagMoreDue   = 1
-	FlagNotWhole  = 2 // the timers have to be rebuilt
-	FlagDamageMet = 4
+	FlagMoreDue     = 1
+	FlagNotWhole    = 2 // the timers have to be rebuilt
+	FlagDamageFound = 4
 )
 
 const (

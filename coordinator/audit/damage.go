@@ -72,7 +72,7 @@ var remedies = map[Kind]string{
 	store.WrongType:         "another program writes to key %s: give it another place, and restore the key from a backup",
 	store.DamagedRecord:     "the next node that starts restores key %s if it is missing; otherwise restore it from a backup",
 	store.UnknownLayout:     "use the program that wrote key %s, or another prefix",
-	store.SecondTruth:       "budgets may exist twice: stop the nodes, and restore a backup in which key %s and all partitions agree",
+	store.MixedPartitions:   "budgets may exist twice: stop the nodes, and restore a backup in which key %s and all partitions agree",
 }
 
 func remedyOf(kind Kind, key string) string { return strings.ReplaceAll(remedies[kind], "%s", key) }

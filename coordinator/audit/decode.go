@@ -222,7 +222,7 @@ func replyFlags(name string, n uint64) Value {
 	for _, flag := range []struct {
 		bit  uint64
 		word string
-	}{{luascripts.FlagMoreDue, "more is due"}, {luascripts.FlagNotWhole, "the timers are not whole"}, {luascripts.FlagDamageMet, "damage was met"}} {
+	}{{luascripts.FlagMoreDue, "more is due"}, {luascripts.FlagNotWhole, "the timers are not whole"}, {luascripts.FlagDamageFound, "damage was found"}} {
 		if n&flag.bit != 0 {
 			set = append(set, flag.word)
 		}
@@ -240,7 +240,7 @@ func decodeReply(record string) (Values, Kind, error) {
 	if len(record) < 8 || record[0] != store.WordApplied {
 		return values, store.DamagedReply, fmt.Errorf("%w: %d bytes that begin with %.8q", store.ErrDamaged, len(record), record)
 	}
-	operations, ok := operationsOf(record[8:], record[7]&luascripts.FlagDamageMet != 0)
+	operations, ok := operationsOf(record[8:], record[7]&luascripts.FlagDamageFound != 0)
 	var codes []string
 	for _, code := range []byte(record[8 : 8+operations]) {
 		codes = append(codes, codeWords[code])

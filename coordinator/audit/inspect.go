@@ -368,7 +368,7 @@ func (n *inspector) compareHold(ctx context.Context, index int, id budget.Reserv
 	case err == nil && account.Serial != hold.Serial:
 		n.damage(index, store.OrphanedHold, "reservation "+id.String(), fmt.Sprintf("it holds money of an account with serial %d, but tenant %q now has serial %d", hold.Serial, hold.Tenant, account.Serial))
 	case hold.Tenant != id.Tenant():
-		n.fact("other tenant", hold.Tenant, fmt.Sprintf("the record is of tenant %q, so this id reaches nothing", hold.Tenant))
+		n.fact("other tenant", hold.Tenant, fmt.Sprintf("the record is of tenant %q, so this id matches nothing", hold.Tenant))
 	}
 	return nil
 }

@@ -164,7 +164,7 @@ func TestInspectDamagedRecords(t *testing.T) {
 		{"session of an unknown state", func() { session.set("?" + session.was[1:]) }, session, sessions, store.DamagedSession, []string{`  state +unknown \('\?'\)`}},
 		{"reply cut short", func() { reply.set("A\x00") }, reply, sessions, store.DamagedReply, []string{"  time +cut off"}},
 		{"reply of several", func() { reply.set(reply.was[:7] + "\x07" + "RRRCI!" + strings.Repeat("\x00", 16) + "damage") }, reply, sessions, "", []string{
-			"  operations +6", "  codes +3 × reserved, committed, insufficient, corrupt", "  flags +more is due, the timers are not whole, damage was met"}},
+			"  operations +6", "  codes +3 × reserved, committed, insufficient, corrupt", "  flags +more is due, the timers are not whole, damage was found"}},
 		{"reply that does not fit", func() { reply.set(reply.was[:8] + "RR" + strings.Repeat("\x00", 5)) }, reply, sessions, store.DamagedReply, []string{"  codes +2 × reserved"}},
 		{"empty batch", func() { reply.set(reply.was[:8]) }, reply, sessions, "", []string{"  operations +0", "  codes +none"}},
 		{"control cut short", func() { control.set(control.was[:15]) }, control, partition, store.DamagedControl, []string{"  sequence +cut off", "  time +20.*"}},

@@ -65,7 +65,7 @@ func partitions(ctx context.Context, client redis.UniversalClient, prefix string
 	}
 	for _, other := range slices.Sorted(maps.Keys(found.sizes)) {
 		if other != p.Partitions {
-			p.damage(store.SecondTruth, fmt.Sprintf("it has %d partitions, but also some of %d", p.Partitions, other))
+			p.damage(store.MixedPartitions, fmt.Sprintf("it has %d partitions, but also some of %d", p.Partitions, other))
 		}
 	}
 	return p, nil

@@ -67,7 +67,7 @@ func TestPartitions(t *testing.T) {
 
 // Partitions under two numbers below one prefix are a damage if there is a record, and
 // cannot be read otherwise.
-func TestPartitionsOfTwoNumbers(t *testing.T) {
+func TestMixedPartitions(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()
 	ctx := t.Context()
@@ -76,7 +76,7 @@ func TestPartitionsOfTwoNumbers(t *testing.T) {
 	stray := store.Header{Layout: 2, Partitions: 16, Index: 14, Incarnation: "0123456789abcdef"}
 	client.HSet(ctx, store.KeysOf("bursar", 16, 14).Ledger, store.HeaderField, stray.String())
 	p := partitions(t, client, "bursar")
-	if p.Partitions != 4 || len(p.Damages) != 1 || p.Damages[0].Kind != store.SecondTruth || p.Damages[0].What != "it has 4 partitions, but also some of 16" {
+	if p.Partitions != 4 || len(p.Damages) != 1 || p.Damages[0].Kind != store.MixedPartitions || p.Damages[0].What != "it has 4 partitions, but also some of 16" {
 		t.Errorf("%+v", p)
 	}
 	client.Del(ctx, store.KeysOf("bursar", 16, 14).Ledger)
@@ -84,7 +84,7 @@ func TestPartitionsOfTwoNumbers(t *testing.T) {
 		client.Set(ctx, store.RecordKey("bursar"), store.Record{Layout: 2, Partitions: other}.String(), 0)
 		want := fmt.Sprintf("it has %d partitions, but also some of 4", other)
 		r := verify(t, client)
-		if n := slices.IndexFunc(r.Damages, func(d audit.Damage) bool { return d.Kind == store.SecondTruth }); n < 0 || r.Damages[n].What != want {
+		if n := slices.IndexFunc(r.Damages, func(d audit.Damage) bool { return d.Kind == store.MixedPartitions }); n < 0 || r.Damages[n].What != want {
 			t.Errorf("a record of %d: %+v", other, r)
 		}
 	}
@@ -129,7 +129,7 @@ func TestAnotherLayoutIsNamedInOneSentence(t *testing.T) {
 
 // A node that is stopped while it creates a partition leaves no damage: the next
 // EnsureTenant continues.
-func TestInterruptedCreationIsNoPartition(t *testing.T) {
+func TestInterruptedCreationIsNotAPartition(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()
 	ctx := t.Context()

@@ -19,7 +19,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-func TestReadFindsEveryTenantOfItsPrefixAlone(t *testing.T) {
+func TestReadFindsOnlyTenantsOfItsPrefix(t *testing.T) {
 	t.Parallel()
 	for name, client := range map[string]redis.UniversalClient{"single": redistest.Start(t).Client(), "cluster": redistest.StartCluster(t).Client()} {
 		tenants := slices.Concat([]budget.TenantID{"acme", "acme/search", "{x}%*", "Zoë"}, names("t%d", 50))

@@ -363,7 +363,7 @@ func TestVerifyFindsAllAtOnce(t *testing.T) {
 	}
 }
 
-func TestVerifyBoundsWhatItNames(t *testing.T) {
+func TestVerifyBoundsItsReport(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()
 	e := enginetest.Start(t, client, enginetest.Config{})

@@ -41,7 +41,7 @@ const (
 	WrongType         DamageKind = "type"       // a key of the partition isn't a hash or sorted set
 	DamagedRecord     DamageKind = "record"     // the record of the prefix
 	UnknownLayout     DamageKind = "layout"     // of another version
-	SecondTruth       DamageKind = "partitions" // the prefix has another number of partitions, too
+	MixedPartitions   DamageKind = "partitions" // the prefix has another number of partitions, too
 )
 
 // BalanceText describes how an account does not balance; it is "" if it does.

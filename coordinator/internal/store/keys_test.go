@@ -99,7 +99,7 @@ func TestSlotsAreRedis(t *testing.T) {
 		for i := range partitions {
 			slot := SlotOf(partitions, i)
 			if ledgers[i].Val() != int64(slot) || timers[i].Val() != int64(slot) || slot/width != i {
-				t.Errorf("partition %d of %d: slot %d, and Redis says %d and %d", i, partitions, slot, ledgers[i].Val(), timers[i].Val())
+				t.Errorf("partition %d of %d: slot %d, but Redis computes %d and %d", i, partitions, slot, ledgers[i].Val(), timers[i].Val())
 			}
 		}
 	})
@@ -127,7 +127,7 @@ func TestPartitionOfSpreads(t *testing.T) {
 	}
 	for _, tenant := range []budget.TenantID{"acme/search", "acme/b/c"} {
 		if PartitionOf(tenant, 1024) != PartitionOf("acme", 1024) {
-			t.Errorf("%q is in another partition than its root", tenant)
+			t.Errorf("%q is in a different partition from its root", tenant)
 		}
 	}
 }

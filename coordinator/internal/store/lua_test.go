@@ -82,7 +82,7 @@ func TestScriptsWriteWhatParsersRead(t *testing.T) {
 	}
 	for field, record := range fields {
 		if kind := field[0]; kind != luascripts.FieldRing && kind != luascripts.FieldEndings || (len(record)-6)%store.HoldFieldBytes != 0 {
-			t.Errorf("field %q with %d bytes is none that was expected", field, len(record))
+			t.Errorf("unexpected field %q with %d bytes", field, len(record))
 		}
 	}
 	checkDeletion(t, w, open)
@@ -114,7 +114,7 @@ func checkDeletion(t *testing.T, w *world, open budget.ReservationID) {
 	w.do(luascripts.KindDelete, "acme/search", 0, budget.ReservationID{})
 	field := store.AccountField("acme/search")
 	if w.client.HExists(t.Context(), w.keys.Ledger, field).Val() {
-		t.Error("a deleted account is still there")
+		t.Error("a deleted account still exists")
 	}
 	w.do(luascripts.KindEnsure, "acme/search", 5, budget.ReservationID{})
 	account, ok, err := store.ParseAccount(w.client.HGet(t.Context(), w.keys.Ledger, field).Val())
@@ -130,6 +130,6 @@ func checkDeletion(t *testing.T, w *world, open budget.ReservationID) {
 		t.Errorf("closed: %s %v, session %q", closed, err, session)
 	}
 	if n := w.client.HExists(t.Context(), w.keys.Ledger, store.ReplyField(w.engine.Node.ID())).Val(); n || strings.Contains(closed, " ") {
-		t.Error("a closed session's reply is still there")
+		t.Error("a closed session's reply still exists")
 	}
 }

@@ -105,7 +105,7 @@ func (r *Reply) Known() Known {
 // End returns the damaged field that the reply names, if any, or an error if the reply
 // was too short or too long.
 func (r *Reply) End() (damaged string, err error) {
-	if r.err == nil && r.Flags&luascripts.FlagDamageMet == 0 && r.values.rest != "" {
+	if r.err == nil && r.Flags&luascripts.FlagDamageFound == 0 && r.values.rest != "" {
 		r.err = fmt.Errorf("unreadable reply: %d bytes too many after codes %.60q", len(r.values.rest), r.Codes)
 	}
 	return r.values.rest, r.err

@@ -215,26 +215,26 @@ func TestSnapshotFallsBehind(t *testing.T) {
 		}
 		ids = append(ids, id)
 	}
-	goesOn := func(what string, s *store.Snapshot, want error) {
+	expectNext := func(what string, s *store.Snapshot, want error) {
 		t.Helper()
 		if err := readPage(t.Context(), w.client, w.keys, s); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", what, err, want)
 		}
 	}
-	goesOn("nothing happened", w.beginSnapshot(), nil)
+	expectNext("nothing happened", w.beginSnapshot(), nil)
 
 	s := w.beginSnapshot()
 	for _, id := range ids[:100] {
 		w.do(luascripts.KindRelease, "acme", 0, id)
 	}
-	goesOn("tombstones of settled holds went", s, store.ErrBehind)
+	expectNext("tombstones of settled holds went", s, store.ErrBehind)
 
 	s = w.beginSnapshot()
 	w.now = w.now.Add(time.Minute)
 	w.do(luascripts.KindRemaining, "acme", 0, budget.ReservationID{})
 	w.now = w.now.Add(time.Minute)
 	w.do(luascripts.KindRemaining, "acme", 0, budget.ReservationID{})
-	goesOn("tombstones of expired holds went", s, store.ErrBehind)
+	expectNext("tombstones of expired holds went", s, store.ErrBehind)
 
 	control := []byte(w.client.HGet(t.Context(), w.keys.Ledger, "c").Val())
 	for what, record := range map[string][]byte{
@@ -244,17 +244,17 @@ func TestSnapshotFallsBehind(t *testing.T) {
 	} {
 		s = w.beginSnapshot()
 		w.client.HSet(t.Context(), w.keys.Ledger, "c", record)
-		goesOn(what, s, store.ErrBehind)
+		expectNext(what, s, store.ErrBehind)
 		w.client.HSet(t.Context(), w.keys.Ledger, "c", control)
 	}
 
 	s = w.beginSnapshot()
 	w.client.HSet(t.Context(), w.keys.Ledger, "f", "2 1 0 0123456789abcdef")
-	goesOn("another partition took its place", s, store.Refusal(store.WordIncarnation+" 2 1 0 0123456789abcdef"))
+	expectNext("another partition replaced it", s, store.Refusal(store.WordIncarnation+" 2 1 0 0123456789abcdef"))
 	w.client.HSet(t.Context(), w.keys.Ledger, "f", "3 1 0 0123456789abcdef")
-	goesOn("of another layout", s, store.Refusal(store.WordLayout+" 3"))
+	expectNext("of another layout", s, store.Refusal(store.WordLayout+" 3"))
 	w.client.Del(t.Context(), w.keys.Ledger)
-	goesOn("it is gone", s, store.Refusal(store.WordNoPartition))
+	expectNext("deleted", s, store.Refusal(store.WordNoPartition))
 }
 
 // A page with many ended holds scans fewer fields, so that no page takes long.

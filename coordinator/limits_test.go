@@ -39,7 +39,7 @@ func TestOpenHoldsAreBounded(t *testing.T) {
 }
 
 // Probes do not count against the queue limits of callers.
-func TestProbesKeepNobodyOut(t *testing.T) {
+func TestProbesTakeNoRoomInTheQueue(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c := node(t, server.Client(), WithQueueLimits(2, 2))
@@ -55,14 +55,14 @@ func TestProbesKeepNobodyOut(t *testing.T) {
 	}
 	// A server that is about to stop may still answer a probe.
 	for c.node.InFlight() < DefaultPartitions {
-		c.node.Suspect()
+		c.node.ProbeAll()
 		runtime.Gosched()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := c.TryReserve(ctx, "tenant-3", 1)
 	if errors.Is(err, ErrOverloaded) || err == nil {
-		t.Errorf("with probes under way: %v", err)
+		t.Errorf("with probes in flight: %v", err)
 	}
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)

@@ -22,8 +22,8 @@ import (
 // which also closes the connection.
 const DefaultMaxFlight = 6 * time.Second
 
-// maxPatience bounds how many times the limit is doubled.
-const maxPatience = 4
+// maxDoublings bounds how many times the limit is doubled.
+const maxDoublings = 4
 
 // ErrUnanswered is the error of a command that was abandoned.
 var ErrUnanswered = errors.New("no reply in time")
@@ -57,15 +57,15 @@ func (s *server) land(w *worker) bool {
 	return true
 }
 
-// patience returns the current limit of a pipeline's time in flight. Each abandoned one
+// flightLimit returns the current limit of a pipeline's time in flight. Each abandoned one
 // keeps a connection, so the limit grows with their number.
-func (s *server) patience() time.Duration {
-	return s.d.config.MaxFlight << min(int(s.hung.Load())/workersPerServer, maxPatience)
+func (s *server) flightLimit() time.Duration {
+	return s.d.config.MaxFlight << min(int(s.hung.Load())/workersPerServer, maxDoublings)
 }
 
 // nextLook returns the time until a pipeline of the given age has to be checked again.
 func (s *server) nextLook(age time.Duration) time.Duration {
-	wait := s.patience() - age
+	wait := s.flightLimit() - age
 	if left := s.breaker.after - age; left > 0 {
 		wait = min(wait, left)
 	}
@@ -75,13 +75,13 @@ func (s *server) nextLook(age time.Duration) time.Duration {
 // lookForOverdue abandons the pipelines that are in flight for too long, and reports the
 // age of the oldest one to the breaker.
 func (s *server) lookForOverdue() {
-	now, patience := s.d.config.Now(), s.patience()
+	now, flightLimit := s.d.config.Now(), s.flightLimit()
 	var overdue []*worker
 	oldest := time.Duration(0)
 	s.mu.Lock()
 	s.sending = slices.DeleteFunc(s.sending, func(w *worker) bool {
 		age := now.Sub(w.began)
-		if age < patience || !w.state.CompareAndSwap(sending, abandoned) {
+		if age < flightLimit || !w.state.CompareAndSwap(sending, abandoned) {
 			oldest = max(oldest, age)
 			return false
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 // The more commands are abandoned, the longer the limit for the next ones.
-func TestPatienceGrows(t *testing.T) {
+func TestFlightLimitGrows(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{})
 	t.Cleanup(func() { client.Close() })
@@ -17,7 +17,7 @@ func TestPatienceGrows(t *testing.T) {
 	s := d.server("key")
 	for hung, want := range map[int32]time.Duration{0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 8: 16, 100: 16} {
 		s.hung.Store(hung)
-		if got := s.patience(); got != want*time.Second {
+		if got := s.flightLimit(); got != want*time.Second {
 			t.Errorf("after %d: %s, want %ds", hung, got, want)
 		}
 	}

@@ -23,15 +23,15 @@ type server struct {
 	key     string // a key that the server had when it was first used
 	breaker breaker
 
-	mu       sync.Mutex
-	ready    []job
-	sending  []*worker   // workers with a pipeline in flight
-	workers  int         // number of workers, without abandoned ones
-	rested   time.Time   // time when the last worker ended
-	idle     *time.Timer // probes while the node sends nothing
-	watch    *time.Timer // checks for pipelines that are in flight for too long
-	watching bool
-	hung     atomic.Int32 // abandoned pipelines that are still in flight
+	mu        sync.Mutex
+	ready     []job
+	sending   []*worker   // workers with a pipeline in flight
+	workers   int         // number of workers, without abandoned ones
+	idleSince time.Time   // time when the last worker ended
+	idle      *time.Timer // probes while the node sends nothing
+	watch     *time.Timer // checks for pipelines that are in flight for too long
+	watching  bool
+	hung      atomic.Int32 // abandoned pipelines that are still in flight
 
 	failing atomic.Bool // the last pipeline had no response
 
@@ -75,7 +75,7 @@ func (s *server) push(l job) {
 	s.mu.Lock()
 	s.ready = append(s.ready, l)
 	start := s.workers < workersPerServer
-	woken := s.workers == 0 && !s.rested.IsZero() && s.d.config.Now().Sub(s.rested) > lane.SilentAfter
+	woken := s.workers == 0 && !s.idleSince.IsZero() && s.d.config.Now().Sub(s.idleSince) > lane.SilentAfter
 	if start {
 		s.start()
 	}
@@ -120,7 +120,7 @@ func (s *server) rest() {
 	if s.workers > 0 {
 		return
 	}
-	s.rested = s.d.config.Now()
+	s.idleSince = s.d.config.Now()
 	if s.idle == nil {
 		s.idle = time.AfterFunc(probeIdleEvery, s.probe)
 	} else {
@@ -209,7 +209,7 @@ func (s *server) judge(cmds []redis.Cmder, began time.Time) {
 		return
 	}
 	if s.failing.CompareAndSwap(true, false) {
-		s.d.node.Suspect()
+		s.d.node.ProbeAll() // the server may have lost writes
 	}
 	s.judging.Lock()
 	defer s.judging.Unlock()

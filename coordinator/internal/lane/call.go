@@ -175,9 +175,9 @@ func (c *Call) abandonedCopy() *Call {
 // send claims the call for a batch. It reports false if the caller has given up.
 func (c *Call) send() bool { return c.state.CompareAndSwap(callQueued, callSent) }
 
-// unsend takes back a call whose batch did not take effect. It reports false if the
+// markQueued takes back a call whose batch did not take effect. It reports false if the
 // caller has given up.
-func (c *Call) unsend() bool { return c.state.CompareAndSwap(callSent, callQueued) }
+func (c *Call) markQueued() bool { return c.state.CompareAndSwap(callSent, callQueued) }
 
 // deliver stores the answer in the call. It reports false if the caller has given up;
 // otherwise the caller must be woken, since it now waits for nothing else.

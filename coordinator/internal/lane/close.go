@@ -52,7 +52,7 @@ func (n *Node) CloseSessions(ctx context.Context) error {
 }
 
 func openSessions(n int, err error) error {
-	return fmt.Errorf("closing %s of the node, which go by themselves after 7 days: %w", wording.Count(n, "session"), err)
+	return fmt.Errorf("closing %s of the node, which expire after 7 days: %w", wording.Count(n, "session"), err)
 }
 
 func (l *Lane) closeCommand() []any {

@@ -130,7 +130,7 @@ func decodeRefusal(code byte, c *Call) (Answer, error) {
 	case luascripts.CodeHoldsFull:
 		return Answer{Err: fmt.Errorf("tenant %q: %w: settle some, or raise WithMaxHolds", c.tenant, ErrTooManyHolds)}, nil
 	case luascripts.CodeMemory:
-		return Answer{Err: fmt.Errorf("%w: raise maxmemory or free memory; commits and releases still land", ErrOutOfMemory)}, nil
+		return Answer{Err: fmt.Errorf("%w: raise maxmemory or free memory; commits and releases still succeed", ErrOutOfMemory)}, nil
 	case luascripts.CodeCorrupt:
 		return Answer{Err: fmt.Errorf("tenant %q: %w: run bursar inspect %q", c.tenant, ErrCorrupt, c.tenant), code: code}, nil
 	default:

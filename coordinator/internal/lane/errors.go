@@ -40,7 +40,7 @@ func (e *Rejection) Error() string {
 	if e.Known {
 		return "Redis rejects the command: " + e.Err.Error()
 	}
-	return fmt.Sprintf("Redis, or a proxy before it, gives a reply that Bursar does not know: %.200q", e.Err.Error())
+	return fmt.Sprintf("Redis, or a proxy in front of it, sent an unknown reply: %.200q", e.Err.Error())
 }
 
 // Unwrap makes errors.Is find ErrUnavailable.

@@ -33,14 +33,14 @@ func TestJournalsAreBounded(t *testing.T) {
 	first, second := n.Lanes()[0], n.Lanes()[1]
 	fill(first, 1, 3*room)
 	if states := n.recorded.Load(); states != int64(first.journal.states) {
-		t.Errorf("%d states are recorded, and %d are counted", first.journal.states, states)
+		t.Errorf("%d states are recorded, but %d are counted", first.journal.states, states)
 	}
 	first.acknowledged.Store(at)
 	at += time.Hour.Milliseconds()
 	second.acknowledged.Store(at)
 	fill(second, 2, room)
 	if second.journal.states != room || first.journal.states != 0 {
-		t.Errorf("%d states are recorded beside %d that are too old", second.journal.states, first.journal.states)
+		t.Errorf("%d states are recorded in addition to %d that are too old", second.journal.states, first.journal.states)
 	}
 }
 
@@ -91,7 +91,7 @@ func TestJournalKeepsTheLatestState(t *testing.T) {
 }
 
 // A merged state is recorded again after younger ones, which are not evicted with it.
-func TestJournalEvictsTheOldAlone(t *testing.T) {
+func TestJournalEvictsOnlyOldStates(t *testing.T) {
 	t.Parallel()
 	var j journal
 	for i, at := range []int64{100, 150, 10} {
@@ -104,7 +104,7 @@ func TestJournalEvictsTheOldAlone(t *testing.T) {
 		{at: 249, must: 1, gone: 3, early: 1},
 	} {
 		if gone, early := j.evict(int64(c.at), 100, c.must); gone != c.gone || early != c.early {
-			t.Errorf("%+v: %d went, %d of them early", c, gone, early)
+			t.Errorf("%+v: %d evicted, %d of them early", c, gone, early)
 		}
 	}
 	if j.states != 0 || len(j.grants) != 0 || j.places != nil {

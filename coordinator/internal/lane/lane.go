@@ -21,10 +21,10 @@ type Lane struct {
 	index int
 	keys  store.Keys
 
-	mu      sync.Mutex
-	queue   queue
-	flying  int  // number of calls in the pending batch
-	running bool // its commands are being sent, or it backs off before one
+	mu           sync.Mutex
+	queue        queue
+	pendingCalls int  // number of calls in the pending batch
+	running      bool // its commands are being sent, or it backs off before one
 
 	header       atomic.Pointer[string] // the partition's, nil until the session is open
 	acknowledged atomic.Int64           // last addition to the journal, Unix ms
@@ -148,7 +148,7 @@ func (l *Lane) enqueue(c *Call) error {
 func (l *Lane) Calls() (queued, inFlight int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.queue.length, l.flying
+	return l.queue.length, l.pendingCalls
 }
 
 // wake starts the lane unless it is running. The caller holds l.mu, which wake unlocks.
@@ -301,7 +301,7 @@ func (l *Lane) gather() *Batch {
 		}
 		l.queue.pop()
 	}
-	l.flying = len(b.calls)
+	l.pendingCalls = len(b.calls)
 	l.mu.Unlock()
 	if len(b.calls) == 0 {
 		l.end(b, Unsent)
@@ -351,7 +351,7 @@ func (l *Lane) Again() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.pending == nil {
-		l.flying = 0
+		l.pendingCalls = 0
 	}
 	if l.phase == closing && l.session.open && !l.node.Dead() {
 		return true
@@ -429,7 +429,7 @@ func (l *Lane) requeueCalls(calls []*Call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := len(calls) - 1; i >= 0; i-- {
-		if c := calls[i]; c.unsend() {
+		if c := calls[i]; c.markQueued() {
 			l.queue.pushFront(c)
 		} else {
 			l.node.Done()

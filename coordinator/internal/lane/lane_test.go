@@ -200,7 +200,7 @@ func TestAbandonedReleaseIsRepeated(t *testing.T) {
 			t.Fatalf("sends %q", kinds)
 		}
 		if wait := fail(l, FailureRejected); wait == 0 {
-			t.Error("it is repeated without a wait")
+			t.Error("it is repeated without a delay")
 		}
 	}
 	if a := result(t, other); !errors.Is(a.Err, ErrUnavailable) {
@@ -256,7 +256,7 @@ func TestAbort(t *testing.T) {
 	queued := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
 	n.Die()
 	if l.Again() {
-		t.Error("the lane goes on")
+		t.Error("the lane continues")
 	}
 	if a := result(t, sent); !errors.Is(a.Err, ErrUnknownOutcome) {
 		t.Errorf("sent: %v, want an unknown outcome", a.Err)
@@ -272,7 +272,7 @@ func TestAbortWhileGivingUp(t *testing.T) {
 	n, l, _ := givingUpLane(t)
 	n.Die()
 	if l.Again() {
-		t.Error("the lane goes on")
+		t.Error("the lane continues")
 	}
 	wantResolved(t, n)
 }
@@ -296,7 +296,7 @@ func TestUnreadableReplies(t *testing.T) {
 			reply(l, gap(sessionAt(l.superseded.mark), applied("R", 90)))
 		}
 		if kinds := sends(t, l); kinds != "l" {
-			t.Errorf("%q: sends %q, want the release of what may be held", text, kinds)
+			t.Errorf("%q: sends %q, want the release of the possible hold", text, kinds)
 		}
 	}
 	for _, text := range []string{"OPEN", "OPEN x", "OPEN \x17short", "LAYOUT 7", "PARTITIONS 2 4 0 0123456789abcdef", "CORRUPT s"} {
@@ -306,7 +306,7 @@ func TestUnreadableReplies(t *testing.T) {
 		l.Next()
 		reply(l, text)
 		if a := result(t, c); a.Err == nil || errors.Is(a.Err, ErrUnknownOutcome) {
-			t.Errorf("%q: answered %+v, want an error that says that nothing happened", text, a)
+			t.Errorf("%q: answered %+v, want an error that shows that nothing happened", text, a)
 		}
 	}
 }
@@ -338,7 +338,7 @@ func TestGivingUpEnds(t *testing.T) {
 		released bool
 	}{
 		{"writes were lost, and the reserve with them", func(*Lane) string { return gap(sessionAt(be(0, 8)+be(0, 8)), "") }, false},
-		{"another process goes on", func(l *Lane) string { return gap(sessionAt(be(l.pending.number+5, 8)+be(7, 8)), "x") }, true},
+		{"another process continues the session", func(l *Lane) string { return gap(sessionAt(be(l.pending.number+5, 8)+be(7, 8)), "x") }, true},
 		{"the session is gone", func(*Lane) string { return "NOSESSION" }, true},
 		{"the layout is another", func(*Lane) string { return "LAYOUT 9" }, true},
 		{"the number was used", func(*Lane) string { return "CLONED" }, true},
@@ -408,7 +408,7 @@ func TestLaneRestsWhenAllCallersOfAClosedNodeHaveGivenUp(t *testing.T) {
 	l.Next()
 	fail(l, FailureUnsent) // queued again
 	if !l.Again() {
-		t.Fatal("a lane with a queued call rests")
+		t.Fatal("a lane with a queued call is idle")
 	}
 	if unsent, err := c.abandon(context.Canceled); !unsent || !errors.Is(err, ErrUnavailable) {
 		t.Fatal(unsent, err)
@@ -419,7 +419,7 @@ func TestLaneRestsWhenAllCallersOfAClosedNodeHaveGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if l.Again() {
-		t.Error("the lane goes on for callers that have given up")
+		t.Error("the lane continues for callers that have given up")
 	}
 	n.WaitIdle()
 }
@@ -486,6 +486,6 @@ func TestAbandonedCommandKeepsItsArguments(t *testing.T) {
 	}
 	reply(l, applied("R", 9))
 	if l.spare != nil {
-		t.Error("the batch's memory is used again")
+		t.Error("the batch's memory is reused")
 	}
 }

@@ -182,9 +182,6 @@ func (n *Node) Drain(ctx context.Context) error {
 // have all given up.
 func (n *Node) WaitIdle() { n.running.Wait() }
 
-// Suspect probes every lane, since a server may have lost writes.
-func (n *Node) Suspect() { n.ProbeAll() }
-
 // Failed records that Redis did not answer.
 func (n *Node) Failed() { n.failedAt.Store(n.config.Now().UnixMilli()) }
 

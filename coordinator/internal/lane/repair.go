@@ -142,7 +142,7 @@ func (l *Lane) startRepair(session store.Session, reply string) {
 	}
 	l.journal.grants = kept
 	l.repaired = repairTally{}
-	l.node.Suspect()
+	l.node.ProbeAll()
 }
 
 // repairTally counts the results of a repair.

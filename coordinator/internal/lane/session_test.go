@@ -84,9 +84,9 @@ func TestTimersAreRebuilt(t *testing.T) {
 }
 
 // After a lost reply a rebuild begins again, so that a late page is not one of its own.
-func TestRebuildBeginsAnewAfterALostReply(t *testing.T) {
+func TestRebuildRestartsAfterALostReply(t *testing.T) {
 	t.Parallel()
-	for f, anew := range map[Failure]bool{FailureLost: true, FailureUnknown: true, FailureUnsent: false, FailureTransient: false} {
+	for f, restarts := range map[Failure]bool{FailureLost: true, FailureUnknown: true, FailureUnsent: false, FailureTransient: false} {
 		n, l, _ := openLane(t, nil)
 		ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
 		l.Next()
@@ -97,8 +97,8 @@ func TestRebuildBeginsAnewAfterALostReply(t *testing.T) {
 		fail(l, f)
 		after := l.Next()
 		id, cursor := len(before)-3, len(before)-2
-		if l.phase != rebuilding || (after[cursor] == "0") != anew || (after[id] != before[id]) != anew {
-			t.Errorf("after %d the lane is %s and sends %q, after %q; anew: %t", f, l.phase, after, before, anew)
+		if l.phase != rebuilding || (after[cursor] == "0") != restarts || (after[id] != before[id]) != restarts {
+			t.Errorf("after %d the lane is %s and sends %q, after %q; restarts: %t", f, l.phase, after, before, restarts)
 		}
 	}
 }
@@ -132,7 +132,7 @@ func TestRejectedRepairGoesOn(t *testing.T) {
 
 // A partition that has lost its ledger is not created again over its timers by a node
 // that has never used it, unless another node has just created it.
-func TestLedgerIsLostBesideItsTimers(t *testing.T) {
+func TestLostLedgerWithTimers(t *testing.T) {
 	t.Parallel()
 	for _, lost := range []bool{true, false} {
 		n, _ := testNode(t, nil)
@@ -181,7 +181,7 @@ func TestClosedSessionIsNotUsed(t *testing.T) {
 	session := string(byte(luascripts.SessionClosed)) + be(l.openNumber, 8) + be(0, 8) + be(5, 6)
 	reply(l, "OPEN "+string(rune(len(session)))+session+testHeader)
 	if l.phase != opening || l.session.node == node {
-		t.Fatalf("%s as the same node: %t; want another node's opening", l.phase, l.session.node == node)
+		t.Fatalf("%s as the same node: %t; want an opening as another node", l.phase, l.session.node == node)
 	}
 	open(t, l)
 	if kinds := sends(t, l); kinds != "q" {
@@ -195,7 +195,7 @@ func TestClosedSessionIsNotUsed(t *testing.T) {
 
 // After a failover a late duplicate of a batch that the node sent may take effect once
 // more. Its number is above Redis' last one, and not above the last acknowledged one.
-func TestLateDuplicateAfterALossIsNoClone(t *testing.T) {
+func TestLateDuplicateAfterALossIsNotAClone(t *testing.T) {
 	t.Parallel()
 	n, l, _ := openLane(t, func(c *Config) { c.RepairWindow = time.Minute })
 	before := string(l.session.last)

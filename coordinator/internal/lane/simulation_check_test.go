@@ -68,9 +68,9 @@ func (s *simulation) checkNotReserved(op *simOp, h *simHold) {
 	case s.mode.quick && (state.Open() || state.State == luascripts.HoldExpired):
 	case s.cloned[idNode(h)]: // it may be the clone's
 	case !op.unknown() && !(s.mode.failovers && state.State == luascripts.HoldReleased):
-		s.failf("%s returned that nothing is held, and Redis has %+v", op, state)
+		s.failf("%s returned that nothing is held, but Redis has %+v", op, state)
 	case state.Open() && op.node.alive && !s.damaged[op.tenant] && s.orphaned[op.tenant] == 0:
-		s.failf("%s is unknown, and its hold %s is left behind", op, h)
+		s.failf("%s is unknown, but its hold %s is still open", op, h)
 	}
 }
 
@@ -90,13 +90,13 @@ func (s *simulation) checkHold(h *simHold, state store.Hold, forgotten bool) {
 			settled++
 			// Another node's commit of more may be merged over this one.
 			if lasting && (state.State != luascripts.HoldCommitted || state.Actual < op.amount || !s.mode.failovers && state.Actual != op.amount) {
-				s.failf("%s returned committed, and Redis has %+v", op, state)
+				s.failf("%s returned committed, but Redis has %+v", op, state)
 			}
 		}
 		if op.acknowledged(budget.Released) {
 			settled++
 			if lasting && (state.State == 0 || state.Open() || !s.mode.failovers && state.State != luascripts.HoldReleased) {
-				s.failf("%s returned released, and Redis has %+v", op, state)
+				s.failf("%s returned released, but Redis has %+v", op, state)
 			}
 		}
 		if op.acknowledged(budget.MissingReservation) && !s.mode.failovers {
@@ -110,11 +110,11 @@ func (s *simulation) checkHold(h *simHold, state store.Hold, forgotten bool) {
 		s.failf("%s was settled %d times", h, settled)
 	}
 	if state.State == 0 && (!s.mode.failovers || h.made.node.alive) {
-		s.failf("%s returned reserved, and Redis has nothing", h.made)
+		s.failf("%s returned reserved, but Redis has no record", h.made)
 	}
 	// A commit that is restored without its hold has Held equal to Actual.
 	if state.State != 0 && state.Held != h.made.amount && !(s.mode.failovers && state.Held == state.Actual) {
-		s.failf("%s returned reserved, and Redis has %+v", h.made, state)
+		s.failf("%s returned reserved, but Redis has %+v", h.made, state)
 	}
 	ended := state.State == luascripts.HoldCommitted || state.State == luascripts.HoldReleased
 	if ended && !s.mode.quick && !s.attributable(h, state) && !(s.mode.failovers && state.State == luascripts.HoldReleased) && !s.cloned[idNode(h)] {
@@ -132,14 +132,14 @@ func (s *simulation) checkMissing(op *simOp, state store.Hold, forgotten bool) {
 		return
 	}
 	if state.State == 0 || state.State != priorStates[op.answer.Prior] {
-		s.failf("%s returned that it was %s, and Redis has %+v", op, op.answer.Prior, state)
+		s.failf("%s returned the prior outcome %s, but Redis has %+v", op, op.answer.Prior, state)
 	}
 }
 
 // checkLookup checks that the answer matches the stored state.
 func (s *simulation) checkLookup(op *simOp, state store.Hold) {
 	if want, ended := priorStates[op.answer.Outcome]; ended && state.State != want {
-		s.failf("%s returned %s, and Redis has %+v", op, op.answer.Outcome, state)
+		s.failf("%s returned %s, but Redis has %+v", op, op.answer.Outcome, state)
 	}
 	if op.answer.Outcome == budget.Reserved && op.answer.Actual != op.hold.made.amount {
 		s.failf("%s returned %d held, want %d", op, op.answer.Actual, op.hold.made.amount)

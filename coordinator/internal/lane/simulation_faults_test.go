@@ -61,7 +61,7 @@ func (s *simulation) deliverLate() {
 
 func (s *simulation) passTime() {
 	s.server.Now += 1 + s.random.Int64N(1500)
-	s.logf("it is %d", s.server.Now-simBegan)
+	s.logf("the time is %d", s.server.Now-simBegan)
 }
 
 // pause lets everything come to rest, and then advances the clock until tombstones
@@ -81,12 +81,12 @@ func (s *simulation) pause() {
 		long = 8 * 24 * time.Hour
 	}
 	s.server.Now += long.Milliseconds() + s.random.Int64N(60_000)
-	s.logf("after a pause it is %d", s.server.Now-simBegan)
-	s.forgetPast()
+	s.logf("after a pause the time is %d", s.server.Now-simBegan)
+	s.truncateHistory()
 }
 
-// forgetPast makes the stored state the oldest that a replica can have.
-func (s *simulation) forgetPast() {
+// truncateHistory makes the stored state the oldest that a replica can have.
+func (s *simulation) truncateHistory() {
 	for _, p := range s.partitions {
 		p.past = []*simredis.Store{p.store.Clone()}
 	}
@@ -96,12 +96,12 @@ func (s *simulation) crash() {
 	nodes := s.living()
 	n := nodes[s.random.IntN(len(nodes))]
 	s.logf("%s crashes", n.name)
-	s.bury(n)
+	s.removeNode(n)
 	s.addNode()
 }
 
-// bury ends a node. Its commands stay in flight.
-func (s *simulation) bury(n *simNode) {
+// removeNode ends a node. Its commands stay in flight.
+func (s *simulation) removeNode(n *simNode) {
 	n.alive = false
 	s.inFlight = slices.DeleteFunc(s.inFlight, func(m *message) bool {
 		if m.lane.node == n {

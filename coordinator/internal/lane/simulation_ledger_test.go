@@ -129,18 +129,18 @@ func (s *simulation) checkPartition(p *simPartition) {
 		sum := all[a.Serial]
 		switch {
 		case !a.Balanced():
-			s.failf("the law is broken: %s %+v", tenant, a)
+			s.failf("the balance doesn't add up: %s %+v", tenant, a)
 		case a.Reserved != sum.reserved || a.Committed != sum.committed || a.Holds != sum.open || a.Older != sum.older:
-			s.failf("%s has %+v, and its holds come to %+v", tenant, a, sum)
+			s.failf("%s has %+v, but its holds sum up to %+v", tenant, a, sum)
 		case !s.damaged[tenant] && (isLate(a.Deadline, sum.deadline) || isLate(a.Young, sum.young)):
-			s.failf("%s has %+v, and its holds come to %+v", tenant, a, sum)
+			s.failf("%s has %+v, but its holds sum up to %+v", tenant, a, sum)
 		case a.Remaining < 0 && !s.mode.failovers:
 			s.failf("overspent: %s %+v", tenant, a)
 		case s.config.MaxHolds > 0 && int(a.Holds) > s.config.MaxHolds && !s.mode.failovers:
 			s.failf("%s has %d open holds, at most %d are allowed", tenant, a.Holds, s.config.MaxHolds)
 		}
 		if a.Serial > l.control.LastSerial {
-			s.failf("%s has the serial %d, and the last one is %d", tenant, a.Serial, l.control.LastSerial)
+			s.failf("%s has the serial %d, but the last one is %d", tenant, a.Serial, l.control.LastSerial)
 		}
 	}
 	if len(serials) < len(l.accounts) {
@@ -153,12 +153,12 @@ func (s *simulation) checkPartition(p *simPartition) {
 		// A commit that was acknowledged before a failover has priority. A hold that a
 		// late duplicate made again is merged again, and ends at its deadline.
 		if was, is := l.forgotten[field]; is && (h.Open() && !s.mode.quick || was.State == luascripts.HoldCommitted) {
-			s.failf("%q ended as %+v, was forgotten, and is %+v now", field, was, h)
+			s.failf("%q ended as %+v, was forgotten, and is now %+v", field, was, h)
 		}
 	}
 	for field, h := range l.forgotten {
 		if _, there := l.holds[field]; !there && h.State == luascripts.HoldExpired && l.control.Time < h.Ended+simRetention.Milliseconds() {
-			s.failf("%q expired at %d, and is forgotten at %d", field, h.Ended, l.control.Time)
+			s.failf("%q expired at %d, but is forgotten at %d", field, h.Ended, l.control.Time)
 		}
 	}
 	s.checkTimers(p)
@@ -185,10 +185,10 @@ func (s *simulation) checkTimers(p *simPartition) {
 			continue
 		}
 		if due == 0 || due > h.Deadline && !s.damaged[h.Tenant] {
-			s.failf("nothing is due before %d, and %q is at %d", due, field, h.Deadline)
+			s.failf("nothing is due before %d, but %q is at %d", due, field, h.Deadline)
 		}
 		if at, is := timers[field]; whole && (!is || at != h.Deadline && !s.damaged[h.Tenant]) {
-			s.failf("%q is due at %d, and its timer at %d", field, h.Deadline, at)
+			s.failf("%q is due at %d, but its timer at %d", field, h.Deadline, at)
 		}
 	}
 	if !whole {
@@ -196,7 +196,7 @@ func (s *simulation) checkTimers(p *simPartition) {
 	}
 	for name, at := range timers {
 		if (due == 0 || due > at) && !isRebuildMark(name) {
-			s.failf("nothing is due before %d, and the timer %q is at %d", due, name, at)
+			s.failf("nothing is due before %d, but the timer %q is at %d", due, name, at)
 		}
 	}
 	for field := range p.store.Hash(p.keys.Ledger) {
@@ -223,7 +223,7 @@ func (s *simulation) checkRing(p *simPartition) {
 		}
 	}
 	if records != c.RingHead-c.RingTail || names != int(c.RingCount) {
-		s.failf("the ring has %d records of %d tombstones, its control says %+v", records, names, c)
+		s.failf("the ring has %d records of %d tombstones, but its control is %+v", records, names, c)
 	}
 	if names > s.config.Ring && records > 1 { // the last record stays, however many holds its batch settled
 		s.failf("the ring has %d tombstones, at most %d are kept", names, s.config.Ring)
@@ -285,7 +285,7 @@ func (s *simulation) checkDecided(p *simPartition, m *message, reply string) {
 		}
 		m.remaining[tenant] = account.Remaining
 		if code := reply[8+i]; overdue[account.Serial] != "" && strings.IndexByte(decided, code) >= 0 && kinds[i] != luascripts.KindMerge {
-			s.failf("%d decided %c as %c, and %q of %s is due and open", m.name, kinds[i], code, overdue[account.Serial], tenant)
+			s.failf("%d decided %c as %c, but %q of %s is due and open", m.name, kinds[i], code, overdue[account.Serial], tenant)
 		}
 	}
 }
@@ -302,14 +302,14 @@ func (s *simulation) checkRemaining(m *message, b *Batch, reply string) {
 	}
 	last := make(map[budget.TenantID]Answer)
 	for i, c := range b.calls {
-		said := []budget.Outcome{budget.Reserved, budget.Committed, budget.Released, budget.Created, budget.Exists, budget.Granted, budget.Withdrawn, budget.Found}
-		if c.kind != luascripts.KindLookup && slices.Contains(said, answers[i].Outcome) {
+		withRemaining := []budget.Outcome{budget.Reserved, budget.Committed, budget.Released, budget.Created, budget.Exists, budget.Granted, budget.Withdrawn, budget.Found}
+		if c.kind != luascripts.KindLookup && slices.Contains(withRemaining, answers[i].Outcome) {
 			last[c.tenant] = answers[i]
 		}
 	}
 	for tenant, a := range last {
 		if stored, is := m.remaining[tenant]; is && a.Remaining != stored && a.Remaining != max(stored, 0) {
-			s.failf("%d left %d to %s, and the node computes %d", m.name, stored, tenant, a.Remaining)
+			s.failf("%d left %d to %s, but the node computes %d", m.name, stored, tenant, a.Remaining)
 		}
 	}
 }

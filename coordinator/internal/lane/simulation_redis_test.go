@@ -24,7 +24,7 @@ type realTwin struct {
 	sources map[string]string // of the scripts, by SHA
 	loaded  map[int]*simredis.Store
 	full    bool
-	met     map[string]int // words of replies, and codes of operations
+	seen    map[string]int // words of replies, and codes of operations
 	apart   string         // the first difference
 }
 
@@ -32,7 +32,7 @@ func newRealTwin(t *testing.T) *realTwin {
 	t.Helper()
 	// A small hash is returned by one HSCAN, as by the simulated Redis if it has a twin.
 	server := redistest.Start(t)
-	r := &realTwin{client: server.Client(), sources: make(map[string]string), loaded: make(map[int]*simredis.Store), met: make(map[string]int)}
+	r := &realTwin{client: server.Client(), sources: make(map[string]string), loaded: make(map[int]*simredis.Store), seen: make(map[string]int)}
 	for _, name := range []string{"entries", "value"} {
 		if err := r.client.ConfigSet(t.Context(), "hash-max-listpack-"+name, "100000").Err(); err != nil {
 			t.Fatal(err)
@@ -59,11 +59,11 @@ func (r *realTwin) do(s *simulation, p *simPartition, args []string) (any, error
 	}
 	if text, _ := reply.(string); text != "" && text[0] == store.WordApplied && s.isBatch(&message{args: args}) {
 		for _, code := range text[8 : 8+len((&message{args: args}).argv()[6])] {
-			r.met[string(code)]++
+			r.seen[string(code)]++
 		}
 	} else {
 		word, _ := store.CutWord(text)
-		r.met[word]++
+		r.seen[word]++
 	}
 	r.compare(p, args)
 	return reply, err
@@ -175,7 +175,7 @@ func TestSimulatedRedisIsLikeRedis(t *testing.T) {
 				t.Fatalf("seed %d: %s %v", seed, twin.apart, wrong)
 			}
 		}
-		missing = slices.DeleteFunc(missing, func(word string) bool { return twin.met[word] > 0 })
+		missing = slices.DeleteFunc(missing, func(word string) bool { return twin.seen[word] > 0 })
 		if seed == 300 {
 			t.Fatalf("no reply had %s", missing)
 		}

@@ -202,7 +202,7 @@ func (s *simulation) run() []string {
 	for range 1 + s.random.IntN(2) {
 		s.addNode()
 	}
-	s.forgetPast()
+	s.truncateHistory()
 	for range simSteps {
 		s.step()
 		if len(s.wrong) > 0 {
@@ -502,7 +502,7 @@ func (s *simulation) rest() {
 			return
 		}
 	}
-	s.failf("the lanes do not come to rest")
+	s.failf("the lanes do not become idle")
 }
 
 func (s *simulation) finish() {
@@ -539,7 +539,7 @@ func (s *simulation) finish() {
 			return
 		}
 	}
-	s.failf("what deadlines and repairs ended is kept after the retention")
+	s.failf("tombstones of deadlines and repairs are kept after the retention")
 }
 
 // askAll makes every living node read every account.

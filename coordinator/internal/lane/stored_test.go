@@ -50,7 +50,7 @@ func (s *simulation) carryTo(p *simPartition, l *Lane) {
 			return
 		}
 	}
-	s.failf("partition %d's lane does not rest", l.Index())
+	s.failf("partition %d's lane is not idle", l.Index())
 }
 
 // carryOne sends a lane's next command, if it has one, and returns it.
@@ -89,7 +89,7 @@ func TestAnotherNumberOfPartitions(t *testing.T) {
 			t.Errorf("got %v, want ErrLayout", c.answer.Err)
 		}
 		if !maps.Equal(before.Hash(p.keys.Ledger), p.store.Hash(p.keys.Ledger)) {
-			t.Error("the refused node has written")
+			t.Error("the rejected node has written")
 		}
 		return
 	}
@@ -331,10 +331,10 @@ func TestRebuildNeedsTheMarkOfThePageBefore(t *testing.T) {
 	third := next(second)
 	p.store = behind
 	if reply := page(third); reply != "AGAIN" {
-		t.Errorf("%s without the page before, want AGAIN", reply)
+		t.Errorf("%s without the previous page, want AGAIN", reply)
 	}
 	if reply := page(second); reply != "NEXT "+third {
-		t.Errorf("%s after the last page that is there, want the next one, %s", reply, third)
+		t.Errorf("%s after the last existing page, want the next one, %s", reply, third)
 	}
 }
 

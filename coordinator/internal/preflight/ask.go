@@ -26,30 +26,30 @@ const (
 // answered: a lost reply or a server that is loading must not fail a start.
 type asker struct {
 	*progress
-	patience time.Duration // for one request, in addition to the context's
-	replica  bool          // the server is a replica, so its refusals are final
-	silent   error         // error of an unanswered request; none is sent after it
+	timeout time.Duration // for one request, in addition to the context's
+	replica bool          // the server is a replica, so its refusals are final
+	silent  error         // error of an unanswered request; none is sent after it
 }
 
 // progress is the state of the requests to all servers.
 type progress struct {
 	last  atomic.Pointer[error] // reason for the current retry
-	until atomic.Int64          // end of the current request's patience, Unix ns
+	until atomic.Int64          // end of the current request's timeout, Unix ns
 }
 
-func newAsker(patience time.Duration) asker {
-	return asker{patience: patience, progress: new(progress)}
+func newAsker(timeout time.Duration) asker {
+	return asker{timeout: timeout, progress: new(progress)}
 }
 
 // ask repeats a request until it is answered, refused for good, or out of time.
-func (a *asker) ask(ctx context.Context, question func() error) error {
+func (a *asker) ask(ctx context.Context, request func() error) error {
 	if a.silent != nil {
 		return a.silent
 	}
-	until := time.Now().Add(a.patience)
+	until := time.Now().Add(a.timeout)
 	a.until.Store(until.UnixNano())
 	for wait := firstBackoff; ; wait = min(2*wait, maxBackoff) {
-		err := question()
+		err := request()
 		switch {
 		case err == nil || isReply(err) && (a.replica || !Passes(err)):
 			return err
@@ -79,16 +79,16 @@ func (p *progress) late(cause error) error {
 	return err
 }
 
-// errPatience is the cause of a late request if its context has no deadline.
-var errPatience = errors.New("the call timeout has passed")
+// errCallTimeout is the cause of a late request if its context has no deadline.
+var errCallTimeout = errors.New("the call timeout has passed")
 
-// hangs reports whether go-redis is still waiting for a reply long after the patience.
+// hangs reports whether go-redis is still waiting for a reply long after the timeout.
 func (p *progress) hangs() bool {
 	until := p.until.Load()
 	return until > 0 && time.Now().UnixNano() > until+hangsAfter.Nanoseconds()
 }
 
-// hangsAfter is the time that an attempt may take if it began within the patience.
+// hangsAfter is the time that an attempt may take if it began within the timeout.
 const hangsAfter = time.Second
 
 // isReply reports whether an error is a server's reply. go-redis also returns redis.Nil

@@ -62,8 +62,8 @@ func failed(name, found, remedy string) Check {
 	return Check{Name: name, Status: CheckFailed, Found: found, Remedy: remedy}
 }
 
-// untold returns a check of a property that the server does not report.
-func untold(name, what, remedy string) Check {
+// notReported returns a check of a property that the server does not report.
+func notReported(name, what, remedy string) Check {
 	return Check{Name: name, Found: "the server does not report its " + what, Remedy: remedy}
 }
 
@@ -132,7 +132,7 @@ func (s *server) version() Check {
 		return unexpected("version", s.infoErr)
 	}
 	if version == "" {
-		return untold("version", "version", "make sure that it is Redis 7.0 or later")
+		return notReported("version", "version", "make sure that it is Redis 7.0 or later")
 	}
 	compatible := cmp.Or(s.info["redis_version"], version)
 	if major, err := strconv.Atoi(strings.SplitN(compatible, ".", 2)[0]); err != nil || major < 7 {
@@ -144,7 +144,7 @@ func (s *server) version() Check {
 func (s *server) role() Check {
 	switch role := s.info["role"]; role {
 	case "":
-		return untold("role", "role", "make sure that it is a primary")
+		return notReported("role", "role", "make sure that it is a primary")
 	case "slave":
 		return failed("role", fmt.Sprintf("the server is a replica of %s:%s", s.info["master_host"], s.info["master_port"]), primaryRemedy)
 	default:
@@ -156,7 +156,7 @@ func (s *server) topology() Check {
 	mode := s.info.Mode()
 	switch {
 	case mode == "":
-		return untold("topology", "mode", "make sure that the client is of the right kind: single server, Sentinel or Cluster")
+		return notReported("topology", "mode", "make sure that the client is of the right kind: single server, Sentinel or Cluster")
 	case mode == "sentinel":
 		return aSentinel()
 	case mode == "cluster" && s.cluster == nil:
@@ -172,7 +172,7 @@ func (s *server) topology() Check {
 func (s *server) eviction() Check {
 	switch policy := s.info["maxmemory_policy"]; policy {
 	case "":
-		return untold("eviction", "maxmemory-policy", "make sure that it is noeviction: any other policy deletes money when memory is short")
+		return notReported("eviction", "maxmemory-policy", "make sure that it is noeviction: any other policy deletes money when memory is short")
 	case "noeviction":
 		return ok("eviction", "maxmemory-policy is noeviction")
 	default:
@@ -183,7 +183,7 @@ func (s *server) eviction() Check {
 func (s *server) persistence() Check {
 	switch {
 	case s.info["aof_enabled"] == "":
-		return untold("persistence", "persistence", "make sure that it keeps an append-only file")
+		return notReported("persistence", "persistence", "make sure that it keeps an append-only file")
 	case s.info["aof_enabled"] == "0":
 		return warning("persistence", "append-only persistence is off; a restart of Redis loses every change since the last snapshot",
 			"set appendonly yes")
@@ -199,7 +199,7 @@ func (s *server) minReplicas() Check {
 	inStep, set := s.info["min_slaves_good_slaves"]
 	switch {
 	case s.info["connected_slaves"] == "":
-		return untold("min-replicas", "replicas", "with replicas, set min-replicas-to-write 1")
+		return notReported("min-replicas", "replicas", "with replicas, set min-replicas-to-write 1")
 	case set && inStep == "0":
 		return warning("min-replicas", "no replica is in step, so writes are refused", "bring a replica back, or set min-replicas-to-write 0 for now")
 	case set:
@@ -223,7 +223,7 @@ func (s *server) clock(ctx context.Context) Check {
 		return err
 	})
 	if err != nil {
-		return untold("clock", "time", "let the user run TIME")
+		return notReported("clock", "time", "let the user run TIME")
 	}
 	skew := time.Until(theirs).Round(100 * time.Millisecond)
 	if skew.Abs() > maxSkew {
@@ -262,7 +262,7 @@ func (s *server) partitions(ctx context.Context) Check {
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return failed(name, fmt.Sprintf("key %s is something that Bursar did not write", key), "use another prefix with WithKeyPrefix")
 	case err != nil:
-		return untold(name, "keys", "let the user run GET")
+		return notReported(name, "keys", "let the user run GET")
 	}
 	record, err := adopted(text, s.cfg)
 	if err != nil {
@@ -272,7 +272,7 @@ func (s *server) partitions(ctx context.Context) Check {
 	}
 	headers, err := s.headers(ctx, record)
 	if err != nil {
-		return untold(name, "keys", "let the user run HGET")
+		return notReported(name, "keys", "let the user run HGET")
 	}
 	here, used := 0, 0
 	for i, header := range headers {

@@ -31,9 +31,9 @@ func Inspect(ctx context.Context, client redis.UniversalClient, cfg Config) ([]C
 		dialect luascripts.Dialect
 	}
 	done := make(chan result, 1)
-	questions := newAsker(cfg.CallTimeout)
+	requests := newAsker(cfg.CallTimeout)
 	go func() {
-		checks, dialect := inspectAll(ctx, client, cfg, questions)
+		checks, dialect := inspectAll(ctx, client, cfg, requests)
 		done <- result{checks, dialect}
 	}()
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -42,20 +42,20 @@ func Inspect(ctx context.Context, client redis.UniversalClient, cfg Config) ([]C
 		select {
 		case r := <-done:
 			if ctx.Err() != nil && slices.ContainsFunc(r.checks, func(c Check) bool { return c.Status == CheckFailed }) {
-				return []Check{silence(questions.late(lane.Interrupted(ctx)))}, luascripts.Redis
+				return []Check{silence(requests.late(lane.Interrupted(ctx)))}, luascripts.Redis
 			}
 			return r.checks, r.dialect
 		case <-ctx.Done():
-			return []Check{silence(questions.late(lane.Interrupted(ctx)))}, luascripts.Redis
+			return []Check{silence(requests.late(lane.Interrupted(ctx)))}, luascripts.Redis
 		case <-tick.C:
-			if questions.hangs() {
-				return []Check{silence(questions.late(errPatience))}, luascripts.Redis
+			if requests.hangs() {
+				return []Check{silence(requests.late(errCallTimeout))}, luascripts.Redis
 			}
 		}
 	}
 }
 
-func inspectAll(ctx context.Context, client redis.UniversalClient, cfg Config, questions asker) ([]Check, luascripts.Dialect) {
+func inspectAll(ctx context.Context, client redis.UniversalClient, cfg Config, requests asker) ([]Check, luascripts.Dialect) {
 	if redisclient.IsNil(client) {
 		return []Check{failed("reachable", "the client is nil", "make one with redis.NewClient, NewFailoverClient or NewClusterClient")}, luascripts.Redis
 	}
@@ -64,11 +64,11 @@ func inspectAll(ctx context.Context, client redis.UniversalClient, cfg Config, q
 	}
 	cluster := redisclient.ClusterOf(client)
 	if cluster == nil {
-		s := server{UniversalClient: client, everywhere: client, cfg: cfg, asker: questions}
+		s := server{UniversalClient: client, everywhere: client, cfg: cfg, asker: requests}
 		return s.inspect(ctx), s.dialect
 	}
 	var servers []*redis.Client
-	asked := questions
+	asked := requests
 	err := asked.ask(ctx, func() (err error) {
 		servers, err = Masters(ctx, cluster)
 		return err
@@ -79,7 +79,7 @@ func inspectAll(ctx context.Context, client redis.UniversalClient, cfg Config, q
 	var all []Check
 	dialect := luascripts.Redis
 	for _, master := range servers {
-		s := server{UniversalClient: master, everywhere: client, cluster: cluster, cfg: cfg, asker: questions}
+		s := server{UniversalClient: master, everywhere: client, cluster: cluster, cfg: cfg, asker: requests}
 		for _, check := range s.inspect(ctx) {
 			check.Server = master.Options().Addr
 			all = append(all, check)

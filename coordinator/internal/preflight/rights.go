@@ -87,17 +87,17 @@ func (s *server) rights(missing string) Check {
 // refused derives both checks from the error of the script. An unknown error decides
 // nothing about the server.
 func (s *server) refused(ctx context.Context, command string, err error) (rights, scripts Check) {
-	rights = untold("rights", "users' rights", "make sure that the user may run the commands that OPERATIONS.md lists")
+	rights = notReported("rights", "users' rights", "make sure that the user may run the commands that OPERATIONS.md lists")
 	switch {
 	case !isReply(err) || s.silent != nil: // no reply
 	case dispatch.HasPrefix(err, "NOPERM"):
 		rights = failed("rights", err.Error(), "grant the right with ACL SETUSER")
 		rights.cause = err
-		scripts = untold("scripts", "scripts' answers", "grant the right first")
+		scripts = notReported("scripts", "scripts' answers", "grant the right first")
 	case dispatch.HasPrefix(err, "NOREPLICAS"):
 		scripts = warning("scripts", "scripts that write are refused: "+err.Error(), "bring a replica back; calls wait until then")
 	case s.replica:
-		scripts = untold("scripts", "scripts' answers", "connect to the primary first")
+		scripts = notReported("scripts", "scripts' answers", "connect to the primary first")
 	case dispatch.HasPrefix(err, "READONLY"):
 		scripts = failed("scripts", "the server is a replica: "+err.Error(), primaryRemedy)
 	case Passes(err):

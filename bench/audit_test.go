@@ -63,10 +63,10 @@ func TestAuditNotices(t *testing.T) {
 		problem   string
 		overspent budget.Microcents
 	}{
-		{"remaining", change(func(r *budget.HoldList) { r.Balance.Remaining++ }), "a", "law", 0},
-		{"reserved", change(func(r *budget.HoldList) { r.Balance.Reserved++ }), "a", "law", 0},
-		{"committed", change(func(r *budget.HoldList) { r.Balance.Committed-- }), "a", "law", 0},
-		{"granted", change(func(r *budget.HoldList) { r.Balance.Granted-- }), "a", "law", 0},
+		{"remaining", change(func(r *budget.HoldList) { r.Balance.Remaining++ }), "a", "balance", 0},
+		{"reserved", change(func(r *budget.HoldList) { r.Balance.Reserved++ }), "a", "balance", 0},
+		{"committed", change(func(r *budget.HoldList) { r.Balance.Committed-- }), "a", "balance", 0},
+		{"granted", change(func(r *budget.HoldList) { r.Balance.Granted-- }), "a", "balance", 0},
 		{"a hold", change(func(r *budget.HoldList) { r.Holds[0].Held++ }), "a", "sum up", 0},
 		{"a hold lost", change(func(r *budget.HoldList) { r.Holds = r.Holds[:1] }), "a", "sum up", 0},
 		{"granted and remaining", change(func(r *budget.HoldList) { r.Balance.Granted += 9; r.Balance.Remaining += 9 }), "a", "its budget was", 0},

@@ -89,8 +89,8 @@ func TestBrokenBooksOfOthers(t *testing.T) {
 		local, race func(*budget.HoldList)
 		want        string
 	}{
-		"local":          {steal, sound, "as kept by local: the law"},
-		"in the race":    {sound, steal, "as kept by local in the race: the law"},
+		"local":          {steal, sound, "as kept by local: the balance"},
+		"in the race":    {sound, steal, "as kept by local in the race: the balance"},
 		"lost, not ours": {func(r *budget.HoldList) { *r = budget.HoldList{} }, sound, "as kept by local: it is not in the books"},
 	} {
 		beside := audited(contender.Local, c.local)

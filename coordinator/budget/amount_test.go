@@ -36,7 +36,7 @@ func TestAmountsPrintAndParseExactly(t *testing.T) {
 	}
 }
 
-func TestTextsThatAreNoAmounts(t *testing.T) {
+func TestInvalidAmounts(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"", "12", "12.50", "$", "$.5", "$1.", "1.c", "c", "uc", "$-1", "--$1", "-", " 1c", "1 c", "1c ", "1e5uc", "0x1c",

@@ -110,7 +110,7 @@ type HoldList struct {
 func (r HoldList) Audit() error {
 	b := r.Balance
 	if !b.Conserved() {
-		return fmt.Errorf("the law is broken: remaining %d + reserved %d + committed %d is not granted %d",
+		return fmt.Errorf("the balance doesn't add up: remaining %d + reserved %d + committed %d is not granted %d",
 			b.Remaining, b.Reserved, b.Committed, b.Granted)
 	}
 	var sum Microcents

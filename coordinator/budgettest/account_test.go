@@ -15,8 +15,8 @@ import (
 // corruptions lists damages to a stored account. An audit of the account alone can't detect
 // those that keep the invariant and the sum of the holds, so the comparison must.
 var corruptions = map[string]struct {
-	damage    func(*budget.HoldList)
-	lawStands bool
+	damage   func(*budget.HoldList)
+	balanced bool
 }{
 	"granted":           {func(l *budget.HoldList) { l.Balance.Granted++ }, false},
 	"remaining":         {func(l *budget.HoldList) { l.Balance.Remaining-- }, false},
@@ -85,8 +85,8 @@ func TestCorruptionOfEveryTermIsNoticed(t *testing.T) {
 			}
 			list := stored["acme"]
 			c.damage(&list)
-			if err := list.Audit(); (err == nil) != c.lawStands {
-				t.Errorf("the audit of the account says %v; the law stands: %t", err, c.lawStands)
+			if err := list.Audit(); (err == nil) != c.balanced {
+				t.Errorf("auditing the account: %v; balanced: %t", err, c.balanced)
 			}
 			x.subject.Stored = func(context.Context) (map[budget.TenantID]budget.HoldList, error) {
 				return map[budget.TenantID]budget.HoldList{"acme": list}, nil
@@ -111,15 +111,15 @@ func TestCorruptionIsNoticedByRunAndDifferential(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			failed, said := verdict(t, func(t testing.TB) {
+			failed, logged := verdict(t, func(t testing.TB) {
 				check{run: func(x *fixture) { x.open("acme", 1) }}.apply(t, damaged(damage))
 			})
-			if !failed || !strings.Contains(said, "engine against store") {
-				t.Errorf("a check of Run: failed %t, said %q", failed, said)
+			if !failed || !strings.Contains(logged, "engine against store") {
+				t.Errorf("a check of Run: failed %t, logged %q", failed, logged)
 			}
-			failed, said = verdict(t, func(t testing.TB) { differential(t, naiveFactory, damaged(damage), make(map[string]int)) })
-			if !failed || !strings.Contains(said, "the states differ") {
-				t.Errorf("the differential: failed %t, said %q", failed, said)
+			failed, logged = verdict(t, func(t testing.TB) { differential(t, naiveFactory, damaged(damage), make(map[string]int)) })
+			if !failed || !strings.Contains(logged, "the states differ") {
+				t.Errorf("the differential: failed %t, logged %q", failed, logged)
 			}
 		})
 	}
@@ -144,13 +144,13 @@ func TestSettleDueEndsWhatTheEngineWould(t *testing.T) {
 	}
 }
 
-// TestDifferentialNamesWhatItNeverSaw checks that uncovered returns the outcomes that did
+// TestDifferentialNamesMissingOutcomes checks that uncovered returns the outcomes that did
 // not occur: all in a run without operations.
-func TestDifferentialNamesWhatItNeverSaw(t *testing.T) {
+func TestDifferentialNamesMissingOutcomes(t *testing.T) {
 	t.Parallel()
 	coverage := make(map[string]int)
 	if lacking := uncovered(coverage); len(lacking) != len(outcomesToSee) || len(lacking) < 30 {
-		t.Errorf("of a run that saw nothing these are lacking: %q", lacking)
+		t.Errorf("missing outcomes of an empty run: %q", lacking)
 	}
 	for _, outcome := range outcomesToSee {
 		coverage[outcome] = 1

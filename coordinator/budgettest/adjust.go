@@ -10,7 +10,7 @@ func adjustChecks() []check {
 	return []check{
 		{name: "a grant adds", run: grantAdds},
 		{name: "a grant beyond 64 bits is an error", run: grantOverflow},
-		{name: "a withdrawal takes what is free", run: withdrawTakes},
+		{name: "a withdrawal takes only free money", run: withdrawTakes},
 		{name: "a missing tenant", run: adjustMissing},
 		{name: "an amount that is not positive is an error", run: adjustNotPositive},
 		{name: "exact at every edge", run: adjustExact},

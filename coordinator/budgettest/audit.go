@@ -18,7 +18,7 @@ import (
 // that exist; now is the engine's time, at which the holds that are due in the store count
 // as ended.
 func Audit(ctx context.Context, s Subject, now time.Time, tenants ...budget.TenantID) error {
-	told, err := askHolds(ctx, s.Engine, tenants)
+	lists, err := askHolds(ctx, s.Engine, tenants)
 	if err != nil || s.Stored == nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func Audit(ctx context.Context, s Subject, now time.Time, tenants ...budget.Tena
 		}
 		got[tenant] = accountOf(settleDue(list, now), nil)
 	}
-	for tenant, list := range told {
+	for tenant, list := range lists {
 		want[tenant] = accountOf(list, nil)
 	}
 	if err := compareAccounts(want, got); err != nil {
@@ -44,7 +44,7 @@ func Audit(ctx context.Context, s Subject, now time.Time, tenants ...budget.Tena
 
 // askHolds returns the engine's Holds of every tenant, audited.
 func askHolds(ctx context.Context, engine budget.Engine, tenants []budget.TenantID) (map[budget.TenantID]budget.HoldList, error) {
-	told := make(map[budget.TenantID]budget.HoldList, len(tenants))
+	lists := make(map[budget.TenantID]budget.HoldList, len(tenants))
 	for _, tenant := range tenants {
 		list, err := engine.Holds(ctx, tenant)
 		if err != nil {
@@ -53,15 +53,15 @@ func askHolds(ctx context.Context, engine budget.Engine, tenants []budget.Tenant
 		if err := auditAnswer(tenant, list); err != nil {
 			return nil, fmt.Errorf("tenant %q: %w", tenant, err)
 		}
-		told[tenant] = list
+		lists[tenant] = list
 	}
-	return told, nil
+	return lists, nil
 }
 
 // auditAnswer checks a result of Holds for consistency.
 func auditAnswer(tenant budget.TenantID, list budget.HoldList) error {
 	if list.Outcome != budget.Found || list.Balance.Outcome != budget.Found {
-		return fmt.Errorf("holds answered %s with a balance %s, want found and found", list.Outcome, list.Balance.Outcome)
+		return fmt.Errorf("Holds returned %s with a balance %s, want found and found", list.Outcome, list.Balance.Outcome)
 	}
 	for _, h := range list.Holds {
 		if h.ID.Tenant() != tenant {

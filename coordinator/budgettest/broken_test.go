@@ -80,10 +80,10 @@ func (e commitsMissingFirst) Commit(ctx context.Context, id budget.ReservationID
 	return e.naive.Commit(ctx, id, actual)
 }
 
-// sharesFamily reserves from the family's root for all levels.
-type sharesFamily struct{ *naive }
+// sharesRoot reserves from the family's root for all levels.
+type sharesRoot struct{ *naive }
 
-func (e sharesFamily) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
+func (e sharesRoot) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	return e.naive.TryReserve(ctx, tenant.Root(), cost, opts...)
 }
 
@@ -102,11 +102,11 @@ func (e ignoresTenant) Release(ctx context.Context, id budget.ReservationID) (bu
 	return e.naive.Release(ctx, id)
 }
 
-// derives lists each hold with one microcent too much, which only the sum of the holds
+// inflatesHolds lists each hold with one microcent too much, which only the sum of the holds
 // reveals.
-type derives struct{ *naive }
+type inflatesHolds struct{ *naive }
 
-func (e derives) Holds(ctx context.Context, tenant budget.TenantID) (budget.HoldList, error) {
+func (e inflatesHolds) Holds(ctx context.Context, tenant budget.TenantID) (budget.HoldList, error) {
 	list, err := e.naive.Holds(ctx, tenant)
 	for i := range list.Holds {
 		list.Holds[i].Held++
@@ -174,12 +174,12 @@ func (e readsStale) Remaining(ctx context.Context, tenant budget.TenantID) (budg
 	return res, err
 }
 
-type booked interface {
+type storedEngine interface {
 	budget.Engine
 	stored(context.Context) (map[budget.TenantID]budget.HoldList, error)
 }
 
-func broken(breaks func(*naive) booked) Factory {
+func broken(breaks func(*naive) storedEngine) Factory {
 	return func(_ testing.TB, c Config) Subject {
 		e := breaks(newNaive(c))
 		return Subject{Engine: e, Stored: e.stored}
@@ -191,26 +191,26 @@ var brokenEngines = map[string]struct {
 	noticed []string // checks of Run that must fail; all pass on the naive engine
 	alone   bool     // one caller reveals the mistake, so Differential must detect it as well
 }{
-	"rounds":         {broken(func(e *naive) booked { return rounds{e} }), []string{"Vector/seed-02", "Commit/exact at every edge"}, true},
-	"refundsOverrun": {broken(func(e *naive) booked { return refundsOverrun{e} }), []string{"Commit/above what is left, then less", "Vector/seed-01"}, true},
-	"losesSurplus":   {broken(func(e *naive) booked { return losesSurplus{e} }), []string{"Commit/the surplus returns", "Concurrency/the law while all operations run"}, true},
-	"overwrites":     {broken(func(e *naive) booked { return overwrites{e} }), []string{"Ensure/creates once", "Vector/seed-01"}, true},
-	"late": {broken(func(e *naive) booked {
+	"rounds":         {broken(func(e *naive) storedEngine { return rounds{e} }), []string{"Vector/seed-02", "Commit/exact at every edge"}, true},
+	"refundsOverrun": {broken(func(e *naive) storedEngine { return refundsOverrun{e} }), []string{"Commit/above the remaining amount, then less", "Vector/seed-01"}, true},
+	"losesSurplus":   {broken(func(e *naive) storedEngine { return losesSurplus{e} }), []string{"Commit/the surplus returns", "Concurrency/the invariant while all operations run"}, true},
+	"overwrites":     {broken(func(e *naive) storedEngine { return overwrites{e} }), []string{"Ensure/creates once", "Vector/seed-01"}, true},
+	"late": {broken(func(e *naive) storedEngine {
 		e.grace = 1
 		return e
 	}), []string{"Deadline/every operation finds the hold ended at its deadline, and not before"}, true},
-	"commitsMissingFirst": {broken(func(e *naive) booked { return commitsMissingFirst{e} }),
-		[]string{"Commit/a negative amount comes before all else"}, true},
-	"sharesFamily":  {broken(func(e *naive) booked { return sharesFamily{e} }), []string{"Tenant/levels have separate budgets"}, true},
-	"ignoresTenant": {broken(func(e *naive) booked { return ignoresTenant{e} }), []string{"Settle/an id under another tenant's name"}, true},
-	"derives":       {broken(func(e *naive) booked { return derives{e} }), []string{"Reserve/to the last microcent", "Read/holds with their amounts and times"}, true},
-	"checksThenActs": {broken(func(e *naive) booked { return checksThenActs{e} }),
+	"commitsMissingFirst": {broken(func(e *naive) storedEngine { return commitsMissingFirst{e} }),
+		[]string{"Commit/a negative amount is checked first"}, true},
+	"sharesRoot":    {broken(func(e *naive) storedEngine { return sharesRoot{e} }), []string{"Tenant/levels have separate budgets"}, true},
+	"ignoresTenant": {broken(func(e *naive) storedEngine { return ignoresTenant{e} }), []string{"Settle/an id under another tenant's name"}, true},
+	"inflatesHolds": {broken(func(e *naive) storedEngine { return inflatesHolds{e} }), []string{"Reserve/to the last microcent", "Read/holds with their amounts and times"}, true},
+	"checksThenActs": {broken(func(e *naive) storedEngine { return checksThenActs{e} }),
 		[]string{"Concurrency/as many are granted as the budget covers", "Linearizability/every answer fits one order of events"}, false},
-	"settlesTwice": {broken(func(e *naive) booked { return settlesTwice{e} }),
+	"settlesTwice": {broken(func(e *naive) storedEngine { return settlesTwice{e} }),
 		[]string{"Concurrency/a reservation settles once", "Linearizability/every answer fits one order of events"}, false},
-	"readsStale": {broken(func(e *naive) booked {
+	"readsStale": {broken(func(e *naive) storedEngine {
 		return readsStale{e, new(sync.Mutex), make(map[budget.TenantID]int), make(map[budget.TenantID]budget.Remainder)}
-	}), []string{"Read/what can still be reserved", "Linearizability/every answer fits one order of events"}, true},
+	}), []string{"Read/the remaining amount", "Linearizability/every answer fits one order of events"}, true},
 }
 
 func TestBrokenEnginesAreNoticed(t *testing.T) {
@@ -231,10 +231,10 @@ func TestBrokenEnginesAreNoticed(t *testing.T) {
 	}
 }
 
-// differs reports whether a differential test detects an engine within mostRuns runs, the
+// differs reports whether a differential test detects an engine within maxRuns runs, the
 // maximum of Differential. One run isn't enough: 3 of 100 runs missed ignoresTenant.
 func differs(t testing.TB, f Factory) bool {
-	for range mostRuns {
+	for range maxRuns {
 		if failed, _ := verdict(t, func(t testing.TB) { differential(t, naiveFactory, f, make(map[string]int)) }); failed {
 			return true
 		}

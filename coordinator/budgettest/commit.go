@@ -10,11 +10,11 @@ func commitChecks() []check {
 	return []check{
 		{name: "the surplus returns", run: commitSurplus},
 		{name: "zero means zero", run: commitZero},
-		{name: "a negative amount comes before all else", run: commitNegative},
+		{name: "a negative amount is checked first", run: commitNegative},
 		{name: "above the hold", run: commitAbove},
-		{name: "above what is left, then less", run: commitOverrunThenLess},
-		{name: "above what is left, then release", run: commitOverrunThenRelease},
-		{name: "above what is left, then granted", run: commitOverrunThenGranted},
+		{name: "above the remaining amount, then less", run: commitOverrunThenLess},
+		{name: "above the remaining amount, then release", run: commitOverrunThenRelease},
+		{name: "above the remaining amount, then after a grant", run: commitOverrunThenGranted},
 		{name: "exact at every edge", run: commitExact},
 	}
 }

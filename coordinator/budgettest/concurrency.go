@@ -18,7 +18,7 @@ func concurrencyChecks() []check {
 		{name: "a tenant is created once", run: concurrentEnsures},
 		{name: "commits above their holds take no more than there is", run: concurrentOverruns},
 		{name: "deadlines against commits", ttl: holdTTL, run: concurrentDeadlines},
-		{name: "the law while all operations run", run: concurrentMix},
+		{name: "the invariant while all operations run", run: concurrentMix},
 	}
 }
 
@@ -82,7 +82,7 @@ func concurrentSettles(x *fixture) {
 		ids[i] = x.hold("acme", cost, budget.Microcents(cost*(holds-i-1)))
 	}
 	var commits, releases, late atomic.Int64
-	all := meet{callers: rivals}
+	all := barrier{callers: rivals}
 	atOnce(rivals, func(caller int) {
 		for _, id := range ids {
 			all.wait()
@@ -129,7 +129,7 @@ func concurrentEnsures(x *fixture) {
 		}
 	})
 	if created.Load() != 3 {
-		x.t.Errorf("created was answered %d times, want once for each of 3 tenants", created.Load())
+		x.t.Errorf("created was returned %d times, want once for each of 3 tenants", created.Load())
 	}
 	x.tenants = []budget.TenantID{"acme", "acme/search", "globex"}
 	var sum budget.Microcents
@@ -141,7 +141,7 @@ func concurrentEnsures(x *fixture) {
 		sum += res.Granted
 	}
 	if int64(sum) != amount.Load() {
-		x.t.Errorf("the budgets sum up to %d, but those that were told created to %d", sum, amount.Load())
+		x.t.Errorf("the budgets sum up to %d, but the created ones to %d", sum, amount.Load())
 	}
 }
 
@@ -160,7 +160,7 @@ func concurrentOverruns(x *fixture) {
 				settled, err = x.engine.Commit(x.ctx, res.ID, 1)
 			}
 			if !x.failed("commit", err) && settled.Outcome != budget.Committed {
-				x.t.Errorf("got %+v, want the commit of what is held", settled)
+				x.t.Errorf("got %+v, want the held amount committed", settled)
 			}
 			spent.Add(int64(settled.Actual))
 		}
@@ -202,11 +202,11 @@ type mix struct{ granted, spent atomic.Int64 }
 
 func concurrentMix(x *fixture) {
 	const start, each = 2000, 60
-	told := make(map[budget.TenantID]*mix)
+	totals := make(map[budget.TenantID]*mix)
 	for _, tenant := range []budget.TenantID{"acme", "acme/search", "globex"} {
 		x.open(tenant, start)
-		told[tenant] = &mix{}
-		told[tenant].granted.Store(start)
+		totals[tenant] = &mix{}
+		totals[tenant].granted.Store(start)
 	}
 	stop := make(chan struct{})
 	var observer sync.WaitGroup
@@ -217,12 +217,12 @@ func concurrentMix(x *fixture) {
 		random := rand.New(rand.NewPCG(uint64(caller), 2))
 		for range each {
 			tenant := x.tenants[random.IntN(len(x.tenants))]
-			x.mixed(random, tenant, told[tenant])
+			x.mixed(random, tenant, totals[tenant])
 		}
 	})
 	close(stop)
 	observer.Wait()
-	for tenant, m := range told {
+	for tenant, m := range totals {
 		granted, spent := budget.Microcents(m.granted.Load()), budget.Microcents(m.spent.Load())
 		x.balance(tenant, granted, granted-spent, 0, spent)
 	}
@@ -237,14 +237,14 @@ func (x *fixture) observe(watched chan<- struct{}, stop <-chan struct{}) {
 				break
 			}
 			if !b.Conserved() || b.Remaining < 0 || b.Reserved < 0 || b.Committed < 0 {
-				x.t.Errorf("tenant %q was seen with %+v: the law is broken", tenant, b)
+				x.t.Errorf("tenant %q has %+v: the balance doesn't add up", tenant, b)
 			}
 			list, err := x.engine.Holds(x.ctx, tenant)
 			if x.failed("holds", err) {
 				break
 			}
 			if err := auditAnswer(tenant, list); err != nil {
-				x.t.Errorf("tenant %q was seen with %+v: %v", tenant, list.Balance, err)
+				x.t.Errorf("tenant %q has %+v: %v", tenant, list.Balance, err)
 			}
 		}
 		if first {
@@ -259,19 +259,19 @@ func (x *fixture) observe(watched chan<- struct{}, stop <-chan struct{}) {
 }
 
 // mixed performs a reserve and its settlement, a grant or a withdrawal.
-func (x *fixture) mixed(random *rand.Rand, tenant budget.TenantID, told *mix) {
+func (x *fixture) mixed(random *rand.Rand, tenant budget.TenantID, total *mix) {
 	amount := budget.Microcents(1 + random.IntN(40))
 	switch random.IntN(8) {
 	case 0:
 		res, err := x.engine.Grant(x.ctx, tenant, amount)
 		if !x.failed("grant", err) && res.Outcome == budget.Granted {
-			told.granted.Add(int64(amount))
+			total.granted.Add(int64(amount))
 		}
 		return
 	case 1:
 		res, err := x.engine.Withdraw(x.ctx, tenant, amount)
 		if !x.failed("withdraw", err) && res.Outcome == budget.Withdrawn {
-			told.granted.Add(-int64(amount))
+			total.granted.Add(-int64(amount))
 		}
 		return
 	}
@@ -284,6 +284,6 @@ func (x *fixture) mixed(random *rand.Rand, tenant budget.TenantID, told *mix) {
 		settled, err = x.engine.Release(x.ctx, res.ID)
 	}
 	if !x.failed("settle", err) {
-		told.spent.Add(int64(settled.Actual))
+		total.spent.Add(int64(settled.Actual))
 	}
 }

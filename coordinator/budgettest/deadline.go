@@ -13,13 +13,13 @@ const holdTTL = 10 * time.Second
 func deadlineChecks() []check {
 	return []check{
 		{name: "every operation finds the hold ended at its deadline, and not before", ttl: holdTTL, run: deadlineExact},
-		{name: "a settle at the deadline is told that the hold expired", ttl: holdTTL, run: deadlineSettle},
+		{name: "a settle at the deadline returns expired", ttl: holdTTL, run: deadlineSettle},
 		{name: "a settle in the last millisecond", ttl: holdTTL, run: deadlineLastMillisecond},
 		{name: "a call's own time to live", ttl: holdTTL, run: deadlineOfCall},
 		{name: "no deadline", run: deadlineNone},
 		{name: "one after the other", run: deadlineStaggered},
 		{name: "fifteen hundred at once", ttl: holdTTL, run: deadlineMany},
-		{name: "fifteen hundred at once beside another level", ttl: holdTTL, run: deadlineManyBeside},
+		{name: "fifteen hundred at once, next to another level", ttl: holdTTL, run: deadlineManyLevels},
 		{name: "a clock that runs backwards", ttl: holdTTL, run: deadlineBackwards},
 	}
 }
@@ -28,8 +28,8 @@ func deadlineChecks() []check {
 // hold's deadline and at it, so that the operation is the first on the tenant to see the
 // hold expire.
 func deadlineExact(x *fixture) {
-	type question func(tenant budget.TenantID, free budget.Microcents)
-	questions := []question{
+	type probe func(tenant budget.TenantID, free budget.Microcents)
+	probes := []probe{
 		func(tenant budget.TenantID, free budget.Microcents) {
 			expect(x, budget.Remainder{Outcome: budget.Found, Remaining: free})(x.engine.Remaining(x.ctx, tenant))
 		},
@@ -50,17 +50,17 @@ func deadlineExact(x *fixture) {
 		},
 	}
 	tenant := func(i int) budget.TenantID { return budget.TenantID(fmt.Sprintf("tenant-%d", i)) }
-	for i := range questions {
+	for i := range probes {
 		x.open(tenant(i), 100)
 		x.hold(tenant(i), 60, 40)
 	}
 	x.advance(holdTTL - time.Millisecond)
-	for i, ask := range questions {
-		ask(tenant(i), 40)
+	for i, probeTenant := range probes {
+		probeTenant(tenant(i), 40)
 	}
 	x.advance(time.Millisecond)
-	for i, ask := range questions {
-		ask(tenant(i), 100)
+	for i, probeTenant := range probes {
+		probeTenant(tenant(i), 100)
 		x.balance(tenant(i), 100, 100, 0, 0)
 	}
 }
@@ -192,7 +192,7 @@ func deadlineMany(x *fixture) {
 	x.balance("acme", manyHolds, 0, manyHolds, 0)
 }
 
-func deadlineManyBeside(x *fixture) {
+func deadlineManyLevels(x *fixture) {
 	x.open("acme", 10)
 	x.open("acme/search", manyHolds)
 	holdMany(x, "acme/search")

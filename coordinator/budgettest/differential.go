@@ -17,10 +17,10 @@ import (
 // case stays readable.
 const maxSteps = 60
 
-// mostRuns is the maximum number of runs of Differential, which runs again if by chance an
+// maxRuns is the maximum number of runs of Differential, which runs again if by chance an
 // outcome didn't occur. Usually even the rarest outcome occurs ten times or more in a run,
 // so a second run is rare, and the last is never needed.
-const mostRuns = 4
+const maxRuns = 4
 
 // Differential applies the same random operations to two engines and compares the results
 // and the whole state after each step. The operations use a few tenants, including some
@@ -31,12 +31,12 @@ const mostRuns = 4
 // The reference is the trusted engine; the subject is the one with Stored, if any.
 func Differential(t *testing.T, reference, subject Factory) {
 	coverage := make(map[string]int)
-	for runs := 0; runs < mostRuns && (runs == 0 || len(uncovered(coverage)) > 0); runs++ {
+	for runs := 0; runs < maxRuns && (runs == 0 || len(uncovered(coverage)) > 0); runs++ {
 		differential(t, reference, subject, coverage)
 	}
 	t.Logf("outcomes seen:\n%s", coverageLines(coverage))
 	if lacking := uncovered(coverage); len(lacking) > 0 {
-		t.Errorf("the run never saw: %s", strings.Join(lacking, ", "))
+		t.Errorf("outcomes that never occurred: %s", strings.Join(lacking, ", "))
 	}
 }
 

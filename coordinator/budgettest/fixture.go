@@ -54,7 +54,7 @@ func (x *fixture) hold(tenant budget.TenantID, cost, remaining budget.Microcents
 	res.ID = budget.ReservationID{}
 	expect(x, budget.Reservation{Outcome: budget.Reserved, Remaining: remaining})(res, err)
 	if id.Tenant() != tenant || id.Validate() != nil {
-		x.t.Fatalf("a reserve of %q gave the id %q", tenant, id)
+		x.t.Fatalf("a reserve of %q returned the id %q", tenant, id)
 	}
 	return id
 }
@@ -103,7 +103,7 @@ func refused[R comparable](x *fixture, want error, what string) func(R, error) {
 			x.t.Fatalf("%s: got %+v and error %v, want the error %v", what, got, err, want)
 		}
 		if got != zero {
-			x.t.Fatalf("%s: got %+v beside the error, want a zero result", what, got)
+			x.t.Fatalf("%s: got %+v along with the error, want a zero result", what, got)
 		}
 	}
 }

@@ -45,22 +45,22 @@ const (
 	historyEach    = 9 // 36 operations; with those at the end, fewer than maxReservations
 )
 
-// meet is a barrier at which callers wait to start an operation together. Without it, the
+// A barrier is at which callers wait to start an operation together. Without it, the
 // operations on a fast engine would hardly overlap.
-type meet struct {
+type barrier struct {
 	callers int64
 	arrived atomic.Int64
 }
 
-// patience is the number of times that a caller checks the barrier before it yields its
+// spinLimit is the number of times that a caller checks the barrier before it yields its
 // processor. A caller that yields at once would start its operation later than the others.
-const patience = 2000
+const spinLimit = 2000
 
-func (m *meet) wait() {
+func (m *barrier) wait() {
 	place := m.arrived.Add(1)
 	target := (place + m.callers - 1) / m.callers * m.callers
 	for spins := 0; m.arrived.Load() < target; spins++ {
-		if spins > patience {
+		if spins > spinLimit {
 			runtime.Gosched()
 		}
 	}
@@ -69,7 +69,7 @@ func (m *meet) wait() {
 // record runs the callers and then reads every tenant once more, to detect a wrong state
 // that the callers didn't observe.
 func (r *recorder) record(seed uint64, tenants []budget.TenantID) {
-	all := meet{callers: historyCallers}
+	all := barrier{callers: historyCallers}
 	atOnce(historyCallers, func(caller int) {
 		random := rand.New(rand.NewPCG(seed, uint64(caller)))
 		for i := range historyEach {

@@ -16,9 +16,9 @@ import (
 
 func linearizabilityChecks() []check {
 	return []check{{name: "every answer fits one order of events", run: func(x *fixture) {
-		told := x.linearize()
-		if told.unknown > 0 {
-			x.t.Errorf("%d of %d operations got no answer", told.unknown, told.operations)
+		counts := x.linearize()
+		if counts.unknown > 0 {
+			x.t.Errorf("%d of %d operations got no answer", counts.unknown, counts.operations)
 		}
 	}}}
 }
@@ -30,9 +30,9 @@ func linearizabilityChecks() []check {
 // At least half of the operations must return without an error. Linearizability doesn't
 // call [Audit], since the engine may still be busy.
 func Linearizability(t *testing.T, f Factory) {
-	told := newFixture(t, f, check{}).linearize()
-	if told.unknown*2 > told.operations {
-		t.Errorf("%d of %d operations got no answer; histories without answers prove nothing", told.unknown, told.operations)
+	counts := newFixture(t, f, check{}).linearize()
+	if counts.unknown*2 > counts.operations {
+		t.Errorf("%d of %d operations got no answer; histories without answers prove nothing", counts.unknown, counts.operations)
 	}
 }
 
@@ -41,11 +41,11 @@ const (
 	// history grows fast with its length. Rounds continue until enough operations have
 	// overlapped, for which a fast engine on a busy machine needs more rounds than an engine
 	// behind a network.
-	leastRounds, mostRounds = 40, 150
-	enoughConcurrent        = 100
-	// patientFor is the maximum time until the first two operations overlap. A busy machine
+	minRounds, maxRounds = 40, 150
+	enoughConcurrent     = 100
+	// overlapTimeout is the maximum time until the first two operations overlap. A busy machine
 	// may leave this process with one processor for seconds.
-	patientFor = 20 * time.Second
+	overlapTimeout = 20 * time.Second
 	// judgeWithin is the timeout for checking a history, far more than one of this size
 	// needs.
 	judgeWithin = 20 * time.Second
@@ -54,46 +54,46 @@ const (
 // tally counts the operations of a run.
 type tally struct{ operations, unknown, concurrent int }
 
-func (told tally) wantsMore(rounds int, began time.Time) bool {
-	return rounds < leastRounds ||
-		rounds < mostRounds && told.concurrent < enoughConcurrent ||
-		told.concurrent == 0 && canMeet() && time.Since(began) < patientFor
+func (counts tally) wantsMore(rounds int, began time.Time) bool {
+	return rounds < minRounds ||
+		rounds < maxRounds && counts.concurrent < enoughConcurrent ||
+		counts.concurrent == 0 && canOverlap() && time.Since(began) < overlapTimeout
 }
 
-// canMeet reports whether the calls of an engine that never blocks can overlap: on one
+// canOverlap reports whether the calls of an engine that never blocks can overlap: on one
 // processor they can't.
-func canMeet() bool { return runtime.GOMAXPROCS(0) > 1 }
+func canOverlap() bool { return runtime.GOMAXPROCS(0) > 1 }
 
 func (x *fixture) linearize() tally {
 	x.t.Helper()
-	var told tally
+	var counts tally
 	rounds, began := 0, time.Now()
-	for ; told.wantsMore(rounds, began); rounds++ {
+	for ; counts.wantsMore(rounds, began); rounds++ {
 		// Each history starts without tenants, so it uses new ones, two of one family.
 		root := budget.TenantID(fmt.Sprintf("acme-%d", rounds))
 		r := newRecorder(x.ctx, x.engine)
 		r.record(uint64(rounds), []budget.TenantID{root, root + "/search"})
-		x.count(&told, r.events)
+		x.count(&counts, r.events)
 		history := r.history()
 		if verdict := porcupine.CheckOperationsTimeout(engineModel(), history, judgeWithin); verdict != porcupine.Ok {
-			x.t.Fatalf("round %d: the history is %s, want one that some order of events explains:\n%s", rounds, verdict, story(history))
+			x.t.Fatalf("round %d: the history is %s, want one that some order of events explains:\n%s", rounds, verdict, formatHistory(history))
 		}
 	}
-	x.t.Logf("%d operations in %d histories, %d of them began while another ran, %d got no answer", told.operations, rounds, told.concurrent, told.unknown)
-	if told.concurrent == 0 && canMeet() {
+	x.t.Logf("%d operations in %d histories, %d of them began while another ran, %d got no answer", counts.operations, rounds, counts.concurrent, counts.unknown)
+	if counts.concurrent == 0 && canOverlap() {
 		x.t.Error("no operation began while another ran; the histories prove nothing")
 	}
-	return told
+	return counts
 }
 
-func (x *fixture) count(told *tally, events []event) {
+func (x *fixture) count(counts *tally, events []event) {
 	for _, e := range events {
-		told.operations++
+		counts.operations++
 		if e.response.unknown {
-			told.unknown++
+			counts.unknown++
 		}
 		if slices.ContainsFunc(events, func(o event) bool { return o.call < e.call && e.call < o.ret }) {
-			told.concurrent++
+			counts.concurrent++
 		}
 		if e.request.verb == verbEnsure && e.response.outcome == budget.Created {
 			x.tenants = append(x.tenants, e.request.tenant)
@@ -101,18 +101,18 @@ func (x *fixture) count(told *tally, events []event) {
 	}
 }
 
-// story formats a history, tenant by tenant, in the order of the calls.
-func story(history []porcupine.Operation) string {
+// formatHistory formats a history, tenant by tenant, in the order of the calls.
+func formatHistory(history []porcupine.Operation) string {
 	var lines strings.Builder
 	for _, part := range byTenant(history) {
 		slices.SortFunc(part, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
 		for _, op := range part {
-			lines.WriteString(storyLine(op))
+			lines.WriteString(formatOperation(op))
 		}
 	}
 	return lines.String()
 }
 
-func storyLine(op porcupine.Operation) string {
+func formatOperation(op porcupine.Operation) string {
 	return fmt.Sprintf("%4d to %4d, caller %d: %s\n", op.Call, op.Return, op.ClientId, describe(op.Input.(request), op.Output.(response)))
 }

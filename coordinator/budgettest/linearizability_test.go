@@ -70,7 +70,7 @@ func through[R any](e *unreliable, do func() (R, error)) (R, error) {
 
 func (e *unreliable) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	var made budget.Reservation
-	told, err := through(e, func() (budget.Reservation, error) {
+	res, err := through(e, func() (budget.Reservation, error) {
 		var err error
 		made, err = e.naive.TryReserve(ctx, tenant, cost, opts...)
 		return made, err
@@ -82,7 +82,7 @@ func (e *unreliable) TryReserve(ctx context.Context, tenant budget.TenantID, cos
 			}
 		})
 	}
-	return told, err
+	return res, err
 }
 
 func (e *unreliable) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
@@ -115,20 +115,20 @@ func TestUnknownOutcomesAreExplained(t *testing.T) {
 }
 
 func TestRunToleratesNoUnknownOutcome(t *testing.T) {
-	failed, said := verdict(t, func(t testing.TB) {
+	failed, logged := verdict(t, func(t testing.TB) {
 		linearizabilityChecks()[0].apply(t, func(_ testing.TB, c Config) Subject { return Subject{Engine: newUnreliable(c, false)} })
 	})
-	if !failed || !strings.Contains(said, "got no answer") {
-		t.Errorf("failed %t, said %q", failed, said)
+	if !failed || !strings.Contains(logged, "got no answer") {
+		t.Errorf("failed %t, logged %q", failed, logged)
 	}
 }
 
 func TestRetryThatDoublesIsNoticed(t *testing.T) {
-	failed, said := verdict(t, func(t testing.TB) {
+	failed, logged := verdict(t, func(t testing.TB) {
 		newFixture(t, func(_ testing.TB, c Config) Subject { return Subject{Engine: newUnreliable(c, true)} }, check{}).linearize()
 	})
-	if !failed || !strings.Contains(said, "the history is Illegal") {
-		t.Errorf("failed %t, said %q", failed, said)
+	if !failed || !strings.Contains(logged, "the history is Illegal") {
+		t.Errorf("failed %t, logged %q", failed, logged)
 	}
 }
 
@@ -176,7 +176,7 @@ func TestModelJudgesHistories(t *testing.T) {
 		"a lost reserve of other amounts": {[]porcupine.Operation{created, lost, abandoned, read(4, 5, 5)}, porcupine.Illegal},
 	} {
 		if got := porcupine.CheckOperations(engineModel(), c.history); got != (c.want == porcupine.Ok) {
-			t.Errorf("%s: explained %t, want %s:\n%s", name, got, c.want, story(c.history))
+			t.Errorf("%s: explained %t, want %s:\n%s", name, got, c.want, formatHistory(c.history))
 		}
 	}
 }

@@ -8,9 +8,9 @@ import (
 
 func lookupChecks() []check {
 	return []check{
-		{name: "what became of each reservation", ttl: holdTTL, run: lookupFates},
-		{name: "what was never made, or is another tenant's", run: lookupNotKnown},
-		{name: "what has ended is forgotten after a day", ttl: holdTTL, run: lookupForgotten},
+		{name: "the outcome of each reservation", ttl: holdTTL, run: lookupFates},
+		{name: "an unknown reservation, or another tenant's", run: lookupNotKnown},
+		{name: "settled reservations are forgotten after a day", ttl: holdTTL, run: lookupForgotten},
 		{name: "the zero id is an error", run: lookupInvalidID},
 	}
 }

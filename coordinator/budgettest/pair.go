@@ -70,28 +70,28 @@ func (p *pair) apply(op operation) error {
 	got := p.subject.ask(p.ctx, op, tenant, slot, amount)
 	p.coverage[op.verb.String()+" "+want.key()]++
 	if op.verb == verbLookup {
-		want, got = forgive(want, got)
+		want, got = ignoreForgotten(want, got)
 	}
 	if want.Prior == budget.Unknown || got.Prior == budget.Unknown {
 		want.Prior, got.Prior = budget.Unknown, budget.Unknown
 	}
-	asked := fmt.Sprintf("%s (%d microcents)", op, amount)
+	request := fmt.Sprintf("%s (%d microcents)", op, amount)
 	if err := compareAnswers(want, got); err != nil {
-		return fmt.Errorf("%s: %w", asked, err)
+		return fmt.Errorf("%s: %w", request, err)
 	}
 	if want.HasID {
 		p.given++
 	}
 	if err := p.compareState(); err != nil {
-		return fmt.Errorf("after %s: %w", asked, err)
+		return fmt.Errorf("after %s: %w", request, err)
 	}
 	return nil
 }
 
-// forgive removes the differences that Lookup may have: either engine may have forgotten
+// ignoreForgotten removes the differences that Lookup may have: either engine may have forgotten
 // the end of a hold, and each may record the end of an expired hold at the time at which it
 // noticed it.
-func forgive(want, got answer) (answer, answer) {
+func ignoreForgotten(want, got answer) (answer, answer) {
 	ended := func(a answer) bool { return a.Fate.Outcome != budget.Reserved }
 	if ended(want) && ended(got) && (want.Outcome == budget.NotKnown || got.Outcome == budget.NotKnown) {
 		return want, want

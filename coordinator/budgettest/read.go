@@ -13,7 +13,7 @@ import (
 func readChecks() []check {
 	return []check{
 		{name: "a missing tenant", run: readMissing},
-		{name: "what can still be reserved", run: readRemaining},
+		{name: "the remaining amount", run: readRemaining},
 		{name: "holds with their amounts and times", ttl: time.Minute, run: readHolds},
 		{name: "the engine's own clock", ttl: budget.DefaultHoldTTL, ownClock: true, run: readOwnClock},
 	}

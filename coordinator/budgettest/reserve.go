@@ -9,11 +9,11 @@ import (
 
 func reserveChecks() []check {
 	return []check{
-		{name: "a cost that is not positive comes before all else", run: reserveNotPositive},
+		{name: "a cost that is not positive is checked first", run: reserveNotPositive},
 		{name: "a missing tenant", run: reserveMissingTenant},
 		{name: "to the last microcent", run: reserveToTheLast},
 		{name: "exact at every edge", run: reserveExact},
-		{name: "every id is its own", run: reserveIDs},
+		{name: "every id is unique", run: reserveIDs},
 		{name: "a bad time to live is an error", ttl: time.Minute, run: reserveBadTTL},
 	}
 }
@@ -75,7 +75,7 @@ func reserveIDs(x *fixture) {
 			id := x.hold(tenant, 1, holds-i-1)
 			text := id.String()
 			if seen[text] {
-				x.t.Fatalf("the id %s was given twice", text)
+				x.t.Fatalf("the id %s was returned twice", text)
 			}
 			seen[text] = true
 			if parsed, err := budget.ParseReservationID(text); err != nil || parsed != id {

@@ -5,9 +5,9 @@ import "github.com/calybris/bursar/coordinator/budget"
 func settleChecks() []check {
 	return []check{
 		{name: "a release returns all of it", run: settleRelease},
-		{name: "what comes second finds nothing, and is told how the first went", run: settleTwice},
+		{name: "a second settle returns the outcome of the first", run: settleTwice},
 		{name: "the last sixteen are remembered", run: settleRemembered},
-		{name: "ids that no reserve gave", run: settleFabricated},
+		{name: "ids that no reserve returned", run: settleFabricated},
 		{name: "an id under another tenant's name", run: settleMoved},
 		{name: "the zero id and ids of invalid tenants are errors", run: settleInvalidIDs},
 	}

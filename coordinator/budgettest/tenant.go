@@ -9,7 +9,7 @@ import (
 func tenantChecks() []check {
 	return []check{
 		{name: "levels have separate budgets", run: tenantLevels},
-		{name: "odd ids reach no other", run: tenantOdd},
+		{name: "unusual ids are kept apart", run: tenantOdd},
 		{name: "invalid ids are errors", run: tenantInvalid},
 	}
 }
@@ -101,7 +101,7 @@ func tenantInvalid(x *fixture) {
 		list, err := x.engine.Holds(x.ctx, tenant)
 		refused[budget.Balance](x, bad, what)(list.Balance, err)
 		if list.Outcome != budget.Unknown || list.Holds != nil {
-			x.t.Fatalf("%s: got the holds %+v beside the error", what, list)
+			x.t.Fatalf("%s: got the holds %+v along with the error", what, list)
 		}
 	}
 }

@@ -14,11 +14,11 @@ type witness struct {
 	scope
 	mu     sync.Mutex
 	failed bool
-	said   []string
+	logged []string
 }
 
 // verdict calls run, and returns whether it failed its test and the messages that it logged.
-func verdict(t testing.TB, run func(t testing.TB)) (failed bool, said string) {
+func verdict(t testing.TB, run func(t testing.TB)) (failed bool, logged string) {
 	w := &witness{scope: scope{TB: t}}
 	var done sync.WaitGroup
 	// Use another goroutine, because FailNow ends the goroutine that calls it.
@@ -32,14 +32,14 @@ func verdict(t testing.TB, run func(t testing.TB)) (failed bool, said string) {
 		run(w)
 	})
 	done.Wait()
-	return w.failed, strings.Join(w.said, "\n")
+	return w.failed, strings.Join(w.logged, "\n")
 }
 
 func (w *witness) note(failed bool, text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failed = w.failed || failed
-	w.said = append(w.said, text)
+	w.logged = append(w.logged, text)
 }
 
 func (w *witness) Failed() bool {
@@ -83,7 +83,7 @@ func passes(t testing.TB, f Factory, name string) bool {
 	return false
 }
 
-func TestVerdictTellsFailures(t *testing.T) {
+func TestVerdictDetectsFailures(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		run    func(t testing.TB)

@@ -19,7 +19,7 @@ import (
 )
 
 func flags(d Config) []cli.Flag {
-	const where = "`WHERE`: embedded (miniredis), spawn (a private redis-server), or the URL of yours: redis://, rediss://, redis+sentinel://, redis+cluster://, unix://"
+	const where = "`WHERE`: embedded (miniredis), spawn (a private redis-server), or the URL of your own: redis://, rediss://, redis+sentinel://, redis+cluster://, unix://"
 	return slices.Concat([]cli.Flag{
 		&cli.StringFlag{Name: "engine", Value: d.Engine, Usage: "`NAME`: redis, or local (in this process, one node)"},
 	}, connect.ServerFlags(d.Redis, where), []cli.Flag{

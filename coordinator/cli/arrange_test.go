@@ -125,7 +125,7 @@ func shuffled(random *rand.Rand, one, other [][]string) (all [][]string) {
 
 // A flag takes a value in all commands or in none, so that the next word can be read
 // before the command is known.
-func TestAFlagTakesAValueEverywhereOrNowhere(t *testing.T) {
+func TestFlagsTakeAValueConsistently(t *testing.T) {
 	takes := map[string]bool{}
 	each(newApp(io.Discard, io.Discard, bench.Command()).Commands, nil, func(path []string, command *cli.Command) {
 		for _, f := range command.Flags {
@@ -170,8 +170,8 @@ func TestCommandLines(t *testing.T) {
 	} {
 		got = seen{}
 		err := dispatch(context.Background(), app, append([]string{"bursar"}, strings.Fields(c.line)...))
-		if said := fmt.Sprintf("%s %v %v", got.Command, got.Flags, got.Args); err != nil || said != c.want {
-			t.Errorf("%s: %s, %v; want %s", c.line, said, err, c.want)
+		if printed := fmt.Sprintf("%s %v %v", got.Command, got.Flags, got.Args); err != nil || printed != c.want {
+			t.Errorf("%s: %s, %v; want %s", c.line, printed, err, c.want)
 		}
 	}
 }
@@ -181,9 +181,9 @@ func TestWrongFlags(t *testing.T) {
 	var got seen
 	app := recordingApp(&got)
 	for _, c := range []struct{ line, want string }{
-		{"tenant show --unknown acme", "flag provided but not defined: -unknown; write an argument that begins with a dash behind --, or see bursar tenant show --help"},
-		{"tenant show acme --unknown", "flag provided but not defined: -unknown; write an argument that begins with a dash behind --, or see bursar tenant show --help"},
-		{"--unknown tenant show acme", "flag provided but not defined: -unknown; write an argument that begins with a dash behind --, or see bursar tenant show --help"},
+		{"tenant show --unknown acme", "flag provided but not defined: -unknown; write an argument that begins with a dash after --, or see bursar tenant show --help"},
+		{"tenant show acme --unknown", "flag provided but not defined: -unknown; write an argument that begins with a dash after --, or see bursar tenant show --help"},
+		{"--unknown tenant show acme", "flag provided but not defined: -unknown; write an argument that begins with a dash after --, or see bursar tenant show --help"},
 		{"tenant list --unknown=3 --json", "flag provided but not defined: -unknown; see bursar tenant list --help"},
 		{"--unknown 3 tenant list", "flag provided but not defined: -unknown; see bursar --help"},
 		{"tenant list ---json", "bad flag syntax: ---json; see bursar tenant list --help"},

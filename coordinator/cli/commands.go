@@ -30,7 +30,7 @@ func Commands() []*cli.Command {
 }
 
 var (
-	jsonFlag    = &cli.BoolFlag{Name: "json", Usage: "print JSON, amounts in microcents; of a list one object a line"}
+	jsonFlag    = &cli.BoolFlag{Name: "json", Usage: "print JSON (amounts in microcents; one object per line for lists)"}
 	timeoutFlag = &cli.DurationFlag{
 		Name: "timeout", Category: connect.Category, Value: 10 * time.Second,
 		Usage: "timeout for each Redis reply; doubled when an outcome is unknown",
@@ -52,7 +52,7 @@ func arguments(cc *cli.Context, names ...string) ([]string, error) {
 	if len(names) == 0 {
 		wanted = "takes no argument"
 	}
-	return nil, exit.With(exit.Usage, fmt.Errorf("%s %s, and was given %s; see %s --help",
+	return nil, exit.With(exit.Usage, fmt.Errorf("%s %s, but was given %s; see %s --help",
 		cc.Command.HelpName, wanted, wording.Count(len(given), "argument"), cc.Command.HelpName))
 }
 
@@ -188,8 +188,8 @@ func ofState(err error) error {
 	return exit.With(exit.Unavailable, err)
 }
 
-// lookAgain is the remedy for a read.
-const lookAgain = "ask again"
+// runAgain is the remedy for a read.
+const runAgain = "run it again"
 
 // refused returns an error with the code Refused.
 func refused(format string, args ...any) error {
@@ -225,18 +225,18 @@ func (o *output) Write(b []byte) (int, error) {
 	case err == nil:
 		return n, nil
 	case o.done != "":
-		o.err = exit.With(exit.Refused, fmt.Errorf("%s, and the output could not be written: %w", o.done, err))
+		o.err = exit.With(exit.Refused, fmt.Errorf("%s, but the output could not be written: %w", o.done, err))
 	case errors.Is(err, syscall.EPIPE):
-		o.err = errUnread
+		o.err = errClosedPipe
 	default:
 		o.err = exit.With(exit.Refused, fmt.Errorf("the output could not be written: %w", err))
 	}
 	return n, o.err
 }
 
-// errUnread is the error of a command that changed nothing and whose output is a pipe
+// errClosedPipe is the error of a command that changed nothing and whose output is a pipe
 // without a reader, as in "bursar tenant list | head -1". Run does not print it.
-var errUnread = exit.With(exit.Refused, errors.New("the reader of the output has gone"))
+var errClosedPipe = exit.With(exit.Refused, errors.New("the reader closed the output"))
 
 // printing returns a command action that also reports the write error of its output.
 func printing(action func(cc *cli.Context, out *output) error) cli.ActionFunc {
@@ -244,7 +244,7 @@ func printing(action func(cc *cli.Context, out *output) error) cli.ActionFunc {
 		out := &output{w: cc.App.Writer}
 		err := action(cc, out)
 		switch {
-		case out.err == nil, errors.Is(err, out.err), err != nil && errors.Is(out.err, errUnread):
+		case out.err == nil, errors.Is(err, out.err), err != nil && errors.Is(out.err, errClosedPipe):
 			return err
 		default:
 			return errors.Join(out.err, err)

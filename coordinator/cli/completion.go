@@ -40,7 +40,7 @@ compdef _bursar bursar
 
 func completionCommand() *cli.Command {
 	return &cli.Command{
-		Name: "completion", Usage: "print a script that completes bursar's words in a shell", ArgsUsage: "bash|zsh|fish",
+		Name: "completion", Usage: "print a shell completion script", ArgsUsage: "bash|zsh|fish",
 		Description: "Load it now, or from the shell's start-up file:\n\n  source <(bursar completion bash)\n  source <(bursar completion zsh)\n  bursar completion fish | source",
 		Action:      printing(completion),
 		BashComplete: func(cc *cli.Context) {

@@ -27,7 +27,7 @@ refuses for the moment.`
 
 func doctorCommand() *cli.Command {
 	return &cli.Command{
-		Name: "doctor", Usage: "check whether budgets can be trusted to a Redis, with a remedy for each fault", Description: doctorDescription,
+		Name: "doctor", Usage: "check whether a Redis is fit for budgets, with a remedy for each fault", Description: doctorDescription,
 		Flags: redisFlags(), Action: printing(doctor),
 	}
 }

@@ -111,7 +111,7 @@ func TestHelpOfAnUnknownCommand(t *testing.T) {
 		"tenant help shw":    `bursar: bursar tenant has no command named "shw"; did you mean bursar tenant show?; see bursar tenant --help`,
 		"help reserve acme":  `bursar: bursar reserve has no command named "acme"; see bursar reserve --help`,
 		"tennant --help":     `bursar: no command is named "tennant"; did you mean bursar tenant?; see bursar --help`,
-		"help --json tenant": `bursar: flag provided but not defined: -json; write an argument that begins with a dash behind --, or see bursar help --help`,
+		"help --json tenant": `bursar: flag provided but not defined: -json; write an argument that begins with a dash after --, or see bursar help --help`,
 	} {
 		var stdout, stderr strings.Builder
 		code := Run(t.Context(), append([]string{"bursar"}, strings.Fields(line)...), &stdout, &stderr, bench.Command())

@@ -160,7 +160,7 @@ func matching(ctx context.Context, cc *cli.Context, c *connect.Connection, f fil
 		return err
 	})
 	if err == nil && !cc.Bool("yes") {
-		err = exit.With(exit.Usage, fmt.Errorf("this would release %s of %s in all, which are then not charged; add --yes to do it", wording.Count(len(ids), "hold"), sum))
+		err = exit.With(exit.Usage, fmt.Errorf("this would release %s of %s in total, without charging; add --yes to do it", wording.Count(len(ids), "hold"), sum))
 	}
 	return ids, err
 }
@@ -185,7 +185,7 @@ func (h releasedHold) json() fields {
 
 func releaseEach(ctx context.Context, cc *cli.Context, out *output, node *coordinator.Coordinator, ids []budget.ReservationID) error {
 	if len(ids) == 0 && !cc.Bool(jsonFlag.Name) {
-		fmt.Fprintln(out, "no open hold is among them")
+		fmt.Fprintln(out, "none of them is open")
 	}
 	var notReleased []error
 	released := 0

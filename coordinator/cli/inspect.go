@@ -26,7 +26,7 @@ Exit code 1 if something is damaged or absent.`
 
 func inspectCommand() *cli.Command {
 	return &cli.Command{
-		Name: "inspect", Usage: "print stored records in words, damaged ones too", ArgsUsage: "[TENANT | RESERVATION]", Description: inspectDescription,
+		Name: "inspect", Usage: "print stored records in readable form, damaged ones too", ArgsUsage: "[TENANT | RESERVATION]", Description: inspectDescription,
 		Flags: redisFlags(
 			&cli.IntFlag{Name: "partition", Usage: "show partition `N`"},
 			&cli.StringFlag{Name: "node", Usage: "show the sessions of node `ID`, 16 hexadecimal digits"},
@@ -63,14 +63,14 @@ func inspect(cc *cli.Context, out *output) error {
 // inspectionOf returns the inspection that the arguments and flags select.
 func inspectionOf(cc *cli.Context) (inspection, error) {
 	given := cc.Args().Slice()
-	chosen := len(given)
+	selected := len(given)
 	for _, flag := range []string{"partition", "node"} {
 		if cc.IsSet(flag) {
-			chosen++
+			selected++
 		}
 	}
 	switch {
-	case chosen > 1:
+	case selected > 1:
 		return nil, exit.With(exit.Usage, fmt.Errorf("%s shows one thing: give a tenant, a reservation, --partition or --node", cc.Command.HelpName))
 	case cc.IsSet("partition"):
 		return func(ctx context.Context, c *connect.Connection) (audit.Inspection, error) {

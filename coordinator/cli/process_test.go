@@ -41,18 +41,18 @@ func TestChangesWithAClosedOutput(t *testing.T) {
 	address, lastID := "redis://"+server.Addr(), ""
 	for _, c := range []struct{ command, want string }{
 		{"tenant ensure --redis URL acme $10", `acme is created with \$10\.00`},
-		{"tenant grant --redis URL acme $10", `\$10\.00 were granted`},
-		{"tenant withdraw --redis URL --json acme $1", `\$1\.00 were withdrawn`},
-		{"reserve --redis URL acme 50c", `\$0\.50 of acme are held as acme\.[0-9a-f]{32}`},
-		{"reserve --redis URL --json acme 50c", `\$0\.50 of acme are held as acme\.[0-9a-f]{32}`},
+		{"tenant grant --redis URL acme $10", `\$10\.00 was granted`},
+		{"tenant withdraw --redis URL --json acme $1", `\$1\.00 was withdrawn`},
+		{"reserve --redis URL acme 50c", `\$0\.50 of acme is held as acme\.[0-9a-f]{32}`},
+		{"reserve --redis URL --json acme 50c", `\$0\.50 of acme is held as acme\.[0-9a-f]{32}`},
 		{"commit --redis URL ID 12c", `acme\.[0-9a-f]{32} is committed`},
-		{"reserve --redis URL acme 50c", `\$0\.50 of acme are held as acme\.[0-9a-f]{32}`},
+		{"reserve --redis URL acme 50c", `\$0\.50 of acme is held as acme\.[0-9a-f]{32}`},
 		{"release --redis URL ID", `acme\.[0-9a-f]{32} is released`},
 		{"holds release --redis URL --tenant acme --yes", `1 of 1 hold released`},
 	} {
 		words := strings.Fields(strings.ReplaceAll(strings.ReplaceAll(c.command, "URL", address), "ID", lastID))
 		state, stderr := unread(t, words...)
-		want := regexp.MustCompile(`^bursar: ` + c.want + `, and the output could not be written: .*broken pipe\n$`)
+		want := regexp.MustCompile(`^bursar: ` + c.want + `, but the output could not be written: .*broken pipe\n$`)
 		if state.ExitCode() != exit.Refused || !want.MatchString(stderr) {
 			t.Errorf("%s: %s, %q", c.command, state, stderr)
 		}
@@ -106,13 +106,13 @@ func silence(t *testing.T, server *redistest.Server, sig os.Signal, word string,
 			t.Error(err)
 		}
 	}()
-	var said strings.Builder
+	var printed strings.Builder
 	name := "bursar"
 	if sig == syscall.SIGHUP {
 		name = "bursar-on-terminal" // the test may run under nohup
 	}
 	command := exec.Command(name, args...)
-	command.Env, command.Stderr = append(os.Environ(), "BURSAR_REDIS_URL="+proxy.url()), &said
+	command.Env, command.Stderr = append(os.Environ(), "BURSAR_REDIS_URL="+proxy.url()), &printed
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func silence(t *testing.T, server *redistest.Server, sig os.Signal, word string,
 	select {
 	case <-silent:
 	case <-ended:
-		t.Fatalf("%v: %s before %q: %s", args, command.ProcessState, word, &said)
+		t.Fatalf("%v: %s before %q: %s", args, command.ProcessState, word, &printed)
 	}
 	began := time.Now()
 	if err := command.Process.Signal(sig); err != nil {
@@ -130,9 +130,9 @@ func silence(t *testing.T, server *redistest.Server, sig os.Signal, word string,
 	<-ended
 	const atOnce = 5 * time.Second // on a busy machine; --timeout is 10 s
 	if took := time.Since(began); took > atOnce {
-		t.Errorf("%v, %s at %q: it went on for %s", args, sig, word, took)
+		t.Errorf("%v, %s at %q: it continued for %s", args, sig, word, took)
 	}
-	return command.ProcessState, said.String()
+	return command.ProcessState, printed.String()
 }
 
 // A command that waits for a paused Redis ends at once on a signal, with the code for an

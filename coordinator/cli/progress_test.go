@@ -10,15 +10,15 @@ import (
 
 // Without a terminal a line is printed every 10,000 tenants, whatever the page sizes are.
 func TestProgressByLines(t *testing.T) {
-	var said strings.Builder
-	p := newProgress(&said)
+	var printed strings.Builder
+	p := newProgress(&printed)
 	for _, n := range []int{0, 1, 9_999, 10_000, 10_001, 19_999, 35_000, 39_999, 40_000, 40_000} {
 		p.at(n)
 	}
 	p.end()
 	want := "10000 tenants read\n35000 tenants read\n40000 tenants read\n"
-	if said.String() != want {
-		t.Errorf("%q, want %q", said.String(), want)
+	if printed.String() != want {
+		t.Errorf("%q, want %q", printed.String(), want)
 	}
 }
 

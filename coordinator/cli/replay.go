@@ -52,7 +52,7 @@ func Replay() *cli.Command {
 		Action:      replay,
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "engine", Usage: "`NAME`: local (in this process), embedded (miniredis), redis", DefaultText: "redis if one is given, else local"},
-		}, connect.ServerFlags("", "`WHERE`: embedded (miniredis), spawn (a private redis-server), or the URL of yours: redis://, rediss://, redis+sentinel://, redis+cluster://, unix://")...),
+		}, connect.ServerFlags("", "`WHERE`: embedded (miniredis), spawn (a private redis-server), or the URL of your own: redis://, rediss://, redis+sentinel://, redis+cluster://, unix://")...),
 	}
 }
 
@@ -100,7 +100,7 @@ func replayAddress(cc *cli.Context) (string, error) {
 	case engine == "embedded" && (address == "" || address == scratch.Embedded):
 		return scratch.Embedded, nil
 	case engine != "redis" && address != "":
-		return "", fmt.Errorf("--engine %s uses no Redis of yours: leave out --redis, or give --engine redis", engine)
+		return "", fmt.Errorf("--engine %s does not use your Redis: leave out --redis, or give --engine redis", engine)
 	case engine == "redis" && address == "":
 		return "", errors.New("--engine redis needs --redis: give redis://host:6379, or spawn")
 	default:
@@ -201,7 +201,7 @@ func replayAll(cc *cli.Context, e engines, traces []trace.Trace) error {
 		return err
 	}
 	if differences > 0 {
-		return fmt.Errorf("the engine does not answer as recorded: %s", total(operations, differences))
+		return fmt.Errorf("the engine's answers differ from the recorded ones: %s", total(operations, differences))
 	}
 	return nil
 }
@@ -209,7 +209,7 @@ func replayAll(cc *cli.Context, e engines, traces []trace.Trace) error {
 func show(w io.Writer, found []trace.Difference, before int) {
 	for i, difference := range found {
 		if before+i == shownDifferences {
-			fmt.Fprintln(w, "… and more, which are only counted")
+			fmt.Fprintln(w, "… and more, not shown")
 		}
 		if before+i >= shownDifferences {
 			return

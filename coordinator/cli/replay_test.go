@@ -22,13 +22,13 @@ const recording = `{"op":"ensure","tenant":"acme","budget":100}
 // run runs replay. It is not for parallel tests: urfave/cli keeps its help flag in a
 // global.
 func run(ctx context.Context, args ...string) (string, error) {
-	var said strings.Builder
+	var printed strings.Builder
 	app := &cli.App{
-		Writer: &said, ErrWriter: &said, Commands: []*cli.Command{Replay()},
+		Writer: &printed, ErrWriter: &printed, Commands: []*cli.Command{Replay()},
 		ExitErrHandler: func(*cli.Context, error) {},
 	}
 	err := app.RunContext(ctx, append([]string{"bursar", "replay"}, args...))
-	return said.String(), err
+	return printed.String(), err
 }
 
 func record(t *testing.T, text string) string {
@@ -46,9 +46,9 @@ func TestReplay(t *testing.T) {
 	for _, flags := range [][]string{
 		nil, {"--engine", "local"}, {"--engine", "embedded"}, {"--redis", "spawn"}, {"--engine", "redis", "--redis", "spawn"},
 	} {
-		said, err := run(t.Context(), append(flags, file, file)...)
-		if err != nil || said != "6 operations, 0 differences\n" {
-			t.Errorf("%v: %q, %v", flags, said, err)
+		printed, err := run(t.Context(), append(flags, file, file)...)
+		if err != nil || printed != "6 operations, 0 differences\n" {
+			t.Errorf("%v: %q, %v", flags, printed, err)
 		}
 	}
 }
@@ -56,9 +56,9 @@ func TestReplay(t *testing.T) {
 func TestReplayDiffers(t *testing.T) {
 	file := record(t, strings.Replace(recording, `"actual":50}`, `"actual":51}`, 1))
 	want := file + ":3: commit r1: actual: want 51, got 50\n3 operations, 1 difference\n"
-	said, err := run(t.Context(), file)
-	if exit.Code(err) != exit.Refused || said != want {
-		t.Errorf("code %d, %q; want %q", exit.Code(err), said, want)
+	printed, err := run(t.Context(), file)
+	if exit.Code(err) != exit.Refused || printed != want {
+		t.Errorf("code %d, %q; want %q", exit.Code(err), printed, want)
 	}
 }
 
@@ -73,15 +73,15 @@ func TestReplayRefuses(t *testing.T) {
 		{[]string{"--engine", "etcd", file}, exit.Usage, "give local, embedded or redis"},
 		{[]string{"--engine", "redis", file}, exit.Usage, "needs --redis"},
 		{[]string{"--engine", "embedded", "--redis", "spawn", file}, exit.Usage, "leave out --redis"},
-		{[]string{"--redis", "nonsense", file}, exit.Usage, "no address"},
+		{[]string{"--redis", "nonsense", file}, exit.Usage, "is not a Redis address"},
 		{[]string{"--redis", "redis://127.0.0.1:1", file}, exit.Unavailable, "no Redis answers"},
 		{[]string{file, record(t, "")}, exit.Refused, ":1: "},
 		{[]string{file, record(t, recording+"{}\n")}, exit.Refused, ":4: "},
 		{[]string{filepath.Join(t.TempDir(), "none")}, exit.Refused, "no such file"},
 	} {
-		said, err := run(t.Context(), c.args...)
-		if exit.Code(err) != c.code || !strings.Contains(fmt.Sprint(err), c.want) || said != "" {
-			t.Errorf("%v: code %d, %v, %q; want code %d, %q", c.args, exit.Code(err), err, said, c.code, c.want)
+		printed, err := run(t.Context(), c.args...)
+		if exit.Code(err) != c.code || !strings.Contains(fmt.Sprint(err), c.want) || printed != "" {
+			t.Errorf("%v: code %d, %v, %q; want code %d, %q", c.args, exit.Code(err), err, printed, c.code, c.want)
 		}
 	}
 }
@@ -90,7 +90,7 @@ func TestReplayInterrupted(t *testing.T) {
 	file := record(t, recording)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if said, err := run(ctx, "--engine", "embedded", file); exit.Code(err) != exit.Unavailable || said != "" || !errors.Is(err, exit.ErrInterrupted) {
-		t.Errorf("code %d, %q, %v", exit.Code(err), said, err)
+	if printed, err := run(ctx, "--engine", "embedded", file); exit.Code(err) != exit.Unavailable || printed != "" || !errors.Is(err, exit.ErrInterrupted) {
+		t.Errorf("code %d, %q, %v", exit.Code(err), printed, err)
 	}
 }

@@ -43,7 +43,7 @@ func reserve(cc *cli.Context, out *output) error {
 		case r.Outcome == budget.Insufficient:
 			return insufficient(cc, out, tenant, r, r.Remaining, r.Required)
 		}
-		out.did("%s of %s are held as %s", amount, wording.Name(tenant), r.ID)
+		out.did("%s of %s is held as %s", amount, wording.Name(tenant), r.ID)
 		return out.show(cc, r, func(w io.Writer) {
 			fmt.Fprintf(w, "%s\nreserved %s; %s has %s left\n", r.ID, amount, wording.Name(tenant), r.Remaining)
 		})
@@ -135,14 +135,14 @@ func settled(cc *cli.Context, out *output, id budget.ReservationID, s budget.Set
 }
 
 func notOpen(cc *cli.Context, id budget.ReservationID) error {
-	return refused("no open reservation is named %s under the prefix %q: it ended longer ago than is remembered, was never made, or is of another --prefix or Redis",
+	return refused("no open reservation is named %s under the prefix %q: it ended too long ago, was never made, or is under another --prefix or on another Redis",
 		id, cc.String("prefix"))
 }
 
 func lookupCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lookup", Usage: "show what happened to a reservation", ArgsUsage: "ID",
-		Description: "The end of a reservation is remembered for 10 minutes, and for the last 16,384\nsettled ones of a partition, unless the nodes' WithRetention says otherwise.",
+		Description: "A reservation's outcome is remembered for 10 minutes, but at most for the last 16,384\nsettled reservations of a partition, unless the nodes set WithRetention.",
 		Flags:       redisFlags(), Action: printing(lookup),
 	}
 }
@@ -155,7 +155,7 @@ func lookup(cc *cli.Context, out *output) error {
 	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
 		f, err := node.Lookup(ctx, id)
 		if err != nil {
-			return unanswered(err, lookAgain)
+			return unanswered(err, runAgain)
 		}
 		if err := out.show(cc, f, func(w io.Writer) {
 			if f.Outcome == budget.Reserved {

@@ -29,7 +29,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, more ...*
 	redis.SetLogger(&logging.VoidLogger{}) // relevant errors are returned as well
 	app := newApp(stdout, stderr, more...)
 	err := dispatch(ctx, app, args)
-	if err != nil && !errors.Is(err, errUnread) {
+	if err != nil && !errors.Is(err, errClosedPipe) {
 		fmt.Fprintln(stderr, "bursar:", oneLine(err))
 	}
 	return exit.Code(err)
@@ -38,7 +38,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, more ...*
 func newApp(stdout, stderr io.Writer, more ...*cli.Command) *cli.App {
 	app := &cli.App{
 		Name:                 "bursar",
-		Usage:                "budgets that a fleet shares, exact to the microcent",
+		Usage:                "shared budgets for a fleet, exact to the microcent",
 		Description:          appDescription,
 		Flags:                []cli.Flag{versionFlag, cli.HelpFlag},
 		Action:               cli.ShowAppHelp,
@@ -122,7 +122,7 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 func usageError(cc *cli.Context, err error, _ bool) error {
 	remedy := ""
 	if cc.Command.ArgsUsage != "" && strings.HasPrefix(err.Error(), "flag provided but not defined") {
-		remedy = "write an argument that begins with a dash behind --, or "
+		remedy = "write an argument that begins with a dash after --, or "
 	}
 	return exit.With(exit.Usage, fmt.Errorf("%w; %ssee %s --help", err, remedy, cc.Command.HelpName))
 }

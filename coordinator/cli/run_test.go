@@ -86,14 +86,14 @@ func newNode(t *testing.T, server *redistest.Server, opts ...coordinator.Option)
 	return node
 }
 
-// tripwire is a proxy that calls meet each time a client sends the word, before it
-// forwards that. When meet returns false, the proxy shuts down.
+// tripwire is a proxy that calls onMatch each time a client sends the word, before it
+// forwards that. When onMatch returns false, the proxy shuts down.
 type tripwire struct {
 	listener net.Listener
 	server   string
 	word     []byte
-	meet     func(nth int64) (goOn bool)
-	met      atomic.Int64
+	onMatch  func(nth int64) (proceed bool)
+	matches  atomic.Int64
 	conns    sync.Map
 	group    sync.WaitGroup
 }
@@ -105,13 +105,13 @@ func newTripwire(t *testing.T, server string, times int64) *tripwire {
 	return interpose(t, server, "\r\nevalsha\r\n", func(nth int64) bool { return nth <= times })
 }
 
-func interpose(t *testing.T, server, word string, meet func(nth int64) (goOn bool)) *tripwire {
+func interpose(t *testing.T, server, word string, onMatch func(nth int64) (proceed bool)) *tripwire {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &tripwire{listener: listener, server: server, word: []byte(word), meet: meet}
+	w := &tripwire{listener: listener, server: server, word: []byte(word), onMatch: onMatch}
 	w.group.Go(w.accept)
 	t.Cleanup(func() {
 		w.end()
@@ -146,7 +146,7 @@ func (w *tripwire) forward(back, front net.Conn) {
 	for {
 		n, err := front.Read(chunk)
 		for range bytes.Count(bytes.ToLower(chunk[:n]), w.word) {
-			if !w.meet(w.met.Add(1)) {
+			if !w.onMatch(w.matches.Add(1)) {
 				w.end()
 				return
 			}
@@ -184,8 +184,8 @@ func TestVerifyWhenRedisDiesBetweenPages(t *testing.T) {
 	if code != exit.Unavailable || stdout.String() != "" || strings.Count(stderr.String(), "\n") != 1 {
 		t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
-	if said := stderr.String(); !strings.Contains(said, "tenants had been read") || strings.Contains(said, "; 0 tenants") {
-		t.Errorf("stderr %q does not say how far it came", said)
+	if printed := stderr.String(); !strings.Contains(printed, "tenants had been read") || strings.Contains(printed, "; 0 tenants") {
+		t.Errorf("stderr %q lacks the progress", printed)
 	}
 }
 
@@ -276,14 +276,14 @@ func TestUnknownOutcomeNamesTheReservation(t *testing.T) {
 	// connection breaks at the call of the batch.
 	proxy := newTripwire(t, server.Addr(), 2)
 	code, _, stderr := bursar(t.Context(), "commit", "--timeout", "300ms", "--redis", proxy.url(), id, "50c")
-	said := stderr.String()
-	if code != exit.Unavailable || strings.Count(said, "\n") != 1 || !strings.Contains(said, id) || !strings.Contains(said, "it may be repeated") {
-		t.Errorf("code %d, %s", code, said)
+	printed := stderr.String()
+	if code != exit.Unavailable || strings.Count(printed, "\n") != 1 || !strings.Contains(printed, id) || !strings.Contains(printed, "it may be repeated") {
+		t.Errorf("code %d, %s", code, printed)
 	}
 	for command, want := range map[string]string{
 		"reserve":         `outcome unknown of reservation acme\.[0-9a-f]{32}: .*; if it is held, it expires at its deadline; see bursar lookup`,
-		"tenant grant":    `outcome unknown: .*; look at bursar tenant show acme before you repeat it`,
-		"tenant withdraw": `outcome unknown: .*; look at bursar tenant show acme before you repeat it`,
+		"tenant grant":    `outcome unknown: .*; run bursar tenant show acme before you repeat it`,
+		"tenant withdraw": `outcome unknown: .*; run bursar tenant show acme before you repeat it`,
 		"tenant ensure":   `outcome unknown: .*; it may be repeated`,
 	} {
 		proxy := newTripwire(t, server.Addr(), 2)
@@ -306,10 +306,10 @@ func TestUnknownDeletion(t *testing.T) {
 		proxy := newTripwire(t, server.Addr(), 2)
 		args := append([]string{"tenant", "delete", "--yes", "--timeout", "300ms", "--redis", proxy.url()}, flags...)
 		code, _, stderr := bursar(t.Context(), append(args, "acme")...)
-		said := stderr.String()
-		if code != exit.Unavailable || strings.Count(said, "\n") != 1 ||
-			!strings.Contains(said, "; look at bursar tenant show acme, and run it again if the tenant is still there") || strings.Contains(said, "lookup") {
-			t.Errorf("%v: code %d, %s", flags, code, said)
+		printed := stderr.String()
+		if code != exit.Unavailable || strings.Count(printed, "\n") != 1 ||
+			!strings.Contains(printed, "; run bursar tenant show acme, and delete it again if it still exists") || strings.Contains(printed, "lookup") {
+			t.Errorf("%v: code %d, %s", flags, code, printed)
 		}
 	}
 }
@@ -322,7 +322,7 @@ func TestBulkReleaseUsesOneClient(t *testing.T) {
 	logins := func(args ...string) int64 {
 		proxy := interpose(t, server.Addr(), "\r\nhello\r\n", func(int64) bool { return true })
 		must(t, append([]string{"holds", "release", "--redis", proxy.url()}, args...)...)
-		return proxy.met.Load()
+		return proxy.matches.Load()
 	}
 	id, _, _ := strings.Cut(must(t, "reserve", "--redis", address, "acme", "$1"), "\n")
 	one := logins(id)
@@ -348,17 +348,17 @@ func TestForcedDeletionOvertaken(t *testing.T) {
 			return true
 		})
 		code, stdout, stderr := bursar(t.Context(), "tenant", "delete", "--yes", "--force", "--redis", proxy.url(), "acme")
-		switch said := stderr.String(); {
+		switch printed := stderr.String(); {
 		case code == exit.Done:
-			if calls = proxy.met.Load(); nth < calls {
+			if calls = proxy.matches.Load(); nth < calls {
 				t.Errorf("overtaken at call %d of %d: %s", nth+1, calls, stdout)
 			}
 		case code != exit.Refused:
-			t.Errorf("overtaken at call %d: code %d, %s", nth+1, code, said)
-		case strings.Contains(said, "acme was deleted concurrently ($9.00 were withdrawn already"):
+			t.Errorf("overtaken at call %d: code %d, %s", nth+1, code, printed)
+		case strings.Contains(printed, "acme was deleted concurrently ($9.00 was already withdrawn"):
 			overtaken++
-		case !strings.Contains(said, `no tenant is named "acme"`):
-			t.Errorf("overtaken at call %d: %s", nth+1, said)
+		case !strings.Contains(printed, `no tenant is named "acme"`):
+			t.Errorf("overtaken at call %d: %s", nth+1, printed)
 		}
 	}
 	if overtaken == 0 {
@@ -406,8 +406,8 @@ func TestVerifyOfAPartitionThatChangesTooFast(t *testing.T) {
 		!strings.HasPrefix(stdout.String(), "unsettled  partition 0 changes faster than it can be read: ") || strings.Count(stdout.String(), "\n") != 1 {
 		t.Errorf("code %d, %s%s", code, stdout, stderr)
 	}
-	if said := must(t, "verify", "--redis", address); !strings.HasPrefix(said, "ok  1 tenant, ") {
-		t.Errorf("afterwards: %s", said)
+	if printed := must(t, "verify", "--redis", address); !strings.HasPrefix(printed, "ok  1 tenant, ") {
+		t.Errorf("afterwards: %s", printed)
 	}
 }
 
@@ -427,13 +427,13 @@ func TestBulkReleaseWhenRedisDies(t *testing.T) {
 	// most a batch.
 	proxy := newTripwire(t, server.Addr(), 4)
 	code, _, stderr := bursar(t.Context(), "holds", "release", "--timeout", "300ms", "--redis", proxy.url(), "--tenant", "acme", "--yes")
-	told := regexp.MustCompile(`\((\d+) of 1124 holds released\); run it again`).FindStringSubmatch(stderr.String())
-	if code != exit.Unavailable || strings.Count(stderr.String(), "\n") != 1 || told == nil {
+	reported := regexp.MustCompile(`\((\d+) of 1124 holds released\); run it again`).FindStringSubmatch(stderr.String())
+	if code != exit.Unavailable || strings.Count(stderr.String(), "\n") != 1 || reported == nil {
 		t.Fatalf("code %d, %s", code, stderr)
 	}
 	b, err := node.Balance(t.Context(), "acme")
-	if open := int64(b.Reserved / budget.Cent); err != nil || told[1] == "0" || told[1] != strconv.FormatInt(holds-open, 10) {
-		t.Errorf("%s told, %d are open: %v", told[1], open, err)
+	if open := int64(b.Reserved / budget.Cent); err != nil || reported[1] == "0" || reported[1] != strconv.FormatInt(holds-open, 10) {
+		t.Errorf("%s reported released, %d are open: %v", reported[1], open, err)
 	}
 	must(t, "verify", "--redis", address)
 }
@@ -467,8 +467,8 @@ func TestCommandsRememberForTheFleet(t *testing.T) {
 		id := strings.Fields(must(t, "reserve", "--redis", address, "acme", "1c"))[0]
 		must(t, "commit", "--redis", address, id, "1c")
 	}
-	if said := must(t, "lookup", "--redis", address, r.ID.String()); !strings.HasPrefix(said, "committed $0.01 at ") {
-		t.Errorf("lookup says %q", said)
+	if printed := must(t, "lookup", "--redis", address, r.ID.String()); !strings.HasPrefix(printed, "committed $0.01 at ") {
+		t.Errorf("lookup prints %q", printed)
 	}
 }
 

@@ -128,8 +128,8 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
-	if said := ts.ReadFile("stderr"); code != 0 && (strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "bursar: ")) {
-		ts.Fatalf("stderr is not one line of bursar's: %q", said)
+	if printed := ts.ReadFile("stderr"); code != 0 && (strings.Count(printed, "\n") != 1 || !strings.HasPrefix(printed, "bursar: ")) {
+		ts.Fatalf("stderr is not one line of bursar's: %q", printed)
 	}
 }
 

@@ -34,7 +34,7 @@ func suggestions(path []*cli.Command, word string) []string {
 		if strings.HasPrefix(command.Name, word) {
 			distance = 0
 		}
-		if !command.Hidden && distance <= mistypings && distance < nearest {
+		if !command.Hidden && distance <= maxTypos && distance < nearest {
 			best, nearest = command.Name, distance
 		}
 	}
@@ -44,8 +44,8 @@ func suggestions(path []*cli.Command, word string) []string {
 	return named(path[:1], word)
 }
 
-// mistypings is the largest edit distance of a suggestion.
-const mistypings = 2
+// maxTypos is the largest edit distance of a suggestion.
+const maxTypos = 2
 
 // named returns the full names of all commands of that name below the last of path.
 func named(path []*cli.Command, name string) (found []string) {

@@ -24,17 +24,17 @@ const amountHelp = `An AMOUNT has a unit: '$12.50' (in quotes: the shell reads $
 const partitionsName = "partitions"
 
 var partitionsFlag = &cli.IntFlag{
-	Name: partitionsName, Category: connect.Category, Usage: "partitions of a prefix that is used for the first time, a power of two",
+	Name: partitionsName, Category: connect.Category, Usage: "number of partitions for a new prefix, a power of two",
 	DefaultText: fmt.Sprintf("%d, on a Cluster %d", coordinator.DefaultPartitions, coordinator.DefaultClusterPartitions),
 }
 
 func tenantCommand() *cli.Command {
 	return &cli.Command{
-		Name: "tenant", Usage: "make, show, change and delete tenants and their budgets",
+		Name: "tenant", Usage: "create, show, change and delete tenants and their budgets",
 		Subcommands: []*cli.Command{
 			{
 				Name: "ensure", Usage: "create a tenant with its budget, unless it exists", ArgsUsage: "TENANT AMOUNT",
-				Description: "A tenant that exists stays as it is, whatever the amount. The first tenant of a prefix\nfixes the number of its partitions for good.\n\n" + amountHelp,
+				Description: "An existing tenant is not changed, whatever the amount. The first tenant of a prefix\nfixes its number of partitions permanently.\n\n" + amountHelp,
 				Flags:       redisFlags(partitionsFlag), Action: printing(ensureTenant),
 			},
 			{
@@ -43,7 +43,7 @@ func tenantCommand() *cli.Command {
 			},
 			{
 				Name: "list", Usage: "print every tenant's balance",
-				Description: "Reads Redis' state page by page, without stopping a busy Redis: each line is of one\ninstant, but not all lines of the same. A hold that is past its deadline counts as\nreserved until the next operation on its tenant.",
+				Description: "Reads Redis' state page by page, without stopping a busy Redis: each line is\nconsistent, but the lines are read at different times. A hold that is past its deadline counts as\nreserved until the next operation on its tenant.",
 				Flags:       redisFlags(), Action: printing(listTenants),
 			},
 			{
@@ -51,7 +51,7 @@ func tenantCommand() *cli.Command {
 				Flags: redisFlags(), Action: printing(adjust((*coordinator.Coordinator).Grant)),
 			},
 			{
-				Name: "withdraw", Usage: "take from what a tenant has left", ArgsUsage: "TENANT AMOUNT", Description: amountHelp,
+				Name: "withdraw", Usage: "take from a tenant's remaining budget", ArgsUsage: "TENANT AMOUNT", Description: amountHelp,
 				Flags: redisFlags(), Action: printing(adjust((*coordinator.Coordinator).Withdraw)),
 			},
 			deleteCommand(),
@@ -99,7 +99,7 @@ func ensureTenant(cc *cli.Context, out *output) error {
 	ensure := func(ctx context.Context, node *coordinator.Coordinator) error {
 		r, err := node.EnsureTenant(ctx, tenant, amount)
 		if err != nil {
-			return unanswered(err, "it may be repeated: a tenant that exists stays as it is")
+			return unanswered(err, "it may be repeated: an existing tenant is not changed")
 		}
 		if r.Outcome == budget.Created {
 			out.did("%s is created with %s", wording.Name(tenant), r.Remaining)
@@ -108,7 +108,7 @@ func ensureTenant(cc *cli.Context, out *output) error {
 			if r.Outcome == budget.Created {
 				fmt.Fprintf(w, "created %s with %s\n", wording.Name(tenant), r.Remaining)
 			} else {
-				fmt.Fprintf(w, "%s exists, and stays as it is; %s remain\n", wording.Name(tenant), r.Remaining)
+				fmt.Fprintf(w, "%s already exists and was not changed; %s remains\n", wording.Name(tenant), r.Remaining)
 			}
 		})
 	}
@@ -128,7 +128,7 @@ func ensureTenant(cc *cli.Context, out *output) error {
 func checkPartitions(ctx context.Context, c *connect.Connection, wanted int) error {
 	p, err := audit.Partitions(ctx, c.Client, c.Prefix)
 	if err == nil && p.Partitions != 0 && p.Partitions != wanted {
-		err = refused("prefix %q has %s, and that never changes: leave out --%s, or use another --prefix", c.Prefix, wording.Count(p.Partitions, "partition"), partitionsName)
+		err = refused("prefix %q has %s, which never changes: leave out --%s, or use another --prefix", c.Prefix, wording.Count(p.Partitions, "partition"), partitionsName)
 	}
 	return ofState(err)
 }
@@ -162,7 +162,7 @@ func showTenant(cc *cli.Context, out *output) error {
 	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
 		list, err := node.Holds(ctx, tenant)
 		if err != nil {
-			return unanswered(err, lookAgain)
+			return unanswered(err, runAgain)
 		}
 		if list.Outcome == budget.MissingTenant {
 			return missingTenant(cc, out, tenant)
@@ -185,7 +185,7 @@ func printBalance(w io.Writer, tenant budget.TenantID, b budget.Balance, holds i
 // prints the outcome.
 func missingTenant(cc *cli.Context, out *output, tenant budget.TenantID) error {
 	answer := account(tenant, budget.HoldList{Outcome: budget.MissingTenant})
-	return out.refusal(cc, answer, "no tenant is named %q under the prefix %q; make it with bursar tenant ensure, or give its --prefix", tenant, cc.String("prefix"))
+	return out.refusal(cc, answer, "no tenant is named %q under the prefix %q; create it with bursar tenant ensure, or give its --prefix", tenant, cc.String("prefix"))
 }
 
 func listTenants(cc *cli.Context, out *output) error {
@@ -224,7 +224,7 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 		return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
 			r, err := do(node, ctx, tenant, amount)
 			if err != nil {
-				return unanswered(err, fmt.Sprintf("look at bursar tenant show %s before you repeat it", wording.Argument(tenant)))
+				return unanswered(err, fmt.Sprintf("run bursar tenant show %s before you repeat it", wording.Argument(tenant)))
 			}
 			if r.Outcome == budget.MissingTenant {
 				return missingTenant(cc, out, tenant)
@@ -233,7 +233,7 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 			if r.Outcome == budget.Insufficient {
 				return insufficient(cc, out, tenant, answer, r.Remaining, r.Required)
 			}
-			out.did("%s were %s", amount, r.Outcome)
+			out.did("%s was %s", amount, r.Outcome)
 			return out.show(cc, answer, func(w io.Writer) {
 				fmt.Fprintf(w, "%s %s; %s has %s left\n", r.Outcome, amount, wording.Name(tenant), r.Remaining)
 			})
@@ -244,5 +244,5 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 // insufficient returns the error for an insufficient budget, and with --json prints the
 // answer.
 func insufficient(cc *cli.Context, out *output, tenant budget.TenantID, answer any, remaining, required budget.Microcents) error {
-	return out.refusal(cc, answer, "insufficient budget: %s has %s left, and %s were asked for", wording.Name(tenant), remaining, required)
+	return out.refusal(cc, answer, "insufficient budget: %s has %s left, but %s was requested", wording.Name(tenant), remaining, required)
 }

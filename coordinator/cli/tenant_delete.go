@@ -16,10 +16,10 @@ import (
 func deleteCommand() *cli.Command {
 	return &cli.Command{
 		Name: "delete", Usage: "delete a tenant with its record of spending", ArgsUsage: "TENANT",
-		Description: "Needs --yes; without it, it prints the money that would be lost, and exits with 2.\nRefused while holds are open. With --force it first withdraws the remaining money, so\nthat nothing new is held, then commits the open holds in full, since released money\ncould be held again, and prints the loss. Levels below the tenant are tenants of their\nown, and stay.",
+		Description: "Needs --yes; without it, it prints the money that would be lost, and exits with 2.\nRefused while holds are open. With --force it first withdraws the remaining money, so\nthat nothing new is held, then commits the open holds in full, since released money\ncould be held again, and prints the loss. Levels below the tenant are separate\ntenants, and are kept.",
 		Flags: redisFlags(
-			&cli.BoolFlag{Name: "yes", Usage: "delete it, with the money that it has left"},
-			&cli.BoolFlag{Name: "force", Usage: "also with open holds, which end"},
+			&cli.BoolFlag{Name: "yes", Usage: "delete the tenant and its remaining money"},
+			&cli.BoolFlag{Name: "force", Usage: "delete it despite open holds, which are ended"},
 		),
 		Action: printing(deleteTenant),
 	}
@@ -48,29 +48,29 @@ func deleteTenant(cc *cli.Context, out *output) error {
 		return err
 	}
 	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
-		gone := deleted{tenant: tenant, ended: []budget.Hold{}}
+		deletion := deleted{tenant: tenant, ended: []budget.Hold{}}
 		if cc.Bool("yes") {
-			err = gone.delete(ctx, node, cc.Bool("force"))
+			err = deletion.delete(ctx, node, cc.Bool("force"))
 		} else {
-			err = gone.look(ctx, node, cc.Bool("force"))
+			err = deletion.look(ctx, node, cc.Bool("force"))
 		}
 		name := wording.Name(tenant)
 		switch {
 		case err != nil:
-			return unanswered(fmt.Errorf("%w%s", err, gone.sofar()), "look at bursar tenant show "+wording.Argument(tenant)+", and run it again if the tenant is still there")
-		case gone.Outcome == budget.MissingTenant && gone.sofar() == "":
+			return unanswered(fmt.Errorf("%w%s", err, deletion.soFar()), "run bursar tenant show "+wording.Argument(tenant)+", and delete it again if it still exists")
+		case deletion.Outcome == budget.MissingTenant && deletion.soFar() == "":
 			return missingTenant(cc, out, tenant)
-		case gone.Outcome == budget.MissingTenant:
-			return out.refusal(cc, gone.json(), "%s was deleted concurrently%s", name, gone.sofar())
-		case gone.Outcome == budget.HoldsOpen:
-			return out.refusal(cc, gone.json(), "%s has open holds of %s%s; see bursar holds list --tenant %s, settle them, or give --force",
-				name, gone.Reserved, gone.sofar(), wording.Word(tenant))
-		case gone.Outcome == budget.Found:
+		case deletion.Outcome == budget.MissingTenant:
+			return out.refusal(cc, deletion.json(), "%s was deleted concurrently%s", name, deletion.soFar())
+		case deletion.Outcome == budget.HoldsOpen:
+			return out.refusal(cc, deletion.json(), "%s has open holds of %s%s; see bursar holds list --tenant %s, settle them, or give --force",
+				name, deletion.Reserved, deletion.soFar(), wording.Word(tenant))
+		case deletion.Outcome == budget.Found:
 			return exit.With(exit.Usage, fmt.Errorf("this would delete %s: granted %s, remaining %s, reserved %s, committed %s; add --yes to do it",
-				name, gone.Granted, gone.Remaining, gone.Reserved, gone.Committed))
+				name, deletion.Granted, deletion.Remaining, deletion.Reserved, deletion.Committed))
 		}
-		out.did("%s is deleted%s", name, gone.sofar())
-		return out.show(cc, gone.json(), func(w io.Writer) { gone.print(w) })
+		out.did("%s is deleted%s", name, deletion.soFar())
+		return out.show(cc, deletion.json(), func(w io.Writer) { deletion.print(w) })
 	})
 }
 
@@ -150,17 +150,17 @@ func (d *deleted) held() (sum budget.Microcents) {
 	return sum
 }
 
-// sofar describes the effects of --force, or is "" without any.
-func (d *deleted) sofar() string {
+// soFar describes the effects of --force, or is "" without any.
+func (d *deleted) soFar() string {
 	if d.withdrawn == 0 && len(d.ended) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%s were withdrawn already, and %s of %s committed)", d.withdrawn, wording.Count(len(d.ended), "hold"), d.held())
+	return fmt.Sprintf(" (%s was already withdrawn, and %s of %s committed)", d.withdrawn, wording.Count(len(d.ended), "hold"), d.held())
 }
 
 func (d *deleted) print(w io.Writer) {
 	held := d.held()
-	fmt.Fprintf(w, "deleted %s: its budget was %s, %s of it were committed, %s held and %s left\n",
+	fmt.Fprintf(w, "deleted %s: its budget was %s, of which %s was committed, %s held and %s left\n",
 		wording.Name(d.tenant), d.Granted+d.withdrawn, d.Committed-held, held, d.Remaining+d.withdrawn)
 	for _, hold := range d.ended {
 		fmt.Fprintf(w, "ended %s: %s, held since %s\n", hold.ID, hold.Held, instant(hold.Made, "-"))

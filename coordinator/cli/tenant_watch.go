@@ -16,11 +16,11 @@ import (
 
 func watchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "watch", Usage: "print tenants' balances again and again, and export them as metrics", ArgsUsage: "TENANT…",
-		Description: "Prints a line for each tenant every --every, until Ctrl-C. With the OTEL_* variables\nset it exports the balances as metrics, for example for Prometheus at :9464 with\nOTEL_METRICS_EXPORTER=prometheus.",
+		Name: "watch", Usage: "print tenants' balances continuously, and export them as metrics", ArgsUsage: "TENANT…",
+		Description: "Prints a line for each tenant at every interval, until Ctrl-C. With the OTEL_* variables\nset it exports the balances as metrics, for example for Prometheus at :9464 with\nOTEL_METRICS_EXPORTER=prometheus.",
 		Flags: redisFlags(
-			&cli.DurationFlag{Name: "every", Usage: "time between two lines of a tenant, from 100ms", Value: 10 * time.Second},
-			&cli.IntFlag{Name: "times", Usage: "end after `N` lines of each tenant", DefaultText: "never"},
+			&cli.DurationFlag{Name: "every", Usage: "interval between two lines of a tenant, at least 100ms", Value: 10 * time.Second},
+			&cli.IntFlag{Name: "times", Usage: "stop after `N` lines for each tenant", DefaultText: "never"},
 		),
 		Action: printing(watchTenants),
 	}
@@ -84,7 +84,7 @@ func watchOnce(ctx context.Context, cc *cli.Context, out *output, node *coordina
 	defer end()
 	list, err := node.Holds(lingering, tenant)
 	if err != nil {
-		return unanswered(err, lookAgain)
+		return unanswered(err, runAgain)
 	}
 	now, b := time.Now().UTC(), list.Balance
 	t := out.table(cc, "")

@@ -30,22 +30,22 @@ func TestCommandsOnEveryTopology(t *testing.T) {
 				must(t, append(at(address, "tenant ensure"), tenant, "$10")...)
 				id, _, _ := strings.Cut(must(t, append(at(address, "reserve"), tenant, "$1")...), "\n")
 				must(t, append(at(address, "commit"), id, "50c")...)
-				if said := must(t, append(at(address, "lookup"), id)...); !strings.HasPrefix(said, "committed $0.50") {
-					t.Errorf("%s: lookup says %s", tenant, said)
+				if printed := must(t, append(at(address, "lookup"), id)...); !strings.HasPrefix(printed, "committed $0.50") {
+					t.Errorf("%s: lookup prints %s", tenant, printed)
 				}
 				must(t, append(at(address, "reserve"), tenant, "$1")...)
 			}
-			if said := must(t, at(address, "tenant list --json")...); strings.Count(said, `"committed":50000000}`) != len(tenants) {
-				t.Errorf("list says %s", said)
+			if printed := must(t, at(address, "tenant list --json")...); strings.Count(printed, `"committed":50000000}`) != len(tenants) {
+				t.Errorf("list prints %s", printed)
 			}
-			if said := must(t, at(address, "holds list --json")...); strings.Count(said, `"held":100000000`) != len(tenants) {
-				t.Errorf("holds are %s", said)
+			if printed := must(t, at(address, "holds list --json")...); strings.Count(printed, `"held":100000000`) != len(tenants) {
+				t.Errorf("holds are %s", printed)
 			}
-			if said := must(t, at(address, "verify")...); !strings.HasPrefix(said, "ok  5 tenants, 5 open holds, ") {
-				t.Errorf("verify says %s", said)
+			if printed := must(t, at(address, "verify")...); !strings.HasPrefix(printed, "ok  5 tenants, 5 open holds, ") {
+				t.Errorf("verify prints %s", printed)
 			}
-			if said := must(t, at(address, "holds release --older-than 1ms --yes")...); strings.Count(said, "released ") != len(tenants) {
-				t.Errorf("release says %s", said)
+			if printed := must(t, at(address, "holds release --older-than 1ms --yes")...); strings.Count(printed, "released ") != len(tenants) {
+				t.Errorf("release prints %s", printed)
 			}
 			must(t, append(at(address, "tenant delete --yes"), tenants[0])...)
 			must(t, at(address, "verify")...)

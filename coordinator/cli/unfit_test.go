@@ -21,7 +21,7 @@ func TestAnUnfitRedis(t *testing.T) {
 	reading := []string{"tenant list", "holds list", "verify"}
 	for name, c := range map[string]struct {
 		server   *redistest.Server
-		says     string
+		want     string
 		commands []string
 	}{
 		"replica":        {redistest.StartReplica(t, primary), "replica", changing},
@@ -40,14 +40,14 @@ func TestAnUnfitRedis(t *testing.T) {
 				args = append(append(args, "acme"), strings.Fields(given)...)
 			}
 			code, stdout, stderr := bursar(t.Context(), args...)
-			if code != exit.Refused || !strings.Contains(stderr.String(), coordinator.ErrUnfit.Error()) || !strings.Contains(stderr.String()+stdout.String(), c.says) {
+			if code != exit.Refused || !strings.Contains(stderr.String(), coordinator.ErrUnfit.Error()) || !strings.Contains(stderr.String()+stdout.String(), c.want) {
 				t.Errorf("%s: %s: code %d, %s%s", name, words, code, stdout, stderr)
 			}
 		}
 	}
 	for _, words := range []string{"--help", "doctor --help"} {
-		if said := strings.Join(strings.Fields(must(t, strings.Fields(words)...)), " "); !strings.Contains(said, coordinator.ErrUnfit.Error()) {
-			t.Errorf("%s: %s", words, said)
+		if printed := strings.Join(strings.Fields(must(t, strings.Fields(words)...)), " "); !strings.Contains(printed, coordinator.ErrUnfit.Error()) {
+			t.Errorf("%s: %s", words, printed)
 		}
 	}
 }

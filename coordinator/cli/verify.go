@@ -31,8 +31,8 @@ read, and nothing is damaged.`
 
 func verifyCommand() *cli.Command {
 	return &cli.Command{
-		Name: "verify", Usage: "check all balances, holds and timers, and name each damage", Description: verifyDescription,
-		Flags:  redisFlags(&cli.StringFlag{Name: tenantFlag.Name, Usage: "report only on `TENANT`, its levels, and what all tenants of its partition share"}),
+		Name: "verify", Usage: "check all balances, holds and timers, and report each damage", Description: verifyDescription,
+		Flags:  redisFlags(&cli.StringFlag{Name: tenantFlag.Name, Usage: "report only on `TENANT`, its levels, and the shared records of its partition"}),
 		Action: printing(verify),
 	}
 }
@@ -93,7 +93,7 @@ func printReport(w io.Writer, r audit.Report) {
 		fmt.Fprintf(w, "%s  %s more\n", tinted(w, color.FgRed, "damaged"), wording.Count(r.Unnamed, "hold"))
 	}
 	for _, i := range r.Unsettled {
-		fmt.Fprintf(w, "%s  partition %d changes faster than it can be read: run verify again when it has less to do\n", tinted(w, color.FgYellow, "unsettled"), i)
+		fmt.Fprintf(w, "%s  partition %d changes faster than it can be read: run verify again when it is less busy\n", tinted(w, color.FgYellow, "unsettled"), i)
 	}
 	if len(r.Damages)+len(r.Unsettled) == 0 {
 		fmt.Fprintf(w, "%s  %s, %s, %s: all balances add up\n", tinted(w, color.FgGreen, "ok"),

@@ -115,7 +115,7 @@ func splitScheme(text string) (a address, rest string, err error) {
 		return a, rest, nil
 	}
 	if !hostAndPort.MatchString(strings.ReplaceAll(scheme, "+", "")) {
-		return a, "", fmt.Errorf("the Redis URL has no scheme that is known; %s", remedy)
+		return a, "", fmt.Errorf("the Redis URL has an unknown scheme; %s", remedy)
 	}
 	return a, "", fmt.Errorf("%s:// is not a scheme for Redis; %s", scheme, remedy)
 }

@@ -156,7 +156,7 @@ func TestRefusalsNameTheirRemedy(t *testing.T) {
 		"NOPERM this user has no permissions to run the 'ping' command":         "check the rights of the user",
 		"ERR AUTH <password> called without any password configured for a user": "check the user and the password",
 	} {
-		c, err := open(t, "--redis", "redis://"+saying(t, reply))
+		c, err := open(t, "--redis", "redis://"+errorServer(t, reply))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,8 +167,8 @@ func TestRefusalsNameTheirRemedy(t *testing.T) {
 	}
 }
 
-// saying starts a server that answers every command with an error. It returns the address.
-func saying(t *testing.T, reply string) string {
+// errorServer starts a server that answers every command with an error. It returns the address.
+func errorServer(t *testing.T, reply string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -356,7 +356,7 @@ func TestBlanksAtTheEndsOfSentinelVariables(t *testing.T) {
 }
 
 // A mistyped address fails at once.
-func TestNobodyThere(t *testing.T) {
+func TestUnreachableServer(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{"redis://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/master", "redis+cluster://127.0.0.1:1,127.0.0.1:2"} {
 		c, err := open(t, "--redis", address)
@@ -369,7 +369,7 @@ func TestNobodyThere(t *testing.T) {
 			t.Errorf("%s: code %d, %v", address, exit.Code(err), err)
 		}
 		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("%s: it took %s to say so", address, took)
+			t.Errorf("%s: the error came after %s", address, took)
 		}
 	}
 }

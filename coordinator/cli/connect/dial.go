@@ -28,7 +28,7 @@ func (t Target) Until(ctx context.Context) Target {
 }
 
 // errHungUp is the error of a dial after the context has ended.
-var errHungUp = errors.New("the connections were ended")
+var errHungUp = errors.New("the connections were closed")
 
 // dialer dials as go-redis' own dialer does, and closes its connections when until ends.
 type dialer struct {

@@ -34,7 +34,7 @@ const Category = "Connection"
 // Flags returns the flags of every command that uses the operator's Redis.
 func Flags() []cli.Flag {
 	return append(
-		ServerFlags("", "`URL` of the Redis: redis://host:6379, redis+sentinel://host:26379,…/MASTER, redis+cluster://host:6379,…; rediss for TLS; unix:///PATH"),
+		ServerFlags("", "`URL` of Redis: redis://host:6379, redis+sentinel://host:26379,…/MASTER, redis+cluster://host:6379,…; rediss for TLS; unix:///PATH"),
 		&textFlag{StringFlag: cli.StringFlag{
 			Name: prefixFlag, Category: Category, EnvVars: []string{"BURSAR_PREFIX"}, Value: store.DefaultPrefix,
 			Usage: "`TEXT` that the keys begin with, for several environments on one Redis",
@@ -137,7 +137,7 @@ func AddressOf(cc *cli.Context) (address, variable string) {
 func NoServer(cc *cli.Context) error {
 	for _, name := range []string{caFlag, certFlag, keyFlag, passwordFileFlag} {
 		if given(cc, name) {
-			return exit.With(exit.Usage, fmt.Errorf("--%s is about a Redis of yours: give its URL with --%s or %s, or leave it out", name, redisFlag, redisVariable))
+			return exit.With(exit.Usage, fmt.Errorf("--%s applies to your own Redis: give its URL with --%s or %s, or leave it out", name, redisFlag, redisVariable))
 		}
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 
 func (a address) singleOptions(s Secrets) (*redis.Options, error) {
 	if len(a.hosts) > 1 {
-		return nil, fmt.Errorf("%d hosts, and one server has one; %s", len(a.hosts), remedy)
+		return nil, fmt.Errorf("%d hosts for a single server; %s", len(a.hosts), remedy)
 	}
 	o, err := redis.ParseURL(a.plain(a.path))
 	if err != nil {

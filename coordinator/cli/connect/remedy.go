@@ -40,17 +40,17 @@ func (t Target) Diagnose(ctx context.Context, found string) (better, remedy stri
 // endedAfterHandshake reports whether the server has closed a TLS connection after the
 // handshake without a reason.
 func endedAfterHandshake(found string) bool {
-	return !strings.Contains(found, handshaking) && says(found, "EOF", "connection reset", "broken pipe")
+	return !strings.Contains(found, handshaking) && containsAny(found, "EOF", "connection reset", "broken pipe")
 }
 
 // alert connects to the first server and returns the alert with which it closes the
 // connection, or "". In TLS 1.3 a server refuses a client's certificate after the
 // handshake, and a client that writes then may miss the alert.
 func (t Target) alert(ctx context.Context) string {
-	const patience = time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	const timeout = time.Second
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	d := dialer{until: ctx, timeout: patience, secure: t.tlsConfig()}
+	d := dialer{until: ctx, timeout: timeout, secure: t.tlsConfig()}
 	conn, err := d.dial(ctx, "tcp", t.address.withPort(t.address.hosts[0]))
 	if err == nil {
 		_, err = conn.Read(make([]byte, 1)) // until the alert, or the end of ctx
@@ -75,7 +75,7 @@ func (t Target) tlsConfig() *tls.Config {
 
 const remoteAlert = "remote error: tls: "
 
-func says(found string, parts ...string) bool {
+func containsAny(found string, parts ...string) bool {
 	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(found, part) })
 }
 
@@ -85,23 +85,23 @@ func (t Target) remedyOfTLS(found string) string {
 		return ""
 	case !t.address.tls:
 		// A server that expects TLS closes the connection, or sends an alert (21, version 3).
-		if says(found, "EOF", "connection reset", "broken pipe", `\x15\x03`) {
+		if containsAny(found, "EOF", "connection reset", "broken pipe", `\x15\x03`) {
 			return "if this port expects TLS, write " + t.withTLS(true) + "; else " + checkAddress
 		}
 		return ""
-	case says(found, "certificate signed by unknown authority", "certificate is not trusted"):
+	case containsAny(found, "certificate signed by unknown authority", "certificate is not trusted"):
 		return "give the CA that signs the servers with --" + caFlag
-	case says(found, "certificate is valid for", "not valid for any names", "doesn't contain any IP SANs", "cannot validate certificate for", "not standards compliant"):
+	case containsAny(found, "certificate is valid for", "not valid for any names", "doesn't contain any IP SANs", "cannot validate certificate for", "not standards compliant"):
 		return "write the address with a host that the server's certificate names"
-	case says(found, "certificate has expired or is not yet valid"):
+	case containsAny(found, "certificate has expired or is not yet valid"):
 		return "renew the server's certificate, or set this machine's clock"
-	case says(found, remoteAlert):
+	case containsAny(found, remoteAlert):
 		return t.remedyOfAlert(found)
-	case says(found, "does not look like a TLS handshake"):
+	case containsAny(found, "does not look like a TLS handshake"):
 		return "this port has no TLS: write " + t.withTLS(false) + ", or the port that has"
 	case endedAfterHandshake(found):
 		return "look at the server's log: it ended the connection after the TLS handshake"
-	case says(found, "timeout", "deadline exceeded", "EOF", "connection reset"):
+	case containsAny(found, "timeout", "deadline exceeded", "EOF", "connection reset"):
 		return "if this port has no TLS, write " + t.withTLS(false) + "; else " + checkAddress
 	default:
 		return ""
@@ -111,10 +111,10 @@ func (t Target) remedyOfTLS(found string) string {
 // remedyOfAlert returns the remedy if the server has sent an alert.
 func (t Target) remedyOfAlert(found string) string {
 	switch {
-	case !t.certified && says(found, "certificate required", "handshake failure", "bad certificate"):
+	case !t.certified && containsAny(found, "certificate required", "handshake failure", "bad certificate"):
 		return "the server asks for a client's certificate: give --" + certFlag + " and --" + keyFlag
 	// "Decrypting" is about a signature: the CA has the right name, but another key.
-	case t.certified && says(found, "certificate", "access denied", "error decrypting message"):
+	case t.certified && containsAny(found, "certificate", "access denied", "error decrypting message"):
 		return "the server does not accept the client's certificate of --" + certFlag + ": give one that its CA signs, and that has not expired"
 	default:
 		return "look at the server's log and at its TLS settings"

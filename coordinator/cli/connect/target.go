@@ -112,7 +112,7 @@ func (t *Target) wait(timeout time.Duration) {
 // Ping sends a PING without retries, since an address that does not answer is usually a
 // typing error, and waits at most until ctx ends. Errors carry exit.Unavailable.
 func (t Target) Ping(ctx context.Context) error {
-	client := t.Impatient().Until(ctx).Client()
+	client := t.SingleAttempt().Until(ctx).Client()
 	defer client.Close()
 	err := client.Ping(ctx).Err()
 	if reply := redis.Error(nil); errors.As(err, &reply) && !errors.Is(err, redis.Nil) {
@@ -155,8 +155,8 @@ func (masterHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	return next
 }
 
-// Impatient returns a target for clients that try each server once.
-func (t Target) Impatient() Target {
+// SingleAttempt returns a target for clients that try each server once.
+func (t Target) SingleAttempt() Target {
 	t = t.clone()
 	switch {
 	case t.Sentinel != nil:

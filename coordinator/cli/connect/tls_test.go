@@ -199,7 +199,7 @@ func TestClientCertificatesOfTLS12(t *testing.T) {
 }
 
 // The server's answer, or its silence, shows which side has no TLS.
-func TestRemediesOfTheOtherSide(t *testing.T) {
+func TestRemediesForMismatchedTLS(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		scheme, answer string

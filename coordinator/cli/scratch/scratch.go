@@ -37,12 +37,12 @@ func IsOwn(address string) bool { return address == Embedded || address == Spawn
 
 // closeTimeout bounds the clean-up, which a cancelled context does not stop, and
 // comebackTimeout its wait for a Redis that is down and may restart, with an attempt every
-// comebackEvery. scanTimeout bounds the search for other users' keys, and answerTimeout
+// retryEvery. scanTimeout bounds the search for other users' keys, and answerTimeout
 // the time in which Redis must answer after the command was interrupted.
 const (
 	closeTimeout    = 2 * time.Minute
 	comebackTimeout = 5 * time.Second
-	comebackEvery   = 200 * time.Millisecond
+	retryEvery      = 200 * time.Millisecond
 	scanTimeout     = 30 * time.Second
 	answerTimeout   = 2 * time.Second
 )
@@ -235,7 +235,7 @@ func (s *Space) Close(ctx context.Context) error {
 
 func (s *Space) wipe(ctx context.Context) error {
 	for i, pattern := range s.patterns {
-		if err := s.deletePatiently(ctx, pattern); err != nil {
+		if err := s.deleteWithRetries(ctx, pattern); err != nil {
 			return exit.With(exit.Unavailable, fmt.Errorf(
 				"keys were left on %s: %w; delete what matches %q once it answers", s.Name, err, s.patterns[i:]))
 		}

@@ -245,11 +245,11 @@ func TestOpenRefuses(t *testing.T) {
 		{"another scheme", "http://user:secret1@host", "write redis://host:6379", exit.Usage},
 		{"a bad port", "redis://:secret1@host:port", "host:port", exit.Usage},
 		{"a bad database", "redis://:secret1@host/five", `"five"`, exit.Usage},
-		{"two servers", "redis://:secret1@one:1,two:2", "2 hosts, and one server has one", exit.Usage},
+		{"two servers", "redis://:secret1@one:1,two:2", "2 hosts for a single server", exit.Usage},
 		{"no master", "redis+sentinel://:secret1@one:1", "give the name of the master", exit.Usage},
 		{"no Cluster there", "redis+cluster://:secret1@127.0.0.1:1", "no Redis answers at redis+cluster://127.0.0.1:1", exit.Unavailable},
-		{"a password not escaped", "redis://:secret1/2@host", "write special characters as %40", exit.Usage},
-		{"nobody there", "redis://:secret1@127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1", exit.Unavailable},
+		{"an unescaped password", "redis://:secret1/2@host", "write special characters as %40", exit.Usage},
+		{"unreachable", "redis://:secret1@127.0.0.1:1", "no Redis answers at redis://127.0.0.1:1", exit.Unavailable},
 		{"a wrong password", "redis://:secret10@" + protected.Addr(), "disabled.; check the user and the password", exit.Unavailable},
 		{"no password", "redis://" + protected.Addr(), "NOAUTH Authentication required.; check the user and the password", exit.Unavailable},
 	} {
@@ -284,7 +284,7 @@ func TestSpawnWithoutServer(t *testing.T) {
 }
 
 // Close can delete the keys even if the clients use all connections of the server.
-func TestCloseNeedsNoConnectionMore(t *testing.T) {
+func TestCloseNeedsNoFreeConnection(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	ours := server.Client()

@@ -56,4 +56,4 @@ func (s *Space) Dialer() func(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-var errKind = errors.New("the client is of no kind that a space makes")
+var errKind = errors.New("the client has an unknown type")

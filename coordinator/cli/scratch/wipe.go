@@ -28,12 +28,12 @@ func deleteMatching(ctx context.Context, client redis.UniversalClient, pattern s
 	})
 }
 
-// deletePatiently is deleteMatching for a Redis that may be down and restart with its
+// deleteWithRetries is deleteMatching for a Redis that may be down and restart with its
 // data. Each attempt has a client of its own, since a client that has failed several times
 // goes on dialling for a while after its Close.
-func (s *Space) deletePatiently(ctx context.Context, pattern string) error {
+func (s *Space) deleteWithRetries(ctx context.Context, pattern string) error {
 	for began := time.Now(); ; {
-		client := s.target.Impatient().Client()
+		client := s.target.SingleAttempt().Client()
 		err := deleteMatching(ctx, client, pattern)
 		client.Close()
 		var refused redis.Error
@@ -46,7 +46,7 @@ func (s *Space) deletePatiently(ctx context.Context, pattern string) error {
 			return err
 		case <-s.lifetime.Done():
 			return errors.New("it does not answer")
-		case <-time.After(comebackEvery):
+		case <-time.After(retryEvery):
 		}
 	}
 }

@@ -34,7 +34,7 @@ func traced() bool {
 }
 
 // Without variables nothing is exported, and no collector is looked for.
-func TestNothingIsStartedUnasked(t *testing.T) {
+func TestNothingIsExportedByDefault(t *testing.T) {
 	for _, variables := range [][]string{
 		nil,
 		{"OTEL_SDK_DISABLED", "TRUE", "OTEL_TRACES_EXPORTER", "no-such"},
@@ -114,9 +114,9 @@ func TestStartAndStop(t *testing.T) {
 	cancel()
 	began := time.Now()
 	if err := stop(ended); err == nil {
-		t.Error("the spans went to nobody, and no error says so")
+		t.Error("the spans were lost without an error")
 	}
 	if took := time.Since(began); took > 15*time.Second {
-		t.Errorf("the end took %s", took)
+		t.Errorf("the shutdown took %s", took)
 	}
 }

@@ -66,17 +66,17 @@ func usable(ctx context.Context, name string) (string, error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return "", fmt.Errorf("%w: %w; %s", ErrNoServer, err, remedy)
 	}
-	said, err := exec.CommandContext(ctx, path, "--version").Output()
+	output, err := exec.CommandContext(ctx, path, "--version").Output()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s --version: %w; %s", ErrNoServer, path, err, remedy)
 	}
-	return path, checkVersion(path, said)
+	return path, checkVersion(path, output)
 }
 
-func checkVersion(path string, said []byte) error {
-	found := versionPattern.FindSubmatch(said)
+func checkVersion(path string, output []byte) error {
+	found := versionPattern.FindSubmatch(output)
 	if found == nil {
-		return fmt.Errorf("%w: %s --version says %.100q, which is no Redis version; %s", ErrNoServer, path, said, remedy)
+		return fmt.Errorf("%w: %s --version prints %.100q, which isn't a Redis version; %s", ErrNoServer, path, output, remedy)
 	}
 	if major, err := strconv.Atoi(string(found[1])); err != nil || major < minMajor {
 		return fmt.Errorf("%w: %s is version %s.%s.%s; %s", ErrNoServer, path, found[1], found[2], found[3], remedy)

@@ -52,7 +52,7 @@ func (c *Cluster) form(ctx context.Context) error {
 			return s.explain("prepare", err)
 		}
 	}
-	if err := c.introduce(ctx); err != nil {
+	if err := c.meetAll(ctx); err != nil {
 		return err
 	}
 	if err := c.attachReplicas(ctx); err != nil {
@@ -95,9 +95,9 @@ func (c *Cluster) prepare(ctx context.Context, i int, s *Server) error {
 	return client.ClusterAddSlotsRange(ctx, i*slotCount/masters, (i+1)*slotCount/masters-1).Err()
 }
 
-// introduce makes every node meet all later ones, because waiting for gossip to spread
+// meetAll makes every node meet all later ones, because waiting for gossip to spread
 // would take seconds.
-func (c *Cluster) introduce(ctx context.Context) error {
+func (c *Cluster) meetAll(ctx context.Context) error {
 	nodes := c.nodes()
 	for i, s := range nodes {
 		client := s.admin()

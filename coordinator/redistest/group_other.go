@@ -15,7 +15,7 @@ const (
 
 func ownGroup() *syscall.SysProcAttr { return nil }
 
-func wardenGroup() *syscall.SysProcAttr { return nil }
+func reaperGroup() *syscall.SysProcAttr { return nil }
 
 func signalGroup(int, syscall.Signal) error {
 	return errors.New("redistest needs a Unix to signal redis-server")

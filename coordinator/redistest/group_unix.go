@@ -9,8 +9,8 @@ const (
 	sigResume = syscall.SIGCONT
 )
 
-// wardenGroup returns the attributes of ownGroup without the parent-death signal that it
+// reaperGroup returns the attributes of ownGroup without the parent-death signal that it
 // sets on Linux.
-func wardenGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+func reaperGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 func signalGroup(leader int, sig syscall.Signal) error { return syscall.Kill(-leader, sig) }

@@ -12,7 +12,7 @@ import (
 )
 
 // errPortTaken is returned if another process has bound the port after it was chosen.
-var errPortTaken = errors.New("the port was taken meanwhile")
+var errPortTaken = errors.New("another process took the port")
 
 const portAttempts = 20
 
@@ -31,7 +31,7 @@ func (s *Server) startOnFreePort(ctx context.Context) error {
 			return s.explain("start", err)
 		}
 	}
-	return s.explain("start", fmt.Errorf("%d free ports were tried: %w", portAttempts, errPortTaken))
+	return s.explain("start", fmt.Errorf("tried %d free ports: %w", portAttempts, errPortTaken))
 }
 
 func (s *Server) choosePorts() (err error) {
@@ -107,7 +107,7 @@ func (s *Server) runProcess(log *os.File) (*process, error) {
 	words := slices.Concat(s.settings.launcher, []string{s.binary, configName}, s.role.args)
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
-	p, err := startProcess(cmd, s.warden)
+	p, err := startProcess(cmd, s.reaper)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (s *Server) awaitPing(ctx context.Context, p *process) error {
 	cancel()
 	<-ended
 	if err != nil && !p.running() {
-		return fmt.Errorf("it ended at once: %s", p.cmd.ProcessState)
+		return fmt.Errorf("it exited immediately: %s", p.cmd.ProcessState)
 	}
 	return err
 }
@@ -154,9 +154,9 @@ func (s *Server) explainLog(err error, from int64) error {
 	if readErr != nil {
 		return errors.Join(err, readErr)
 	}
-	said := string(log[min(from, int64(len(log))):])
-	if strings.Contains(said, "Failed listening on port") || strings.Contains(said, "Address already in use") {
+	output := string(log[min(from, int64(len(log))):])
+	if strings.Contains(output, "Failed listening on port") || strings.Contains(output, "Address already in use") {
 		return fmt.Errorf("%w: %d or %d", errPortTaken, s.port, s.busPort)
 	}
-	return fmt.Errorf("%w; it said:\n%s", err, strings.TrimSpace(said))
+	return fmt.Errorf("%w; its log:\n%s", err, strings.TrimSpace(output))
 }

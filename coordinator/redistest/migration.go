@@ -46,7 +46,7 @@ func (c *Cluster) Owner(ctx context.Context, slot int) (*Server, error) {
 			return s, nil
 		}
 	}
-	return nil, fmt.Errorf("redistest: slot %d belongs to %s, which is no node of ours", slot, owner)
+	return nil, fmt.Errorf("redistest: slot %d belongs to %s, which isn't a node of this Cluster", slot, owner)
 }
 
 // ownerID returns the ID of the slot's owner as one node sees it.

@@ -21,17 +21,17 @@ const parentVariable = "BURSAR_REDISTEST_PARENT"
 
 func TestMain(m *testing.M) {
 	if death := os.Getenv(parentVariable); death != "" {
-		beParent(death)
+		runParent(death)
 	}
 	os.Exit(m.Run())
 }
 
 type orphan struct {
-	PID, Warden, Port int
+	PID, Reaper, Port int
 	Dir               string
 }
 
-func beParent(death string) {
+func runParent(death string) {
 	orphans, err := spawnOrphans(context.Background())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -65,7 +65,7 @@ func spawnOrphans(ctx context.Context) ([]orphan, error) {
 		if err := last(s); err != nil {
 			return nil, err
 		}
-		orphans = append(orphans, orphan{PID: s.PID(), Warden: s.warden.cmd.Process.Pid, Port: s.port, Dir: s.dir})
+		orphans = append(orphans, orphan{PID: s.PID(), Reaper: s.reaper.cmd.Process.Pid, Port: s.port, Dir: s.dir})
 	}
 	return orphans, nil
 }
@@ -88,7 +88,7 @@ func TestNothingIsLeftBehindWhenTheParentDies(t *testing.T) {
 				check(t, parent.Process.Kill())
 			}
 			if err := parent.Wait(); err == nil {
-				t.Fatal("the parent ended well, want its death")
+				t.Fatal("the parent exited normally, want it killed")
 			}
 			var orphans []orphan
 			check(t, json.Unmarshal(line, &orphans))
@@ -105,14 +105,14 @@ func TestNothingIsLeftBehindWhenTheParentDies(t *testing.T) {
 }
 
 func (o orphan) gone() error {
-	if alive(o.PID) || alive(o.Warden) {
-		return fmt.Errorf("process %d or its warden %d lives", o.PID, o.Warden)
+	if alive(o.PID) || alive(o.Reaper) {
+		return fmt.Errorf("process %d or its reaper %d is alive", o.PID, o.Reaper)
 	}
 	if err := groupEmpty(o.PID); err != nil {
 		return err
 	}
 	if _, err := os.Stat(o.Dir); err == nil {
-		return fmt.Errorf("the folder %s is there", o.Dir)
+		return fmt.Errorf("the folder %s exists", o.Dir)
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

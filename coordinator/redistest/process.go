@@ -17,15 +17,15 @@ type process struct {
 	// ended is set before this package ends the process. A process that exits with an
 	// error while ended isn't set has crashed.
 	ended  atomic.Bool
-	warden *warden
+	reaper *reaper
 	exited chan struct{}
 	err    error // the result of Wait; read only after exited is closed
 }
 
-// startProcess starts the command in its own process group, guarded by the warden.
-func startProcess(cmd *exec.Cmd, w *warden) (*process, error) {
+// startProcess starts the command in its own process group, guarded by the reaper.
+func startProcess(cmd *exec.Cmd, w *reaper) (*process, error) {
 	cmd.SysProcAttr = ownGroup()
-	p := &process{cmd: cmd, warden: w, exited: make(chan struct{})}
+	p := &process{cmd: cmd, reaper: w, exited: make(chan struct{})}
 	started := make(chan error)
 	go p.run(started)
 	return p, <-started
@@ -40,7 +40,7 @@ func (p *process) run(started chan<- error) {
 		started <- err
 		return
 	}
-	if err := p.warden.guard(p.pid()); err != nil {
+	if err := p.reaper.guard(p.pid()); err != nil {
 		p.ended.Store(true)
 		// Wait below returns the result.
 		_ = p.cmd.Process.Kill()
@@ -51,8 +51,8 @@ func (p *process) run(started chan<- error) {
 	// writing to a folder that is about to be removed. Usually there is none, and the error
 	// is ESRCH.
 	_ = signalGroup(p.pid(), syscall.SIGKILL)
-	// The system may soon reuse the PID. An error means that the warden is gone.
-	_ = p.warden.guard(nobody)
+	// The system may soon reuse the PID. An error means that the reaper is gone.
+	_ = p.reaper.guard(noLeader)
 	close(p.exited)
 }
 

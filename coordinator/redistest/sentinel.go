@@ -34,7 +34,7 @@ func SpawnSentinels(ctx context.Context, primary *Server, count int, opts ...Opt
 	nodes, err := spawnAll(ctx, count, set, sentinelRole(primary, count/2+1))
 	g := &Sentinels{nodes: nodes, primary: primary}
 	if err == nil {
-		err = g.awaitAcquaintance(ctx)
+		err = g.awaitDiscovery(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
@@ -54,9 +54,9 @@ func sentinelRole(primary *Server, quorum int) role {
 	return role{name: "sentinel", args: []string{"--sentinel"}, config: config}
 }
 
-// awaitAcquaintance waits until every Sentinel knows the replicas and the other Sentinels.
+// awaitDiscovery waits until every Sentinel knows the replicas and the other Sentinels.
 // Before that, a failover could lack a majority or a replica to promote.
-func (g *Sentinels) awaitAcquaintance(ctx context.Context) error {
+func (g *Sentinels) awaitDiscovery(ctx context.Context) error {
 	admin := g.primary.admin()
 	defer admin.Close()
 	replicas, err := admin.Do(ctx, "ROLE").Slice()
@@ -65,7 +65,7 @@ func (g *Sentinels) awaitAcquaintance(ctx context.Context) error {
 	}
 	connected, ok := replicas[len(replicas)-1].([]any)
 	if !ok {
-		return fmt.Errorf("redistest: the server at %s is no primary", g.primary.Addr())
+		return fmt.Errorf("redistest: the server at %s isn't a primary", g.primary.Addr())
 	}
 	line := fmt.Sprintf("master0:name=%s,status=ok,address=%s,slaves=%d,sentinels=%d",
 		SentinelName, g.primary.Addr(), len(connected), len(g.nodes))

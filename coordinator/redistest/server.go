@@ -34,7 +34,7 @@ type Server struct {
 	dir      string
 	port     int
 	busPort  int // 0 outside a Cluster
-	warden   *warden
+	reaper   *reaper
 
 	mu      sync.Mutex
 	process *process
@@ -85,14 +85,14 @@ func spawn(ctx context.Context, set settings, r role) (*Server, error) {
 	return s, nil
 }
 
-// makeHome creates the server's folder, and starts the warden that removes it.
+// makeHome creates the server's folder, and starts the reaper that removes it.
 func (s *Server) makeHome() error {
 	dir, err := os.MkdirTemp("", "bursar-redis-")
 	if err != nil {
 		return fmt.Errorf("redistest: a folder for %s: %w", s.role.name, err)
 	}
 	s.dir = dir
-	if s.warden, err = startWarden(dir); err != nil {
+	if s.reaper, err = startReaper(dir); err != nil {
 		return fmt.Errorf("redistest: %w", err)
 	}
 	if len(s.path(socketName)) > maxSocketPath {
@@ -250,13 +250,13 @@ func (s *Server) Close() error {
 	return errors.Join(append(errs, s.leave())...)
 }
 
-// leave releases the ports, the folder and the warden of a server whose process has ended.
+// leave releases the ports, the folder and the reaper of a server whose process has ended.
 func (s *Server) leave() error {
 	returnPort(s.port)
 	returnPort(s.busPort)
 	errs := []error{os.RemoveAll(s.dir)}
-	if s.warden != nil {
-		errs = append(errs, s.warden.close())
+	if s.reaper != nil {
+		errs = append(errs, s.reaper.close())
 	}
 	return errors.Join(errs...)
 }

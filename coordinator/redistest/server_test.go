@@ -72,7 +72,7 @@ func TestKillAndRestart(t *testing.T) {
 			s.Kill()
 			s.Kill()
 			if alive(pid) {
-				t.Fatalf("process %d lives after Kill", pid)
+				t.Fatalf("process %d is alive after Kill", pid)
 			}
 			if err := s.Pause(); err == nil {
 				t.Error("a dead server was paused")
@@ -139,11 +139,11 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			client := s.Client()
 			check(t, client.Set(t.Context(), "k", "v", 0).Err())
 			check(t, last(s))
-			warden := s.warden.cmd.Process.Pid
+			reaper := s.reaper.cmd.Process.Pid
 			check(t, s.Close())
 			expectNoTrace(t, s)
-			if alive(warden) {
-				t.Errorf("the warden, process %d, lives after Close", warden)
+			if alive(reaper) {
+				t.Errorf("the reaper, process %d, is alive after Close", reaper)
 			}
 			if err := client.Ping(t.Context()).Err(); !errors.Is(err, redis.ErrClosed) {
 				t.Errorf("PING on a client of a closed server: %v", err)
@@ -166,7 +166,7 @@ func TestCrashIsReported(t *testing.T) {
 	<-s.current().exited
 	err = s.Close()
 	if err == nil || !strings.Contains(err.Error(), "crashed") || !strings.Contains(err.Error(), "Ready to accept") {
-		t.Errorf("Close after a crash: %v; want it to say so and to show the log", err)
+		t.Errorf("Close after a crash: %v; want the crash and the log", err)
 	}
 	expectNoTrace(t, s)
 }
@@ -210,7 +210,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 		t.Fatalf("it started: %v", s.Close())
 	}
 	if len(ports) != 1 {
-		t.Errorf("%d ports were tried for a mistake in the configuration, want 1", len(ports))
+		t.Errorf("%d ports were tried with a bad configuration, want 1", len(ports))
 	}
 	takenPorts.Lock()
 	defer takenPorts.Unlock()
@@ -219,7 +219,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestPortTakenMeanwhile(t *testing.T) {
+func TestPortTakenAfterItWasChosen(t *testing.T) {
 	t.Parallel()
 	other := Start(t)
 	for name, r := range map[string]role{
@@ -241,7 +241,7 @@ func TestPortTakenMeanwhile(t *testing.T) {
 			check(t, err)
 			t.Cleanup(func() { check(t, s.Close()) })
 			if s.port == other.port || s.busPort == other.port || calls < 2 {
-				t.Errorf("after %d choices on %d and %d; %d was another's", calls, s.port, s.busPort, other.port)
+				t.Errorf("after %d choices on %d and %d; %d was taken by another process", calls, s.port, s.busPort, other.port)
 			}
 			check(t, s.Client().Ping(t.Context()).Err())
 		})
@@ -278,14 +278,14 @@ func open(t *testing.T, options *redis.Options) *redis.Client {
 func expectNoTrace(t *testing.T, s *Server) {
 	t.Helper()
 	if alive(s.PID()) {
-		t.Errorf("process %d lives", s.PID())
+		t.Errorf("process %d is alive", s.PID())
 	}
 	// The process that adopts an orphaned snapshot child may take a moment to reap it.
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	check(t, await(ctx, "the end of the process group", func() error { return groupEmpty(s.PID()) }))
 	if _, err := os.Stat(s.dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the folder %s is there (%v)", s.dir, err)
+		t.Errorf("the folder %s exists (%v)", s.dir, err)
 	}
 	if !portFree(s.port) {
 		t.Errorf("the port %d is not free", s.port)

@@ -21,7 +21,7 @@ func TestReplicaCountsForWrites(t *testing.T) {
 	}
 	replica := StartReplica(t, primary)
 	if role, err := client.Do(t.Context(), "ROLE").Slice(); err != nil || len(role[2].([]any)) != 1 {
-		t.Fatalf("the primary says %v (%v), want one replica", role, err)
+		t.Fatalf("the primary reports %v (%v), want one replica", role, err)
 	}
 	conn := client.Conn()
 	defer conn.Close()
@@ -174,10 +174,10 @@ func TestMigrationCanBeCancelledAndRefused(t *testing.T) {
 		return nil
 	}))
 	if _, err := c.BeginMigration(t.Context(), 0, first); err == nil {
-		t.Error("a slot moves to its own master")
+		t.Error("a slot was moved to its own master")
 	}
 	if err := c.MigrateSlot(t.Context(), slotCount, second); err == nil {
-		t.Error("a slot moves that there is not")
+		t.Error("a nonexistent slot was moved")
 	}
 }
 
@@ -193,11 +193,11 @@ func TestClusterReplicaTakesOver(t *testing.T) {
 	check(t, err)
 	master, err := c.Owner(t.Context(), slot)
 	check(t, err)
-	heir := c.Replicas()[slices.Index(c.Masters(), master)]
+	promoted := c.Replicas()[slices.Index(c.Masters(), master)]
 
 	master.Kill()
 	check(t, await(t.Context(), "the replica to take over", func() error {
-		if owner, err := c.Owner(t.Context(), slot); err != nil || owner != heir {
+		if owner, err := c.Owner(t.Context(), slot); err != nil || owner != promoted {
 			return fmt.Errorf("owner %v, %w", owner, err)
 		}
 		return nil

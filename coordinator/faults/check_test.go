@@ -46,8 +46,8 @@ func (h held) committed(e event) bool {
 	return h[e.ID].State == luascripts.HoldCommitted && h[e.ID].Actual == e.Amount
 }
 
-// checkLaw checks the stored state: the invariant, and the sums of the holds.
-func checkLaw(t *testing.T, client redis.UniversalClient, tenants []budget.TenantID) {
+// checkBalances checks the stored state: the invariant, and the sums of the holds.
+func checkBalances(t *testing.T, client redis.UniversalClient, tenants []budget.TenantID) {
 	t.Helper()
 	report, err := audit.Verify(context.Background(), client, store.DefaultPrefix, audit.Options{})
 	must(t, err)
@@ -80,9 +80,9 @@ const (
 // check compares the answers to all callers with the stored state.
 func (f *fleet) check(client redis.UniversalClient, l loss) {
 	f.t.Helper()
-	checkLaw(f.t, client, f.load.Tenants)
+	checkBalances(f.t, client, f.load.Tenants)
 	state := stored(f.t, client)
-	told := make(map[budget.ReservationID]bool)
+	acknowledged := make(map[budget.ReservationID]bool)
 	wrong := 0
 	fail := func(format string, args ...any) {
 		if wrong++; wrong <= 10 {
@@ -95,35 +95,35 @@ func (f *fleet) check(client redis.UniversalClient, l loss) {
 			hold := state[e.ID]
 			switch {
 			case e.Op == "reserve" && e.Outcome == budget.Reserved:
-				told[e.ID] = true
+				acknowledged[e.ID] = true
 				if hold.State == 0 && bound {
-					fail("%s was told reserved, and Redis has nothing", e.ID)
+					fail("%s returned reserved, but Redis has no record", e.ID)
 				}
 			case e.Outcome == budget.Committed && e.Op == "commit":
 				if bound && !state.committed(e) {
-					fail("%s was told committed %d, and Redis has %+v", e.ID, e.Amount, hold)
+					fail("%s returned committed %d, but Redis has %+v", e.ID, e.Amount, hold)
 				}
 			case e.Outcome == budget.Released:
 				if bound && hold.State != luascripts.HoldReleased {
-					fail("%s was told released, and Redis has %+v", e.ID, hold)
+					fail("%s returned released, but Redis has %+v", e.ID, hold)
 				}
 			case e.Op == "lookup" && e.Failure != "":
-				fail("%s: its outcome could not be found out: %s", e.ID, e.Text)
+				fail("%s: its outcome could not be resolved: %s", e.ID, e.Text)
 			case e.Op == "lookup" && l == nothingLost:
 				if e.Outcome != fates[hold.State] {
-					fail("%s: Lookup said %s, and Redis has %+v", e.ID, e.Outcome, hold)
+					fail("%s: Lookup returned %s, but Redis has %+v", e.ID, e.Outcome, hold)
 				}
 			case (e.Op == "commit" || e.Op == "release") && e.Outcome == budget.MissingReservation && l == nothingLost:
-				fail("%s: told missing (%s), and it was never settled before", e.ID, e.Prior)
+				fail("%s: returned missing (%s), but it was never settled before", e.ID, e.Prior)
 			case e.Failure == "other" || e.Failure == "corrupt":
 				fail("unexpected error: %s", e.Text)
 			}
 		}
 		for _, e := range p.begun { // of a killed worker
-			told[e.ID] = true
+			acknowledged[e.ID] = true
 		}
 	}
-	f.checkLeftBehind(state, told, fail)
+	f.checkLeftBehind(state, acknowledged, fail)
 	if l == nothingLost {
 		f.checkOrder(state)
 	}
@@ -139,11 +139,11 @@ var fates = map[byte]budget.Outcome{
 }
 
 // checkLeftBehind checks that a caller got each open hold, unless a node was killed.
-func (f *fleet) checkLeftBehind(state held, told map[budget.ReservationID]bool, fail func(string, ...any)) {
+func (f *fleet) checkLeftBehind(state held, acknowledged map[budget.ReservationID]bool, fail func(string, ...any)) {
 	killed := slices.ContainsFunc(f.workers, func(p *process) bool { return p.killed })
 	for id, hold := range state {
-		if hold.Open() && !told[id] && !killed {
-			fail("%s is held, and nobody was told of it", id)
+		if hold.Open() && !acknowledged[id] && !killed {
+			fail("%s is held, but no caller got it", id)
 		}
 	}
 }
@@ -171,7 +171,7 @@ func (f *fleet) checkOrder(state held) {
 				byTenant[e.Tenant] = append(byTenant[e.Tenant], op)
 				if e.Op == "reserve" && e.Failure == "unknown" { // released when its outcome was resolved
 					byTenant[e.Tenant] = append(byTenant[e.Tenant], porcupine.Operation{
-						ClientId: caller, Call: e.Began, Return: end, Input: move{delta: e.Amount}, Output: unseen})
+						ClientId: caller, Call: e.Began, Return: end, Input: move{delta: e.Amount}, Output: noRemaining})
 					caller++
 				}
 			}
@@ -194,17 +194,17 @@ type move struct {
 	needs budget.Microcents // refused below this
 }
 
-const unseen = budget.Microcents(-1) // the answer has no remaining
+const noRemaining = budget.Microcents(-1) // the answer has no remaining
 
 var remainingModel = porcupine.Model{
 	Init: func() any { return budget.Microcents(eachBudget) },
 	Step: func(state, input, output any) (bool, any) {
-		remaining, m, told := state.(budget.Microcents), input.(move), output.(budget.Microcents)
+		remaining, m, got := state.(budget.Microcents), input.(move), output.(budget.Microcents)
 		if m.needs > 0 {
-			return remaining < m.needs && remaining == told, remaining
+			return remaining < m.needs && remaining == got, remaining
 		}
 		remaining += m.delta
-		return remaining >= 0 && (told == unseen || told == remaining), remaining
+		return remaining >= 0 && (got == noRemaining || got == remaining), remaining
 	},
 }
 
@@ -217,7 +217,7 @@ func moveOf(e event, state held, amounts map[budget.ReservationID]budget.Microce
 	case e.Op == "reserve" && e.Outcome == budget.Insufficient:
 		op.Input = move{needs: e.Amount}
 	case e.Op == "reserve" && e.Failure == "unknown":
-		op.Input, op.Output, op.Return = move{delta: -e.Amount}, unseen, end
+		op.Input, op.Output, op.Return = move{delta: -e.Amount}, noRemaining, end
 		return op, state[e.ID].State != 0
 	case e.Op == "commit" && e.Outcome == budget.Committed:
 		op.Input = move{delta: amounts[e.ID] - e.Amount}
@@ -225,7 +225,7 @@ func moveOf(e event, state held, amounts map[budget.ReservationID]budget.Microce
 		op.Input = move{delta: amounts[e.ID]}
 	case (e.Op == "commit" || e.Op == "release") && e.Failure == "unknown":
 		hold := state[e.ID]
-		op.Output, op.Return = unseen, end
+		op.Output, op.Return = noRemaining, end
 		op.Input = move{delta: amounts[e.ID]}
 		if hold.State == luascripts.HoldCommitted {
 			op.Input = move{delta: amounts[e.ID] - hold.Actual}

@@ -24,8 +24,8 @@ func TestClockMoved(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, deadlines %t", by, deadlines), func(t *testing.T) {
 				t.Parallel()
 				server := redistest.Start(t)
-				f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, HoldTTL: 10 * time.Minute, LeaveOpen: 4, Patience: 5 * time.Second})
-				f.answered(100)
+				f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, HoldTTL: 10 * time.Minute, LeaveOpen: 4, Timeout: 5 * time.Second})
+				f.awaitCommits(100)
 				inFlight := f.inFlight()
 				all := inUse(t, server.Client())
 				for _, keys := range all {
@@ -42,7 +42,7 @@ func TestClockMoved(t *testing.T) {
 					}
 					time.Sleep(5 * time.Millisecond)
 				}
-				f.answered(100)
+				f.awaitCommits(100)
 				f.stop()
 				f.noFailure()
 				if inFlight == 0 {

@@ -14,8 +14,8 @@ import (
 func TestClusterMasterKilled(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.WithMasters(3), redistest.WithReplicas(1), redistest.WithConfig("cluster-node-timeout 1000"))
-	f := start(t, cluster.Client(), 2, workload{Addrs: cluster.Addrs(), Cluster: true, Tenants: tenants(24), Patience: 20 * time.Second})
-	f.answered(200)
+	f := start(t, cluster.Client(), 2, workload{Addrs: cluster.Addrs(), Cluster: true, Tenants: tenants(24), Timeout: 20 * time.Second})
+	f.awaitCommits(200)
 	cluster.Masters()[0].Kill()
 	if f.inFlight() == 0 {
 		t.Error("no operation was in flight")
@@ -25,7 +25,7 @@ func TestClusterMasterKilled(t *testing.T) {
 		return f.count(func(e event) bool { return e.Ended-e.Began > int64(time.Second) && e.Failure == "" }) > 0
 	})
 	t.Logf("the first slow operation was answered %s after the kill", time.Since(killed).Round(time.Millisecond))
-	f.answered(400)
+	f.awaitCommits(400)
 	f.stop()
 	if failed := f.count(func(e event) bool { return e.Failure != "" }); failed > 0 {
 		t.Errorf("%d operations failed; callers that wait should see latency only", failed)
@@ -37,10 +37,10 @@ func TestClusterMasterKilled(t *testing.T) {
 func TestSlotsMigrate(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.WithMasters(3))
-	f := start(t, cluster.Client(), 2, workload{Addrs: cluster.Addrs(), Cluster: true, Tenants: tenants(4), Patience: 10 * time.Second})
+	f := start(t, cluster.Client(), 2, workload{Addrs: cluster.Addrs(), Cluster: true, Tenants: tenants(4), Timeout: 10 * time.Second})
 	for round := range 3 {
 		for _, tenant := range f.load.Tenants {
-			f.answered(30)
+			f.awaitCommits(30)
 			slot := slotOf(t, cluster, tenant)
 			owner, err := cluster.Owner(t.Context(), slot)
 			must(t, err)
@@ -53,14 +53,14 @@ func TestSlotsMigrate(t *testing.T) {
 			}
 			m, err := cluster.BeginMigration(t.Context(), slot, to)
 			must(t, err)
-			f.answered(30)
+			f.awaitCommits(30)
 			keys := keysOf(t, cluster.Client(), tenant)
 			must(t, m.Move(t.Context(), keys.Timers))
 			time.Sleep(50 * time.Millisecond) // the tenant's callers wait, eventually all of them
 			must(t, m.Finish(t.Context()))
 		}
 	}
-	f.answered(100)
+	f.awaitCommits(100)
 	f.stop()
 	if failed := f.count(func(e event) bool { return e.Failure != "" }); failed > 0 {
 		t.Errorf("%d operations failed", failed)

@@ -13,16 +13,16 @@ import (
 func TestKilledRedisWithAOF(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))
-	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Patience: 100 * time.Millisecond})
+	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Timeout: 100 * time.Millisecond})
 	for range 3 {
-		f.answered(200)
+		f.awaitCommits(200)
 		server.Kill()
-		f.hurts()
+		f.awaitUnknown()
 		if err := server.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f.answered(200)
+	f.awaitCommits(200)
 	f.stop()
 	f.check(server.Client(), nothingLost)
 }

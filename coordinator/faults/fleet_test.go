@@ -56,8 +56,8 @@ func tenants(n int) []budget.TenantID {
 // start creates the tenants and the workers, and returns when all workers are at work.
 func start(t *testing.T, admin redis.UniversalClient, workers int, load workload) *fleet {
 	t.Helper()
-	if load.Patience == 0 {
-		load.Patience = 500 * time.Millisecond
+	if load.Timeout == 0 {
+		load.Timeout = 500 * time.Millisecond
 	}
 	if load.Callers == 0 {
 		load.Callers = 8
@@ -81,12 +81,12 @@ func start(t *testing.T, admin redis.UniversalClient, workers int, load workload
 	for i := range workers {
 		f.spawn(uint64(i))
 	}
-	f.atWork()
+	f.awaitCallers()
 	return f
 }
 
-// atWork waits until every worker has answered its callers.
-func (f *fleet) atWork() {
+// awaitCallers waits until every worker has answered its callers.
+func (f *fleet) awaitCallers() {
 	f.t.Helper()
 	f.await("all callers to be at work", 20*time.Second, func() bool {
 		for _, p := range f.workers {
@@ -208,27 +208,27 @@ func (f *fleet) unknown() int {
 	return f.count(func(e event) bool { return e.Failure == "unknown" })
 }
 
-// hurts waits until the fault has hit operations in flight: some that were sent have an
+// awaitUnknown waits until the fault has hit operations in flight: some that were sent have an
 // unknown outcome.
-func (f *fleet) hurts() {
+func (f *fleet) awaitUnknown() {
 	f.t.Helper()
 	before := f.unknown()
 	f.await("an outcome unknown to its caller", 10*time.Second, func() bool { return f.unknown() > before })
 }
 
-// answered waits until more further commits have succeeded.
-func (f *fleet) answered(more int) {
+// awaitCommits waits until more further commits have succeeded.
+func (f *fleet) awaitCommits(more int) {
 	f.t.Helper()
 	good := func(e event) bool { return e.Outcome == budget.Committed }
 	target := f.count(good) + more
 	f.await(fmt.Sprintf("%d more commits", more), 30*time.Second, func() bool { return f.count(good) >= target })
 }
 
-func (f *fleet) await(what string, patience time.Duration, is func() bool) {
+func (f *fleet) await(what string, timeout time.Duration, is func() bool) {
 	f.t.Helper()
 	for began := time.Now(); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(began) > patience {
-			f.t.Fatalf("not within %s: %s\n%s", patience, what, f.logs())
+		if time.Since(began) > timeout {
+			f.t.Fatalf("not within %s: %s\n%s", timeout, what, f.logs())
 		}
 	}
 }
@@ -238,7 +238,7 @@ func (f *fleet) logs() string {
 	for i, p := range f.workers {
 		p.kill()
 		last := p.events[max(0, len(p.events)-5):]
-		fmt.Fprintf(&all, "worker %d: %.3000s\nlast told: %+v\n", i, p.log, last)
+		fmt.Fprintf(&all, "worker %d: %.3000s\nlast event: %+v\n", i, p.log, last)
 	}
 	return all.String()
 }

@@ -16,7 +16,7 @@ import (
 func TestFrozenRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Patience: 200 * time.Millisecond})
+	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Timeout: 200 * time.Millisecond})
 	for range 2 {
 		f.frozen(5*time.Second, func() { must(t, server.Pause()) }, func() { must(t, server.Resume()) })
 	}
@@ -28,7 +28,7 @@ func TestFrozenRedis(t *testing.T) {
 func TestBusyRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("busy-reply-threshold 50"))
-	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Patience: 200 * time.Millisecond})
+	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Timeout: 200 * time.Millisecond})
 	blocker := server.Options()
 	blocker.MaxRetries, blocker.ReadTimeout = -1, time.Minute
 	f.frozen(2*time.Second, func() {
@@ -44,23 +44,23 @@ func TestBusyRedis(t *testing.T) {
 // frozen freezes Redis, and checks the callers' latencies and the recovery.
 func (f *fleet) frozen(lasting time.Duration, freeze, thaw func()) {
 	f.t.Helper()
-	f.answered(200)
+	f.awaitCommits(200)
 	freeze()
-	f.hurts()
+	f.awaitUnknown()
 	began := time.Now()
 	time.Sleep(lasting)
 	late := f.count(func(e event) bool {
-		return e.Op != "close" && e.Began > began.UnixNano() && time.Duration(e.Ended-e.Began) > f.load.Patience+500*time.Millisecond
+		return e.Op != "close" && e.Began > began.UnixNano() && time.Duration(e.Ended-e.Began) > f.load.Timeout+500*time.Millisecond
 	})
 	if late > 0 {
 		f.t.Errorf("%d callers got their answer more than half a second after their deadline", late)
 	}
 	thaw()
 	thawed := time.Now()
-	f.answered(100)
-	f.t.Logf("100 commits %s after it went on", time.Since(thawed).Round(time.Millisecond))
+	f.awaitCommits(100)
+	f.t.Logf("100 commits within %s of the recovery", time.Since(thawed).Round(time.Millisecond))
 	if since := time.Since(thawed); since > 5*time.Second {
-		f.t.Errorf("it took %s to go on", since)
+		f.t.Errorf("the recovery took %s", since)
 	}
 }
 
@@ -68,7 +68,7 @@ func (f *fleet) frozen(lasting time.Duration, freeze, thaw func()) {
 func TestFrozenShard(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.WithMasters(3), redistest.WithConfig("cluster-node-timeout 30000"))
-	f := start(t, cluster.Client(), 2, workload{Addrs: cluster.Addrs(), Cluster: true, Tenants: tenants(24), Patience: 200 * time.Millisecond})
+	f := start(t, cluster.Client(), 2, workload{Addrs: cluster.Addrs(), Cluster: true, Tenants: tenants(24), Timeout: 200 * time.Millisecond})
 	frozen := make(map[budget.TenantID]bool)
 	for _, tenant := range f.load.Tenants {
 		owner, err := cluster.Owner(t.Context(), slotOf(t, cluster, tenant))
@@ -79,16 +79,16 @@ func TestFrozenShard(t *testing.T) {
 	before := f.count(elsewhere)
 	failed := f.count(func(e event) bool { return elsewhere(e) && e.Failure != "" })
 	must(t, cluster.Masters()[0].Pause())
-	f.hurts()
+	f.awaitUnknown()
 	time.Sleep(5 * time.Second)
 	after := f.count(elsewhere)
 	failures := f.count(func(e event) bool { return elsewhere(e) && e.Failure != "" }) - failed
 	must(t, cluster.Masters()[0].Resume())
-	f.answered(200)
+	f.awaitCommits(200)
 	f.stop()
 	if failures > 0 || after-before < 100 {
 		t.Errorf("on the other shards %d of %d reserves failed while one was frozen", failures, after-before)
 	}
-	t.Logf("%d reserves on the other shards meanwhile, %d failed", after-before, failures)
+	t.Logf("%d reserves on the other shards while one was frozen, %d failed", after-before, failures)
 	f.check(cluster.Client(), nothingLost)
 }

@@ -27,8 +27,8 @@ func TestRedisComesBackEmpty(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t, redistest.WithConfig(`save ""`))
-			f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Patience: 300 * time.Millisecond, Ensure: true})
-			f.answered(100)
+			f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Timeout: 300 * time.Millisecond, Ensure: true})
+			f.awaitCommits(100)
 			inFlight := f.inFlight()
 			empty(t, server)
 			gap := func(e event) bool { return e.Failure == "gap" || e.Failure == "recreated" }
@@ -58,7 +58,7 @@ func TestRedisComesBackEmpty(t *testing.T) {
 			}
 			for _, tenant := range f.load.Tenants[1:] {
 				if r, err := fresh.Balance(t.Context(), tenant); err != nil || r.Outcome != budget.MissingTenant {
-					t.Errorf("%s: %+v, %v; somebody created it", tenant, r, err)
+					t.Errorf("%s: %+v, %v; a node created it", tenant, r, err)
 				}
 			}
 			if b, err := fresh.Balance(t.Context(), f.load.Tenants[0]); err != nil || b.Granted != 5 || b.Remaining != 5 {
@@ -74,18 +74,18 @@ func TestCutAOF(t *testing.T) {
 	t.Parallel()
 	for _, cut := range []int64{1, 100, 5_000, 40_000} {
 		server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always", "aof-load-truncated yes"))
-		f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Patience: 100 * time.Millisecond})
-		f.answered(300)
+		f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Timeout: 100 * time.Millisecond})
+		f.awaitCommits(300)
 		server.Kill()
-		f.hurts()
+		f.awaitUnknown()
 		shorten(t, server, cut)
 		must(t, server.Restart(t.Context()))
-		f.answered(200)
+		f.awaitCommits(200)
 		f.stop()
 		f.check(server.Client(), repaired)
-		t.Logf("%d bytes cut: %d gaps were said, %d commits lost", cut, f.gaps(), f.lostCommits(stored(t, server.Client())))
+		t.Logf("%d bytes cut: %d gaps were reported, %d commits lost", cut, f.gaps(), f.lostCommits(stored(t, server.Client())))
 		if cut >= 5_000 && f.gaps() == 0 {
-			t.Errorf("%d bytes are gone, and nobody said so", cut)
+			t.Errorf("%d bytes are gone, but no node reported a gap", cut)
 		}
 	}
 }
@@ -109,21 +109,21 @@ func shorten(t *testing.T, server *redistest.Server, bytes int64) {
 func TestOldSnapshot(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig(`save ""`))
-	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Patience: 100 * time.Millisecond})
-	f.answered(100)
+	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Timeout: 100 * time.Millisecond})
+	f.awaitCommits(100)
 	must(t, server.Client().Save(t.Context()).Err())
-	f.answered(200)
+	f.awaitCommits(200)
 	server.Kill()
-	f.hurts()
+	f.awaitUnknown()
 	must(t, server.Restart(t.Context()))
-	f.answered(200)
+	f.awaitCommits(200)
 	f.stop()
 	f.check(server.Client(), repaired)
 	if f.gaps() == 0 {
-		t.Error("the snapshot was accepted in silence")
+		t.Error("no node reported a gap")
 	}
 	if n := f.lostCommits(stored(t, server.Client())); n > 0 {
-		t.Errorf("%d commits are lost that living nodes were told of", n)
+		t.Errorf("%d commits acknowledged to living nodes are lost", n)
 	}
 }
 
@@ -132,9 +132,9 @@ func TestOldSnapshot(t *testing.T) {
 func TestTimersDeleted(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Patience: 10 * time.Second, LeaveOpen: 4, HoldTTL: 3 * time.Second})
+	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Timeout: 10 * time.Second, LeaveOpen: 4, HoldTTL: 3 * time.Second})
 	for range 5 {
-		f.answered(100)
+		f.awaitCommits(100)
 		if f.inFlight() == 0 {
 			t.Error("no operation was in flight")
 		}
@@ -142,12 +142,12 @@ func TestTimersDeleted(t *testing.T) {
 			must(t, server.Client().Del(t.Context(), keys.Timers).Err())
 		}
 	}
-	f.answered(100)
+	f.awaitCommits(100)
 	f.stop()
 	f.noFailure()
 	for i, p := range f.workers {
 		if !strings.Contains(p.log.String(), "timers lost") {
-			t.Errorf("worker %d noticed nothing", i)
+			t.Errorf("worker %d did not report lost timers", i)
 		}
 	}
 	f.check(server.Client(), repaired) // the check of the order doesn't model expiry

@@ -17,12 +17,12 @@ func TestMaxmemory(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	p := interpose(t, server.Addr())
-	f := start(t, server.Client(), 2, workload{Addrs: []string{p.addr()}, Patience: 300 * time.Millisecond})
+	f := start(t, server.Client(), 2, workload{Addrs: []string{p.addr()}, Timeout: 300 * time.Millisecond})
 	admin := server.Client()
 	for range 3 {
-		f.answered(100)
+		f.awaitCommits(100)
 		p.fault.Store(int32(loseReply)) // executed, and then repeated when memory is full
-		f.hurts()
+		f.awaitUnknown()
 		must(t, admin.ConfigSet(t.Context(), "maxmemory", "1").Err())
 		time.Sleep(20 * time.Millisecond)
 		p.fault.Store(int32(healthy))
@@ -31,7 +31,7 @@ func TestMaxmemory(t *testing.T) {
 		f.await("refused reserves", 10*time.Second, func() bool { return f.count(refused) > before+20 })
 		must(t, admin.ConfigSet(t.Context(), "maxmemory", "0").Err())
 	}
-	f.answered(100)
+	f.awaitCommits(100)
 	f.stop()
 	for _, w := range f.workers {
 		for _, e := range w.events {

@@ -20,26 +20,26 @@ func TestNetwork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)
 			p := interpose(t, server.Addr())
-			f := start(t, server.Client(), 2, workload{Addrs: []string{p.addr()}, Patience: 150 * time.Millisecond})
+			f := start(t, server.Client(), 2, workload{Addrs: []string{p.addr()}, Timeout: 150 * time.Millisecond})
 			inFlight := 0
 			for range 4 {
-				f.answered(100)
+				f.awaitCommits(100)
 				p.fault.Store(int32(fault))
 				time.Sleep(250 * time.Millisecond)
 				inFlight += f.inFlight()
 				p.fault.Store(int32(healthy))
 				p.redeliver()
 			}
-			f.answered(100)
+			f.awaitCommits(100)
 			f.stop()
 			p.redeliver()
-			if inFlight == 0 || fault != stall && p.met.Load() == 0 {
-				t.Errorf("%d in flight, %d batches met the fault: it showed nothing", inFlight, p.met.Load())
+			if inFlight == 0 || fault != stall && p.hits.Load() == 0 {
+				t.Errorf("%d in flight, %d batches hit by the fault: it tested nothing", inFlight, p.hits.Load())
 			}
 			if fault != repeatLater && f.unknown() == 0 {
-				t.Error("no outcome was unknown: the fault showed nothing")
+				t.Error("no outcome was unknown: the fault tested nothing")
 			}
-			t.Logf("%d batches met the fault, %d outcomes unknown to callers", p.met.Load(), f.unknown())
+			t.Logf("%d batches hit by the fault, %d outcomes unknown to callers", p.hits.Load(), f.unknown())
 			f.check(server.Client(), nothingLost)
 		})
 	}

@@ -22,14 +22,14 @@ func TestKilledNode(t *testing.T) {
 	f := start(t, server.Client(), 3, workload{Addrs: []string{server.Addr()}, Callers: 40, Work: 5 * time.Millisecond, HoldTTL: 3 * time.Second})
 	killed := 0
 	for _, p := range f.workers[:2] {
-		f.answered(200)
+		f.awaitCommits(200)
 		p.kill()
 		killed += len(p.begun)
 	}
 	if killed == 0 {
 		t.Error("nothing was in flight when the nodes were killed")
 	}
-	f.answered(200)
+	f.awaitCommits(200)
 	f.stop()
 	open := 0
 	for _, hold := range stored(t, server.Client()) {
@@ -43,7 +43,7 @@ func TestKilledNode(t *testing.T) {
 	f.check(server.Client(), repaired)
 	t.Logf("%d operations were in flight, %d holds were left and ended", killed, open)
 	if open == 0 {
-		t.Error("no hold was left behind: the fault showed nothing")
+		t.Error("no hold was left behind: the fault tested nothing")
 	}
 }
 
@@ -52,7 +52,7 @@ func TestKilledNodeIsCleanedUp(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, LeaveOpen: 3})
-	f.answered(200)
+	f.awaitCommits(200)
 	for _, p := range f.workers {
 		p.kill()
 	}
@@ -70,7 +70,7 @@ func TestKilledNodeIsCleanedUp(t *testing.T) {
 		t.Errorf("%d holds were released; want many", n)
 	}
 	f.nothingHeld(server)
-	checkLaw(t, server.Client(), f.load.Tenants)
+	checkBalances(t, server.Client(), f.load.Tenants)
 }
 
 // nothingHeld reads each tenant, which ends its due holds, and checks that none is left.

@@ -20,7 +20,7 @@ type proxy struct {
 	ln      net.Listener
 	backend atomic.Pointer[string]
 	fault   atomic.Int32 // a netFault
-	met     atomic.Int64 // batches hit by the fault
+	hits    atomic.Int64 // batches hit by the fault
 
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
@@ -142,7 +142,7 @@ func (c *link) requests() {
 		}
 		c.verdict.Store(int32(f))
 		if f != healthy {
-			c.p.met.Add(1)
+			c.p.hits.Add(1)
 		}
 		switch f {
 		case resetBefore:

@@ -27,8 +27,8 @@ func TestRightTakenAway(t *testing.T) {
 			opts := server.Options()
 			opts.Username, opts.Password = "admin", "secret"
 			admin := newClient(t, opts)
-			f := start(t, admin, 2, workload{Addrs: []string{server.Addr()}, Patience: 2 * time.Second})
-			f.answered(100)
+			f := start(t, admin, 2, workload{Addrs: []string{server.Addr()}, Timeout: 2 * time.Second})
+			f.awaitCommits(100)
 			if f.inFlight() == 0 {
 				t.Error("no operation was in flight")
 			}
@@ -42,7 +42,7 @@ func TestRightTakenAway(t *testing.T) {
 				t.Errorf("doctor: %v\n%s", err, out)
 			}
 			must(t, admin.Do(t.Context(), "acl", "setuser", "default", "+"+right).Err())
-			f.answered(100)
+			f.awaitCommits(100)
 			f.stop()
 			for _, p := range f.workers {
 				for _, e := range p.events {

@@ -129,7 +129,7 @@ func flat(t *testing.T, what string, small, large measured) {
 	costs := measure(t, small, large)
 	t.Logf("%s: %s, without them %s", what, costs[1], costs[0])
 	if costs[1].commands > 1.1*costs[0].commands+0.1 || costs[1].bytes > 1.15*costs[0].bytes || costs[1].usec > 3*costs[0].usec {
-		t.Errorf("%s makes decisions dearer", what)
+		t.Errorf("%s makes decisions more expensive", what)
 	}
 }
 
@@ -177,7 +177,7 @@ func TestDecisionsStayFlat(t *testing.T) {
 	atOnce(others, func(i int) { ensure(budget.TenantID("tenant-" + strconv.Itoa(i))) })
 	t.Logf("%.0f bytes a tenant", float64(used(t, client)-memory)/others)
 	flat(t, "100,000 tenants", small, large)
-	checkLaw(t, client, []budget.TenantID{"acme", "tenant-1", "tenant-100000"})
+	checkBalances(t, client, []budget.TenantID{"acme", "tenant-1", "tenant-100000"})
 }
 
 // Dead nodes leave their sessions, which cost only memory, and which expire.
@@ -215,7 +215,7 @@ func TestDeadSessionsGo(t *testing.T) {
 	if n := sessions(t, client, ledger); n != 1 {
 		t.Errorf("%d sessions are left, want the one that is used", n)
 	}
-	checkLaw(t, client, []budget.TenantID{"acme"})
+	checkBalances(t, client, []budget.TenantID{"acme"})
 }
 
 func used(t *testing.T, client *redis.Client) int64 {

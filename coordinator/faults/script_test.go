@@ -18,8 +18,8 @@ func TestScriptFlush(t *testing.T) {
 	t.Run("one server", func(t *testing.T) {
 		t.Parallel()
 		server := redistest.Start(t)
-		f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Patience: 10 * time.Second, Tenants: tenants(40), Callers: 32})
-		flushing(t, []*redis.Client{server.Client()}, func() { f.answered(3000) })
+		f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Timeout: 10 * time.Second, Tenants: tenants(40), Callers: 32})
+		flushing(t, []*redis.Client{server.Client()}, func() { f.awaitCommits(3000) })
 		f.stop()
 		f.noFailure()
 		f.check(server.Client(), nothingLost)
@@ -27,7 +27,7 @@ func TestScriptFlush(t *testing.T) {
 	t.Run("behind ASK", func(t *testing.T) {
 		t.Parallel()
 		cluster := redistest.StartCluster(t, redistest.WithMasters(3))
-		f := start(t, cluster.Client(), 2, workload{Addrs: cluster.Addrs(), Cluster: true, Tenants: tenants(6), Patience: 10 * time.Second})
+		f := start(t, cluster.Client(), 2, workload{Addrs: cluster.Addrs(), Cluster: true, Tenants: tenants(6), Timeout: 10 * time.Second})
 		var masters []*redis.Client
 		for _, m := range cluster.Masters() {
 			masters = append(masters, m.Client())
@@ -44,9 +44,9 @@ func TestScriptFlush(t *testing.T) {
 		keys, err := m.Keys(t.Context(), 10)
 		must(t, err)
 		must(t, m.Move(t.Context(), keys...))
-		flushing(t, masters, func() { f.answered(1000) })
+		flushing(t, masters, func() { f.awaitCommits(1000) })
 		must(t, m.Finish(t.Context()))
-		f.answered(100)
+		f.awaitCommits(100)
 		f.stop()
 		f.noFailure()
 		f.check(cluster.Client(), nothingLost)
@@ -80,16 +80,16 @@ func flushing(t *testing.T, servers []*redis.Client, run func()) {
 func TestRestartWithAOF(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))
-	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Patience: 20 * time.Second})
+	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Timeout: 20 * time.Second})
 	for range 3 {
-		f.answered(200)
+		f.awaitCommits(200)
 		if f.inFlight() == 0 {
 			t.Error("no operation was in flight")
 		}
 		must(t, server.Stop())
 		must(t, server.Restart(t.Context()))
 	}
-	f.answered(200)
+	f.awaitCommits(200)
 	f.stop()
 	f.noFailure()
 	f.check(server.Client(), nothingLost)

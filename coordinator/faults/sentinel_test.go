@@ -22,15 +22,15 @@ func TestSentinelFailoverInStep(t *testing.T) {
 	primary := redistest.Start(t)
 	replica := redistest.StartReplica(t, primary)
 	sentinels := redistest.StartSentinels(t, primary, 3)
-	f := start(t, sentinels.Client(), 2, workload{Addrs: sentinels.Addrs(), Sentinel: redistest.SentinelName, Patience: 20 * time.Second})
-	f.answered(200)
+	f := start(t, sentinels.Client(), 2, workload{Addrs: sentinels.Addrs(), Sentinel: redistest.SentinelName, Timeout: 20 * time.Second})
+	f.awaitCommits(200)
 	if f.inFlight() == 0 {
 		t.Error("no operation was in flight")
 	}
 	primary.Kill()
 	killed := time.Now()
 	must(t, sentinels.AwaitPrimary(t.Context(), replica))
-	f.answered(200)
+	f.awaitCommits(200)
 	t.Logf("200 commits %s after the kill", time.Since(killed).Round(time.Millisecond))
 	f.stop()
 	f.noFailure()
@@ -43,20 +43,20 @@ func TestSentinelFailoverThatLagged(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
 	sentinels := redistest.StartSentinels(t, p.primary, 3)
-	f := start(t, sentinels.Client(), 2, workload{Addrs: sentinels.Addrs(), Sentinel: redistest.SentinelName, Patience: 20 * time.Second})
-	f.answered(100)
+	f := start(t, sentinels.Client(), 2, workload{Addrs: sentinels.Addrs(), Sentinel: redistest.SentinelName, Timeout: 20 * time.Second})
+	f.awaitCommits(100)
 	p.lag()
-	f.answered(200)
+	f.awaitCommits(200)
 	p.primary.Kill()
 	must(t, sentinels.AwaitPrimary(t.Context(), p.replica))
-	f.answered(200)
+	f.awaitCommits(200)
 	f.stop()
 	f.check(p.replica.Client(), repaired)
 	if f.gaps() == 0 {
-		t.Error("nobody noticed")
+		t.Error("no node noticed")
 	}
 	if n := f.lostCommits(stored(t, p.replica.Client())); n > 0 {
-		t.Errorf("%d commits are lost that living nodes were told of", n)
+		t.Errorf("%d commits acknowledged to living nodes are lost", n)
 	}
 }
 
@@ -69,31 +69,31 @@ func TestFailoversInARow(t *testing.T) {
 			t.Parallel()
 			p := newPair(t)
 			second := redistest.StartReplica(t, p.replica, redistest.WithConfig("masteruser replica", "masterauth secret"))
-			f := start(t, p.primary.Client(), 2, workload{Addrs: []string{p.proxy.addr()}, Patience: 300 * time.Millisecond})
-			f.answered(100)
+			f := start(t, p.primary.Client(), 2, workload{Addrs: []string{p.proxy.addr()}, Timeout: 300 * time.Millisecond})
+			f.awaitCommits(100)
 			p.lag()
 			p.proxy.fault.Store(int32(repeatLater))
-			f.answered(200)
+			f.awaitCommits(200)
 			p.proxy.fault.Store(int32(healthy))
 			p.promote()
 			chain := &pair{t: t, primary: p.replica, replica: second, proxy: p.proxy}
 			if between > 0 {
-				f.answered(between)
+				f.awaitCommits(between)
 				chain.lag()
-				f.answered(between)
+				f.awaitCommits(between)
 			} else {
 				f.await("the first repair", 10*time.Second, func() bool { return merged(t, p.replica) })
 			}
 			chain.promote()
 			late := p.proxy.redeliver()
-			f.answered(200)
+			f.awaitCommits(200)
 			f.stop()
 			if late == 0 {
 				t.Error("no late duplicates")
 			}
 			f.check(second.Client(), repaired)
 			if n := f.lostCommits(stored(t, second.Client())); n > 0 {
-				t.Errorf("%d commits are lost that living nodes were told of", n)
+				t.Errorf("%d commits acknowledged to living nodes are lost", n)
 			}
 			t.Logf("%d late duplicates, %d gaps", late, f.gaps())
 		})
@@ -132,7 +132,7 @@ func TestDebt(t *testing.T) {
 	second, err := b.TryReserve(ctx, "acme", 70) // the promoted replica doesn't have the 80
 	must(t, errors.Join(err, second.Err()))
 	if r, err := a.Remaining(ctx, "acme"); err != nil || r.Remaining != 0 {
-		t.Errorf("what can be reserved: %+v, %v", r, err)
+		t.Errorf("remaining: %+v, %v", r, err)
 	}
 	got, err := a.Balance(ctx, "acme")
 	if err != nil || got.Remaining != -50 || got.Committed != 80 || got.Reserved != 70 || got.Debt() != 50 {
@@ -147,5 +147,5 @@ func TestDebt(t *testing.T) {
 	if r, err := b.TryReserve(ctx, "acme", 10); err != nil || r.Outcome != budget.Reserved {
 		t.Errorf("after the debt was paid: %+v, %v", r, err)
 	}
-	checkLaw(t, p.replica.Client(), []budget.TenantID{"acme"})
+	checkBalances(t, p.replica.Client(), []budget.TenantID{"acme"})
 }

@@ -23,13 +23,13 @@ func TestSplitBrain(t *testing.T) {
 	proxyHost, proxyPort, _ := strings.Cut(replication.addr(), ":")
 	must(t, replica.Client().ReplicaOf(t.Context(), proxyHost, proxyPort).Err())
 	stays, goes := interpose(t, primary.Addr()), interpose(t, primary.Addr())
-	f := start(t, primary.Client(), 0, workload{Patience: 300 * time.Millisecond})
+	f := start(t, primary.Client(), 0, workload{Timeout: 300 * time.Millisecond})
 	f.load.Addrs = []string{stays.addr()}
 	old := f.spawn(1)
 	f.load.Addrs = []string{goes.addr()}
 	f.spawn(2)
-	f.atWork()
-	f.answered(100)
+	f.awaitCallers()
+	f.awaitCommits(100)
 
 	inStep(t, primary, replica)
 	replication.fault.Store(int32(stall)) // the primary doesn't learn of the promotion
@@ -50,11 +50,11 @@ func TestSplitBrain(t *testing.T) {
 	host, port, _ := strings.Cut(replica.Addr(), ":")
 	must(t, primary.Client().ReplicaOf(t.Context(), host, port).Err())
 	stays.lead(replica.Addr())
-	f.answered(200)
+	f.awaitCommits(200)
 	f.stop()
 	t.Logf("the old primary granted %d reserves in %s after the split, with min-replicas-max-lag %s", last, window.Round(10*time.Millisecond), maxLag)
 	if last == 0 {
-		t.Error("nothing was granted on the old primary: the fault showed nothing")
+		t.Error("nothing was granted on the old primary: the fault tested nothing")
 	}
 	// Redis counts a replica's lag in whole seconds of its clock, so that 2 s are over
 	// after up to 3, and checks it once a second.
@@ -63,6 +63,6 @@ func TestSplitBrain(t *testing.T) {
 	}
 	f.check(replica.Client(), repaired)
 	if n := f.lostCommits(stored(t, replica.Client())); n > 0 {
-		t.Errorf("%d commits are lost that living nodes were told of", n)
+		t.Errorf("%d commits acknowledged to living nodes are lost", n)
 	}
 }

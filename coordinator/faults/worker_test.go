@@ -45,7 +45,7 @@ type workload struct {
 	Cluster   bool
 	Tenants   []budget.TenantID
 	Callers   int
-	Patience  time.Duration // of a caller
+	Timeout   time.Duration // of a caller
 	Pause     time.Duration // between two operations of a caller
 	Work      time.Duration // between a reservation and its settlement
 	HoldTTL   time.Duration
@@ -88,7 +88,7 @@ type worker struct {
 	out  *json.Encoder
 	stop atomic.Bool
 
-	unsure []event
+	unresolved []event
 }
 
 func work(text string) error {
@@ -118,7 +118,7 @@ func work(text string) error {
 	if w.node, err = coordinator.New(context.Background(), client, opts...); err != nil {
 		return err
 	}
-	w.say(event{Op: "ready"})
+	w.print(event{Op: "ready"})
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		w.stop.Store(true)
@@ -135,13 +135,13 @@ func work(text string) error {
 	if err := w.node.Close(ctx); err != nil {
 		closed.Failure, closed.Text = "close", err.Error()
 	}
-	w.say(closed)
+	w.print(closed)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return lines.Flush()
 }
 
-func (w *worker) say(e event) {
+func (w *worker) print(e event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	_ = w.out.Encode(e)
@@ -153,27 +153,27 @@ func (w *worker) call(caller int) {
 	for !w.stop.Load() {
 		tenant := w.Tenants[random.IntN(len(w.Tenants))]
 		if w.Ensure && random.IntN(4) == 0 {
-			w.do(event{Caller: caller, Op: "ensure", Tenant: tenant, Amount: eachBudget}, w.Patience)
+			w.do(event{Caller: caller, Op: "ensure", Tenant: tenant, Amount: eachBudget}, w.Timeout)
 		}
-		reserved := w.do(event{Caller: caller, Op: "reserve", Tenant: tenant, Amount: budget.Microcents(1 + random.IntN(100))}, w.Patience)
+		reserved := w.do(event{Caller: caller, Op: "reserve", Tenant: tenant, Amount: budget.Microcents(1 + random.IntN(100))}, w.Timeout)
 		if reserved.Outcome == budget.Reserved && (w.LeaveOpen == 0 || random.IntN(w.LeaveOpen) > 0) {
 			e := event{Caller: caller, Op: "commit", Tenant: tenant, ID: reserved.ID, Amount: budget.Microcents(random.Int64N(int64(reserved.Amount) + 1))}
 			if random.IntN(4) == 0 {
 				e.Op, e.Amount = "release", 0
 			}
 			time.Sleep(w.Work)
-			w.do(e, w.Patience)
+			w.do(e, w.Timeout)
 		}
 		time.Sleep(time.Duration(random.Int64N(int64(2*w.Pause) + 1)))
 	}
 }
 
 // do performs an operation and prints an event before and after it.
-func (w *worker) do(e event, patience time.Duration) event {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func (w *worker) do(e event, timeout time.Duration) event {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	e.Began = time.Now().UnixNano()
-	w.say(e)
+	w.print(e)
 	var err error
 	switch e.Op {
 	case "ensure":
@@ -204,17 +204,17 @@ func (w *worker) do(e event, patience time.Duration) event {
 		if errors.As(err, &unknown) {
 			e.ID = unknown.ID
 			w.mu.Lock()
-			w.unsure = append(w.unsure, e)
+			w.unresolved = append(w.unresolved, e)
 			w.mu.Unlock()
 		}
 	}
-	w.say(e)
+	w.print(e)
 	return e
 }
 
 // resolve looks up every operation whose outcome was unknown.
 func (w *worker) resolve() {
-	for _, e := range w.unsure {
+	for _, e := range w.unresolved {
 		w.do(event{Caller: e.Caller, Op: "lookup", Tenant: e.Tenant, ID: e.ID}, 30*time.Second)
 	}
 }

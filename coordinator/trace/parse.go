@@ -40,7 +40,7 @@ func Parse(name string, r io.Reader) (Trace, error) {
 	}
 	switch err := lines.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
-		return Trace{}, fmt.Errorf("%s:%d: %w: the line is longer than %d bytes; write one operation a line", name, line+1, ErrMalformed, MaxLineBytes)
+		return Trace{}, fmt.Errorf("%s:%d: %w: the line is longer than %d bytes; write one operation per line", name, line+1, ErrMalformed, MaxLineBytes)
 	case err != nil:
 		return Trace{}, fmt.Errorf("%s:%d: reading: %w", name, line+1, err)
 	case line == 0:

@@ -154,7 +154,7 @@ func TestReplayComparesEveryField(t *testing.T) {
 	}
 }
 
-func TestReplayUsesTheIDsThatWereGiven(t *testing.T) {
+func TestReplayUsesReturnedIDs(t *testing.T) {
 	t.Parallel()
 	id := budget.NewReservationID("acme", 1, 2)
 	engine := &scripted{
@@ -172,7 +172,7 @@ func TestReplayUsesTheIDsThatWereGiven(t *testing.T) {
 	}
 	never := engine.settled[1:]
 	if never[0] == id || never[0] == never[1] || never[0] != never[2] {
-		t.Errorf("names that got no id were released as %s; want an own id for each", never)
+		t.Errorf("names without a reservation were released as %s; want a distinct id for each", never)
 	}
 	for _, unknown := range never {
 		if err := unknown.Validate(); err != nil || unknown.Tenant() != "acme" {
@@ -185,7 +185,7 @@ func TestReplayUsesTheIDsThatWereGiven(t *testing.T) {
 	}
 }
 
-func TestReplayStopsWhereThereIsNoAnswer(t *testing.T) {
+func TestReplayStopsWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("redis is gone")
 	for _, line := range []string{

@@ -23,14 +23,14 @@ func parseObject(line []byte) (object, error) {
 	decoder.UseNumber()
 	first, err := decoder.Token()
 	if err != nil || first != json.Delim('{') {
-		return nil, errors.New("the line is not a JSON object; write one {…} a line")
+		return nil, errors.New("the line is not a JSON object; write one {…} per line")
 	}
 	fields, err := readFields(decoder, 1)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the object; write one operation a line")
+		return nil, errors.New("there is text after the object; write one operation per line")
 	}
 	return fields, nil
 }
@@ -47,10 +47,10 @@ func readFields(decoder *json.Decoder, depth int) (object, error) {
 		}
 		key, ok := token.(string)
 		if !ok {
-			return nil, fmt.Errorf("a key is %v; keys are strings", token)
+			return nil, fmt.Errorf("a key is %v; use a string", token)
 		}
 		if _, twice := fields[key]; twice {
-			return nil, fmt.Errorf("field %q is there twice; give it once", key)
+			return nil, fmt.Errorf("field %q appears twice; give it once", key)
 		}
 		value, err := decoder.Token()
 		if err != nil {
@@ -61,7 +61,7 @@ func readFields(decoder *json.Decoder, depth int) (object, error) {
 			fields[key] = value
 		case json.Delim:
 			if value != '{' || depth == maxDepth {
-				return nil, fmt.Errorf("field %q has a value that no field of a trace has; see the format", key)
+				return nil, fmt.Errorf("field %q has an array or a nested object, which no field of a trace has; see the format", key)
 			}
 			if fields[key], err = readFields(decoder, depth+1); err != nil {
 				return nil, err
@@ -80,13 +80,13 @@ func notJSON(err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("the line is not a whole JSON object (%w); write one {…} a line", err)
+	return fmt.Errorf("the line is not a complete JSON object (%w); write one {…} per line", err)
 }
 
 func asText(field string, value any) (string, error) {
 	text, ok := value.(string)
 	if !ok || text == "" {
-		return "", fmt.Errorf("field %q is %s; give a text in quotes that is not empty", field, show(value))
+		return "", fmt.Errorf("field %q is %s; give a non-empty string", field, show(value))
 	}
 	return text, nil
 }
@@ -121,7 +121,7 @@ func asAnswer(value any) (Answer, error) {
 	err = answer.Outcome.UnmarshalText([]byte(name))
 	needed, recordable := carried[answer.Outcome]
 	if err != nil || !recordable {
-		return Answer{}, fmt.Errorf("outcome %q is none that a trace records; see the format", name)
+		return Answer{}, fmt.Errorf("outcome %q is not recorded in traces; see the format", name)
 	}
 	answer.Amounts = make(map[string]budget.Microcents, len(fields)-1)
 	for _, amount := range amountNames {

@@ -31,7 +31,7 @@ type table struct {
 }
 
 const (
-	leastAccounts = 8
+	minAccounts = 8
 )
 
 func newTable(accounts int) *table {
@@ -43,7 +43,7 @@ func newTable(accounts int) *table {
 
 func (s *accounts) init() {
 	s.seed = rand.Uint64() //nolint:gosec // a hash seed needs no crypto/rand
-	s.table.Store(newTable(leastAccounts))
+	s.table.Store(newTable(minAccounts))
 }
 
 // find returns the tenant's account, or nil.

@@ -31,11 +31,11 @@ func TestAccountsGrowUnderReaders(t *testing.T) {
 				}
 				want := made[i%10]
 				if got := s.find(want.tenant); got != want {
-					t.Errorf("%q was there and is not found", want.tenant)
+					t.Errorf("%q exists but is not found", want.tenant)
 					return
 				}
 				if got := s.numbered(want.number, want.tenant); got != want {
-					t.Errorf("%q was there and is not found by its number", want.tenant)
+					t.Errorf("%q exists but is not found by its number", want.tenant)
 					return
 				}
 			}
@@ -44,7 +44,7 @@ func TestAccountsGrowUnderReaders(t *testing.T) {
 	for i := 10; i < tenants; i++ {
 		var created bool
 		if made[i], created = s.create(name(i), budget.Microcents(i)); !created {
-			t.Errorf("%q is there before it is made", name(i))
+			t.Errorf("%q exists before it is created", name(i))
 		}
 	}
 	close(stop)
@@ -52,14 +52,14 @@ func TestAccountsGrowUnderReaders(t *testing.T) {
 	for i, a := range made {
 		again, created := s.create(name(i), 7)
 		if created || again != a || s.find(name(i)) != a || s.numbered(a.number, name(i)) != a || a.granted != budget.Microcents(i) {
-			t.Fatalf("%q is not the account that was made", name(i))
+			t.Fatalf("%q is not the account that was created", name(i))
 		}
 		if s.numbered(a.number, name(i+1)) != nil {
-			t.Fatalf("%q answers to another's number", name(i+1))
+			t.Fatalf("%q is found by another's number", name(i+1))
 		}
 	}
 	if s.find("ghost") != nil || s.numbered(tenants, "ghost") != nil || s.numbered(1<<31, "ghost") != nil {
-		t.Error("a tenant that was never made is found")
+		t.Error("a tenant that was never created is found")
 	}
 }
 
@@ -71,7 +71,7 @@ func TestAccountsKeepTheirOwnName(t *testing.T) {
 	tenant := budget.TenantID(page[23:27])
 	a, _ := s.create(tenant, 1)
 	if a.tenant != "acme" || unsafe.StringData(string(a.tenant)) == unsafe.StringData(string(tenant)) {
-		t.Errorf("the account keeps %q of the caller's memory", a.tenant)
+		t.Errorf("the account keeps the caller's memory of %q", a.tenant)
 	}
 }
 
@@ -102,10 +102,10 @@ func TestHash(t *testing.T) {
 	}
 	for place, n := range places {
 		if n > 20 { // the average is 4; more than 20 has a chance below 1 in 10 million
-			t.Errorf("place %d is that of %d names, want about 4", place, n)
+			t.Errorf("slot %d of the table has %d names, want about 4", place, n)
 		}
 	}
 	if hash(1, "acme") == hash(2, "acme") {
-		t.Error("the seed does not count")
+		t.Error("the hash does not depend on the seed")
 	}
 }

@@ -17,7 +17,7 @@ func TestGivenClock(t *testing.T) {
 	} {
 		now = time.UnixMicro(step.at)
 		if got := c.now(); got != step.want {
-			t.Errorf("at %d µs the clock says %d ms, want %d", step.at, got, step.want)
+			t.Errorf("at %d µs the clock is %d ms, want %d", step.at, got, step.want)
 		}
 	}
 }
@@ -43,7 +43,7 @@ func TestOwnClock(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		if got, want := c.now(), began+203+time.Hour.Milliseconds(); got != want {
-			t.Errorf("after a pause the clock says %d, want %d at once", got, want)
+			t.Errorf("after a pause the clock is %d, want %d immediately", got, want)
 		}
 		time.Sleep(3 * tickPeriod)
 	}) // a timer that is never stopped would fail the test here

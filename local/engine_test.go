@@ -57,7 +57,7 @@ func TestForeignIDs(t *testing.T) {
 		own, foreign := reserve(t, ours, 10), reserve(t, theirs, 10)
 		hi, _ := own.Bits()
 		if foreignHi, _ := foreign.Bits(); hi != foreignHi {
-			t.Fatalf("the ids %s and %s name different places, so this proves nothing", own, foreign)
+			t.Fatalf("the ids %s and %s name different slots, so this tests nothing", own, foreign)
 		}
 		if res, err := ours.Commit(t.Context(), foreign, 1); err != nil || res != (budget.Settlement{Outcome: budget.MissingReservation}) {
 			t.Fatalf("a foreign id: %+v, %v", res, err)
@@ -102,7 +102,7 @@ func TestOldIDs(t *testing.T) {
 		}
 	}
 	if !reused {
-		t.Fatal("the slot was never used again, so this proves nothing")
+		t.Fatal("the slot was never reused, so this tests nothing")
 	}
 }
 
@@ -125,10 +125,10 @@ func TestGrantOverflowSaysHowMuchFits(t *testing.T) {
 	e := newEngine(t, budget.MaxMicrocents-41)
 	_, err := e.Grant(t.Context(), "acme", 42)
 	if !errors.Is(err, budget.ErrOverflow) || !strings.Contains(err.Error(), `"acme"`) || !strings.Contains(err.Error(), "41 microcents") {
-		t.Errorf("got the error %v, want an overflow that names the tenant and its room", err)
+		t.Errorf("got the error %v, want an overflow that names the tenant and the largest grant", err)
 	}
 	if res, err := e.Grant(t.Context(), "acme", 41); err != nil || res.Remaining != budget.MaxMicrocents {
-		t.Errorf("what fits: %+v, %v", res, err)
+		t.Errorf("the largest grant: %+v, %v", res, err)
 	}
 }
 
@@ -143,7 +143,7 @@ func TestDueInBulk(t *testing.T) {
 		ids[i] = reserve(t, e, 1, budget.WithHoldTTL(time.Duration(i+1)*time.Millisecond))
 	}
 	if res, err := e.TryReserve(t.Context(), "acme", 1); err != nil || res.Outcome != budget.Insufficient {
-		t.Fatalf("all is held, yet: %+v, %v", res, err)
+		t.Fatalf("everything is held, but: %+v, %v", res, err)
 	}
 	for _, at := range []int64{1, 2, 64, 65, 5000, holds / 2, holds - 1, holds} {
 		now.Store(at)
@@ -186,7 +186,7 @@ func TestAllocations(t *testing.T) {
 	} {
 		if n := testing.AllocsPerRun(500, func() {
 			if !op() {
-				t.Fatalf("%s: it does not do what it is measured for", name)
+				t.Fatalf("%s: the measured operation failed", name)
 			}
 		}); n != 0 {
 			t.Errorf("%s: %v allocations, want none", name, n)

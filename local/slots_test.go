@@ -14,13 +14,13 @@ func TestSizes(t *testing.T) {
 		t.Errorf("a slot has %d bytes, want 32: two to a cache line, none across two", size)
 	}
 	if end := unsafe.Offsetof(account{}.reserved) + unsafe.Sizeof(account{}.reserved); end > 64 {
-		t.Errorf("what a reserve needs first ends at byte %d of an account, want it in one cache line", end)
+		t.Errorf("the fields that a reserve needs first end at byte %d of an account, want them in one cache line", end)
 	}
 	// If the allocator's size class for an account is a multiple of a cache line, no two
 	// accounts share one.
 	size := unsafe.Sizeof(account{})
 	if allocated := cap(append([]byte(nil), make([]byte, size)...)); allocated%64 != 0 {
-		t.Errorf("an account has %d bytes, of which the allocator makes %d, want a multiple of 64", size, allocated)
+		t.Errorf("an account has %d bytes, for which the allocator uses %d, want a multiple of 64", size, allocated)
 	}
 }
 
@@ -73,7 +73,7 @@ func (m *model) check(t *testing.T) {
 		}
 		for level, in := 0, h.number/fanOut; level < len(m.earliest); level, in = level+1, in/fanOut {
 			if m.earliest[level][in] > h.until {
-				t.Fatalf("slot %d ends at %d, but level %d says nothing does before %d", h.number, h.until, level, m.earliest[level][in])
+				t.Fatalf("slot %d ends at %d, but level %d has no end before %d", h.number, h.until, level, m.earliest[level][in])
 			}
 		}
 	}
@@ -148,7 +148,7 @@ func TestSlotReuse(t *testing.T) {
 	}
 }
 
-func TestPriorIsToldForTenMinutes(t *testing.T) {
+func TestPriorIsReturnedForTenMinutes(t *testing.T) {
 	t.Parallel()
 	var h slot
 	h.end(budget.Released, 5, 1000)

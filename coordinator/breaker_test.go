@@ -42,14 +42,14 @@ func TestBreakerOpensOnADeadRedisAndCloses(t *testing.T) {
 		_, err := c.TryReserve(t.Context(), "acme", 1)
 		wantErr(t, "while it is open", err, ErrUnavailable)
 		if errors.Is(err, ErrUnknownOutcome) {
-			t.Errorf("a call that was kept away is unknown: %v", err)
+			t.Errorf("a rejected call is unknown: %v", err)
 		}
 		if time.Since(began) < 50*time.Millisecond {
 			fast++
 		}
 	}
 	if fast < 40 {
-		t.Errorf("%d of 50 calls were refused at once", fast)
+		t.Errorf("%d of 50 calls were rejected immediately", fast)
 	}
 	for i := range 200 {
 		if _, err := c.TryReserve(t.Context(), numbered("unknown", i), 1); !errors.Is(err, ErrUnavailable) {
@@ -78,7 +78,7 @@ func TestBreakerOpensOnADeadRedisAndCloses(t *testing.T) {
 	if err := <-settled; err != nil {
 		t.Errorf("a release that waited for Redis to come back: %v", err)
 	}
-	log.saysOnce(t, "circuit breaker open")
-	log.saysOnce(t, "circuit breaker closed")
+	log.loggedOnce(t, "circuit breaker open")
+	log.loggedOnce(t, "circuit breaker closed")
 	audit(t, server.Client())
 }

@@ -190,7 +190,7 @@ func endWhile(t *testing.T, c *Coordinator, server *redistest.Server, tenant bud
 	make func(context.Context) (context.Context, func()), do func(context.Context) error,
 ) error {
 	t.Helper()
-	eventually(t, "the lane rests", func() bool { queued, flying := c.node.LaneOf(tenant).Calls(); return queued+flying == 0 })
+	eventually(t, "the lane is idle", func() bool { queued, inFlight := c.node.LaneOf(tenant).Calls(); return queued+inFlight == 0 })
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
@@ -204,13 +204,13 @@ func endWhile(t *testing.T, c *Coordinator, server *redistest.Server, tenant bud
 		awaitLane(t, c, tenant, 0)
 	}
 	ctx, end := make(t.Context())
-	ended := goes(func() error { return do(ctx) })
+	ended := async(func() error { return do(ctx) })
 	awaitLane(t, c, tenant, before)
 	end()
 	return <-ended
 }
 
-func goes(do func() error) <-chan error {
+func async(do func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- do() }()
 	return done
@@ -221,52 +221,52 @@ func awaitLane(t *testing.T, c *Coordinator, tenant budget.TenantID, waiting int
 	t.Helper()
 	l := c.node.LaneOf(tenant)
 	for reached := false; !reached; time.Sleep(100 * time.Microsecond) {
-		queued, flying := l.Calls()
-		reached = flying == 1 && queued == waiting
+		queued, inFlight := l.Calls()
+		reached = inFlight == 1 && queued == waiting
 		if t.Context().Err() != nil {
-			t.Fatal("the call did not come as far")
+			t.Fatal("the call did not get that far")
 		}
 	}
 }
 
-// heldBack holds some commands back from Redis until gone is closed.
-type heldBack struct {
-	these func(cmd redis.Cmder) bool
-	came  chan struct{}
-	gone  chan struct{}
+// blockingHook holds some commands back from Redis until release is closed.
+type blockingHook struct {
+	matches func(cmd redis.Cmder) bool
+	arrived chan struct{}
+	release chan struct{}
 }
 
-func holdBack(client *redis.Client, these func(cmd redis.Cmder) bool) heldBack {
-	h := heldBack{these, make(chan struct{}, 100), make(chan struct{})}
+func blockCommands(client *redis.Client, matches func(cmd redis.Cmder) bool) blockingHook {
+	h := blockingHook{matches, make(chan struct{}, 100), make(chan struct{})}
 	client.AddHook(h)
 	return h
 }
 
-func (h heldBack) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (h blockingHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (h heldBack) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (h blockingHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }
 
-func (h heldBack) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (h blockingHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if !h.these(cmd) {
+		if !h.matches(cmd) {
 			return next(ctx, cmd)
 		}
-		h.came <- struct{}{}
+		h.arrived <- struct{}{}
 		select {
 		case <-ctx.Done():
 			err := context.Cause(ctx) // hooks of the client's owner may return it
 			cmd.SetErr(err)
 			return err
-		case <-h.gone:
+		case <-h.release:
 			return next(ctx, cmd)
 		}
 	}
 }
 
 // The same without a lane: Holds while it reads, Ready, Close, New and Inspect.
-func TestCauseOfAContextIsTextOnlyBesideTheLanes(t *testing.T) {
+func TestCauseOfAContextIsTextOnlyOutsideTheLanes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	for i, ending := range endings {
@@ -275,7 +275,7 @@ func TestCauseOfAContextIsTextOnlyBesideTheLanes(t *testing.T) {
 			c := node(t, client)
 			tenant := numbered("acme", i)
 			ensure(t, c, tenant, 1000)
-			reading := holdBack(client, func(cmd redis.Cmder) bool {
+			reading := blockCommands(client, func(cmd redis.Cmder) bool {
 				args := cmd.Args()
 				return slices.Contains([]any{c.scripts.Page.SHA, c.scripts.Page.Source, readyScript}, args[min(1, len(args)-1)])
 			})
@@ -284,18 +284,18 @@ func TestCauseOfAContextIsTextOnlyBesideTheLanes(t *testing.T) {
 				c.Ready,
 			} {
 				ctx, end := ending.make(t.Context())
-				asked := goes(func() error { return ask(ctx) })
-				<-reading.came
+				asked := async(func() error { return ask(ctx) })
+				<-reading.arrived
 				end()
 				matchesOnly(t, <-asked, ErrUnavailable, ending.want)
 			}
-			close(reading.gone)
+			close(reading.release)
 
 			starting := server.Client()
-			start := holdBack(starting, func(cmd redis.Cmder) bool { return cmd.Name() == "ping" })
+			start := blockCommands(starting, func(cmd redis.Cmder) bool { return cmd.Name() == "ping" })
 			ctx, end := ending.make(t.Context())
-			asked := goes(func() error { _, err := New(ctx, starting, quiet()); return err })
-			<-start.came
+			asked := async(func() error { _, err := New(ctx, starting, quiet()); return err })
+			<-start.arrived
 			end()
 			matchesOnly(t, <-asked, ErrUnavailable, ending.want)
 			_, err := New(ctx, server.Client(), quiet())
@@ -327,7 +327,7 @@ func TestCauseOfACloseIsTextOnly(t *testing.T) {
 					awaitLane(t, c, "acme", 0)
 				}
 				ctx, end := ending.make(t.Context())
-				closed := goes(func() error { return c.Close(ctx) })
+				closed := async(func() error { return c.Close(ctx) })
 				for !c.node.Closed() {
 					time.Sleep(100 * time.Microsecond)
 				}

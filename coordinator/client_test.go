@@ -43,15 +43,15 @@ func TestClientClosedBeforeItsNode(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			if err := c.Close(ctx); err == nil || ctx.Err() != nil {
-				t.Errorf("Close: %v, and of its context %v; want an error at once", err, ctx.Err())
+				t.Errorf("Close: %v, with the context's error %v; want an immediate error", err, ctx.Err())
 			}
-			log.saysOnce(t, "Redis client closed first")
+			log.loggedOnce(t, "Redis client closed first")
 		})
 	}
 }
 
 // Health checks of a hanging server do not pile up, nor do the checks of New and Inspect.
-func TestQuestionsToAHangingServer(t *testing.T) {
+func TestRequestsToAHangingServer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client()
@@ -99,7 +99,7 @@ func TestAClientOfASentinelIsRefused(t *testing.T) {
 }
 
 // What is refused without asking Redis is counted all the same.
-func TestRefusalsOfAmountsAreCounted(t *testing.T) {
+func TestInvalidAmountsAreCounted(t *testing.T) {
 	t.Parallel()
 	c, reader, _ := telemetered(t, redistest.Start(t))
 	id := budget.NewReservationID("acme", 1, 2)

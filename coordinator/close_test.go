@@ -26,13 +26,13 @@ var closeWork = []struct {
 		go func() { _, _ = c.TryReserve(context.Background(), "acme", 1) }()
 		awaitLane(t, c, "acme", 0)
 	}},
-	{"a call that was left", func(t *testing.T, c *Coordinator, _ *sdkmetric.ManualReader, pause func()) {
+	{"an abandoned call", func(t *testing.T, c *Coordinator, _ *sdkmetric.ManualReader, pause func()) {
 		pause()
-		ctx, leave := context.WithCancel(t.Context())
-		left := goes(func() error { _, err := c.TryReserve(ctx, "acme", 1); return err })
+		ctx, abandon := context.WithCancel(t.Context())
+		abandoned := async(func() error { _, err := c.TryReserve(ctx, "acme", 1); return err })
 		awaitLane(t, c, "acme", 0)
-		leave()
-		if err := <-left; !errors.Is(err, ErrUnknownOutcome) {
+		abandon()
+		if err := <-abandoned; !errors.Is(err, ErrUnknownOutcome) {
 			t.Errorf("a call that was sent: %v", err)
 		}
 	}},
@@ -78,19 +78,19 @@ func TestEachCloseObeysItsContext(t *testing.T) {
 					t.Fatal(err)
 				}
 			})
-			patient := goes(func() error { return c.Close(context.Background()) })
+			unbounded := async(func() error { return c.Close(context.Background()) })
 			for !c.node.Closed() {
 				time.Sleep(100 * time.Microsecond)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
-			second, third := goes(func() error { return c.Close(ctx) }), goes(func() error { return c.Close(ctx) })
-			for name, closed := range map[string]<-chan error{"of 100 ms": second, "of 100 ms too": third} {
+			second, third := async(func() error { return c.Close(ctx) }), async(func() error { return c.Close(ctx) })
+			for name, closed := range map[string]<-chan error{"with a deadline": second, "with the same deadline": third} {
 				if err := within(t, closed); !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("the Close %s: %v", name, err)
 				}
 			}
-			if err := within(t, patient); !errors.Is(err, ErrUnavailable) {
+			if err := within(t, unbounded); !errors.Is(err, ErrUnavailable) {
 				t.Errorf("the Close without a deadline: %v", err)
 			}
 			cancelled, cancel := context.WithCancel(t.Context())

@@ -69,7 +69,7 @@ func TestClusterHasPartitionsOnEveryMasterAndMovesTheirSlots(t *testing.T) {
 	for i := range committed {
 		tenant := numbered("tenant", i)
 		if got := audit(t, client)[tenant].Balance.Committed; int64(got) != committed[i].Load() {
-			t.Errorf("%s: committed %d, told %d", tenant, got, committed[i].Load())
+			t.Errorf("%s: committed %d, acknowledged %d", tenant, got, committed[i].Load())
 		}
 	}
 }
@@ -149,12 +149,12 @@ func TestClusterIsInspected(t *testing.T) {
 	if check := inspected(single, 1)[0]; check.Name != "topology" || !strings.Contains(check.Remedy, "NewClient") {
 		t.Errorf("%+v", check)
 	}
-	nobody := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, MaxRedirects: 1, DialerRetries: 1})
-	t.Cleanup(func() { nobody.Close() })
-	refusedStart(t, nobody, ErrUnavailable, "masters cannot be found")
+	unreachable := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, MaxRedirects: 1, DialerRetries: 1})
+	t.Cleanup(func() { unreachable.Close() })
+	refusedStart(t, unreachable, ErrUnavailable, "masters cannot be found")
 
 	poor := redistest.Start(t, redistest.WithConfig("cluster-enabled yes"), redistest.WithUser("poor", "secret", "~bursar:*", "+@all", "-cluster"))
-	unable := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{poor.Addr()}, Username: "poor", Password: "secret"})
-	t.Cleanup(func() { unable.Close() })
-	refusedStart(t, unable, ErrUnfit, "CLUSTER SLOTS")
+	withoutRights := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{poor.Addr()}, Username: "poor", Password: "secret"})
+	t.Cleanup(func() { withoutRights.Close() })
+	refusedStart(t, withoutRights, ErrUnfit, "CLUSTER SLOTS")
 }

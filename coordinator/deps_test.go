@@ -13,11 +13,11 @@ import (
 // dependencies, and nothing else: no SDK, no exporter, no server, no command line.
 func TestNothingHeavyIsLinked(t *testing.T) {
 	t.Parallel()
-	said, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.Module.Path}}{{end}}", ".").Output()
+	printed, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.Module.Path}}{{end}}", ".").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	modules := strings.Fields(string(said))
+	modules := strings.Fields(string(printed))
 	slices.Sort(modules)
 	want := []string{
 		"github.com/calybris/bursar",
@@ -34,6 +34,6 @@ func TestNothingHeavyIsLinked(t *testing.T) {
 		"golang.org/x/sys",   // of OpenTelemetry, go-redis
 	}
 	if diff := cmp.Diff(want, slices.Compact(modules)); diff != "" {
-		t.Errorf("the modules linked are others (-want +got):\n%s", diff)
+		t.Errorf("the linked modules differ (-want +got):\n%s", diff)
 	}
 }

@@ -43,7 +43,7 @@ func TestDoAlwaysSettles(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %s, %v, %v", test.name, s, err, test.outcome, test.want, test.also)
 		}
 		if test.err != nil && test.also == nil && err != test.err { //nolint:errorlint // the identical error
-			t.Errorf("%s: %v is not the error of the work", test.name, err)
+			t.Errorf("%s: %v does not wrap the error of the work", test.name, err)
 		}
 		if b := audit(t, client)[tenant].Balance; b.Reserved != 0 || b.Committed != test.committed {
 			t.Errorf("%s: %+v, want %d committed and nothing held", test.name, b, test.committed)
@@ -58,7 +58,7 @@ func TestDoSettlesAfterAPanicAndAfterItsContext(t *testing.T) {
 	func() {
 		defer func() {
 			if recover() != "boom" {
-				t.Error("the panic did not go on")
+				t.Error("Do swallowed the panic")
 			}
 		}()
 		_, _ = c.Do(t.Context(), "acme", 100, func(context.Context) (budget.Microcents, error) { panic("boom") })
@@ -91,7 +91,7 @@ func TestDoSettlesAfterAPanicAndAfterItsContext(t *testing.T) {
 }
 
 // Queue limits apply to new calls only: a Do that holds money settles.
-func TestDoSettlesThoughItsFamilyIsFull(t *testing.T) {
+func TestDoSettlesWithAFullQueue(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c := node(t, server.Client(), WithQueueLimits(1, 100))
@@ -110,7 +110,7 @@ func TestDoSettlesThoughItsFamilyIsFull(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		if _, err := c.Remaining(t.Context(), "acme"); !errors.Is(err, ErrOverloaded) {
-			t.Errorf("the family is not full: %v", err)
+			t.Errorf("the queue is not full: %v", err)
 		}
 		time.AfterFunc(50*time.Millisecond, func() { _ = server.Resume() })
 		return 7, nil
@@ -120,13 +120,13 @@ func TestDoSettlesThoughItsFamilyIsFull(t *testing.T) {
 	}
 }
 
-func TestDoDoesNotWorkOnARefusal(t *testing.T) {
+func TestDoSkipsWorkAfterARefusal(t *testing.T) {
 	t.Parallel()
 	c, _ := startNode(t)
 	ensure(t, c, "acme", 10)
 	for tenant, want := range map[budget.TenantID]error{"acme": budget.ErrInsufficient, "nobody": budget.ErrMissingTenant, "": budget.ErrInvalidTenant} {
 		_, err := c.Do(t.Context(), tenant, 100, func(context.Context) (budget.Microcents, error) {
-			t.Errorf("%q: the work ran without money", tenant)
+			t.Errorf("%q: the work ran without a reservation", tenant)
 			return 0, nil
 		})
 		if !errors.Is(err, want) {

@@ -34,11 +34,11 @@ func (l *logRecorder) text() string {
 
 func (l *logRecorder) option() Option { return WithLogger(slog.New(slog.NewTextHandler(l, nil))) }
 
-// saysOnce checks that exactly one line of the log has these words.
-func (l *logRecorder) saysOnce(t *testing.T, word string) {
+// loggedOnce checks that exactly one line of the log has these words.
+func (l *logRecorder) loggedOnce(t *testing.T, word string) {
 	t.Helper()
 	if n := strings.Count(l.text(), word); n != 1 {
-		t.Errorf("the log says %q %d times, want once:\n%s", word, n, l.text())
+		t.Errorf("the log has %q %d times, want once:\n%s", word, n, l.text())
 	}
 }
 
@@ -48,13 +48,13 @@ func TestEventsAreLoggedOnce(t *testing.T) {
 	server := redistest.Start(t)
 	log := &logRecorder{}
 	c := node(t, server.Client(), log.option(), WithRepair(0, 0))
-	log.saysOnce(t, "node started")
+	log.loggedOnce(t, "node started")
 	ensure(t, c, "acme", 1000)
 	reserve(t, c, 1)
 
 	abandon(t, c, server, 5)
-	log.saysOnce(t, "released abandoned holds")
-	log.saysOnce(t, "holds=1")
+	log.loggedOnce(t, "released abandoned holds")
+	log.loggedOnce(t, "holds=1")
 
 	client := server.Client()
 	session := store.SessionField(c.node.ID())
@@ -64,15 +64,15 @@ func TestEventsAreLoggedOnce(t *testing.T) {
 	}
 	reserve(t, c, 1)
 	reserve(t, c, 1)
-	log.saysOnce(t, "Redis lost acknowledged writes")
-	log.saysOnce(t, "session reopened")
+	log.loggedOnce(t, "Redis lost acknowledged writes")
+	log.loggedOnce(t, "session reopened")
 
 	client.FlushAll(t.Context())
 	for range 3 {
 		_, err := c.TryReserve(t.Context(), "acme", 1)
 		wantErr(t, "a lost partition", err, ErrGap)
 	}
-	log.saysOnce(t, "partition lost or recreated")
+	log.loggedOnce(t, "partition lost or recreated")
 }
 
 // abandon lets callers give up while their reserves are in one batch in flight, and waits

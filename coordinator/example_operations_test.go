@@ -34,8 +34,8 @@ func rightsInManual(t *testing.T) []string {
 	return nil
 }
 
-// everything uses every feature of a node, so that the node sends each of its commands.
-func everything(t *testing.T, client redis.UniversalClient, tenant budget.TenantID) {
+// useAllFeatures uses every feature of a node, so that the node sends each of its commands.
+func useAllFeatures(t *testing.T, client redis.UniversalClient, tenant budget.TenantID) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -74,7 +74,7 @@ func TestRightsInTheManualAreEnough(t *testing.T) {
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
 		server := redistest.Start(t, redistest.WithUser("bursar", "secret", rules...))
-		everything(t, asBursar(t, server), "acme")
+		useAllFeatures(t, asBursar(t, server), "acme")
 		nothingRefused(t, server)
 	})
 	t.Run("every option of a connection", func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestRightsInTheManualAreEnough(t *testing.T) {
 			opts.Protocol = protocol
 			client := redis.NewClient(opts)
 			t.Cleanup(func() { client.Close() })
-			everything(t, client, budget.TenantID(fmt.Sprintf("acme-%d", protocol)))
+			useAllFeatures(t, client, budget.TenantID(fmt.Sprintf("acme-%d", protocol)))
 		}
 		nothingRefused(t, server)
 	})
@@ -99,7 +99,7 @@ func TestRightsInTheManualAreEnough(t *testing.T) {
 		client := redis.NewClusterClient(opts)
 		t.Cleanup(func() { client.Close() })
 		for _, tenant := range []budget.TenantID{"acme", "globex", "initech"} {
-			everything(t, client, tenant)
+			useAllFeatures(t, client, tenant)
 		}
 		nothingRefused(t, cluster.Masters()...)
 	})

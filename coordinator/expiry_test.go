@@ -96,8 +96,8 @@ func (w *comparison) balance(tenant budget.TenantID) {
 	w.same("Balance", got, want, err, localErr)
 }
 
-// crowd makes holds of acme that are all due at one instant, and returns two of them.
-func (w *comparison) crowd(holds int) [2]hold {
+// makeDueHolds makes holds of acme that are all due at one instant, and returns two of them.
+func (w *comparison) makeDueHolds(holds int) [2]hold {
 	w.t.Helper()
 	w.ensure("acme", budget.Microcents(holds))
 	some := [2]hold{w.reserve("acme", 1), w.reserve("acme", 1)}
@@ -142,7 +142,7 @@ func TestBacklogOfATenantDelaysNoNeighbour(t *testing.T) {
 	// Both had a hold that would be due with acme's, and busy always has an open one.
 	w.commit(w.reserve(quiet, 300), 7)
 	first := w.reserve(busy, 300)
-	some := w.crowd(holds)
+	some := w.makeDueHolds(holds)
 	w.clock.advance(budget.DefaultHoldTTL / 2)
 	later := w.reserve(busy, 200)
 	w.commit(first, 7)
@@ -197,7 +197,7 @@ func BenchmarkBacklog(b *testing.B) {
 		w.ensure(other, 1<<40)
 		const holds = 100_000
 		first := w.reserve(other, 1)
-		w.crowd(holds)
+		w.makeDueHolds(holds)
 		w.clock.advance(budget.DefaultHoldTTL / 2)
 		w.reserve(other, 1)
 		w.commit(first, 1)

@@ -21,7 +21,7 @@ import (
 // failover lets a node use many tenants and promotes a replica that lacks the last writes
 // of each partition. It returns the number of the node's commands, and the time, until
 // the node has found each loss.
-func failover(t testing.TB, tenants int) (commands int, knew time.Duration) {
+func failover(t testing.TB, tenants int) (commands int, elapsed time.Duration) {
 	t.Helper()
 	primary := redistest.Start(t)
 	replica := redistest.StartReplica(t, primary)
@@ -66,10 +66,10 @@ func failover(t testing.TB, tenants int) (commands int, knew time.Duration) {
 	count.mu.Unlock()
 
 	began := time.Now()
-	if b, err := c.Balance(t.Context(), "tenant-0"); err != nil || b.Outcome != budget.Found { // one call meets the failover
+	if b, err := c.Balance(t.Context(), "tenant-0"); err != nil || b.Outcome != budget.Found { // one call encounters the failover
 		t.Fatal(b, err)
 	}
-	for !count.knowsAll() {
+	for !count.complete() {
 		if time.Since(began) > 20*time.Second {
 			t.Fatalf("the node has not noticed every loss: %v", count.known)
 		}
@@ -87,7 +87,7 @@ type lossCount struct {
 	known    map[string]bool // by key
 }
 
-func (l *lossCount) knowsAll() bool {
+func (l *lossCount) complete() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.known) == DefaultPartitions
@@ -134,12 +134,12 @@ func (l *lossCount) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 // A node finds the losses of a failover with two commands for each partition, however
 // many tenants it uses: one with the script's SHA and, since a promoted server does not
 // have the script, one with its source.
-func TestFailoverIsUnderstoodInTwoCommandsAPartition(t *testing.T) {
+func TestFailoverTakesTwoCommandsPerPartition(t *testing.T) {
 	t.Parallel()
-	commands, knew := failover(t, 10_000)
-	t.Logf("%d commands, %s", commands, knew)
+	commands, elapsed := failover(t, 10_000)
+	t.Logf("%d commands, %s", commands, elapsed)
 	if commands > 2*DefaultPartitions {
-		t.Errorf("%d commands until the node knew what is lost, want at most %d", commands, 2*DefaultPartitions)
+		t.Errorf("%d commands until the node found every loss, want at most %d", commands, 2*DefaultPartitions)
 	}
 }
 
@@ -147,9 +147,9 @@ func TestFailoverIsUnderstoodInTwoCommandsAPartition(t *testing.T) {
 // failover until it has found every loss. Run it with -benchtime=1x.
 func BenchmarkFailover(b *testing.B) {
 	for b.Loop() {
-		commands, knew := failover(b, 100_000)
+		commands, elapsed := failover(b, 100_000)
 		b.ReportMetric(float64(commands), "commands")
 		b.ReportMetric(float64(commands)/DefaultPartitions, "commands/partition")
-		b.ReportMetric(knew.Seconds(), "s")
+		b.ReportMetric(elapsed.Seconds(), "s")
 	}
 }

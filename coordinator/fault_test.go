@@ -75,8 +75,8 @@ func (f *faults) choose(b []byte) fault {
 	return kind
 }
 
-// met returns how often each fault was chosen. A node may still be sending.
-func (f *faults) met() map[fault]int {
+// counts returns how often each fault was chosen. A node may still be sending.
+func (f *faults) counts() map[fault]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return maps.Clone(f.count)
@@ -123,8 +123,8 @@ func (f *faults) redeliver(t *testing.T, address string) {
 	}
 }
 
-// told is the result that a caller got for one reservation.
-type told struct {
+// result is the outcome that a caller got for one reservation.
+type result struct {
 	id      budget.ReservationID
 	actual  budget.Microcents
 	settled budget.Outcome // Unknown without an answer or a settlement
@@ -152,7 +152,7 @@ func TestEveryOperationTakesEffectOnce(t *testing.T) {
 	executed := executions(t, client)
 	f.on.Store(true)
 	var mu sync.Mutex
-	var heard []told
+	var results []result
 	var operations, unknown atomic.Int64
 	var wg sync.WaitGroup
 	for k := range nodes * callers {
@@ -162,7 +162,7 @@ func TestEveryOperationTakesEffectOnce(t *testing.T) {
 			for range rounds {
 				one := faultyCycle(t, group[k%nodes], own, numbered("tenant", own.IntN(tenants)), &operations, &unknown)
 				mu.Lock()
-				heard = append(heard, one...)
+				results = append(results, one...)
 				mu.Unlock()
 			}
 		})
@@ -177,24 +177,24 @@ func TestEveryOperationTakesEffectOnce(t *testing.T) {
 	}
 	f.redeliver(t, server.Addr())
 	if unknown.Load() == 0 {
-		t.Error("no caller gave up: the faults showed nothing")
+		t.Error("no caller gave up: the faults tested nothing")
 	}
 	for kind := dropReply; kind < faultKinds; kind++ {
-		if f.met()[kind] == 0 {
+		if f.counts()[kind] == 0 {
 			t.Errorf("fault %d did not happen", kind)
 		}
 	}
 	executed = executions(t, client) - executed
-	t.Logf("%d operations, %d unknown, %d batches executed, faults %v", operations.Load(), unknown.Load(), executed, f.met())
+	t.Logf("%d operations, %d unknown, %d batches executed, faults %v", operations.Load(), unknown.Load(), executed, f.counts())
 	if int64(executed) <= operations.Load() {
-		t.Errorf("the server executed %d batches for %d operations; too few were repeated to show anything", executed, operations.Load())
+		t.Errorf("the server executed %d batches for %d operations; too few were repeated to test anything", executed, operations.Load())
 	}
-	checkHeard(t, client, heard)
+	checkResults(t, client, results)
 }
 
 // faultyCycle reserves and settles, and gives up after a short time.
-func faultyCycle(t *testing.T, c *Coordinator, random *rand.Rand, tenant budget.TenantID, operations, unknown *atomic.Int64) []told {
-	patience := func() (context.Context, context.CancelFunc) {
+func faultyCycle(t *testing.T, c *Coordinator, random *rand.Rand, tenant budget.TenantID, operations, unknown *atomic.Int64) []result {
+	shortTimeout := func() (context.Context, context.CancelFunc) {
 		return context.WithTimeout(context.Background(), time.Duration(1+random.IntN(60))*time.Millisecond)
 	}
 	note := func(err error) {
@@ -205,7 +205,7 @@ func faultyCycle(t *testing.T, c *Coordinator, random *rand.Rand, tenant budget.
 			t.Errorf("unexpected error: %v", err)
 		}
 	}
-	ctx, cancel := patience()
+	ctx, cancel := shortTimeout()
 	defer cancel()
 	cost := budget.Microcents(1 + random.IntN(100))
 	r, err := c.TryReserve(ctx, tenant, cost)
@@ -213,11 +213,11 @@ func faultyCycle(t *testing.T, c *Coordinator, random *rand.Rand, tenant budget.
 	if err != nil || r.Outcome != budget.Reserved {
 		return nil
 	}
-	one := told{id: r.ID, actual: budget.Microcents(random.IntN(int(cost) + 1))}
+	one := result{id: r.ID, actual: budget.Microcents(random.IntN(int(cost) + 1))}
 	if random.IntN(8) == 0 {
-		return []told{one} // the caller dies
+		return []result{one} // the caller dies
 	}
-	ctx, cancel = patience()
+	ctx, cancel = shortTimeout()
 	defer cancel()
 	var s budget.Settlement
 	one.asked = true
@@ -231,12 +231,12 @@ func faultyCycle(t *testing.T, c *Coordinator, random *rand.Rand, tenant budget.
 		t.Errorf("a settle of an open hold: %+v", s)
 	}
 	one.settled = s.Outcome
-	return []told{one}
+	return []result{one}
 }
 
-// checkHeard compares every caller's results with the stored state: settling each
+// checkResults compares every caller's results with the stored state: settling each
 // reservation again shows how the first settlement ended.
-func checkHeard(t *testing.T, client *redis.Client, heard []told) {
+func checkResults(t *testing.T, client *redis.Client, results []result) {
 	t.Helper()
 	books := audit(t, client)
 	open := make(map[budget.ReservationID]bool)
@@ -247,28 +247,28 @@ func checkHeard(t *testing.T, client *redis.Client, heard []told) {
 	}
 	fresh := node(t, client)
 	committed := make(map[budget.TenantID]budget.Microcents)
-	for _, one := range heard {
+	for _, one := range results {
 		wasOpen := open[one.id]
 		delete(open, one.id)
 		if wasOpen {
 			if one.settled != budget.Unknown {
-				t.Errorf("%s: told %s, and it is still open", one.id, one.settled)
+				t.Errorf("%s: returned %s, and it is still open", one.id, one.settled)
 			}
 			continue
 		}
 		s, err := fresh.Release(t.Context(), one.id)
 		if err != nil || s.Outcome != budget.MissingReservation || s.Prior == budget.Unknown || !one.asked {
-			t.Fatalf("%s, told %s, asked %t: neither open nor known: %+v, %v", one.id, one.settled, one.asked, s, err)
+			t.Fatalf("%s, returned %s, settlement sent %t: neither open nor known: %+v, %v", one.id, one.settled, one.asked, s, err)
 		}
 		if one.settled != budget.Unknown && one.settled != s.Prior {
-			t.Errorf("%s: told %s, but it was %s", one.id, one.settled, s.Prior)
+			t.Errorf("%s: returned %s, but it was %s", one.id, one.settled, s.Prior)
 		}
 		if s.Prior == budget.Committed {
 			committed[one.id.Tenant()] += one.actual
 		}
 	}
 	for id := range open {
-		t.Errorf("%s is held and nobody was told of it", id)
+		t.Errorf("%s is held, but no caller got it", id)
 	}
 	for tenant, account := range books {
 		if account.Balance.Committed != committed[tenant] {

@@ -42,14 +42,14 @@ func startNode(t testing.TB, opts ...Option) (*Coordinator, *redis.Client) {
 	return node(t, client, opts...), client
 }
 
-// patiently returns a context for setting up a test, whatever the node's call timeout is.
-func patiently(t testing.TB) (context.Context, context.CancelFunc) {
+// setupContext returns a context for setting up a test, whatever the node's call timeout is.
+func setupContext(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), 20*time.Second)
 }
 
 func ensure(t testing.TB, c *Coordinator, tenant budget.TenantID, amount budget.Microcents) {
 	t.Helper()
-	ctx, cancel := patiently(t)
+	ctx, cancel := setupContext(t)
 	defer cancel()
 	if r, err := c.EnsureTenant(ctx, tenant, amount); err != nil || r.Outcome != budget.Created {
 		t.Fatalf("EnsureTenant(%s) = %+v, %v", tenant, r, err)
@@ -59,7 +59,7 @@ func ensure(t testing.TB, c *Coordinator, tenant budget.TenantID, amount budget.
 // reserve holds money of acme, which must exist.
 func reserve(t testing.TB, c *Coordinator, cost budget.Microcents) budget.ReservationID {
 	t.Helper()
-	ctx, cancel := patiently(t)
+	ctx, cancel := setupContext(t)
 	defer cancel()
 	r, err := c.TryReserve(ctx, "acme", cost)
 	if err != nil || r.Outcome != budget.Reserved {

@@ -97,9 +97,9 @@ func withMaxFlight(limit time.Duration) Option { return func(c *config) { c.maxF
 // wrapped is a client of unknown type, of which the node sees only the methods.
 type wrapped struct{ redis.UniversalClient }
 
-// patientClients wait for replies forever. Each starts its server, and returns a function
+// untimedClients wait for replies forever. Each starts its server, and returns a function
 // that connects to it.
-var patientClients = map[string]func(t *testing.T, s *muteConns) func() redis.UniversalClient{
+var untimedClients = map[string]func(t *testing.T, s *muteConns) func() redis.UniversalClient{
 	"single server": func(t *testing.T, s *muteConns) func() redis.UniversalClient {
 		o := redistest.Start(t).Options()
 		o.Dialer, o.ReadTimeout = s.dial, -1
@@ -123,7 +123,7 @@ var patientClients = map[string]func(t *testing.T, s *muteConns) func() redis.Un
 // Replies that never come block no caller: the node repeats on other connections,
 // whatever the client's timeouts are, and each operation takes effect once.
 func TestConnectionsThatStaySilent(t *testing.T) {
-	for name, start := range patientClients {
+	for name, start := range untimedClients {
 		t.Run(name, func(t *testing.T) {
 			s, log := newSilence(), &logRecorder{}
 			connect := start(t, s)
@@ -131,17 +131,17 @@ func TestConnectionsThatStaySilent(t *testing.T) {
 			client := connect()
 			c, err := New(t.Context(), client, log.option(), withMaxFlight(200*time.Millisecond))
 			must(t, err)
-			const families, each = 8, 5
-			for i := range families {
+			const tenants, each = 8, 5
+			for i := range tenants {
 				ensure(t, c, numbered("tenant", i), 1000)
 			}
 			s.on("\r\neval", 3)
 			var wg sync.WaitGroup
-			for i := range families * each {
+			for i := range tenants * each {
 				wg.Go(func() {
 					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 					defer cancel()
-					r, err := c.TryReserve(ctx, numbered("tenant", i%families), 1)
+					r, err := c.TryReserve(ctx, numbered("tenant", i%tenants), 1)
 					if err != nil || r.Outcome != budget.Reserved {
 						t.Errorf("a reserve: %+v, %v", r, err)
 					}
@@ -163,7 +163,7 @@ func TestConnectionsThatStaySilent(t *testing.T) {
 				}
 			}
 			if !strings.Contains(log.text(), "abandoned an unanswered command") {
-				t.Errorf("the log does not say so:\n%s", log.text())
+				t.Errorf("it was not logged:\n%s", log.text())
 			}
 			must(t, client.Close())
 		})
@@ -178,11 +178,11 @@ func auditAll(t *testing.T, client redis.UniversalClient) map[budget.TenantID]bu
 	return audit(t, client)
 }
 
-// patient returns a node whose client waits forever and shows it only its methods.
-func patient(t *testing.T, opts ...Option) (*Coordinator, *muteConns, *logRecorder) {
+// untimed returns a node whose client waits forever and shows it only its methods.
+func untimed(t *testing.T, opts ...Option) (*Coordinator, *muteConns, *logRecorder) {
 	t.Helper()
 	s, log := newSilence(), &logRecorder{}
-	client := patientClients["wrapped"](t, s)()
+	client := untimedClients["wrapped"](t, s)()
 	t.Cleanup(func() { client.Close() })
 	return node(t, client, append([]Option{log.option()}, opts...)...), s, log
 }
@@ -190,7 +190,7 @@ func patient(t *testing.T, opts ...Option) (*Coordinator, *muteConns, *logRecord
 // While a command is unanswered the node is not ready, even if the server answers others.
 func TestReadySeesAnUnansweredCommand(t *testing.T) {
 	t.Parallel()
-	c, s, _ := patient(t, withMaxFlight(time.Minute))
+	c, s, _ := untimed(t, withMaxFlight(time.Minute))
 	ensure(t, c, "acme", 1000)
 	must(t, c.Ready(t.Context()))
 	s.on("\r\nevalsha", 1)
@@ -213,7 +213,7 @@ func TestReadySeesAnUnansweredCommand(t *testing.T) {
 // up, and closes when its late reply arrives.
 func TestBreakerSeesAnUnansweredCommand(t *testing.T) {
 	t.Parallel()
-	c, s, log := patient(t, withMaxFlight(time.Minute), WithBreaker(100*time.Millisecond))
+	c, s, log := untimed(t, withMaxFlight(time.Minute), WithBreaker(100*time.Millisecond))
 	ensure(t, c, "acme", 1000)
 	s.on("\r\nevalsha", 1)
 	answered := make(chan error, 1)
@@ -225,8 +225,8 @@ func TestBreakerSeesAnUnansweredCommand(t *testing.T) {
 	close(s.release)
 	must(t, <-answered)
 	eventually(t, "the breaker closes", func() bool { return openBreakers(c) == 0 })
-	log.saysOnce(t, "circuit breaker open")
-	log.saysOnce(t, "circuit breaker closed")
+	log.loggedOnce(t, "circuit breaker open")
+	log.loggedOnce(t, "circuit breaker closed")
 }
 
 func openBreakers(c *Coordinator) (n int) {
@@ -240,10 +240,10 @@ func openBreakers(c *Coordinator) (n int) {
 
 // A check that is never answered is sent again, and neither Ready nor Holds nor Close
 // waits for it.
-func TestQuestionsThatAreNeverAnswered(t *testing.T) {
+func TestRequestsThatAreNeverAnswered(t *testing.T) {
 	t.Parallel()
 	s := newSilence()
-	client := patientClients["wrapped"](t, s)()
+	client := untimedClients["wrapped"](t, s)()
 	t.Cleanup(func() { client.Close() })
 	c, err := New(t.Context(), client, quiet(), withMaxFlight(100*time.Millisecond), WithCallTimeout(time.Minute))
 	must(t, err)
@@ -252,7 +252,7 @@ func TestQuestionsThatAreNeverAnswered(t *testing.T) {
 	s.on("\r\neval\r\n", 1)
 	must(t, c.Ready(t.Context()))
 	if asked := -s.left.Load(); asked < 1 {
-		t.Errorf("Ready asked %d times after the question without an answer", asked)
+		t.Errorf("Ready sent %d requests after the one without an answer", asked)
 	}
 	s.on("\r\neval\r\n", 1)
 	if list, err := c.Holds(t.Context(), "acme"); err != nil || len(list.Holds) != 1 {

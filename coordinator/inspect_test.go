@@ -25,12 +25,12 @@ func refusedStart(t *testing.T, client redis.UniversalClient, want error, words 
 	}
 	for _, word := range words {
 		if !strings.Contains(err.Error(), word) {
-			t.Errorf("%q does not say %q", err, word)
+			t.Errorf("%q does not contain %q", err, word)
 		}
 	}
 }
 
-func TestStartRefusesWhatIsNotFit(t *testing.T) {
+func TestStartRejectsUnfitServers(t *testing.T) {
 	t.Parallel()
 	t.Run("eviction", func(t *testing.T) {
 		t.Parallel()
@@ -91,16 +91,16 @@ func TestStartWarnsOfPersistenceBeingOff(t *testing.T) {
 	var log bytes.Buffer
 	node(t, redistest.Start(t).Client(), WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	if !strings.Contains(log.String(), "persistence is off") {
-		t.Errorf("the log says %q", log.String())
+		t.Errorf("the log is %q", log.String())
 	}
 }
 
 // Each check that can find a problem finds it, and no other check of that server does.
 func TestInspectFindsEach(t *testing.T) {
 	t.Parallel()
-	lying := func(t *testing.T, command, reply string) redis.UniversalClient {
+	faking := func(t *testing.T, command, reply string) redis.UniversalClient {
 		client := redistest.Start(t, redistest.WithConfig("appendonly yes")).Client()
-		client.AddHook(liar{command, reply})
+		client.AddHook(fakeReply{command, reply})
 		return client
 	}
 	primary := func(t *testing.T, lines ...string) *redistest.Server {
@@ -113,37 +113,37 @@ func TestInspectFindsEach(t *testing.T) {
 		found  string
 	}{
 		{"version", CheckFailed, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "info server", "redis_version:6.2.1\r\nredis_mode:standalone\r\n")
+			return faking(t, "info server", "redis_version:6.2.1\r\nredis_mode:standalone\r\n")
 		}, "6.2.1"},
 		{"version", CheckUnknown, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "info server", "redis_mode:standalone\r\n")
+			return faking(t, "info server", "redis_mode:standalone\r\n")
 		}, "does not report"},
 		{"role", CheckFailed, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "info replication", "role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\nconnected_slaves:0\r\n")
+			return faking(t, "info replication", "role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\nconnected_slaves:0\r\n")
 		}, "replica of 10.0.0.1:6379"},
 		{"role", CheckUnknown, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "info replication", "connected_slaves:0\r\n")
+			return faking(t, "info replication", "connected_slaves:0\r\n")
 		}, "does not report"},
 		{"topology", CheckFailed, func(t *testing.T) redis.UniversalClient {
 			return primary(t, "cluster-enabled yes").Client()
 		}, "part of a Cluster"},
 		{"topology", CheckUnknown, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "info server", "redis_version:7.0.0\r\n")
+			return faking(t, "info server", "redis_version:7.0.0\r\n")
 		}, "does not report"},
 		{"eviction", CheckFailed, func(t *testing.T) redis.UniversalClient {
 			return primary(t, "maxmemory 100mb", "maxmemory-policy volatile-ttl").Client()
 		}, "volatile-ttl"},
 		{"eviction", CheckUnknown, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "info memory", "")
+			return faking(t, "info memory", "")
 		}, "does not report"},
 		{"persistence", CheckWarning, func(t *testing.T) redis.UniversalClient {
 			return redistest.Start(t).Client()
 		}, "persistence is off"},
 		{"persistence", CheckWarning, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "info persistence", "aof_enabled:1\r\naof_last_write_status:err\r\n")
+			return faking(t, "info persistence", "aof_enabled:1\r\naof_last_write_status:err\r\n")
 		}, "cannot be written"},
 		{"persistence", CheckUnknown, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "info persistence", "")
+			return faking(t, "info persistence", "")
 		}, "does not report"},
 		{"min-replicas", CheckWarning, func(t *testing.T) redis.UniversalClient {
 			server := primary(t)
@@ -154,19 +154,19 @@ func TestInspectFindsEach(t *testing.T) {
 			return primary(t, "min-replicas-to-write 1").Client()
 		}, "no replica is in step"},
 		{"min-replicas", CheckUnknown, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "info replication", "role:master\r\n")
+			return faking(t, "info replication", "role:master\r\n")
 		}, "does not report"},
 		{"clock", CheckWarning, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "time", "+1h")
+			return faking(t, "time", "+1h")
 		}, "from this machine's"},
 		{"clock", CheckUnknown, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "time", "ERR no")
+			return faking(t, "time", "ERR no")
 		}, "does not report"},
 		{"scripts", CheckFailed, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "eval", "ERR unknown command 'eval'")
+			return faking(t, "eval", "ERR unknown command 'eval'")
 		}, "runs no scripts"},
 		{"scripts", CheckFailed, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "eval", "BUSY Redis is busy running a script")
+			return faking(t, "eval", "BUSY Redis is busy running a script")
 		}, "BUSY"},
 		{"partitions", CheckFailed, func(t *testing.T) redis.UniversalClient {
 			client := primary(t).Client()
@@ -190,13 +190,13 @@ func TestInspectFindsEach(t *testing.T) {
 			return client
 		}, "did not write"},
 		{"partitions", CheckUnknown, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "get", "NOPERM no")
+			return faking(t, "get", "NOPERM no")
 		}, "does not report"},
 		{"rights", CheckFailed, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "eval", "HSET HDEL")
+			return faking(t, "eval", "HSET HDEL")
 		}, "HSET HDEL"},
 		{"rights", CheckFailed, func(t *testing.T) redis.UniversalClient {
-			return lying(t, "eval", "NOPERM this user has no permissions to run the 'eval' command")
+			return faking(t, "eval", "NOPERM this user has no permissions to run the 'eval' command")
 		}, "no permissions"},
 	} {
 		t.Run(c.name+" "+c.status.String()+" "+c.found, func(t *testing.T) {
@@ -219,7 +219,7 @@ func TestInspectFindsEach(t *testing.T) {
 					c.name == "version" && check.Name == "topology",
 					c.name == "min-replicas" && (check.Name == "scripts" || check.Name == "rights"):
 				default:
-					t.Errorf("beside it: %+v", check)
+					t.Errorf("also failed: %+v", check)
 				}
 			}
 		})
@@ -230,16 +230,16 @@ var checkNames = []string{
 	"reachable", "version", "role", "topology", "eviction", "persistence", "min-replicas", "rights", "clock", "scripts", "partitions",
 }
 
-// liar answers one command itself: with an error, a text, or a time an hour ahead.
-type liar struct{ command, reply string }
+// fakeReply answers one command itself: with an error, a text, or a time an hour ahead.
+type fakeReply struct{ command, reply string }
 
-func (l liar) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (l fakeReply) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (l liar) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (l fakeReply) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }
 
-func (l liar) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (l fakeReply) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
 		if words := fmt.Sprint(cmd.Args()...); !strings.HasPrefix(strings.ReplaceAll(words, " ", ""), strings.ReplaceAll(l.command, " ", "")) {
@@ -279,10 +279,10 @@ func TestStartWhileNoReplicaIsInStep(t *testing.T) {
 	ensure(t, c, "globex", 10)
 }
 
-func TestInspectOfAClientThatCannotBe(t *testing.T) {
+func TestInspectRejectsInvalidClients(t *testing.T) {
 	t.Parallel()
 	if _, err := Inspect(t.Context(), nil, WithKeyPrefix("")); err == nil {
-		t.Error("a bad option went through")
+		t.Error("an invalid option was accepted")
 	}
 	checks, err := Inspect(t.Context(), nil)
 	if err != nil || len(checks) != 1 || checks[0].Status != CheckFailed {
@@ -298,7 +298,7 @@ func TestReady(t *testing.T) {
 	server := redistest.Start(t)
 	c := node(t, server.Client(), WithCallTimeout(200*time.Millisecond))
 	if err := c.Ready(t.Context()); err != nil {
-		t.Errorf("a sound node: %v", err)
+		t.Errorf("a healthy node: %v", err)
 	}
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
@@ -306,7 +306,7 @@ func TestReady(t *testing.T) {
 	began := time.Now()
 	wantErr(t, "a frozen Redis", c.Ready(t.Context()), ErrUnavailable)
 	if waited := time.Since(began); waited > 2*time.Second {
-		t.Errorf("it took %s to say so", waited)
+		t.Errorf("Ready returned after %s", waited)
 	}
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)
@@ -328,25 +328,25 @@ func TestReady(t *testing.T) {
 func TestOptionsAreValidated(t *testing.T) {
 	t.Parallel()
 	for name, opt := range map[string]Option{
-		"empty prefix":        WithKeyPrefix(""),
-		"prefix with a brace": WithKeyPrefix("a{b"),
-		"long prefix":         WithKeyPrefix(strings.Repeat("p", 65)),
-		"negative TTL":        WithHoldTTL(-time.Second),
-		"uneven TTL":          WithHoldTTL(time.Microsecond),
-		"no timeout":          WithCallTimeout(0),
-		"no queue":            WithQueueLimits(0, 10),
-		"queue beyond all":    WithQueueLimits(10, 9),
-		"no logger":           WithLogger(nil),
-		"short retention":     WithRetention(time.Millisecond, 10),
-		"nothing retained":    WithRetention(time.Minute, 0),
-		"hasty breaker":       WithBreaker(time.Millisecond),
-		"no tracer provider":  WithTracerProvider(nil),
-		"no meter provider":   WithMeterProvider(nil),
-		"a bad tenant":        WithObservedTenants("a//b"),
-		"a long server name":  WithServerName(strings.Repeat("a", 256)),
-		"a bad server name":   WithServerName("\xff"),
-		"too many tenants":    WithObservedTenants(make([]budget.TenantID, 101)...),
-		"nil":                 nil,
+		"empty prefix":                   WithKeyPrefix(""),
+		"prefix with a brace":            WithKeyPrefix("a{b"),
+		"long prefix":                    WithKeyPrefix(strings.Repeat("p", 65)),
+		"negative TTL":                   WithHoldTTL(-time.Second),
+		"uneven TTL":                     WithHoldTTL(time.Microsecond),
+		"no timeout":                     WithCallTimeout(0),
+		"no queue":                       WithQueueLimits(0, 10),
+		"tenant's queue above the total": WithQueueLimits(10, 9),
+		"no logger":                      WithLogger(nil),
+		"short retention":                WithRetention(time.Millisecond, 10),
+		"nothing retained":               WithRetention(time.Minute, 0),
+		"hasty breaker":                  WithBreaker(time.Millisecond),
+		"no tracer provider":             WithTracerProvider(nil),
+		"no meter provider":              WithMeterProvider(nil),
+		"a bad tenant":                   WithObservedTenants("a//b"),
+		"a long server name":             WithServerName(strings.Repeat("a", 256)),
+		"a bad server name":              WithServerName("\xff"),
+		"too many tenants":               WithObservedTenants(make([]budget.TenantID, 101)...),
+		"nil":                            nil,
 	} {
 		if _, err := New(t.Context(), nil, opt); err == nil || errors.Is(err, ErrUnfit) {
 			t.Errorf("%s: %v, want an error of the option", name, err)

@@ -33,12 +33,12 @@ func neighbours(tenant budget.TenantID) (budget.TenantID, budget.TenantID) {
 	}
 }
 
-// crowded is the number of acme's callers: 256, and 10,000 more whose calls are queued at
+// callerCount is the number of acme's callers: 256, and 10,000 more whose calls are queued at
 // any time.
-const crowded = 10_000 + 256
+const callerCount = 10_000 + 256
 
-// crowd lets callers reserve and commit for acme without a pause until stop is called.
-func crowd(t testing.TB, c *Coordinator, callers int, reserved func(budget.ReservationID)) (stop func()) {
+// startCallers lets callers reserve and commit for acme without a pause until stop is called.
+func startCallers(t testing.TB, c *Coordinator, callers int, reserved func(budget.ReservationID)) (stop func()) {
 	t.Helper()
 	var stopped atomic.Bool
 	var wg sync.WaitGroup
@@ -98,13 +98,13 @@ func TestQueueOfATenantDelaysNoNeighbour(t *testing.T) {
 	ensure(t, c, "acme", 1<<55)
 	ensure(t, c, other, 1<<40)
 	var last atomic.Uint64 // batch that was answered
-	stop := crowd(t, c, crowded, func(id budget.ReservationID) {
+	stop := startCallers(t, c, callerCount, func(id budget.ReservationID) {
 		_, batch := store.MakerOf(id)
 		for known := last.Load(); known < batch && !last.CompareAndSwap(known, batch); known = last.Load() {
 		}
 	})
 	defer stop()
-	eventually(t, "calls are queued", func() bool { queued, _ := c.node.LaneOf("acme").Calls(); return queued > crowded/2 })
+	eventually(t, "calls are queued", func() bool { queued, _ := c.node.LaneOf("acme").Calls(); return queued > callerCount/2 })
 	var behind []float64
 	for range 101 {
 		before := last.Load()
@@ -134,7 +134,7 @@ func BenchmarkIsolation(b *testing.B) {
 	for _, tenant := range tenants {
 		ensure(b, c, tenant, 1<<40)
 	}
-	defer crowd(b, c, crowded, func(budget.ReservationID) {})()
+	defer startCallers(b, c, callerCount, func(budget.ReservationID) {})()
 	for b.Loop() {
 		var p99 [2][]float64
 		var ratios []float64
@@ -188,7 +188,7 @@ func TestQueueLimitOfATenantRejectsNoNeighbour(t *testing.T) {
 }
 
 // Rejections of one tenant's calls do not delay the removal of another's abandoned calls.
-func TestAbandonedCallsMakeRoomBesideATenantAtItsLimit(t *testing.T) {
+func TestAbandonedCallsMakeRoomNextToATenantAtItsLimit(t *testing.T) {
 	t.Parallel()
 	const limit = 8
 	server := redistest.Start(t)
@@ -198,26 +198,26 @@ func TestAbandonedCallsMakeRoomBesideATenantAtItsLimit(t *testing.T) {
 	ensure(t, c, "acme", 1000)
 	ensure(t, c, other, 1000)
 	lane := c.node.LaneOf("acme")
-	eventually(t, "the lane rests", func() bool { _, flying := lane.Calls(); return flying == 0 })
+	eventually(t, "the lane is idle", func() bool { _, inFlight := lane.Calls(); return inFlight == 0 })
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var wg sync.WaitGroup
-	ask := func(ctx context.Context, tenant budget.TenantID) { _, _ = c.TryReserve(ctx, tenant, 1) }
-	wg.Go(func() { ask(ctx, "acme") })
-	eventually(t, "a batch is in flight", func() bool { _, flying := lane.Calls(); return flying == 1 })
+	tryReserve := func(ctx context.Context, tenant budget.TenantID) { _, _ = c.TryReserve(ctx, tenant, 1) }
+	wg.Go(func() { tryReserve(ctx, "acme") })
+	eventually(t, "a batch is in flight", func() bool { _, inFlight := lane.Calls(); return inFlight == 1 })
 	for range limit {
-		wg.Go(func() { ask(ctx, "acme") })
+		wg.Go(func() { tryReserve(ctx, "acme") })
 	}
-	left, leave := context.WithCancel(t.Context())
+	abandoned, abandon := context.WithCancel(t.Context())
 	for range limit {
-		wg.Go(func() { ask(left, other) })
+		wg.Go(func() { tryReserve(abandoned, other) })
 	}
 	eventually(t, "both queues are full", func() bool { queued, _ := lane.Calls(); return queued == 2*limit })
-	leave()
-	eventually(t, "the neighbour's callers have left", func() bool { return c.node.InFlight() == limit+1 })
+	abandon()
+	eventually(t, "the neighbour's callers gave up", func() bool { return c.node.InFlight() == limit+1 })
 	_, err := c.TryReserve(t.Context(), "acme", 1)
 	wantErr(t, "beyond acme's limit", err, ErrOverloaded)
 	answer := make(chan error, 1)

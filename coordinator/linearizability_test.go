@@ -13,29 +13,29 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// impatient gives up on operations that move money, but not too soon: on a busy machine
+// shortTimeouts gives up on operations that move money, but not too soon: on a busy machine
 // half of a history had no answer after 25 ms, which left porcupine too many orders to
 // try.
-type impatient struct{ budget.Engine }
+type shortTimeouts struct{ budget.Engine }
 
-func patience(ctx context.Context) (context.Context, context.CancelFunc) {
+func shortTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, 150*time.Millisecond)
 }
 
-func (e impatient) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
-	ctx, cancel := patience(ctx)
+func (e shortTimeouts) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
+	ctx, cancel := shortTimeout(ctx)
 	defer cancel()
 	return e.Engine.TryReserve(ctx, tenant, cost, opts...)
 }
 
-func (e impatient) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
-	ctx, cancel := patience(ctx)
+func (e shortTimeouts) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	ctx, cancel := shortTimeout(ctx)
 	defer cancel()
 	return e.Engine.Commit(ctx, id, actual)
 }
 
-func (e impatient) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
-	ctx, cancel := patience(ctx)
+func (e shortTimeouts) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
+	ctx, cancel := shortTimeout(ctx)
 	defer cancel()
 	return e.Engine.Release(ctx, id)
 }
@@ -54,12 +54,12 @@ func TestLinearizableUnderFaults(t *testing.T) {
 			opts.Dialer = f.dial
 			client := redis.NewClient(opts)
 			t.Cleanup(func() { client.Close() })
-			nodes = append(nodes, impatient{node(t, client, WithHoldTTL(c.HoldTTL), WithClock(c.Clock))})
+			nodes = append(nodes, shortTimeouts{node(t, client, WithHoldTTL(c.HoldTTL), WithClock(c.Clock))})
 		}
 		f.on.Store(true)   // New gives up after a few attempts
 		t.Cleanup(func() { // cleanups run in reverse order, so the nodes close without faults
 			f.on.Store(false)
-			t.Logf("faults %v", f.met())
+			t.Logf("faults %v", f.counts())
 		})
 		return budgettest.Subject{Engine: budgettest.Spread(nodes...)}
 	})

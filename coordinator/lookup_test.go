@@ -49,7 +49,7 @@ func TestLookupOfAnAbandonedReserveWaitsForItsRelease(t *testing.T) {
 	}
 }
 
-func TestLookupWhereNoFamilyIs(t *testing.T) {
+func TestLookupInAnUnusedPartition(t *testing.T) {
 	t.Parallel()
 	c, client := startNode(t)
 	fate, err := c.Lookup(t.Context(), budget.NewReservationID("ghost", 1, 2))
@@ -86,17 +86,17 @@ func TestRetentionIsBoundedInTimeAndCount(t *testing.T) {
 		return n
 	}
 	if n := known(); n < 40 || n > 42 {
-		t.Errorf("%d endings are known, want the last 40", n)
+		t.Errorf("%d settlements are remembered, want the last 40", n)
 	}
 	if fate, err := c.Lookup(t.Context(), ids[len(ids)-1]); err != nil || fate.Outcome != budget.Released {
 		t.Errorf("the latest: %+v, %v", fate, err)
 	}
 	if n := client.HLen(t.Context(), acmeLedger).Val(); n > 2*42+20 {
-		t.Errorf("the books have %d fields after 200 settles", n)
+		t.Errorf("the ledger has %d fields after 200 settles", n)
 	}
 	clock = clock.Add(time.Minute + time.Millisecond)
 	if n := known(); n != 0 {
-		t.Errorf("%d endings are known after the retention", n)
+		t.Errorf("%d settlements are remembered after the retention", n)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestDeleteTenant(t *testing.T) {
 	c, client := startNode(t)
 	other := node(t, client)
 	if b, err := c.DeleteTenant(t.Context(), "acme"); err != nil || b != (budget.Balance{Outcome: budget.MissingTenant}) {
-		t.Errorf("before it is there: %+v, %v", b, err)
+		t.Errorf("before it exists: %+v, %v", b, err)
 	}
 	ensure(t, c, "acme", 1000)
 	ensure(t, c, "acme/search", 50)
@@ -133,10 +133,10 @@ func TestDeleteTenant(t *testing.T) {
 		t.Errorf("its reservation: %+v, %v", fate, err)
 	}
 	if all := audit(t, client); len(all) != 1 {
-		t.Errorf("the books have %v", all)
+		t.Errorf("the ledger has %v", all)
 	}
 	ensure(t, other, "acme", 7)
 	if b, err := c.Balance(t.Context(), "acme"); err != nil || b.Granted != 7 || b.Remaining != 7 || b.Committed != 0 {
-		t.Errorf("made anew: %+v, %v", b, err)
+		t.Errorf("created again: %+v, %v", b, err)
 	}
 }

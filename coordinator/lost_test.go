@@ -20,11 +20,11 @@ import (
 // afterwards, the batch is not sent again under another one.
 func TestLostReplyIsNeverSentAgainUnderAnotherSession(t *testing.T) {
 	t.Parallel()
-	for name, meanwhile := range map[string]func(client *redis.Client, session string, jump func()){
-		"another process goes on under the number": func(client *redis.Client, session string, _ func()) {
+	for name, change := range map[string]func(client *redis.Client, session string, jump func()){
+		"another process uses the number": func(client *redis.Client, session string, _ func()) {
 			client.HSet(context.Background(), acmeLedger, session, "999999 00000000000000aa 1")
 		},
-		"the session went by its retention": func(client *redis.Client, session string, jump func()) {
+		"the session expired": func(client *redis.Client, session string, jump func()) {
 			jump()
 			client.HDel(context.Background(), acmeLedger, session)
 		},
@@ -52,7 +52,7 @@ func TestLostReplyIsNeverSentAgainUnderAnotherSession(t *testing.T) {
 			for storedAccount(t, client, "acme").Granted != 1100 {
 				runtime.Gosched()
 			}
-			meanwhile(client, session, func() { days.Store(8) })
+			change(client, session, func() { days.Store(8) })
 			f.every.Store(int32(pass))
 			if err := <-answered; !errors.Is(err, ErrUnknownOutcome) {
 				t.Errorf("Grant: %v, want %v", err, ErrUnknownOutcome)
@@ -90,11 +90,11 @@ func TestAbandonedReserveIsReleasedAfterALongOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b := audit(t, server.Client())["acme"].Balance; b.Reserved != 0 {
-		t.Errorf("%d are held that nobody was told of", b.Reserved)
+		t.Errorf("%d are held by abandoned reserves", b.Reserved)
 	}
 }
 
-func TestDemotedServerIsNotBelieved(t *testing.T) {
+func TestDemotedServerIsIgnored(t *testing.T) {
 	t.Parallel()
 	primary, other := redistest.Start(t), redistest.Start(t)
 	c := node(t, primary.Client())
@@ -105,14 +105,14 @@ func TestDemotedServerIsNotBelieved(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if r, err := c.TryReserve(ctx, "acme", 1); err == nil {
-		t.Errorf("a replica was believed: %+v", r)
+		t.Errorf("a replica's result was accepted: %+v", r)
 	}
 	if err := primary.Client().ReplicaOf(t.Context(), "no", "one").Err(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestCallersThatHaveLeftKeepNobodyOut(t *testing.T) {
+func TestCallersThatGaveUpFreeTheQueue(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c := node(t, server.Client(), WithQueueLimits(8, 8))
@@ -123,7 +123,7 @@ func TestCallersThatHaveLeftKeepNobodyOut(t *testing.T) {
 	for range 40 {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Millisecond)
 		if _, err := c.TryReserve(ctx, "acme", 1); errors.Is(err, ErrOverloaded) {
-			t.Errorf("nobody waits, and yet: %v", err)
+			t.Errorf("no caller waits, but: %v", err)
 		}
 		cancel()
 	}
@@ -188,16 +188,16 @@ func TestClusterFailoverIsFollowed(t *testing.T) {
 	cluster := redistest.StartCluster(t, redistest.WithReplicas(1), redistest.WithConfig("cluster-node-timeout 1000"))
 	c := node(t, cluster.Client())
 	for i := range 12 {
-		ensure(t, c, numbered("family", i), 1<<40)
+		ensure(t, c, numbered("tenant", i), 1<<40)
 	}
 	cluster.Masters()[0].Kill()
 	began := time.Now()
 	for i := range 12 {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		if r, err := c.TryReserve(ctx, numbered("family", i), 1); err != nil || r.Outcome != budget.Reserved {
+		if r, err := c.TryReserve(ctx, numbered("tenant", i), 1); err != nil || r.Outcome != budget.Reserved {
 			t.Errorf("after %s: %+v, %v", time.Since(began), r, err)
 		}
 		cancel()
 	}
-	t.Logf("all families answered %s after a master died", time.Since(began))
+	t.Logf("all tenants were served again %s after a master died", time.Since(began))
 }

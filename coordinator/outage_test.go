@@ -121,7 +121,7 @@ func TestMemoryShortageRefusesReservesAndLetsSettlesLand(t *testing.T) {
 		t.Errorf("ensure: %v, want %v", err, ErrOutOfMemory)
 	}
 	if _, err := c.EnsureTenant(t.Context(), "globex", 1); !errors.Is(err, ErrOutOfMemory) {
-		t.Errorf("ensure in a new family: %v, want %v", err, ErrOutOfMemory)
+		t.Errorf("ensure in a new partition: %v, want %v", err, ErrOutOfMemory)
 	}
 	if s, err := c.Commit(t.Context(), spent, 15); err != nil || s.Outcome != budget.Committed {
 		t.Errorf("commit: %+v, %v", s, err)
@@ -134,7 +134,7 @@ func TestMemoryShortageRefusesReservesAndLetsSettlesLand(t *testing.T) {
 	audit(t, client)
 }
 
-func TestCloseAnswersWhatIsUnderWay(t *testing.T) {
+func TestCloseAnswersCallsInFlight(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	server := redistest.Start(t)
 	client := server.Client()
@@ -158,11 +158,11 @@ func TestCloseAnswersWhatIsUnderWay(t *testing.T) {
 		if err := <-answers; err == nil {
 			granted++
 		} else if !errors.Is(err, ErrClosed) {
-			t.Errorf("a call under way: %v", err)
+			t.Errorf("a call in flight: %v", err)
 		}
 	}
 	if b := audit(t, client)["acme"].Balance; b.Reserved != granted {
-		t.Errorf("%d reserves were told, and %d are held", granted, b.Reserved)
+		t.Errorf("%d reserves were acknowledged, and %d are held", granted, b.Reserved)
 	}
 	if _, err := c.TryReserve(t.Context(), "acme", 1); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)
@@ -202,7 +202,7 @@ func TestCloseEndsThoughRedisIsDown(t *testing.T) {
 		t.Errorf("Close: %v, want %v", err, ErrUnavailable)
 	}
 	if err := <-answered; !errors.Is(err, ErrClosed) && !errors.Is(err, ErrUnknownOutcome) {
-		t.Errorf("the call under way: %v, want %v or %v", err, ErrClosed, ErrUnknownOutcome)
+		t.Errorf("the call in flight: %v, want %v or %v", err, ErrClosed, ErrUnknownOutcome)
 	}
 	if err := server.Restart(t.Context()); err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func TestEvictionPolicyIsWatched(t *testing.T) {
 	}
 	time.Sleep(50 * time.Millisecond) // further checks log nothing
 	for _, l := range []*logRecorder{log, clusterLog} {
-		l.saysOnce(t, "eviction policy deletes money")
-		l.saysOnce(t, "eviction policy is noeviction again")
+		l.loggedOnce(t, "eviction policy deletes money")
+		l.loggedOnce(t, "eviction policy is noeviction again")
 	}
 }

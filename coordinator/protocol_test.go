@@ -30,7 +30,7 @@ func TestLostPartitionIsReportedAndNotRecreated(t *testing.T) {
 	_, err = c.EnsureTenant(t.Context(), "acme", 1000)
 	wantErr(t, "ensure in a lost partition", err, ErrRecreated)
 	if n := client.DBSize(t.Context()).Val(); n != 0 {
-		t.Errorf("%d keys exist; a node that knew the partition must create nothing", n)
+		t.Errorf("%d keys exist; a node that used the partition must create nothing", n)
 	}
 
 	fresh := node(t, client)
@@ -53,7 +53,7 @@ func TestLostSessionIsAGap(t *testing.T) {
 	ensure(t, c, "acme", 1000)
 	session := store.SessionField(c.node.ID())
 	if client.HDel(t.Context(), acmeLedger, session).Val() != 1 {
-		t.Fatal("the session was not there")
+		t.Fatal("the session is missing")
 	}
 	_, err := c.TryReserve(t.Context(), "acme", 1)
 	wantErr(t, "first operation after the session was lost", err, ErrGap)
@@ -161,7 +161,7 @@ func TestLateBatchChangesNothing(t *testing.T) {
 		t.Errorf("repeat of the last batch: %q, want its stored reply", reply)
 	}
 	if after := client.HGetAll(t.Context(), acmeLedger).Val(); !maps.Equal(before, after) {
-		t.Errorf("a repeat changed the books:\n%v\n%v", before, after)
+		t.Errorf("a repeat changed the stored state:\n%v\n%v", before, after)
 	}
 	if _, err := c.Commit(t.Context(), id, 10); err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestLateBatchChangesNothing(t *testing.T) {
 		t.Errorf("late batch: %q, want STALE", reply)
 	}
 	if after := client.HGetAll(t.Context(), acmeLedger).Val(); !maps.Equal(before, after) {
-		t.Errorf("a late batch changed the books:\n%v\n%v", before, after)
+		t.Errorf("a late batch changed the stored state:\n%v\n%v", before, after)
 	}
 }
 
@@ -200,7 +200,7 @@ func TestClonedNodeTakesANewID(t *testing.T) {
 	first, second := twins()
 	a, b := node(t, client, first), node(t, client, second)
 	if a.node.ID() != b.node.ID() {
-		t.Fatal("the nodes are no twins")
+		t.Fatal("the nodes aren't twins")
 	}
 	for range 4 {
 		reserve(t, a, 1)
@@ -222,9 +222,9 @@ func TestAnotherLayoutIsRejected(t *testing.T) {
 	header := client.HGet(t.Context(), acmeLedger, "f").Val()
 	client.HSet(t.Context(), acmeLedger, "f", "3"+header[1:])
 	_, err := c.TryReserve(t.Context(), "acme", 1)
-	wantErr(t, "a node that knows the partition", err, ErrLayout)
+	wantErr(t, "a node that used the partition", err, ErrLayout)
 	_, err = started.EnsureTenant(t.Context(), "acme", 1)
-	wantErr(t, "a node that does not", err, ErrLayout)
+	wantErr(t, "a node that did not", err, ErrLayout)
 	client.HSet(t.Context(), acmeLedger, "f", header)
 	record := client.Get(t.Context(), store.RecordKey("bursar")).Val()
 	client.Set(t.Context(), store.RecordKey("bursar"), "3"+record[1:], 0)
@@ -295,7 +295,7 @@ func TestDamagedHoldsReject(t *testing.T) {
 	client.HSet(t.Context(), acmeLedger, field, sound)
 	for _, id := range []budget.ReservationID{id, other} {
 		if s, err := c.Commit(t.Context(), id, 3); err != nil || s.Outcome != budget.Committed {
-			t.Errorf("a sound hold: %+v, %v", s, err)
+			t.Errorf("an intact hold: %+v, %v", s, err)
 		}
 	}
 	audit(t, client)

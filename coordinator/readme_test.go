@@ -20,10 +20,10 @@ func TestReadmeProgramRuns(t *testing.T) {
 	}
 	_, program, found := strings.Cut(string(readme), "```go\n")
 	program, _, closed := strings.Cut(program, "```")
-	_, printed, says := strings.Cut(string(readme), "go run .                                                     # ")
+	_, printed, marked := strings.Cut(string(readme), "go run .                                                     # ")
 	printed, _, _ = strings.Cut(printed, "\n")
-	if !found || !closed || !says {
-		t.Fatal("the README has no program, or does not say what it prints")
+	if !found || !closed || !marked {
+		t.Fatal("the README has no program, or not its output")
 	}
 	server := redistest.Start(t)
 	program = strings.Replace(program, "localhost:6379", server.Addr(), 1)
@@ -46,8 +46,8 @@ func TestReadmeProgramRuns(t *testing.T) {
 	goCommand(t, dir, "mod", "init", "hello")
 	goCommand(t, dir, "mod", "edit", "-replace", "github.com/calybris/bursar="+clone)
 	goCommand(t, dir, "mod", "tidy")
-	if said := goCommand(t, dir, "run", "."); !strings.HasSuffix(said, printed+"\n") {
-		t.Errorf("the program printed %q, and the README says %q", said, printed)
+	if output := goCommand(t, dir, "run", "."); !strings.HasSuffix(output, printed+"\n") {
+		t.Errorf("the program printed %q, but the README has %q", output, printed)
 	}
 }
 
@@ -55,9 +55,9 @@ func goCommand(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	command := exec.Command("go", args...)
 	command.Dir = dir
-	said, err := command.CombinedOutput()
+	output, err := command.CombinedOutput()
 	if err != nil {
-		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, said)
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, output)
 	}
-	return string(said)
+	return string(output)
 }

@@ -42,7 +42,7 @@ func commit(t testing.TB, c *Coordinator, id budget.ReservationID, actual budget
 // Acknowledged operations are restored, however few ends of holds Redis remembers, and
 // money that others have spent in the meantime is debt. Grants are not repeated; they are
 // reported.
-func TestRepairRestoresWhatWasTold(t *testing.T) {
+func TestRepairRestoresAcknowledgedWrites(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	log, client := &logRecorder{}, server.Client()
@@ -75,17 +75,17 @@ func TestRepairRestoresWhatWasTold(t *testing.T) {
 
 	r, err := c.Remaining(t.Context(), "acme")
 	if err != nil || r.Outcome != budget.Found || r.Remaining != 0 {
-		t.Errorf("Remaining = %+v, %v; want nothing to be left", r, err)
+		t.Errorf("Remaining = %+v, %v; want nothing left", r, err)
 	}
 	b, err := c.Balance(t.Context(), "acme")
 	// 8 commits at 7, two open holds and the other node's.
 	if err != nil || b.Committed != 56 || b.Reserved != 20+990 || b.Remaining != 1000-56-1010 || b.Debt() != 66 {
 		t.Errorf("Balance = %+v, debt %s, %v", b, b.Debt(), err)
 	}
-	log.saysOnce(t, fmt.Sprintf(`msg="bursar: repair complete" partition=%d merged=12 conflicts=0 unmerged=1`, acmePartition))
-	log.saysOnce(t, `tenant=acme lost=granted amount=$0.0000005`)
-	log.saysOnce(t, `tenant=acme/search lost=created`)
-	log.saysOnce(t, `reason="its tenant is missing"`)
+	log.loggedOnce(t, fmt.Sprintf(`msg="bursar: repair complete" partition=%d merged=12 conflicts=0 unmerged=1`, acmePartition))
+	log.loggedOnce(t, `tenant=acme lost=granted amount=$0.0000005`)
+	log.loggedOnce(t, `tenant=acme/search lost=created`)
+	log.loggedOnce(t, `reason="its tenant is missing"`)
 	got, _ := read(t, reader)
 	for name, want := range map[string]int64{"bursar.repair.merged": 12, "bursar.repair.unmerged": 1, "bursar.repair.forgotten": 0, "bursar.gaps": 1} {
 		if n := got.of(name); n != want {
@@ -129,7 +129,7 @@ func TestRepairDoesNotChargeTwice(t *testing.T) {
 	if b, err := c.Balance(t.Context(), "acme"); err != nil || b.Committed != 60 || b.Reserved != 0 {
 		t.Errorf("%+v, %v; want 40 once, and 20", b, err)
 	}
-	log.saysOnce(t, "it has ended since, and its end is forgotten")
+	log.loggedOnce(t, "it has ended since, and its end is forgotten")
 	audit(t, client)
 }
 
@@ -156,7 +156,7 @@ func TestRepairThatIsInterrupted(t *testing.T) {
 	for client.HGet(t.Context(), acmeLedger, store.SessionField(c.node.ID())).Val()[0] != luascripts.SessionRepairing {
 		select {
 		case <-done:
-			t.Fatal("the repair was not seen at work")
+			t.Fatal("no repair was observed in progress")
 		default:
 		}
 	}

@@ -18,43 +18,43 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// muddle is a dialer whose connections answer a command in Redis' place, like a proxy
+// interceptor is a dialer whose connections answer a command in Redis' place, like a proxy
 // that lost its own connection to Redis.
-type muddle struct {
+type interceptor struct {
 	matches  func(command []byte) bool
 	text     string // the answer
 	left     atomic.Int32
 	executed atomic.Int32 // number of them that still reach Redis
 }
 
-func (m *muddle) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (m *interceptor) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	return &muddledConn{Conn: conn, m: m}, nil
+	return &interceptedConn{Conn: conn, m: m}, nil
 }
 
 func with(part string) func([]byte) bool {
 	return func(command []byte) bool { return bytes.Contains(command, []byte(part)) }
 }
 
-// next muddles the next times matching commands; the first executed of them reach Redis.
-func (m *muddle) next(matches func([]byte) bool, text string, times, executed int32) {
+// next intercepts the next times matching commands; the first executed of them reach Redis.
+func (m *interceptor) next(matches func([]byte) bool, text string, times, executed int32) {
 	m.matches, m.text = matches, text
 	m.executed.Store(executed)
 	m.left.Store(times)
 }
 
-type muddledConn struct {
+type interceptedConn struct {
 	net.Conn
-	m                  *muddle
-	muddled, forwarded bool
+	m                      *interceptor
+	intercepted, forwarded bool
 }
 
-func (c *muddledConn) Write(b []byte) (int, error) {
-	c.muddled = c.m.left.Load() > 0 && c.m.matches(b) && c.m.left.Add(-1) >= 0
-	if c.muddled {
+func (c *interceptedConn) Write(b []byte) (int, error) {
+	c.intercepted = c.m.left.Load() > 0 && c.m.matches(b) && c.m.left.Add(-1) >= 0
+	if c.intercepted {
 		if c.forwarded = c.m.executed.Add(-1) >= 0; !c.forwarded {
 			return len(b), nil
 		}
@@ -62,11 +62,11 @@ func (c *muddledConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-func (c *muddledConn) Read(b []byte) (int, error) {
-	if !c.muddled {
+func (c *interceptedConn) Read(b []byte) (int, error) {
+	if !c.intercepted {
 		return c.Conn.Read(b)
 	}
-	c.muddled = false
+	c.intercepted = false
 	if c.forwarded {
 		if n, err := c.Conn.Read(b); err != nil {
 			return n, err
@@ -75,17 +75,17 @@ func (c *muddledConn) Read(b []byte) (int, error) {
 	return copy(b, c.m.text+"\r\n"), nil
 }
 
-// muddled returns a node whose client uses the muddle, and a client that doesn't.
-func muddled(t *testing.T, opts ...Option) (*Coordinator, *muddle, *redis.Client) {
+// intercepted returns a node whose client uses the interceptor, and a client that doesn't.
+func intercepted(t *testing.T, opts ...Option) (*Coordinator, *interceptor, *redis.Client) {
 	t.Helper()
 	server := redistest.Start(t)
-	client, m := muddledClient(t, server)
+	client, m := interceptedClient(t, server)
 	return node(t, client, opts...), m, server.Client()
 }
 
-func muddledClient(t *testing.T, server *redistest.Server) (*redis.Client, *muddle) {
+func interceptedClient(t *testing.T, server *redistest.Server) (*redis.Client, *interceptor) {
 	t.Helper()
-	m := &muddle{}
+	m := &interceptor{}
 	o := server.Options()
 	o.Dialer = m.dial
 	client := redis.NewClient(o)
@@ -110,10 +110,10 @@ func TestUnknownReplyLeavesTheOutcomeOpen(t *testing.T) {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
 			log := &logRecorder{}
-			c, m, client := muddled(t, log.option())
+			c, m, client := intercepted(t, log.option())
 			ensure(t, c, "acme", 1000)
 			for executed := range int32(2) {
-				muddledOperations(t, c, m, client, text, executed)
+				interceptedOperations(t, c, m, client, text, executed)
 			}
 			if strings.Contains(log.text(), "another process uses") {
 				t.Errorf("the log: %s", log.text())
@@ -122,9 +122,9 @@ func TestUnknownReplyLeavesTheOutcomeOpen(t *testing.T) {
 	}
 }
 
-// muddledOperations moves money in each way while the first two replies are text. The
+// interceptedOperations moves money in each way while the first two replies are text. The
 // first copy of the command is executed, or none; a further one may be.
-func muddledOperations(t *testing.T, c *Coordinator, m *muddle, client *redis.Client, text string, executed int32) {
+func interceptedOperations(t *testing.T, c *Coordinator, m *interceptor, client *redis.Client, text string, executed int32) {
 	t.Helper()
 	type operation struct {
 		part string
@@ -177,7 +177,7 @@ func muddledOperations(t *testing.T, c *Coordinator, m *muddle, client *redis.Cl
 			want = took
 		}
 		if !want {
-			t.Errorf("%s, %d executed, told %v: from %+v to %+v", name, executed, err, before, after)
+			t.Errorf("%s, %d executed, returned %v: from %+v to %+v", name, executed, err, before, after)
 		}
 		if _, err := c.Release(t.Context(), hold); err != nil {
 			t.Error(err)
@@ -195,7 +195,7 @@ func muddledOperations(t *testing.T, c *Coordinator, m *muddle, client *redis.Cl
 func TestUnknownReplyToASharedBatch(t *testing.T) {
 	t.Parallel()
 	log := &logRecorder{}
-	c, m, client := muddled(t, log.option(), WithPartitions(1))
+	c, m, client := intercepted(t, log.option(), WithPartitions(1))
 	const tenants = 8
 	for i := range tenants {
 		ensure(t, c, numbered("tenant", i), 1000)
@@ -239,20 +239,20 @@ func TestUnknownReplyBeforeTheBatch(t *testing.T) {
 			for _, times := range []int32{1, 2} {
 				for executed := range times + 1 {
 					server.Client().FlushAll(t.Context())
-					client, m := muddledClient(t, server)
+					client, m := interceptedClient(t, server)
 					c := node(t, client)
 					m.next(with(part), text, times, executed)
 					e, err := c.EnsureTenant(t.Context(), "acme", 1000)
 					switch _, there := audit(t, server.Client())["acme"]; {
 					case err == nil && (e.Outcome != budget.Created || !there):
-						t.Errorf("%s: %+v, and it is there: %t", name, e, there)
+						t.Errorf("%s: %+v, tenant exists: %t", name, e, there)
 					case err != nil && (!errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknownOutcome) || there):
-						t.Errorf("%s: %v, and it is there: %t", name, err, there)
+						t.Errorf("%s: %v, tenant exists: %t", name, err, there)
 					case err != nil && times < maxRefusals:
 						t.Errorf("%s: %v after one such reply", name, err)
 					}
 					if m.left.Load() > 0 {
-						t.Errorf("%s: nothing was answered in Redis' place", name)
+						t.Errorf("%s: no reply was intercepted", name)
 					}
 					if _, err := c.EnsureTenant(t.Context(), "acme", 1000); err != nil {
 						t.Errorf("%s: afterwards %v", name, err)
@@ -266,7 +266,7 @@ func TestUnknownReplyBeforeTheBatch(t *testing.T) {
 func TestUnknownReplyToASweep(t *testing.T) {
 	t.Parallel()
 	var ahead atomic.Int64
-	c, m, client := muddled(t, WithClock(func() time.Time { return time.UnixMilli(1_700_000_000_000 + ahead.Load()) }))
+	c, m, client := intercepted(t, WithClock(func() time.Time { return time.UnixMilli(1_700_000_000_000 + ahead.Load()) }))
 	ensure(t, c, "acme", 10_000)
 	var wg sync.WaitGroup
 	for range 1500 {
@@ -282,7 +282,7 @@ func TestUnknownReplyToASweep(t *testing.T) {
 		t.Errorf("all is due: %+v, %v", r, err)
 	}
 	if m.left.Load() > 0 {
-		t.Error("nothing was answered in Redis' place")
+		t.Error("no reply was intercepted")
 	}
 	audit(t, client)
 }

@@ -14,7 +14,7 @@ import (
 func TestMissingRightHasItsRemedy(t *testing.T) {
 	t.Parallel()
 	const raisedAt = " script: 0123456789012345678901234567890123456789, on @user_script:12."
-	c, m, _ := muddled(t)
+	c, m, _ := intercepted(t)
 	ensure(t, c, "acme", 1000)
 	for _, text := range []string{
 		"-NOPERM this user has no permissions to run the 'evalsha' command",                                // 7.0

@@ -19,7 +19,7 @@ import (
 )
 
 // A node's errors, logs, spans and metrics never contain a password or a URL.
-func TestNothingSecretIsTold(t *testing.T) {
+func TestSecretsAreNotLeaked(t *testing.T) {
 	t.Parallel()
 	const password = "correct-horse-battery"
 	server := redistest.Start(t, redistest.WithUser("node", password, "~bursar:*", "+@all"))
@@ -34,44 +34,44 @@ func TestNothingSecretIsTold(t *testing.T) {
 		WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))),
 		WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))),
 	}
-	var told []string
+	var texts []string
 	_, err := New(t.Context(), redis.NewClient(&redis.Options{Addr: opts.Addr, Username: "node", Password: password + "r"}), options...)
-	told = append(told, fmt.Sprint(err))
-	for _, fault := range faultsToHear(server.Client(), server) {
+	texts = append(texts, fmt.Sprint(err))
+	for _, fault := range reportedFaults(server.Client(), server) {
 		c, err := New(t.Context(), client, options...)
 		if err != nil {
 			t.Fatal(fault.name, err)
 		}
 		ensure(t, c, "acme", 1000)
 		fault.begin(t)
-		told = append(told, hearEverything(t, c, fault.name)...)
+		texts = append(texts, callAll(t, c, fault.name)...)
 		metrics, _ := read(t, reader)
-		told = append(told, fmt.Sprint(metrics))
+		texts = append(texts, fmt.Sprint(metrics))
 		fault.end(t)
 		server.Client().FlushAll(t.Context())
 	}
-	told = append(told, log.text())
+	texts = append(texts, log.text())
 	if len(spans.Ended()) == 0 || log.text() == "" {
-		t.Error("nothing was told")
+		t.Error("no spans or log lines were recorded")
 	}
 	for _, s := range spans.Ended() {
-		told = append(told, fmt.Sprint(s.Name(), s.Attributes(), s.Status(), s.Events(), s.Links()))
+		texts = append(texts, fmt.Sprint(s.Name(), s.Attributes(), s.Status(), s.Events(), s.Links()))
 	}
-	for _, text := range told {
+	for _, text := range texts {
 		for _, secret := range []string{password, "redis://"} {
 			if strings.Contains(text, secret) {
-				t.Errorf("%q is told: %.300s", secret, text)
+				t.Errorf("%q appears in: %.300s", secret, text)
 			}
 		}
 	}
 }
 
-type heardFault struct {
+type reportedFault struct {
 	name       string
 	begin, end func(t *testing.T)
 }
 
-func faultsToHear(admin *redis.Client, server *redistest.Server) []heardFault {
+func reportedFaults(admin *redis.Client, server *redistest.Server) []reportedFault {
 	nothing := func(*testing.T) {}
 	do := func(args ...any) func(*testing.T) {
 		return func(t *testing.T) {
@@ -89,7 +89,7 @@ func faultsToHear(admin *redis.Client, server *redistest.Server) []heardFault {
 			}
 		}
 	}
-	return []heardFault{
+	return []reportedFault{
 		{"a corrupt account", do("HSET", acmeLedger, "aacme", "1 2 3 4"), nothing},
 		{"a layout of the future", do("HSET", acmeLedger, "f", "99 4 0 0123456789abcdef"), nothing},
 		{"another incarnation", do("HSET", acmeLedger, "f", store.Header{Layout: 2, Partitions: 4, Index: acmePartition, Incarnation: "0123456789abcdef"}.String()), nothing},
@@ -107,8 +107,8 @@ func faultsToHear(admin *redis.Client, server *redistest.Server) []heardFault {
 	}
 }
 
-// hearEverything calls each operation, and returns the texts of checks and errors.
-func hearEverything(t *testing.T, c *Coordinator, fault string) (told []string) {
+// callAll calls each operation, and returns the texts of checks and errors.
+func callAll(t *testing.T, c *Coordinator, fault string) (texts []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
@@ -121,19 +121,19 @@ func hearEverything(t *testing.T, c *Coordinator, fault string) (told []string) 
 	err6 := c.Ready(ctx)
 	_, err7 := New(ctx, c.client, quiet(), WithCallTimeout(100*time.Millisecond))
 	checks, err8 := Inspect(ctx, c.client)
-	told = append(told, fmt.Sprint(checks))
-	heard := 0
+	texts = append(texts, fmt.Sprint(checks))
+	failures := 0
 	for _, err := range []error{err1, err2, err3, err4, err5, err6, err7, err8} {
 		if err != nil {
-			heard++
-			told = append(told, err.Error())
+			failures++
+			texts = append(texts, err.Error())
 		}
 	}
-	if heard == 0 {
-		t.Errorf("%s: no error was heard", fault)
+	if failures == 0 {
+		t.Errorf("%s: no operation failed", fault)
 	}
 	if err := c.Close(ctx); err != nil && !errors.Is(err, ErrUnavailable) {
-		told = append(told, err.Error())
+		texts = append(texts, err.Error())
 	}
-	return told
+	return texts
 }

@@ -36,7 +36,7 @@ func found(t *testing.T, client redis.UniversalClient, name string, want Status)
 
 // A command that was renamed or disabled is named, and its absence does not make the
 // server a miniredis.
-func TestStartNamesACommandThatIsMissing(t *testing.T) {
+func TestStartNamesAMissingCommand(t *testing.T) {
 	t.Parallel()
 	for _, command := range append(commandsOfScripts(t), "EVAL", "EVALSHA", "HSETNX") {
 		for _, name := range []string{"X-" + command, `""`} {
@@ -50,7 +50,7 @@ func TestStartNamesACommandThatIsMissing(t *testing.T) {
 	t.Run("PING", func(t *testing.T) {
 		t.Parallel()
 		client := redistest.Start(t).Client()
-		client.AddHook(liar{"ping", "ERR unknown command 'ping', with args beginning with: "})
+		client.AddHook(fakeReply{"ping", "ERR unknown command 'ping', with args beginning with: "})
 		refusedStart(t, client, ErrUnfit, "no command PING")
 	})
 	t.Run("CLUSTER", func(t *testing.T) {
@@ -88,7 +88,7 @@ func commandsOfScripts(t *testing.T) []string {
 
 // An error reply to the first scripts that does not show what the server supports must
 // not make the node fall back to weaker scripts.
-func TestStartMeetsAnUnexpectedReply(t *testing.T) {
+func TestStartWithAnUnexpectedReply(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ command, reply, says string }{
 		{"eval #!lua", "ERR upstream failure", "try again"},
@@ -100,14 +100,14 @@ func TestStartMeetsAnUnexpectedReply(t *testing.T) {
 		t.Run(c.command+" "+c.reply, func(t *testing.T) {
 			t.Parallel()
 			client := redistest.Start(t).Client()
-			client.AddHook(liar{c.command, c.reply})
+			client.AddHook(fakeReply{c.command, c.reply})
 			refusedStart(t, client, ErrUnavailable, c.reply, c.says)
 		})
 	}
 	t.Run("EVALSHA is refused by a proxy", func(t *testing.T) {
 		t.Parallel()
 		client := redistest.Start(t, redistest.WithConfig("appendonly yes")).Client()
-		client.AddHook(liar{"evalsha", "ERR unknown command 'evalsha'"})
+		client.AddHook(fakeReply{"evalsha", "ERR unknown command 'evalsha'"})
 		if check := found(t, client, "scripts", CheckFailed); !strings.Contains(check.Found, "EVALSHA") || check.Remedy == "" {
 			t.Errorf("%+v", check)
 		}
@@ -115,8 +115,8 @@ func TestStartMeetsAnUnexpectedReply(t *testing.T) {
 	t.Run("Redis 6 that hides its version", func(t *testing.T) {
 		t.Parallel()
 		client := redistest.Start(t).Client()
-		client.AddHook(liar{"info server", ""})
-		client.AddHook(liar{"eval #!lua", "ERR Error compiling script (new function): user_script:1: unexpected symbol near '#' "})
+		client.AddHook(fakeReply{"info server", ""})
+		client.AddHook(fakeReply{"eval #!lua", "ERR Error compiling script (new function): user_script:1: unexpected symbol near '#' "})
 		refusedStart(t, client, ErrUnfit, "older than Redis 7.0")
 	})
 }
@@ -216,7 +216,7 @@ func startAndEnd(t *testing.T, client, sound redis.UniversalClient, prefix strin
 }
 
 // A server that is loading, or that rejects commands temporarily, is asked again.
-func TestStartWaitsForWhatPasses(t *testing.T) {
+func TestStartWaitsForTemporaryErrors(t *testing.T) {
 	t.Parallel()
 	for _, reply := range []string{
 		"LOADING Redis is loading the dataset in memory", "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
@@ -231,7 +231,7 @@ func TestStartWaitsForWhatPasses(t *testing.T) {
 			passing.left.Store(3)
 			c := node(t, client)
 			if passing.left.Load() > 0 {
-				t.Error("nothing was refused")
+				t.Error("no command was rejected")
 			}
 			passing.left.Store(3)
 			if err := c.Ready(t.Context()); err != nil {
@@ -242,10 +242,10 @@ func TestStartWaitsForWhatPasses(t *testing.T) {
 			defer cancel()
 			_, err := New(ctx, client, quiet())
 			if !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnfit) || !strings.Contains(err.Error(), reply) {
-				t.Errorf("New when it stays: %v", err)
+				t.Errorf("New, if the error persists: %v", err)
 			}
 			if err := c.Ready(ctx); !errors.Is(err, ErrUnavailable) {
-				t.Errorf("Ready when it stays: %v", err)
+				t.Errorf("Ready, if the error persists: %v", err)
 			}
 			passing.left.Store(0)
 		})
@@ -275,15 +275,15 @@ func (h *passingHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // No reply of a replica makes a start try again.
-func TestStartOnAReplicaIsUnfitAlone(t *testing.T) {
+func TestStartOnAReplicaIsNotRetried(t *testing.T) {
 	t.Parallel()
 	primary := redistest.Start(t)
 	replica := redistest.StartReplica(t, primary, redistest.WithUser("blind", "secret", "~*", "+@all", "-info"))
 	blind := replica.Options()
 	blind.Username, blind.Password = "blind", "secret"
-	blindClient := redis.NewClient(blind)
-	t.Cleanup(func() { blindClient.Close() })
-	for name, client := range map[string]redis.UniversalClient{"with INFO": replica.Client(), "without INFO": blindClient} {
+	noInfoClient := redis.NewClient(blind)
+	t.Cleanup(func() { noInfoClient.Close() })
+	for name, client := range map[string]redis.UniversalClient{"with INFO": replica.Client(), "without INFO": noInfoClient} {
 		_, err := New(t.Context(), client, quiet())
 		if !errors.Is(err, ErrUnfit) || errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "replica") || !strings.Contains(err.Error(), "connect to the primary, or through Sentinel or Cluster") {
 			t.Errorf("%s: %v", name, err)
@@ -291,7 +291,7 @@ func TestStartOnAReplicaIsUnfitAlone(t *testing.T) {
 	}
 	// Even if another check of it may pass later.
 	both := redistest.Start(t, redistest.WithConfig("maxmemory 100mb", "maxmemory-policy allkeys-lru")).Client()
-	both.AddHook(liar{"eval", "BUSY Redis is busy running a script"})
+	both.AddHook(fakeReply{"eval", "BUSY Redis is busy running a script"})
 	_, err := New(t.Context(), both, quiet(), WithCallTimeout(20*time.Millisecond))
 	if !errors.Is(err, ErrUnfit) || errors.Is(err, ErrUnavailable) {
 		t.Errorf("a server that is unfit and busy: %v", err)

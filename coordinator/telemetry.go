@@ -90,7 +90,7 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 	t.unknown = counter("bursar.operation.unknown", "{operation}", "Operations that returned an unknown outcome.")
 	t.batchDuration = seconds("bursar.batch.duration", "Time from the first attempt of a batch until its outcome was known.")
 	t.retries = counter("bursar.batch.retries", "{retry}", "Script calls without an answer, by reason. Most are repeated.")
-	t.gaps = counter("bursar.gaps", "{gap}", "Losses of acknowledged writes by Redis, as they were found.")
+	t.gaps = counter("bursar.gaps", "{gap}", "Losses of acknowledged writes by Redis that were detected.")
 	t.timersLost = counter("bursar.timers.lost", "{partition}", "Partitions whose timers were found missing, to be rebuilt.")
 	t.abandoned = counter("bursar.hold.abandoned", "{hold}", "Holds that were released because no caller got their reservation.")
 	t.merged = counter("bursar.repair.merged", "{reservation}", "Reservations that a repair restored after Redis had lost writes.")

@@ -15,7 +15,7 @@ import (
 
 // Two nodes of one program observe the same tenant, through one MeterProvider: none of
 // their gauges overwrites the other's, whichever attribute sets them apart.
-func TestNodesOfOneProgramObserveApart(t *testing.T) {
+func TestNodesOfOneProcessHaveSeparateSeries(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name  string
@@ -106,7 +106,7 @@ func twoPrimaries(t *testing.T) (clients [2]redis.UniversalClient, opts [2][]Opt
 }
 
 // A node that has ended gives up its identity, so that a new one continues its series.
-func TestNodesObserveUnderTheSameNameAgain(t *testing.T) {
+func TestNewNodeContinuesTheSeries(t *testing.T) {
 	t.Parallel()
 	server, reader := redistest.Start(t), sdkmetric.NewManualReader()
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
@@ -115,7 +115,7 @@ func TestNodesObserveUnderTheSameNameAgain(t *testing.T) {
 		for _, p := range got["bursar.queue.length"] {
 			return p.attributes
 		}
-		t.Fatal("no node is observed")
+		t.Fatal("no node has a series")
 		return attribute.Set{}
 	}
 	var before attribute.Set
@@ -125,7 +125,7 @@ func TestNodesObserveUnderTheSameNameAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if now := observed(); i > 0 && !now.Equals(&before) {
-			t.Errorf("node %d observes with %v, and the one before with %v", i, now.ToSlice(), before.ToSlice())
+			t.Errorf("node %d's series has the attributes %v, the previous node's %v", i, now.ToSlice(), before.ToSlice())
 		} else {
 			before = now
 		}

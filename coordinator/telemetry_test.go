@@ -181,7 +181,7 @@ func TestTelemetryReadBack(t *testing.T) {
 
 	got, described := read(t, reader)
 	if diff := cmp.Diff(instruments, described); diff != "" {
-		t.Errorf("the instruments are others (-want +got):\n%s", diff)
+		t.Errorf("the instruments differ (-want +got):\n%s", diff)
 	}
 	op, outcome, failed := string(operationKey), string(outcomeKey), string(errorTypeKey)
 	for _, c := range []struct {

@@ -24,11 +24,11 @@ func newTenantGauges(meter metric.Meter) (tenantGauges, error) {
 		return g
 	}
 	g := tenantGauges{
-		granted:   gauge("granted", "{microcent}", "The budget of a chosen tenant."),
-		remaining: gauge("remaining", "{microcent}", "What a chosen tenant can still reserve."),
-		reserved:  gauge("reserved", "{microcent}", "What the open holds of a chosen tenant hold."),
-		committed: gauge("committed", "{microcent}", "What a chosen tenant has spent."),
-		holds:     gauge("holds", "{hold}", "The open holds of a chosen tenant."),
+		granted:   gauge("granted", "{microcent}", "The budget of an observed tenant."),
+		remaining: gauge("remaining", "{microcent}", "The remaining budget of an observed tenant."),
+		reserved:  gauge("reserved", "{microcent}", "The amount reserved by the open holds of an observed tenant."),
+		committed: gauge("committed", "{microcent}", "The amount that an observed tenant has spent."),
+		holds:     gauge("holds", "{hold}", "The number of open holds of an observed tenant."),
 	}
 	return g, errors.Join(errs...)
 }

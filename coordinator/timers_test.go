@@ -110,8 +110,8 @@ func loseTimers(t *testing.T, lose func(*testing.T, *redis.Client), due bool) {
 	}
 	load.Wait()
 	eventually(t, "the timers are rebuilt", func() bool { return strings.Contains(log.text(), "timers rebuilt") })
-	log.saysOnce(t, fmt.Sprintf(`msg="bursar: timers lost" partition=%d`, acmePartition))
-	log.saysOnce(t, "timers rebuilt")
+	log.loggedOnce(t, fmt.Sprintf(`msg="bursar: timers lost" partition=%d`, acmePartition))
+	log.loggedOnce(t, "timers rebuilt")
 	if got, _ := read(t, reader); got.of("bursar.timers.lost") != 1 {
 		t.Errorf("bursar.timers.lost is %d, want 1", got.of("bursar.timers.lost"))
 	}
@@ -163,7 +163,7 @@ func TestLostLedgerStopsOnlyItsPartition(t *testing.T) {
 	eventually(t, "the load goes on", func() bool { return cycles.Load() > seen+10 })
 	stopped.Store(true)
 	load.Wait()
-	log.saysOnce(t, "partition lost or recreated")
+	log.loggedOnce(t, "partition lost or recreated")
 	if got, _ := read(t, reader); got.of("bursar.gaps") != 1 || got.of("bursar.timers.lost") != 0 {
 		t.Errorf("bursar.gaps is %d and bursar.timers.lost is %d, want 1 and 0", got.of("bursar.gaps"), got.of("bursar.timers.lost"))
 	}

@@ -86,7 +86,7 @@ func TestWrappersOfOtherClients(t *testing.T) {
 
 // A client that cannot follow redirections is rejected if INFO shows a Cluster; otherwise
 // every call fails with the remedy, at once and not at its deadline.
-func TestAClientThatIsNoClusterClientOnACluster(t *testing.T) {
+func TestClusterNeedsAClusterClient(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.WithUser("blind", "secret", "~*", "+@all", "-info"))
 	plain := cluster.Masters()[0].Client()
@@ -118,20 +118,20 @@ func TestAClientThatIsNoClusterClientOnACluster(t *testing.T) {
 }
 
 // A server is identified by its INFO, whichever fork wrote it.
-func TestStartReadsTheWordsOfForks(t *testing.T) {
+func TestStartRecognisesForks(t *testing.T) {
 	t.Parallel()
 	const valkey8 = "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\nserver_mode:"
-	lying := func(mode string) *redis.Client {
+	faking := func(mode string) *redis.Client {
 		client := redistest.Start(t).Client()
-		client.AddHook(liar{"info server", valkey8 + mode + "\r\n"})
+		client.AddHook(fakeReply{"info server", valkey8 + mode + "\r\n"})
 		return client
 	}
-	if check := found(t, lying("standalone"), "version", CheckOK); check.Found != "Valkey 8.0.1" {
+	if check := found(t, faking("standalone"), "version", CheckOK); check.Found != "Valkey 8.0.1" {
 		t.Errorf("%+v", check)
 	}
-	found(t, lying("standalone"), "topology", CheckOK)
-	refusedStart(t, lying("cluster"), ErrUnfit, "part of a Cluster", "redis.NewClusterClient")
-	refusedStart(t, lying("sentinel"), ErrUnfit, "the server is a Sentinel", "NewFailoverClient")
+	found(t, faking("standalone"), "topology", CheckOK)
+	refusedStart(t, faking("cluster"), ErrUnfit, "part of a Cluster", "redis.NewClusterClient")
+	refusedStart(t, faking("sentinel"), ErrUnfit, "the server is a Sentinel", "NewFailoverClient")
 }
 
 // A client of Sentinels that leads to no master is reported as that.

@@ -130,7 +130,7 @@ func unsentOperations(t *testing.T, c *Coordinator, g *closedGate) {
 	// lanes back off for longer than the rest of this test takes.
 	eventually(t, "the calls are back in their queues", func() bool {
 		for _, tenant := range tenants {
-			if queued, flying := c.node.LaneOf(tenant).Calls(); queued == 0 || flying > 0 {
+			if queued, inFlight := c.node.LaneOf(tenant).Calls(); queued == 0 || inFlight > 0 {
 				return false
 			}
 		}

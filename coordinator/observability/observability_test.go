@@ -24,7 +24,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// exported returns the series that a coordinator exports after meetEverything: a map from
+// exported returns the series that a coordinator exports after exerciseInstruments: a map from
 // the name of each series to the names of its labels.
 func exported(t *testing.T) map[string][]string {
 	t.Helper()
@@ -41,7 +41,7 @@ func exported(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	defer node.Close(context.Background())
-	meetEverything(t, node, server)
+	exerciseInstruments(t, node, server)
 
 	families, err := registry.Gather()
 	if err != nil {
@@ -71,8 +71,8 @@ func exported(t *testing.T) map[string][]string {
 	return series
 }
 
-// meetEverything runs operations and failures until every instrument has a value.
-func meetEverything(t *testing.T, node *coordinator.Coordinator, server *redistest.Server) {
+// exerciseInstruments runs operations and failures until every instrument has a value.
+func exerciseInstruments(t *testing.T, node *coordinator.Coordinator, server *redistest.Server) {
 	t.Helper()
 	for _, tenant := range []budget.TenantID{"acme", "initech"} {
 		if _, err := node.EnsureTenant(t.Context(), tenant, budget.Dollar); err != nil {
@@ -209,7 +209,7 @@ func TestExpressionsFitTheInstruments(t *testing.T) {
 	for _, q := range queries {
 		of, labels := q.uses()
 		if len(of) == 0 {
-			t.Errorf("%s: %q is about no series of Bursar's", q.where, q.expr)
+			t.Errorf("%s: %q uses none of Bursar's series", q.where, q.expr)
 		}
 		for _, name := range of {
 			used[name] = true
@@ -226,27 +226,27 @@ func TestExpressionsFitTheInstruments(t *testing.T) {
 	for name := range series {
 		family := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")
 		if !used[name] && !used[family+"_bucket"] && !used[family+"_count"] && !used[family+"_sum"] {
-			t.Errorf("neither the board nor an alert uses %s", name)
+			t.Errorf("neither the dashboard nor an alert uses %s", name)
 		}
 	}
 }
 
-func TestBoardIsLaidOut(t *testing.T) {
+func TestDashboardLayout(t *testing.T) {
 	t.Parallel()
 	ids, taken := make(map[int]bool), make(map[string]string)
 	for _, p := range board(t).Panels {
 		if p.ID == 0 || ids[p.ID] {
-			t.Errorf("panel %q has the id %d of another, or none", p.Title, p.ID)
+			t.Errorf("panel %q has the id %d, which is zero or not unique", p.Title, p.ID)
 		}
 		ids[p.ID] = true
 		if p.Type != "row" && (p.Description == "" || len(p.Targets) == 0) {
-			t.Errorf("panel %q says nothing", p.Title)
+			t.Errorf("panel %q has no description or no targets", p.Title)
 		}
 		for x := range p.GridPos.W {
 			for y := range p.GridPos.H {
 				cell := fmt.Sprint(p.GridPos.X+x, ",", p.GridPos.Y+y)
 				if other, is := taken[cell]; is || p.GridPos.X+x >= 24 {
-					t.Fatalf("panel %q lies over %q, or out of the board", p.Title, other)
+					t.Fatalf("panel %q overlaps %q or is off the dashboard", p.Title, other)
 				}
 				taken[cell] = p.Title
 			}

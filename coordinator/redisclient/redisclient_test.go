@@ -21,7 +21,7 @@ type otherOptions struct{ *redis.ClusterClient }
 
 func (otherOptions) Options() string { return "" }
 
-func TestWhatAClientIs(t *testing.T) {
+func TestClientKinds(t *testing.T) {
 	t.Parallel()
 	single := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})
@@ -56,7 +56,7 @@ func TestWhatAClientIs(t *testing.T) {
 		"nil client as an interface": universal((*redis.Client)(nil)), "nil wrapper": (*aroundCluster)(nil),
 	} {
 		if !IsNil(client) {
-			t.Errorf("%s is not found to be nil", name)
+			t.Errorf("IsNil is false for a %s", name)
 		}
 	}
 }

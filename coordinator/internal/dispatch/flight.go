@@ -120,7 +120,7 @@ func (s *server) abandon(w *worker, age time.Duration) {
 	if len(s.ready) > 0 && s.workers < workersPerServer {
 		s.start()
 	}
-	s.rest()
+	s.scheduleProbe()
 }
 
 // oldest returns the age of the pipeline that is in flight for the longest time.

@@ -18,8 +18,8 @@ type source interface {
 	Abandoned()
 	// Handle processes the reply and returns the time to wait before the next command.
 	Handle(r lane.Reply) time.Duration
-	// Again reports whether there is a next command; if not, the source becomes idle.
-	Again() bool
+	// Continue reports whether there is a next command; if not, the source becomes idle.
+	Continue() bool
 }
 
 // read is a script call that writes nothing and is repeated until it is answered.
@@ -60,8 +60,8 @@ func (r *read) Next() []any {
 // Abandoned implements source.
 func (r *read) Abandoned() {}
 
-// Again implements source.
-func (r *read) Again() bool { return !r.settled }
+// Continue implements source.
+func (r *read) Continue() bool { return !r.settled }
 
 // Handle implements source.
 func (r *read) Handle(reply lane.Reply) time.Duration {

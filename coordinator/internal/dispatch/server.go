@@ -108,15 +108,15 @@ func (s *server) take(into []job) []job {
 	case n == 0:
 		s.workers--
 		s.d.workers.Done()
-		s.rest()
+		s.scheduleProbe()
 	case len(s.ready) > 0 && s.workers < workersPerServer:
 		s.start()
 	}
 	return into
 }
 
-// rest schedules a probe of an idle server. The caller holds s.mu.
-func (s *server) rest() {
+// scheduleProbe schedules a probe of an idle server. The caller holds s.mu.
+func (s *server) scheduleProbe() {
 	if s.workers > 0 {
 		return
 	}
@@ -165,7 +165,7 @@ func (s *server) build(w *worker) {
 		if args := l.Next(); args != nil {
 			w.cmds = append(w.cmds, newCommand(s.d.ctx, args))
 			w.sent = append(w.sent, l)
-		} else if l.Again() {
+		} else if l.Continue() {
 			s.push(l)
 		}
 	}
@@ -196,7 +196,7 @@ func (s *server) deliver(l job, cmd *command) {
 
 // reschedule queues a lane again if it has a next command.
 func (s *server) reschedule(l job, delay time.Duration) {
-	if l.Again() {
+	if l.Continue() {
 		s.d.carry(l.source, l.key, delay)
 	}
 }

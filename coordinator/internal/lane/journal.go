@@ -91,10 +91,10 @@ func (j *journal) record(id budget.ReservationID, s state) {
 // evict drops the chunks that are older than the window, and further ones until at least
 // must states are gone. It returns the number of dropped states, and how many of them
 // were within the window.
-func (j *journal) evict(at, window int64, must int) (gone, early int) {
+func (j *journal) evict(at, window int64, must int) (evicted, early int) {
 	for len(j.chunks) > 0 {
 		oldest := j.chunks[0].states
-		if gone >= must && at-oldest[len(oldest)-1].at < window {
+		if evicted >= must && at-oldest[len(oldest)-1].at < window {
 			break
 		}
 		within := 0 // merged states keep their times, so times may decrease
@@ -103,21 +103,21 @@ func (j *journal) evict(at, window int64, must int) (gone, early int) {
 				within++
 			}
 		}
-		if gone >= must && within > 0 {
+		if evicted >= must && within > 0 {
 			break
 		}
-		gone += len(oldest)
+		evicted += len(oldest)
 		early += within
 		j.chunks = slices.Delete(j.chunks, 0, 1)
 	}
-	j.states -= gone
+	j.states -= evicted
 	for len(j.grants) > 0 && at-j.grants[0].at >= window {
 		j.grants = slices.Delete(j.grants, 0, 1)
 	}
 	if len(j.chunks) == 0 {
 		j.places = nil
 	}
-	return gone, early
+	return evicted, early
 }
 
 // appliedBatch is a node's last batch in Redis, and its reply. After a failover it may be

@@ -98,13 +98,13 @@ func TestJournalEvictsOnlyOldStates(t *testing.T) {
 		j.record(budget.NewReservationID("acme", 1, uint64(i)), state{state: luascripts.HoldOpen, at: at})
 	}
 	j.grants = []grantRecord{{at: 20}, {at: 120}}
-	for _, c := range []struct{ at, must, gone, early int }{
+	for _, c := range []struct{ at, must, evicted, early int }{
 		{at: 199},
 		{at: 249},
-		{at: 249, must: 1, gone: 3, early: 1},
+		{at: 249, must: 1, evicted: 3, early: 1},
 	} {
-		if gone, early := j.evict(int64(c.at), 100, c.must); gone != c.gone || early != c.early {
-			t.Errorf("%+v: %d evicted, %d of them early", c, gone, early)
+		if evicted, early := j.evict(int64(c.at), 100, c.must); evicted != c.evicted || early != c.early {
+			t.Errorf("%+v: %d evicted, %d of them early", c, evicted, early)
 		}
 	}
 	if j.states != 0 || len(j.grants) != 0 || j.places != nil {

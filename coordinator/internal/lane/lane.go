@@ -52,7 +52,7 @@ type conversation struct {
 	rebuildID   string // unique to this rebuild
 	alternate   bool   // the last command was a batch: a sweep or a rebuild comes next
 	closeErr    error
-	gone        bool   // the loss of the partition has been logged
+	lossLogged  bool   // the loss of the partition has been logged
 	damage      string // the damaged field that was logged last
 	retryLater  bool   // an internal release was queued again: back off
 	backoff     time.Duration
@@ -343,8 +343,8 @@ func (l *Lane) command(script *luascripts.Script, keys int, args ...any) []any {
 	return append(words, args...)
 }
 
-// Again reports whether the lane has a next command; if not, the lane becomes idle.
-func (l *Lane) Again() bool {
+// Continue reports whether the lane has a next command; if not, the lane becomes idle.
+func (l *Lane) Continue() bool {
 	if l.node.Dead() {
 		l.abort()
 	}
@@ -394,7 +394,7 @@ func (l *Lane) abort() {
 // the partition exists and is readable, a hold without an owner is not left open.
 func (l *Lane) deliver(c *Call, a Answer) bool {
 	if c.retried && a.Err != nil {
-		if !l.gone && !l.node.Dead() && !errors.Is(a.Err, ErrCorrupt) && !errors.Is(a.Err, ErrLayout) {
+		if !l.lossLogged && !l.node.Dead() && !errors.Is(a.Err, ErrCorrupt) && !errors.Is(a.Err, ErrLayout) {
 			c.state.Store(callQueued)
 			l.mu.Lock()
 			l.queue.pushFront(c) // as in releaseAbandoned

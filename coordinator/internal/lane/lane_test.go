@@ -255,7 +255,7 @@ func TestAbort(t *testing.T) {
 	fail(l, FailureLost)
 	queued := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
 	n.Die()
-	if l.Again() {
+	if l.Continue() {
 		t.Error("the lane continues")
 	}
 	if a := result(t, sent); !errors.Is(a.Err, ErrUnknownOutcome) {
@@ -271,7 +271,7 @@ func TestAbortWhileGivingUp(t *testing.T) {
 	t.Parallel()
 	n, l, _ := givingUpLane(t)
 	n.Die()
-	if l.Again() {
+	if l.Continue() {
 		t.Error("the lane continues")
 	}
 	wantResolved(t, n)
@@ -407,7 +407,7 @@ func TestLaneRestsWhenAllCallersOfAClosedNodeHaveGivenUp(t *testing.T) {
 	c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
 	l.Next()
 	fail(l, FailureUnsent) // queued again
-	if !l.Again() {
+	if !l.Continue() {
 		t.Fatal("a lane with a queued call is idle")
 	}
 	if unsent, err := c.abandon(context.Canceled); !unsent || !errors.Is(err, ErrUnavailable) {
@@ -418,7 +418,7 @@ func TestLaneRestsWhenAllCallersOfAClosedNodeHaveGivenUp(t *testing.T) {
 	if err := n.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if l.Again() {
+	if l.Continue() {
 		t.Error("the lane continues for callers that have given up")
 	}
 	n.WaitIdle()

@@ -14,7 +14,7 @@ import (
 // their number.
 func carry(t *testing.T, client *redis.Client, l *Lane) (commands int) {
 	t.Helper()
-	for l.Again() {
+	for l.Continue() {
 		args := l.Next()
 		if args == nil {
 			continue

@@ -55,8 +55,8 @@ func (l *Lane) enforceLimit(added int, at int64) {
 	if l.node.recorded.Add(int64(added)) > limit && !l.node.evictIdle(limit) {
 		must = added
 	}
-	gone, early := l.journal.evict(at, l.node.config.RepairWindow.Milliseconds(), must)
-	l.node.recorded.Add(-int64(gone))
+	evicted, early := l.journal.evict(at, l.node.config.RepairWindow.Milliseconds(), must)
+	l.node.recorded.Add(-int64(evicted))
 	if early > 0 {
 		l.node.config.Observer.Evicted(early)
 	}
@@ -70,18 +70,18 @@ func (n *Node) evictIdle(limit int64) bool {
 	if at-last < time.Second.Milliseconds() || !n.evicted.CompareAndSwap(last, at) {
 		return false
 	}
-	gone := 0
+	dropped := 0
 	for _, l := range n.lanes {
 		if l.acknowledged.Load() < at-n.config.RepairWindow.Milliseconds() {
 			l.mu.Lock()
 			if !l.running { // else the journal belongs to the goroutine that runs the lane
-				gone += l.journal.states
+				dropped += l.journal.states
 				l.journal = journal{}
 			}
 			l.mu.Unlock()
 		}
 	}
-	return n.recorded.Add(int64(-gone)) <= limit
+	return n.recorded.Add(int64(-dropped)) <= limit
 }
 
 func (n *Node) ttlOf(c *Call) int64 {

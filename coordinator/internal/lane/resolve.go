@@ -153,10 +153,10 @@ func (l *Lane) sessionOpened(reply string) {
 // another one in its place. The states that a repair was to restore are lost with it.
 func (l *Lane) partitionGone(found string) {
 	l.phase = lost
-	if l.gone {
+	if l.lossLogged {
 		return
 	}
-	l.gone = true
+	l.lossLogged = true
 	l.node.config.Observer.Gap(l.index)
 	l.node.config.Logger.Error("bursar: partition lost or recreated", "partition", l.index, "known", l.session.header, "found", found,
 		"unmerged", len(l.merges), "remedy", "find out what happened to Redis, then restart this node")
@@ -281,7 +281,7 @@ func (l *Lane) applied(b *Batch, reply string) {
 	l.session.last = store.AppliedSession(b.mark, l.session.time, b.more, b.since)
 	l.session.answeredAt, l.session.acknowledged = l.node.partitionClock(), b.number
 	l.alternate = len(b.calls) > 0
-	l.gone = false
+	l.lossLogged = false
 }
 
 // resolve answers the callers. If a caller has given up, a hold that was made for it is

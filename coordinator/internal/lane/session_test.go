@@ -75,7 +75,7 @@ func TestTimersAreRebuilt(t *testing.T) {
 			reply(l, "A"+be(5, 6)+"\x02"+"B"+be(7, 8)+be(7, 8)+be(0, 8)+be(0, 8)+be(0, 8))
 		}
 	}
-	if args := l.Next(); args != nil || l.Again() {
+	if args := l.Next(); args != nil || l.Continue() {
 		t.Errorf("sends %v after the rebuild", args)
 	}
 	if got := log.String(); strings.Count(got, "timers lost") != 1 || strings.Count(got, "timers rebuilt") != 1 {

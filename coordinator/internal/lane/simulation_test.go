@@ -349,7 +349,7 @@ func (s *simulation) send(l *simLane) {
 	l.ready = false
 	args := l.l.Next()
 	if args == nil {
-		l.ready = l.l.Again()
+		l.ready = l.l.Continue()
 		s.collect(l.node)
 		return
 	}
@@ -459,7 +459,7 @@ func (s *simulation) end(m *message, reply any, err error, f Failure) {
 		s.checkRemaining(m, l.l.pending, r.Text)
 	}
 	l.l.Handle(r)
-	l.ready = l.l.Again()
+	l.ready = l.l.Continue()
 	s.collect(l.node)
 }
 

@@ -46,7 +46,7 @@ func (s *simulation) perform(op *simOp) *simOp {
 // carryTo sends a lane's commands to a partition until the lane is idle.
 func (s *simulation) carryTo(p *simPartition, l *Lane) {
 	for range 100 {
-		if s.carryOne(p, l); !l.Again() {
+		if s.carryOne(p, l); !l.Continue() {
 			return
 		}
 	}
@@ -156,7 +156,7 @@ func (s *simulation) carryCall(t *testing.T, n *Node, c *Call) (last []string) {
 	if err := errors.Join(n.Admit(), l.enqueue(c)); err != nil {
 		t.Fatal(err)
 	}
-	for again := true; again; again = l.Again() {
+	for again := true; again; again = l.Continue() {
 		if args := s.carryOne(s.partitions[0], l); args != nil {
 			last = args
 		}
@@ -362,7 +362,7 @@ func TestLargestBatch(t *testing.T) {
 			}
 			calls = append(calls, c)
 		}
-		for again := true; again; again = l.Again() {
+		for again := true; again; again = l.Continue() {
 			args := l.Next()
 			if args == nil {
 				continue

@@ -106,16 +106,16 @@ func (s *server) refused(ctx context.Context, command string, err error) (rights
 	case isWithheld(err):
 		scripts = failed("scripts", fmt.Sprintf("it runs no scripts: %s is refused: %v", command, err), "use a server that runs Lua scripts, and has the command under this name")
 	case dispatch.HasPrefix(err, "ERR Error compiling script"):
-		scripts = s.bare(ctx, err)
+		scripts = s.probeWithoutShebang(ctx, err)
 	default:
 		scripts = unexpected("scripts", err)
 	}
 	return rights, scripts
 }
 
-// bare tries the dialect without a first line, the only one that miniredis compiles.
-// Redis before 7 rejects the first line as well, but its error names user_script.
-func (s *server) bare(ctx context.Context, refused error) Check {
+// probeWithoutShebang tries the dialect without a first line, the only one that miniredis
+// compiles. Redis before 7 rejects the first line as well, but its error names user_script.
+func (s *server) probeWithoutShebang(ctx context.Context, refused error) Check {
 	if strings.Contains(refused.Error(), "user_script") {
 		return failed("scripts", "the server is older than Redis 7.0: "+refused.Error(), "use Redis 7.0 or later")
 	}

@@ -18,7 +18,7 @@ import (
 // that exist; now is the engine's time, at which the holds that are due in the store count
 // as ended.
 func Audit(ctx context.Context, s Subject, now time.Time, tenants ...budget.TenantID) error {
-	lists, err := askHolds(ctx, s.Engine, tenants)
+	lists, err := listHolds(ctx, s.Engine, tenants)
 	if err != nil || s.Stored == nil {
 		return err
 	}
@@ -42,8 +42,8 @@ func Audit(ctx context.Context, s Subject, now time.Time, tenants ...budget.Tena
 	return nil
 }
 
-// askHolds returns the engine's Holds of every tenant, audited.
-func askHolds(ctx context.Context, engine budget.Engine, tenants []budget.TenantID) (map[budget.TenantID]budget.HoldList, error) {
+// listHolds returns the engine's Holds of every tenant, audited.
+func listHolds(ctx context.Context, engine budget.Engine, tenants []budget.TenantID) (map[budget.TenantID]budget.HoldList, error) {
 	lists := make(map[budget.TenantID]budget.HoldList, len(tenants))
 	for _, tenant := range tenants {
 		list, err := engine.Holds(ctx, tenant)

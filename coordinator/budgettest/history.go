@@ -121,7 +121,7 @@ func (r *recorder) choose(random *rand.Rand, tenants []budget.TenantID, i int) e
 func (r *recorder) perform(caller int, e event) {
 	e.caller = caller
 	e.call = r.ticks.Add(1)
-	err := e.ask(r.ctx, r.engine)
+	err := e.apply(r.ctx, r.engine)
 	e.ret = r.ticks.Add(1)
 	if err != nil {
 		e.response = response{unknown: true}
@@ -137,7 +137,7 @@ func (r *recorder) perform(caller int, e event) {
 	}
 }
 
-func (e *event) ask(ctx context.Context, engine budget.Engine) error {
+func (e *event) apply(ctx context.Context, engine budget.Engine) error {
 	tenant, amount := e.request.tenant, e.request.amount
 	switch e.request.verb {
 	case verbEnsure:
@@ -167,10 +167,10 @@ func (e *event) ask(ctx context.Context, engine budget.Engine) error {
 		return err
 	case verbRemaining, verbBalance, verbHolds, verbLookup, verbAdvance, verbAbandon:
 	}
-	return e.look(ctx, engine)
+	return e.applyRead(ctx, engine)
 }
 
-func (e *event) look(ctx context.Context, engine budget.Engine) error {
+func (e *event) applyRead(ctx context.Context, engine budget.Engine) error {
 	if e.request.verb == verbBalance {
 		res, err := engine.Balance(ctx, e.request.tenant)
 		e.response = balanceResponse(res)

@@ -66,8 +66,8 @@ func (p *pair) apply(op operation) error {
 	if err != nil {
 		return err
 	}
-	want := p.reference.ask(p.ctx, op, tenant, slot, amount)
-	got := p.subject.ask(p.ctx, op, tenant, slot, amount)
+	want := p.reference.call(p.ctx, op, tenant, slot, amount)
+	got := p.subject.call(p.ctx, op, tenant, slot, amount)
 	p.coverage[op.verb.String()+" "+want.key()]++
 	if op.verb == verbLookup {
 		want, got = ignoreForgotten(want, got)
@@ -160,8 +160,8 @@ func (p *pair) amount(op operation, slot int) (budget.Microcents, error) {
 	return sum, nil
 }
 
-// ask performs an operation on the side's engine.
-func (s *side) ask(ctx context.Context, op operation, tenant budget.TenantID, slot int, amount budget.Microcents) answer {
+// call performs an operation on the side's engine.
+func (s *side) call(ctx context.Context, op operation, tenant budget.TenantID, slot int, amount budget.Microcents) answer {
 	switch op.verb {
 	case verbEnsure:
 		res, err := s.Engine.EnsureTenant(ctx, tenant, amount)

@@ -9,7 +9,7 @@ import (
 func tenantChecks() []check {
 	return []check{
 		{name: "levels have separate budgets", run: tenantLevels},
-		{name: "unusual ids are kept apart", run: tenantOdd},
+		{name: "unusual ids are kept apart", run: tenantUnusual},
 		{name: "invalid ids are errors", run: tenantInvalid},
 	}
 }
@@ -31,9 +31,9 @@ func tenantLevels(x *fixture) {
 	x.balance("acme/search/key-7", 500, 500, 0, 0)
 }
 
-// oddTenants lists valid tenants, each of which an engine with careless keys or patterns
+// unusualTenants lists valid tenants, each of which an engine with careless keys or patterns
 // could confuse with another.
-var oddTenants = []budget.TenantID{
+var unusualTenants = []budget.TenantID{
 	"a", "A", " a", "a ", "a b", "a%", "a%20", "a%2520", "%61", "%", "%%s%d",
 	"{a}", "{a", "a}", "{}", "{}a", "{a}b", "{b}a", "}{", "*", "?", "[a]", "[^b]", "a*", `\*`, `a\`,
 	"a:b", "a|b", "a,b", "a.b", "a;b", "a=b", "a#b", "a~2fb", "~", "'a'", `"a"`, "`a`", "$a", "-1", "0", "1e3", "nil", "null", "false",
@@ -46,19 +46,19 @@ var oddTenants = []budget.TenantID{
 	budget.TenantID(strings.Repeat("x/", 5) + strings.Repeat("{", budget.MaxTenantBytes-10)),
 }
 
-// tenantOdd gives every tenant different amounts, so that a hold or a balance in the wrong
+// tenantUnusual gives every tenant different amounts, so that a hold or a balance in the wrong
 // account is noticed.
-func tenantOdd(x *fixture) {
-	ids := make([]budget.ReservationID, len(oddTenants))
+func tenantUnusual(x *fixture) {
+	ids := make([]budget.ReservationID, len(unusualTenants))
 	own := func(i int) budget.Microcents { return budget.Microcents(i+1) * 1000 }
-	for i, tenant := range oddTenants {
+	for i, tenant := range unusualTenants {
 		x.open(tenant, own(i))
 	}
-	for i, tenant := range oddTenants {
+	for i, tenant := range unusualTenants {
 		held := budget.Microcents(i + 1)
 		ids[i] = x.hold(tenant, held, own(i)-held)
 	}
-	for i, tenant := range oddTenants {
+	for i, tenant := range unusualTenants {
 		held := budget.Microcents(i + 1)
 		x.balance(tenant, own(i), own(i)-held, held, 0)
 		if holds := x.holds(tenant); len(holds) != 1 || holds[0].ID != ids[i] || holds[0].Held != held {
@@ -68,7 +68,7 @@ func tenantOdd(x *fixture) {
 			x.t.Fatalf("tenant %q: the id %s reads back as %s: %v", tenant, ids[i], parsed, err)
 		}
 	}
-	for i := range oddTenants {
+	for i := range unusualTenants {
 		held := budget.Microcents(i + 1)
 		if i%2 == 0 {
 			expect(x, released(own(i), held))(x.engine.Release(x.ctx, ids[i]))
@@ -76,7 +76,7 @@ func tenantOdd(x *fixture) {
 			expect(x, committed(own(i)-held-1, held+1))(x.engine.Commit(x.ctx, ids[i], held+1))
 		}
 	}
-	for i, tenant := range oddTenants {
+	for i, tenant := range unusualTenants {
 		spent := budget.Microcents(i%2) * budget.Microcents(i+2)
 		x.balance(tenant, own(i), own(i)-spent, 0, spent)
 	}

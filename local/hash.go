@@ -7,20 +7,20 @@ import "math/bits"
 // as short as an ID, which shows in the time of a whole reserve and commit. The seed is
 // random, so that a client can't choose IDs that collide.
 func hash(seed uint64, s string) uint64 {
-	const odd = 0x9e3779b97f4a7c15
+	const multiplier = 0x9e3779b97f4a7c15
 	n := len(s)
-	h := seed ^ uint64(n)*odd // so that "\x00" and "" differ
+	h := seed ^ uint64(n)*multiplier // so that "\x00" and "" differ
 	if n >= 8 {
 		for i := 0; i < n-8; i += 8 {
-			h = fold(h^eight(s[i:]), odd)
+			h = fold(h^load64(s[i:]), multiplier)
 		}
-		h ^= eight(s[n-8:])
+		h ^= load64(s[n-8:])
 	} else if n >= 4 {
-		h ^= four(s) | four(s[n-4:])<<32
+		h ^= load32(s) | load32(s[n-4:])<<32
 	} else if n > 0 {
 		h ^= uint64(s[0]) | uint64(s[n/2])<<8 | uint64(s[n-1])<<16
 	}
-	return fold(h, odd)
+	return fold(h, multiplier)
 }
 
 func fold(a, b uint64) uint64 {
@@ -28,9 +28,9 @@ func fold(a, b uint64) uint64 {
 	return hi ^ lo
 }
 
-func eight(s string) uint64 { return four(s) | four(s[4:])<<32 }
+func load64(s string) uint64 { return load32(s) | load32(s[4:])<<32 }
 
-func four(s string) uint64 {
+func load32(s string) uint64 {
 	_ = s[3]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
 }

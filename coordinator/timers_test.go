@@ -160,7 +160,7 @@ func TestLostLedgerStopsOnlyItsPartition(t *testing.T) {
 		wantErr(t, "EnsureTenant", err, ErrRecreated)
 	}
 	seen := cycles.Load()
-	eventually(t, "the load goes on", func() bool { return cycles.Load() > seen+10 })
+	eventually(t, "the load continues", func() bool { return cycles.Load() > seen+10 })
 	stopped.Store(true)
 	load.Wait()
 	log.loggedOnce(t, "partition lost or recreated")

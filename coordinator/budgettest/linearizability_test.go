@@ -163,17 +163,17 @@ func TestModelJudgesHistories(t *testing.T) {
 		history []porcupine.Operation
 		want    porcupine.CheckResult
 	}{
-		"one after the other":             {[]porcupine.Operation{created, reserve(2, 3, 0, 4), release(4, 5, returned), release(6, 7, late)}, porcupine.Ok},
-		"both got the last money":         {[]porcupine.Operation{created, reserve(2, 5, 0, 4), reserve(3, 6, 1, 4)}, porcupine.Illegal},
-		"one of two settles":              {[]porcupine.Operation{created, reserve(2, 3, 0, 4), release(4, 7, late), release(5, 6, returned)}, porcupine.Ok},
-		"both settles":                    {[]porcupine.Operation{created, reserve(2, 3, 0, 4), release(4, 7, returned), release(5, 6, returned)}, porcupine.Illegal},
-		"a stale read":                    {[]porcupine.Operation{created, reserve(2, 3, 0, 4), read(4, 5, 10)}, porcupine.Illegal},
-		"a read beside the reserve":       {[]porcupine.Operation{created, reserve(2, 5, 0, 4), read(3, 4, 10)}, porcupine.Ok},
-		"a lost reserve that happened":    {[]porcupine.Operation{created, lost, abandoned, read(3, 4, 10), read(4, 5, 4), stranger}, porcupine.Ok},
-		"a lost reserve that did not":     {[]porcupine.Operation{created, lost, abandoned, read(8, 9, 10)}, porcupine.Ok},
-		"a lost reserve that was undone":  {[]porcupine.Operation{created, lost, abandoned, read(4, 5, 4), read(8, 9, 10)}, porcupine.Ok},
-		"a lost reserve that came twice":  {[]porcupine.Operation{created, lost, abandoned, read(4, 5, 4), read(8, 9, 10), read(10, 11, 4)}, porcupine.Illegal},
-		"a lost reserve of other amounts": {[]porcupine.Operation{created, lost, abandoned, read(4, 5, 5)}, porcupine.Illegal},
+		"one after the other":                {[]porcupine.Operation{created, reserve(2, 3, 0, 4), release(4, 5, returned), release(6, 7, late)}, porcupine.Ok},
+		"both got the last money":            {[]porcupine.Operation{created, reserve(2, 5, 0, 4), reserve(3, 6, 1, 4)}, porcupine.Illegal},
+		"one of two settles":                 {[]porcupine.Operation{created, reserve(2, 3, 0, 4), release(4, 7, late), release(5, 6, returned)}, porcupine.Ok},
+		"both settles":                       {[]porcupine.Operation{created, reserve(2, 3, 0, 4), release(4, 7, returned), release(5, 6, returned)}, porcupine.Illegal},
+		"a stale read":                       {[]porcupine.Operation{created, reserve(2, 3, 0, 4), read(4, 5, 10)}, porcupine.Illegal},
+		"a read concurrent with the reserve": {[]porcupine.Operation{created, reserve(2, 5, 0, 4), read(3, 4, 10)}, porcupine.Ok},
+		"a lost reserve that happened":       {[]porcupine.Operation{created, lost, abandoned, read(3, 4, 10), read(4, 5, 4), stranger}, porcupine.Ok},
+		"a lost reserve that did not":        {[]porcupine.Operation{created, lost, abandoned, read(8, 9, 10)}, porcupine.Ok},
+		"a lost reserve that was undone":     {[]porcupine.Operation{created, lost, abandoned, read(4, 5, 4), read(8, 9, 10)}, porcupine.Ok},
+		"a lost reserve that came twice":     {[]porcupine.Operation{created, lost, abandoned, read(4, 5, 4), read(8, 9, 10), read(10, 11, 4)}, porcupine.Illegal},
+		"a lost reserve of other amounts":    {[]porcupine.Operation{created, lost, abandoned, read(4, 5, 5)}, porcupine.Illegal},
 	} {
 		if got := porcupine.CheckOperations(engineModel(), c.history); got != (c.want == porcupine.Ok) {
 			t.Errorf("%s: explained %t, want %s:\n%s", name, got, c.want, formatHistory(c.history))

@@ -22,11 +22,11 @@ func TestSplitBrain(t *testing.T) {
 	replication := interpose(t, primary.Addr())
 	proxyHost, proxyPort, _ := strings.Cut(replication.addr(), ":")
 	must(t, replica.Client().ReplicaOf(t.Context(), proxyHost, proxyPort).Err())
-	stays, goes := interpose(t, primary.Addr()), interpose(t, primary.Addr())
+	direct, moved := interpose(t, primary.Addr()), interpose(t, primary.Addr())
 	f := start(t, primary.Client(), 0, workload{Timeout: 300 * time.Millisecond})
-	f.load.Addrs = []string{stays.addr()}
+	f.load.Addrs = []string{direct.addr()}
 	old := f.spawn(1)
-	f.load.Addrs = []string{goes.addr()}
+	f.load.Addrs = []string{moved.addr()}
 	f.spawn(2)
 	f.awaitCallers()
 	f.awaitCommits(100)
@@ -35,7 +35,7 @@ func TestSplitBrain(t *testing.T) {
 	replication.fault.Store(int32(stall)) // the primary doesn't learn of the promotion
 	must(t, replica.Client().ReplicaOf(t.Context(), "no", "one").Err())
 	split := time.Now()
-	goes.lead(replica.Addr())
+	moved.lead(replica.Addr())
 	granted := func() int {
 		return old.count(func(e event) bool { return e.Outcome == budget.Reserved && e.Began > split.UnixNano() })
 	}
@@ -49,7 +49,7 @@ func TestSplitBrain(t *testing.T) {
 	window := since.Sub(split)
 	host, port, _ := strings.Cut(replica.Addr(), ":")
 	must(t, primary.Client().ReplicaOf(t.Context(), host, port).Err())
-	stays.lead(replica.Addr())
+	direct.lead(replica.Addr())
 	f.awaitCommits(200)
 	f.stop()
 	t.Logf("the old primary granted %d reserves in %s after the split, with min-replicas-max-lag %s", last, window.Round(10*time.Millisecond), maxLag)

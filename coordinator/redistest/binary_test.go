@@ -15,7 +15,7 @@ import (
 
 func TestBinary(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct{ says, want string }{
+	for name, tc := range map[string]struct{ output, want string }{
 		"the oldest":         {"echo Redis server v=7.0.0 sha=0:0", ""},
 		"two digits":         {"echo Redis server v=10.2.3 sha=0:0", ""},
 		"a fork":             {"echo Valkey server v=8.1.0 sha=0:0", ""},
@@ -26,7 +26,7 @@ func TestBinary(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "server")
-			writeScript(t, path, tc.says)
+			writeScript(t, path, tc.output)
 			expectBinary(t, path, tc.want)
 		})
 	}
@@ -61,9 +61,9 @@ func TestBinaryOnThePath(t *testing.T) {
 			folder := t.TempDir()
 			t.Setenv("PATH", folder)
 			t.Setenv(BinaryVariable, "")
-			for binary, says := range map[string]string{"redis-server": tc.redis, "valkey-server": tc.valkey} {
-				if says != "" {
-					writeScript(t, filepath.Join(folder, binary), "echo "+says)
+			for binary, output := range map[string]string{"redis-server": tc.redis, "valkey-server": tc.valkey} {
+				if output != "" {
+					writeScript(t, filepath.Join(folder, binary), "echo "+output)
 				}
 			}
 			found, err := Binary(t.Context())

@@ -48,7 +48,7 @@ func TestBreaker(t *testing.T) {
 	b = breaker{after: 5 * time.Second}
 	b.failed(at(0), at(0))
 	if b.failed(at(time.Minute), at(time.Minute)) {
-		t.Error("opened by two failures between which nobody tried")
+		t.Error("opened by two failures without an attempt in between")
 	}
 	b.succeeded(at(70 * time.Second))
 	if b.failed(at(61*time.Second), at(71*time.Second)) {

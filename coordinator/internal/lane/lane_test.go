@@ -401,7 +401,7 @@ func TestBatchesAreBounded(t *testing.T) {
 
 // A closed node doesn't wait for calls whose callers have all given up, and a lane sends
 // nothing once it is closed.
-func TestLaneRestsWhenAllCallersOfAClosedNodeHaveGivenUp(t *testing.T) {
+func TestLaneIsIdleWhenAllCallersOfAClosedNodeGaveUp(t *testing.T) {
 	t.Parallel()
 	n, l, _ := openLane(t, nil)
 	c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})

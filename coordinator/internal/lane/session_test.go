@@ -105,7 +105,7 @@ func TestRebuildRestartsAfterALostReply(t *testing.T) {
 
 // A repair whose reply was lost and which is then rejected is repeated: it has no callers
 // to answer, and nothing else may be sent before it.
-func TestRejectedRepairGoesOn(t *testing.T) {
+func TestRejectedRepairIsRepeated(t *testing.T) {
 	t.Parallel()
 	for _, f := range []Failure{FailureRejected, FailureUnknown} {
 		n, l, _ := openLane(t, func(c *Config) { c.RepairWindow = time.Minute })

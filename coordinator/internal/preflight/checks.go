@@ -207,7 +207,7 @@ func (s *server) minReplicas() Check {
 	case s.info["connected_slaves"] == "0":
 		return ok("min-replicas", "no replicas; nothing to fail over to")
 	default:
-		return warning("min-replicas", "min-replicas-to-write is 0: a primary that is cut off from its replicas goes on granting, and that is lost at the failover",
+		return warning("min-replicas", "min-replicas-to-write is 0: a primary that is cut off from its replicas keeps granting, and those grants are lost at the failover",
 			"set min-replicas-to-write 1 and min-replicas-max-lag 10")
 	}
 }

@@ -279,7 +279,7 @@ func FuzzSnapshot(f *testing.F) {
 				}
 			}
 			if _, err := ParseControl(control); err == nil && !s.Done() && s.ringHead <= 1 && s.endings <= 1 {
-				t.Error("it goes on")
+				t.Error("it continues")
 			}
 		}
 		s := NewSnapshot(record, "", true)

@@ -38,7 +38,7 @@ VALKEY := $(CURDIR)/.bin/valkey/valkey-server
 
 .PHONY: test-valkey
 test-valkey: valkey ## run the suites that touch a server on Debian's valkey-server
-	BURSAR_REDIS_SERVER=$(VALKEY) go test -timeout $(TEST_TIMEOUT) -skip '^TestSimulation$$' $(ARGS) $(patsubst ./...,./coordinator/... ./bench/host,$(PKG))
+	BURSAR_REDIS_SERVER=$(VALKEY) go test -timeout $(TEST_TIMEOUT) -skip '^TestSimulation$$' $(ARGS) $(patsubst ./...,./coordinator/... ./bench/report,$(PKG))
 
 .PHONY: test-valkey-faults
 test-valkey-faults: valkey ## run test-faults on Debian's valkey-server
@@ -89,11 +89,11 @@ bench: redis ## run the Go benchmarks COUNT=5 times that match BENCH=., as text 
 
 .PHONY: bench-check
 bench-check: redis valgrind ## compare calls, bytes, allocations, instructions and ratios with bench/baseline.json
-	go run ./bench/guard
+	go run ./bench/regress
 
 .PHONY: bench-baseline
 bench-baseline: redis valgrind ## accept what bench-check would measure; the commit explains each change
-	go run ./bench/guard -write
+	go run ./bench/regress -write
 
 .PHONY: fuzz
 fuzz: redis ## run every fuzz target for FUZZTIME=30s

@@ -6,17 +6,18 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/calybris/bursar/bench/fleet"
-	"github.com/calybris/bursar/bench/live"
-	"github.com/calybris/bursar/bench/output"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/bench/runner"
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/cli/scratch"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
 const description = `Callers reserve and commit without a pause, on several nodes that share the
@@ -30,7 +31,7 @@ that you give, and deletes what it made at the end, also after Ctrl-C.
 
 Examples:
   bursar bench
-  bursar bench --redis spawn --against all --html report.html
+  bursar bench --redis spawn --baselines all --html report.html
   bursar bench --redis redis://localhost:6379 --nodes 1 --concurrency 256 --tenants 1
   bursar bench --trace usage.csv --input-price '$2.50' --output-price '$10.00'`
 
@@ -41,7 +42,7 @@ func Command() *cli.Command {
 		Usage:       "measure budget decisions under load, and check the books",
 		Description: description,
 		Action:      act,
-		Flags:       append(flags(Defaults()), output.Flags()...),
+		Flags:       append(flags(Defaults()), report.OutputFlags()...),
 		Subcommands: []*cli.Command{sweepCommand(), nodeSubcommand()},
 	}
 }
@@ -49,10 +50,10 @@ func Command() *cli.Command {
 // nodeSubcommand is in no help: only a run uses it.
 func nodeSubcommand() *cli.Command {
 	return &cli.Command{
-		Name: fleet.NodeCommand, Hidden: true,
+		Name: runner.NodeCommand, Hidden: true,
 		Usage: "be a node of bench --processes, which speaks with it over pipes",
 		Action: func(cc *cli.Context) error {
-			return fleet.ServeNode(cc.Context, cc.App.Reader, cc.App.Writer)
+			return runner.ServeNode(cc.Context, cc.App.Reader, cc.App.Writer)
 		},
 	}
 }
@@ -67,11 +68,11 @@ func act(cc *cli.Context) error {
 
 // perform runs what a command stands for, and writes what it came to.
 func perform(cc *cli.Context, c Config, run func(context.Context, Config) (report.Report, error)) error {
-	outputs, err := output.Of(cc)
+	outputs, err := report.OutputsOf(cc)
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	view := live.Open(cc.Context, cc.App.ErrWriter)
+	view := report.OpenProgress(cc.Context, cc.App.ErrWriter)
 	c.Logger, c.Watch = warnings(view), view.Watch()
 	variable := variableOf(cc, c)
 	if variable != "" {
@@ -116,4 +117,28 @@ func warnings(w io.Writer) *slog.Logger {
 			return a
 		},
 	}))
+}
+
+// commandLine is what to type for the same run again. Of the Redis it says its
+// name, because its URL may hold a password.
+func commandLine(cc *cli.Context, redisName string) string {
+	words := []string{"bursar", cc.Command.HelpName}
+	if full := cc.Command.HelpName; strings.Contains(full, " ") {
+		words = strings.Fields(full)
+	}
+	for _, flag := range cc.Command.Flags {
+		name := flag.Names()[0]
+		if !cc.IsSet(name) {
+			continue
+		}
+		value := fmt.Sprint(cc.Value(name))
+		if name == "redis" && value != scratch.Embedded && value != scratch.Spawn {
+			value = redisName
+		}
+		words = append(words, "--"+name)
+		if _, isBool := flag.(*cli.BoolFlag); !isBool {
+			words = append(words, wording.Word(value))
+		}
+	}
+	return strings.Join(words, " ")
 }

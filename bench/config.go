@@ -10,12 +10,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/calybris/bursar/bench/contender"
-	"github.com/calybris/bursar/bench/fleet"
-	"github.com/calybris/bursar/bench/live"
-	"github.com/calybris/bursar/bench/load"
-	"github.com/calybris/bursar/bench/record"
+	"github.com/calybris/bursar/bench/baseline"
+	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/bench/runner"
+	"github.com/calybris/bursar/bench/workload"
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/connect"
@@ -33,10 +32,10 @@ const (
 	MaxRounds     = 1_000
 )
 
-// Config says what to run. [Defaults] is a good start; a field has no other
+// Config says what to run. [Defaults] is a good start; a tenantSet has no other
 // default than that.
 type Config struct {
-	load.Spec // what is played
+	workload.Spec // what is played
 
 	Engine      string          // report.EngineRedis or report.EngineLocal
 	Redis       string          // as scratch.Open takes it; "" with report.EngineLocal
@@ -46,7 +45,7 @@ type Config struct {
 	Concurrency int             // callers a node
 	Duration    time.Duration   // after which it ends, if it has not ended by itself; with a Trace, 0 is as long as it lasts
 	Warmup      time.Duration   // before the first round, not measured; AutoWarmup
-	Against     []string        // contenders beside ours, by the names of package contender; each takes as long again
+	Baselines   []string        // names of package baseline; each takes as long again as Bursar
 	Rounds      int             // in which the contenders take turns; 0 is 5 with contenders, 1 without
 	// Processes makes every node a process of its own, with which this one deals over
 	// pipes: this program again, as os.Executable finds it, with the arguments "bench node".
@@ -55,23 +54,22 @@ type Config struct {
 	Budget      budget.Microcents // of every tenant; 0 makes them very different
 	HoldsBefore int               // open holds that are made before the measurement, of the tenants in turns, a microcent each; without contenders
 
-	Prefix      string // of the keys on a Redis of the user's; "" takes a random one
-	SharePrefix bool   // though others have keys under Prefix already; they are left alone
+	Prefix string // of the keys on a Redis of the user's; "" takes a random one
 
-	Input  io.Reader           `json:"-"` // where the Trace load.StandardInput comes from; nil is os.Stdin
-	Opened func(redis string)  `json:"-"` // is called with the name of the Redis that has answered, before anything is written; or nil
-	Logger *slog.Logger        `json:"-"` // hears the engine's warnings; nil is silence
-	Watch  func(live.Progress) `json:"-"` // is called about four times a second, by one goroutine at a time; or nil
+	Input  io.Reader             `json:"-"` // where the Trace workload.StandardInput comes from; nil is os.Stdin
+	Opened func(redis string)    `json:"-"` // is called with the name of the Redis that has answered, before anything is written; or nil
+	Logger *slog.Logger          `json:"-"` // hears the engine's warnings; nil is silence
+	Watch  func(report.Progress) `json:"-"` // is called about four times a second, by one goroutine at a time; or nil
 
-	patience time.Duration                                      // for tests: in place of prepareTimeout and raceLimit, unless 0
-	tamper   func(*arena) error                                 // for tests: it runs before the check of balances
+	patience time.Duration                                      // for tests: in place of prepareTimeout and contentionLimit, unless 0
+	tamper   func(*target) error                                // for tests: it runs before the check of balances
 	meet     func(contender string, node redis.UniversalClient) // for tests: it sees each client of what is written by hand
 }
 
 // Defaults is the run that `bursar bench` makes without a flag.
 func Defaults() Config {
 	return Config{
-		Spec:   load.Defaults(),
+		Spec:   workload.Defaults(),
 		Engine: report.EngineRedis, Redis: scratch.Embedded,
 		Nodes: 3, Concurrency: 64, Duration: 10 * time.Second, Warmup: AutoWarmup,
 	}
@@ -81,8 +79,8 @@ func Defaults() Config {
 // with the exit code Usage.
 func (c Config) Validate() error {
 	errs := []error{
-		load.Within("nodes", int64(c.Nodes), 1, MaxNodes),
-		load.Within("concurrency", int64(c.Concurrency), 1, MaxCallers),
+		workload.Within("nodes", int64(c.Nodes), 1, MaxNodes),
+		workload.Within("concurrency", int64(c.Concurrency), 1, MaxCallers),
 	}
 	if c.Partitions < 0 || c.Partitions > MaxPartitions || c.Partitions&(c.Partitions-1) != 0 {
 		errs = append(errs, fmt.Errorf("--partitions %d: give a power of two from 1 to %d", c.Partitions, MaxPartitions))
@@ -91,7 +89,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("%d open holds: give 0 to %d", c.HoldsBefore, MaxBefore))
 	}
 	if c.Rounds != 0 {
-		errs = append(errs, load.Within("rounds", int64(c.Rounds), 1, MaxRounds))
+		errs = append(errs, workload.Within("rounds", int64(c.Rounds), 1, MaxRounds))
 	}
 	if errors.Join(errs...) == nil && c.Nodes*c.Concurrency > MaxCallers {
 		errs = append(errs, fmt.Errorf("%d nodes of %d callers: give at most %d callers together", c.Nodes, c.Concurrency, MaxCallers))
@@ -102,9 +100,9 @@ func (c Config) Validate() error {
 	if c.Budget < 0 {
 		errs = append(errs, fmt.Errorf("--budget %s: give more than $0.00", c.Budget))
 	}
-	for _, name := range c.Against {
-		if !slices.Contains(contender.All, name) {
-			errs = append(errs, fmt.Errorf("a contender %q: give some of %v", name, contender.All))
+	for _, name := range c.Baselines {
+		if !slices.Contains(baseline.All, name) {
+			errs = append(errs, fmt.Errorf("baseline %q: give some of %v", name, baseline.All))
 		}
 	}
 	errs = append(errs, c.Spec.Validate(), c.validateWarmup(), c.validateEngine(), c.validatePrefix())
@@ -125,11 +123,11 @@ func (c Config) warmup() time.Duration {
 	}
 }
 
-// fleet is what each contender's fleet is.
-func (c Config) fleet() fleet.Config {
-	f := fleet.Config{
+// runner is what each contender's runner is.
+func (c Config) runner() runner.Config {
+	f := runner.Config{
 		Spec: c.Spec, Local: c.Engine == report.EngineLocal, Concurrency: c.Concurrency,
-		Warmup: c.warmup(), Tick: record.SampleEvery(c.Duration),
+		Warmup: c.warmup(), Tick: metrics.SampleInterval(c.Duration),
 		Partitions: c.Partitions, HoldTTL: budget.DefaultHoldTTL, MaxHolds: coordinator.DefaultMaxHolds + c.HoldsBefore,
 	}
 	if c.HoldsBefore > 0 {
@@ -173,27 +171,23 @@ func (c Config) validateEngine() error {
 		return errors.New("--partitions are of a Redis' keys: leave it out, or give --engine redis")
 	case c.Prefix != "":
 		return errors.New("--prefix is of a Redis' keys: leave it out, or give --engine redis")
-	case len(c.Against) > 0:
-		return errors.New("--against and --baseline measure beside ours on Redis: leave them out, or give --engine redis, of which local can be a contender")
+	case len(c.Baselines) > 0:
+		return errors.New("--baselines run on Redis: leave it out, or give --engine redis, with local as a baseline")
 	default:
 		return nil
 	}
 }
 
 func (c Config) validatePrefix() error {
-	switch {
-	case c.Prefix != "":
-		longest := c.Prefix
-		if len(c.Against) > 0 {
-			longest += raceSuffix
-		}
-		if err := scratch.ValidatePrefix(longest); err != nil {
-			return fmt.Errorf("--prefix: %w", err)
-		}
-		return nil
-	case c.SharePrefix:
-		return errors.New("--share-prefix is about a --prefix: give that too, or leave both out for a random one")
-	default:
+	if c.Prefix == "" {
 		return nil
 	}
+	longest := c.Prefix
+	if len(c.Baselines) > 0 {
+		longest += contentionSuffix
+	}
+	if err := scratch.ValidatePrefix(longest); err != nil {
+		return fmt.Errorf("--prefix: %w", err)
+	}
+	return nil
 }

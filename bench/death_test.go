@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/calybris/bursar/bench/contender"
-	"github.com/calybris/bursar/bench/live"
+	"github.com/calybris/bursar/bench/baseline"
+	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
@@ -17,12 +17,12 @@ import (
 // plays; what the callers say of it is not repeated.
 func TestRunOnARedisThatDies(t *testing.T) {
 	t.Parallel()
-	for _, against := range [][]string{nil, {contender.Local, contender.Check}} {
+	for _, against := range [][]string{nil, {baseline.Local, baseline.Check}} {
 		t.Run(fmt.Sprint(against), func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
 			c := brief()
-			c.Redis, c.Against, c.Duration, c.Rounds = server.URL(), against, 100*time.Second, 1000
+			c.Redis, c.Baselines, c.Duration, c.Rounds = server.URL(), against, 100*time.Second, 1000
 			if against == nil {
 				c.Rounds = 1
 			}
@@ -31,7 +31,7 @@ func TestRunOnARedisThatDies(t *testing.T) {
 				server.Kill()
 				killed <- time.Now()
 			})
-			c.Watch = func(p live.Progress) {
+			c.Watch = func(p report.Progress) {
 				if p.Decisions > 1000 {
 					kill()
 				}

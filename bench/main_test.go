@@ -9,13 +9,13 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/calybris/bursar/bench/fleet"
+	"github.com/calybris/bursar/bench/runner"
 )
 
 // The tests of --processes start this program as a node.
 func TestMain(m *testing.M) {
-	if slices.Equal(os.Args[1:], []string{"bench", fleet.NodeCommand}) {
-		if err := fleet.ServeNode(context.Background(), os.Stdin, os.Stdout); err != nil {
+	if slices.Equal(os.Args[1:], []string{"bench", runner.NodeCommand}) {
+		if err := runner.ServeNode(context.Background(), os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

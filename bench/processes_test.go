@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/calybris/bursar/bench/live"
-	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/bench/workload"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/redistest"
@@ -31,7 +31,7 @@ func TestProcesses(t *testing.T) {
 		"closed":      func(*Config) {},
 		"open":        func(c *Config) { c.Rate, c.Requests = 300, 120 },
 		"in rounds":   func(c *Config) { c.Rounds, c.Warmup = 2, 50*time.Millisecond },
-		"many on one": func(c *Config) { c.Workload, c.Tenants = load.Hot, 1 },
+		"many on one": func(c *Config) { c.Workload, c.Tenants = workload.Hot, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,21 +101,21 @@ func TestProcessDies(t *testing.T) {
 	server := redistest.Start(t)
 	c := inProcesses()
 	c.Redis, c.Requests = server.URL(), 0
-	var a *arena
+	var a *target
 	var once sync.Once
-	c.Watch = func(p live.Progress) {
+	c.Watch = func(p report.Progress) {
 		if p.Decisions > 0 {
-			once.Do(func() { _ = processOf(a.ours.pools[0].fleet.Pids()[1]).Kill() })
+			once.Do(func() { _ = processOf(a.ours.pools[0].runner.Pids()[1]).Kill() })
 		}
 	}
-	work, err := load.New(c.Spec)
+	work, err := workload.New(c.Spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, err = openArena(t.Context(), t.Context(), c, work.Typical()); err != nil {
+	if a, err = openTarget(t.Context(), t.Context(), c, work.TypicalHold()); err != nil {
 		t.Fatal(err)
 	}
-	m := &match{config: c, work: work, arena: a}
+	m := &benchRun{config: c, work: work, target: a}
 	if err := m.enter(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestProcessDies(t *testing.T) {
 	if !result.Audited || !result.Conserved || result.InDoubt == 0 || result.Cycles == 0 {
 		t.Errorf("%+v", result)
 	}
-	for _, pid := range a.ours.pools[0].fleet.Pids() {
+	for _, pid := range a.ours.pools[0].runner.Pids() {
 		if err := processOf(pid).Signal(syscall.Signal(0)); !errors.Is(err, os.ErrProcessDone) {
 			t.Errorf("process %d is left: %v", pid, err)
 		}

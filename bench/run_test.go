@@ -18,11 +18,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/calybris/bursar/bench/contender"
-	"github.com/calybris/bursar/bench/host"
-	"github.com/calybris/bursar/bench/live"
-	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/baseline"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/bench/workload"
 	"github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -98,7 +96,7 @@ func TestRunToExhaustion(t *testing.T) {
 func traceFile(t *testing.T, lines string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "usage.csv")
-	if err := os.WriteFile(name, []byte(load.TraceHeader+"\n"+lines), 0o600); err != nil {
+	if err := os.WriteFile(name, []byte(workload.TraceHeader+"\n"+lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -121,7 +119,7 @@ func TestRunTraceOnce(t *testing.T) {
 func TestRunWithBaselines(t *testing.T) {
 	t.Parallel()
 	c := counted(1000)
-	c.Against = []string{"incr", "script"}
+	c.Baselines = []string{"incr", "script"}
 	result, err := Run(t.Context(), c)
 	if err != nil || !result.Conserved || result.Rounds != defaultRounds {
 		t.Fatalf("%v: %+v", err, result)
@@ -191,21 +189,21 @@ func (m *meeting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // it takes spends more than there is; the others never do, and every contender's
 // books say what its callers were told. More callers than a budget pays for look at it
 // before one of them takes.
-func TestRace(t *testing.T) {
+func TestContention(t *testing.T) {
 	t.Parallel()
 	const cost, covered, callers = 100*250 + 50*1000, 20, 128
 	c := brief()
-	c.Redis, c.Duration, c.Rounds, c.Against = redistest.Start(t).URL(), 0, 1, contender.All
+	c.Redis, c.Duration, c.Rounds, c.Baselines = redistest.Start(t).URL(), 0, 1, baseline.All
 	c.Nodes, c.Concurrency, c.patience = 2, callers/2, time.Hour
 	c.Tenants, c.MaxOutput, c.Budget, c.Trace = 2, 50, covered*cost, traceFile(t, strings.Repeat("t,100,50\n", 2*callers))
-	met := &meeting{lookers: 1 + max(covered, raceCovered), keys: make(map[string]*look)}
+	met := &meeting{lookers: 1 + max(covered, contentionCovered), keys: make(map[string]*look)}
 	c.meet = func(name string, node redis.UniversalClient) {
-		if name == contender.Check {
+		if name == baseline.Check {
 			node.AddHook(met)
 		}
 	}
 	result, err := Run(t.Context(), c)
-	if err != nil || !result.Conserved || len(result.Contenders) != 1+len(contender.All) {
+	if err != nil || !result.Conserved || len(result.Contenders) != 1+len(baseline.All) {
 		t.Fatalf("%v: %+v", err, result)
 	}
 	for _, found := range result.Contenders {
@@ -215,14 +213,14 @@ func TestRace(t *testing.T) {
 			}
 			continue
 		}
-		racy := found.Name == contender.Check
+		racy := found.Name == baseline.Check
 		if !found.Money.Kept || found.Race == nil || (found.Race.Overspent > 0) != racy || (found.Money.Overspent > 0) != racy || found.Money.Drift != 0 {
 			t.Errorf("%s: money %+v, in the race %+v", found.Name, found.Money, found.Race)
 		}
-		if !racy && found.Name != contender.Watch && found.Race.Spent != found.Race.Granted {
+		if !racy && found.Name != baseline.Watch && found.Race.Spent != found.Race.Granted {
 			t.Errorf("%s: %d of %d were spent; a race ends when all is", found.Name, found.Race.Spent, found.Race.Granted)
 		}
-		if racy && (found.Race.Tenants != raceTenants || found.Money.Tenants != c.Tenants+raceTenants) {
+		if racy && (found.Race.Tenants != contentionTenantCount || found.Money.Tenants != c.Tenants+contentionTenantCount) {
 			t.Errorf("%s: %d tenants overspent in the race, %d in all", found.Name, found.Race.Tenants, found.Money.Tenants)
 		}
 	}
@@ -238,7 +236,7 @@ func TestRunNoticesCorruption(t *testing.T) {
 			t.Parallel()
 			c := brief()
 			c.Duration = 50 * time.Millisecond
-			c.tamper = func(a *arena) error {
+			c.tamper = func(a *target) error {
 				return rewriteAccount(a, victim, func(terms []budget.Microcents) { terms[term]++ })
 			}
 			noticed(t, c, victim)
@@ -248,7 +246,7 @@ func TestRunNoticesCorruption(t *testing.T) {
 		t.Parallel()
 		c := brief()
 		c.Duration = 50 * time.Millisecond
-		c.tamper = func(a *arena) error {
+		c.tamper = func(a *target) error {
 			return rewriteAccount(a, victim, func(terms []budget.Microcents) { terms[1]++; terms[3]-- })
 		}
 		noticed(t, c, victim)
@@ -257,7 +255,7 @@ func TestRunNoticesCorruption(t *testing.T) {
 		t.Parallel()
 		c := brief()
 		c.Duration = 50 * time.Millisecond
-		c.tamper = func(a *arena) error {
+		c.tamper = func(a *target) error {
 			s, err := readAccount(a, victim)
 			if err != nil {
 				return err
@@ -266,8 +264,8 @@ func TestRunNoticesCorruption(t *testing.T) {
 			hold[8] = 5                        // its amount
 			copy(hold[21:27], s.record[36:42]) // the account's serial
 			hold[33] = 1                       // it is of the tenant itself
-			field := append([]byte{luascripts.FieldHold}, make([]byte, 16)...)
-			return a.space.Client().HSet(context.Background(), s.ledger, field, append(hold, victim...)).Err()
+			tenantSet := append([]byte{luascripts.FieldHold}, make([]byte, 16)...)
+			return a.space.Client().HSet(context.Background(), s.ledger, tenantSet, append(hold, victim...)).Err()
 		}
 		noticed(t, c, victim)
 	})
@@ -286,23 +284,23 @@ func noticed(t *testing.T, c Config, victim string) {
 
 // storedAccount is the record of an account as it is in its ledger.
 type storedAccount struct {
-	ledger, field string
-	record        []byte
+	ledger, tenantSet string
+	record            []byte
 }
 
-func readAccount(a *arena, tenant budget.TenantID) (storedAccount, error) {
+func readAccount(a *target, tenant budget.TenantID) (storedAccount, error) {
 	found, err := audit.InspectTenant(context.Background(), a.space.Client(), a.prefix, tenant)
 	if err != nil {
 		return storedAccount{}, err
 	}
 	first := found.Records[0]
-	field, errField := strconv.Unquote(first.Field)
+	tenantSet, errField := strconv.Unquote(first.Field)
 	record, errRaw := hex.DecodeString(first.Raw)
-	return storedAccount{first.Key, field, record}, errors.Join(errField, errRaw)
+	return storedAccount{first.Key, tenantSet, record}, errors.Join(errField, errRaw)
 }
 
 // rewriteAccount changes the amounts with which the record of an account begins.
-func rewriteAccount(a *arena, tenant budget.TenantID, edit func([]budget.Microcents)) error {
+func rewriteAccount(a *target, tenant budget.TenantID, edit func([]budget.Microcents)) error {
 	s, err := readAccount(a, tenant)
 	if err != nil {
 		return err
@@ -311,7 +309,7 @@ func rewriteAccount(a *arena, tenant budget.TenantID, edit func([]budget.Microce
 	_, err = binary.Decode(s.record, binary.BigEndian, terms)
 	edit(terms)
 	_, errEncode := binary.Encode(s.record, binary.BigEndian, terms)
-	return errors.Join(err, errEncode, a.space.Client().HSet(context.Background(), s.ledger, s.field, s.record).Err())
+	return errors.Join(err, errEncode, a.space.Client().HSet(context.Background(), s.ledger, s.tenantSet, s.record).Err())
 }
 
 func TestRunInterrupted(t *testing.T) {
@@ -355,7 +353,7 @@ func TestRunRefusesBadConfigs(t *testing.T) {
 		{"engine", func(c *Config) { c.Engine = "etcd" }, `--engine "etcd"`},
 		{"local on Redis", func(c *Config) { c.Engine = report.EngineLocal }, "uses no Redis"},
 		{"local on nodes", func(c *Config) { c.Engine, c.Redis = report.EngineLocal, "" }, "a single node"},
-		{"local with baseline", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Against = report.EngineLocal, "", 1, []string{"incr"} }, "--against"},
+		{"local with baseline", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Baselines = report.EngineLocal, "", 1, []string{"incr"} }, "--baselines"},
 		{"local with a prefix", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Prefix = report.EngineLocal, "", 1, "mine" }, "--prefix"},
 		{"a prefix with a brace", func(c *Config) { c.Prefix = "mine{" }, "--prefix: key prefix"},
 		{"a prefix that is too long", func(c *Config) { c.Prefix = strings.Repeat("m", 48) }, "give 1 to 47 bytes"},
@@ -363,7 +361,6 @@ func TestRunRefusesBadConfigs(t *testing.T) {
 		{"partitions of no power of two", func(c *Config) { c.Partitions = 3 }, "--partitions 3"},
 		{"too many partitions", func(c *Config) { c.Partitions = 2048 }, "--partitions 2048"},
 		{"local with partitions", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Partitions = report.EngineLocal, "", 1, 4 }, "--partitions are of a Redis"},
-		{"a prefix shared that is not given", func(c *Config) { c.SharePrefix = true }, "--share-prefix is about a --prefix"},
 		{"address", func(c *Config) { c.Redis = "localhost" }, "no address of a Redis"},
 	} {
 		config := brief()
@@ -400,7 +397,7 @@ func TestBudgetsSpread(t *testing.T) {
 func TestRunEndsAfterSoManyRequests(t *testing.T) {
 	t.Parallel()
 	c := brief()
-	c.Requests, c.Duration, c.Against = 1003, time.Hour, []string{contender.Incr}
+	c.Requests, c.Duration, c.Baselines = 1003, time.Hour, []string{baseline.Incr}
 	played := func() (each int64) {
 		result, err := Run(t.Context(), c)
 		if err != nil || !result.Conserved || result.Interrupted {
@@ -424,7 +421,7 @@ func TestRunEndsAfterSoManyRequests(t *testing.T) {
 func TestRunStorm(t *testing.T) {
 	t.Parallel()
 	c := counted(2000)
-	c.Engine, c.Redis, c.Nodes, c.Workload = report.EngineLocal, "", 1, load.Storm
+	c.Engine, c.Redis, c.Nodes, c.Workload = report.EngineLocal, "", 1, workload.Storm
 	result, err := Run(t.Context(), c)
 	if err != nil || !result.Conserved || result.Overspent != 0 {
 		t.Fatalf("%v: %+v", err, result)
@@ -432,7 +429,7 @@ func TestRunStorm(t *testing.T) {
 	if reserved := result.Outcomes[budget.Reserved.String()]; result.Refused < reserved || result.Exhausted != c.Tenants {
 		t.Errorf("%d reserved, %d refused, %d of %d tenants exhausted: no storm", reserved, result.Refused, result.Exhausted, c.Tenants)
 	}
-	if result.Workload.Name != load.Storm || result.Workload.AbovePermille != c.Above {
+	if result.Workload.Name != workload.Storm || result.Workload.AbovePermille != c.Above {
 		t.Errorf("workload %+v", result.Workload)
 	}
 }
@@ -455,8 +452,8 @@ func inBubble() Config {
 func testRunIsWatched(t *testing.T) {
 	c := inBubble()
 	c.Duration, c.Warmup = 700*time.Millisecond, 300*time.Millisecond
-	var seen []live.Progress
-	c.Watch = func(p live.Progress) { seen = append(seen, p) }
+	var seen []report.Progress
+	c.Watch = func(p report.Progress) { seen = append(seen, p) }
 	result, err := Run(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -495,7 +492,7 @@ func TestRunReportsItsSurroundings(t *testing.T) {
 	c := brief()
 	c.Duration /= 4
 	embedded, err := Run(t.Context(), c)
-	if err != nil || embedded.Machine != host.Machine() || embedded.Server == nil || embedded.Server.Mode != report.ModeEmbedded {
+	if err != nil || embedded.Machine != report.DescribeMachine() || embedded.Server == nil || embedded.Server.Mode != report.ModeEmbedded {
 		t.Errorf("%v: %+v, %+v", err, embedded.Machine, embedded.Server)
 	}
 	c.Engine, c.Redis, c.Nodes = report.EngineLocal, "", 1

@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/calybris/bursar/bench/output"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
@@ -44,8 +43,8 @@ func sweepCommand() *cli.Command {
 		&cli.StringFlag{Name: "to", Usage: "last `VALUE` of doublings"},
 		&cli.IntFlag{Name: "rounds", Value: sweepRounds, Usage: "in which all values take turns"},
 	}
-	shared := slices.DeleteFunc(append(flags(d), output.Flags()...), func(flag cli.Flag) bool {
-		return slices.Contains([]string{"against", "baseline", "rounds", "hgrm"}, flag.Names()[0])
+	shared := slices.DeleteFunc(append(flags(d), report.OutputFlags()...), func(flag cli.Flag) bool {
+		return slices.Contains([]string{"baselines", "rounds", "hgrm"}, flag.Names()[0])
 	})
 	for _, flag := range shared {
 		if duration, ok := flag.(*cli.DurationFlag); ok && duration.Name == "duration" {

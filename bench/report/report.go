@@ -3,6 +3,7 @@ package report
 import (
 	"time"
 
+	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -31,12 +32,12 @@ type Report struct {
 	Cycles  int64   `json:"cycles"`  // reserves that were settled
 	Seconds float64 `json:"seconds"` // of all rounds of ours
 	// Rates are medians over the rounds.
-	Rounds             int              `json:"rounds"`
-	CyclesPerSecond    float64          `json:"cycles_per_second"`
-	DecisionsPerSecond float64          `json:"decisions_per_second"` // answers, refusals included
-	Reserve            Percentiles      `json:"reserve"`
-	Commit             Percentiles      `json:"commit"`
-	Outcomes           map[string]int64 `json:"outcomes"` // answers by outcome; "unknown" counts calls without one
+	Rounds             int                 `json:"rounds"`
+	CyclesPerSecond    float64             `json:"cycles_per_second"`
+	DecisionsPerSecond float64             `json:"decisions_per_second"` // answers, refusals included
+	Reserve            metrics.Percentiles `json:"reserve"`
+	Commit             metrics.Percentiles `json:"commit"`
+	Outcomes           map[string]int64    `json:"outcomes"` // answers by outcome; "unknown" counts calls without one
 
 	Books
 	Audited   bool       `json:"audited"`   // the balances could be read
@@ -45,10 +46,10 @@ type Report struct {
 
 	// Contenders are all that were measured in turns, ours first. Of a run without
 	// others it is ours alone.
-	Contenders []Contender `json:"contenders,omitempty"`
-	Timeline   []Moment    `json:"timeline,omitempty"` // of ours
-	Drains     []Drain     `json:"drains,omitempty"`   // of ours: how some tenants' budgets went
-	Sweep      *Sweep      `json:"sweep,omitempty"`    // of `bench sweep`
+	Contenders []Contender      `json:"contenders,omitempty"`
+	Timeline   []metrics.Moment `json:"timeline,omitempty"` // of ours
+	Drains     []metrics.Drain  `json:"drains,omitempty"`   // of ours: how some tenants' budgets went
+	Sweep      *Sweep           `json:"sweep,omitempty"`    // of `bench sweep`
 }
 
 // Workload says what was played.
@@ -88,13 +89,6 @@ type Server struct {
 	Settings map[string]string `json:"settings,omitempty"`
 }
 
-// Percentiles are latencies in microseconds, to 1 %.
-type Percentiles struct {
-	P50  float64 `json:"p50_us"`
-	P99  float64 `json:"p99_us"`
-	P999 float64 `json:"p999_us"`
-}
-
 // Baseline is a rival's best pool size, by the median of its rounds.
 type Baseline struct {
 	Name         string  `json:"name"`
@@ -103,40 +97,33 @@ type Baseline struct {
 	PoolSize     int     `json:"pool_size"` // connections a node
 }
 
-// Spread is the median of the rounds with the lowest and the highest.
-type Spread struct {
-	Median float64 `json:"median"`
-	Lowest float64 `json:"lowest"`
-	Most   float64 `json:"highest"`
-}
-
 // Contender is one way of deciding about a budget, at its best pool size.
 type Contender struct {
 	Name     string `json:"name"`     // bursar, local, incr, script, watch, check
 	Describe string `json:"describe"` // one line for people
 	Decides  bool   `json:"decides"`  // false for INCR, which says yes to all
 
-	DecisionsPerSecond Spread        `json:"decisions_per_second"`
-	Rates              []float64     `json:"rates,omitempty"` // decisions a second, round by round; the best pool's
-	Ratio              Spread        `json:"ratio"`           // our rate over its rate, round by round
-	Decision           Percentiles   `json:"decision"`        // latency of a decision, reserves and settlements together
-	Quantiles          []Quantile    `json:"quantiles,omitempty"`
-	Mean               float64       `json:"mean_us,omitempty"`         // of a decision's latency; 0 where it is not known
-	Deviation          float64       `json:"deviation_us,omitempty"`    // standard deviation, the same
-	RedisCPU           float64       `json:"redis_cpu_us_per_decision"` // of used_cpu_user + used_cpu_sys; the embedded Redis has none
-	RoundTrips         float64       `json:"round_trips_per_decision"`  // writes to a connection that wait for an answer
-	Commands           float64       `json:"redis_commands_per_decision"`
-	PoolSize           int           `json:"pool_size"` // connections a node, of the best one
-	Pools              []Pool        `json:"pools,omitempty"`
-	GivenUp            int64         `json:"given_up,omitempty"` // calls without an answer, because others came between in every attempt
-	Money              Overspending  `json:"money"`              // in the rounds, and in the race after them
-	Race               *Overspending `json:"race,omitempty"`     // its part of the money: all callers at once for the last of it
+	DecisionsPerSecond metrics.Spread      `json:"decisions_per_second"`
+	Rates              []float64           `json:"rates,omitempty"` // decisions a second, round by round; the best pool's
+	Ratio              metrics.Spread      `json:"ratio"`           // our rate over its rate, round by round
+	Decision           metrics.Percentiles `json:"decision"`        // latency of a decision, reserves and settlements together
+	Quantiles          []metrics.Quantile  `json:"quantiles,omitempty"`
+	Mean               float64             `json:"mean_us,omitempty"`         // of a decision's latency; 0 where it is not known
+	Deviation          float64             `json:"deviation_us,omitempty"`    // standard deviation, the same
+	RedisCPU           float64             `json:"redis_cpu_us_per_decision"` // of used_cpu_user + used_cpu_sys; the embedded Redis has none
+	RoundTrips         float64             `json:"round_trips_per_decision"`  // writes to a connection that wait for an answer
+	Commands           float64             `json:"redis_commands_per_decision"`
+	PoolSize           int                 `json:"pool_size"` // connections a node, of the best one
+	Pools              []Pool              `json:"pools,omitempty"`
+	GivenUp            int64               `json:"given_up,omitempty"` // calls without an answer, because others came between in every attempt
+	Money              Overspending        `json:"money"`              // in the rounds, and in the race after them
+	Race               *Overspending       `json:"race,omitempty"`     // its part of the money: all callers at once for the last of it
 }
 
 // Pool is what a pool size came to.
 type Pool struct {
-	Size               int    `json:"size"`
-	DecisionsPerSecond Spread `json:"decisions_per_second"`
+	Size               int            `json:"size"`
+	DecisionsPerSecond metrics.Spread `json:"decisions_per_second"`
 }
 
 // Overspending is read from the contender's own accounts.
@@ -147,36 +134,6 @@ type Overspending struct {
 	Overspent budget.Microcents `json:"overspent_microcents"` // above the budget, over all tenants
 	Tenants   int               `json:"overspent_tenants"`
 	Drift     budget.Microcents `json:"drift_microcents"` // between the callers' answers and the accounts, absolute
-}
-
-// Quantile is a point of a latency distribution.
-type Quantile struct {
-	Percentile float64 `json:"percentile"` // 0 to 100
-	Micros     float64 `json:"us"`
-	Count      int64   `json:"count"` // at most so slow
-}
-
-// Moment is a short stretch of a run.
-type Moment struct {
-	Seconds            float64 `json:"at"` // its middle, since the first round of ours began
-	DecisionsPerSecond float64 `json:"decisions_per_second"`
-	RefusedPerSecond   float64 `json:"refused_per_second"`
-	P50                float64 `json:"p50_us"`
-	P99                float64 `json:"p99_us"`
-	Longest            float64 `json:"longest_us"`
-}
-
-// Drain is how one tenant's budget went down.
-type Drain struct {
-	Tenant  budget.TenantID   `json:"tenant"`
-	Granted budget.Microcents `json:"granted_microcents"`
-	Points  []DrainPoint      `json:"points"`
-}
-
-// DrainPoint is what a tenant had left, as callers were told.
-type DrainPoint struct {
-	Seconds   float64           `json:"at"`
-	Remaining budget.Microcents `json:"remaining_microcents"`
 }
 
 // Sweep is how cost grows as work grows.
@@ -191,14 +148,14 @@ type Sweep struct {
 
 // SweepPoint is one value, in medians over the rounds.
 type SweepPoint struct {
-	Value              int         `json:"value"` // of what is swept over
-	DecisionsPerSecond Spread      `json:"decisions_per_second"`
-	Rates              []float64   `json:"rates,omitempty"` // decisions a second, round by round
-	Decision           Percentiles `json:"decision"`
-	RedisCPU           float64     `json:"redis_cpu_us_per_decision"`
-	RedisCPUs          []float64   `json:"redis_cpu_us_per_decision_rounds,omitempty"` // round by round
-	RoundTrips         float64     `json:"round_trips_per_decision"`
-	Conserved          bool        `json:"conserved"`
+	Value              int                 `json:"value"` // of what is swept over
+	DecisionsPerSecond metrics.Spread      `json:"decisions_per_second"`
+	Rates              []float64           `json:"rates,omitempty"` // decisions a second, round by round
+	Decision           metrics.Percentiles `json:"decision"`
+	RedisCPU           float64             `json:"redis_cpu_us_per_decision"`
+	RedisCPUs          []float64           `json:"redis_cpu_us_per_decision_rounds,omitempty"` // round by round
+	RoundTrips         float64             `json:"round_trips_per_decision"`
+	Conserved          bool                `json:"conserved"`
 }
 
 // Knee is where throughput ceases to grow with the load, or where a decision begins to

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/wording"
 )
@@ -99,7 +100,7 @@ func (t *table) rates(r Report) {
 	}
 	for _, row := range []struct {
 		name string
-		at   Percentiles
+		at   metrics.Percentiles
 	}{{"reserve", r.Reserve}, {"commit", r.Commit}} {
 		t.line("%-10s %12s %12s %12s %12s", row.name, "", latency(row.at.P50), latency(row.at.P99), latency(row.at.P999))
 	}
@@ -154,4 +155,107 @@ func precision(micros float64) int64 {
 		unit *= 10
 	}
 	return unit
+}
+
+// contenders compares what was measured in turns; ours alone is compared with nothing.
+func (t *table) contenders(all []Contender) {
+	if len(all) < 2 {
+		return
+	}
+	t.line("")
+	t.line("%-9s %11s %-20s %11s %7s %7s %7s %9s %6s %4s %12s", "contender",
+		"decisions/s", "(lowest to highest)", "ours/theirs", "p50", "p99", "p99.9", "Redis CPU", "trips", "pool", "overspent")
+	for i, c := range all {
+		rate := c.DecisionsPerSecond
+		t.line("%-9s %11.0f %-20s %11s %7s %7s %7s %9s %6s %4s %12s", c.Name,
+			rate.Median, fmt.Sprintf("(%.0f to %.0f)", rate.Lowest, rate.Most), orDash(i > 0, significant(c.Ratio.Median)),
+			latency(c.Decision.P50), latency(c.Decision.P99), latency(c.Decision.P999),
+			orDash(c.RedisCPU > 0, latency(c.RedisCPU)), orDash(c.RoundTrips > 0, fmt.Sprintf("%.3g", c.RoundTrips)),
+			orDash(c.PoolSize > 0, fmt.Sprint(c.PoolSize)), c.overspent())
+	}
+	t.line("latency, CPU of Redis and round trips are a decision's, the pool is a node's connections, and overspent is what each")
+	t.line("contender's own books have above the budgets, after the rounds and a race for the last of the money")
+	for _, c := range all {
+		if c.Money.Overspent > 0 {
+			t.line("%s OVERSPENT the budgets of %s by %s: %s", c.Name, wording.Count(c.Money.Tenants, "tenant"), c.Money.Overspent, c.Describe)
+		}
+		if c.Money.Drift > 0 {
+			t.line("%s: its books differ from what its callers were told by %s", c.Name, c.Money.Drift)
+		}
+		if c.GivenUp > 0 {
+			t.line("%s: %s got no answer, and made no decision: %s", c.Name, wording.Count(c.GivenUp, "call"), c.Describe)
+		}
+	}
+}
+
+func (c Contender) overspent() string {
+	switch {
+	case !c.Decides:
+		return "no books"
+	case !c.Money.Kept:
+		return "not read"
+	default:
+		return c.Money.Overspent.String()
+	}
+}
+
+func orDash(known bool, text string) string {
+	if !known {
+		return "-"
+	}
+	return text
+}
+
+func (t *table) sweep(r Report) {
+	s := r.Sweep
+	t.line("")
+	t.line("%-11s %35s %10s %10s %12s %12s", "", "decisions a second", "", "", "Redis' CPU", "round trips")
+	t.line("%-11s %11s %11s %11s %10s %10s %12s %12s  books", s.Over, "median", "lowest", "highest", "p50", "p99", "a decision", "a decision")
+	for _, p := range s.Points {
+		cpu, trips, books := "-", "-", "kept"
+		if p.RedisCPU > 0 {
+			cpu = latency(p.RedisCPU)
+		}
+		if p.RoundTrips > 0 {
+			trips = strconv.FormatFloat(p.RoundTrips, 'f', 3, 64)
+		}
+		if !p.Conserved {
+			books = "NOT KEPT"
+		}
+		rate := p.DecisionsPerSecond
+		t.line("%-11d %11.0f %11.0f %11.0f %10s %10s %12s %12s  %s", p.Value, rate.Median, rate.Lowest, rate.Most,
+			latency(p.Decision.P50), latency(p.Decision.P99), cpu, trips, books)
+	}
+	if s.Said != "" {
+		t.line("")
+		t.line("%s", s.Said)
+	}
+}
+
+func (t *table) sweepVerdict(r Report) {
+	runs := wording.Count(r.Sweep.Runs, "run")
+	t.line("")
+	switch {
+	case r.BrokenAll > 0:
+		t.line("books: BROKEN for %s in %s; overspent %s", wording.Count(r.BrokenAll, "tenant"), runs, r.Overspent)
+		for _, b := range r.Broken {
+			t.line("       %s: %s", b.Tenant, b.Problem)
+		}
+	case !r.Audited:
+		t.line("books: NOT CHECKED after one of %s: they could not be read", runs)
+	default:
+		t.line("books: read after each of %s; law kept for every tenant; overspent %s", runs, r.Overspent)
+	}
+	if r.InDoubt > 0 {
+		t.line("       in doubt: at most %s, of calls without an answer", r.InDoubt)
+	}
+}
+
+// swept is a count, or where it is swept over, the range of it.
+func (r Report) swept(over string, count int, noun string) string {
+	if r.Sweep == nil || r.Sweep.Over != over || len(r.Sweep.Points) == 0 {
+		return wording.Count(count, noun)
+	}
+	points := r.Sweep.Points
+	return fmt.Sprintf("%d to %s", points[0].Value, wording.Count(points[len(points)-1].Value, noun))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
@@ -22,8 +23,8 @@ func exampleReport() Report {
 			"appendonly": "yes", "appendfsync": "everysec", "save": "",
 		}},
 		Cycles: 20_000, Seconds: 2.5, Rounds: 5, CyclesPerSecond: 8_000, DecisionsPerSecond: 17_000,
-		Reserve:  Percentiles{P50: 812.4, P99: 12_345.6, P999: 1_234_567},
-		Commit:   Percentiles{P50: 0.123, P99: 99.95, P999: 1000},
+		Reserve:  metrics.Percentiles{P50: 812.4, P99: 12_345.6, P999: 1_234_567},
+		Commit:   metrics.Percentiles{P50: 0.123, P99: 99.95, P999: 1000},
 		Outcomes: map[string]int64{"reserved": 21_000, "committed": 20_000, "overrun": 0},
 		Books: Books{
 			Granted: 300 * budget.Dollar, Committed: 1250 * budget.Cent, Reserved: 25,
@@ -38,24 +39,24 @@ func exampleContenders() []Contender {
 	kept := Overspending{Kept: true}
 	return []Contender{
 		{
-			Name: "bursar", Decides: true, DecisionsPerSecond: Spread{169_485, 151_000, 170_000}, Ratio: Spread{1, 1, 1},
-			Decision: Percentiles{1480, 3900, 9100}, RedisCPU: 2.479, RoundTrips: 0.0078, PoolSize: 64, Money: kept,
+			Name: "bursar", Decides: true, DecisionsPerSecond: metrics.Spread{Median: 169_485, Lowest: 151_000, Most: 170_000}, Ratio: metrics.Spread{Median: 1, Lowest: 1, Most: 1},
+			Decision: metrics.Percentiles{P50: 1480, P99: 3900, P999: 9100}, RedisCPU: 2.479, RoundTrips: 0.0078, PoolSize: 64, Money: kept,
 		},
 		{
-			Name: "local", Decides: true, DecisionsPerSecond: Spread{14_676_979, 14_531_557, 25_370_958}, Ratio: Spread{0.0115, 0.006, 0.02},
-			Decision: Percentiles{0.05, 3113, 6881}, Money: kept,
+			Name: "local", Decides: true, DecisionsPerSecond: metrics.Spread{Median: 14_676_979, Lowest: 14_531_557, Most: 25_370_958}, Ratio: metrics.Spread{Median: 0.0115, Lowest: 0.006, Most: 0.02},
+			Decision: metrics.Percentiles{P50: 0.05, P99: 3113, P999: 6881}, Money: kept,
 		},
 		{
-			Name: "incr", DecisionsPerSecond: Spread{78_895, 77_000, 80_100}, Ratio: Spread{2.15, 2.03, 2.2},
-			Decision: Percentiles{2654, 7209, 37_749}, RedisCPU: 6.82, RoundTrips: 1, PoolSize: 256,
+			Name: "incr", DecisionsPerSecond: metrics.Spread{Median: 78_895, Lowest: 77_000, Most: 80_100}, Ratio: metrics.Spread{Median: 2.15, Lowest: 2.03, Most: 2.2},
+			Decision: metrics.Percentiles{P50: 2654, P99: 7209, P999: 37_749}, RedisCPU: 6.82, RoundTrips: 1, PoolSize: 256,
 		},
 		{
-			Name: "watch", Describe: "WATCH, read, MULTI and EXEC", Decides: true, DecisionsPerSecond: Spread{3621, 3273, 3932}, Ratio: Spread{46.8, 41.2, 52},
-			Decision: Percentiles{49_021, 153_092, 158_335}, RedisCPU: 189.9, RoundTrips: 23.5, PoolSize: 16, GivenUp: 4397,
+			Name: "watch", Describe: "WATCH, read, MULTI and EXEC", Decides: true, DecisionsPerSecond: metrics.Spread{Median: 3621, Lowest: 3273, Most: 3932}, Ratio: metrics.Spread{Median: 46.8, Lowest: 41.2, Most: 52},
+			Decision: metrics.Percentiles{P50: 49_021, P99: 153_092, P999: 158_335}, RedisCPU: 189.9, RoundTrips: 23.5, PoolSize: 16, GivenUp: 4397,
 		},
 		{
-			Name: "check", Describe: "GET, compare, DECRBY", Decides: true, DecisionsPerSecond: Spread{59_244, 56_367, 60_969}, Ratio: Spread{2.86, 2.7, 2.9},
-			Decision: Percentiles{3850, 11_534, 19_661}, RedisCPU: 10.37, RoundTrips: 1.5, PoolSize: 256,
+			Name: "check", Describe: "GET, compare, DECRBY", Decides: true, DecisionsPerSecond: metrics.Spread{Median: 59_244, Lowest: 56_367, Most: 60_969}, Ratio: metrics.Spread{Median: 2.86, Lowest: 2.7, Most: 2.9},
+			Decision: metrics.Percentiles{P50: 3850, P99: 11_534, P999: 19_661}, RedisCPU: 10.37, RoundTrips: 1.5, PoolSize: 256,
 			Money: Overspending{Kept: true, Overspent: 2_131_568_351, Tenants: 8, Drift: 1},
 		},
 	}
@@ -74,7 +75,7 @@ func TestTable(t *testing.T) {
 	unread.Redis, unread.Engine, unread.Rounds, unread.Nodes = "", EngineLocal, 1, 1
 	open := exampleReport()
 	open.Workload = Workload{Name: "uniform", Arrivals: "open", Offered: 10_000, Unsent: 12, LatencyFrom: "intended start", WarmupSeconds: 0.5}
-	open.Commit = Percentiles{} // nothing was granted
+	open.Commit = metrics.Percentiles{} // nothing was granted
 	beside := exampleReport()
 	beside.Contenders = exampleContenders()
 	for name, report := range map[string]Report{"sweep": sweptReport(), "sound": exampleReport(), "broken": broken, "unread": unread, "open": open, "contenders": beside} {
@@ -135,6 +136,26 @@ func TestJSONFields(t *testing.T) {
 	} {
 		if diff := cmp.Diff(want, got[field]); diff != "" {
 			t.Errorf("%s: - want, + got:\n%s", field, diff)
+		}
+	}
+}
+
+func TestWorkloadInWords(t *testing.T) {
+	t.Parallel()
+	for want, w := range map[string]Workload{
+		"uniform, closed loop, 10 ‰ commit above their hold, warm-up 1s": {
+			Name: "uniform", Arrivals: "closed", LatencyFrom: "call", AbovePermille: 10, WarmupSeconds: 1,
+		},
+		"zipf, exponent 1.1, open loop of 1,500 requests/s, latencies from the intended start, holds kept 20ms, 12 requests unsent when the end came": {
+			Name: "zipf", ZipfExponent: 1.1, Arrivals: "open", Offered: 1500, LatencyFrom: "intended start", HoldMillis: 20, Unsent: 12,
+		},
+		"trace, open loop of 306 requests/s, 10 times as fast as it was recorded, latencies from the intended start": {
+			Name: "trace", Arrivals: "open", Offered: 305.6, Speed: 10, LatencyFrom: "intended start",
+		},
+		"trace, open loop of 2.57 requests/s, as fast as it was recorded": {Name: "trace", Arrivals: "open", Offered: 2.5713, Speed: 1},
+	} {
+		if got := w.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

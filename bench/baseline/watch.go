@@ -1,0 +1,155 @@
+package baseline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// watchAttempts bounds the attempts of a call. On a hot tenant one of those that
+// are at it wins each time, and the others have asked for nothing: more attempts
+// would only make more of that.
+const watchAttempts = 16
+
+// watching is a budget behind an optimistic lock: WATCH the tenant's hash, read
+// it, decide in the program, and write in a MULTI that EXEC refuses where anybody
+// came between. It keeps the law and settles a hold once; a call that loses every
+// attempt is ErrConflict.
+type watching struct {
+	client redis.UniversalClient
+	prefix string
+	ids    *ids
+}
+
+// watched is the part of a tenant's hash that a decision needs.
+type watched struct {
+	remaining, reserved, committed, hold budget.Microcents
+	known, held                          bool
+}
+
+func (w *watching) key(tenant budget.TenantID) string {
+	return w.prefix + ":watch:{" + string(tenant) + "}"
+}
+
+// Create writes the tenant's hash.
+func (w *watching) Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error {
+	return createHash(ctx, w.client, w.key(tenant), amount)
+}
+
+// Spent sums up the hash.
+func (w *watching) Spent(ctx context.Context, tenant budget.TenantID, _ budget.Microcents) (budget.Microcents, error) {
+	return spentOfHash(ctx, w.client, w.key(tenant))
+}
+
+// TryReserve is Reserved, Insufficient or MissingTenant.
+func (w *watching) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
+	id := w.ids.next(tenant)
+	var result budget.Reservation
+	err := w.change(ctx, id, func(row *watched) bool {
+		switch {
+		case !row.known:
+			result = budget.Reservation{Outcome: budget.MissingTenant}
+			return false
+		case cost <= 0 || row.remaining < cost:
+			result = budget.Reservation{Outcome: budget.Insufficient, Remaining: row.remaining, Required: cost}
+			return false
+		}
+		row.remaining -= cost
+		row.reserved += cost
+		row.hold, row.held = cost, true
+		result = budget.Reservation{Outcome: budget.Reserved, ID: id, Remaining: row.remaining}
+		return true
+	})
+	if err != nil {
+		return budget.Reservation{}, err
+	}
+	return result, nil
+}
+
+// Commit is Committed, Overrun or MissingReservation.
+func (w *watching) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	var result budget.Settlement
+	err := w.change(ctx, id, func(row *watched) bool {
+		switch {
+		case !row.held:
+			result = budget.Settlement{Outcome: budget.MissingReservation}
+			return false
+		case row.remaining < actual-row.hold:
+			result = budget.Settlement{Outcome: budget.Overrun, Remaining: row.remaining}
+			return false
+		}
+		row.remaining += row.hold - actual
+		row.reserved -= row.hold
+		row.committed += actual
+		row.held = false
+		result = budget.Settlement{Outcome: budget.Committed, Remaining: row.remaining, Actual: actual}
+		return true
+	})
+	if err != nil {
+		return budget.Settlement{}, err
+	}
+	return result, nil
+}
+
+// Release is a commit of nothing.
+func (w *watching) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
+	settled, err := w.Commit(ctx, id, 0)
+	if settled.Outcome == budget.Committed {
+		settled.Outcome = budget.Released
+	}
+	return settled, err
+}
+
+// change applies a decision, which may be made several times, to a row that nobody
+// changed meanwhile. The decision says whether there is anything to write.
+func (w *watching) change(ctx context.Context, id budget.ReservationID, decide func(*watched) bool) error {
+	key, field := w.key(id.Tenant()), holdField(id)
+	attempt := func(tx *redis.Tx) error {
+		row, err := readWatched(ctx, tx, key, field)
+		if err != nil || !decide(&row) {
+			return err
+		}
+		_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			terms := []any{"remaining", int64(row.remaining), "reserved", int64(row.reserved), "committed", int64(row.committed)}
+			if row.held {
+				p.HSet(ctx, key, append(terms, field, int64(row.hold))...)
+			} else {
+				p.HSet(ctx, key, terms...)
+				p.HDel(ctx, key, field)
+			}
+			return nil
+		})
+		return err
+	}
+	for range watchAttempts {
+		if err := w.client.Watch(ctx, attempt, key); !errors.Is(err, redis.TxFailedErr) {
+			return err
+		}
+	}
+	return ErrConflict
+}
+
+func readWatched(ctx context.Context, tx *redis.Tx, key, field string) (row watched, err error) {
+	values, err := tx.HMGet(ctx, key, "remaining", "reserved", "committed", field).Result()
+	if err != nil {
+		return watched{}, err
+	}
+	row.known, row.held = values[0] != nil, values[3] != nil
+	for i, into := range []*budget.Microcents{&row.remaining, &row.reserved, &row.committed, &row.hold} {
+		text, ok := values[i].(string)
+		if !ok {
+			continue // nil: there is no such field
+		}
+		amount, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return watched{}, fmt.Errorf("%s has %q: %w", key, text, err)
+		}
+		*into = budget.Microcents(amount)
+	}
+	return row, nil
+}

@@ -1,0 +1,121 @@
+package report
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/calybris/bursar/coordinator/redisinfo"
+	"github.com/calybris/bursar/coordinator/wording"
+)
+
+// DescribeMachine is what this process runs on.
+func DescribeMachine() Machine {
+	version := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = cmp.Or(info.Main.Version, version)
+	}
+	return Machine{
+		CPU: cpuModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH,
+		Go: runtime.Version(), GOMAXPROCS: runtime.GOMAXPROCS(0),
+		GOGC: cmp.Or(os.Getenv("GOGC"), "100"), GOMEMLIMIT: cmp.Or(os.Getenv("GOMEMLIMIT"), "off"),
+		Version: version,
+	}
+}
+
+// serverSettings are those that decide how fast a Redis is and what it can lose.
+// None of them is a secret.
+var serverSettings = []string{
+	"appendonly", "appendfsync", "save", "maxmemory", "maxmemory-policy", "io-threads", "hz",
+}
+
+// DescribeServer asks the Redis behind a run, which may not tell all: CONFIG is
+// forbidden on many managed services, INFO to some users. Of a Cluster it asks one of
+// the servers.
+func DescribeServer(ctx context.Context, client redis.UniversalClient) *Server {
+	info := serverInfo(ctx, client)
+	settings := settingsOfInfo(info)
+	for _, name := range serverSettings {
+		told, err := client.ConfigGet(ctx, name).Result()
+		if err != nil {
+			break
+		}
+		maps.Copy(settings, told)
+	}
+	name, version := info.Product()
+	return &Server{Name: name, Version: version, Mode: info.Mode(), Settings: settings}
+}
+
+// settingsOfInfo are the settings that INFO shows as well.
+func settingsOfInfo(info redisinfo.Info) map[string]string {
+	settings := make(map[string]string)
+	for setting, field := range map[string]string{
+		"maxmemory": "maxmemory", "maxmemory-policy": "maxmemory_policy", "hz": "configured_hz",
+	} {
+		if value, told := info[field]; told {
+			settings[setting] = value
+		}
+	}
+	switch info["aof_enabled"] {
+	case "0":
+		settings["appendonly"] = "no"
+	case "1":
+		settings["appendonly"] = "yes"
+	}
+	return settings
+}
+
+func serverInfo(ctx context.Context, client redis.UniversalClient) redisinfo.Info {
+	info := make(redisinfo.Info)
+	for _, section := range []string{"server", "memory", "persistence"} {
+		if text, err := client.Info(ctx, section).Result(); err == nil {
+			info.Add(text)
+		}
+	}
+	return info
+}
+
+// String is one line for people.
+func (m Machine) String() string {
+	cpu := m.CPU
+	if cpu == "" {
+		cpu = "unknown CPU"
+	}
+	return fmt.Sprintf("%s, %s, %s, %s, GOMAXPROCS %d, GOGC %s, GOMEMLIMIT %s, bursar %s",
+		cpu, wording.Count(m.Cores, "core"), m.OS, m.Go, m.GOMAXPROCS, m.GOGC, m.GOMEMLIMIT, m.Version)
+}
+
+// ModeEmbedded is the server in this process, whose speed says little of a Redis'.
+const ModeEmbedded = "embedded"
+
+func (s Server) name() string { return cmp.Or(s.Name, "Redis") }
+
+// String is one line for people.
+func (s Server) String() string {
+	if s.Mode == ModeEmbedded {
+		return "miniredis, in this process: its speed says little of a Redis'"
+	}
+	parts := []string{s.name() + " " + s.Version}
+	if s.Version == "" {
+		parts[0] = s.name() + " of a version that it does not tell"
+	}
+	if s.Mode != "" {
+		parts = append(parts, s.Mode)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Settings)) {
+		value := s.Settings[name]
+		if value == "" {
+			value = `""`
+		}
+		parts = append(parts, name+" "+value)
+	}
+	return strings.Join(parts, ", ")
+}

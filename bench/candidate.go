@@ -16,136 +16,129 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// candidate is a contender in a run, at one or several pool sizes, of which the best
-// one counts. They play for the same budgets and have one ledger.
+// candidate is Bursar or a baseline, at one or several pool sizes, of which the best counts.
+// They share budgets and a ledger.
 type candidate struct {
 	name      string
 	tenantSet tenantSet
 	pools     []*pool
 	ledger    *metrics.Ledger
-	race      *candidate // the same contender in the race; nil where it did not come to it
+	contended *candidate // the same in the contention test; nil without one
 
-	// accounts reads an engine's accounts; nil for a store.
-	accounts func(context.Context) (map[budget.TenantID]budget.HoldList, error)
-	store    baseline.Store // over a connection of its own; nil of an engine
+	accounts func(context.Context) (map[budget.TenantID]budget.HoldList, error) // of an engine
+	store    baseline.Store                                                     // of a baseline, over a separate connection
 }
 
 // pool is a candidate at one pool size.
 type pool struct {
-	size   int // connections a node; 0 without a Redis
+	size   int // connections per node; 0 without a Redis
 	trips  *baseline.RoundTrips
 	runner *runner.Runner
 
-	rounds     []runner.RoundStats // a round each
+	rounds     []runner.RoundStats
 	usage      baseline.Usage
 	roundTrips int64 // in all rounds
 }
 
-func (e *candidate) addPool(size int, trips *baseline.RoundTrips, f *runner.Runner) {
-	if e.ledger == nil {
-		e.ledger = f.Ledger
+func (c *candidate) addPool(size int, trips *baseline.RoundTrips, r *runner.Runner) {
+	if c.ledger == nil {
+		c.ledger = r.Ledger
 	}
-	f.Ledger = e.ledger
-	e.pools = append(e.pools, &pool{size: size, trips: trips, runner: f})
+	r.Ledger = c.ledger
+	c.pools = append(c.pools, &pool{size: size, trips: trips, runner: r})
 }
 
-// play gives each pool an equal share of a round's time, and the same requests.
-func (e *candidate) play(ctx context.Context, stats *baseline.RedisStats, work workload.Workload, turn, turns int, limit time.Duration) error {
-	if e.name == baseline.Local {
-		stats = nil // it asks no Redis
+// run gives each pool an equal share of a round's time, and the same requests.
+func (c *candidate) run(ctx context.Context, stats *baseline.RedisStats, work workload.Workload, round, rounds int, limit time.Duration) error {
+	if c.name == baseline.Local {
+		stats = nil // uses no Redis
 	}
-	for _, p := range e.pools {
+	for _, p := range c.pools {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := p.play(ctx, stats, work, turn, turns, share(limit, len(e.pools))); err != nil {
-			return e.named(err)
+		if err := p.run(ctx, stats, work, round, rounds, share(limit, len(c.pools))); err != nil {
+			return c.named(err)
 		}
 	}
 	return nil
 }
 
-// named says whose an error is, where it is not ours.
-func (e *candidate) named(err error) error {
-	if err == nil || e.name == baseline.Bursar {
+// named adds the name of a baseline to its error.
+func (c *candidate) named(err error) error {
+	if err == nil || c.name == baseline.Bursar {
 		return err
 	}
-	return fmt.Errorf("%s: %w", e.name, err)
+	return fmt.Errorf("%s: %w", c.name, err)
 }
 
-func (e *candidate) decides() bool { return baseline.Decides(e.name) }
+func (c *candidate) decides() bool { return baseline.Decides(c.name) }
 
-func (p *pool) play(ctx context.Context, stats *baseline.RedisStats, work workload.Workload, turn, turns int, limit time.Duration) error {
-	if err := p.runner.WarmUp(ctx, work.Round(turn, turns), limit); err != nil {
+func (p *pool) run(ctx context.Context, stats *baseline.RedisStats, work workload.Workload, round, rounds int, limit time.Duration) error {
+	if err := p.runner.WarmUp(ctx, work.Round(round, rounds), limit); err != nil {
 		p.rounds = append(p.rounds, runner.RoundStats{})
 		return err
 	}
-	asking := context.WithoutCancel(ctx) // of a Redis that answers, for it is at work
-	before, err := stats.Read(asking)
+	reading := context.WithoutCancel(ctx) // Redis answers, so this takes no time
+	before, err := stats.Read(reading)
 	if err != nil {
 		return exit.With(exit.Unavailable, err)
 	}
 	trips := p.trips.Load()
-	paced, err := p.runner.Play(ctx, work.Round(turn, turns), limit)
-	p.rounds = append(p.rounds, paced)
+	result, err := p.runner.Run(ctx, work.Round(round, rounds), limit)
+	p.rounds = append(p.rounds, result)
 	p.roundTrips += p.trips.Load() - trips
 	if err != nil {
 		return err
 	}
-	after, err := stats.Read(asking)
+	after, err := stats.Read(reading)
 	p.usage = p.usage.Plus(after.Minus(before))
 	return exit.With(exit.Unavailable, err)
 }
 
 func (p *pool) rates() []float64 {
-	rates := make([]float64, len(p.rounds))
-	for i, paced := range p.rounds {
-		rates[i] = paced.Rate(paced.Decisions)
-	}
-	return rates
+	return metrics.Each(p.rounds, func(s runner.RoundStats) float64 { return s.Rate(s.Decisions) })
 }
 
-func (p *pool) decisions() (sum int64) {
-	for _, paced := range p.rounds {
-		sum += paced.Decisions
-	}
-	return sum
-}
-
-// best is the pool with the highest median rate. In an open loop all that keep up have
-// the same, so there it is the one of those with the lowest p99.
-func (e *candidate) best() *pool {
+// best returns the pool with the highest median rate. In an open loop all that keep up have
+// the same rate, and of those the one with the lowest p99 is the best.
+func (c *candidate) best() *pool {
 	rate := func(p *pool) float64 { return metrics.Median(p.rates()) }
-	best := slices.MaxFunc(e.pools, func(a, b *pool) int { return cmp.Compare(rate(a), rate(b)) })
+	best := slices.MaxFunc(c.pools, func(a, b *pool) int { return cmp.Compare(rate(a), rate(b)) })
 	if !best.runner.Open() {
 		return best
 	}
 	const keepsUp = 0.99
-	lowest, slowest := best, best.runner.Decisions().Percentiles().P99
-	for _, p := range e.pools {
-		if p99 := p.runner.Decisions().Percentiles().P99; rate(p) >= keepsUp*rate(best) && p99 < slowest {
+	lowest, slowest := best, best.runner.Decisions().Latency().P99
+	for _, p := range c.pools {
+		if p99 := p.runner.Decisions().Latency().P99; rate(p) >= keepsUp*rate(best) && p99 < slowest {
 			lowest, slowest = p, p99
 		}
 	}
 	return lowest
 }
 
-// result is all but the money.
-func (e *candidate) result(ours []float64) report.Contender {
-	best := e.best()
+// result returns everything but the money.
+func (c *candidate) result(ours []float64) report.Candidate {
+	best := c.best()
 	rates, latency := best.rates(), best.runner.Decisions()
-	result := report.Contender{
-		Name: e.name, Describe: baseline.Describe(e.name), Decides: e.decides(),
+	result := report.Candidate{
+		Name: c.name, Describe: baseline.Describe(c.name), Decides: c.decides(),
 		DecisionsPerSecond: metrics.SpreadOf(rates), Rates: rates, Ratio: metrics.SpreadOf(ratios(ours, rates)),
-		Decision: latency.Percentiles(), Quantiles: latency.Quantiles(),
+		Decision: latency.Latency(), Quantiles: latency.Quantiles(),
 		Mean: latency.Mean() / 1e3, Deviation: latency.StdDev() / 1e3, PoolSize: best.size,
 	}
-	if count := float64(best.decisions()); count > 0 {
-		result.RedisCPU = best.usage.CPU * 1e6 / count
-		result.Commands = float64(best.usage.Commands) / count
-		result.RoundTrips = float64(best.roundTrips) / count
+	decisions := 0.0
+	for _, round := range best.rounds {
+		result.DecisionRounds = append(result.DecisionRounds, round.Latency)
+		decisions += float64(round.Decisions)
 	}
-	for _, p := range e.pools {
+	if decisions > 0 {
+		result.RedisCPU = best.usage.CPU * 1e6 / decisions
+		result.Commands = float64(best.usage.Commands) / decisions
+		result.RoundTrips = float64(best.roundTrips) / decisions
+	}
+	for _, p := range c.pools {
 		result.GivenUp += p.runner.Counts[budget.Unknown]
 		if p.size > 0 {
 			result.Pools = append(result.Pools, report.Pool{Size: p.size, DecisionsPerSecond: metrics.SpreadOf(p.rates())})
@@ -154,7 +147,7 @@ func (e *candidate) result(ours []float64) report.Contender {
 	return result
 }
 
-// ratios are ours over theirs, round by round, as far as both were played.
+// ratios returns ours over theirs for each round that both have.
 func ratios(ours, theirs []float64) (all []float64) {
 	for i := range min(len(ours), len(theirs)) {
 		if theirs[i] > 0 {
@@ -164,49 +157,44 @@ func ratios(ours, theirs []float64) (all []float64) {
 	return all
 }
 
-// The race: after the rounds each contender has some tenants whose budgets cover few
-// requests, and all callers ask for the same tenant at once, more than it can pay
-// for; then for the next tenant. Nobody waits or is made to wait. Rates and latencies
-// are not taken from it, only what was spent.
+// In the contention test all workers at once request more than a tenant's budget covers,
+// for one tenant after the other. Only the amounts spent are taken from it.
 const (
 	contentionTenantCount = 8
 	contentionCovered     = 16 // requests that a budget covers
-	contentionRequests    = 64 // at least so many are made of each
+	contentionRequests    = 64 // at least, per tenant
 	contentionLimit       = 5 * time.Second
+	contentionSuffix      = ":race" // of the prefix
 )
 
-// contentionSuffix ends the prefix of what is played for in the race.
-const contentionSuffix = ":race"
-
-// contentionTenants is what is played for in the race.
-func (a *target) contentionTenants(hold budget.Microcents) (tenantSet, error) {
+func (t *target) contentionTenants(hold budget.Microcents) (tenantSet, error) {
 	if hold > budget.MaxMicrocents/contentionCovered/contentionTenantCount {
-		return tenantSet{}, exit.With(exit.Usage, fmt.Errorf("the budgets of a race of %s a request: %w; lower the prices", hold, budget.ErrOverflow))
+		return tenantSet{}, exit.With(exit.Usage, fmt.Errorf("the budgets of a contention test of %s per request: %w; lower the prices", hold, budget.ErrOverflow))
 	}
 	return tenantSet{
-		prefix: a.prefix + contentionSuffix, tenants: tenantNames(contentionTenantCount),
+		prefix: t.prefix + contentionSuffix, tenants: tenantNames(contentionTenantCount),
 		budgets: slices.Repeat([]budget.Microcents{contentionCovered * hold}, contentionTenantCount),
 	}, nil
 }
 
-// race plays it, of each contender at its largest pool: the more connections, the
-// more that is under way at once.
-func (m *benchRun) race(ctx context.Context) error {
-	c := m.config
-	c.Rate, c.Speed, c.HoldTime, c.Warmup, c.Processes = 0, 0, 0, 0, false
-	game := workload.Burst{Tenants: contentionTenantCount, Callers: c.Nodes * c.Concurrency, Requests: contentionRequests, Hold: m.work.TypicalHold()}
-	for _, e := range m.candidates {
-		if !e.decides() || ctx.Err() != nil {
+// contend runs the contention test for each candidate at its largest pool, which has the
+// most calls in flight.
+func (b *benchRun) contend(ctx context.Context) error {
+	config := b.config
+	config.Rate, config.Speed, config.HoldTime, config.Warmup, config.Processes = 0, 0, 0, 0, false
+	burst := workload.Burst{Tenants: contentionTenantCount, Workers: config.Nodes * config.Concurrency, Requests: contentionRequests, Hold: b.work.TypicalHold()}
+	for _, c := range b.candidates {
+		if !c.decides() || ctx.Err() != nil {
 			continue
 		}
-		racer, err := m.target.enter(ctx, c, e.name, m.contended, []int{e.pools[len(e.pools)-1].size})
+		contended, err := b.target.setUp(ctx, config, c.name, b.contended, []int{c.pools[len(c.pools)-1].size})
 		if err != nil && ctx.Err() == nil {
-			return e.named(err)
+			return c.named(err)
 		}
-		if e.race = racer; racer == nil {
+		if c.contended = contended; contended == nil {
 			return nil
 		}
-		if err := racer.play(ctx, nil, game, 0, 1, cmp.Or(c.patience, contentionLimit)); err != nil {
+		if err := contended.run(ctx, nil, burst, 0, 1, cmp.Or(config.patience, contentionLimit)); err != nil {
 			return err
 		}
 	}

@@ -59,11 +59,11 @@ func TestEntrantTakesItsBestPool(t *testing.T) {
 	e := &candidate{name: baseline.Script, pools: []*pool{pooled(1, 10, 1000, 20, 15, 12), best, pooled(3, 5, 5, 5, 5, 5)}}
 	e.pools[0].runner.Counts[budget.Unknown] = 7
 	got := e.result([]float64{60, 62, 58, 4, 64})
-	want := report.Contender{
+	want := report.Candidate{
 		Name: "script", Describe: baseline.Describe("script"), Decides: true,
 		DecisionsPerSecond: metrics.Spread{Median: 30, Lowest: 1, Most: 32}, Rates: []float64{30, 31, 29, 1, 32},
 		Ratio: metrics.Spread{Median: 2, Lowest: 2, Most: 4}, PoolSize: 2,
-		RedisCPU: 10, Commands: 4, RoundTrips: 2, GivenUp: 7,
+		RedisCPU: 10, Commands: 4, RoundTrips: 2, GivenUp: 7, DecisionRounds: make([]metrics.Latency, 5),
 		Pools: []report.Pool{
 			{Size: 1, DecisionsPerSecond: metrics.Spread{Median: 15, Lowest: 10, Most: 1000}},
 			{Size: 2, DecisionsPerSecond: metrics.Spread{Median: 30, Lowest: 1, Most: 32}},
@@ -115,7 +115,7 @@ func TestPoolSizes(t *testing.T) {
 type numbered struct{}
 
 func (numbered) Round(round, _ int) workload.Round {
-	return workload.Burst{Tenants: 1, Callers: 1, Requests: 1, Hold: budget.Microcents(round + 1)}
+	return workload.Burst{Tenants: 1, Workers: 1, Requests: 1, Hold: budget.Microcents(round + 1)}
 }
 
 func (numbered) TypicalHold() budget.Microcents { return 1 }
@@ -137,7 +137,7 @@ func TestMatchTakesTurns(t *testing.T) {
 		}
 		m.candidates = append(m.candidates, e)
 	}
-	if err := m.play(t.Context()); err != nil {
+	if err := m.runRounds(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	want := strings.Fields(`
@@ -149,7 +149,7 @@ func TestMatchTakesTurns(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := m.play(ended); err != nil || len(played) != len(want) {
+	if err := m.runRounds(ended); err != nil || len(played) != len(want) {
 		t.Errorf("a run that was ended went on: %v, %v", err, played)
 	}
 }

@@ -43,7 +43,7 @@ func TestRunOnARedisThatDies(t *testing.T) {
 			}
 			said := fmt.Sprint(err)
 			if exit.Code(err) != exit.Unavailable || !strings.HasPrefix(said, server.URL()+" is gone in the middle of the run") ||
-				!strings.Contains(said, "the books could not be checked") {
+				!strings.Contains(said, "the balances could not be checked") {
 				t.Errorf("code %d, %s", exit.Code(err), said)
 			}
 			if result.Audited || result.Conserved {

@@ -42,6 +42,8 @@ func flags(d Config) []cli.Flag {
 		&cli.IntFlag{Name: "rounds", Usage: "divide the duration into `N` interleaved rounds and report medians", DefaultText: "5 with --baselines, 1 without"},
 		&cli.StringFlag{Name: "trace", Usage: "replay the requests of a CSV `FILE` with the columns " + workload.TraceHeader + "; plain or gzip; - is standard input"},
 		&cli.Float64Flag{Name: "speed", Usage: "replay a --trace at `N` times its original speed", DefaultText: "0: as fast as possible"},
+		&cli.StringSliceFlag{Name: failFlag, Usage: "exit with code 1 if `CONDITION` holds, such as 'p99>10ms' (repeatable): p50, p90, p95, p99, p99.9, max, mean, rate, refusals or overspent, with > or <"},
+		&cli.StringFlag{Name: compareFlag, Usage: "compare with an earlier report, a `FILE` that --json wrote"},
 		amountFlag("input-price", d.InputPrice.String(), "", "charge `AMOUNT` per million context tokens, with its unit"),
 		amountFlag("output-price", d.OutputPrice.String(), "", "charge `AMOUNT` per million generated tokens, with its unit"),
 		&cli.Int64Flag{Name: "max-output", Value: d.MaxOutput, Usage: "reserve for `N` generated tokens per request"},
@@ -120,8 +122,8 @@ func configOf(cc *cli.Context) (Config, error) {
 	return c, errors.Join(errIn, errOut, errBudget)
 }
 
-// redisOf returns where the Redis is, and its secrets if it is the user's. The local
-// engine takes none from the variable, or from the default.
+// redisOf returns the address of the Redis, and the secrets of a server of the user's. The
+// local engine ignores the variable and the default.
 func redisOf(cc *cli.Context, engine string) (string, connect.Secrets, error) {
 	address, variable := connect.AddressOf(cc)
 	if engine == report.EngineLocal && (variable != "" || !cc.IsSet("redis")) {
@@ -137,20 +139,20 @@ func redisOf(cc *cli.Context, engine string) (string, connect.Secrets, error) {
 	return address, secrets, err
 }
 
-// needless finds flags that would do nothing, and are a misunderstanding.
+// needless returns an error for flags without effect, which are a misunderstanding.
 func needless(cc *cli.Context, c Config) error {
 	if cc.IsSet("zipf") && c.Workload != workload.Zipf {
-		return errors.New("--zipf is of --workload zipf: give that as well")
+		return errors.New("--zipf has no effect: give --workload zipf, too")
 	}
 	if cc.IsSet("rate") && c.Rate == 0 {
-		return fmt.Errorf("--rate 0: give requests a second above 0, at most %d", workload.MaxRate)
+		return fmt.Errorf("--rate 0: give requests per second above 0, at most %d", workload.MaxRate)
 	}
 	if cc.IsSet("warmup") && c.Warmup < 0 {
 		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, MaxDuration)
 	}
 	for _, flag := range []string{"workload", "overrun-permille"} {
 		if c.Trace != "" && cc.IsSet(flag) {
-			return fmt.Errorf("--%s: a trace says itself what is asked for; leave out one of both", flag)
+			return fmt.Errorf("--%s: a trace has its own requests; leave out one of both", flag)
 		}
 	}
 	return nil

@@ -49,8 +49,8 @@ func TestProcesses(t *testing.T) {
 			if sent := result.Outcomes["reserved"] + result.Outcomes["insufficient"]; c.Rate > 0 && sent+result.Workload.Unsent > due+3 {
 				t.Errorf("%d requests sent, %d not, and %d were due", sent, result.Workload.Unsent, due)
 			}
-			if result.Reserve.P50 <= 0 || len(result.Timeline) == 0 || result.Contenders[0].RoundTrips <= 0 {
-				t.Errorf("percentiles %+v, %d moments, %f round trips", result.Reserve, len(result.Timeline), result.Contenders[0].RoundTrips)
+			if result.Reserve.P50 <= 0 || len(result.Timeline) == 0 || result.Candidates[0].RoundTrips <= 0 {
+				t.Errorf("percentiles %+v, %d moments, %f round trips", result.Reserve, len(result.Timeline), result.Candidates[0].RoundTrips)
 			}
 		})
 	}
@@ -116,10 +116,10 @@ func TestProcessDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := &benchRun{config: c, work: work, target: a}
-	if err := m.enter(t.Context()); err != nil {
+	if err := m.setUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	m.failure = m.play(t.Context())
+	m.failure = m.runRounds(t.Context())
 	result, err := m.finish(t.Context())
 	if err := a.close(t.Context()); err != nil {
 		t.Error(err)

@@ -10,27 +10,29 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/baseline"
+	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/bench/runner"
 	"github.com/calybris/bursar/bench/workload"
+	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// Bounds of what comes before the measurement and after it.
 const (
 	prepareTimeout = 10 * time.Minute
-	giveUpAfter    = 3 * time.Second // of a Redis that has failed already
-	auditTimeout   = 10 * time.Minute
+	giveUpAfter    = 3 * time.Second // to close nodes after a failure
+	checkTimeout   = 10 * time.Minute
+	defaultRounds  = 5 // with baselines
 )
 
-// Run plays a Config and returns the Report, also with an error if there is something to
-// report: the balances are checked whatever happened. It leaves nothing behind, and
-// errors carry an exit code: Usage for a bad Config, Refused for balances that are wrong,
-// Unavailable if Redis did not answer.
+// Run runs a Config. It returns the Report also beside an error, if there is something to
+// report: the balances are checked whatever happened. It leaves nothing behind. An error
+// has an exit code: Usage for a bad Config, Refused for wrong balances, Unavailable if
+// Redis did not answer.
 //
-// When ctx ends, the callers finish the call that they are in, and the balances are
-// checked as at any other end; that is not an error.
+// When ctx ends, the workers end their calls and the balances are checked as usual; that is
+// not an error.
 func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	if err := c.Validate(); err != nil {
 		return report.Report{}, err
@@ -44,21 +46,21 @@ func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	}
 	opening, opened := context.WithTimeout(ctx, cmp.Or(c.patience, prepareTimeout))
 	defer opened()
-	a, err := openTarget(ctx, opening, c, work.TypicalHold())
-	defer func() { err = errors.Join(err, a.close(ctx)) }()
+	t, err := openTarget(ctx, opening, c, work.TypicalHold())
+	defer func() { err = errors.Join(err, t.close(ctx)) }()
 	if err != nil {
 		return report.Report{}, exit.OrInterrupted(ctx, prepared(opening, c, err))
 	}
-	m := &benchRun{config: c, work: work, target: a}
-	if err := m.enter(opening); err != nil {
+	b := &benchRun{config: c, work: work, target: t}
+	if err := b.setUp(opening); err != nil {
 		return report.Report{}, exit.OrInterrupted(ctx, prepared(opening, c, err))
 	}
 	opened()
-	m.playAll(ctx)
-	return m.finish(ctx)
+	b.measure(ctx)
+	return b.finish(ctx)
 }
 
-// input is where a trace from standard input comes from.
+// input is the source of a trace from standard input.
 func (c Config) input() io.Reader {
 	if c.Input == nil {
 		return os.Stdin
@@ -66,7 +68,6 @@ func (c Config) input() io.Reader {
 	return c.Input
 }
 
-// work is what is played, if it ends in time.
 func (c Config) work() (workload.Workload, error) {
 	work, err := workload.New(c.Spec)
 	if err != nil {
@@ -78,7 +79,7 @@ func (c Config) work() (workload.Workload, error) {
 	return work, nil
 }
 
-// prepared explains an error that comes of the bound of all preparations.
+// prepared explains an error that is due to prepareTimeout.
 func prepared(opening context.Context, c Config, err error) error {
 	if opening.Err() != context.DeadlineExceeded {
 		return err
@@ -86,102 +87,6 @@ func prepared(opening context.Context, c Config, err error) error {
 	return exit.With(exit.Unavailable, fmt.Errorf("%s and %s were not prepared within %s: give fewer, or a faster Redis",
 		wording.Count(c.Tenants, "tenant"), wording.Count(c.HoldsBefore, "hold"), cmp.Or(c.patience, prepareTimeout)))
 }
-
-// benchRun is one run in progress.
-type benchRun struct {
-	config     Config
-	work       workload.Workload
-	target     *target
-	candidates []*candidate    // ours first
-	contended  tenantSet       // what is played for after the rounds
-	watcher    *report.Tracker // nil where nobody watches
-	failure    error
-	lost       bool // the failure is that Redis is gone
-}
-
-// enter lets the contenders beside ours in, with as many nodes and callers, and
-// budgets alike.
-func (m *benchRun) enter(ctx context.Context) error {
-	m.candidates = []*candidate{m.target.ours}
-	if len(m.config.Baselines) > 0 {
-		var err error
-		if m.contended, err = m.target.contentionTenants(m.work.TypicalHold()); err != nil {
-			return err
-		}
-	}
-	for _, name := range m.config.Baselines {
-		e, err := m.target.enter(ctx, m.config, name, m.target.tenantSet, poolSizes(m.config.Concurrency))
-		if err != nil {
-			return err
-		}
-		m.candidates = append(m.candidates, e)
-	}
-	m.observe()
-	return nil
-}
-
-// observe keeps the story of ours, and lets a live view see all.
-func (m *benchRun) observe() {
-	for _, p := range m.target.ours.pools {
-		p.runner.KeepStory()
-	}
-	if m.config.Watch == nil {
-		return
-	}
-	m.watcher = report.NewTracker(m.config.Watch, m.lasting())
-	for _, e := range m.candidates {
-		for _, p := range e.pools {
-			p.runner.Watch(m.watcher.Sampled)
-		}
-	}
-}
-
-// lasting is how long all rounds take with what comes before them; 0 is not known.
-func (m *benchRun) lasting() time.Duration {
-	c := m.config
-	whole := c.Duration * time.Duration(len(m.candidates))
-	if trace, ok := workload.TraceOf(m.work); ok && c.Duration == 0 {
-		return trace.Lasting(c.Speed) * time.Duration(len(m.candidates))
-	}
-	for _, e := range m.candidates {
-		whole += c.warmupOf(len(e.pools)) * time.Duration(len(e.pools))
-	}
-	return whole
-}
-
-// playAll plays the rounds and the race, unless the Redis behind dies.
-func (m *benchRun) playAll(ctx context.Context) {
-	watched, end := m.target.watchdog(ctx)
-	if m.failure = m.play(watched); m.failure == nil && len(m.candidates) > 1 {
-		m.failure = m.race(watched)
-	}
-	if loss := end(); loss != nil {
-		m.failure, m.lost = loss, true // what the callers say of it follows from it
-	}
-}
-
-// play has the contenders take turns; each round begins with the next of them.
-func (m *benchRun) play(ctx context.Context) error {
-	turns := m.config.rounds()
-	limit := share(m.config.Duration, turns)
-	for turn := range turns {
-		for i := range m.candidates {
-			e := m.candidates[(turn+i)%len(m.candidates)]
-			if ctx.Err() != nil {
-				return nil
-			}
-			m.watcher.Announce(turn, turns, e.name)
-			if err := e.play(ctx, m.target.stats, m.work, turn, turns, limit); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// With contenders the time is divided into rounds, in which they take turns, so that
-// the machine's mood favours none.
-const defaultRounds = 5
 
 func (c Config) rounds() int {
 	switch {
@@ -194,7 +99,7 @@ func (c Config) rounds() int {
 	}
 }
 
-// share divides a duration; 0 stays 0, which is no limit, and nothing else gets there.
+// share divides a duration. 0 stays 0, which is unlimited, and nothing else becomes 0.
 func share(whole time.Duration, parts int) time.Duration {
 	if whole == 0 {
 		return 0
@@ -202,63 +107,196 @@ func share(whole time.Duration, parts int) time.Duration {
 	return max(whole/time.Duration(parts), 1)
 }
 
-// finish checks the balances when nothing writes any more.
-func (m *benchRun) finish(ctx context.Context) (report.Report, error) {
-	result := m.report()
+// benchRun is a run in progress.
+type benchRun struct {
+	config     Config
+	work       workload.Workload
+	target     *target
+	candidates []*candidate    // Bursar first
+	contended  tenantSet       // of the contention test
+	tracker    *report.Tracker // nil without a live view
+	failure    error
+	lost       bool // whether the failure is the loss of Redis
+}
+
+// setUp makes the baselines, with as many nodes and workers and equal budgets.
+func (b *benchRun) setUp(ctx context.Context) (err error) {
+	b.candidates = []*candidate{b.target.ours}
+	if len(b.config.Baselines) > 0 {
+		if b.contended, err = b.target.contentionTenants(b.work.TypicalHold()); err != nil {
+			return err
+		}
+	}
+	for _, name := range b.config.Baselines {
+		c, err := b.target.setUp(ctx, b.config, name, b.target.tenantSet, poolSizes(b.config.Concurrency))
+		if err != nil {
+			return err
+		}
+		b.candidates = append(b.candidates, c)
+	}
+	for _, p := range b.target.ours.pools {
+		p.runner.KeepTimeline()
+	}
+	if b.config.Watch == nil {
+		return nil
+	}
+	b.tracker = report.NewTracker(b.config.Watch, b.lasting())
+	for _, c := range b.candidates {
+		for _, p := range c.pools {
+			p.runner.OnSample(b.tracker.Sampled)
+		}
+	}
+	return nil
+}
+
+// lasting is the expected time of all rounds and warm-ups, or 0 if unknown.
+func (b *benchRun) lasting() time.Duration {
+	c := b.config
+	if trace, ok := workload.TraceOf(b.work); ok && c.Duration == 0 {
+		return trace.Lasting(c.Speed) * time.Duration(len(b.candidates))
+	}
+	whole := c.Duration * time.Duration(len(b.candidates))
+	for _, e := range b.candidates {
+		whole += c.warmupOf(len(e.pools)) * time.Duration(len(e.pools))
+	}
+	return whole
+}
+
+// measure runs the rounds and the contention test, unless Redis is lost.
+func (b *benchRun) measure(ctx context.Context) {
+	watched, end := b.target.watchdog(ctx)
+	if b.failure = b.runRounds(watched); b.failure == nil && len(b.candidates) > 1 {
+		b.failure = b.contend(watched)
+	}
+	if loss := end(); loss != nil {
+		b.failure, b.lost = loss, true // causes any other failure
+	}
+}
+
+// runRounds interleaves the candidates' rounds; each round begins with another one.
+func (b *benchRun) runRounds(ctx context.Context) error {
+	rounds := b.config.rounds()
+	limit := share(b.config.Duration, rounds)
+	for round := range rounds {
+		for i := range b.candidates {
+			c := b.candidates[(round+i)%len(b.candidates)]
+			if ctx.Err() != nil {
+				return nil
+			}
+			b.tracker.Announce(round, rounds, c.name)
+			if err := c.run(ctx, b.target.stats, b.work, round, rounds, limit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// finish stops the nodes and checks the balances.
+func (b *benchRun) finish(ctx context.Context) (report.Report, error) {
+	result := b.report()
 	result.Interrupted = ctx.Err() != nil
-	ctx, cancel := context.WithTimeout(m.target.lifetime(), auditTimeout)
+	ctx, cancel := context.WithTimeout(b.target.lifetime(), checkTimeout)
 	defer cancel()
-	failure := m.failure
-	if err := m.stopNodes(ctx); failure == nil {
-		failure = err // after a failure it would only repeat it
+	failure := b.failure
+	if err := b.stopNodes(ctx); failure == nil {
+		failure = err // after a failure it only repeats it
 	}
-	if m.config.tamper != nil {
-		failure = errors.Join(failure, m.config.tamper(m.target))
+	if b.config.tamper != nil {
+		failure = errors.Join(failure, b.config.tamper(b.target))
 	}
-	if err := m.readBooks(ctx, &result); err != nil {
-		if m.lost {
-			return result, errors.Join(failure, errors.New("the books could not be checked"))
+	if err := b.checkBalances(ctx, &result); err != nil {
+		if b.lost {
+			return result, errors.Join(failure, errors.New("the balances could not be checked"))
 		}
-		return result, errors.Join(failure, fmt.Errorf("the books could not be checked: %w", err))
+		return result, errors.Join(failure, fmt.Errorf("the balances could not be checked: %w", err))
 	}
-	return result, errors.Join(brokenBooks(result), failure)
+	return result, errors.Join(wrongBalances(result), failure)
 }
 
-// readBooks reads every contender's, in the rounds and in the race. Where Redis does
-// not answer it says so once.
-func (m *benchRun) readBooks(ctx context.Context, result *report.Report) error {
-	var failure error
-	for i, e := range m.candidates {
-		for _, played := range []*candidate{e, e.race} {
-			if played == nil || failure != nil && played.name != baseline.Local {
-				continue
-			}
-			money, found, err := played.readMoney(ctx)
-			if err != nil {
-				failure = e.named(err)
-				continue
-			}
-			if played == m.target.ours {
-				result.Books, result.Audited = found, true
-			} else {
-				addBroken(&result.Books, found, e.name, played == e.race)
-			}
-			if played == e.race {
-				result.Contenders[i].Race = &money
-			}
-			result.Contenders[i].Money = addMoney(result.Contenders[i].Money, money)
-		}
+func (b *benchRun) stopNodes(ctx context.Context) error {
+	timeout := runner.StopTimeout
+	if b.failure != nil {
+		timeout = giveUpAfter
 	}
-	result.Conserved = result.Audited && result.BrokenAll == 0
-	return failure
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return b.target.stop(ctx)
 }
 
-func (m *benchRun) stopNodes(ctx context.Context) error {
-	patience := runner.StopTimeout
-	if m.failure != nil {
-		patience = giveUpAfter
+// report returns the report without the balances.
+func (b *benchRun) report() report.Report {
+	c, ours := b.config, b.target.ours
+	best := ours.best()
+	r := report.Report{
+		Engine: c.Engine, Nodes: c.Nodes, Processes: c.Processes, Tenants: c.Tenants, Concurrency: c.Concurrency,
+		Seed: c.Seed, Trace: c.TraceName(), Workload: c.describeWorkload(len(ours.pools)), Rounds: len(best.rounds),
+		Reserve: best.runner.Reserve.All().Latency(), Commit: best.runner.Commit.All().Latency(),
+		CyclesPerSecond:    metrics.Median(metrics.Each(best.rounds, func(s runner.RoundStats) float64 { return s.Rate(s.Cycles) })),
+		DecisionsPerSecond: metrics.Median(best.rates()),
+		Outcomes:           make(map[string]int64),
+		Machine:            report.DescribeMachine(), Server: b.target.server,
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	return m.target.stop(ctx)
+	if b.target.space != nil {
+		r.Redis, r.Partitions = b.target.name, b.target.partitions
+	}
+	for _, p := range ours.pools {
+		for _, round := range p.rounds {
+			r.Cycles += round.Cycles
+			r.Seconds += round.Took.Seconds()
+		}
+		for _, outcome := range report.Played {
+			r.Outcomes[outcome.String()] += p.runner.Counts[outcome]
+		}
+	}
+	r.Workload.Unsent = best.runner.Unsent
+	if trace, ok := workload.TraceOf(b.work); ok && c.Speed > 0 {
+		r.Workload.Offered = offered(trace, c.Speed, best)
+	}
+	r.Timeline, r.Drains = best.runner.Timeline(b.target.budgets)
+	for _, e := range b.candidates {
+		result := e.result(best.rates())
+		r.Candidates = append(r.Candidates, result)
+		if e.name == baseline.Incr || e.name == baseline.Script {
+			r.Baselines = append(r.Baselines, baselineOf(result, r.DecisionsPerSecond))
+		}
+	}
+	return r
+}
+
+// offered is the rate of a trace, in requests per second, as far as it was replayed.
+func offered(trace *workload.Trace, speed float64, p *pool) float64 {
+	due := p.runner.Counts[budget.Reserved] + p.runner.Counts[budget.Insufficient] + p.runner.Unsent
+	var took time.Duration
+	for _, round := range p.rounds {
+		took += round.Took
+	}
+	if took == 0 || took >= trace.Lasting(speed) {
+		return trace.Offered(speed)
+	}
+	return float64(due) / took.Seconds()
+}
+
+func (c Config) describeWorkload(pools int) report.Workload {
+	w := report.Workload{
+		Name: c.Workload, Arrivals: "closed", LatencyFrom: "call", AbovePermille: c.Above, Speed: c.Speed,
+		Offered: c.Rate, HoldMillis: float64(c.HoldTime.Microseconds()) / 1e3, WarmupSeconds: c.warmupOf(pools).Seconds(),
+	}
+	if c.Arrivals().Open() {
+		w.Arrivals, w.LatencyFrom = "open", "intended start"
+	}
+	if c.Trace != "" {
+		w.Name, w.AbovePermille = "trace", 0
+	} else if c.Workload == workload.Zipf {
+		w.ZipfExponent = c.Zipf
+	}
+	return w
+}
+
+func baselineOf(c report.Candidate, ours float64) report.Baseline {
+	b := report.Baseline{Name: c.Name, OpsPerSecond: c.DecisionsPerSecond.Median, PoolSize: c.PoolSize}
+	if b.OpsPerSecond > 0 {
+		b.Ratio = ours / b.OpsPerSecond
+	}
+	return b
 }

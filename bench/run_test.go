@@ -203,10 +203,10 @@ func TestContention(t *testing.T) {
 		}
 	}
 	result, err := Run(t.Context(), c)
-	if err != nil || !result.Conserved || len(result.Contenders) != 1+len(baseline.All) {
+	if err != nil || !result.Conserved || len(result.Candidates) != 1+len(baseline.All) {
 		t.Fatalf("%v: %+v", err, result)
 	}
-	for _, found := range result.Contenders {
+	for _, found := range result.Candidates {
 		if !found.Decides {
 			if found.Money.Kept || found.Race != nil {
 				t.Errorf("%s has no books: %+v", found.Name, found)
@@ -341,7 +341,7 @@ func TestRunRefusesBadConfigs(t *testing.T) {
 		{"no node", func(c *Config) { c.Nodes = 0 }, "--nodes 0: give 1 to"},
 		{"no tenant", func(c *Config) { c.Tenants = -1 }, "--tenants -1: give 1 to"},
 		{"no caller", func(c *Config) { c.Concurrency = 0 }, "--concurrency 0"},
-		{"too many callers", func(c *Config) { c.Nodes, c.Concurrency = 1000, 1000 }, "at most 100000 callers together"},
+		{"too many callers", func(c *Config) { c.Nodes, c.Concurrency = 1000, 1000 }, "at most 100000 workers together"},
 		{"no time", func(c *Config) { c.Duration = 0 }, "--duration 0s"},
 		{"negative time", func(c *Config) { c.Duration, c.Trace = -1, "x.csv" }, "--duration"},
 		{"no output", func(c *Config) { c.MaxOutput = 0 }, "--max-output 0"},
@@ -360,7 +360,7 @@ func TestRunRefusesBadConfigs(t *testing.T) {
 		{"no partition", func(c *Config) { c.Partitions = -1 }, "--partitions -1: give a power of two from 1 to 1024"},
 		{"partitions of no power of two", func(c *Config) { c.Partitions = 3 }, "--partitions 3"},
 		{"too many partitions", func(c *Config) { c.Partitions = 2048 }, "--partitions 2048"},
-		{"local with partitions", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Partitions = report.EngineLocal, "", 1, 4 }, "--partitions are of a Redis"},
+		{"local with partitions", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Partitions = report.EngineLocal, "", 1, 4 }, "--partitions are of keys"},
 		{"address", func(c *Config) { c.Redis = "localhost" }, "no address of a Redis"},
 	} {
 		config := brief()
@@ -403,7 +403,7 @@ func TestRunEndsAfterSoManyRequests(t *testing.T) {
 		if err != nil || !result.Conserved || result.Interrupted {
 			t.Errorf("%v: %+v", err, result)
 		}
-		all, pools := result.Outcomes["reserved"]+result.Outcomes["insufficient"], int64(len(result.Contenders[0].Pools))
+		all, pools := result.Outcomes["reserved"]+result.Outcomes["insufficient"], int64(len(result.Candidates[0].Pools))
 		if all%pools != 0 {
 			t.Errorf("%d requests of %d pool sizes", all, pools)
 		}

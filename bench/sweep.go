@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,23 +17,21 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// Sweep says how a Config is varied: it is run at each of the values of one thing, one
-// after the other, in a random order in each of several rounds, so that the machine's
-// mood favours none.
+// Sweep says how a Config is varied: it runs at each value of one parameter, in random order
+// in each of several rounds, so that disturbances of the machine favour none.
 type Sweep struct {
 	Over   string // one of report's constants
 	Values []int  // growing
 	Rounds int
 }
 
-// RunSweep runs c at every value, its Duration being each value's over all rounds, and
-// returns the results together. The balances are checked after each run, and the first
-// run that fails or is wrong ends the sweep; its error names the value. Otherwise it
-// behaves as [Run] does: the points measured so far are returned with an error, and when ctx
-// ends.
+// RunSweep runs c at every value, for its Duration over all rounds, and returns the results
+// together. The balances are checked after each run. The first run that fails ends the sweep
+// with an error that names the value. As with [Run], the points so far are returned with an
+// error, and when ctx ends.
 //
-// Unless c has a budget, or is a storm, no tenant runs out: then all points would not be
-// of the same work.
+// Unless c has a budget or is a storm, budgets are so large that no tenant runs out, so that
+// all points do the same work.
 func RunSweep(ctx context.Context, c Config, s Sweep) (report.Report, error) {
 	if c.Budget == 0 && c.Workload != workload.Storm {
 		c.Budget = s.budget(c)
@@ -62,7 +59,7 @@ func RunSweep(ctx context.Context, c Config, s Sweep) (report.Report, error) {
 // sweepBudget is more than a tenant spends in a day.
 const sweepBudget = 10_000_000 * budget.Dollar
 
-// budget is the same at every value, and fits 64 bits at the largest.
+// budget returns a budget for every value, whose sum fits 64 bits at the largest.
 func (s Sweep) budget(c Config) budget.Microcents {
 	tenants := max(c.Tenants, 1)
 	if s.Over == report.OverTenants && len(s.Values) > 0 {
@@ -71,7 +68,7 @@ func (s Sweep) budget(c Config) budget.Microcents {
 	return min(sweepBudget, budget.MaxMicrocents/2/budget.Microcents(tenants))
 }
 
-// at is the Config of one value.
+// at returns the Config for a value.
 func (s Sweep) at(c Config, value int) Config {
 	switch s.Over {
 	case report.OverConcurrency:
@@ -90,14 +87,14 @@ func (s Sweep) at(c Config, value int) Config {
 type sweeping struct {
 	config Config
 	sweep  Sweep
-	points [][]report.Report // of each value, those of the rounds that were finished
-	broken []bool            // of each value, whether balances were wrong, or could not be read
+	points [][]report.Report // by value, one per finished round
+	broken []bool            // by value, whether balances were wrong or unread
 	total  report.Report
 	runs   int
 	began  time.Time
 }
 
-// run plays one value once.
+// run runs one value once.
 func (p *sweeping) run(ctx context.Context, i int) error {
 	value := p.sweep.Values[i]
 	c := p.sweep.at(p.config, value)
@@ -119,7 +116,7 @@ func (p *sweeping) run(ctx context.Context, i int) error {
 	}
 }
 
-// watch says which run of the sweep a view sees, and how long all will take.
+// watch adds the number of the run, and the time that all runs take.
 func (p *sweeping) watch(value int) func(report.Progress) {
 	all := p.sweep.Rounds * len(p.sweep.Values)
 	left := time.Duration(all - p.runs - 1)
@@ -133,7 +130,7 @@ func (p *sweeping) watch(value int) func(report.Progress) {
 	}
 }
 
-// add takes over what one run came to.
+// add adds the result of one run.
 func (p *sweeping) add(i int, r report.Report, err error) {
 	t := &p.total
 	if p.runs == 0 {
@@ -178,115 +175,42 @@ func (p *sweeping) report() report.Report {
 }
 
 func pointOf(value int, rounds []report.Report, conserved bool) report.SweepPoint {
-	over := func(of func(report.Contender) float64) []float64 {
-		values := make([]float64, len(rounds))
-		for i, r := range rounds {
-			values[i] = of(r.Contenders[0])
-		}
-		return values
+	over := func(of func(report.Candidate) float64) []float64 {
+		return metrics.Each(rounds, func(r report.Report) float64 { return of(r.Candidates[0]) })
 	}
-	rates := over(func(c report.Contender) float64 { return c.DecisionsPerSecond.Median })
-	cpu := over(func(c report.Contender) float64 { return c.RedisCPU })
+	latencies := make([]metrics.Latency, len(rounds))
+	for i, r := range rounds {
+		latencies[i] = r.Candidates[0].Decision
+	}
+	rates := over(func(c report.Candidate) float64 { return c.DecisionsPerSecond.Median })
+	cpu := over(func(c report.Candidate) float64 { return c.RedisCPU })
 	return report.SweepPoint{
 		Value: value, DecisionsPerSecond: metrics.SpreadOf(rates), Rates: rates, Conserved: conserved,
-		Decision: metrics.Percentiles{
-			P50:  metrics.Median(over(func(c report.Contender) float64 { return c.Decision.P50 })),
-			P99:  metrics.Median(over(func(c report.Contender) float64 { return c.Decision.P99 })),
-			P999: metrics.Median(over(func(c report.Contender) float64 { return c.Decision.P999 })),
-		},
+		Decision: metrics.MedianLatency(latencies),
 		RedisCPU: metrics.Median(cpu), RedisCPUs: cpu,
-		RoundTrips: metrics.Median(over(func(c report.Contender) float64 { return c.RoundTrips })),
+		RoundTrips: metrics.Median(over(func(c report.Candidate) float64 { return c.RoundTrips })),
 	}
 }
 
 // Bounds of a Sweep.
 const (
-	MaxSweepValues = 64
-	MaxSweepRounds = 100
+	maxSweepValues = 64
+	maxSweepRounds = 100
 )
 
 var sweepable = []string{report.OverConcurrency, report.OverNodes, report.OverTenants, report.OverHolds}
 
-// DefaultValues are doublings over a range in which something is to be seen.
-func DefaultValues(over string) []int {
-	switch over {
-	case report.OverConcurrency:
-		return doublings(1, 512)
-	case report.OverNodes:
-		return doublings(1, 16)
-	case report.OverTenants:
-		return doublings(1, 4096)
-	default:
-		return append([]int{0}, doublings(1024, 65536)...)
-	}
-}
-
-// doublings go from the first to the last, which is one of them in any case; after 0
-// comes 1.
-func doublings(first, last int) []int {
-	var values []int
-	for v := first; v < last; v = max(1, 2*v) {
-		values = append(values, v)
-	}
-	return append(values, last)
-}
-
-// valuesOf reads --values, or --from and --to; those that are not set are "".
-func valuesOf(over, list, from, to string) ([]int, error) {
-	defaults := DefaultValues(over)
-	if list == "" && from == "" && to == "" {
-		return defaults, nil
-	}
-	if list != "" && (from != "" || to != "") {
-		return nil, errors.New("--values and --from, --to: give the values or the range, not both")
-	}
-	if list != "" {
-		return parseValues(list)
-	}
-	first, last := defaults[0], defaults[len(defaults)-1]
-	for _, end := range []struct {
-		flag, text string
-		value      *int
-	}{{"from", from, &first}, {"to", to, &last}} {
-		if end.text == "" {
-			continue
-		}
-		value, err := strconv.Atoi(end.text)
-		if err != nil || value < 0 {
-			return nil, fmt.Errorf("--%s %q: give a whole number", end.flag, end.text)
-		}
-		*end.value = value
-	}
-	if first >= last {
-		return nil, fmt.Errorf("--from %d --to %d: give a range that grows", first, last)
-	}
-	return doublings(first, last), nil
-}
-
-func parseValues(list string) ([]int, error) {
-	var values []int
-	for text := range strings.SplitSeq(list, ",") {
-		value, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil {
-			return nil, fmt.Errorf("--values %q: %q is no whole number; give some, as in 1,2,4,8", list, text)
-		}
-		values = append(values, value)
-	}
-	return values, nil
-}
-
-// validate checks the sweep, and the Config at each of its values, before anything
-// is started.
+// validate checks the sweep, and the Config at each of its values.
 func (s Sweep) validate(c Config) error {
 	switch {
 	case s.Over == "":
 		return fmt.Errorf("--over is missing: give %s", strings.Join(sweepable, ", "))
 	case !slices.Contains(sweepable, s.Over):
 		return fmt.Errorf("--over %q: give %s", s.Over, strings.Join(sweepable, ", "))
-	case s.Rounds < 1 || s.Rounds > MaxSweepRounds:
-		return fmt.Errorf("--rounds %d: give 1 to %d", s.Rounds, MaxSweepRounds)
-	case len(s.Values) < 2 || len(s.Values) > MaxSweepValues:
-		return fmt.Errorf("%s: give 2 to %d", wording.Count(len(s.Values), "value"), MaxSweepValues)
+	case s.Rounds < 1 || s.Rounds > maxSweepRounds:
+		return fmt.Errorf("--rounds %d: give 1 to %d", s.Rounds, maxSweepRounds)
+	case len(s.Values) < 2 || len(s.Values) > maxSweepValues:
+		return fmt.Errorf("%s: give 2 to %d", wording.Count(len(s.Values), "value"), maxSweepValues)
 	case len(c.Baselines) > 0:
 		return errors.New("--baselines: a sweep measures Bursar only; leave it out")
 	}
@@ -306,18 +230,18 @@ func (s Sweep) validate(c Config) error {
 	return nil
 }
 
-// validateWith finds what would have the sweep measure nothing.
+// validateWith returns an error for a sweep that would measure nothing.
 func (s Sweep) validateWith(c Config) error {
-	callers := s.Over == report.OverConcurrency || s.Over == report.OverNodes
+	load := s.Over == report.OverConcurrency || s.Over == report.OverNodes
 	switch {
 	case s.Over == report.OverNodes && c.Engine == report.EngineLocal:
-		return errors.New("--over nodes: the local engine is a single node; give --engine redis")
+		return errors.New("--over nodes: the local engine has a single node; give --engine redis")
 	case s.Over == report.OverTenants && c.Workload == workload.Hot:
-		return errors.New("--over tenants: --workload hot is one tenant; give another workload")
-	case callers && c.Rate > 0:
-		return fmt.Errorf("--over %s finds the rate that callers reach: leave out --rate", s.Over)
-	case callers && c.Speed > 0:
-		return fmt.Errorf("--over %s finds the rate that callers reach: leave out --speed", s.Over)
+		return errors.New("--over tenants: --workload hot has one tenant; give another workload")
+	case load && c.Rate > 0:
+		return fmt.Errorf("--over %s finds the rate that workers reach: leave out --rate", s.Over)
+	case load && c.Speed > 0:
+		return fmt.Errorf("--over %s finds the rate that workers reach: leave out --speed", s.Over)
 	default:
 		return nil
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -25,75 +24,94 @@ import (
 	"github.com/calybris/bursar/local"
 )
 
-// target is where a run takes place: the tenants with their budgets, ours on them,
-// and the Redis behind, if any.
+// target is the system under test: the Redis, if any, and Bursar with its tenants.
 type target struct {
 	tenantSet
 	name string
 	ours *candidate
 
-	space      *scratch.Space       // nil with the local engine
-	partitions int                  // of ours
+	space      *scratch.Space // nil with the local engine
+	partitions int
 	stats      *baseline.RedisStats // nil if Redis does not report it
 	server     *report.Server
 	logger     *slog.Logger
 	closers    []func(context.Context) error
 
-	meeting sync.Mutex // of a watchdog and who enters
-	nodes   []*coordinator.Coordinator
+	mu    sync.Mutex // the watchdog reads nodes
+	nodes []*coordinator.Coordinator
 }
 
-// tenantSet is what is played for: tenants and their budgets, under a prefix of their own.
+// tenantSet is a set of tenants and their budgets, under a prefix of its own.
 type tenantSet struct {
 	prefix  string
 	tenants []budget.TenantID
 	budgets []budget.Microcents
 }
 
-// openTarget returns the target with every tenant created and every node of ours
-// acquainted with it, in the time of opening; ctx is the whole run's. It must be closed,
-// also beside an error.
+// openTarget returns a target whose tenants exist and are known to every node. opening
+// bounds the preparation; ctx is the run's. The target has to be closed even after an error.
 func openTarget(ctx, opening context.Context, c Config, unit budget.Microcents) (*target, error) {
-	a := new(target)
+	t := new(target)
 	var err error
-	if a.budgets, err = budgetsOf(c, unit); err != nil {
-		return a, err
+	if t.budgets, err = budgetsOf(c, unit); err != nil {
+		return t, err
 	}
 	name := baseline.Bursar
 	if c.Engine == report.EngineLocal {
-		a.name, name = "no Redis", baseline.Local
+		t.name, name = "no Redis", baseline.Local
 	} else {
-		err = a.openRedis(ctx, opening, c)
+		err = t.openRedis(ctx, opening, c)
 	}
 	if err == nil {
-		a.tenants = tenantNames(c.Tenants)
-		a.ours, err = a.enter(opening, c, name, a.tenantSet, a.poolSizes(c))
+		t.tenants = tenantNames(c.Tenants)
+		sizes := []int{0} // go-redis' default
+		if t.space != nil && len(c.Baselines) > 0 {
+			sizes = poolSizes(c.Concurrency)
+		}
+		t.ours, err = t.setUp(opening, c, name, t.tenantSet, sizes)
 	}
-	return a, err
+	return t, err
 }
 
-func (a *target) openRedis(ctx, opening context.Context, c Config) error {
+func (t *target) openRedis(ctx, opening context.Context, c Config) error {
 	space, err := scratch.Open(ctx, c.Redis, c.Secrets)
 	if err != nil {
 		return err
 	}
-	a.space, a.name = space, space.Name
-	a.partitions = cmp.Or(c.Partitions, defaultPartitions(space.Client()))
+	t.space, t.name = space, space.Name
+	t.partitions = cmp.Or(c.Partitions, defaultPartitions(space.Client()))
 	if c.Opened != nil {
-		c.Opened(a.name)
+		c.Opened(t.name)
 	}
-	if err := a.takeNamespace(opening, c); err != nil {
+	if err := t.choosePrefix(opening, c); err != nil {
 		return err
 	}
-	a.server = &report.Server{Mode: report.ModeEmbedded}
+	t.server = &report.Server{Mode: report.ModeEmbedded}
 	if c.Redis != scratch.Embedded {
-		a.server = report.DescribeServer(opening, space.Client())
+		t.server = report.DescribeServer(opening, space.Client())
 	}
-	a.stats = baseline.NewRedisStats(opening, space.ClientOf(1))
-	a.logger = c.Logger
-	if a.logger == nil || c.Redis == scratch.Embedded || c.Redis == scratch.Spawn {
-		a.logger = slog.New(slog.DiscardHandler) // what would be warned of is our own choice
+	t.stats = baseline.NewRedisStats(opening, space.ClientOf(1))
+	t.logger = c.Logger
+	if t.logger == nil || c.Redis == scratch.Embedded || c.Redis == scratch.Spawn {
+		t.logger = slog.New(slog.DiscardHandler) // warnings would be of our own settings
 	}
+	return nil
+}
+
+// choosePrefix sets a random prefix, which begins with that of the user, if there is one.
+// It is always random because others may begin to use the user's prefix at any time.
+func (t *target) choosePrefix(ctx context.Context, c Config) error {
+	if c.Prefix == "" {
+		t.prefix = t.space.Prefix("bench")
+		return nil
+	}
+	switch key, err := t.space.KeyUnder(ctx, c.Prefix); {
+	case err != nil:
+		return err
+	case key != "":
+		return exit.With(exit.Usage, fmt.Errorf("--prefix %s: in use, for example by the key %q: choose another prefix", c.Prefix, key))
+	}
+	t.prefix = t.space.PrefixUnder(c.Prefix)
 	return nil
 }
 
@@ -105,57 +123,65 @@ func defaultPartitions(client redis.UniversalClient) int {
 	return coordinator.DefaultPartitions
 }
 
-// watchdog watches over the target's Redis, if there is one.
-func (a *target) watchdog(ctx context.Context) (watched context.Context, end func() error) {
-	if a.space == nil {
+// watchdog watches the target's Redis, if there is one.
+func (t *target) watchdog(ctx context.Context) (watched context.Context, end func() error) {
+	if t.space == nil {
 		return ctx, func() error { return nil }
 	}
-	return runner.Watchdog(ctx, a.space, func() []*coordinator.Coordinator {
-		a.meeting.Lock()
-		defer a.meeting.Unlock()
-		return slices.Clone(a.nodes)
+	return runner.Watchdog(ctx, t.space, func() []*coordinator.Coordinator {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return slices.Clone(t.nodes)
 	})
 }
 
-// stop ends the nodes, so that the check sees what they still resolve.
-func (a *target) stop(ctx context.Context) error {
+// stop closes the nodes, so that the check of balances sees what they still resolve.
+func (t *target) stop(ctx context.Context) error {
 	var errs []error
-	for _, closeNode := range a.closers {
+	for _, closeNode := range t.closers {
 		errs = append(errs, exit.With(exit.Unavailable, closeNode(ctx)))
 	}
-	a.closers = nil
+	t.closers = nil
 	return errors.Join(errs...)
 }
 
-// close stops the nodes and gives back the Redis; ctx does not cut it short.
-func (a *target) close(ctx context.Context) error {
-	stopping, cancel := context.WithTimeout(a.lifetime(), runner.StopTimeout)
+// close closes the nodes and the Redis, even if ctx has ended.
+func (t *target) close(ctx context.Context) error {
+	stopping, cancel := context.WithTimeout(t.lifetime(), runner.StopTimeout)
 	defer cancel()
-	err := a.stop(stopping)
-	if a.space == nil {
+	err := t.stop(stopping)
+	if t.space == nil {
 		return err
 	}
-	if a.lifetime().Err() != nil {
-		err = nil // what nodes say follows from it
+	if t.lifetime().Err() != nil {
+		err = nil // is due to the loss of Redis
 	}
-	return errors.Join(err, a.space.Close(ctx))
+	return errors.Join(err, t.space.Close(ctx))
 }
 
 // lifetime is that of the target's Redis, if there is one.
-func (a *target) lifetime() context.Context {
-	if a.space == nil {
+func (t *target) lifetime() context.Context {
+	if t.space == nil {
 		return context.Background()
 	}
-	return a.space.Lifetime()
+	return t.space.Lifetime()
 }
 
-// The spread of budgets: the smallest tenant can pay for a few requests, the
-// largest for 64 million times as many, in steps of two. So some run out on any
-// machine, and some on none.
+func tenantNames(count int) []budget.TenantID {
+	names := make([]budget.TenantID, count)
+	width := len(fmt.Sprint(count - 1))
+	for i := range names {
+		names[i] = budget.TenantID(fmt.Sprintf("tenant-%0*d", width, i))
+	}
+	return names
+}
+
+// The smallest budget covers a few requests, the largest 64 million times as many, in powers
+// of two. So some run out on any machine, and some on none.
 const (
 	smallestBudget = 1  // typical holds; a request costs about a quarter of one
 	budgetSteps    = 26 // doublings up to the largest
-	stormBudget    = 4  // typical holds, of every tenant in a storm
+	stormBudget    = 4  // typical holds
 )
 
 func budgetsOf(c Config, unit budget.Microcents) ([]budget.Microcents, error) {
@@ -172,10 +198,8 @@ func budgetsOf(c Config, unit budget.Microcents) ([]budget.Microcents, error) {
 				steps = i * budgetSteps / (c.Tenants - 1)
 			}
 		}
-		var err error
-		if amount > budget.MaxMicrocents>>steps {
-			err = budget.ErrOverflow
-		} else {
+		err := budget.ErrOverflow
+		if amount <= budget.MaxMicrocents>>steps {
 			budgets[i] = amount << steps
 			sum, err = sum.Add(budgets[i])
 		}
@@ -186,66 +210,28 @@ func budgetsOf(c Config, unit budget.Microcents) ([]budget.Microcents, error) {
 	return budgets, nil
 }
 
-// takeNamespace finds the target's place among the keys of its Redis: a prefix that nobody
-// else has. Others may begin to use the user's prefix at any time, and a partition's
-// keys have no mark of whose tenants are in it; so under the user's prefix, too, the
-// target has a random one of its own.
-func (a *target) takeNamespace(ctx context.Context, c Config) error {
-	if c.Prefix == "" {
-		a.prefix = a.space.Prefix("bench")
-		return nil
-	}
-	switch key, err := a.space.KeyUnder(ctx, c.Prefix); {
-	case err != nil:
-		return err
-	case key != "":
-		return exit.With(exit.Usage, fmt.Errorf("--prefix %s: in use, for example by the key %q: choose another prefix", c.Prefix, key))
-	}
-	a.prefix = a.space.PrefixUnder(c.Prefix)
-	return nil
-}
-
-func tenantNames(count int) []budget.TenantID {
-	names := make([]budget.TenantID, count)
-	width := len(fmt.Sprint(count - 1))
-	for i := range names {
-		digits := fmt.Sprint(i)
-		names[i] = budget.TenantID("tenant-" + strings.Repeat("0", width-len(digits)) + digits)
-	}
-	return names
-}
-
 const largestPool = 512
 
-// poolSizes are connections a node at which a contender is measured. Without others
-// to compare with, ours has the pool that go-redis gives everybody: size 0.
-func (a *target) poolSizes(c Config) []int {
-	if a.space == nil || len(c.Baselines) == 0 {
-		return []int{0}
-	}
-	return poolSizes(c.Concurrency)
-}
-
-func poolSizes(callers int) []int {
-	sizes := []int{callers / 16, callers / 4, callers}
+// poolSizes are the connections per node at which candidates are compared.
+func poolSizes(workers int) []int {
+	sizes := []int{workers / 16, workers / 4, workers}
 	for i := range sizes {
 		sizes[i] = min(max(sizes[i], 1), largestPool)
 	}
 	return slices.Compact(sizes)
 }
 
-// enter lets a contender onto a tenantSet: its tenants are created, and its nodes made
-// for each pool size.
-func (a *target) enter(ctx context.Context, c Config, name string, f tenantSet, sizes []int) (*candidate, error) {
-	e := &candidate{name: name, tenantSet: f}
+// setUp makes a candidate: its nodes for each pool size, and its tenants.
+func (t *target) setUp(ctx context.Context, c Config, name string, s tenantSet, sizes []int) (*candidate, error) {
+	e := &candidate{name: name, tenantSet: s}
 	var err error
 	switch name {
 	case baseline.Bursar:
-		err = a.enterBursar(ctx, c, e, sizes)
+		err = t.setUpBursar(ctx, c, e, sizes)
 	case baseline.Local:
-		err = a.enterLocal(ctx, c, e)
+		err = t.setUpLocal(ctx, c, e)
 	default:
-		err = a.enterStore(ctx, c, e, sizes)
+		err = t.setUpStore(ctx, c, e, sizes)
 	}
 	if err != nil {
 		return nil, exit.With(exit.Unavailable, err)
@@ -253,23 +239,21 @@ func (a *target) enter(ctx context.Context, c Config, name string, f tenantSet, 
 	return e, nil
 }
 
-// enterBursar makes coordinators. Every one asks for each tenant once: what only the
-// first call does is done before the clock starts.
-func (a *target) enterBursar(ctx context.Context, c Config, e *candidate, sizes []int) error {
+func (t *target) setUpBursar(ctx context.Context, c Config, e *candidate, sizes []int) error {
 	e.accounts = func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
-		return audit.Read(ctx, a.space.Client(), e.tenantSet.prefix)
+		return audit.Read(ctx, t.space.Client(), e.tenantSet.prefix)
 	}
 	if c.Processes {
-		return a.enterProcesses(ctx, c, e, sizes)
+		return t.setUpProcesses(ctx, c, e, sizes)
 	}
 	var nodes []budget.Engine
 	for _, size := range sizes {
 		trips := new(baseline.RoundTrips)
 		var ours []runner.Engine
 		for range c.Nodes {
-			client := a.space.ClientOf(size)
+			client := t.space.ClientOf(size)
 			client.AddHook(trips)
-			node, err := a.coordinator(ctx, client, c, e.tenantSet.prefix)
+			node, err := t.coordinator(ctx, client, c, e.tenantSet.prefix)
 			if err != nil {
 				return err
 			}
@@ -278,25 +262,26 @@ func (a *target) enterBursar(ctx context.Context, c Config, e *candidate, sizes 
 		}
 		e.addPool(size, trips, runner.New(ours, c.runner(), e.tenantSet.tenants))
 	}
-	return errors.Join(prepare(ctx, e.tenantSet, nodes), e.holdBefore(ctx, c, nodes[0]))
+	return errors.Join(createTenants(ctx, e.tenantSet, nodes), e.holdBefore(ctx, c, nodes[0]))
 }
 
-// enterProcesses starts processes, after a coordinator in this one has created the tenants.
-func (a *target) enterProcesses(ctx context.Context, c Config, e *candidate, sizes []int) error {
-	node, err := a.coordinator(ctx, a.space.Client(), c, e.tenantSet.prefix)
+// setUpProcesses starts the node processes, after a coordinator in this one has created the
+// tenants.
+func (t *target) setUpProcesses(ctx context.Context, c Config, e *candidate, sizes []int) error {
+	node, err := t.coordinator(ctx, t.space.Client(), c, e.tenantSet.prefix)
 	if err != nil {
 		return err
 	}
-	if err := prepare(ctx, e.tenantSet, []budget.Engine{node}); err != nil {
+	if err := createTenants(ctx, e.tenantSet, []budget.Engine{node}); err != nil {
 		return err
 	}
-	address, secrets := a.space.Source()
+	address, secrets := t.space.Source()
 	for _, size := range sizes {
 		trips := new(baseline.RoundTrips)
-		processes := runner.NewProcesses(a.space.Lifetime(), runner.NodeConfig{
+		processes := runner.NewProcesses(t.space.Lifetime(), runner.NodeConfig{
 			Config: c.runner(), Redis: address, Secrets: secrets, Prefix: e.tenantSet.prefix, Tenants: e.tenantSet.tenants, PoolSize: size, Nodes: c.Nodes,
 		}, e.tenantSet.budgets, trips)
-		a.closers = append(a.closers, processes.Close)
+		t.closers = append(t.closers, processes.Close)
 		size, err := processes.Start(ctx)
 		if err != nil {
 			return err
@@ -306,28 +291,28 @@ func (a *target) enterProcesses(ctx context.Context, c Config, e *candidate, siz
 	return e.holdBefore(ctx, c, node)
 }
 
-func (a *target) coordinator(ctx context.Context, client redis.UniversalClient, c Config, prefix string) (*coordinator.Coordinator, error) {
-	node, err := runner.NewCoordinator(ctx, client, c.runner(), prefix, a.logger)
+func (t *target) coordinator(ctx context.Context, client redis.UniversalClient, c Config, prefix string) (*coordinator.Coordinator, error) {
+	node, err := runner.NewCoordinator(ctx, client, c.runner(), prefix, t.logger)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", a.name, err)
+		return nil, fmt.Errorf("%s: %w", t.name, err)
 	}
-	a.closers = append(a.closers, node.Close)
-	a.meeting.Lock()
-	defer a.meeting.Unlock()
-	a.nodes = append(a.nodes, node)
-	a.logger = slog.New(slog.DiscardHandler) // one node has said it for all
+	t.closers = append(t.closers, node.Close)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.nodes = append(t.nodes, node)
+	t.logger = slog.New(slog.DiscardHandler) // all nodes would log the same
 	return node, nil
 }
 
-// enterLocal makes one engine, which all nodes are.
-func (a *target) enterLocal(ctx context.Context, c Config, e *candidate) error {
-	engine, err := local.New(local.WithHoldTTL(c.runner().HoldTTL))
+// setUpLocal makes one engine, which all nodes share.
+func (t *target) setUpLocal(ctx context.Context, c Config, e *candidate) error {
+	config := c.runner()
+	engine, err := local.New(local.WithHoldTTL(config.HoldTTL))
 	if err != nil {
 		return err
 	}
-	ofLocal := c.runner()
-	ofLocal.Local = true
-	e.addPool(0, new(baseline.RoundTrips), runner.New(slices.Repeat([]runner.Engine{engine}, c.Nodes), ofLocal, e.tenantSet.tenants))
+	config.Local = true
+	e.addPool(0, new(baseline.RoundTrips), runner.New(slices.Repeat([]runner.Engine{engine}, c.Nodes), config, e.tenantSet.tenants))
 	e.accounts = func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
 		all := make(map[budget.TenantID]budget.HoldList, len(e.tenantSet.tenants))
 		for _, tenant := range e.tenantSet.tenants {
@@ -339,53 +324,53 @@ func (a *target) enterLocal(ctx context.Context, c Config, e *candidate) error {
 		}
 		return all, nil
 	}
-	return errors.Join(prepare(ctx, e.tenantSet, []budget.Engine{engine}), e.holdBefore(ctx, c, engine))
+	return errors.Join(createTenants(ctx, e.tenantSet, []budget.Engine{engine}), e.holdBefore(ctx, c, engine))
 }
 
-// enterStore makes what is written by hand.
-func (a *target) enterStore(ctx context.Context, c Config, e *candidate, sizes []int) error {
+// setUpStore makes one of the other baselines.
+func (t *target) setUpStore(ctx context.Context, c Config, e *candidate, sizes []int) error {
 	for _, size := range sizes {
 		trips := new(baseline.RoundTrips)
 		nodes := make([]runner.Engine, c.Nodes)
 		for i := range nodes {
-			client := a.space.ClientOf(size)
+			client := t.space.ClientOf(size)
 			client.AddHook(trips)
 			if c.meet != nil {
 				c.meet(e.name, client)
 			}
 			if err := openConnections(ctx, client); err != nil {
-				return fmt.Errorf("preparing the contender %s: %w", e.name, err)
+				return fmt.Errorf("preparing the baseline %s: %w", e.name, err)
 			}
 			nodes[i] = baseline.New(e.name, client, e.tenantSet.prefix)
 		}
 		e.addPool(size, trips, runner.New(nodes, c.runner(), e.tenantSet.tenants))
 	}
-	e.store = baseline.New(e.name, a.space.Client(), e.tenantSet.prefix)
+	e.store = baseline.New(e.name, t.space.Client(), e.tenantSet.prefix)
 	err := runner.ForEach(ctx, len(e.tenantSet.tenants), func(i int) error {
 		return e.store.Create(ctx, e.tenantSet.tenants[i], e.tenantSet.budgets[i])
 	})
 	if err != nil {
-		return fmt.Errorf("preparing the contender %s: %w", e.name, err)
+		return fmt.Errorf("preparing the baseline %s: %w", e.name, err)
 	}
 	return nil
 }
 
-// openConnections fills a client's pool, by holding all connections at once. Callers
-// that have to wait for one to be made come one after the other, and do not meet.
+// openConnections fills a client's pool by holding all connections at once. Otherwise workers
+// would wait for connections one after the other, and never contend.
 func openConnections(ctx context.Context, universal redis.UniversalClient) error {
 	client, single := universal.(*redis.Client)
 	if !single {
-		return nil // a Cluster's pools are its servers'
+		return nil // a Cluster has a pool per server
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var made, given sync.WaitGroup
-	made.Add(client.Options().PoolSize)
+	var opened, returned sync.WaitGroup
+	opened.Add(client.Options().PoolSize)
 	for range client.Options().PoolSize {
-		given.Go(func() {
+		returned.Go(func() {
 			err := client.Watch(ctx, func(tx *redis.Tx) error {
-				defer made.Wait()
-				defer made.Done()
+				defer opened.Wait()
+				defer opened.Done()
 				return tx.Ping(ctx).Err()
 			})
 			if err != nil {
@@ -393,36 +378,37 @@ func openConnections(ctx context.Context, universal redis.UniversalClient) error
 			}
 		})
 	}
-	given.Wait()
+	returned.Wait()
 	return context.Cause(ctx)
 }
 
-// prepare creates the tenants, and lets every node ask for each once.
-func prepare(ctx context.Context, f tenantSet, nodes []budget.Engine) error {
-	return runner.ForEach(ctx, len(f.tenants), func(i int) error {
-		ensured, err := nodes[0].EnsureTenant(ctx, f.tenants[i], f.budgets[i])
+// createTenants creates the tenants, and lets every node use each once: what only the first
+// call does is not measured.
+func createTenants(ctx context.Context, s tenantSet, nodes []budget.Engine) error {
+	return runner.ForEach(ctx, len(s.tenants), func(i int) error {
+		ensured, err := nodes[0].EnsureTenant(ctx, s.tenants[i], s.budgets[i])
 		if err == nil && ensured.Outcome != budget.Created {
-			err = fmt.Errorf("creating tenant %q: the answer is %s", f.tenants[i], ensured.Outcome)
+			err = fmt.Errorf("creating tenant %q: the answer is %s", s.tenants[i], ensured.Outcome)
 		}
 		for _, node := range nodes {
 			if err == nil {
-				_, err = node.Remaining(ctx, f.tenants[i])
+				_, err = node.Remaining(ctx, s.tenants[i])
 			}
 		}
 		return exit.With(exit.Unavailable, err)
 	})
 }
 
-// holdBefore makes the holds that are to be open while others are made and settled.
-func (e *candidate) holdBefore(ctx context.Context, c Config, node budget.Engine) error {
-	return runner.ForEach(ctx, c.HoldsBefore, func(i int) error {
-		tenant := i % len(e.tenantSet.tenants)
-		held, err := node.TryReserve(ctx, e.tenantSet.tenants[tenant], 1)
+// holdBefore makes the holds that stay open during the measurement.
+func (c *candidate) holdBefore(ctx context.Context, config Config, node budget.Engine) error {
+	return runner.ForEach(ctx, config.HoldsBefore, func(i int) error {
+		tenant := i % len(c.tenantSet.tenants)
+		held, err := node.TryReserve(ctx, c.tenantSet.tenants[tenant], 1)
 		if err == nil && held.Outcome != budget.Reserved {
-			err = fmt.Errorf("a hold of tenant %q before the measurement: the answer is %s; give more --budget", e.tenantSet.tenants[tenant], held.Outcome)
+			err = fmt.Errorf("a hold of tenant %q before the measurement: the answer is %s; give more --budget", c.tenantSet.tenants[tenant], held.Outcome)
 		}
 		if err == nil {
-			e.ledger.Of(0)[tenant].Open.Add(1)
+			c.ledger.Of(0)[tenant].Open.Add(1)
 		}
 		return err
 	})

@@ -2,8 +2,10 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/calybris/bursar/bench/baseline"
 	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/bench/report"
 	"github.com/calybris/bursar/bench/runner"
@@ -12,59 +14,81 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// readMoney reads a contender's own accounts when nothing writes any more. Those of an
-// engine are also audited.
-func (e *candidate) readMoney(ctx context.Context) (report.Overspending, report.Books, error) {
-	if !e.decides() {
+// checkBalances checks every candidate, in the rounds and in the contention test. After one
+// could not be read from Redis, the others are not tried.
+func (b *benchRun) checkBalances(ctx context.Context, result *report.Report) error {
+	var failure error
+	for i, c := range b.candidates {
+		for _, checked := range []*candidate{c, c.contended} {
+			if checked == nil || failure != nil && checked.name != baseline.Local {
+				continue
+			}
+			money, found, err := checked.readMoney(ctx)
+			if err != nil {
+				failure = c.named(err)
+				continue
+			}
+			if checked == b.target.ours {
+				result.Books, result.Audited = found, true
+			} else {
+				addWrong(&result.Books, found, c.name, checked == c.contended)
+			}
+			if checked == c.contended {
+				result.Candidates[i].Race = &money
+			}
+			result.Candidates[i].Money = addMoney(result.Candidates[i].Money, money)
+		}
+	}
+	result.Conserved = result.Audited && result.BrokenAll == 0
+	return failure
+}
+
+// readMoney reads a candidate's own records when nothing writes any more. Those of an engine
+// are checked, too.
+func (c *candidate) readMoney(ctx context.Context) (report.Overspending, report.Books, error) {
+	if !c.decides() {
 		return report.Overspending{}, report.Books{}, nil
 	}
-	if e.accounts == nil {
-		spent, err := e.storeSpent(ctx)
+	spent := make([]budget.Microcents, len(c.tenantSet.tenants))
+	if c.accounts == nil {
+		err := runner.ForEach(ctx, len(spent), func(i int) (err error) {
+			spent[i], err = c.store.Spent(ctx, c.tenantSet.tenants[i], c.tenantSet.budgets[i])
+			if err != nil {
+				err = fmt.Errorf("tenant %q: %w", c.tenantSet.tenants[i], err)
+			}
+			return err
+		})
 		if err != nil {
 			return report.Overspending{}, report.Books{}, exit.With(exit.Unavailable, err)
 		}
-		return e.overspending(spent), report.Books{}, nil
+		return c.overspending(spent), report.Books{}, nil
 	}
-	stored, err := e.accounts(ctx)
+	stored, err := c.accounts(ctx)
 	if err != nil {
 		return report.Overspending{}, report.Books{}, exit.With(exit.Unavailable, err)
 	}
-	spent := make([]budget.Microcents, len(e.tenantSet.tenants))
-	for i, tenant := range e.tenantSet.tenants {
+	for i, tenant := range c.tenantSet.tenants {
 		balance := stored[tenant].Balance
 		if spent[i], err = balance.Committed.Add(balance.Reserved); err != nil {
-			spent[i] = budget.MaxMicrocents // above every budget, and the audit says so
+			spent[i] = budget.MaxMicrocents // above every budget
 		}
 	}
-	return e.overspending(spent), e.tenantSet.audit(stored, e.ledger), nil
+	return c.overspending(spent), c.tenantSet.verify(stored, c.ledger), nil
 }
 
-func (e *candidate) storeSpent(ctx context.Context) ([]budget.Microcents, error) {
-	spent := make([]budget.Microcents, len(e.tenantSet.tenants))
-	err := runner.ForEach(ctx, len(spent), func(i int) (err error) {
-		spent[i], err = e.store.Spent(ctx, e.tenantSet.tenants[i], e.tenantSet.budgets[i])
-		if err != nil {
-			err = fmt.Errorf("tenant %q: %w", e.tenantSet.tenants[i], err)
-		}
-		return err
-	})
-	return spent, err
-}
-
-// overspending compares what was spent with the budgets, and with what the callers
-// were told; what is in doubt may be either way.
-func (e *candidate) overspending(spent []budget.Microcents) report.Overspending {
+// overspending compares the amounts spent with the budgets and with the workers' answers.
+func (c *candidate) overspending(spent []budget.Microcents) report.Overspending {
 	sum := report.Overspending{Kept: true}
 	for i, amount := range spent {
-		sum.Granted += e.tenantSet.budgets[i]
+		sum.Granted += c.tenantSet.budgets[i]
 		sum.Spent += amount
-		if over := amount - e.tenantSet.budgets[i]; over > 0 {
+		if over := amount - c.tenantSet.budgets[i]; over > 0 {
 			sum.Overspent += over
 			sum.Tenants++
 		}
-		told := e.ledger.Totals(i)
-		known := told.Committed + told.Open
-		sum.Drift += max(0, known-amount, amount-known-told.Unknown)
+		answers := c.ledger.Totals(i)
+		known := answers.Committed + answers.Open
+		sum.Drift += max(0, known-amount, amount-known-answers.Unknown)
 	}
 	return sum
 }
@@ -76,54 +100,54 @@ func addMoney(a, b report.Overspending) report.Overspending {
 	}
 }
 
-// audit compares, tenant by tenant, what is stored with the budget that was
-// given and with what the callers were told. It trusts no sum of the engine's.
-func (f tenantSet) audit(stored map[budget.TenantID]budget.HoldList, l *metrics.Ledger) report.Books {
+// verify compares the stored balance of each tenant with its budget and with the workers'
+// answers. It trusts no sum of the engine.
+func (s tenantSet) verify(stored map[budget.TenantID]budget.HoldList, l *metrics.Ledger) report.Books {
 	var found report.Books
-	known := make(map[budget.TenantID]bool, len(f.tenants))
-	for i, tenant := range f.tenants {
+	known := make(map[budget.TenantID]bool, len(s.tenants))
+	for i, tenant := range s.tenants {
 		known[tenant] = true
-		account, told := stored[tenant], l.Totals(i)
-		addToBooks(&found, account, told)
-		found.Overspent += overspent(account.Balance, f.budgets[i])
-		if err := auditTenant(account, f.budgets[i], told); err != nil {
-			breakBook(&found, tenant, err)
+		account, answers := stored[tenant], l.Totals(i)
+		addToBooks(&found, account, answers)
+		found.Overspent += overspent(account.Balance, s.budgets[i])
+		if err := verifyTenant(account, s.budgets[i], answers); err != nil {
+			addProblem(&found, tenant, err)
 		}
 	}
 	for tenant := range stored {
 		if !known[tenant] {
-			breakBook(&found, tenant, fmt.Errorf("nobody created it"))
+			addProblem(&found, tenant, errors.New("unexpected tenant"))
 		}
 	}
 	return found
 }
 
-func auditTenant(account budget.HoldList, granted budget.Microcents, told metrics.Totals) error {
+func verifyTenant(account budget.HoldList, granted budget.Microcents, answers metrics.Totals) error {
 	if account.Outcome != budget.Found {
-		return fmt.Errorf("it is not in the books")
+		return errors.New("its account is missing")
 	}
 	if err := account.Audit(); err != nil {
 		return err
 	}
 	b := account.Balance
 	if b.Granted != granted {
-		return fmt.Errorf("granted is %d, and its budget was %d", b.Granted, granted)
+		return fmt.Errorf("granted is %d, but its budget was %d", b.Granted, granted)
 	}
 	if over := overspent(b, granted); over > 0 {
 		return fmt.Errorf("committed %d and reserved %d exceed its budget of %d by %d", b.Committed, b.Reserved, granted, over)
 	}
-	// An operation in doubt took effect once or never.
-	if b.Committed < told.Committed || b.Committed > told.Committed+told.Unknown {
-		return fmt.Errorf("committed is %d, and the callers were told %d, %d in doubt", b.Committed, told.Committed, told.Unknown)
+	// A call without an answer took effect once or not at all.
+	if b.Committed < answers.Committed || b.Committed > answers.Committed+answers.Unknown {
+		return fmt.Errorf("committed is %d, but the workers received answers for %d, with %d in doubt", b.Committed, answers.Committed, answers.Unknown)
 	}
-	if b.Reserved < told.Open || b.Reserved > told.Open+told.Unknown {
-		return fmt.Errorf("reserved is %d, and the callers hold %d, %d in doubt", b.Reserved, told.Open, told.Unknown)
+	if b.Reserved < answers.Open || b.Reserved > answers.Open+answers.Unknown {
+		return fmt.Errorf("reserved is %d, but the workers hold %d, with %d in doubt", b.Reserved, answers.Open, answers.Unknown)
 	}
 	return nil
 }
 
-// overspent is what was spent or promised above the budget. A sum beyond 64
-// bits is above every budget.
+// overspent is the amount spent or held above the budget. A sum beyond 64 bits exceeds every
+// budget.
 func overspent(b budget.Balance, granted budget.Microcents) budget.Microcents {
 	spent, err := b.Committed.Add(b.Reserved)
 	if err != nil {
@@ -132,49 +156,52 @@ func overspent(b budget.Balance, granted budget.Microcents) budget.Microcents {
 	return max(0, spent-granted)
 }
 
-// shownBroken is the number of wrong tenants that a report names.
-const shownBroken = 10
-
-func addToBooks(b *report.Books, account budget.HoldList, told metrics.Totals) {
+func addToBooks(b *report.Books, account budget.HoldList, answers metrics.Totals) {
 	b.Granted += account.Balance.Granted
 	b.Committed += account.Balance.Committed
 	b.Reserved += account.Balance.Reserved
 	b.Remaining += account.Balance.Remaining
 	b.OpenHolds += len(account.Holds)
-	b.InDoubt += told.Unknown
-	b.Refused += told.Refused
-	if told.Refused > 0 {
+	b.InDoubt += answers.Unknown
+	b.Refused += answers.Refused
+	if answers.Refused > 0 {
 		b.Exhausted++
 	}
 }
 
-func breakBook(b *report.Books, tenant budget.TenantID, problem error) {
+// shownProblems is the number of tenants that a report names.
+const shownProblems = 10
+
+func addProblem(b *report.Books, tenant budget.TenantID, problem error) {
 	b.BrokenAll++
-	if len(b.Broken) < shownBroken {
+	if len(b.Broken) < shownProblems {
 		b.Broken = append(b.Broken, report.BrokenBook{Tenant: tenant, Problem: problem.Error()})
 	}
 }
 
-// addBroken adds the damage of accounts that aren't ours.
-func addBroken(b *report.Books, found report.Books, name string, contended bool) {
-	where := "as kept by " + name
-	if contended {
-		where += " in the race"
+// addWrong adds the wrong balances of a baseline or of the contention test.
+func addWrong(b *report.Books, found report.Books, name string, contended bool) {
+	where := "in the contention test"
+	if name != baseline.Bursar {
+		where = "of the baseline " + name
+		if contended {
+			where += " in the contention test"
+		}
 	}
-	for _, broken := range found.Broken {
-		broken.Problem = where + ": " + broken.Problem
-		if len(b.Broken) < shownBroken {
-			b.Broken = append(b.Broken, broken)
+	for _, wrong := range found.Broken {
+		wrong.Problem = where + ": " + wrong.Problem
+		if len(b.Broken) < shownProblems {
+			b.Broken = append(b.Broken, wrong)
 		}
 	}
 	b.BrokenAll += found.BrokenAll
 }
 
-func brokenBooks(r report.Report) error {
+func wrongBalances(r report.Report) error {
 	if r.BrokenAll == 0 {
 		return nil
 	}
 	first := r.Broken[0]
-	return exit.With(exit.Refused, fmt.Errorf("the books are broken for %d of %s, first for tenant %q: %s",
+	return exit.With(exit.Refused, fmt.Errorf("balances are wrong for %d of %s, first for tenant %q: %s",
 		r.BrokenAll, wording.Count(r.Tenants, "tenant"), first.Tenant, first.Problem))
 }

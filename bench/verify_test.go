@@ -41,7 +41,7 @@ func auditCase() (tenantSet, map[budget.TenantID]budget.HoldList, *metrics.Ledge
 func TestAuditOfSoundBooks(t *testing.T) {
 	t.Parallel()
 	a, stored, l := auditCase()
-	got := a.audit(stored, l)
+	got := a.verify(stored, l)
 	if got.BrokenAll != 0 || got.Overspent != 0 {
 		t.Errorf("sound books: %+v", got)
 	}
@@ -76,18 +76,18 @@ func TestAuditNotices(t *testing.T) {
 		{"a hold", change(func(r *budget.HoldList) { r.Holds[0].Held++ }), "a", "sum up", 0},
 		{"a hold lost", change(func(r *budget.HoldList) { r.Holds = r.Holds[:1] }), "a", "sum up", 0},
 		{"granted and remaining", change(func(r *budget.HoldList) { r.Balance.Granted += 9; r.Balance.Remaining += 9 }), "a", "its budget was", 0},
-		{"committed for remaining", change(func(r *budget.HoldList) { r.Balance.Committed--; r.Balance.Remaining++ }), "a", "were told 30", 0},
+		{"committed for remaining", change(func(r *budget.HoldList) { r.Balance.Committed--; r.Balance.Remaining++ }), "a", "received answers for 30", 0},
 		{"debt", change(func(r *budget.HoldList) { r.Balance.Committed, r.Balance.Remaining = 83, -8 }), "a", "exceed its budget of 100 by 8", 8},
 		{"a hold nobody was told of", change(func(r *budget.HoldList) {
 			r.Holds[1].Held, r.Balance.Reserved, r.Balance.Remaining = 15, 35, 35
-		}), "a", "callers hold 25", 0},
-		{"an account lost", func(stored accounts, _ *metrics.Ledger) { delete(stored, "b") }, "b", "not in the books", 0},
-		{"an account nobody made", func(stored accounts, _ *metrics.Ledger) { stored["c"] = stored["b"] }, "c", "nobody created", 0},
-		{"told more", func(_ accounts, l *metrics.Ledger) { l.Of(0)[1].Committed.Add(1) }, "b", "were told 1", 0},
+		}), "a", "workers hold 25", 0},
+		{"an account lost", func(stored accounts, _ *metrics.Ledger) { delete(stored, "b") }, "b", "account is missing", 0},
+		{"an account nobody made", func(stored accounts, _ *metrics.Ledger) { stored["c"] = stored["b"] }, "c", "unexpected tenant", 0},
+		{"told more", func(_ accounts, l *metrics.Ledger) { l.Of(0)[1].Committed.Add(1) }, "b", "received answers for 1", 0},
 	} {
 		a, stored, l := auditCase()
 		c.corrupt(stored, l)
-		got := a.audit(stored, l)
+		got := a.verify(stored, l)
 		if got.BrokenAll != 1 || got.Broken[0].Tenant != c.tenant || !strings.Contains(got.Broken[0].Problem, c.problem) {
 			t.Errorf("%s: %+v, want tenant %s, %q", c.name, got.Broken, c.tenant, c.problem)
 		}
@@ -107,7 +107,7 @@ func TestAuditWithDoubt(t *testing.T) {
 		account.Balance.Remaining -= committed - account.Balance.Committed
 		account.Balance.Committed = committed
 		stored["a"] = account
-		if got := a.audit(stored, l); (got.BrokenAll == 0) != sound || got.InDoubt != 7 {
+		if got := a.verify(stored, l); (got.BrokenAll == 0) != sound || got.InDoubt != 7 {
 			t.Errorf("committed %d: %+v, want sound %t", committed, got, sound)
 		}
 	}
@@ -124,10 +124,10 @@ func TestOverspentSurvivesOverflow(t *testing.T) {
 func TestBrokenBooksAreBounded(t *testing.T) {
 	t.Parallel()
 	var found report.Books
-	for range 3 * shownBroken {
-		breakBook(&found, "t", budget.ErrOverflow)
+	for range 3 * shownProblems {
+		addProblem(&found, "t", budget.ErrOverflow)
 	}
-	if found.BrokenAll != 3*shownBroken || len(found.Broken) != shownBroken {
+	if found.BrokenAll != 3*shownProblems || len(found.Broken) != shownProblems {
 		t.Errorf("%d counted, %d kept", found.BrokenAll, len(found.Broken))
 	}
 }
@@ -163,8 +163,8 @@ func byHand(name string, k kept) *candidate {
 
 func readAll(candidates ...*candidate) (report.Report, error) {
 	m := &benchRun{candidates: candidates, target: &target{ours: candidates[0]}}
-	result := report.Report{Contenders: make([]report.Contender, len(candidates))}
-	return result, m.readBooks(context.Background(), &result)
+	result := report.Report{Candidates: make([]report.Candidate, len(candidates))}
+	return result, m.checkBalances(context.Background(), &result)
 }
 
 // Callers were told of 30 committed and 25 held by tenant a, and of nothing by b; each
@@ -172,7 +172,7 @@ func readAll(candidates ...*candidate) (report.Report, error) {
 func TestMoneyOfEachContender(t *testing.T) {
 	t.Parallel()
 	ours := audited(baseline.Bursar, sound)
-	ours.race = audited(baseline.Bursar, sound)
+	ours.contended = audited(baseline.Bursar, sound)
 	result, err := readAll(ours, audited(baseline.Local, sound), byHand(baseline.Incr, kept{spent: 7}), byHand(baseline.Check, kept{spent: 120}))
 	if err != nil || !result.Audited || !result.Conserved || result.Committed != 30 {
 		t.Errorf("%v: %+v", err, result)
@@ -180,8 +180,8 @@ func TestMoneyOfEachContender(t *testing.T) {
 	once := report.Overspending{Kept: true, Granted: 200, Spent: 55}
 	twice := report.Overspending{Kept: true, Granted: 400, Spent: 110}
 	over := report.Overspending{Kept: true, Granted: 200, Spent: 240, Overspent: 40, Tenants: 2, Drift: 65 + 120}
-	want := []report.Contender{{Money: twice, Race: &once}, {Money: once}, {}, {Money: over}}
-	if diff := cmp.Diff(want, result.Contenders); diff != "" {
+	want := []report.Candidate{{Money: twice, Race: &once}, {Money: once}, {}, {Money: over}}
+	if diff := cmp.Diff(want, result.Candidates); diff != "" {
 		t.Errorf("- want, + got:\n%s", diff)
 	}
 }
@@ -207,17 +207,17 @@ func TestBrokenBooksOfOthers(t *testing.T) {
 		local, race func(*budget.HoldList)
 		want        string
 	}{
-		"local":          {steal, sound, "as kept by local: the law"},
-		"in the race":    {sound, steal, "as kept by local in the race: the law"},
-		"lost, not ours": {func(r *budget.HoldList) { *r = budget.HoldList{} }, sound, "as kept by local: it is not in the books"},
+		"local":          {steal, sound, "of the baseline local: the law"},
+		"in the race":    {sound, steal, "of the baseline local in the contention test: the law"},
+		"lost, not ours": {func(r *budget.HoldList) { *r = budget.HoldList{} }, sound, "of the baseline local: its account is missing"},
 	} {
 		beside := audited(baseline.Local, c.local)
-		beside.race = audited(baseline.Local, c.race)
+		beside.contended = audited(baseline.Local, c.race)
 		result, err := readAll(audited(baseline.Bursar, sound), beside)
 		if err != nil || result.Conserved || result.BrokenAll != 1 || !strings.HasPrefix(result.Broken[0].Problem, c.want) {
 			t.Errorf("%s: %v, %+v; want %q", name, err, result.Broken, c.want)
 		}
-		if err := brokenBooks(result); exit.Code(err) != exit.Refused {
+		if err := wrongBalances(result); exit.Code(err) != exit.Refused {
 			t.Errorf("%s: code %d", name, exit.Code(err))
 		}
 	}
@@ -235,8 +235,8 @@ func TestBooksThatCannotBeRead(t *testing.T) {
 	if !errors.Is(err, gone) || exit.Code(err) != exit.Unavailable || result.Audited || result.Conserved {
 		t.Errorf("%v: %+v", err, result)
 	}
-	if result.Contenders[0].Money.Kept || result.Contenders[1].Money.Kept || !result.Contenders[2].Money.Kept {
-		t.Errorf("%+v", result.Contenders)
+	if result.Candidates[0].Money.Kept || result.Candidates[1].Money.Kept || !result.Candidates[2].Money.Kept {
+		t.Errorf("%+v", result.Candidates)
 	}
 	_, err = readAll(audited(baseline.Bursar, sound), byHand(baseline.Watch, kept{err: gone}))
 	if !errors.Is(err, gone) || !strings.Contains(err.Error(), `watch: tenant "`) {

@@ -15,37 +15,35 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// The contenders.
+// The candidates of a run: Bursar on Redis, and the baselines.
 const (
-	Bursar = "bursar" // ours on Redis
-	Local  = "local"  // ours in this process
+	Bursar = "bursar"
+	Local  = "local" // Bursar's engine in this process
 	Incr   = "incr"
 	Script = "script"
 	Watch  = "watch"
 	Check  = "check"
 )
 
-// All is every contender that ours on Redis can be measured against, in the order
-// of a report.
+// All has every baseline, in the order of a report.
 var All = []string{Local, Incr, Script, Watch, Check}
 
 var described = map[string]string{
-	Bursar: "ours on Redis: what many callers ask shares a script call",
-	Local:  "ours in one process, without Redis",
-	Incr:   "an INCR a call; it decides nothing and keeps no books",
-	Script: "a hand-written Lua script a call",
+	Bursar: "Bursar on Redis; concurrent calls share a script call",
+	Local:  "Bursar in one process, without Redis",
+	Incr:   "an INCR per call, without a decision or records",
+	Script: "a hand-written Lua script per call",
 	Watch:  fmt.Sprintf("WATCH, read, MULTI and EXEC, up to %d times", watchAttempts),
-	Check:  "GET, compare in the program, DECRBY; INCRBY gives back the rest",
+	Check:  "GET, compare in the program, DECRBY; INCRBY returns the rest",
 }
 
-// Describe is one line about a contender, for people.
+// Describe returns one line about a candidate, for people.
 func Describe(name string) string { return described[name] }
 
-// Decides reports whether a contender ever refuses. One that doesn't keeps no accounts.
+// Decides reports whether a candidate can refuse. One that cannot keeps no records.
 func Decides(name string) bool { return name != Incr }
 
-// Parse reads a list of names, separated by commas, or "all". The result is in the
-// order of [All], each once.
+// Parse reads names separated by commas, or "all". The result is in the order of [All].
 func Parse(list string) ([]string, error) {
 	if list == "all" {
 		return All, nil
@@ -54,7 +52,7 @@ func Parse(list string) ([]string, error) {
 	for i, name := range asked {
 		asked[i] = strings.TrimSpace(name)
 		if !slices.Contains(All, asked[i]) {
-			return nil, fmt.Errorf("%q: give all, or some of %s; ours on Redis is always measured", asked[i], strings.Join(All, ","))
+			return nil, fmt.Errorf("%q: give all, or some of %s; Bursar itself is always measured", asked[i], strings.Join(All, ","))
 		}
 	}
 	var names []string
@@ -66,25 +64,25 @@ func Parse(list string) ([]string, error) {
 	return names, nil
 }
 
-// ErrConflict: others came between in every attempt; nothing changed, and what was
-// held is still held. It is no answer, and is counted as none.
-var ErrConflict = errors.New("others came between in every attempt")
+// ErrConflict: the call lost every optimistic-lock attempt and changed nothing. It counts as
+// a call without an answer.
+var ErrConflict = errors.New("lost every optimistic-lock attempt")
 
-// Store keeps budgets by hand. Its outcomes are those of a [budget.Engine], of
-// which it has the three calls that a request needs.
+// Store keeps budgets in Redis. It has the calls of a [budget.Engine] that a request needs,
+// with the same outcomes.
 type Store interface {
-	// Create makes a tenant with its budget.
+	// Create creates a tenant with its budget.
 	Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error
 	TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error)
 	Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error)
 	Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error)
-	// Spent returns what is committed and held of a tenant with that budget, by the
-	// contender's own accounts in Redis; 0 if it keeps none.
+	// Spent returns the amount committed and held for a tenant with that budget, by the
+	// store's own records, or 0 if it keeps none.
 	Spent(ctx context.Context, tenant budget.TenantID, granted budget.Microcents) (budget.Microcents, error)
 }
 
-// New returns one of the contenders that are written by hand, with its keys under
-// a prefix. Each node of a fleet has its own, which settles what it reserved.
+// New returns a store with its keys under a prefix. Each node has its own, which settles the
+// holds that it made.
 func New(name string, client redis.UniversalClient, prefix string) Store {
 	switch name {
 	case Incr:
@@ -96,21 +94,21 @@ func New(name string, client redis.UniversalClient, prefix string) Store {
 	case Check:
 		return &checking{client: client, prefix: prefix, ids: newIDs()}
 	default:
-		panic("baseline: none is written by hand that is named " + name)
+		panic("baseline: no store is named " + name)
 	}
 }
 
-// counting answers every question with one INCR of the tenant's key: what Redis
-// and go-redis can do at most, one call each. It decides nothing.
+// counting answers every call with one INCR of the tenant's key, without a decision: the most
+// that Redis and go-redis can do with a command per call.
 type counting struct {
 	client redis.UniversalClient
 	prefix string
 }
 
-// Create makes nothing: a counter begins where it is first counted.
+// Create does nothing: INCR creates the key.
 func (n counting) Create(context.Context, budget.TenantID, budget.Microcents) error { return nil }
 
-// Spent returns 0: a counter keeps no accounts.
+// Spent returns 0.
 func (n counting) Spent(context.Context, budget.TenantID, budget.Microcents) (budget.Microcents, error) {
 	return 0, nil
 }
@@ -120,7 +118,7 @@ func (n counting) incr(ctx context.Context, tenant budget.TenantID) (uint64, err
 	return count, err
 }
 
-// TryReserve counts one, and always says yes.
+// TryReserve always returns Reserved.
 func (n counting) TryReserve(ctx context.Context, tenant budget.TenantID, _ budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
 	count, err := n.incr(ctx, tenant)
 	if err != nil {
@@ -129,7 +127,7 @@ func (n counting) TryReserve(ctx context.Context, tenant budget.TenantID, _ budg
 	return budget.Reservation{Outcome: budget.Reserved, ID: budget.NewReservationID(tenant, 0, count)}, nil
 }
 
-// Commit counts one.
+// Commit always returns Committed.
 func (n counting) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	if _, err := n.incr(ctx, id.Tenant()); err != nil {
 		return budget.Settlement{}, err
@@ -137,7 +135,7 @@ func (n counting) Commit(ctx context.Context, id budget.ReservationID, actual bu
 	return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
 }
 
-// Release counts one.
+// Release always returns Released.
 func (n counting) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	if _, err := n.incr(ctx, id.Tenant()); err != nil {
 		return budget.Settlement{}, err
@@ -145,7 +143,7 @@ func (n counting) Release(ctx context.Context, id budget.ReservationID) (budget.
 	return budget.Settlement{Outcome: budget.Released}, nil
 }
 
-// ids are unique without asking anybody: a random node, and a counter.
+// ids are unique without coordination: a random node number and a counter.
 type ids struct {
 	node    uint64
 	counter atomic.Uint64
@@ -157,19 +155,19 @@ func (i *ids) next(tenant budget.TenantID) budget.ReservationID {
 	return budget.NewReservationID(tenant, i.node, i.counter.Add(1))
 }
 
-// holdField is where a hash has a hold.
+// holdField returns the field of a hold in a hash.
 func holdField(id budget.ReservationID) string {
 	hi, lo := id.Bits()
 	return "h" + strconv.FormatUint(hi, 16) + "." + strconv.FormatUint(lo, 16)
 }
 
-// createHash writes the account of a tenant, one hash: the figures, and a field for each hold.
+// createHash writes a tenant's hash, which also gets a field for each hold.
 func createHash(ctx context.Context, client redis.UniversalClient, key string, amount budget.Microcents) error {
 	return client.HSet(ctx, key, "granted", int64(amount), "remaining", int64(amount), "reserved", 0, "committed", 0).Err()
 }
 
-// spentOfHash is what was committed and each open hold; the sum that the contender
-// itself keeps of them is not believed.
+// spentOfHash adds up the committed amount and the open holds. It does not trust the
+// baseline's own sum of the holds.
 func spentOfHash(ctx context.Context, client redis.UniversalClient, key string) (budget.Microcents, error) {
 	fields, err := client.HGetAll(ctx, key).Result()
 	if err != nil {

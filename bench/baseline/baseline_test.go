@@ -124,7 +124,7 @@ func TestParse(t *testing.T) {
 		{"check, incr,check", "", []string{Incr, Check}},
 		{"", `"": give all, or some of local,incr,script,watch,check`, nil},
 		{"incr,", `"": give all`, nil},
-		{"bursar", "ours on Redis is always measured", nil},
+		{"bursar", "Bursar itself is always measured", nil},
 		{"incr,all", `"all": give all`, nil},
 		{"Incr", `"Incr"`, nil},
 	} {

@@ -10,12 +10,11 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// checking is a budget as most gateways keep it: one key a tenant with what
-// remains; a request reads it, compares in the program, and takes its cost with
-// DECRBY; when it has ended, INCRBY gives back what it did not need. Each command
-// is exact, and what a hold is worth is known to the node that made it, which
-// settles it once. But others come between the look and the taking: where a budget
-// runs out, several see the same money, and all of them spend it.
+// checking keeps budgets as most gateways do: a key per tenant with the remaining amount. A
+// request reads it, compares in the program, and takes its cost with DECRBY; at the end,
+// INCRBY returns the rest. The node that made a hold remembers its amount and settles it
+// once. But other requests come between the read and the DECRBY: when a budget runs out,
+// several of them see the same money, and all spend it.
 type checking struct {
 	client redis.UniversalClient
 	prefix string
@@ -27,12 +26,12 @@ func (c *checking) key(tenant budget.TenantID) string {
 	return c.prefix + ":check:{" + string(tenant) + "}"
 }
 
-// Create writes what remains.
+// Create writes the remaining amount.
 func (c *checking) Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error {
 	return c.client.Set(ctx, c.key(tenant), int64(amount), 0).Err()
 }
 
-// Spent is what is gone from the budget; which part of it is held the key does not say.
+// Spent returns the difference to the budget, which includes holds.
 func (c *checking) Spent(ctx context.Context, tenant budget.TenantID, granted budget.Microcents) (budget.Microcents, error) {
 	remaining, err := c.remaining(ctx, tenant)
 	return granted - remaining, err
@@ -43,7 +42,7 @@ func (c *checking) remaining(ctx context.Context, tenant budget.TenantID) (budge
 	return budget.Microcents(remaining), err
 }
 
-// TryReserve is Reserved, Insufficient or MissingTenant.
+// TryReserve returns Reserved, Insufficient or MissingTenant.
 func (c *checking) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
 	remaining, err := c.remaining(ctx, tenant)
 	switch {
@@ -63,8 +62,8 @@ func (c *checking) TryReserve(ctx context.Context, tenant budget.TenantID, cost 
 	return budget.Reservation{Outcome: budget.Reserved, ID: id, Remaining: budget.Microcents(left)}, nil
 }
 
-// Commit is Committed, Overrun or MissingReservation. What exceeds the hold is
-// checked and taken as a reserve is.
+// Commit returns Committed, Overrun or MissingReservation. An amount above the hold is
+// checked and taken like a reserve.
 func (c *checking) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	value, ok := c.held.LoadAndDelete(id)
 	if !ok {
@@ -88,7 +87,7 @@ func (c *checking) Commit(ctx context.Context, id budget.ReservationID, actual b
 	return budget.Settlement{Outcome: budget.Committed, Remaining: budget.Microcents(left), Actual: actual}, nil
 }
 
-// Release is a commit of nothing.
+// Release commits nothing.
 func (c *checking) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	settled, err := c.Commit(ctx, id, 0)
 	if settled.Outcome == budget.Committed {

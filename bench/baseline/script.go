@@ -9,10 +9,9 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// scripted is a budget as a team would write it by hand: one Lua script a call,
-// one hash a tenant. It keeps the law and settles a hold once; it has no
-// deadlines, a repeated call counts twice, and amounts above 2^53 microcents
-// round.
+// scripted keeps budgets as a team would write it: a Lua script per call, a hash per tenant.
+// It never overspends and settles a hold once. It has no deadlines, a repeated call counts
+// twice, and amounts above 2^53 microcents are rounded.
 type scripted struct {
 	client redis.UniversalClient
 	prefix string
@@ -54,12 +53,12 @@ func (s *scripted) Create(ctx context.Context, tenant budget.TenantID, amount bu
 	return createHash(ctx, s.client, s.key(tenant), amount)
 }
 
-// Spent sums up the hash.
+// Spent adds up the hash.
 func (s *scripted) Spent(ctx context.Context, tenant budget.TenantID, _ budget.Microcents) (budget.Microcents, error) {
 	return spentOfHash(ctx, s.client, s.key(tenant))
 }
 
-// TryReserve is Reserved, Insufficient or MissingTenant.
+// TryReserve returns Reserved, Insufficient or MissingTenant.
 func (s *scripted) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
 	id := s.ids.next(tenant)
 	code, remaining, err := s.run(ctx, scriptedReserve, tenant, cost, id)
@@ -76,7 +75,7 @@ func (s *scripted) TryReserve(ctx context.Context, tenant budget.TenantID, cost 
 	}
 }
 
-// Commit is Committed, Overrun or MissingReservation.
+// Commit returns Committed, Overrun or MissingReservation.
 func (s *scripted) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	code, remaining, err := s.run(ctx, scriptedSettle, id.Tenant(), actual, id)
 	if err != nil {
@@ -92,7 +91,7 @@ func (s *scripted) Commit(ctx context.Context, id budget.ReservationID, actual b
 	}
 }
 
-// Release is a commit of nothing.
+// Release commits nothing.
 func (s *scripted) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	settled, err := s.Commit(ctx, id, 0)
 	if settled.Outcome == budget.Committed {

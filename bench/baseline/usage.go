@@ -13,13 +13,12 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/scratch"
 )
 
-// RedisStats reads what a Redis has used since it started, over a client of its own, so
-// that what it asks itself is no contender's. Of a Cluster it reads the sum over its
-// masters.
+// RedisStats reads the resource usage of a Redis since its start, over a separate client. Of a
+// Cluster it reads the sum over the masters.
 type RedisStats struct{ client redis.UniversalClient }
 
-// NewRedisStats returns a meter, or nil where this Redis tells nothing: the embedded one
-// and some managed services do not.
+// NewRedisStats returns nil if the Redis does not report its usage: the embedded one and some
+// managed services do not.
 func NewRedisStats(ctx context.Context, client redis.UniversalClient) *RedisStats {
 	m := &RedisStats{client}
 	if _, err := m.Read(ctx); err != nil {
@@ -28,24 +27,23 @@ func NewRedisStats(ctx context.Context, client redis.UniversalClient) *RedisStat
 	return m
 }
 
-// Usage is what Redis used, of all its clients: nobody else's may be at work while
-// it is measured.
+// Usage is that of all clients together.
 type Usage struct {
 	CPU      float64 // seconds, used_cpu_user and used_cpu_sys
-	Commands int64   // also those that scripts call; without those by which it is watched
+	Commands int64   // including those that scripts call, without INFO and PING
 }
 
-// Minus is what was used since an earlier reading.
+// Minus returns the usage since an earlier reading.
 func (u Usage) Minus(earlier Usage) Usage {
 	return Usage{CPU: u.CPU - earlier.CPU, Commands: u.Commands - earlier.Commands}
 }
 
-// Plus adds what was used in another stretch.
+// Plus adds the usage of another period.
 func (u Usage) Plus(other Usage) Usage {
 	return Usage{CPU: u.CPU + other.CPU, Commands: u.Commands + other.Commands}
 }
 
-// Read asks Redis. A nil meter reads nothing.
+// Read returns the usage so far. It returns zero for a nil RedisStats.
 func (m *RedisStats) Read(ctx context.Context) (Usage, error) {
 	if m == nil {
 		return Usage{}, nil
@@ -82,14 +80,14 @@ func parseUsage(text string) (u Usage, err error) {
 			u.Commands += count
 		}
 		if err != nil {
-			return Usage{}, fmt.Errorf("INFO says %q: %w", line, err)
+			return Usage{}, fmt.Errorf("INFO has %q: %w", line, err)
 		}
 	}
 	return u, nil
 }
 
-// RoundTrips counts round trips: each command of its own is one, and each pipeline. It is
-// a hook of the client that a contender is given ([redis.UniversalClient]'s AddHook).
+// RoundTrips counts round trips: each single command, pipeline and transaction is one. It is a
+// hook of a client.
 type RoundTrips struct{ atomic.Int64 }
 
 // DialHook counts nothing.
@@ -103,8 +101,7 @@ func (t *RoundTrips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// ProcessPipelineHook counts a pipeline, and a transaction's MULTI to EXEC, which is
-// sent as one.
+// ProcessPipelineHook counts a pipeline, which a transaction is, too.
 func (t *RoundTrips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		t.Add(1)

@@ -11,22 +11,20 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// watchAttempts bounds the attempts of a call. On a hot tenant one of those that
-// are at it wins each time, and the others have asked for nothing: more attempts
-// would only make more of that.
+// watchAttempts bounds the attempts of a call. On a hot tenant one of the concurrent calls
+// wins each time, and more attempts of the others would only add load.
 const watchAttempts = 16
 
-// watching is a budget behind an optimistic lock: WATCH the tenant's hash, read
-// it, decide in the program, and write in a MULTI that EXEC refuses where anybody
-// came between. It keeps the law and settles a hold once; a call that loses every
-// attempt is ErrConflict.
+// watching keeps budgets behind an optimistic lock: WATCH the tenant's hash, read it, decide
+// in the program, and write in a MULTI that EXEC rejects after a concurrent change. It never
+// overspends and settles a hold once. A call that loses every attempt returns ErrConflict.
 type watching struct {
 	client redis.UniversalClient
 	prefix string
 	ids    *ids
 }
 
-// watched is the part of a tenant's hash that a decision needs.
+// watched has the fields that a decision needs.
 type watched struct {
 	remaining, reserved, committed, hold budget.Microcents
 	known, held                          bool
@@ -41,12 +39,12 @@ func (w *watching) Create(ctx context.Context, tenant budget.TenantID, amount bu
 	return createHash(ctx, w.client, w.key(tenant), amount)
 }
 
-// Spent sums up the hash.
+// Spent adds up the hash.
 func (w *watching) Spent(ctx context.Context, tenant budget.TenantID, _ budget.Microcents) (budget.Microcents, error) {
 	return spentOfHash(ctx, w.client, w.key(tenant))
 }
 
-// TryReserve is Reserved, Insufficient or MissingTenant.
+// TryReserve returns Reserved, Insufficient or MissingTenant.
 func (w *watching) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
 	id := w.ids.next(tenant)
 	var result budget.Reservation
@@ -71,7 +69,7 @@ func (w *watching) TryReserve(ctx context.Context, tenant budget.TenantID, cost 
 	return result, nil
 }
 
-// Commit is Committed, Overrun or MissingReservation.
+// Commit returns Committed, Overrun or MissingReservation.
 func (w *watching) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	var result budget.Settlement
 	err := w.change(ctx, id, func(row *watched) bool {
@@ -96,7 +94,7 @@ func (w *watching) Commit(ctx context.Context, id budget.ReservationID, actual b
 	return result, nil
 }
 
-// Release is a commit of nothing.
+// Release commits nothing.
 func (w *watching) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	settled, err := w.Commit(ctx, id, 0)
 	if settled.Outcome == budget.Committed {
@@ -105,8 +103,8 @@ func (w *watching) Release(ctx context.Context, id budget.ReservationID) (budget
 	return settled, err
 }
 
-// change applies a decision, which may be made several times, to a row that nobody
-// changed meanwhile. The decision says whether there is anything to write.
+// change makes a decision, once per attempt, and writes its result if the row is unchanged.
+// decide reports whether there is anything to write.
 func (w *watching) change(ctx context.Context, id budget.ReservationID, decide func(*watched) bool) error {
 	key, field := w.key(id.Tenant()), holdField(id)
 	attempt := func(tx *redis.Tx) error {
@@ -143,11 +141,11 @@ func readWatched(ctx context.Context, tx *redis.Tx, key, field string) (row watc
 	for i, into := range []*budget.Microcents{&row.remaining, &row.reserved, &row.committed, &row.hold} {
 		text, ok := values[i].(string)
 		if !ok {
-			continue // nil: there is no such field
+			continue // nil: no such field
 		}
 		amount, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return watched{}, fmt.Errorf("%s has %q: %w", key, text, err)
+			return watched{}, fmt.Errorf("%s: invalid amount %q: %w", key, text, err)
 		}
 		*into = budget.Microcents(amount)
 	}

@@ -2,34 +2,33 @@ package metrics
 
 import (
 	"errors"
-	"slices"
 	"sync"
 	"time"
 )
 
-// Case is one of two ways: so many callers that repeat work. Each is how many
-// answers one turn of it counts as.
+// Case is an operation that some callers repeat.
 type Case struct {
 	Callers int
-	Each    int
+	Each    int // answers that one call of Work counts as
 	Work    func(caller int) error
 }
 
-// Comparison has medians over the rounds: answers a second of both sides, and of the
-// rounds' ratios.
+// Comparison has medians over the rounds: the answers per second of both cases, and the
+// ratio of the two within a round.
 type Comparison struct {
 	Ours, Theirs, Ratio float64
 }
 
-// Compare plays so many rounds of each side in turns. Theirs is in each round the
-// best of several forms, of which each gets a round's time. The first error of
-// any work ends it.
+// Compare measures our case and theirs in interleaved rounds, in one process on one
+// machine, so that a disturbance affects both. If theirs has several variants, the fastest
+// counts in each round. The ratio is meaningful anywhere; the rates are the machine's.
+// The first error of any Work ends the comparison.
 func Compare(rounds int, round time.Duration, ours Case, theirs ...Case) (Comparison, error) {
-	var mine, yours, ratios []float64
+	var own, other, ratios []float64
 	for range rounds {
 		best := 0.0
-		for _, side := range theirs {
-			rate, err := side.Rate(round)
+		for _, variant := range theirs {
+			rate, err := variant.Rate(round)
 			if err != nil {
 				return Comparison{}, err
 			}
@@ -39,21 +38,21 @@ func Compare(rounds int, round time.Duration, ours Case, theirs ...Case) (Compar
 		if err != nil {
 			return Comparison{}, err
 		}
-		mine, yours, ratios = append(mine, rate), append(yours, best), append(ratios, rate/best)
+		own, other, ratios = append(own, rate), append(other, best), append(ratios, rate/best)
 	}
-	return Comparison{Ours: median(mine), Theirs: median(yours), Ratio: median(ratios)}, nil
+	return Comparison{Ours: Median(own), Theirs: Median(other), Ratio: Median(ratios)}, nil
 }
 
-// Rate plays one round, at least a turn a caller, and returns the answers a second.
-func (s Case) Rate(round time.Duration) (float64, error) {
+// Rate runs one round, at least one call per caller, and returns the answers per second.
+func (c Case) Rate(round time.Duration) (float64, error) {
 	var wg sync.WaitGroup
-	counts, errs := make([]int, s.Callers), make([]error, s.Callers)
+	counts, errs := make([]int, c.Callers), make([]error, c.Callers)
 	began := time.Now()
 	end := began.Add(round)
-	for k := range s.Callers {
+	for k := range c.Callers {
 		wg.Go(func() {
 			for more := true; more; more = errs[k] == nil && time.Now().Before(end) {
-				errs[k] = s.Work(k)
+				errs[k] = c.Work(k)
 				counts[k]++
 			}
 		})
@@ -61,12 +60,7 @@ func (s Case) Rate(round time.Duration) (float64, error) {
 	wg.Wait()
 	total := 0
 	for _, n := range counts {
-		total += n * s.Each
+		total += n * c.Each
 	}
 	return float64(total) / time.Since(began).Seconds(), errors.Join(errs...)
-}
-
-func median(values []float64) float64 {
-	slices.Sort(values)
-	return values[len(values)/2]
 }

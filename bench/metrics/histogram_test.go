@@ -49,8 +49,8 @@ func TestHistogramTravels(t *testing.T) {
 	}
 	there.Record(time.Minute)
 	there.Merge(arrived.Latency)
-	if got := there.TotalCount(); got != 1001 || arrived.Latency.Percentiles() != sent.Percentiles() {
-		t.Errorf("%d latencies, %+v arrived of %+v", got, arrived.Latency.Percentiles(), sent.Percentiles())
+	if got := there.TotalCount(); got != 1001 || arrived.Latency.Latency() != sent.Latency() {
+		t.Errorf("%d latencies, %+v arrived of %+v", got, arrived.Latency.Latency(), sent.Latency())
 	}
 	if err := json.Unmarshal([]byte(`{"Latency": "a page of HTML"}`), &arrived); err == nil {
 		t.Error("what is no histogram was read as one")
@@ -84,7 +84,7 @@ func TestLatencies(t *testing.T) {
 	}
 	l.Of(0).Record(time.Hour) // beyond the histogram: kept as its longest
 	l.Of(0).Record(-1)
-	got := l.All().Percentiles()
+	got := l.All().Latency()
 	for _, c := range []struct {
 		name      string
 		got, want float64

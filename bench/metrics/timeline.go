@@ -7,31 +7,31 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Sample is what callers were told in a short time.
+// Sample has the answers that workers received in a short time.
 type Sample struct {
-	From, To           time.Duration // since the stint began
+	From, To           time.Duration // since the phase began
 	Warming            bool
-	Decisions, Refused int64      // answers, and reserves refused
+	Decisions, Refused int64      // answers, and refused reserves
 	Latency            *Histogram // of decisions
-	Remaining          []int64    // microcents, as LastRemaining.Take has it
+	Remaining          []int64    // microcents, from LastRemaining.Take
 }
 
-// Bounds of the time between two samples: often enough for a live view, seldom enough
-// to cost the callers nothing.
+// Bounds of the interval between samples: short enough for a live view, long enough not
+// to slow the workers down.
 const (
 	maxSampleInterval = 250 * time.Millisecond
 	minSampleInterval = 20 * time.Millisecond
 )
 
-// SampleInterval gives a run of that duration about 150 samples.
+// SampleInterval returns the interval that gives a run about 150 samples.
 func SampleInterval(duration time.Duration) time.Duration {
 	if duration == 0 {
-		return maxSampleInterval / 5 // nobody knows how long a trace takes
+		return maxSampleInterval / 5 // a trace, of unknown length
 	}
 	return min(max(duration/150, minSampleInterval), maxSampleInterval)
 }
 
-// Add joins another sample to this one.
+// Add merges a sample of the same time.
 func (s *Sample) Add(other Sample) {
 	switch {
 	case other.Latency == nil:
@@ -45,38 +45,39 @@ func (s *Sample) Add(other Sample) {
 	s.Refused += other.Refused
 	s.Latency.Merge(other.Latency)
 	for i, left := range other.Remaining {
-		if left != unknown {
+		if left != noAnswer {
 			s.Remaining[i] = left
 		}
 	}
 }
 
-// Timeline is the story of a run in moments: 100 to 200 of them, however long it takes,
-// because when there would be more, each two become one.
+// Timeline is a run in 100 to 200 moments: when there would be more, each two are merged.
 type Timeline struct {
-	tick    time.Duration // of a sample
-	width   time.Duration // of a moment
-	moments []Sample      // without a latency where there was none
-	played  time.Duration // by the rounds before this one
-	before  Sample        // the warm-up
+	interval time.Duration // between samples
+	width    time.Duration // of a moment
+	moments  []Sample      // Latency is nil in moments without a sample
+	elapsed  time.Duration // in earlier rounds
+	warmUp   Sample
 }
 
 const maxMoments = 200
 
-// NewTimeline is of samples taken every tick.
-func NewTimeline(tick time.Duration) *Timeline { return &Timeline{tick: tick, width: tick} }
+// NewTimeline returns an empty timeline for samples taken at an interval.
+func NewTimeline(interval time.Duration) *Timeline {
+	return &Timeline{interval: interval, width: interval}
+}
 
-// Add puts a sample where its middle is. Several nodes' samples of one time add up.
+// Add adds a sample to the moment of its middle. Samples of several nodes add up.
 func (t *Timeline) Add(s Sample) {
 	if s.Warming {
-		t.before.Add(s)
+		t.warmUp.Add(s)
 		return
 	}
-	s.From += t.played
-	s.To += t.played
+	s.From += t.elapsed
+	s.To += t.elapsed
 	middle := (s.From + s.To) / 2
-	if s.To-s.From < t.tick/2 {
-		middle = max(0, s.From-t.tick/2) // the short rest at the end of a round belongs to what came before
+	if s.To-s.From < t.interval/2 {
+		middle = max(0, s.From-t.interval/2) // the rest of a round joins the moment before it
 	}
 	place := int(middle / t.width)
 	for place >= maxMoments {
@@ -89,8 +90,8 @@ func (t *Timeline) Add(s Sample) {
 	t.moments[place].Add(s)
 }
 
-// EndRound puts the samples to come after a round that took so long.
-func (t *Timeline) EndRound(took time.Duration) { t.played += took }
+// EndRound makes the following samples start after a round.
+func (t *Timeline) EndRound(took time.Duration) { t.elapsed += took }
 
 func (t *Timeline) halve() {
 	t.width *= 2
@@ -104,29 +105,52 @@ func (t *Timeline) halve() {
 	t.moments = t.moments[:(len(t.moments)+1)/2]
 }
 
-// Report has the moments, for people and plots.
-func (t *Timeline) Report() []Moment {
-	var shown []Moment
+// Moment is a short stretch of a run.
+type Moment struct {
+	Seconds            float64 `json:"at"` // its middle, since the first round began
+	DecisionsPerSecond float64 `json:"decisions_per_second"`
+	RefusedPerSecond   float64 `json:"refused_per_second"`
+	P50                float64 `json:"p50_us"`
+	P99                float64 `json:"p99_us"`
+	Longest            float64 `json:"longest_us"`
+}
+
+// Moments returns the timeline for a report.
+func (t *Timeline) Moments() []Moment {
+	var all []Moment
 	for _, m := range t.moments {
 		took := (m.To - m.From).Seconds()
 		if m.Latency == nil || took <= 0 {
 			continue
 		}
-		at := m.Latency.Percentiles()
-		shown = append(shown, Moment{
+		at := m.Latency.Latency()
+		all = append(all, Moment{
 			Seconds:            (m.From + m.To).Seconds() / 2,
 			DecisionsPerSecond: float64(m.Decisions) / took, RefusedPerSecond: float64(m.Refused) / took,
-			P50: at.P50, P99: at.P99, Longest: micros(m.Latency.Max()),
+			P50: at.P50, P99: at.P99, Longest: at.Max,
 		})
 	}
-	return shown
+	return all
 }
 
-// maxDrains is how many budgets can be told apart in a plot.
+// Drain is the balance of one tenant over time.
+type Drain struct {
+	Tenant  budget.TenantID   `json:"tenant"`
+	Granted budget.Microcents `json:"granted_microcents"`
+	Points  []DrainPoint      `json:"points"`
+}
+
+// DrainPoint is a tenant's balance in an answer.
+type DrainPoint struct {
+	Seconds   float64           `json:"at"`
+	Remaining budget.Microcents `json:"remaining_microcents"`
+}
+
+// maxDrains is the number of lines that a plot can tell apart.
 const maxDrains = 6
 
-// Drains are how the budgets went of some tenants that ran out, those that took long
-// before those that had nothing from the start.
+// Drains returns the balances of some tenants that were refused, those that ran out late
+// before those that ran out at once.
 func (t *Timeline) Drains(r *LastRemaining, l *Ledger, tenants []budget.TenantID, budgets []budget.Microcents) []Drain {
 	type candidate struct{ place, ranOut int }
 	var found []candidate
@@ -137,57 +161,41 @@ func (t *Timeline) Drains(r *LastRemaining, l *Ledger, tenants []budget.TenantID
 		}
 	}
 	slices.SortStableFunc(found, func(a, b candidate) int { return b.ranOut - a.ranOut })
-	var shown []Drain
-	for i := range min(maxDrains, len(found)) {
-		place := found[i*len(found)/min(maxDrains, len(found))].place
+	count := min(maxDrains, len(found))
+	drains := make([]Drain, count)
+	for i := range drains {
+		place := found[i*len(found)/count].place
 		tenant := place * r.every
-		shown = append(shown, Drain{
-			Tenant: tenants[tenant], Granted: budgets[tenant], Points: t.drain(place, budgets[tenant]),
-		})
+		drains[i] = Drain{Tenant: tenants[tenant], Granted: budgets[tenant], Points: t.points(place, budgets[tenant])}
 	}
-	return shown
+	return drains
 }
 
-// ranOut is the first moment in which a tenant had less than a hundredth left.
+// ranOut returns the first moment in which a tenant had at most a hundredth left.
 func (t *Timeline) ranOut(place int, granted budget.Microcents) int {
 	return max(0, slices.IndexFunc(t.moments, func(m Sample) bool {
-		return m.Latency != nil && m.Remaining[place] != unknown && m.Remaining[place] <= int64(granted/100)
+		left, known := m.remaining(place)
+		return known && left <= granted/100
 	}))
 }
 
-// drain begins with the whole budget, or with what the warm-up left of it.
-func (t *Timeline) drain(place int, granted budget.Microcents) []DrainPoint {
+// points begin with the whole budget, or with its rest after the warm-up.
+func (t *Timeline) points(place int, granted budget.Microcents) []DrainPoint {
 	points := []DrainPoint{{Remaining: granted}}
-	if t.before.Latency != nil && t.before.Remaining[place] != unknown {
-		points[0].Remaining = budget.Microcents(t.before.Remaining[place])
+	if left, known := t.warmUp.remaining(place); known {
+		points[0].Remaining = left
 	}
 	for _, m := range t.moments {
-		if m.Latency != nil && m.Remaining[place] != unknown {
-			points = append(points, DrainPoint{Seconds: m.To.Seconds(), Remaining: budget.Microcents(m.Remaining[place])})
+		if left, known := m.remaining(place); known {
+			points = append(points, DrainPoint{Seconds: m.To.Seconds(), Remaining: left})
 		}
 	}
 	return points
 }
 
-// Moment is a short stretch of a run.
-type Moment struct {
-	Seconds            float64 `json:"at"` // its middle, since the first round of ours began
-	DecisionsPerSecond float64 `json:"decisions_per_second"`
-	RefusedPerSecond   float64 `json:"refused_per_second"`
-	P50                float64 `json:"p50_us"`
-	P99                float64 `json:"p99_us"`
-	Longest            float64 `json:"longest_us"`
-}
-
-// Drain is how one tenant's budget went down.
-type Drain struct {
-	Tenant  budget.TenantID   `json:"tenant"`
-	Granted budget.Microcents `json:"granted_microcents"`
-	Points  []DrainPoint      `json:"points"`
-}
-
-// DrainPoint is what a tenant had left, as callers were told.
-type DrainPoint struct {
-	Seconds   float64           `json:"at"`
-	Remaining budget.Microcents `json:"remaining_microcents"`
+func (s Sample) remaining(place int) (budget.Microcents, bool) {
+	if s.Latency == nil || s.Remaining[place] == noAnswer {
+		return 0, false
+	}
+	return budget.Microcents(s.Remaining[place]), true
 }

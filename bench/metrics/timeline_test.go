@@ -24,7 +24,7 @@ func TestTimelineHalves(t *testing.T) {
 		from := time.Duration(i) * 100 * time.Millisecond
 		line.Add(sampled(from, from+100*time.Millisecond, 20, 5, time.Duration(1+i)*time.Millisecond))
 	}
-	moments := line.Report()
+	moments := line.Moments()
 	if len(moments) < maxMoments/2 || len(moments) > maxMoments {
 		t.Fatalf("%d moments", len(moments))
 	}
@@ -51,7 +51,7 @@ func TestTimelineAddsUp(t *testing.T) {
 	}
 	line.EndRound(time.Second)
 	line.Add(sampled(0, 500*time.Millisecond, 100, 50, time.Second))
-	moments := line.Report()
+	moments := line.Moments()
 	if len(moments) != 2 || !about(moments[0].DecisionsPerSecond, 300) || !about(moments[1].DecisionsPerSecond, 200) {
 		t.Fatalf("%+v, want 300 a second, then 200", moments)
 	}
@@ -79,13 +79,13 @@ func TestDrains(t *testing.T) {
 		for i := range left {
 			left[i] = max(0, 1000-int64(second*1000/(i+1)))
 		}
-		if left[8] = unknown; second == 9 {
+		if left[8] = noAnswer; second == 9 {
 			left[8] = 3
 		}
 		from := time.Duration(second) * time.Second
 		line.Add(sampled(from, from+time.Second, 1, 0, time.Millisecond, left...))
 	}
-	warm := sampled(0, time.Second, 1, 0, time.Millisecond, slices.Repeat([]int64{unknown}, count)...)
+	warm := sampled(0, time.Second, 1, 0, time.Millisecond, slices.Repeat([]int64{noAnswer}, count)...)
 	warm.Warming, warm.Remaining[7] = true, 900
 	line.Add(warm)
 	shown := line.Drains(NewLastRemaining(count), led, tenants, budgets)

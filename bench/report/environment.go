@@ -17,7 +17,7 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// DescribeMachine is what this process runs on.
+// DescribeMachine describes the machine of this process.
 func DescribeMachine() Machine {
 	version := "(devel)"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -31,36 +31,34 @@ func DescribeMachine() Machine {
 	}
 }
 
-// serverSettings are those that decide how fast a Redis is and what it can lose.
-// None of them is a secret.
+// serverSettings decide how fast a Redis is and what it can lose. None is a secret.
 var serverSettings = []string{
 	"appendonly", "appendfsync", "save", "maxmemory", "maxmemory-policy", "io-threads", "hz",
 }
 
-// DescribeServer asks the Redis behind a run, which may not tell all: CONFIG is
-// forbidden on many managed services, INFO to some users. Of a Cluster it asks one of
-// the servers.
+// DescribeServer asks a Redis, or one server of a Cluster. It leaves out what the Redis does
+// not allow: CONFIG on many managed services, INFO for some users.
 func DescribeServer(ctx context.Context, client redis.UniversalClient) *Server {
 	info := serverInfo(ctx, client)
 	settings := settingsOfInfo(info)
 	for _, name := range serverSettings {
-		told, err := client.ConfigGet(ctx, name).Result()
+		values, err := client.ConfigGet(ctx, name).Result()
 		if err != nil {
 			break
 		}
-		maps.Copy(settings, told)
+		maps.Copy(settings, values)
 	}
 	name, version := info.Product()
 	return &Server{Name: name, Version: version, Mode: info.Mode(), Settings: settings}
 }
 
-// settingsOfInfo are the settings that INFO shows as well.
+// settingsOfInfo returns the settings that INFO shows.
 func settingsOfInfo(info redisinfo.Info) map[string]string {
 	settings := make(map[string]string)
 	for setting, field := range map[string]string{
 		"maxmemory": "maxmemory", "maxmemory-policy": "maxmemory_policy", "hz": "configured_hz",
 	} {
-		if value, told := info[field]; told {
+		if value, known := info[field]; known {
 			settings[setting] = value
 		}
 	}
@@ -83,7 +81,7 @@ func serverInfo(ctx context.Context, client redis.UniversalClient) redisinfo.Inf
 	return info
 }
 
-// String is one line for people.
+// String describes it in one line.
 func (m Machine) String() string {
 	cpu := m.CPU
 	if cpu == "" {
@@ -93,19 +91,19 @@ func (m Machine) String() string {
 		cpu, wording.Count(m.Cores, "core"), m.OS, m.Go, m.GOMAXPROCS, m.GOGC, m.GOMEMLIMIT, m.Version)
 }
 
-// ModeEmbedded is the server in this process, whose speed says little of a Redis'.
+// ModeEmbedded is the mode of the embedded server.
 const ModeEmbedded = "embedded"
 
 func (s Server) name() string { return cmp.Or(s.Name, "Redis") }
 
-// String is one line for people.
+// String describes it in one line.
 func (s Server) String() string {
 	if s.Mode == ModeEmbedded {
-		return "miniredis, in this process: its speed says little of a Redis'"
+		return "miniredis, in this process: much slower than a real Redis"
 	}
 	parts := []string{s.name() + " " + s.Version}
 	if s.Version == "" {
-		parts[0] = s.name() + " of a version that it does not tell"
+		parts[0] = s.name() + " of unknown version"
 	}
 	if s.Mode != "" {
 		parts = append(parts, s.Mode)

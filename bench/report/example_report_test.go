@@ -13,7 +13,7 @@ func fullReport() Report {
 	r := exampleReport()
 	r.Redis, r.Nodes, r.Concurrency, r.Tenants = "private redis-server", 1, 256, 100
 	r.Began = time.Date(2026, time.November, 24, 9, 30, 0, 0, time.UTC)
-	r.Command = "bursar bench --redis spawn --nodes 1 --concurrency 256 --against all --html report.html"
+	r.Command = "bursar bench --redis spawn --nodes 1 --concurrency 256 --baselines all --html report.html"
 	r.Workload = Workload{
 		Name: "uniform", Arrivals: "closed", WarmupSeconds: 1, LatencyFrom: "call", AbovePermille: 10,
 		RequestsSaid: "drawn from seed 1",
@@ -23,7 +23,7 @@ func fullReport() Report {
 	}
 	r.Server = &Server{Version: "7.0.15", Mode: "standalone", Settings: map[string]string{"appendonly": "yes", "appendfsync": "everysec"}}
 	r.DecisionsPerSecond, r.CyclesPerSecond, r.Seconds, r.Refused, r.Exhausted = 169_485, 81_000, 10.2, 104_233, 38
-	r.Contenders = []Contender{
+	r.Candidates = []Candidate{
 		contender("bursar", "budgets on Redis, calls grouped", true, 169_485, 1.0, 1_480, 0),
 		contender("local", "the same engine in this process, no Redis", true, 8_431_200, 0.0201, 0.41, 0),
 		contender("incr", "one INCR a call, decides nothing", false, 78_895, 2.148, 2_950, 0),
@@ -32,11 +32,18 @@ func fullReport() Report {
 		contender("check", "read, compare, decrement", true, 41_377, 4.096, 6_020, 71_264_500_000),
 	}
 	r.Timeline, r.Drains = moments(), drains()
+	r.Candidates[0].Pools = []Pool{{Size: 16}, {Size: 64}, {Size: 256}}
+	if err := r.Check(conditions("p99>10ms", "rate<200000", "overspent>$0")); err == nil {
+		panic("rate<200000 holds")
+	}
+	earlier := Report{Began: r.Began.AddDate(0, 0, -7), Rounds: 5, Candidates: []Candidate{r.Candidates[0]}, Machine: r.Machine, Nodes: 1, Concurrency: 64, Tenants: 100}
+	earlier.Candidates[0].Rates = []float64{120_000, 121_000, 125_000, 118_000, 122_000}
+	r.CompareTo(earlier, "last-week.json")
 	return r
 }
 
-func contender(name, describe string, decides bool, rate, ratio, p50 float64, overspent budget.Microcents) Contender {
-	c := Contender{
+func contender(name, describe string, decides bool, rate, ratio, p50 float64, overspent budget.Microcents) Candidate {
+	c := Candidate{
 		Name: name, Describe: describe, Decides: decides,
 		DecisionsPerSecond: metrics.Spread{Median: rate, Lowest: rate * 0.94, Most: rate * 1.05}, Ratio: metrics.Spread{Median: ratio, Lowest: ratio * 0.95, Most: ratio * 1.02},
 		Rates:    []float64{rate, rate * 0.94, rate * 1.01, rate * 1.05, rate * 0.99},
@@ -55,8 +62,19 @@ func contender(name, describe string, decides bool, rate, ratio, p50 float64, ov
 		})
 	}
 	at := func(i int) float64 { return c.Quantiles[i].Micros }
-	c.Decision = metrics.Percentiles{P50: at(3), P99: at(9), P999: at(12)}
+	c.Decision = metrics.Latency{P50: at(3), P99: at(9), P999: at(12)}
 	return c
+}
+
+func conditions(texts ...string) (all []Condition) {
+	for _, text := range texts {
+		c, err := ParseCondition(text)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, c)
+	}
+	return all
 }
 
 func moments() []metrics.Moment {
@@ -91,7 +109,7 @@ func drains() []metrics.Drain {
 // sweptReport is what `bench sweep --over concurrency` ends with.
 func sweptReport() Report {
 	r := fullReport()
-	r.Command, r.Contenders, r.Timeline, r.Drains = "bursar bench sweep --over concurrency --redis spawn --html sweep.html", nil, nil, nil
+	r.Command, r.Candidates, r.Timeline, r.Drains = "bursar bench sweep --over concurrency --redis spawn --html sweep.html", nil, nil, nil
 	r.Sweep = &Sweep{Over: "concurrency", Runs: 30}
 	for n := range 10 {
 		callers := 1 << n
@@ -99,10 +117,11 @@ func sweptReport() Report {
 		latency := 40 + float64(callers)/rate*1e6
 		r.Sweep.Points = append(r.Sweep.Points, SweepPoint{
 			Value: callers, DecisionsPerSecond: metrics.Spread{Median: rate, Lowest: rate * 0.92, Most: rate * 1.06}, Rates: []float64{rate, rate * 0.92, rate * 1.06},
-			Decision: metrics.Percentiles{P50: latency, P99: 2.4 * latency, P999: 5 * latency},
+			Decision: metrics.Latency{P50: latency, P99: 2.4 * latency, P999: 5 * latency},
 			RedisCPU: 4 + 30/float64(callers), RoundTrips: 1 / float64(callers), Conserved: true,
 		})
 	}
+	r.Conditions, r.Comparison = nil, nil
 	r.Sweep.Conclude()
 	return r
 }

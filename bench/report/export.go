@@ -10,11 +10,10 @@ import (
 	"github.com/calybris/bursar/bench/metrics"
 )
 
-// WriteGoBench writes Go benchmark text, for benchstat: a line a round of each
-// contender, or of each point of a sweep, with the time that a decision takes the
-// whole fleet; the iterations are the decisions of one second. What is known of
-// all rounds together only (latencies, Redis' CPU, round trips) is on the first of
-// these lines alone, so that benchstat takes it for one sample.
+// WriteGoBench writes Go benchmark text for benchstat: a line per round of each candidate or
+// point of a sweep, with the time per decision of all workers together; the iterations are
+// the decisions of a second. Metrics without rounds (latencies, Redis CPU, round trips) are
+// on the first of these lines only, so that benchstat takes them for one sample.
 func (r Report) WriteGoBench(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	goos, goarch, _ := strings.Cut(r.Machine.OS, "/")
@@ -37,18 +36,18 @@ func (r Report) WriteGoBench(w io.Writer) error {
 	return out.Flush()
 }
 
-// sample is what benchstat compares under one name.
+// sample has the metrics that benchstat compares under one name.
 type sample struct {
 	name       string
 	rates      []float64
-	decision   metrics.Percentiles
+	decision   metrics.Latency
 	redisCPU   float64
 	roundTrips float64
 }
 
 func (r Report) samples() []sample {
 	var all []sample
-	for _, c := range r.Contenders {
+	for _, c := range r.Candidates {
 		name := fmt.Sprintf("contender=%s/nodes=%d/callers=%d/tenants=%d", c.Name, r.Nodes, r.Concurrency, r.Tenants)
 		all = append(all, sample{name, c.Rates, c.Decision, c.RedisCPU, c.RoundTrips})
 	}
@@ -61,7 +60,7 @@ func (r Report) samples() []sample {
 	return all
 }
 
-// write leaves out a round without a decision, of which there is no time.
+// write leaves out rounds without a decision.
 func (s sample) write(w io.Writer, procs int) {
 	first := true
 	for _, rate := range s.rates {
@@ -83,25 +82,23 @@ func (s sample) write(w io.Writer, procs int) {
 	}
 }
 
-// metric leaves out what was not measured.
+// metric leaves out zeros, which were not measured.
 func metric(w io.Writer, value float64, unit string) {
 	if value > 0 {
 		fmt.Fprintf(w, " %s %s", rounded(value, 6), unit)
 	}
 }
 
-// ErrNoDistribution: the run has measured no decision's latency, so that there is no
-// distribution to write.
-var ErrNoDistribution = errors.New("no latency was measured, so that there are no percentiles to write")
+// ErrNoDistribution: the run measured no latency.
+var ErrNoDistribution = errors.New("no latency was measured: there are no percentiles to write")
 
-// WriteHgrm writes the latencies of our decisions in HdrHistogram's percentile
-// form, in microseconds, as its plotters read it. The footer has the mean and the
-// standard deviation where they are known.
+// WriteHgrm writes the latencies of Bursar's decisions in HdrHistogram's percentile form, in
+// microseconds, as its plotters read it.
 func (r Report) WriteHgrm(w io.Writer) error {
-	if len(r.Contenders) == 0 || len(r.Contenders[0].Quantiles) == 0 {
+	if len(r.Candidates) == 0 || len(r.Candidates[0].Quantiles) == 0 {
 		return ErrNoDistribution
 	}
-	ours := r.Contenders[0]
+	ours := r.Candidates[0]
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "%12s %14s %10s %14s\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")
 	for _, q := range ours.Quantiles {
@@ -115,7 +112,7 @@ func (r Report) WriteHgrm(w io.Writer) error {
 	return out.Flush()
 }
 
-// rarity is of how many decisions one is slower; of the slowest there is none.
+// rarity is the number of decisions of which one is slower.
 func rarity(percentile float64) string {
 	if percentile >= 100 {
 		return fmt.Sprintf("%14s", "inf")

@@ -47,7 +47,7 @@ func TestGoBench(t *testing.T) {
 
 func TestGoBenchLeavesOutWhatHasNoTime(t *testing.T) {
 	t.Parallel()
-	r := Report{Contenders: []Contender{{Name: "bursar", Rates: []float64{0, 2000}, Decision: metrics.Percentiles{P50: 3}}}}
+	r := Report{Candidates: []Candidate{{Name: "bursar", Rates: []float64{0, 2000}, Decision: metrics.Latency{P50: 3}}}}
 	text := written(t, r.WriteGoBench)
 	if want := "BenchmarkBursar/contender=bursar/nodes=0/callers=0/tenants=0-1 2000 500000 ns/op 2000 decisions/s 3000 p50-ns\n"; !strings.HasSuffix(text, "\n"+want) {
 		t.Errorf("got %s", text)
@@ -61,7 +61,7 @@ func TestHgrm(t *testing.T) {
 
 func TestHgrmOfNothing(t *testing.T) {
 	t.Parallel()
-	for name, r := range map[string]Report{"no contender": {}, "no quantile": {Contenders: []Contender{{}}}} {
+	for name, r := range map[string]Report{"no contender": {}, "no quantile": {Candidates: []Candidate{{}}}} {
 		if err := r.WriteHgrm(io.Discard); !errors.Is(err, ErrNoDistribution) {
 			t.Errorf("%s: got %v", name, err)
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Outputs are the forms in which a report is wanted, and where.
+// Outputs are the forms of a report, with their destinations.
 type Outputs []output
 
 type output struct {
@@ -22,19 +22,18 @@ type output struct {
 	write func(Report, io.Writer) error
 }
 
-// OutputFlags are those of every command that ends with a report.
+// OutputFlags returns the flags of every command that writes a report.
 func OutputFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON, and nothing else, on stdout"},
-		&cli.StringFlag{Name: "html", Usage: "write a page with plots that loads nothing to `FILE`, or - for stdout"},
-		&cli.StringFlag{Name: "hgrm", Usage: "write the latencies of decisions as HdrHistogram percentiles, in µs, to `FILE`, or - for stdout"},
+		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON instead of the table"},
+		&cli.StringFlag{Name: "html", Usage: "write a self-contained page with plots to `FILE`, or - for stdout"},
+		&cli.StringFlag{Name: "hgrm", Usage: "write HdrHistogram percentiles of the decisions, in µs, to `FILE`, or - for stdout"},
 		&cli.StringFlag{Name: "gobench", Usage: "write Go benchmark text for benchstat to `FILE`, or - for stdout"},
 	}
 }
 
-// OutputsOf returns the forms that the flags ask for; what goes to stdout stands
-// there instead of the table. A file that cannot be written is found out now, not
-// after the run.
+// OutputsOf returns the outputs of the flags. One of them on stdout replaces the table. A file
+// that cannot be written is an error now, not after the run.
 func OutputsOf(cc *cli.Context) (Outputs, error) {
 	var all Outputs
 	var onStdout []string // flags
@@ -66,12 +65,12 @@ func OutputsOf(cc *cli.Context) (Outputs, error) {
 		all = append(all, output{write: Report.WriteTable})
 	case 1:
 	default:
-		return nil, fmt.Errorf("%s: one at most can go to stdout; give the others a file each", strings.Join(onStdout, ", "))
+		return nil, fmt.Errorf("%s: only one can go to stdout; give the others a file each", strings.Join(onStdout, ", "))
 	}
 	return all, nil
 }
 
-// Write writes what can be written, whatever becomes of the others.
+// Write writes all outputs, even if some fail.
 func (all Outputs) Write(result Report, stdout io.Writer) error {
 	var errs []error
 	for _, o := range all {
@@ -93,7 +92,7 @@ func writeJSON(result Report, w io.Writer) error {
 	return encoder.Encode(result)
 }
 
-// writable reports why a file could not be written later, and leaves no trace.
+// writable returns an error if a file cannot be written, and changes nothing.
 func writable(path string) error {
 	file, err := openWhole(path)
 	if err != nil {
@@ -102,8 +101,8 @@ func writable(path string) error {
 	return file.discard()
 }
 
-// writeWhole writes a file or leaves what was there, so that nobody ever reads a
-// half of it. A device or a pipe cannot be replaced and is written as it stands.
+// writeWhole replaces a file by a whole one, or leaves it unchanged. A device or a pipe is
+// written directly.
 func writeWhole(path string, write func(io.Writer) error) error {
 	file, err := openWhole(path)
 	if err != nil {
@@ -115,7 +114,7 @@ func writeWhole(path string, write func(io.Writer) error) error {
 	return file.keep()
 }
 
-// wholeFile is a file beside the one that it is to replace, or a device itself.
+// wholeFile is a temporary file beside the one that it replaces, or a device.
 type wholeFile struct {
 	*os.File
 	replaces string // "" of a device
@@ -133,7 +132,7 @@ func openWhole(path string) (wholeFile, error) {
 		file, err := os.OpenFile(path, os.O_WRONLY, 0)
 		return wholeFile{File: file}, unnamed(err)
 	}
-	const readable = 0o666 // less what the umask takes
+	const readable = 0o666 // before umask
 	beside := filepath.Join(filepath.Dir(path), ".bursar-"+rand.Text())
 	file, openErr := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, readable)
 	whole := wholeFile{file, path}
@@ -167,7 +166,7 @@ func (f wholeFile) discard() error {
 	return err
 }
 
-// unnamed leaves out the path, which may be the one beside; callers name theirs.
+// unnamed removes the path of the temporary file from an error.
 func unnamed(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {

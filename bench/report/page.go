@@ -3,7 +3,7 @@ package report
 import (
 	"bufio"
 	"cmp"
-	_ "embed" // the page is made of files of their own
+	_ "embed" // the page's template and style
 	"fmt"
 	"html/template"
 	"io"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/bench/metrics"
+	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
@@ -30,11 +31,11 @@ var (
 	}).Parse(pageText))
 )
 
-// share writes a place in a plot as the percentage that SVG takes.
+// share writes a position in a plot as a percentage, as SVG takes it.
 func share(at float64) string { return strconv.FormatFloat(100*at, 'f', 2, 64) + "%" }
 
-// WriteHTML writes one page with plots that loads nothing, not even an icon: it can
-// be kept, mailed and read anywhere, printed too, and needs no script.
+// WriteHTML writes one page with plots that loads nothing and needs no script, so that it
+// can be kept, mailed and printed.
 func (r Report) WriteHTML(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	if err := pageTemplate.Execute(out, r.page()); err != nil {
@@ -43,50 +44,129 @@ func (r Report) WriteHTML(w io.Writer) error {
 	return out.Flush()
 }
 
-// page is the report in the words of the page.
+// page has the texts of the page.
 type page struct {
+	Tab        string // title of the browser's tab
 	Title      string
 	Lead       string
 	Began      string
-	Books      verdict
+	Balances   verdict
+	Conditions []Condition
 	Tiles      []tile
 	Rounds     string
-	Rivals     []bar
+	Bars       []bar
+	Comparison *comparisonCard
 	Figures    []*figure
-	Contenders grid
+	Grids      []titledGrid
 	Sums       []grid
 	Command    string
 	How        [][2]string
 }
 
 type verdict struct {
-	State string // kept, broken, unread: a class of the style sheet too
+	State string // kept, broken, unread: a class of the style sheet
 	Said  string
 	More  []string
 }
 
 type tile struct{ Name, Value, Unit string }
 
+type comparisonCard struct {
+	Title    string
+	Settings []string
+	Table    grid
+}
+
+type titledGrid struct {
+	Title string
+	Table grid
+}
+
+// grid is a table of cells.
+type grid struct {
+	Head []string
+	Rows [][]cell
+}
+
+// cell is a text, with the exact value behind a rounded one.
+type cell struct{ Text, Exact string }
+
+func (g *grid) add(texts ...string) {
+	row := make([]cell, len(texts))
+	for i, text := range texts {
+		row[i].Text = text
+	}
+	g.Rows = append(g.Rows, row)
+}
+
+// none stands for a missing figure.
+const none = "–"
+
+// filled leaves out the columns without figures.
+func (g grid) filled() grid {
+	kept := grid{Rows: make([][]cell, len(g.Rows))}
+	for i, head := range g.Head {
+		if !slices.ContainsFunc(g.Rows, func(row []cell) bool { return row[i].Text != none }) {
+			continue
+		}
+		kept.Head = append(kept.Head, head)
+		for n, row := range g.Rows {
+			kept.Rows[n] = append(kept.Rows[n], row[i])
+		}
+	}
+	return kept
+}
+
+// text is a row for a pointer: one line per cell, with the name of its column.
+func (g grid) text(row int) string {
+	lines := make([]string, len(g.Head))
+	for i, name := range g.Head {
+		lines[i] = name + ": " + g.Rows[row][i].Text
+	}
+	return strings.Join(lines, "\n")
+}
+
+// money is an amount in dollars and cents, with the exact one behind it. A positive amount
+// below a cent is exact.
+func money(m budget.Microcents) cell {
+	cents := (m + budget.Cent/2) / budget.Cent
+	if m < 0 || m > 0 && cents == 0 {
+		return cell{Text: m.String()}
+	}
+	c := cell{Text: fmt.Sprintf("$%s.%02d", Count(int64(cents/100)), cents%100)}
+	if cents*budget.Cent != m {
+		c.Exact = m.String()
+	}
+	return c
+}
+
 func (r Report) page() page {
 	p := page{
-		Title: "bursar bench", Lead: r.lead(), Books: r.judged(), Tiles: r.tiles(),
-		Rounds: wording.Count(r.Rounds, "round"), Rivals: bars(r.Contenders), Command: r.Command, How: r.how(),
+		Title: "bursar bench", Lead: r.lead(), Balances: r.judged(), Conditions: r.Conditions, Tiles: r.tiles(),
+		Rounds: wording.Count(r.Rounds, "round"), Bars: bars(r.Candidates), Comparison: r.Comparison.card(), Command: r.Command, How: r.how(),
 	}
 	if r.Sweep != nil {
 		p.Title = "bursar bench sweep"
 	}
-	if !r.Began.IsZero() {
-		p.Began = r.Began.Format(time.RFC1123)
+	p.Tab = p.Title
+	if len(p.Tiles) > 0 {
+		p.Tab += ": " + p.Tiles[0].Value + " " + p.Tiles[0].Name
 	}
-	for _, f := range []*figure{swept(r.Sweep), distribution(r.Contenders), overTime(r.Timeline), draining(r.Drains)} {
+	if !r.Began.IsZero() {
+		p.Began, p.Tab = r.Began.Format(time.RFC1123), p.Tab+", "+r.Began.Format("2006-01-02 15:04")
+	}
+	for _, f := range []*figure{swept(r.Sweep), distribution(r.Candidates), r.overTime(), draining(r.Drains)} {
 		if f != nil {
 			p.Figures = append(p.Figures, f)
 		}
 	}
-	if len(r.Contenders) > 0 {
-		p.Contenders = contenderGrid(r.Contenders)
+	if r.Sweep == nil {
+		p.Grids = append(p.Grids, titledGrid{"Reserve and commit", r.latencyGrid()})
 	}
-	if r.Audited && r.Sweep == nil { // each run of a sweep has accounts of its own
+	if len(r.Candidates) > 0 {
+		p.Grids = append(p.Grids, titledGrid{"Cost of a decision", candidateGrid(r.Candidates)})
+	}
+	if r.Audited && r.Sweep == nil { // each run of a sweep has balances of its own
 		p.Sums = append(p.Sums, r.sums())
 	}
 	if answers := outcomeGrid(r.Outcomes); len(answers.Rows) > 0 {
@@ -100,7 +180,7 @@ func (r Report) lead() string {
 	if r.Redis != "" {
 		where = "on " + r.Redis
 	}
-	load := []string{wording.Count(r.Nodes, "node") + " × " + wording.Count(r.Concurrency, "caller"), wording.Count(r.Tenants, "tenant")}
+	load := []string{wording.Count(r.Nodes, "node") + " × " + wording.Count(r.Concurrency, "worker"), wording.Count(r.Tenants, "tenant")}
 	if r.Sweep != nil {
 		load = []string{"over " + r.Sweep.Over}
 	}
@@ -118,44 +198,52 @@ func (r Report) lead() string {
 }
 
 func (r Report) judged() verdict {
+	const law = "remaining + reserved + committed = granted; the open holds%s add up to the reserved amount, and all match the workers' answers. Overspent: %s."
+	overspent := money(r.Overspent).Text
 	switch {
 	case !r.Audited:
-		return verdict{"unread", "The books could not be checked", nil}
+		return verdict{"unread", "The balances could not be checked", nil}
 	case r.Conserved && r.Sweep != nil:
-		return verdict{"kept", "The books are kept", []string{
-			"After each run, for every tenant: remaining + reserved + committed = granted. The open holds sum up to what is reserved, and callers were told the same. Overspent: " + r.Overspent.String() + "."}}
+		return verdict{"kept", "All balances are right", []string{"For every tenant after each run: " + fmt.Sprintf(law, "", overspent)}}
 	case r.Conserved:
-		return verdict{"kept", "The books are kept", []string{
-			fmt.Sprintf("For each of %s: remaining + reserved + committed = granted. The open holds (%s) sum up to what is reserved, and callers were told the same. Overspent: %s.",
-				wording.Count(r.Tenants, "tenant"), Count(r.OpenHolds), r.Overspent)}}
+		return verdict{"kept", "All balances are right", []string{
+			fmt.Sprintf("For each of %s: "+law, wording.Count(r.Tenants, "tenant"), " ("+Count(r.OpenHolds)+")", overspent)}}
 	default:
-		more := []string{fmt.Sprintf("Broken for %d of %s; overspent %s.", r.BrokenAll, wording.Count(r.Tenants, "tenant"), r.Overspent)}
+		more := []string{fmt.Sprintf("Wrong for %d of %s; overspent %s.", r.BrokenAll, wording.Count(r.Tenants, "tenant"), overspent)}
 		for _, b := range r.Broken {
 			more = append(more, fmt.Sprintf("%s: %s", b.Tenant, b.Problem))
 		}
-		return verdict{"broken", "The books are BROKEN", more}
+		return verdict{"broken", "Balances are WRONG", more}
 	}
 }
 
-// tiles are the figures that come first.
+// tiles are the headline figures.
 func (r Report) tiles() []tile {
 	if r.Sweep != nil {
 		return sweepTiles(r.Sweep)
 	}
 	at, of := r.Reserve, "of a reserve"
-	if len(r.Contenders) > 0 {
-		at, of = r.Contenders[0].Decision, "of a decision"
+	if len(r.Candidates) > 0 {
+		at, of = r.Candidates[0].Decision, "of a decision"
 	}
-	first := tile{"decisions a second", Count(r.DecisionsPerSecond), spreadOf(r.Contenders)}
+	first := tile{"decisions per second", Count(r.DecisionsPerSecond), ""}
+	if len(r.Candidates) > 0 {
+		first.Unit = between(r.Candidates[0].DecisionsPerSecond, Count[float64])
+	}
 	if r.Workload.Offered > 0 {
-		first = tile{"requests a second", perSecondText(r.achieved()), "of " + perSecondText(r.Workload.Offered) + " offered"}
+		first = tile{"requests per second", perSecondText(r.achieved()), "of " + perSecondText(r.Workload.Offered) + " offered"}
+	}
+	failed, all := r.Outcomes[budget.Unknown.String()], int64(0)
+	for _, n := range r.Outcomes {
+		all += n
 	}
 	return []tile{
 		first,
 		{"p50 " + of, Micros(at.P50), ""},
 		{"p99 " + of, Micros(at.P99), ""},
 		{"p99.9 " + of, Micros(at.P999), ""},
-		{"reserves refused", Count(r.Refused), "by " + wording.Count(r.Exhausted, "tenant")},
+		{"reserves refused", Count(r.Refused), "of " + wording.Count(r.Exhausted, "tenant")},
+		{"errors", significant(100*float64(failed)/float64(max(all, 1))) + "%", wording.Count(failed, "call") + " without an answer"},
 	}
 }
 
@@ -169,25 +257,17 @@ func sweepTiles(s *Sweep) []tile {
 	knee := tile{"knee", "none", "was found"}
 	switch {
 	case s.Noisy:
-		knee = tile{"knee", "none", "too noisy to name one"}
+		knee.Unit = "too noisy to name one"
 	case s.Knee != nil:
-		knee = tile{"knee", Count(s.Knee.Value), s.Over}
+		knee.Value, knee.Unit = Count(s.Knee.Value), strings.TrimPrefix(s.count(s.Knee.Value), strconv.Itoa(s.Knee.Value)+" ")
 	}
 	return []tile{
-		{"most decisions a second", Count(best.DecisionsPerSecond.Median), "at " + s.Over + " " + Count(best.Value)},
+		{"most decisions per second", Count(best.DecisionsPerSecond.Median), "with " + s.count(best.Value)},
 		{"p99 there", Micros(best.Decision.P99), ""}, knee,
 	}
 }
 
-func spreadOf(all []Contender) string {
-	if len(all) == 0 || len(all[0].Rates) < 2 {
-		return ""
-	}
-	s := all[0].DecisionsPerSecond
-	return Count(s.Lowest) + " to " + Count(s.Most)
-}
-
-// bar is one contender's row: its rate, against ours, and what money it lost.
+// bar is a candidate's row in the comparison with the baselines.
 type bar struct {
 	Series       int
 	Name         string
@@ -196,47 +276,47 @@ type bar struct {
 	Spread       string
 	Width        float64 // shares of the widest
 	Lowest, Most float64
-	Cut          bool   // it is longer than there is room for
-	Ratio        string // ours to theirs; "" of ours
+	Cut          bool   // it is too long to be shown whole
+	Ratio        string // Bursar's rate over this one; "" of Bursar
 	RatioSpread  string
-	Money        string
-	By           string // how many tenants
+	Money        cell
+	By           string // number of tenants
 	Overspent    bool
 }
 
-// bars are all contenders' rows, if there is anything to compare. The one that is many times as fast as all others,
-// an engine in this process, is cut, so that the others can be told apart.
-func bars(all []Contender) []bar {
+// bars returns a row for each candidate, if there are baselines. A candidate that is many
+// times as fast as all others is cut, so that the others can be told apart.
+func bars(all []Candidate) []bar {
 	if len(all) < 2 {
 		return nil
 	}
-	const room = 1.02 // of the longest, so that its spread ends within
+	const room = 1.02 // of the longest, so that its spread fits
 	longest := room * longestShown(all)
 	share := func(rate float64) float64 { return min(rate/longest, 1) }
 	rows := make([]bar, len(all))
 	for i, c := range all {
 		rate := c.DecisionsPerSecond
 		rows[i] = bar{
-			Series: i, Name: c.Name, Describe: c.Describe, Rate: Count(rate.Median), Spread: between(rate, Short),
+			Series: i, Name: c.Name, Describe: c.Describe, Rate: Count(rate.Median), Spread: between(rate, Count[float64]),
 			Width: share(rate.Median), Lowest: share(rate.Lowest), Most: share(rate.Most),
 			Cut: rate.Median > longest, Overspent: c.Money.Overspent > 0,
 		}
 		if i > 0 {
-			rows[i].Ratio, rows[i].RatioSpread = significant(c.Ratio.Median), between(c.Ratio, significant)
+			rows[i].Ratio, rows[i].RatioSpread = times(c.Ratio.Median), between(c.Ratio, times)
 		}
 		switch {
 		case c.Money.Overspent > 0:
-			rows[i].Money, rows[i].By = "overspent "+c.Money.Overspent.String(), "by "+wording.Count(c.Money.Tenants, "tenant")
+			rows[i].Money, rows[i].By = money(c.Money.Overspent), "of "+wording.Count(c.Money.Tenants, "tenant")
 		case c.Money.Kept:
-			rows[i].Money = "overspent nothing"
+			rows[i].Money.Text = "nothing"
 		default:
-			rows[i].Money = "keeps no books"
+			rows[i].Money.Text = "no records"
 		}
 	}
 	return rows
 }
 
-// between is "" where there is but one round.
+// between is "" for a single round.
 func between(s metrics.Spread, say func(float64) string) string {
 	if s.Lowest == s.Most {
 		return ""
@@ -244,12 +324,9 @@ func between(s metrics.Spread, say func(float64) string) string {
 	return say(s.Lowest) + " to " + say(s.Most)
 }
 
-func longestShown(all []Contender) float64 {
+func longestShown(all []Candidate) float64 {
 	const tooMany = 3
-	var rates []float64
-	for _, c := range all {
-		rates = append(rates, max(c.DecisionsPerSecond.Median, c.DecisionsPerSecond.Most))
-	}
+	rates := metrics.Each(all, func(c Candidate) float64 { return max(c.DecisionsPerSecond.Median, c.DecisionsPerSecond.Most) })
 	slices.Sort(rates)
 	last := len(rates) - 1
 	if last > 0 && rates[last-1] > 0 && rates[last] > tooMany*rates[last-1] {
@@ -258,52 +335,36 @@ func longestShown(all []Contender) float64 {
 	return max(rates[last], 1)
 }
 
-func contenderGrid(all []Contender) grid {
+func (r Report) latencyGrid() grid {
+	g := grid{Head: []string{"latency", "mean", "p50", "p90", "p95", "p99", "p99.9", "max"}}
+	for _, row := range r.latencies() {
+		at := row.at
+		g.add(row.name, measured(at.Mean, Micros), measured(at.P50, Micros), measured(at.P90, Micros),
+			measured(at.P95, Micros), measured(at.P99, Micros), measured(at.P999, Micros), measured(at.Max, Micros))
+	}
+	return g
+}
+
+func candidateGrid(all []Candidate) grid {
 	g := grid{Head: []string{
-		"contender", "decisions a second", "ours / theirs", "p50", "p99", "p99.9", "Redis' CPU", "round trips", "commands",
-		"connections", "given up", "overspent", "drift",
+		"name", "p50", "p99", "p99.9", "max", "Redis CPU", "round trips", "commands", "connections per node", "without an answer", "overspent", "records off by",
 	}}
 	for i, c := range all {
-		ratio, overspent := significant(c.Ratio.Median), c.Money.Overspent.String()
-		if i == 0 {
-			ratio = "1"
-		}
-		if !c.Money.Kept {
-			overspent = none
-		}
-		drift := none
-		if c.Money.Drift != 0 {
-			drift = c.Money.Drift.String()
-		}
-		g.Rows = append(g.Rows, []string{
-			c.Name, Count(c.DecisionsPerSecond.Median), ratio,
-			Micros(c.Decision.P50), Micros(c.Decision.P99), Micros(c.Decision.P999),
+		g.add(c.Name, Micros(c.Decision.P50), Micros(c.Decision.P99), Micros(c.Decision.P999), measured(c.Decision.Max, Micros),
 			measured(c.RedisCPU, Micros), measured(c.RoundTrips, significant), measured(c.Commands, significant),
-			measured(float64(c.PoolSize), Count[float64]), measured(float64(c.GivenUp), Count[float64]), overspent, drift,
-		})
+			measured(float64(c.PoolSize), Count[float64]), measured(float64(c.GivenUp), Count[float64]), none, none)
+		row := g.Rows[i]
+		if c.Money.Kept {
+			row[len(row)-2] = money(c.Money.Overspent)
+		}
+		if c.Money.Drift != 0 {
+			row[len(row)-1] = money(c.Money.Drift)
+		}
 	}
 	return g.filled()
 }
 
-// none is in the place of a figure that there is not.
-const none = "–"
-
-// filled leaves out the columns that say nothing.
-func (g grid) filled() grid {
-	kept := grid{Rows: make([][]string, len(g.Rows))}
-	for i, head := range g.Head {
-		if !slices.ContainsFunc(g.Rows, func(row []string) bool { return row[i] != none }) {
-			continue
-		}
-		kept.Head = append(kept.Head, head)
-		for n, row := range g.Rows {
-			kept.Rows[n] = append(kept.Rows[n], row[i])
-		}
-	}
-	return kept
-}
-
-// measured says of 0 that there is no figure.
+// measured writes 0 as a missing figure.
 func measured(value float64, say func(float64) string) string {
 	if value == 0 {
 		return none
@@ -311,39 +372,57 @@ func measured(value float64, say func(float64) string) string {
 	return say(value)
 }
 
-// sums are those of all budgets.
 func (b Books) sums() grid {
-	return grid{
-		Head: []string{"budgets of all tenants", "sum"},
-		Rows: [][]string{
-			{"granted", b.Granted.String()}, {"committed", b.Committed.String()}, {"reserved", b.Reserved.String()},
-			{"remaining", b.Remaining.String()}, {"overspent", b.Overspent.String()},
-		},
+	g := grid{Head: []string{"budgets of all tenants", "sum"}}
+	for _, row := range []struct {
+		name   string
+		amount budget.Microcents
+	}{{"granted", b.Granted}, {"committed", b.Committed}, {"reserved", b.Reserved}, {"remaining", b.Remaining}, {"overspent", b.Overspent}} {
+		g.Rows = append(g.Rows, []cell{{Text: row.name}, money(row.amount)})
 	}
+	return g
 }
 
 func outcomeGrid(counts map[string]int64) grid {
 	g := grid{Head: []string{"outcome", "answers"}}
 	for _, outcome := range Played {
 		if n := counts[outcome.String()]; n > 0 {
-			g.Rows = append(g.Rows, []string{strings.ReplaceAll(outcome.String(), "_", " "), Count(n)})
+			g.add(strings.ReplaceAll(outcome.String(), "_", " "), Count(n))
 		}
 	}
 	return g
 }
 
-// how says what to do to see the same again, in pairs of a name and a value.
+func (c *Comparison) card() *comparisonCard {
+	if c == nil {
+		return nil
+	}
+	card := &comparisonCard{
+		Title: strings.ToUpper(c.title()[:1]) + c.title()[1:], Settings: c.Settings,
+		Table: grid{Head: []string{"metric", "earlier", "now", "change", "verdict"}},
+	}
+	for _, change := range c.Changes {
+		card.Table.add(change.Metric, change.spread(change.Earlier), change.spread(change.Now), change.percentText(), change.verdict())
+	}
+	return card
+}
+
+// how lists what is needed to repeat the run.
 func (r Report) how() [][2]string {
 	w, m := r.Workload, r.Machine
+	counted := "the call"
+	if w.LatencyFrom == "intended start" {
+		counted = "the time at which a call was due"
+	}
 	pairs := [][2]string{
-		{"requests", w.RequestsSaid},
-		{"arrivals", w.Arrivals}, {"latency from", w.LatencyFrom},
-		{"offered", perSecond(w.Offered, "requests")},
+		{"requests", w.RequestsSaid}, {"loop", w.Arrivals}, {"latency counts from", counted},
+		{"offered", measured(w.Offered, func(rate float64) string { return Count(rate) + " requests per second" })},
 		{"unsent", measured(float64(w.Unsent), func(n float64) string {
-			return Count(n) + " " + wording.Noun(w.Unsent, "request") + " that the end came before"
+			return Count(n) + " " + wording.Noun(w.Unsent, "request") + " due and not sent by the end"
 		})},
-		{"seed", strconv.FormatUint(r.Seed, 10)},
-		{"measured", significant(r.Seconds) + " s in " + wording.Count(r.Rounds, "round") + warmedUp(w)},
+		{"random seed", strconv.FormatUint(r.Seed, 10)},
+		{"measured", significant(r.Seconds) + " s in " + wording.Count(r.Rounds, "round")},
+		{"warm-up", measured(w.WarmupSeconds, func(s float64) string { return significant(s) + " s" })},
 		{"machine", m.CPU}, {"cores", measured(float64(m.Cores), Count[float64])},
 		{"system", m.OS}, {"Go", m.Go}, {"GOMAXPROCS", measured(float64(m.GOMAXPROCS), Count[float64])},
 		{"GOGC", m.GOGC}, {"GOMEMLIMIT", m.GOMEMLIMIT}, {"bursar", m.Version},
@@ -355,18 +434,4 @@ func (r Report) how() [][2]string {
 		}
 	}
 	return slices.DeleteFunc(pairs, func(p [2]string) bool { return p[1] == "" || p[1] == none })
-}
-
-func perSecond(rate float64, what string) string {
-	if rate == 0 {
-		return ""
-	}
-	return Count(rate) + " " + what + " a second"
-}
-
-func warmedUp(w Workload) string {
-	if w.WarmupSeconds == 0 {
-		return ""
-	}
-	return ", after " + significant(w.WarmupSeconds) + " s of warm-up"
 }

@@ -8,26 +8,26 @@ import (
 	"strings"
 )
 
-// plot is a diagram of the page. Places on it are shares of its area, so that a
-// browser fits it into any width while text and lines keep their size.
+// plot is a diagram of the page. Positions are shares of its area, so that it fits any width
+// while text and lines keep their size.
 type plot struct {
-	Label   string // says in a sentence what is to be seen
+	Label   string // one sentence for screen readers
 	YName   string
 	XName   string
-	Keys    []key // none where the name of the axis says it
+	Keys    []key // none if the name of the axis is enough
 	X, Y    []tick
 	Curves  []curve
 	Marks   []mark
 	Columns []column
 }
 
-// tick is a line across the area, and what is written at its end, if anything.
+// tick is a line across the area, with an optional label.
 type tick struct {
 	At    float64
 	Label string
 }
 
-// curve is one series; its look is the Series-th of the style sheet.
+// curve is one series, drawn in the Series-th style.
 type curve struct {
 	Series int
 	Path   string // in a square of 100 × 100
@@ -36,33 +36,33 @@ type curve struct {
 
 type dot struct {
 	X, Y         float64
-	Lowest, Most float64 // of a spread; equal where there is none
+	Lowest, Most float64 // of a spread
 }
 
-// mark is a line from top to bottom that has a name.
+// mark is a vertical line with a label.
 type mark struct {
 	At    float64
 	Label string
-	Left  bool // the label has its place to the left of the line
+	Left  bool // whether the label is left of the line
 }
 
-// column is a part of the width whose figures a pointer asks for.
+// column is a part of the width with a tooltip.
 type column struct {
 	At, Width float64
 	Text      string
 }
 
-// key says which curve is which.
+// key names a curve.
 type key struct {
 	Series int
 	Name   string
 }
 
-// point is a value of a curve in its own terms.
+// point is a value of a curve.
 type point struct{ x, y float64 }
 
-// draw joins points by lines; what the scales have no place for is a gap, and so
-// is a distance in x above gap, if gap is not 0.
+// draw joins points by lines. Points without a position on the scale leave a gap, and so does
+// a distance in x above gap, unless gap is 0.
 func draw(series int, points []point, x, y scale, gap float64) curve {
 	var path strings.Builder
 	verb, last := "M", math.Inf(-1)
@@ -81,7 +81,7 @@ func draw(series int, points []point, x, y scale, gap float64) curve {
 	return curve{Series: series, Path: path.String()}
 }
 
-// columns are as wide as to meet in the middle between their neighbours.
+// columns meet in the middle between their neighbours.
 func columns(places []float64, text func(i int) string) []column {
 	all := make([]column, len(places))
 	for i, at := range places {
@@ -99,7 +99,7 @@ func columns(places []float64, text func(i int) string) []column {
 
 // scale places values on an axis: 0 at its beginning, 1 at its end.
 type scale struct {
-	of     func(float64) float64 // what the axis is even in
+	of     func(float64) float64 // in which the axis is linear
 	lo, hi float64               // in those terms
 }
 
@@ -154,8 +154,8 @@ func roundStep(atLeast float64) float64 {
 	return 10 * power
 }
 
-// logarithmic covers lowest to highest, in steps of 1, 2, 5, 10. Each power of ten
-// has a label; where there are few, 2 and 5 have one too.
+// logarithmic covers lowest to highest in steps of 1, 2, 5, 10. Powers of ten have labels; if
+// there are few, so have 2 and 5.
 func logarithmic(lowest, highest float64, say func(float64) string) (scale, []tick) {
 	if lowest <= 0 || highest < lowest {
 		lowest, highest = 1, 10
@@ -186,7 +186,7 @@ func logarithmic(lowest, highest float64, say func(float64) string) (scale, []ti
 	return s, ticks
 }
 
-// nines is the axis of HdrHistogram's plots: even in how rare a value is.
+// nines is the axis of HdrHistogram's plots, linear in the rarity of a value.
 func nines(percentile float64) float64 { return -math.Log10(1 - percentile/100) }
 
 // shown are the percentiles that have a tick and a row.

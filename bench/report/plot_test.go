@@ -85,19 +85,19 @@ func TestDrawLeavesGaps(t *testing.T) {
 
 func TestBarsCutTheLongest(t *testing.T) {
 	t.Parallel()
-	rate := func(r float64) Contender {
-		return Contender{DecisionsPerSecond: metrics.Spread{Median: r, Lowest: r, Most: r}}
+	rate := func(r float64) Candidate {
+		return Candidate{DecisionsPerSecond: metrics.Spread{Median: r, Lowest: r, Most: r}}
 	}
-	rows := bars([]Contender{rate(100), rate(10_000), rate(50)})
+	rows := bars([]Candidate{rate(100), rate(10_000), rate(50)})
 	if !rows[1].Cut || rows[1].Width != 1 || rows[0].Cut || rows[0].Width < 0.95 || rows[2].Width < 0.45 {
 		t.Errorf("got %+v", rows)
 	}
-	for _, row := range bars([]Contender{rate(100), rate(250)}) {
+	for _, row := range bars([]Candidate{rate(100), rate(250)}) {
 		if row.Cut {
 			t.Errorf("%v is cut beside a neighbour of its size", row)
 		}
 	}
-	if bars([]Contender{rate(1)}) != nil {
+	if bars([]Candidate{rate(1)}) != nil {
 		t.Error("one bar compares nothing")
 	}
 }
@@ -107,8 +107,8 @@ func TestHTMLOfOddRuns(t *testing.T) {
 	t.Parallel()
 	odd := map[string]Report{
 		"nothing":        {},
-		"no answers":     {Contenders: []Contender{{}, {}}, Timeline: make([]metrics.Moment, 3), Drains: []metrics.Drain{{}}},
-		"one of each":    {Contenders: []Contender{{Quantiles: []metrics.Quantile{{Percentile: 100, Micros: 5, Count: 1}}}}, Timeline: []metrics.Moment{{Seconds: 1}}},
+		"no answers":     {Candidates: []Candidate{{}, {}}, Timeline: make([]metrics.Moment, 3), Drains: []metrics.Drain{{}}},
+		"one of each":    {Candidates: []Candidate{{Quantiles: []metrics.Quantile{{Percentile: 100, Micros: 5, Count: 1}}}}, Timeline: []metrics.Moment{{Seconds: 1}}},
 		"one point":      {Sweep: &Sweep{Over: "holds", Points: []SweepPoint{{}}}},
 		"only zero":      {Sweep: &Sweep{Over: "holds", Points: []SweepPoint{{Value: 0}, {Value: 0}}}},
 		"an empty sweep": {Sweep: &Sweep{Over: "nodes"}},

@@ -15,101 +15,97 @@ import (
 	"github.com/calybris/bursar/bench/metrics"
 )
 
-// Progress is what a live view shows of a run: how far it is, and what the last
-// stretch of it came to.
+// Progress is the state of a run for a live view.
 type Progress struct {
 	Phase     string        // for people: "warm-up", "round 2 of 5: incr"
 	Elapsed   time.Duration // of the whole run
-	Left      time.Duration // of the whole run; 0 where that is not known, as with a trace
-	Rate      float64       // decisions a second, of the last stretch
-	P99       float64       // µs, of the last stretch
-	Decisions int64         // of the whole run, refusals included
+	Left      time.Duration // of the whole run; 0 if unknown, as with a trace
+	Rate      float64       // decisions per second, recently
+	P99       float64       // µs, recently
+	Decisions int64         // of the whole run, including refusals
 	Refused   int64         // reserves refused, of the whole run
 }
 
-// Tracker turns samples into what a live view is told. It is told of one stint at a
-// time.
+// Tracker turns the samples of a run into Progress.
 type Tracker struct {
-	tell  func(Progress)
-	began time.Time
-	whole time.Duration // that the run will take; 0 is not known
-	phase string
+	report func(Progress)
+	began  time.Time
+	whole  time.Duration // expected; 0 is unknown
+	phase  string
 
 	last               time.Time
-	stretch            int64 // decisions since then
-	latency            *metrics.Histogram
+	recent             int64              // decisions since then
+	latency            *metrics.Histogram // the same
 	decisions, refused int64
 }
 
-// NewTracker tells of a run that begins now; whole is how long it will take, 0 where
-// that is not known.
-func NewTracker(tell func(Progress), whole time.Duration) *Tracker {
+// NewTracker returns the tracker of a run that begins now. whole is its expected length, or 0
+// if unknown.
+func NewTracker(report func(Progress), whole time.Duration) *Tracker {
 	now := time.Now()
-	return &Tracker{tell: tell, began: now, last: now, whole: whole}
+	return &Tracker{report: report, began: now, last: now, whole: whole}
 }
 
-// Announce says what is to be seen next; without a watcher, to nobody.
-func (w *Tracker) Announce(turn, turns int, name string) {
-	if w == nil {
+// Announce names the next round. It does nothing on nil.
+func (t *Tracker) Announce(round, rounds int, name string) {
+	if t == nil {
 		return
 	}
-	if w.phase = name; turns > 1 {
-		w.phase = fmt.Sprintf("round %d of %d: %s", turn+1, turns, name)
+	if t.phase = name; rounds > 1 {
+		t.phase = fmt.Sprintf("round %d of %d: %s", round+1, rounds, name)
 	}
 }
 
-// tellEvery bounds how often a view is told, whatever the samples do.
-const tellEvery = 250 * time.Millisecond
+const reportEvery = 250 * time.Millisecond
 
-// Sampled is told each sample of the run.
-func (w *Tracker) Sampled(s metrics.Sample) {
-	w.decisions += s.Decisions
-	w.refused += s.Refused
-	w.stretch += s.Decisions
-	if w.latency == nil {
-		w.latency = s.Latency.Clone() // a timeline may keep the sample's own
+// Sampled adds a sample, and reports the progress if the last report is old enough.
+func (t *Tracker) Sampled(s metrics.Sample) {
+	t.decisions += s.Decisions
+	t.refused += s.Refused
+	t.recent += s.Decisions
+	if t.latency == nil {
+		t.latency = s.Latency.Clone() // a timeline may own the sample's
 	} else {
-		w.latency.Merge(s.Latency)
+		t.latency.Merge(s.Latency)
 	}
 	now := time.Now()
-	took := now.Sub(w.last)
-	if took < tellEvery*9/10 {
+	took := now.Sub(t.last)
+	if took < reportEvery*9/10 {
 		return
 	}
 	p := Progress{
-		Phase: w.phase, Elapsed: now.Sub(w.began),
-		Rate: float64(w.stretch) / took.Seconds(), P99: w.latency.Percentiles().P99,
-		Decisions: w.decisions, Refused: w.refused,
+		Phase: t.phase, Elapsed: now.Sub(t.began), Rate: float64(t.recent) / took.Seconds(),
+		P99: t.latency.Latency().P99, Decisions: t.decisions, Refused: t.refused,
 	}
 	if s.Warming {
 		p.Phase += ", warm-up"
 	}
-	if w.whole > 0 {
-		p.Left = max(0, w.whole-p.Elapsed)
+	if t.whole > 0 {
+		p.Left = max(0, t.whole-p.Elapsed)
 	}
-	w.last, w.stretch, w.latency = now, 0, nil
-	w.tell(p)
+	t.last, t.recent, t.latency = now, 0, nil
+	t.report(p)
 }
 
-// ProgressBar is a line on a terminal that says how a run goes, until the run ends; what
-// else is written there is written through it, and comes above. It shows nothing
-// where nobody watches.
+// ProgressBar is a line on a terminal that shows the progress of a run and disappears at its
+// end. Other output to that terminal has to go through its Write. Without a terminal it shows
+// nothing.
 type ProgressBar struct {
 	to io.Writer
 
 	mu      sync.Mutex
-	watched bool // and not over yet
+	shown   bool // on a terminal, and the run has not ended
 	bar     *progressbar.ProgressBar
-	columns int         // that the terminal had when the bar was made
-	drop    func() bool // what listens for the end of ctx
+	columns int // of the terminal when the bar was made
+	detach  func() bool
 }
 
-// OpenProgress draws on a terminal only, and when ctx ends it says what is still to
-// come. It must be closed.
+// OpenProgress returns a progress bar, which must be closed. When ctx ends, it is replaced by
+// a line about what happens next.
 func OpenProgress(ctx context.Context, to io.Writer) *ProgressBar {
-	l := &ProgressBar{to: to, watched: isTerminal(to) && os.Getenv("TERM") != "dumb"}
-	l.drop = context.AfterFunc(ctx, l.interrupt)
-	return l
+	b := &ProgressBar{to: to, shown: isTerminal(to) && os.Getenv("TERM") != "dumb"}
+	b.detach = context.AfterFunc(ctx, b.interrupt)
+	return b
 }
 
 func isTerminal(w io.Writer) bool {
@@ -117,30 +113,30 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// Watch is what draws a Progress; nil where nobody watches.
-func (l *ProgressBar) Watch() func(Progress) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.watched {
+// Watch returns the function that shows a Progress, or nil without a terminal.
+func (b *ProgressBar) Watch() func(Progress) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.shown {
 		return nil
 	}
-	return l.show
+	return b.show
 }
 
-func (l *ProgressBar) show(p Progress) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.watched {
+func (b *ProgressBar) show(p Progress) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.shown {
 		return
 	}
-	if columns := columnsOf(l.to); l.bar == nil || columns != l.columns { // people resize their windows
-		l.wipe()
-		l.columns, l.bar = columns, newBar(l.to, barWidth(columns), p.Left > 0)
+	if columns := columnsOf(b.to); b.bar == nil || columns != b.columns { // the window may be resized
+		b.wipe()
+		b.columns, b.bar = columns, newBar(b.to, barWidth(columns), p.Left > 0)
 	}
-	l.bar.Describe(said(p, l.columns-beside-barWidth(l.columns)))
+	b.bar.Describe(progressText(p, b.columns-reserved-barWidth(b.columns)))
 	if p.Left > 0 {
-		l.bar.ChangeMax64(int64(p.Elapsed + p.Left))
-		_ = l.bar.Set64(int64(p.Elapsed)) // a line that cannot be drawn is not the run's failure
+		b.bar.ChangeMax64(int64(p.Elapsed + p.Left))
+		_ = b.bar.Set64(int64(p.Elapsed)) // a terminal that cannot be written is no failure of the run
 	}
 }
 
@@ -154,33 +150,32 @@ func columnsOf(w io.Writer) int {
 	return usual
 }
 
-// beside is what the line has apart from the bar and what is said: the percentage,
-// spaces, and room for the ^C that a terminal echoes, which would otherwise break
-// the line so that it could not be wiped.
-const beside = len("  100%    ^C")
+// reserved is the width of the percentage, the spaces, and the ^C that a terminal echoes: a
+// line that wraps could not be cleared.
+const reserved = len("  100%    ^C")
 
-// barWidth leaves the figures as much as they usually take.
+// barWidth leaves room for the usual text.
 func barWidth(columns int) int {
-	const figures, widest = 68, 20
-	return min(max(columns-beside-figures, 0), widest)
+	const text, widest = 68, 20
+	return min(max(columns-reserved-text, 0), widest)
 }
 
-// newBar is a bar, or without a known end a spinner; neither has a clock of its own.
+// newBar returns a bar, or a spinner if the end is unknown.
 func newBar(to io.Writer, width int, bounded bool) *progressbar.ProgressBar {
 	longest := int64(1)
 	if !bounded {
-		longest, width = -1, 1 // a spinner without any is not drawn
+		longest, width = -1, 1 // a spinner of width 0 is not drawn
 	}
 	return progressbar.NewOptions64(longest,
-		progressbar.OptionSetWriter(struct{ io.Writer }{to}), // a file it would fill to its last column
+		progressbar.OptionSetWriter(struct{ io.Writer }{to}), // it would fill a file to the last column
 		progressbar.OptionUseANSICodes(true), progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetWidth(width), progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░"}),
 		progressbar.OptionShowDescriptionAtLineEnd(), progressbar.OptionSetSpinnerChangeInterval(0),
 		progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(false))
 }
 
-// said is what the line says, as far as there is room.
-func said(p Progress, room int) string {
+// progressText returns as many parts of the text as fit.
+func progressText(p Progress, room int) string {
 	line := ""
 	for _, part := range []struct {
 		known bool
@@ -202,38 +197,36 @@ func said(p Progress, room int) string {
 	return line
 }
 
-// Write puts text above the line.
-func (l *ProgressBar) Write(text []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.wipe()
-	return l.to.Write(text)
+// Write writes text above the bar.
+func (b *ProgressBar) Write(text []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wipe()
+	return b.to.Write(text)
 }
 
-func (l *ProgressBar) wipe() {
-	if l.bar != nil {
-		_ = l.bar.Clear() // as in show
+func (b *ProgressBar) wipe() {
+	if b.bar != nil {
+		_ = b.bar.Clear() // as in show
 	}
 }
 
-// interrupt ends the line: from here on it could only promise too much.
-func (l *ProgressBar) interrupt() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.watched {
-		l.wipe()
-		l.watched = false
-		fmt.Fprintln(l.to, "interrupted: the calls under way are finished and the books checked; Ctrl-C again ends at once")
-	}
+func (b *ProgressBar) interrupt() {
+	b.end("interrupted: finishing the calls in flight and checking the balances; Ctrl-C again ends at once\n")
 }
 
-// Close leaves the terminal as if there had been no line.
-func (l *ProgressBar) Close() {
-	l.drop()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.watched {
-		l.wipe()
-		l.watched = false
+// Close removes the bar.
+func (b *ProgressBar) Close() {
+	b.detach()
+	b.end("")
+}
+
+func (b *ProgressBar) end(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.shown {
+		b.wipe()
+		b.shown = false
+		fmt.Fprint(b.to, text)
 	}
 }

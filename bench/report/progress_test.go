@@ -15,17 +15,17 @@ func TestLiveLineFitsTheTerminal(t *testing.T) {
 		Phase: "round 2 of 5: incr", Elapsed: 3 * time.Second, Left: 7400 * time.Millisecond,
 		Rate: 78_895.4, P99: 2_312, Decisions: 200_000, Refused: 1_234,
 	}
-	if got, want := said(p, 120), "7s left, round 2 of 5: incr, 78,895/s, p99 2.31 ms, 1234 refused"; got != want {
+	if got, want := progressText(p, 120), "7s left, round 2 of 5: incr, 78,895/s, p99 2.31 ms, 1234 refused"; got != want {
 		t.Errorf("got %q", got)
 	}
-	if got, want := said(p, 30), "7s left, round 2 of 5: incr"; got != want {
+	if got, want := progressText(p, 30), "7s left, round 2 of 5: incr"; got != want {
 		t.Errorf("30 columns: got %q", got)
 	}
-	if got := said(p, 5); got != "" {
+	if got := progressText(p, 5); got != "" {
 		t.Errorf("5 columns: got %q", got)
 	}
 	p.Left, p.P99 = 0, 0
-	if got, want := said(p, 120), "round 2 of 5: incr, 78,895/s, 1234 refused"; got != want {
+	if got, want := progressText(p, 120), "round 2 of 5: incr, 78,895/s, 1234 refused"; got != want {
 		t.Errorf("without an end: got %q", got)
 	}
 }
@@ -37,9 +37,9 @@ func TestLiveLineIsNeverBroken(t *testing.T) {
 	for columns := range 200 {
 		var screen bytes.Buffer
 		bar := newBar(&screen, barWidth(columns), true)
-		bar.Describe(said(p, columns-beside-barWidth(columns)))
+		bar.Describe(progressText(p, columns-reserved-barWidth(columns)))
 		line := strings.TrimSuffix(strings.TrimPrefix(screen.String(), "\r"), "\033[0K")
-		if width := utf8.RuneCountInString(line) + len("^C"); width > max(columns, beside) {
+		if width := utf8.RuneCountInString(line) + len("^C"); width > max(columns, reserved) {
 			t.Errorf("%d columns: %d taken: %q", columns, width, line)
 		}
 	}
@@ -53,7 +53,7 @@ func TestLiveLeavesNothing(t *testing.T) {
 	t.Parallel()
 	for name, left := range map[string]time.Duration{"bar": 9 * time.Second, "spinner": 0} {
 		var screen bytes.Buffer
-		view := &ProgressBar{to: &screen, watched: true, drop: func() bool { return true }}
+		view := &ProgressBar{to: &screen, shown: true, detach: func() bool { return true }}
 		show := view.Watch()
 		show(Progress{Phase: "warm-up", Elapsed: time.Second, Left: left, Rate: 5})
 		if got := screen.String(); !strings.Contains(got, "warm-up, 5/s") || strings.Contains(got, "\n") {
@@ -80,7 +80,7 @@ func TestLiveLeavesNothing(t *testing.T) {
 func TestLiveEndsWithTheUsersPatience(t *testing.T) {
 	t.Parallel()
 	var screen bytes.Buffer
-	view := &ProgressBar{to: &screen, watched: true}
+	view := &ProgressBar{to: &screen, shown: true}
 	show := view.Watch()
 	show(Progress{Phase: "warm-up", Left: time.Second})
 	screen.Reset()

@@ -11,7 +11,7 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// What a sweep can be over.
+// The parameters of a sweep.
 const (
 	OverConcurrency = "concurrency"
 	OverNodes       = "nodes"
@@ -19,10 +19,10 @@ const (
 	OverHolds       = "holds"
 )
 
-// Conclude says what the points mean. Where more callers are meant to bring more
-// decisions it looks for the knee, and where a decision is meant to cost the same
-// whatever there is, for the value at which it does not. It names either only if the
-// spread of the rounds allows no other.
+// Conclude draws the conclusion from the points. Over concurrency and nodes it looks for
+// the knee of throughput; over tenants and holds, which should not matter, for the value
+// from which a decision's cost changes. It names either only if the spread of the rounds
+// allows no other.
 func (s *Sweep) Conclude() {
 	s.Knee, s.Noisy, s.Said = nil, false, ""
 	if len(s.Points) < 2 {
@@ -45,7 +45,7 @@ func (s *Sweep) concludeLoad() {
 	}
 	bends := spreadOver(rounds, func(rates []float64) int { return kneeOf(s.Points, rates) })
 	at := bends.ofMedians
-	// A knee that is not above where the curve begins is none: all of it is the same.
+	// A knee within the spread of the first point is none: the curve is flat.
 	rises := at < 2 || at == noKnee || s.Points[at].DecisionsPerSecond.Lowest > s.Points[0].DecisionsPerSecond.Most
 	switch {
 	case !bends.supported() || !rises:
@@ -55,10 +55,10 @@ func (s *Sweep) concludeLoad() {
 		s.Noisy = true
 		s.Said = "The curve is too noisy to name a knee: " + s.anywhere(bends, func(i int) string {
 			r := metrics.SpreadOf(rounds[i])
-			return fromTo(fmt.Sprintf("%.0f", r.Lowest), fmt.Sprintf("%.0f", r.Most)) + " decisions a second"
+			return fromTo(fmt.Sprintf("%.0f", r.Lowest), fmt.Sprintf("%.0f", r.Most)) + " decisions per second"
 		})
 	case at == noKnee:
-		s.Said = fmt.Sprintf("No knee up to %s: throughput grows with them; try more", s.count(s.Points[len(s.Points)-1].Value))
+		s.Said = fmt.Sprintf("No knee up to %s: throughput still grows; try more", s.count(s.Points[len(s.Points)-1].Value))
 	default:
 		s.Knee = &Knee{Value: s.Points[at].Value, Said: s.kneeText(s.Points[at], s.Points[at+1])}
 	}
@@ -70,23 +70,23 @@ func (s *Sweep) kneeText(here, next SweepPoint) string {
 		step = "doubling them"
 	}
 	return fmt.Sprintf(
-		"The knee is at %s, with %.0f decisions a second: from there, %s brings %s throughput, and p50 goes from %s to %s, p99 from %s to %s",
+		"The knee is at %s, with %.0f decisions per second: from there, %s brings %s throughput, and p50 goes from %s to %s, p99 from %s to %s",
 		s.count(here.Value), here.DecisionsPerSecond.Median, step,
 		change(here.DecisionsPerSecond.Median, next.DecisionsPerSecond.Median),
 		latency(here.Decision.P50), latency(next.Decision.P50), latency(here.Decision.P99), latency(next.Decision.P99))
 }
 
-// sensitivity is Kneedle's S, by how many mean steps the curve must have flattened
-// after a knee; 1 is its authors' advice for curves that are known as a whole.
+// sensitivity is Kneedle's S, the number of mean steps by which the curve has to flatten
+// after a knee. Its authors advise 1 if the whole curve is known.
 const sensitivity = 1
 
-// kneeOf returns the place of the knee of throughput over load, and noKnee if the
-// curve does not flatten enough to have one. It is Kneedle (V. Satopaa, J. Albrecht,
-// D. Irwin and B. Raghavan, "Finding a 'Kneedle' in a haystack", ICDCS Workshops 2011):
-// both axes are normalised, and the knee is where the curve is highest above the
-// diagonal, if it comes back to it by the sensitivity. The curve begins at the origin,
-// which needs no measuring: no callers make no decisions. The rates are medians, and
-// are not smoothed again.
+// kneeOf returns the place of the knee of throughput over load, or noKnee if the curve does
+// not flatten enough. It is Kneedle (V. Satopaa, J. Albrecht, D. Irwin and B. Raghavan,
+// "Finding a 'Kneedle' in a haystack", ICDCS Workshops 2011): with both axes normalised,
+// the knee is the point highest above the diagonal, if the curve then falls back towards it
+// by the sensitivity. The curve begins at the origin, without a measurement. The rates are
+// medians and not smoothed again. A share of the highest rate would be a simpler rule, but
+// no share finds the same knee in smooth curves and in sparse ones.
 func kneeOf(points []SweepPoint, rates []float64) int {
 	most := 0.0
 	for _, rate := range rates {
@@ -108,8 +108,7 @@ func kneeOf(points []SweepPoint, rates []float64) int {
 	return at
 }
 
-// anywhere says where a knee may be, with the range of what was measured there, and
-// what helps.
+// anywhere names the range in which a knee may be, and the remedy.
 func (s *Sweep) anywhere(b bends, measured func(i int) string) string {
 	said := fmt.Sprintf("at %s (%s)", s.count(s.Points[b.first].Value), measured(b.first))
 	if b.last > b.first {
@@ -121,7 +120,7 @@ func (s *Sweep) anywhere(b bends, measured func(i int) string) string {
 	return "it may be " + said + "; give more --rounds, a longer --duration, or a quieter machine"
 }
 
-// fromTo is a range, or the one value that it is.
+// fromTo is a range, or its single value.
 func fromTo(lowest, most string) string {
 	if lowest == most {
 		return lowest
@@ -132,7 +131,7 @@ func fromTo(lowest, most string) string {
 func (s *Sweep) count(n int) string {
 	switch s.Over {
 	case OverConcurrency:
-		return wording.Count(n, "caller") + " a node"
+		return wording.Count(n, "worker") + " per node"
 	case OverHolds:
 		return wording.Count(n, "open hold")
 	default:
@@ -140,12 +139,12 @@ func (s *Sweep) count(n int) string {
 	}
 }
 
-// flatBand is how far from the first point's cost another may be and still be called
-// the same.
+// flatBand is the relative difference from the first point's cost up to which a cost counts
+// as the same.
 const flatBand = 0.25
 
-// concludeCost names the value from which on all costs are outside the band: one
-// outlier among others is the machine's mood.
+// concludeCost names the value from which all costs are outside the band: a single outlier
+// is noise.
 func (s *Sweep) concludeCost() {
 	rounds, of := costs(s.Points)
 	leaves := spreadOver(rounds, leavesBand)
@@ -176,8 +175,7 @@ func (s *Sweep) concludeCost() {
 	}
 }
 
-// leavesBand returns the place from which on all costs are outside the band around the
-// first one.
+// leavesBand returns the place from which all costs are outside the band around the first.
 func leavesBand(cost []float64) int {
 	left := len(cost)
 	for left > 0 && math.Abs(cost[left-1]/cost[0]-1) > flatBand {
@@ -189,10 +187,10 @@ func leavesBand(cost []float64) int {
 	return left
 }
 
-// costs of a decision in microseconds, by point and round: of Redis' CPU where every
-// point has it, or else of the whole system's time.
+// costs returns the cost of a decision in microseconds by point and round: Redis CPU if every
+// point has it, or elapsed time.
 func costs(points []SweepPoint) (rounds [][]float64, of string) {
-	rounds, of = make([][]float64, len(points)), "of Redis' CPU"
+	rounds, of = make([][]float64, len(points)), "of Redis CPU"
 	for i, p := range points {
 		rounds[i] = p.RedisCPUs
 	}
@@ -208,7 +206,7 @@ func costs(points []SweepPoint) (rounds [][]float64, of string) {
 	return rounds, of
 }
 
-// change is "12 % more", "3 % less", or "as many" below half a percent.
+// change is "12 % more", "3 % less", or neither below half a percent.
 func change(from, to float64) string {
 	percent := (to/from - 1) * 100
 	switch {
@@ -221,34 +219,33 @@ func change(from, to float64) string {
 	}
 }
 
-// noKnee is the place of a knee that is not there.
+// noKnee is the place of a missing knee.
 const noKnee = -1
 
 // What supports a knee.
 const (
-	fewestRounds = 3   // fewer show too little of the spread
-	resamples    = 200 // are drawn
-	supporting   = 180 // of them have the knee of the medians, or one beside it
+	fewestRounds = 3   // that show the spread
+	resamples    = 200 // of the rounds
+	supporting   = 180 // resamples with the knee of the medians, or a neighbour of it
 )
 
-// bends are the places at which a curve bends, as far as its rounds tell.
+// bends has the places at which a curve may bend, given the spread of its rounds.
 type bends struct {
 	ofMedians   int // the place in the curve of medians
-	support     int // the resamples that have the same place or one beside it
-	rounds      int // the fewest of a point
-	first, last int // the places of the middle nine tenths of the resamples; none counts as the last place
+	support     int // resamples with the same place or a neighbour of it
+	rounds      int // fewest rounds of a point
+	first, last int // range of the middle 90 % of the resamples; no knee counts as the last place
 }
 
-// supported reports whether the rounds leave no other place. That there is no knee
-// takes no minimum of rounds.
+// supported reports whether the rounds allow no other place. The absence of a knee needs no
+// minimum of rounds.
 func (b bends) supported() bool {
 	return b.support >= supporting && (b.rounds >= fewestRounds || b.ofMedians == noKnee)
 }
 
-// spreadOver looks for a knee in curves that might have been measured as well: from
-// each point's rounds as many are drawn with replacement, and their median is the
-// resample's point (the bootstrap: B. Efron, "Bootstrap Methods: Another Look at the
-// Jackknife", Annals of Statistics 1979). Equal rounds are drawn equally.
+// spreadOver looks for a knee in resampled curves: each of their points is the median of as
+// many rounds, drawn with replacement (the bootstrap: B. Efron, "Bootstrap Methods: Another
+// Look at the Jackknife", Annals of Statistics 1979).
 func spreadOver(rounds [][]float64, kneeOf func(medians []float64) int) bends {
 	curve := make([]float64, len(rounds))
 	b := bends{rounds: len(rounds[0])}
@@ -256,7 +253,7 @@ func spreadOver(rounds [][]float64, kneeOf func(medians []float64) int) bends {
 		curve[i], b.rounds = metrics.Median(all), min(b.rounds, len(all))
 	}
 	b.ofMedians = kneeOf(curve)
-	rng := rand.New(rand.NewPCG(0, 0)) // the same points must mean the same
+	rng := rand.New(rand.NewPCG(0, 0)) // equal points give equal results
 	places := make([]int, resamples)
 	var drawn []float64
 	for n := range places {

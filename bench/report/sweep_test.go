@@ -16,7 +16,7 @@ func loadCurve(rate func(callers float64) float64, values ...int) []SweepPoint {
 		x := rate(float64(v))
 		response := float64(v) / x * 1e6
 		points[i] = pointOf(v, x, x, x)
-		points[i].Decision = metrics.Percentiles{P50: response, P99: 3 * response}
+		points[i].Decision = metrics.Latency{P50: response, P99: 3 * response}
 	}
 	return points
 }
@@ -75,17 +75,17 @@ func TestConclusions(t *testing.T) {
 		knee  int
 		want  string
 	}{
-		{Sweep{Over: OverConcurrency, Points: saturated}, 16, "The knee is at 16 callers a node, with 1000 decisions a second: from there, doubling them brings no more and no less throughput, and p50 goes from 16ms to 32ms, p99 from 48ms to 96ms"},
-		{Sweep{Over: OverNodes, Points: loadCurve(func(n float64) float64 { return min(n/0.016, 1000) }, 1, 10, 60, 100)}, 10, "The knee is at 10 nodes, with 625 decisions a second: from there, going on to 60 brings 60 % more throughput"},
+		{Sweep{Over: OverConcurrency, Points: saturated}, 16, "The knee is at 16 workers per node, with 1000 decisions per second: from there, doubling them brings no more and no less throughput, and p50 goes from 16ms to 32ms, p99 from 48ms to 96ms"},
+		{Sweep{Over: OverNodes, Points: loadCurve(func(n float64) float64 { return min(n/0.016, 1000) }, 1, 10, 60, 100)}, 10, "The knee is at 10 nodes, with 625 decisions per second: from there, going on to 60 brings 60 % more throughput"},
 		{Sweep{Over: OverNodes, Points: saturated[:3]}, 0, "No knee up to 4 nodes"},
 		{Sweep{Over: OverTenants, Points: costing(4, 4)}, 0, "within 25 % of the 4µs with 1"},
-		{Sweep{Over: OverTenants, Points: costing(4, 4.9, 9, 3.1, 5)}, 0, "Flat: with 16 tenants a decision costs 5µs of Redis' CPU, within 25 % of the 4µs with 1; in between 3.1µs to 9µs"},
-		{Sweep{Over: OverHolds, Points: costing(4, 9, 4, 6, 7)}, 8, "Not flat: with 1 open hold a decision costs 4µs of Redis' CPU, and leaves the band of 25 % around that with 8: there it costs 6µs, 50 % more"},
+		{Sweep{Over: OverTenants, Points: costing(4, 4.9, 9, 3.1, 5)}, 0, "Flat: with 16 tenants a decision costs 5µs of Redis CPU, within 25 % of the 4µs with 1; in between 3.1µs to 9µs"},
+		{Sweep{Over: OverHolds, Points: costing(4, 9, 4, 6, 7)}, 8, "Not flat: with 1 open hold a decision costs 4µs of Redis CPU, and leaves the band of 25 % around that with 8: there it costs 6µs, 50 % more"},
 		{Sweep{Over: OverHolds, Points: costing(4, 2)}, 2, "50 % less"},
 		{Sweep{Over: OverTenants, Points: costing(0, 0)}, 0, "Flat: with 2 tenants a decision costs 10µs of time"},
 		{Sweep{Over: OverTenants, Points: costing(3)}, 0, ""},
-		{Sweep{Over: OverConcurrency, Points: []SweepPoint{pointOf(1, 900), pointOf(2, 1000), pointOf(4, 1000)}}, 0, "The curve is too noisy to name a knee: of 1 round it may be at 1 caller a node (900 decisions a second); give at least 3 --rounds"},
-		{Sweep{Over: OverNodes, Points: []SweepPoint{pointOf(1, 900, 500, 2000), pointOf(2, 1200, 1000, 700), pointOf(4, 600, 2500, 1100)}}, 0, "The curve is too noisy to name a knee: it may be anywhere from 1 node (500 to 2000 decisions a second) to 4 (600 to 2500 decisions a second); give more --rounds, a longer --duration, or a quieter machine"},
+		{Sweep{Over: OverConcurrency, Points: []SweepPoint{pointOf(1, 900), pointOf(2, 1000), pointOf(4, 1000)}}, 0, "The curve is too noisy to name a knee: of 1 round it may be at 1 worker per node (900 decisions per second); give at least 3 --rounds"},
+		{Sweep{Over: OverNodes, Points: []SweepPoint{pointOf(1, 900, 500, 2000), pointOf(2, 1200, 1000, 700), pointOf(4, 600, 2500, 1100)}}, 0, "The curve is too noisy to name a knee: it may be anywhere from 1 node (500 to 2000 decisions per second) to 4 (600 to 2500 decisions per second); give more --rounds, a longer --duration, or a quieter machine"},
 		{Sweep{Over: OverTenants, Points: []SweepPoint{pointOf(1, 1e6), pointOf(2, 1e5)}}, 0, "Not flat: with 1 tenant a decision costs 1µs of time, and with 2 10µs; but the curve is too noisy to name a knee: of 1 round it may be at 2 tenants (10µs); give at least 3 --rounds"},
 	} {
 		c.sweep.Conclude()

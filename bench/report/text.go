@@ -24,7 +24,7 @@ func Count[N int | int64 | float64](n N) string {
 	return b.String()
 }
 
-// perSecondText is a rate as Count writes it, or with a fraction where that is much of it.
+// perSecondText writes a rate, below 100 with a fraction.
 func perSecondText(rate float64) string {
 	if rate < 99.5 {
 		return significant(rate)
@@ -32,7 +32,7 @@ func perSecondText(rate float64) string {
 	return Count(rate)
 }
 
-// significant writes three digits, and no more than needed.
+// significant writes up to three significant digits.
 func significant(value float64) string { return rounded(value, 3) }
 
 func rounded(value float64, digits int) string {
@@ -78,7 +78,7 @@ func Short(value float64) string {
 	}
 }
 
-// String says in a line what was played, for people.
+// String describes the workload in one line.
 func (w Workload) String() string {
 	parts := []string{w.Name}
 	add := func(told bool, format string, args ...any) {
@@ -89,18 +89,17 @@ func (w Workload) String() string {
 	add(w.ZipfExponent > 0, "exponent %g", w.ZipfExponent)
 	add(w.Arrivals == "closed", "closed loop")
 	add(w.Arrivals == "open", "open loop of %s requests/s", perSecondText(w.Offered))
-	add(w.Speed == 1, "as fast as it was recorded")
-	add(w.Speed > 0 && w.Speed != 1, "%g times as fast as it was recorded", w.Speed)
-	add(w.LatencyFrom == "intended start", "latencies from the intended start")
-	add(w.AbovePermille > 0, "%d ‰ commit above their hold", w.AbovePermille)
+	add(w.Speed == 1, "at its original speed")
+	add(w.Speed > 0 && w.Speed != 1, "at %g times its original speed", w.Speed)
+	add(w.LatencyFrom == "intended start", "latencies from the time at which a call was due")
+	add(w.AbovePermille > 0, "%s%% commit above their hold", significant(float64(w.AbovePermille)/10))
 	add(w.HoldMillis > 0, "holds kept %s", time.Duration(w.HoldMillis*float64(time.Millisecond)))
 	add(w.WarmupSeconds > 0, "warm-up %s", time.Duration(w.WarmupSeconds*float64(time.Second)))
-	add(w.Unsent > 0, "%s %s unsent when the end came", Count(w.Unsent), wording.Noun(w.Unsent, "request"))
+	add(w.Unsent > 0, "%s %s due and not sent by the end", Count(w.Unsent), wording.Noun(w.Unsent, "request"))
 	return strings.Join(parts, ", ")
 }
 
-// achieved is how many requests a second had an answer to their reserve. Of an open
-// loop that keeps up it is what was offered.
+// achieved is the number of answered reserves per second.
 func (r Report) achieved() float64 {
 	if r.Seconds == 0 {
 		return 0

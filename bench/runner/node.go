@@ -19,46 +19,45 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/scratch"
 )
 
-// node is this program as one node of a runner of processes.
+// node is this program as a node process.
 type node struct {
 	NodeConfig
 	work   workload.Workload
 	engine *coordinator.Coordinator
 	trips  *baseline.RoundTrips
 
-	mu     sync.Mutex // of what is written, and of what follows
-	output *json.Encoder
-	broken error // of the output: nobody listens any more
-
-	playing int // the number of the command
-	stopped int // the highest that is to end, or not to begin
+	mu      sync.Mutex // of all below
+	output  *json.Encoder
+	broken  error // of the output, when the run no longer reads it
+	running int   // number of the phase
+	stopped int   // highest number of a stopped phase, which may be yet to begin
 	cancel  context.CancelFunc
 }
 
-// ServeNode plays what it is told to, until the input ends. What fails is said to the
-// run, and is no error here. When ctx ends, what is played is cut short.
+// ServeNode runs phases by command until the input ends. A failure is sent to the run, and
+// not returned. When ctx ends, the phase in progress is cut short.
 func ServeNode(ctx context.Context, input io.Reader, output io.Writer) error {
 	n := &node{trips: new(baseline.RoundTrips), output: json.NewEncoder(output)}
-	orders := json.NewDecoder(input)
-	if err := orders.Decode(&n.NodeConfig); err != nil {
+	commands := json.NewDecoder(input)
+	if err := commands.Decode(&n.NodeConfig); err != nil {
 		return exit.With(exit.Usage, fmt.Errorf("%s is started by bench --processes only: %w", NodeCommand, err))
 	}
-	failed := n.serve(ctx, orders)
-	return n.say(message{Closed: true, Failure: failureOf(failed)})
+	failed := n.serve(ctx, commands)
+	return n.send(message{Closed: true, Failure: failureOf(failed)})
 }
 
-func (n *node) serve(ctx context.Context, orders *json.Decoder) error {
+func (n *node) serve(ctx context.Context, commands *json.Decoder) error {
 	space, err := scratch.Open(ctx, n.Redis, n.Secrets)
 	if err != nil {
 		return err
 	}
 	pool, err := n.open(ctx, space)
-	if err == nil && n.say(message{Ready: &ready{pool}}) == nil {
+	if err == nil && n.send(message{Ready: &ready{pool}}) == nil {
 		watched, end := Watchdog(ctx, space, func() []*coordinator.Coordinator {
 			return []*coordinator.Coordinator{n.engine}
 		})
-		for o := range n.listen(orders) {
-			n.play(watched, o)
+		for c := range n.receive(commands) {
+			n.runPhase(watched, c)
 		}
 		_ = end() // the run finds the same
 	}
@@ -70,7 +69,7 @@ func (n *node) serve(ctx context.Context, orders *json.Decoder) error {
 	return errors.Join(err, space.Close(ctx))
 }
 
-// open makes the node, and acquaints it with every tenant.
+// open makes the coordinator and uses each tenant once.
 func (n *node) open(ctx context.Context, space *scratch.Space) (pool int, err error) {
 	if n.work, err = workload.Share(n.Config.Spec, n.Node, n.Nodes); err != nil {
 		return 0, err
@@ -90,74 +89,74 @@ func (n *node) open(ctx context.Context, space *scratch.Space) (pool int, err er
 	return scratch.PoolSize(client), err
 }
 
-// listen hands out what is to be played; it keeps for itself to stop, which the end of
-// the input is as well.
-func (n *node) listen(input *json.Decoder) <-chan command {
-	orders := make(chan command)
+// receive returns the commands that start a phase, and carries out those that stop one. The
+// end of the input stops every phase.
+func (n *node) receive(input *json.Decoder) <-chan command {
+	starts := make(chan command)
 	go func() {
-		defer close(orders)
+		defer close(starts)
 		for {
-			var o command
-			if input.Decode(&o) != nil {
+			var c command
+			if input.Decode(&c) != nil {
 				n.stop(math.MaxInt)
 				return
 			}
-			if o.Stop {
-				n.stop(o.Number)
+			if c.Stop {
+				n.stop(c.Number)
 			} else {
-				orders <- o
+				starts <- c
 			}
 		}
 	}()
-	return orders
+	return starts
 }
 
-// stop ends what is played, up to a number, or keeps it from beginning.
+// stop ends the phases up to a number, or keeps them from beginning.
 func (n *node) stop(number int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.stopped = number
-	if n.cancel != nil && n.playing <= number {
+	if n.cancel != nil && n.running <= number {
 		n.cancel()
 	}
 }
 
-func (n *node) play(ctx context.Context, o command) {
+func (n *node) runPhase(ctx context.Context, c command) {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	n.mu.Lock()
-	n.playing, n.cancel = o.Number, cancel
-	if n.stopped >= o.Number {
+	n.running, n.cancel = c.Number, cancel
+	if n.stopped >= c.Number {
 		cancel()
 	}
 	n.mu.Unlock()
-	f := n.runner(n.engine)
-	f.watched = func(s metrics.Sample) {
-		if n.say(message{Sample: &s}) != nil {
+	r := n.runner(n.engine)
+	r.onSample = func(s metrics.Sample) {
+		if n.send(message{Sample: &s}) != nil {
 			cancel()
 		}
 	}
 	trips := n.trips.Load()
-	round, failed := f.phase(inner, n.work.Round(o.Part, o.Parts), o.Limit, o.Warming)
-	p := f.played(round)
+	stats, failed := r.run(inner, n.work.Round(c.Round, c.Rounds), c.Limit, c.Warming)
+	p := r.result(stats)
 	p.Trips, p.Interrupted = n.trips.Load()-trips, ctx.Err() != nil
-	_ = n.say(message{Played: p, Failure: failureOf(failed)}) // where nobody listens, the input ends as well
+	_ = n.send(message{Result: p, Failure: failureOf(failed)}) // if it fails, the input ends as well
 }
 
-// runner is this node's part of the whole: its workers are asked for what they would be
-// in a single process.
+// runner returns this node's part of the whole: its workers get the requests that they
+// would get in a single process.
 func (n *node) runner(engine Engine) *Runner {
-	f := New([]Engine{engine}, n.Config, n.Tenants)
-	f.schedule = f.schedule.Share(n.Node, n.Nodes)
-	f.firstWorker = n.Node * n.Config.Concurrency
-	return f
+	r := New([]Engine{engine}, n.Config, n.Tenants)
+	r.arrivals = r.arrivals.Share(n.Node, n.Nodes)
+	r.firstWorker = n.Node * n.Config.Concurrency
+	return r
 }
 
-func (n *node) say(w message) error {
+func (n *node) send(m message) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.broken == nil {
-		n.broken = n.output.Encode(w)
+		n.broken = n.output.Encode(m)
 	}
 	return n.broken
 }

@@ -43,7 +43,7 @@ func TestNodesPlayOneWorkload(t *testing.T) {
 			got = append(got, hold)
 			return budget.Reservation{Outcome: budget.Insufficient}, nil
 		}})
-		if _, err := f.Play(t.Context(), work.Round(0, 1), 0); err != nil {
+		if _, err := f.Run(t.Context(), work.Round(0, 1), 0); err != nil {
 			t.Fatal(err)
 		}
 		var r workload.Request
@@ -67,7 +67,7 @@ func TestNodeIsStoppedBeforeItBegins(t *testing.T) {
 	}
 	n.stop(7)
 	began := time.Now()
-	n.play(t.Context(), command{Number: 7, Parts: 1, Limit: time.Hour})
+	n.runPhase(t.Context(), command{Number: 7, Rounds: 1, Limit: time.Hour})
 	if took := time.Since(began); took > time.Minute || n.broken != nil {
 		t.Errorf("it played for %s, %v", took, n.broken)
 	}

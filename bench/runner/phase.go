@@ -12,10 +12,10 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// phase is one stretch of play: a round, or the warm-up before the first.
+// phase is a round, or the warm-up before the first.
 type phase struct {
 	*Runner
-	warming bool // nothing of it is measured, and no hold is left
+	warming bool // nothing is measured, and no hold stays open
 	reserve *metrics.Latencies
 	commit  *metrics.Latencies
 	start   time.Time
@@ -23,178 +23,179 @@ type phase struct {
 	workers []*worker
 	ending  sync.Once
 	ended   chan struct{}
-	over    atomic.Bool // ended, at less cost; never later than that
+	over    atomic.Bool // whether ended is closed, for less than a channel operation
 
-	// An open loop has these.
-	arrivals chan arrival
-	arriving timer
-	// And with a hold time these.
-	held     chan hold
-	due      chan hold
+	// Of an open loop:
+	due   chan arrival
+	pacer timer
+	// Of an open loop with a hold time:
+	held     chan hold // as they are reserved
+	expired  chan hold // as their time ends
 	settlers []*worker
 	settling timer
 }
 
-// phase plays a part until it is played, the limit (0 is none) has passed, ctx has
-// ended, or an engine gave no answer, which is the error.
-func (f *Runner) phase(ctx context.Context, work workload.Round, limit time.Duration, warming bool) (RoundStats, error) {
+// run runs a phase in this process.
+func (r *Runner) run(ctx context.Context, work workload.Round, limit time.Duration, warming bool) (RoundStats, error) {
 	if limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	s := f.newPhase(warming)
-	if err := s.prepare(); err != nil {
+	p := r.newPhase(warming)
+	if err := p.prepare(); err != nil {
 		return RoundStats{}, err
 	}
-	defer s.giveBack()
-	defer context.AfterFunc(ctx, s.stop)()
+	defer p.closeTimers()
+	defer context.AfterFunc(ctx, p.stop)()
 	if ctx.Err() != nil {
-		s.stop() // at once, not soon
+		p.stop() // before the first request, which AfterFunc doesn't guarantee
 	}
-	s.start = time.Now()
-	watched := s.watch()
-	s.run(work)
-	round := RoundStats{Took: time.Since(s.start)}
-	watched()
-	return round, s.sumUp(&round, work)
+	p.start = time.Now()
+	stopSampler := p.startSampler()
+	p.runWorkers(work)
+	stats := RoundStats{Took: time.Since(p.start)}
+	stopSampler()
+	return stats, p.sumUp(&stats, work)
 }
 
-func (f *Runner) newPhase(warming bool) *phase {
-	s := &phase{
-		Runner: f, warming: warming, reserve: f.Reserve, commit: f.Commit,
-		ended: make(chan struct{}), workers: make([]*worker, len(f.nodes)*f.concurrency),
+func (r *Runner) newPhase(warming bool) *phase {
+	workers := len(r.nodes) * r.concurrency
+	p := &phase{
+		Runner: r, warming: warming, ended: make(chan struct{}), workers: make([]*worker, workers),
+		reserve: metrics.NewLatencies(workers, r.finest), commit: metrics.NewLatencies(workers, r.finest),
 	}
-	if warming {
-		s.reserve, s.commit = metrics.NewLatencies(len(s.workers), f.finest), metrics.NewLatencies(len(s.workers), f.finest)
+	for i := range p.workers {
+		p.workers[i] = p.newWorker(i)
 	}
-	for i := range s.workers {
-		s.workers[i] = s.worker(i)
-	}
-	return s
+	return p
 }
 
-func (s *phase) worker(i int) *worker {
-	c := &worker{
-		node: s.nodes[i/s.concurrency], tenants: s.tenants, timeEvery: s.timeEvery, phase: s,
-		cells: s.Ledger.Of(i), reserves: s.reserve.Of(i), commits: s.commit.Of(i), remaining: s.remaining,
+func (p *phase) newWorker(i int) *worker {
+	w := &worker{
+		node: p.nodes[i/p.concurrency], phase: p,
+		cells: p.Ledger.Of(i), reserves: p.reserve.Of(i), commits: p.commit.Of(i),
 	}
-	if s.holdTime > 0 {
-		c.timer = time.NewTimer(s.holdTime)
-		c.timer.Stop()
+	if p.holdTime > 0 {
+		w.timer = time.NewTimer(p.holdTime)
+		w.timer.Stop()
 	}
-	return c
+	return w
 }
 
-// prepare makes what an open loop needs.
-func (s *phase) prepare() (err error) {
-	if !s.schedule.Open() {
+// prepare makes the channels and timers of an open loop.
+func (p *phase) prepare() (err error) {
+	if !p.arrivals.Open() {
 		return nil
 	}
-	s.arrivals = make(chan arrival)
-	if s.arriving, err = s.newTimer(); err != nil || s.holdTime == 0 {
+	p.due = make(chan arrival)
+	if p.pacer, err = p.newTimer(); err != nil || p.holdTime == 0 {
 		return err
 	}
-	s.held, s.due = make(chan hold, workload.MaxOpenHolds), make(chan hold)
-	for i := range s.workers {
-		s.settlers = append(s.settlers, s.worker(i))
+	p.held, p.expired = make(chan hold, workload.MaxOpenHolds), make(chan hold)
+	for i := range p.workers {
+		p.settlers = append(p.settlers, p.newWorker(i))
 	}
-	s.settling, err = s.newTimer()
+	p.settling, err = p.newTimer()
 	return err
 }
 
-// stop ends the play: who waits is woken.
-func (s *phase) stop() {
-	s.ending.Do(func() {
-		s.over.Store(true)
-		close(s.ended)
-		for _, a := range []timer{s.arriving, s.settling} {
-			if a != nil {
-				a.stop()
-			}
+func (p *phase) timers() []timer {
+	return slices.DeleteFunc([]timer{p.pacer, p.settling}, func(t timer) bool { return t == nil })
+}
+
+func (p *phase) closeTimers() {
+	for _, t := range p.timers() {
+		t.close()
+	}
+}
+
+// stop ends the phase and wakes all that sleep.
+func (p *phase) stop() {
+	p.ending.Do(func() {
+		p.over.Store(true)
+		close(p.ended)
+		for _, t := range p.timers() {
+			t.stop()
 		}
 	})
 }
 
-func (s *phase) giveBack() {
-	for _, a := range []timer{s.arriving, s.settling} {
-		if a != nil {
-			a.close()
-		}
-	}
-}
+// leavesOpen reports whether holds stay open now: the check of balances needs some.
+func (p *phase) leavesOpen() bool { return !p.warming && p.over.Load() }
 
-// leavesOpen says that what is held now stays open: there are to be holds to sum.
-func (s *phase) leavesOpen() bool { return !s.warming && s.over.Load() }
-
-// run waits for all calls in flight; ctx is not handed to them, because a call given
-// up is an outcome unknown.
-func (s *phase) run(work workload.Round) {
+// runWorkers returns when all calls in flight have ended. They get no context that ends,
+// because the outcome of an abandoned call is unknown.
+func (p *phase) runWorkers(work workload.Round) {
 	var workers, others sync.WaitGroup
-	if s.arrivals != nil {
-		others.Go(func() { s.admit(work) })
+	if p.due != nil {
+		others.Go(func() { p.dispatch(work) })
 	}
-	if s.held != nil {
-		others.Go(s.release)
-		for _, c := range s.settlers {
-			others.Go(c.settleDue)
+	if p.held != nil {
+		others.Go(p.expire)
+		for _, w := range p.settlers {
+			others.Go(w.settleExpired)
 		}
 	}
-	for i, c := range s.workers {
-		from := work.Generator(s.firstWorker + i)
+	for i, w := range p.workers {
+		from := work.Generator(p.firstWorker + i)
 		workers.Go(func() {
-			if s.arrivals != nil {
-				c.serve(from)
+			if p.due != nil {
+				w.openLoop(from)
 			} else {
-				c.loop(from)
+				w.closedLoop(from)
 			}
 		})
 	}
 	workers.Wait()
-	if s.held != nil {
-		close(s.held)
+	if p.held != nil {
+		close(p.held)
 	}
 	others.Wait()
 }
 
-// sumUp adds what the workers were told to the runner's sums, and returns the first
-// failure.
-func (s *phase) sumUp(round *RoundStats, work workload.Round) error {
+// sumUp adds the workers' results to the runner's, and returns the first failure.
+func (p *phase) sumUp(stats *RoundStats, work workload.Round) error {
 	var failure error
 	var sent int64
-	for _, c := range append(s.workers, s.settlers...) {
-		round.Cycles += c.cycles
-		round.Decisions += c.counts.Answers()
-		sent += c.sent
-		if s.warming {
-			c.counts = metrics.Counts{budget.Unknown: c.counts[budget.Unknown]} // a failure counts anywhere
+	for _, w := range append(p.workers, p.settlers...) {
+		stats.Cycles += w.cycles
+		stats.Decisions += w.counts.Answers()
+		sent += w.sent
+		if p.warming {
+			w.counts = metrics.Counts{budget.Unknown: w.counts[budget.Unknown]} // a failure always counts
 		}
-		s.Counts.Add(&c.counts)
+		p.Counts.Add(&w.counts)
 		if failure == nil {
-			failure = c.failure
+			failure = w.failure
 		}
 	}
-	if s.arrivals != nil && !s.warming {
-		s.Unsent += max(0, s.schedule.Until(work, round.Took)-sent)
+	if p.warming {
+		return failure
+	}
+	stats.Latency = p.merged(p.reserve, p.commit).Latency()
+	p.Reserve.Add(p.reserve.All())
+	p.Commit.Add(p.commit.All())
+	if p.due != nil {
+		p.Unsent += max(0, p.arrivals.Until(work, stats.Took)-sent)
 	}
 	return failure
 }
 
-// watch takes samples until the function that it returns is called, which takes the
-// last one.
-func (s *phase) watch() (stop func()) {
-	t := sampler{phase: s, everyone: slices.Concat(s.workers, s.settlers)}
+// startSampler takes samples until the returned function is called, which takes the last.
+func (p *phase) startSampler() (stop func()) {
+	s := sampler{phase: p, workers: slices.Concat(p.workers, p.settlers)}
 	done := make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {
-		ticker := time.NewTicker(s.tick)
+		ticker := time.NewTicker(p.tick)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-ticker.C:
-				t.take()
+				s.take()
 			case <-done:
-				t.take()
+				s.take()
 				return
 			}
 		}
@@ -208,33 +209,32 @@ func (s *phase) watch() (stop func()) {
 // sampler takes samples, one after the other.
 type sampler struct {
 	*phase
-	everyone  []*worker
+	workers   []*worker
 	last      time.Duration
 	decisions int64 // until then
 	refused   int64
 }
 
-func (t *sampler) take() {
-	now := metrics.Sample{From: t.last, To: time.Since(t.start), Warming: t.warming, Latency: metrics.NewHistogram(t.finest)}
-	t.reserve.Take(now.Latency)
-	t.commit.Take(now.Latency)
-	for _, c := range t.everyone {
-		now.Decisions += c.answered.Load()
-		now.Refused += c.refused.Load()
+func (s *sampler) take() {
+	now := metrics.Sample{From: s.last, To: time.Since(s.start), Warming: s.warming, Latency: metrics.NewHistogram(s.finest)}
+	s.reserve.Take(now.Latency)
+	s.commit.Take(now.Latency)
+	for _, w := range s.workers {
+		now.Decisions += w.answered.Load()
+		now.Refused += w.refused.Load()
 	}
-	now.Decisions, t.decisions = now.Decisions-t.decisions, now.Decisions
-	now.Refused, t.refused = now.Refused-t.refused, now.Refused
-	now.Remaining = t.remaining.Take()
-	t.last = now.To
-	t.sampled(now)
+	now.Decisions, s.decisions = now.Decisions-s.decisions, now.Decisions
+	now.Refused, s.refused = now.Refused-s.refused, now.Refused
+	now.Remaining = s.remaining.Take()
+	s.last = now.To
+	s.sampled(now)
 }
 
-// sampled hands a sample on to whoever wants it.
-func (f *Runner) sampled(now metrics.Sample) {
-	if f.timeline != nil {
-		f.timeline.Add(now)
+func (r *Runner) sampled(now metrics.Sample) {
+	if r.timeline != nil {
+		r.timeline.Add(now)
 	}
-	if f.watched != nil {
-		f.watched(now)
+	if r.onSample != nil {
+		r.onSample(now)
 	}
 }

@@ -15,163 +15,166 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// Engine is what workers ask; every budget.Engine is one.
+// Engine has the calls that workers make. Every budget.Engine is one, and every
+// baseline.Store.
 type Engine interface {
 	TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error)
 	Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error)
 	Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error)
 }
 
-// Config says what a runner is.
+// Config describes a runner.
 type Config struct {
 	workload.Spec
-	Local       bool          // the nodes are of the local engine
-	Concurrency int           // workers a node
+	Local       bool          // the nodes share a local engine
+	Concurrency int           // workers per node
 	Warmup      time.Duration // before the first round, not measured
 	Tick        time.Duration // between two samples
 
 	// Of the coordinators:
 	Partitions int // 0 is their default
 	HoldTTL    time.Duration
-	MaxHolds   int // of a tenant
+	MaxHolds   int // per tenant
 }
 
-// Runner is all workers of all nodes, and what they were told over all rounds.
+// Runner has the workers of all nodes, and their results over all rounds.
 type Runner struct {
 	nodes       []Engine
-	processes   *Processes // instead of nodes, where each is a process of its own
+	processes   *Processes // in place of nodes, if each is a separate process
 	concurrency int
-	firstWorker int // of this process, where each node has one of its own
+	firstWorker int // of this process
 	tenants     []budget.TenantID
-	timeEvery   uint64        // of so many cycles, the latency of one is measured
-	finest      time.Duration // that a latency can be
-	schedule    workload.Arrivals
+	timeEvery   uint64        // cycles per measured latency
+	finest      time.Duration // resolution of latencies
+	arrivals    workload.Arrivals
 	holdTime    time.Duration
-	warmup      time.Duration // that is still to be played
-	tick        time.Duration // between two samples
+	warmup      time.Duration // still to be run
+	tick        time.Duration
 	newTimer    func() (timer, error)
 
-	Ledger    *metrics.Ledger // several fleets may have one
+	Ledger    *metrics.Ledger // several runners may share one
 	Reserve   *metrics.Latencies
 	Commit    *metrics.Latencies
 	Counts    metrics.Counts
-	Unsent    int64 // requests of an open loop that the end came before
+	Unsent    int64 // requests of an open loop that were due and not sent
 	remaining *metrics.LastRemaining
 
-	timeline *metrics.Timeline    // nil where none is kept
-	watched  func(metrics.Sample) // nil where nobody watches
+	timeline *metrics.Timeline    // nil unless it is kept
+	onSample func(metrics.Sample) // nil unless samples are watched
 }
 
-// timeEveryLocal: reading the clock takes about as long as a local decision.
+// timeEveryLocal is 64 because reading the clock takes about as long as a local decision.
 const timeEveryLocal = 64
 
-// New has workers on nodes of this process.
+// New returns a runner on nodes in this process.
 func New(nodes []Engine, c Config, tenants []budget.TenantID) *Runner {
 	workers := len(nodes) * c.Concurrency
-	f := &Runner{
+	r := &Runner{
 		nodes: nodes, concurrency: c.Concurrency, tenants: tenants, timeEvery: 1, finest: time.Microsecond,
-		schedule: c.Arrivals(), holdTime: c.HoldTime, warmup: c.Warmup, tick: c.Tick, newTimer: newTimer,
+		arrivals: c.Arrivals(), holdTime: c.HoldTime, warmup: c.Warmup, tick: c.Tick, newTimer: newTimer,
 		Ledger: metrics.NewLedger(len(tenants), workers), remaining: metrics.NewLastRemaining(len(tenants)),
 	}
 	if c.Local {
-		f.timeEvery, f.finest = timeEveryLocal, time.Nanosecond
+		r.timeEvery, r.finest = timeEveryLocal, time.Nanosecond
 	}
-	f.Reserve, f.Commit = metrics.NewLatencies(workers, f.finest), metrics.NewLatencies(workers, f.finest)
-	return f
+	r.Reserve, r.Commit = metrics.NewLatencies(workers, r.finest), metrics.NewLatencies(workers, r.finest)
+	return r
 }
 
-// NewOfProcesses has all workers on the nodes of a processes.
+// NewOfProcesses returns a runner on nodes that are processes.
 func NewOfProcesses(processes *Processes, c Config, tenants []budget.TenantID) *Runner {
-	f := New(nil, c, tenants)
-	f.processes = processes
-	return f
+	r := New(nil, c, tenants)
+	r.processes = processes
+	return r
 }
 
-// Pids are the ids of its nodes' processes, if they have any.
-func (f *Runner) Pids() []int {
-	if f.processes == nil {
+// Pids returns the ids of the node processes, if there are any.
+func (r *Runner) Pids() (pids []int) {
+	if r.processes == nil {
 		return nil
 	}
-	pids := make([]int, len(f.processes.members))
-	for i, m := range f.processes.members {
-		pids[i] = m.cmd.Process.Pid
+	for _, p := range r.processes.all {
+		pids = append(pids, p.cmd.Process.Pid)
 	}
 	return pids
 }
 
-// KeepStory has it keep what Story returns.
-func (f *Runner) KeepStory() { f.timeline = metrics.NewTimeline(f.tick) }
+// KeepTimeline makes the runner collect what Timeline returns.
+func (r *Runner) KeepTimeline() { r.timeline = metrics.NewTimeline(r.tick) }
 
-// Watch hands each sample on, one at a time.
-func (f *Runner) Watch(tell func(metrics.Sample)) { f.watched = tell }
+// OnSample sets a function that gets each sample, one at a time.
+func (r *Runner) OnSample(do func(metrics.Sample)) { r.onSample = do }
 
-// Open says whether it plays an open loop.
-func (f *Runner) Open() bool { return f.schedule.Open() }
+// Open reports whether the runner has an open loop.
+func (r *Runner) Open() bool { return r.arrivals.Open() }
 
-// WarmUp plays what is not measured, no longer than a round (0 is no limit), and only the
-// first time that it is called.
-func (f *Runner) WarmUp(ctx context.Context, work workload.Round, limit time.Duration) error {
-	warmup := f.warmup
-	if f.warmup = 0; limit > 0 {
+// WarmUp runs requests that are not measured, no longer than a round (0 is unlimited). All
+// but the first call do nothing.
+func (r *Runner) WarmUp(ctx context.Context, work workload.Round, limit time.Duration) error {
+	warmup := r.warmup
+	if r.warmup = 0; limit > 0 {
 		warmup = min(warmup, limit)
 	}
 	if warmup == 0 {
 		return nil
 	}
-	_, err := f.stretch(ctx, work, warmup, true)
+	_, err := r.runPhase(ctx, work, warmup, true)
 	return err
 }
 
-// Play runs one round: until the part is played, the limit (0 is none) has passed,
-// ctx has ended, or an engine gave no answer, which is the error.
-func (f *Runner) Play(ctx context.Context, work workload.Round, limit time.Duration) (RoundStats, error) {
-	round, err := f.stretch(ctx, work, limit, false)
-	if f.timeline != nil {
-		f.timeline.EndRound(round.Took)
+// Run runs one round, until its requests end, the limit (0 is none) has passed, ctx ends,
+// or an engine returns an error, which ends the run.
+func (r *Runner) Run(ctx context.Context, work workload.Round, limit time.Duration) (RoundStats, error) {
+	stats, err := r.runPhase(ctx, work, limit, false)
+	if r.timeline != nil {
+		r.timeline.EndRound(stats.Took)
 	}
-	return round, err
+	return stats, err
 }
 
-func (f *Runner) stretch(ctx context.Context, work workload.Round, limit time.Duration, warming bool) (RoundStats, error) {
-	if f.processes != nil {
-		return f.processes.phase(ctx, f, work, limit, warming)
+func (r *Runner) runPhase(ctx context.Context, work workload.Round, limit time.Duration, warming bool) (RoundStats, error) {
+	if r.processes != nil {
+		return r.processes.run(ctx, r, work, limit, warming)
 	}
-	return f.phase(ctx, work, limit, warming)
+	return r.run(ctx, work, limit, warming)
 }
 
-// RoundStats is what one round came to.
+// RoundStats is the result of one round.
 type RoundStats struct {
 	Cycles, Decisions int64
 	Took              time.Duration
+	Latency           metrics.Latency // of decisions
 }
 
-// Rate is a count of the round, a second.
-func (p RoundStats) Rate(count int64) float64 {
-	if p.Took <= 0 {
+// Rate returns a count of the round per second.
+func (s RoundStats) Rate(count int64) float64 {
+	if s.Took <= 0 {
 		return 0
 	}
-	return float64(count) / p.Took.Seconds()
+	return float64(count) / s.Took.Seconds()
 }
 
-// Decisions are the latencies of reserves and commits together. The workers must have
+// Decisions returns the latencies of reserves and commits together. The workers must have
 // stopped.
-func (f *Runner) Decisions() *metrics.Histogram {
-	both := metrics.NewHistogram(f.finest)
-	both.Merge(f.Reserve.All())
-	both.Merge(f.Commit.All())
-	return both
+func (r *Runner) Decisions() *metrics.Histogram { return r.merged(r.Reserve, r.Commit) }
+
+func (r *Runner) merged(all ...*metrics.Latencies) *metrics.Histogram {
+	sum := metrics.NewHistogram(r.finest)
+	for _, l := range all {
+		sum.Merge(l.All())
+	}
+	return sum
 }
 
-// Story is, where it is kept, how the rounds went, moment by moment, and how the budgets went of some
-// tenants that ran out.
-func (f *Runner) Story(budgets []budget.Microcents) ([]metrics.Moment, []metrics.Drain) {
-	return f.timeline.Report(), f.timeline.Drains(f.remaining, f.Ledger, f.tenants, budgets)
+// Timeline returns the course of the rounds, and the balances of some tenants that ran out.
+func (r *Runner) Timeline(budgets []budget.Microcents) ([]metrics.Moment, []metrics.Drain) {
+	return r.timeline.Moments(), r.timeline.Drains(r.remaining, r.Ledger, r.tenants, budgets)
 }
 
-// NewCoordinator is a node of a runner, whose workers may all ask for the same tenant at
-// once. An error has an exit code.
+// NewCoordinator returns a node whose workers may all use one tenant at once. An error has
+// an exit code.
 func NewCoordinator(ctx context.Context, client redis.UniversalClient, c Config, prefix string, logger *slog.Logger) (*coordinator.Coordinator, error) {
-	queue := c.Concurrency + eachWidth
+	queue := c.Concurrency + forEachWidth
 	options := []coordinator.Option{
 		coordinator.WithKeyPrefix(prefix), coordinator.WithLogger(logger), coordinator.WithQueueLimits(queue, queue),
 		coordinator.WithHoldTTL(c.HoldTTL), coordinator.WithMaxHolds(c.MaxHolds),
@@ -183,17 +186,16 @@ func NewCoordinator(ctx context.Context, client redis.UniversalClient, c Config,
 	return node, exit.OfStart(err)
 }
 
-// eachWidth is how many tenants are asked for at once.
-const eachWidth = 64
+const forEachWidth = 64 // concurrent calls
 
-// ForEach calls do for 0 to count-1, some at a time, until one fails.
+// ForEach calls do for 0 to count-1, some concurrently, until one fails.
 func ForEach(ctx context.Context, count int, do func(i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var all sync.WaitGroup
-	for first := range min(eachWidth, count) {
+	for first := range min(forEachWidth, count) {
 		all.Go(func() {
-			for i := first; i < count && ctx.Err() == nil; i += eachWidth {
+			for i := first; i < count && ctx.Err() == nil; i += forEachWidth {
 				if err := do(i); err != nil {
 					cancel(err)
 				}

@@ -88,7 +88,7 @@ func TestFleetCountsWhatItWasTold(t *testing.T) {
 		workload.Request{Tenant: 0, Hold: 50, Cost: 20}, workload.Request{Tenant: 0, Hold: 60, Cost: 30},
 		workload.Request{Tenant: 1, Hold: 70, Cost: 40, Failed: true}, workload.Request{Tenant: 1, Hold: 101, Cost: 1},
 	)
-	paced, err := f.Play(t.Context(), work, 0)
+	paced, err := f.Run(t.Context(), work, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestFleetSettlesAnOverrun(t *testing.T) {
 		}
 		return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
 	}})
-	if _, err := f.Play(t.Context(), rows(workload.Request{Hold: 50, Cost: 80}), 0); err != nil {
+	if _, err := f.Run(t.Context(), rows(workload.Request{Hold: 50, Cost: 80}), 0); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.Ledger.Totals(0); got != (metrics.Totals{Committed: 50}) {
@@ -153,7 +153,7 @@ func TestFleetStopsAtAFailure(t *testing.T) {
 	} {
 		f := smallFleet(c.decider)
 		f.nodes, f.concurrency = f.nodes[:1], 1
-		_, err := f.Play(t.Context(), rows(workload.Request{Hold: 5, Cost: 8}, workload.Request{Tenant: 1, Hold: 5}), 0)
+		_, err := f.Run(t.Context(), rows(workload.Request{Hold: 5, Cost: 8}, workload.Request{Tenant: 1, Hold: 5}), 0)
 		if err == nil || exit.Code(err) != c.code {
 			t.Errorf("%s: %v, code %d, want code %d", c.name, err, exit.Code(err), c.code)
 		}
@@ -188,12 +188,12 @@ func TestFleetLeavesHoldsOpenAtTheEnd(t *testing.T) {
 		s.stop()
 		return budget.Reservation{Outcome: budget.Reserved}, nil
 	}}
-	s.run(endless{workload.Request{Hold: 9, Cost: 4}})
+	s.runWorkers(endless{workload.Request{Hold: 9, Cost: 4}})
 	if got := f.Ledger.Totals(0); got != (metrics.Totals{Open: 9}) || s.workers[0].cycles != 0 {
 		t.Errorf("%+v after %d cycles, want one hold of 9", got, s.workers[0].cycles)
 	}
 	cancel()
-	paced, err := f.Play(ctx, endless{workload.Request{Hold: 2, Cost: 1}}, 0)
+	paced, err := f.Run(ctx, endless{workload.Request{Hold: 2, Cost: 1}}, 0)
 	if err != nil || paced.Took > time.Minute {
 		t.Errorf("a context that has ended: %v after %s", err, paced.Took)
 	}

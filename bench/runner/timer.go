@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// timer wakes one goroutine at given instants.
+// timer wakes one goroutine.
 type timer interface {
-	// sleepUntil returns at the instant, at once if it has passed. False means that the
-	// timer was stopped.
-	sleepUntil(instant time.Time) bool
-	// stop ends the sleep that is under way and those to come.
+	// sleep returns after the duration, at once unless it is positive. It returns false
+	// if the timer was stopped.
+	sleep(wait time.Duration) bool
+	// stop ends the current sleep and all later ones.
 	stop()
 	close()
 }
@@ -23,8 +23,7 @@ type goTimer struct {
 
 func newGoTimer() (timer, error) { return &goTimer{stopped: make(chan struct{})}, nil }
 
-func (a *goTimer) sleepUntil(instant time.Time) bool {
-	wait := time.Until(instant)
+func (t *goTimer) sleep(wait time.Duration) bool {
 	if wait <= 0 {
 		return true
 	}
@@ -33,11 +32,11 @@ func (a *goTimer) sleepUntil(instant time.Time) bool {
 	select {
 	case <-timer.C:
 		return true
-	case <-a.stopped:
+	case <-t.stopped:
 		return false
 	}
 }
 
-func (a *goTimer) stop() { a.once.Do(func() { close(a.stopped) }) }
+func (t *goTimer) stop() { t.once.Do(func() { close(t.stopped) }) }
 
-func (a *goTimer) close() {}
+func (t *goTimer) close() {}

@@ -12,17 +12,16 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/scratch"
 )
 
-// How a Redis is found to be gone: it accepts no connection. A supervisor may start
-// it again at once, and one that answers slowly is not gone.
+// A Redis is gone if it has accepted no connection for a second: a supervisor may restart
+// it, and a slow server isn't gone.
 const (
 	goneAfter = time.Second
 	dialEvery = 100 * time.Millisecond
 )
 
-// Watchdog watches over the Redis of a space. The context that it returns ends with ctx, or
-// when Redis is gone; then nodes are closed as well, so that nobody waits longer for an
-// answer that cannot come. A Redis that the space gives up after an interruption is gone
-// too. end ends the vigil, and returns the loss, or nil.
+// Watchdog watches the Redis of a space. The returned context ends with ctx, or when Redis
+// is gone or the space gives it up; then the nodes are closed, too, so that no call waits
+// for an answer that cannot come. end ends the watch and returns the loss, or nil.
 func Watchdog(ctx context.Context, space *scratch.Space, nodes func() []*coordinator.Coordinator) (watched context.Context, end func() error) {
 	watched, cancel := context.WithCancel(ctx)
 	var loss error
@@ -32,7 +31,7 @@ func Watchdog(ctx context.Context, space *scratch.Space, nodes func() []*coordin
 			loss = exit.With(exit.Unavailable, err)
 			cancel()
 			for _, node := range nodes() {
-				_ = node.Close(watched) // which has ended: what they cannot finish is in doubt
+				_ = node.Close(watched) // has ended: calls in flight become unknown at once
 			}
 		})
 	}
@@ -58,9 +57,8 @@ func Watchdog(ctx context.Context, space *scratch.Space, nodes func() []*coordin
 	}
 }
 
-// awaitLoss returns what was wrong when nobody accepted a connection for a while, or
-// the last time before ctx ended; else nil. It holds a connection on which nothing is
-// ever said, so that the end of the process at the other side is its end.
+// awaitLoss returns the last error once no connection has been accepted for goneAfter, or
+// nil at the end of ctx. It holds a silent connection, which ends with the server.
 func awaitLoss(ctx context.Context, dial func(context.Context) (net.Conn, error)) error {
 	var refused error
 	for accepted := time.Now(); ctx.Err() == nil && time.Since(accepted) < goneAfter; {
@@ -80,13 +78,13 @@ func awaitLoss(ctx context.Context, dial func(context.Context) (net.Conn, error)
 	return refused
 }
 
-// awaitEnd returns when the connection, or ctx, has ended.
+// awaitEnd returns when the connection or ctx ends.
 func awaitEnd(ctx context.Context, conn net.Conn) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	defer conn.Close()
-	var said [64]byte
+	var discarded [64]byte
 	for {
-		if _, err := conn.Read(said[:]); err != nil {
+		if _, err := conn.Read(discarded[:]); err != nil {
 			return
 		}
 	}

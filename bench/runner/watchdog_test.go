@@ -9,7 +9,7 @@ import (
 
 // One that is started again at once is not gone, and one that answers nobody is not
 // either: its workers wait as long as they do.
-func TestVigil(t *testing.T) {
+func TestWatchdog(t *testing.T) {
 	t.Parallel()
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -31,14 +31,14 @@ func TestVigil(t *testing.T) {
 	}
 	cancel()
 	if err := <-lost; err != nil {
-		t.Errorf("it is there, and the vigil says %v", err)
+		t.Errorf("it is there, and the watchdog says %v", err)
 	}
 	server.Close()
 	began := time.Now()
 	if err := awaitLoss(t.Context(), dial); err == nil || time.Since(began) < goneAfter {
-		t.Errorf("nobody is there, and the vigil says %v after %s", err, time.Since(began))
+		t.Errorf("nobody is there, and the watchdog says %v after %s", err, time.Since(began))
 	}
 	if err := awaitLoss(ctx, dial); err != nil {
-		t.Errorf("a vigil that has ended: %v", err)
+		t.Errorf("a watchdog that has ended: %v", err)
 	}
 }

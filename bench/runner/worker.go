@@ -14,149 +14,169 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// worker plays one request after the other. Its own work in a cycle is a draw, a few
-// sums, and the clock; it allocates nothing.
+// worker sends one request after the other. A cycle allocates nothing, and costs a random
+// number, a few sums and the clock.
 type worker struct {
-	node      Engine
-	tenants   []budget.TenantID
-	timeEvery uint64
-	cells     []metrics.Cell
-	reserves  *metrics.Stripe
-	commits   *metrics.Stripe
-	remaining *metrics.LastRemaining
-	phase     *phase
-	timer     *time.Timer // of a closed loop with a hold time
+	node     Engine
+	phase    *phase
+	cells    []metrics.Cell
+	reserves *metrics.Stripe
+	commits  *metrics.Stripe
+	timer    *time.Timer // of a closed loop with a hold time
 
 	cycles  int64
-	sent    int64 // requests begun
+	sent    int64
 	counts  metrics.Counts
-	failure error // the first call without an answer; the worker stops there
+	failure error // of the first call without an answer, at which the worker stops
 
-	// What the counts came to, for whoever watches meanwhile.
-	answered, refused atomic.Int64
+	answered, refused atomic.Int64 // counts, for the sampler
 }
 
-// loop is a closed one: the next request follows the last.
-func (c *worker) loop(from workload.Generator) {
-	defer c.publish()
+// closedLoop sends each request after the last.
+func (w *worker) closedLoop(from workload.Generator) {
+	defer w.publish()
 	var r workload.Request
-	for turn := uint64(0); c.failure == nil && !c.phase.over.Load() && from.Next(turn, &r); turn++ {
-		c.cycle(&r, latencyTimer{on: turn%c.timeEvery == 0})
+	for turn := uint64(0); w.failure == nil && !w.phase.over.Load() && from.Next(turn, &r); turn++ {
+		w.cycle(&r, latencyTimer{on: turn%w.phase.timeEvery == 0})
 	}
 }
 
-// serve is an open one: it plays what has become due, and what is late counts from
-// when it was due.
-func (c *worker) serve(from workload.Generator) {
-	defer c.publish()
+// openLoop sends requests as they become due.
+func (w *worker) openLoop(from workload.Generator) {
+	defer w.publish()
 	var r workload.Request
-	for due := range c.phase.arrivals {
-		if c.failure != nil || c.phase.over.Load() || !from.Next(due.number, &r) {
+	for due := range w.phase.due {
+		if w.failure != nil || w.phase.over.Load() || !from.Next(due.number, &r) {
 			return
 		}
-		c.cycle(&r, latencyTimer{on: true, began: due.at})
+		w.cycle(&r, latencyTimer{on: true, began: due.at})
 	}
 }
 
-func (c *worker) cycle(r *workload.Request, watch latencyTimer) {
-	c.sent++
+func (w *worker) cycle(r *workload.Request, watch latencyTimer) {
+	w.sent++
 	watch.start()
-	reserved, err := c.node.TryReserve(context.Background(), c.tenants[r.Tenant], r.Hold)
-	watch.stop(c.reserves)
-	c.counts[reserved.Outcome]++
+	reserved, err := w.node.TryReserve(context.Background(), w.phase.tenants[r.Tenant], r.Hold)
+	watch.stop(w.reserves)
+	w.counts[reserved.Outcome]++
 	if watch.on {
-		c.remaining.Set(r.Tenant, reserved.Remaining)
-		c.publish()
+		w.phase.remaining.Set(r.Tenant, reserved.Remaining)
+		w.publish()
 	}
-	entry := &c.cells[r.Tenant]
+	cell := &w.cells[r.Tenant]
 	switch {
-	case errors.Is(err, baseline.ErrConflict): // given up, and counted as an answer that never came
+	case errors.Is(err, baseline.ErrConflict): // counted as a call without an answer
 	case err != nil:
-		c.fail("reserve", r, exit.With(exit.Unavailable, err))
+		w.fail("reserve", r, exit.With(exit.Unavailable, err))
 	case reserved.Outcome == budget.Insufficient:
-		entry.Refused.Add(1)
+		cell.Refused.Add(1)
 	case reserved.Outcome != budget.Reserved:
-		c.fail("reserve", r, fmt.Errorf("the answer is %s", reserved.Outcome))
-	case c.phase.holdTime > 0:
-		c.hold(r, reserved.ID, watch)
-	case c.phase.leavesOpen():
-		entry.Open.Add(int64(r.Hold))
+		w.fail("reserve", r, fmt.Errorf("the answer is %s", reserved.Outcome))
+	case w.phase.holdTime > 0:
+		w.hold(r, reserved.ID, watch)
+	case w.phase.leavesOpen():
+		cell.Open.Add(int64(r.Hold))
 	default:
-		c.settle(r, reserved.ID, latencyTimer{on: watch.on})
+		w.settle(r, reserved.ID, latencyTimer{on: watch.on})
 	}
 }
 
-func (c *worker) settle(r *workload.Request, id budget.ReservationID, watch latencyTimer) {
+func (w *worker) settle(r *workload.Request, id budget.ReservationID, watch latencyTimer) {
 	if r.Failed {
-		settled, err := c.node.Release(context.Background(), id)
-		c.settled(r, settled, err, budget.Released)
-	} else {
-		c.commit(r, id, watch)
+		settled, err := w.node.Release(context.Background(), id)
+		w.settled(r, settled, err, budget.Released)
+		return
 	}
-}
-
-// commit caps what an overrun refused at the hold, which is always affordable:
-// the work is done, and an open hold would pay for nothing.
-func (c *worker) commit(r *workload.Request, id budget.ReservationID, watch latencyTimer) {
 	watch.start()
-	settled, err := c.node.Commit(context.Background(), id, r.Cost)
-	watch.stop(c.commits)
+	settled, err := w.node.Commit(context.Background(), id, r.Cost)
+	watch.stop(w.commits)
 	if settled.Outcome == budget.Overrun {
-		c.counts[budget.Overrun]++
-		settled, err = c.node.Commit(context.Background(), id, r.Hold)
+		// The work is done, so the worker pays what it can: the hold is always affordable.
+		w.counts[budget.Overrun]++
+		settled, err = w.node.Commit(context.Background(), id, r.Hold)
 	}
-	c.settled(r, settled, err, budget.Committed)
+	w.settled(r, settled, err, budget.Committed)
 }
 
-func (c *worker) settled(r *workload.Request, settled budget.Settlement, err error, want budget.Outcome) {
-	c.counts[settled.Outcome]++
+func (w *worker) settled(r *workload.Request, settled budget.Settlement, err error, want budget.Outcome) {
+	w.counts[settled.Outcome]++
 	switch {
 	case errors.Is(err, baseline.ErrConflict):
-		c.cells[r.Tenant].Open.Add(int64(r.Hold))
+		w.cells[r.Tenant].Open.Add(int64(r.Hold))
 	case err != nil:
-		c.fail("settle", r, exit.With(exit.Unavailable, err))
+		w.fail("settle", r, exit.With(exit.Unavailable, err))
 	case settled.Outcome != want:
-		c.fail("settle", r, fmt.Errorf("the answer is %s, not %s", settled.Outcome, want))
+		w.fail("settle", r, fmt.Errorf("the answer is %s, not %s", settled.Outcome, want))
 	default:
-		c.cells[r.Tenant].Committed.Add(int64(settled.Actual))
-		c.cycles++
+		w.cells[r.Tenant].Committed.Add(int64(settled.Actual))
+		w.cycles++
 	}
 }
 
-func (c *worker) fail(verb string, r *workload.Request, err error) {
-	c.cells[r.Tenant].Unknown.Add(int64(max(r.Hold, r.Cost)))
-	c.failure = fmt.Errorf("%s for tenant %q: %w", verb, c.tenants[r.Tenant], err)
-	c.phase.stop()
+func (w *worker) fail(verb string, r *workload.Request, err error) {
+	w.cells[r.Tenant].Unknown.Add(int64(max(r.Hold, r.Cost)))
+	w.failure = fmt.Errorf("%s for tenant %q: %w", verb, w.phase.tenants[r.Tenant], err)
+	w.phase.stop()
 }
 
-func (c *worker) publish() {
-	c.answered.Store(c.counts.Answers())
-	c.refused.Store(c.counts[budget.Insufficient])
+func (w *worker) publish() {
+	w.answered.Store(w.counts.Answers())
+	w.refused.Store(w.counts[budget.Insufficient])
 }
 
-// latencyTimer reads the clock only where the cycle is timed. It starts at the call, or
-// when the call was due: what waited for a worker to be free has waited, too.
-// Measuring from the call would leave out just the requests that a stall kept from
-// being made (Gil Tene's "coordinated omission"; wrk2 measures as this does).
+// latencyTimer measures a call, if the cycle is measured. It starts at the call, or in an
+// open loop when the call was due, to include the wait for a free worker (see the package
+// comment of bench on coordinated omission).
 type latencyTimer struct {
 	on    bool
-	began time.Time // before the call in an open loop only
+	began time.Time // set before the call in an open loop only
 }
 
-func (w *latencyTimer) start() {
-	if w.on && w.began.IsZero() {
-		w.began = time.Now()
+func (t *latencyTimer) start() {
+	if t.on && t.began.IsZero() {
+		t.began = time.Now()
 	}
 }
 
-func (w *latencyTimer) stop(into *metrics.Stripe) {
-	if w.on {
-		into.Record(time.Since(w.began))
+func (t *latencyTimer) stop(into *metrics.Stripe) {
+	if t.on {
+		into.Record(time.Since(t.began))
 	}
 }
 
-// hold is what a worker of an open loop has reserved, and others settle when its time
-// has come: that worker is free for the next request meanwhile.
+// arrival admits one request of an open loop.
+type arrival struct {
+	number uint64
+	at     time.Time
+}
+
+// shortestSleep bounds the wake-ups at high rates: requests due in between are dispatched
+// together.
+const shortestSleep = 20 * time.Microsecond
+
+// dispatch hands out arrivals as they become due. Nothing is dropped: if no worker is free,
+// the arrival and those after it wait.
+func (p *phase) dispatch(work workload.Round) {
+	defer close(p.due)
+	for number := 0; ; number++ {
+		offset, exists := p.arrivals.Due(work, number)
+		if !exists {
+			return
+		}
+		next := arrival{number: uint64(number), at: p.start.Add(offset)}
+		if wait := time.Until(next.at); wait > 0 && !p.pacer.sleep(max(wait, shortestSleep)) {
+			return
+		}
+		select {
+		case p.due <- next:
+		case <-p.ended:
+			return
+		}
+	}
+}
+
+// hold is a reservation of an open loop that a settler settles later, so that the worker
+// which made it is free for the next request.
 type hold struct {
 	request workload.Request
 	id      budget.ReservationID
@@ -164,95 +184,56 @@ type hold struct {
 	due     time.Time
 }
 
-// hold keeps a reservation for the hold time. A closed loop waits; what the end
-// interrupts stays open.
-func (c *worker) hold(r *workload.Request, id budget.ReservationID, watch latencyTimer) {
-	kept := hold{request: *r, id: id, node: c.node, due: time.Now().Add(c.phase.holdTime)}
-	if c.phase.held != nil {
+// hold keeps a reservation for the hold time. A worker of a closed loop waits for it.
+func (w *worker) hold(r *workload.Request, id budget.ReservationID, watch latencyTimer) {
+	h := hold{request: *r, id: id, node: w.node, due: time.Now().Add(w.phase.holdTime)}
+	if w.phase.held != nil {
 		select {
-		case c.phase.held <- kept:
-		case <-c.phase.ended:
-			c.end(&kept)
+		case w.phase.held <- h:
+		case <-w.phase.ended:
+			w.endHold(&h)
 		}
 		return
 	}
-	c.timer.Reset(c.phase.holdTime)
+	w.timer.Reset(w.phase.holdTime)
 	select {
-	case <-c.timer.C:
-		c.settle(r, id, latencyTimer{on: watch.on})
-	case <-c.phase.ended:
-		c.timer.Stop()
-		c.end(&kept)
+	case <-w.timer.C:
+		w.settle(r, id, latencyTimer{on: watch.on})
+	case <-w.phase.ended:
+		w.timer.Stop()
+		w.endHold(&h)
 	}
 }
 
-// end is what becomes of a hold at the end of a phase.
-func (c *worker) end(kept *hold) {
-	if c.phase.leavesOpen() || c.failure != nil {
-		c.cells[kept.request.Tenant].Open.Add(int64(kept.request.Hold))
+// endHold leaves a hold open at the end of a round, and settles it after a warm-up.
+func (w *worker) endHold(h *hold) {
+	if w.phase.leavesOpen() || w.failure != nil {
+		w.cells[h.request.Tenant].Open.Add(int64(h.request.Hold))
 		return
 	}
-	c.settle(&kept.request, kept.id, latencyTimer{})
+	w.settle(&h.request, h.id, latencyTimer{})
 }
 
-// settleDue settles what others held, from when it was due.
-func (c *worker) settleDue() {
-	defer c.publish()
-	for kept := range c.phase.due {
-		if c.phase.over.Load() {
-			c.end(&kept)
+// settleExpired settles holds, with latencies from when each was due.
+func (w *worker) settleExpired() {
+	defer w.publish()
+	for h := range w.phase.expired {
+		if w.phase.over.Load() {
+			w.endHold(&h)
 			continue
 		}
-		c.node = kept.node
-		c.settle(&kept.request, kept.id, latencyTimer{on: true, began: kept.due})
-		c.publish()
+		w.node = h.node
+		w.settle(&h.request, h.id, latencyTimer{on: true, began: h.due})
+		w.publish()
 	}
 }
 
-// release hands out the holds as they become due, which is in the command in which they
-// were made, and at the end of the phase all of them.
-func (s *phase) release() {
-	defer close(s.due)
-	for kept := range s.held {
-		s.settling.sleepUntil(kept.due)
-		s.due <- kept
-	}
-}
-
-// arrival admits one request.
-type arrival struct {
-	number uint64
-	at     time.Time
-}
-
-// shortestSleep keeps an timer for each of very many requests a second from taking the
-// workers' time: what is due meanwhile is handed out together.
-const shortestSleep = 20 * time.Microsecond
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// admit hands out arrivals as requests become due, to whoever is free. Nothing is
-// dropped: where nobody is free the arrival waits, and so do those after it.
-func (s *phase) admit(work workload.Round) {
-	defer close(s.arrivals)
-	for number := 0; ; number++ {
-		offset, exists := s.schedule.Due(work, number)
-		if !exists {
-			return
-		}
-		due := arrival{number: uint64(number), at: s.start.Add(offset)}
-		if time.Until(due.at) > 0 && !s.arriving.sleepUntil(later(due.at, time.Now().Add(shortestSleep))) {
-			return
-		}
-		select {
-		case s.arrivals <- due:
-		case <-s.ended:
-			return
-		}
+// expire hands out holds as their time ends, which is in the order in which they were made,
+// and at the end of the phase all of them.
+func (p *phase) expire() {
+	defer close(p.expired)
+	for h := range p.held {
+		p.settling.sleep(time.Until(h.due))
+		p.expired <- h
 	}
 }

@@ -49,7 +49,7 @@ func TestLongHoldsDoNotBlockAnOpenLoop(t *testing.T) {
 			},
 		})
 		work := rows(slices.Repeat([]workload.Request{{Hold: 5, Cost: 3}}, 20)...)
-		paced, err := f.Play(t.Context(), work, 0)
+		paced, err := f.Run(t.Context(), work, 0)
 		if err != nil || paced.Cycles != 20 || paced.Took < holdTime {
 			t.Errorf("%d cycles in %s, %v; want 20", paced.Cycles, paced.Took, err)
 		}
@@ -73,7 +73,7 @@ func TestLateSettlementsCountFromWhenTheyWereDue(t *testing.T) {
 			return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
 		}})
 		work := rows(slices.Repeat([]workload.Request{{Hold: 5, Cost: 3}}, 4)...)
-		if _, err := f.Play(t.Context(), work, 0); err != nil {
+		if _, err := f.Run(t.Context(), work, 0); err != nil {
 			t.Fatal(err)
 		}
 		if longest := time.Duration(f.Commit.All().Max()); longest < 169*time.Millisecond || longest > 171*time.Millisecond {
@@ -93,7 +93,7 @@ func TestHoldsThatTheEndInterrupts(t *testing.T) {
 				time.AfterFunc(50*time.Millisecond, cancel)
 				return budget.Reservation{Outcome: budget.Reserved}, nil
 			}})
-			paced, err := f.Play(ctx, endless{workload.Request{Hold: 7, Cost: 3}}, 0)
+			paced, err := f.Run(ctx, endless{workload.Request{Hold: 7, Cost: 3}}, 0)
 			if err != nil || paced.Cycles != 0 || paced.Took > time.Minute {
 				t.Errorf("%s: %d cycles in %s, %v", name, paced.Cycles, paced.Took, err)
 			}
@@ -116,7 +116,7 @@ func TestWarmup(t *testing.T) {
 			if err := f.WarmUp(t.Context(), endless{workload.Request{Hold: 7, Cost: 3}}, 0); err != nil {
 				t.Error(err)
 			}
-			if _, err := f.Play(t.Context(), endless{workload.Request{Hold: 7, Cost: 3}}, 100*time.Millisecond); err != nil {
+			if _, err := f.Run(t.Context(), endless{workload.Request{Hold: 7, Cost: 3}}, 100*time.Millisecond); err != nil {
 				t.Error(err)
 			}
 			got, reserved := f.Ledger.Totals(0), f.Counts[budget.Reserved]
@@ -166,7 +166,7 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			paced, err := f.Play(t.Context(), work.Round(0, 1), 1500*time.Millisecond)
+			paced, err := f.Run(t.Context(), work.Round(0, 1), 1500*time.Millisecond)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -174,14 +174,14 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 		}
 		stalled := float64(stall.Microseconds())
 		open, paced := play(1000, 0)
-		if at := open.Reserve.All().Percentiles(); at.P99 < 0.94*stalled || at.P50 > stalled/100 {
+		if at := open.Reserve.All().Latency(); at.P99 < 0.94*stalled || at.P50 > stalled/100 {
 			t.Errorf("open loop: p50 is %.0f µs, p99 %.0f, and the stall was %.0f", at.P50, at.P99, stalled)
 		}
 		if got := open.Counts[budget.Reserved]; got < 1500 || got+open.Unsent != 1501 || paced.Took != 1500*time.Millisecond {
 			t.Errorf("open loop: %d requests of 1501, %d unsent, in %s", got, open.Unsent, paced.Took)
 		}
 		calm, _ := play(0, time.Millisecond)
-		if closed := calm.Reserve.All().Percentiles(); closed.P99 > stalled/100 {
+		if closed := calm.Reserve.All().Latency(); closed.P99 > stalled/100 {
 			t.Errorf("closed loop: p99 is %.0f µs: it is not to see the stall", closed.P99)
 		}
 	})
@@ -203,14 +203,14 @@ func TestOpenLoopCountsWhatWasNotSent(t *testing.T) {
 		if err := s.prepare(); err != nil {
 			t.Fatal(err)
 		}
-		defer s.giveBack()
+		defer s.closeTimers()
 		s.start = time.Now()
 		time.AfterFunc(205*time.Millisecond, func() {
 			s.stop()
 			close(release)
 		})
 		work := endless{workload.Request{Hold: 2, Cost: 1}}
-		s.run(work)
+		s.runWorkers(work)
 		round := RoundStats{Took: time.Since(s.start)}
 		if err := s.sumUp(&round, work); err != nil {
 			t.Fatal(err)

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// TraceHeader names the columns of a trace that are read.
+// TraceHeader names the columns of a trace.
 const TraceHeader = "TIMESTAMP,ContextTokens,GeneratedTokens"
 
-// The columns, by their places in TraceHeader.
+// The columns, by their order in TraceHeader.
 const (
 	timestampColumn = iota
 	contextColumn
@@ -27,17 +27,16 @@ const (
 
 const maxTokens = 1_000_000_000
 
-// Recording is a trace as it was read, or one node's share of it.
+// Recording has the rows of a trace, or one node's share of them.
 type Recording struct {
-	Rows  []Request       // of no tenant yet
-	At    []time.Duration `json:",omitempty"` // since the first row of the whole; nil unless times matter
-	First int             // Rows[i] is row First+i*Every of the whole
+	Rows  []Request       // without tenants
+	At    []time.Duration `json:",omitempty"` // since the first row of all; nil unless times matter
+	First int             // Rows[i] is row First+i*Every of all
 	Every int
 }
 
-// parseTrace reads all rows before the first is played: a bad line at the end
-// is found before anything has happened. Errors name the file, the line and the column.
-// The rows' times are read if they matter; else a timestamp may be anything.
+// parseTrace reads all rows, so that a bad line is found before the run. Errors name the
+// file, line and column. Timestamps are parsed only if timed.
 func parseTrace(name string, from io.Reader, t tariff, timed bool) (*Recording, error) {
 	rows, err := openTable(name, from)
 	if err != nil {
@@ -66,7 +65,7 @@ func parseTrace(name string, from io.Reader, t tariff, timed bool) (*Recording, 
 		}
 	}
 	if len(read.Rows) == 0 {
-		return nil, fmt.Errorf("%s:%d: no request: write one a line, below the names of the columns", name, rows.lines.number)
+		return nil, fmt.Errorf("%s:%d: no request: write one per line, below the names of the columns", name, rows.lines.number)
 	}
 	read.At = times.at
 	return read, nil
@@ -106,18 +105,18 @@ func parseTokens(rows *table, column int) (int64, error) {
 
 const maxTraceLine = 1 << 20 // bytes
 
-// table reads a CSV file, plain or compressed by gzip, whose first line names its
-// columns: those of TraceHeader in any order and case, with others beside them.
+// table reads a CSV file, plain or gzip, whose first line names the columns of TraceHeader in
+// any order and case. Other columns are ignored.
 type table struct {
 	name    string // of the file
 	lines   *lineReader
 	rows    *csv.Reader
 	header  []string
-	columns [traceColumns]int // where each column is in a row
-	fields  []string          // of the row
+	columns [traceColumns]int // their positions
+	fields  []string          // of the current row
 }
 
-// openTable reads the names of the columns.
+// openTable reads the first line.
 func openTable(name string, from io.Reader) (*table, error) {
 	t := &table{name: name, lines: &lineReader{number: 1}}
 	var err error
@@ -139,7 +138,7 @@ func openTable(name string, from io.Reader) (*table, error) {
 	return t, nil
 }
 
-// plainText is the text of a file, which may be compressed, without a byte order mark.
+// plainText returns the decompressed text without a byte order mark.
 func plainText(from io.Reader) (io.Reader, error) {
 	text := bufio.NewReader(from)
 	if compressed, err := begins(text, "\x1f\x8b"); err != nil {
@@ -159,7 +158,7 @@ func plainText(from io.Reader) (io.Reader, error) {
 	return text, err
 }
 
-// begins reports whether a text begins with some bytes; it may be shorter.
+// begins reports whether a text begins with some bytes.
 func begins(text *bufio.Reader, with string) (bool, error) {
 	first, err := text.Peek(len(with))
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -168,7 +167,7 @@ func begins(text *bufio.Reader, with string) (bool, error) {
 	return string(first) == with, nil
 }
 
-// find returns the place of a column.
+// find returns the position of a column.
 func (t *table) find(column string) (int, error) {
 	place := -1
 	for i, name := range t.header {
@@ -186,12 +185,12 @@ func (t *table) find(column string) (int, error) {
 	return place, nil
 }
 
-// bare makes context_tokens and "Context Tokens" the same name as ContextTokens.
+// bare makes context_tokens and "Context Tokens" equal to ContextTokens.
 func bare(name string) string {
 	return strings.NewReplacer("_", "", "-", "", " ", "", "\t", "").Replace(name)
 }
 
-// next reads a row. Its error is io.EOF after the last one.
+// next reads a row, or returns io.EOF.
 func (t *table) next() (err error) {
 	t.fields, err = t.rows.Read()
 	if errors.Is(err, io.EOF) {
@@ -210,16 +209,16 @@ func (t *table) next() (err error) {
 	}
 }
 
-// field is what the row has in a column.
+// field returns the value in a column.
 func (t *table) field(column int) string { return strings.TrimSpace(t.fields[t.columns[column]]) }
 
-// line is where a row's column is in the file.
+// line returns the line of a column of the row.
 func (t *table) line(column int) int {
 	line, _ := t.rows.FieldPos(t.columns[column])
 	return line
 }
 
-// end is the line of the row's last field.
+// end returns the line of the row's last field.
 func (t *table) end() int {
 	if len(t.fields) == 0 {
 		return t.lines.number
@@ -228,7 +227,7 @@ func (t *table) end() int {
 	return line
 }
 
-// called is the name that the first line gives a column.
+// called returns the name of a column in the first line.
 func (t *table) called(place int) string {
 	if place >= len(t.header) || strings.TrimSpace(t.header[place]) == "" {
 		return fmt.Sprint(place + 1)
@@ -236,12 +235,12 @@ func (t *table) called(place int) string {
 	return strings.TrimSpace(t.header[place])
 }
 
-// wrong is an error of the row's field in a column.
+// wrong returns an error about a column of the row.
 func (t *table) wrong(column int, format string, args ...any) error {
 	return fmt.Errorf("%s:%d: column %s"+format, append([]any{t.name, t.line(column), t.called(t.columns[column])}, args...)...)
 }
 
-// unreadable is an error of reading the first line, or a row.
+// unreadable returns an error about reading a row.
 func (t *table) unreadable(err error) error {
 	var syntax *csv.ParseError
 	switch {
@@ -256,11 +255,11 @@ func (t *table) unreadable(err error) error {
 
 var errLongLine = fmt.Errorf("longer than %d bytes", maxTraceLine)
 
-// lineReader counts lines, and bounds their length.
+// lineReader counts lines and bounds their length.
 type lineReader struct {
 	from   io.Reader
-	number int // of the line that is being read
-	length int // of what was read of it
+	number int // of the current line
+	length int // of it so far
 }
 
 func (l *lineReader) Read(p []byte) (int, error) {

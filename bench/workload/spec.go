@@ -14,10 +14,10 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// Bounds of a Spec. They keep a typing error from filling the machine.
+// Bounds of a Spec, so that a typing error does not fill the machine.
 const (
 	MaxTenants   = 1_000_000
-	MaxRequests  = int64(1_000_000_000_000) // more than an int of 32 bits holds
+	MaxRequests  = int64(1_000_000_000_000)
 	MaxMaxOutput = 100_000_000
 	MaxZipf      = 10
 	MaxHoldTime  = 10 * time.Minute // the engine releases a hold after 15
@@ -29,33 +29,33 @@ const (
 
 // The workloads that are synthetic from a seed. A trace is another.
 const (
-	Uniform = "uniform" // all tenants alike, with very different budgets
+	Uniform = "uniform" // equal tenants with very different budgets
 	Hot     = "hot"     // one tenant
-	Zipf    = "zipf"    // some tenants much hotter than others
-	Storm   = "storm"   // budgets for a few requests each, so that most are refused
+	Zipf    = "zipf"    // few tenants get most requests
+	Storm   = "storm"   // budgets for a few requests, so that most are refused
 )
 
-// Spec says what is played: which requests, for how many tenants, and when.
+// Spec describes a workload: which requests, for how many tenants, and when.
 type Spec struct {
-	Workload string // one of the constants; a Trace stands for it
+	Workload string // one of the constants, unless there is a Trace
 	Seed     uint64
 	Tenants  int
-	Requests int64   // of all callers, after which it ends; 0 is no bound
+	Requests int64   // of all workers; 0 is unlimited
 	Zipf     float64 // exponent of the workload Zipf
-	Above    int     // requests of a thousand that commit above their hold
+	Above    int     // of 1000 requests, those that commit more than their hold
 
 	HoldTime time.Duration // between a reserve and its settlement
-	Rate     float64       // requests a second of all nodes at constant intervals; 0 is a closed loop
-	Speed    float64       // of a Trace: 1 is its own pace, 0 as fast as possible
+	Rate     float64       // requests per second of all nodes; 0 is a closed loop
+	Speed    float64       // of a Trace: 1 is the original, 0 as fast as possible
 
-	Trace       string            // CSV file with the columns of TraceHeader, or StandardInput; "" draws requests from the seed
-	Recording   *Recording        // what Read has read of Trace
-	InputPrice  budget.Microcents // a million context tokens
-	OutputPrice budget.Microcents // a million generated tokens
-	MaxOutput   int64             // generated tokens that a request reserves
+	Trace       string            // CSV file with the columns of TraceHeader, or StandardInput; "" is synthetic
+	Recording   *Recording        // of the Trace, set by Read
+	InputPrice  budget.Microcents // per million context tokens
+	OutputPrice budget.Microcents // per million generated tokens
+	MaxOutput   int64             // generated tokens reserved per request
 }
 
-// Defaults is what is played where nothing else is asked for.
+// Defaults returns the Spec of bench without flags.
 func Defaults() Spec {
 	return Spec{
 		Workload: Uniform, Seed: 1, Tenants: 100, Zipf: 1.1, Above: 10,
@@ -63,8 +63,7 @@ func Defaults() Spec {
 	}
 }
 
-// Validate returns all that is wrong with a Spec, by the names of the bench's flags,
-// with the exit code Usage.
+// Validate returns every error of a Spec, with the names of the flags and exit code Usage.
 func (s Spec) Validate() error {
 	errs := []error{
 		Within("tenants", int64(s.Tenants), 1, MaxTenants),
@@ -78,7 +77,7 @@ func (s Spec) Validate() error {
 	return exit.With(exit.Usage, errors.Join(errs...))
 }
 
-// Within says what is wrong with the value of a flag, if it is out of bounds.
+// Within returns an error if the value of a flag is out of bounds.
 func Within(flag string, value, lowest, highest int64) error {
 	if value < lowest || value > highest {
 		return fmt.Errorf("--%s %d: give %d to %d", flag, value, lowest, highest)
@@ -110,7 +109,7 @@ func (s Spec) validateWorkload() error {
 func (s Spec) validateArrivals() error {
 	var errs []error
 	if !(s.Rate >= 0 && s.Rate <= MaxRate) {
-		errs = append(errs, fmt.Errorf("--rate %g: give requests a second above 0, at most %d", s.Rate, MaxRate))
+		errs = append(errs, fmt.Errorf("--rate %g: give requests per second above 0, at most %d", s.Rate, MaxRate))
 	} else if s.HoldTime > 0 && s.Rate*s.HoldTime.Seconds() > MaxOpenHolds {
 		errs = append(errs, fmt.Errorf("--rate %g with --hold-time %s: give less, so that at most %d holds are open together", s.Rate, s.HoldTime, MaxOpenHolds))
 	}
@@ -118,17 +117,17 @@ func (s Spec) validateArrivals() error {
 	case s.Speed != 0 && !(s.Speed >= MinSpeed && s.Speed <= MaxSpeed):
 		errs = append(errs, fmt.Errorf("--speed %g: give 0 (as fast as possible), or %g to %d", s.Speed, MinSpeed, MaxSpeed))
 	case s.Speed > 0 && s.Trace == "":
-		errs = append(errs, fmt.Errorf("--speed %g is of a trace: give --trace, or --rate for a constant rate", s.Speed))
+		errs = append(errs, fmt.Errorf("--speed %g needs a trace: give --trace, or --rate for a constant rate", s.Speed))
 	case s.Speed > 0 && s.Rate > 0:
 		errs = append(errs, errors.New("--speed and --rate are two arrival rates: leave out one"))
 	}
 	return errors.Join(errs...)
 }
 
-// StandardInput is the Trace that is read from standard input.
+// StandardInput, as a Trace, is standard input.
 const StandardInput = "-"
 
-// TraceName is the trace's name for people; "" is none.
+// TraceName returns the trace's name for people, or "".
 func (s Spec) TraceName() string {
 	if s.Trace == StandardInput {
 		return "standard input"
@@ -136,10 +135,9 @@ func (s Spec) TraceName() string {
 	return s.Trace
 }
 
-// Read reads the trace, if there is one, and returns the Spec with its Recording. It is
-// read once: pipes cannot be read again, and other processes have another standard
-// input. Read returns exit.ErrInterrupted when ctx ends, even if the trace's writer has
-// not written all of it; a read that waits for the writer is then left behind.
+// Read reads the trace, if there is one, and returns the Spec with its Recording. A trace is
+// read only once, because it may come from a pipe. Read returns exit.ErrInterrupted when ctx
+// ends, even while a read blocks; that read is then abandoned.
 func (s Spec) Read(ctx context.Context, stdin io.Reader) (Spec, error) {
 	if s.Trace == "" || s.Recording != nil {
 		return s, nil
@@ -174,7 +172,7 @@ func (s Spec) readTrace(ctx context.Context, stdin io.Reader) (*Recording, error
 	return parseTrace(s.TraceName(), whileIn{ctx, stdin}, s.tariff(), s.Speed > 0)
 }
 
-// whileIn is a reader whose reads fail once ctx has ended.
+// whileIn is a reader that fails after the end of ctx.
 type whileIn struct {
 	ctx  context.Context
 	from io.Reader
@@ -187,8 +185,8 @@ func (w whileIn) Read(p []byte) (int, error) {
 	return w.from.Read(p)
 }
 
-// ForNode is the Spec of one node, counted from 0, of so many that are processes: with
-// its share of the rows of a trace, and whole in all else.
+// ForNode returns the Spec of one of several node processes, counted from 0, with its share
+// of the rows of a trace.
 func (s Spec) ForNode(node, nodes int) Spec {
 	if s.Recording != nil {
 		s.Recording = s.Recording.share(node, nodes)
@@ -196,7 +194,7 @@ func (s Spec) ForNode(node, nodes int) Spec {
 	return s
 }
 
-// share is every so many rows, from one on.
+// share returns every n-th row.
 func (r *Recording) share(node, nodes int) *Recording {
 	mine := &Recording{First: r.First + node*r.Every, Every: r.Every * nodes}
 	for i := node; i < len(r.Rows); i += nodes {

@@ -9,73 +9,72 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Trace is a usage trace: its rows in their order, each once, for whichever caller
-// is free; the tenants take turns.
+// Trace is a usage trace. Each row is sent once, in order, by the next free worker; the
+// tenants take turns.
 type Trace struct {
 	*Recording
 	tenants int
-	due     bool // the callers are told which row is due
+	due     bool // whether workers ask for the row that is due
 }
 
-// Round is as many rows as any other part has, up to one.
+// Round returns an equal share of the rows, up to one.
 func (t *Trace) Round(round, rounds int) Round {
 	from, to := len(t.Rows)*round/rounds, len(t.Rows)*(round+1)/rounds
-	p := &traceRound{RoundNo: RoundNo{round, rounds}, trace: t, from: from, rows: t.Rows[from:to]}
+	r := &traceRound{RoundNo: RoundNo{round, rounds}, trace: t, from: from, rows: t.Rows[from:to]}
 	if t.At != nil {
-		p.at = t.At[from:to]
+		r.at = t.At[from:to]
 		if from > 0 && from < to {
-			p.began = t.At[from]
+			r.began = t.At[from]
 		}
 	}
-	return p
+	return r
 }
 
-// tenantOf is the tenant of a row, whichever node plays it.
+// tenantOf returns the tenant of a row, which is the same on every node.
 func (t *Trace) tenantOf(row int) int { return (t.First + row*t.Every) % t.tenants }
 
-// TypicalHold is the mean hold.
+// TypicalHold returns the mean hold.
 func (t *Trace) TypicalHold() budget.Microcents { return meanHold(t.Rows) }
 
 type traceRound struct {
 	RoundNo
 	trace *Trace
-	from  int // of the trace's rows, the first of the part
+	from  int // first row of the round
 	rows  []Request
 	at    []time.Duration
 	began time.Duration
 	taken atomic.Uint64
 }
 
-// Generator is the same for every caller: each row is played once.
-func (p *traceRound) Generator(int) Generator { return p }
+// Generator is shared by all workers.
+func (r *traceRound) Generator(int) Generator { return r }
 
-// Next is the next row, or in an open loop the one that is due.
-func (p *traceRound) Next(number uint64, r *Request) bool {
-	if !p.trace.due {
-		number = p.taken.Add(1) - 1
+func (r *traceRound) Next(number uint64, req *Request) bool {
+	if !r.trace.due {
+		number = r.taken.Add(1) - 1
 	}
-	if number >= uint64(len(p.rows)) {
+	if number >= uint64(len(r.rows)) {
 		return false
 	}
-	*r = p.rows[number]
-	r.Tenant = p.trace.tenantOf(p.from + int(number)) //nolint:gosec // it is below a length
+	*req = r.rows[number]
+	req.Tenant = r.trace.tenantOf(r.from + int(number)) //nolint:gosec // it is below a length
 	return true
 }
 
-// Offset is as recorded. The first part keeps the time before its first row, which
-// other nodes may have.
-func (p *traceRound) Offset(number int) (time.Duration, bool) {
+// Offset is the recorded one. The first round keeps the time before its first row, because
+// another node may have rows in it.
+func (r *traceRound) Offset(number int) (time.Duration, bool) {
 	switch {
-	case number >= len(p.rows):
+	case number >= len(r.rows):
 		return 0, false
-	case p.at == nil:
+	case r.at == nil:
 		return 0, true
 	default:
-		return p.at[number] - p.began, true
+		return r.at[number] - r.began, true
 	}
 }
 
-// TraceOf is the trace that is played, if one is.
+// TraceOf returns the trace of a workload, if it is one.
 func TraceOf(work Workload) (*Trace, bool) {
 	if l, ok := work.(limited); ok {
 		work = l.Workload
@@ -84,7 +83,7 @@ func TraceOf(work Workload) (*Trace, bool) {
 	return trace, ok
 }
 
-// Offered is the mean rate of a trace over its length at a speed, in requests a second.
+// Offered returns the mean rate at a speed, in requests per second.
 func (t *Trace) Offered(speed float64) float64 {
 	lasts := t.Lasting(speed)
 	if lasts == 0 {
@@ -93,7 +92,7 @@ func (t *Trace) Offered(speed float64) float64 {
 	return float64(len(t.Rows)) / lasts.Seconds()
 }
 
-// Lasting is how long a trace takes at a speed; 0 is not known.
+// Lasting returns the length at a speed, or 0 if unknown.
 func (t *Trace) Lasting(speed float64) time.Duration {
 	if speed == 0 {
 		return 0
@@ -101,15 +100,14 @@ func (t *Trace) Lasting(speed float64) time.Duration {
 	return atSpeed(t.At[len(t.At)-1], speed)
 }
 
-// clocked are the rows' times since the first.
+// clocked has the times of rows since the first.
 type clocked struct {
 	first  time.Time
 	at     []time.Duration
-	layout int // of the row before
+	layout int // of the previous row
 }
 
-// timestampLayouts: time.Parse takes any fraction after the seconds. A time without a
-// zone is UTC.
+// time.Parse accepts any fraction after the seconds. A time without a zone is UTC.
 var timestampLayouts = []string{
 	time.DateTime,
 	time.DateTime + "Z07:00",
@@ -130,13 +128,13 @@ func (c *clocked) add(timestamp string) error {
 	}
 	since := at.Sub(c.first)
 	if len(c.at) > 0 && since < c.at[len(c.at)-1] {
-		return fmt.Errorf("%.40q is before the row above it: sort the rows by their times", timestamp)
+		return fmt.Errorf("%.40q is before the row above it: sort the rows by time", timestamp)
 	}
 	c.at = append(c.at, since)
 	return nil
 }
 
-// parse tries the layout of the row before first.
+// parse tries the layout of the previous row first.
 func (c *clocked) parse(timestamp string) (time.Time, bool) {
 	text := strings.ToUpper(timestamp)
 	if day := len(time.DateOnly); len(text) > day && text[day] == 'T' {

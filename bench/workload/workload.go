@@ -10,61 +10,66 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Workload is what the callers play. It comes in parts, one a round.
+// Request is one piece of paid work.
+type Request struct {
+	Tenant int               `json:",omitempty"` // its number
+	Hold   budget.Microcents // to reserve: the worst case
+	Cost   budget.Microcents // to commit
+	Failed bool              `json:",omitempty"` // to be released instead
+}
+
+// Workload generates requests, in rounds.
 type Workload interface {
-	// Round returns the requests of one round; each contender plays it once.
+	// Round returns the requests of one round; each candidate gets the same.
 	Round(round, rounds int) Round
-	// TypicalHold is the hold that budgets are measured by.
+	// TypicalHold is the unit of budgets.
 	TypicalHold() budget.Microcents
 }
 
-// Round hands requests to callers. Generator is called once a caller, and what it returns
-// is that caller's alone, until it says that there are no more.
+// Round has the requests of one round.
 type Round interface {
-	// Which says which part it is.
 	Which() RoundNo
-	// Generator hands out what one caller, counted from 0 over all nodes, is to ask for.
-	Generator(caller int) Generator
-	// Offset is when a request was recorded, since the first of the part; 0 where that
-	// is not known. It is false where the part has no such request.
+	// Generator returns the requests of one worker, counted from 0 over all nodes.
+	Generator(worker int) Generator
+	// Offset returns when a request was recorded, since the first of the round, or 0 if
+	// unknown. It returns false if the round has no such request.
 	Offset(number int) (time.Duration, bool)
 }
 
-// RoundNo says which part it is, of how many.
+// RoundNo identifies a round. Rounds embed it.
 type RoundNo struct{ Number, Of int }
 
-// Which is the RoundNo itself: parts embed it.
-func (t RoundNo) Which() RoundNo { return t }
+// Which returns the number itself.
+func (n RoundNo) Which() RoundNo { return n }
 
-// Generator has the requests of one caller.
+// Generator has the requests of one worker, and is used by that worker alone.
 type Generator interface {
-	// Next is the caller's own next request, or, in an open loop, the one of that number
-	// that has become due; false says that there is none.
+	// Next sets r to the worker's next request or, in an open loop, to the request of the
+	// number that has become due. It returns false after the last one.
 	Next(number uint64, r *Request) bool
 }
 
-// New is the whole of what a valid Spec asks for, whose trace has been read. An error
-// says what is wrong with its prices.
+// New returns the workload of a valid Spec whose trace has been read. An error is about its
+// prices.
 func New(s Spec) (Workload, error) { return Share(s, 0, 1) }
 
-// Share is what one node plays, counted from 0, of so many; of a trace it is what
+// Share returns the part of one of several nodes, counted from 0. Of a trace it is what
 // [Spec.ForNode] left.
 func Share(s Spec, node, nodes int) (Workload, error) {
-	work, err := endlessWorkload(s)
+	work, err := unlimitedWorkload(s)
 	if err == nil && s.Requests > 0 {
 		work = limited{work, shareOf(s.Requests, node, nodes)}
 	}
 	return work, err
 }
 
-// shareOf divides a count, so that the shares add up.
+// shareOf divides a count so that the shares add up.
 func shareOf(count int64, part, parts int) int64 {
 	upTo := func(i int64) int64 { return count/int64(parts)*i + count%int64(parts)*i/int64(parts) }
 	return upTo(int64(part)+1) - upTo(int64(part))
 }
 
-// endlessWorkload is without the bound of a count.
-func endlessWorkload(s Spec) (Workload, error) {
+func unlimitedWorkload(s Spec) (Workload, error) {
 	switch {
 	case s.Recording != nil:
 		return &Trace{Recording: s.Recording, tenants: s.Tenants, due: s.Arrivals().Open()}, nil
@@ -82,17 +87,9 @@ func endlessWorkload(s Spec) (Workload, error) {
 	return work, nil
 }
 
-// Request is one piece of paid work.
-type Request struct {
-	Tenant int               `json:",omitempty"` // the number of one
-	Hold   budget.Microcents // reserved: the worst case
-	Cost   budget.Microcents // committed: what it came to
-	Failed bool              `json:",omitempty"` // released instead: it came to nothing
-}
-
-// tariff turns tokens into money.
+// tariff prices tokens.
 type tariff struct {
-	input, output budget.Microcents // a million tokens
+	input, output budget.Microcents // per million tokens
 	maxOutput     int64
 }
 
@@ -100,7 +97,7 @@ func (s Spec) tariff() tariff {
 	return tariff{input: s.InputPrice, output: s.OutputPrice, maxOutput: s.MaxOutput}
 }
 
-// request prices the worst case and what was really generated.
+// request prices the worst case and the generated tokens.
 func (t tariff) request(context, generated int64) (Request, error) {
 	hold, err := t.cost(context, t.maxOutput)
 	if err != nil {
@@ -122,8 +119,8 @@ func (t tariff) cost(context, generated int64) (budget.Microcents, error) {
 	return in.Add(out)
 }
 
-// meanHold is at least one microcent. Quotients and remainders are summed apart,
-// so that no sum of holds overflows.
+// meanHold returns the mean, at least 1. It adds quotients and remainders apart, so that the
+// sum does not overflow.
 func meanHold(requests []Request) budget.Microcents {
 	count := budget.Microcents(len(requests))
 	var mean, rest budget.Microcents
@@ -134,22 +131,20 @@ func meanHold(requests []Request) budget.Microcents {
 	return max(mean+rest/count, 1)
 }
 
-// Arrivals say when the requests of an open loop are due. The zero value is a closed
-// loop: nothing is due.
+// Arrivals says when the requests of an open loop are due. The zero value is a closed loop.
 type Arrivals struct {
-	rate  float64       // requests a second at constant intervals; 0 with a speed
-	speed float64       // of a trace's own times
-	first time.Duration // when the first of a constant rate is due
+	rate  float64       // requests per second, at constant intervals
+	speed float64       // of a trace; unused with a rate
+	first time.Duration // when the first request is due, with a rate
 }
 
-// Arrivals of a Spec are those of all nodes together.
+// Arrivals returns the arrivals of all nodes together.
 func (s Spec) Arrivals() Arrivals { return Arrivals{rate: s.Rate, speed: s.Speed} }
 
-// Open is false of a closed loop, in which requests follow each other.
+// Open reports whether this is an open loop.
 func (a Arrivals) Open() bool { return a.rate > 0 || a.speed > 0 }
 
-// Share is the part of one node in a fleet of processes: every so many requests, from
-// its own on.
+// Share returns the arrivals of one of several nodes.
 func (a Arrivals) Share(node, nodes int) Arrivals {
 	if a.rate > 0 {
 		a.first = time.Duration(float64(node) / a.rate * float64(time.Second))
@@ -158,7 +153,7 @@ func (a Arrivals) Share(node, nodes int) Arrivals {
 	return a
 }
 
-// Due is when a request is due, since the part began; false where there is none.
+// Due returns when a request is due, since the round began, or false if there is none.
 func (a Arrivals) Due(work Round, number int) (time.Duration, bool) {
 	offset, exists := work.Offset(number)
 	if a.rate > 0 {
@@ -169,7 +164,7 @@ func (a Arrivals) Due(work Round, number int) (time.Duration, bool) {
 	return offset, exists
 }
 
-// atSpeed is at most the longest duration: at a low speed, centuries are more.
+// atSpeed is at most the longest duration.
 func atSpeed(offset time.Duration, speed float64) time.Duration {
 	slowed := float64(offset) / speed
 	if slowed >= math.MaxInt64 {
@@ -178,7 +173,7 @@ func atSpeed(offset time.Duration, speed float64) time.Duration {
 	return time.Duration(slowed)
 }
 
-// Until counts the requests that are due by then.
+// Until returns the number of requests that are due by a time.
 func (a Arrivals) Until(work Round, end time.Duration) int64 {
 	most := math.MaxInt32 // rows of a trace
 	if a.rate > 0 {
@@ -190,18 +185,16 @@ func (a Arrivals) Until(work Round, end time.Duration) int64 {
 	}))
 }
 
-// limited is a workload that ends after so many requests of all callers, unless it
-// ends by itself before.
+// limited ends after a number of requests of all workers, if not before.
 type limited struct {
 	Workload
 	requests int64
 }
 
-// Round has its share of the count.
 func (l limited) Round(round, rounds int) Round {
-	p := &limitedRound{Round: l.Workload.Round(round, rounds), count: shareOf(l.requests, round, rounds)}
-	p.left.Store(p.count)
-	return p
+	r := &limitedRound{Round: l.Workload.Round(round, rounds), count: shareOf(l.requests, round, rounds)}
+	r.left.Store(r.count)
+	return r
 }
 
 type limitedRound struct {
@@ -210,15 +203,13 @@ type limitedRound struct {
 	left  atomic.Int64
 }
 
-// Generator ends with the part's count, whichever caller used it up.
-func (p *limitedRound) Generator(caller int) Generator {
-	return &limitedGenerator{p.Round.Generator(caller), &p.left}
+func (r *limitedRound) Generator(worker int) Generator {
+	return &limitedGenerator{r.Round.Generator(worker), &r.left}
 }
 
-// Offset is false beyond the count.
-func (p *limitedRound) Offset(number int) (time.Duration, bool) {
-	offset, exists := p.Round.Offset(number)
-	return offset, exists && int64(number) < p.count
+func (r *limitedRound) Offset(number int) (time.Duration, bool) {
+	offset, exists := r.Round.Offset(number)
+	return offset, exists && int64(number) < r.count
 }
 
 type limitedGenerator struct {
@@ -226,45 +217,43 @@ type limitedGenerator struct {
 	left *atomic.Int64
 }
 
-// Next counts, and ends with the count.
-func (s *limitedGenerator) Next(number uint64, r *Request) bool {
-	return s.left.Add(-1) >= 0 && s.Generator.Next(number, r)
+func (g *limitedGenerator) Next(number uint64, r *Request) bool {
+	return g.left.Add(-1) >= 0 && g.Generator.Next(number, r)
 }
 
-// Burst is a workload of one part, in which all callers ask for the same tenant at once,
-// then for the next. Costs are what was held, so that nothing comes back.
+// Burst is a workload of a single round, in which all workers send requests for the same
+// tenant at once, then for the next. Requests cost their whole hold.
 type Burst struct {
 	Tenants  int
-	Callers  int
-	Requests int // at least so many are made of each tenant
+	Workers  int
+	Requests int // at least, per tenant
 	Hold     budget.Microcents
 }
 
-// Round is the only one, whichever is asked for.
-func (r Burst) Round(int, int) Round { return r }
+// Round returns the only round.
+func (b Burst) Round(int, int) Round { return b }
 
-// TypicalHold is what each request holds.
-func (r Burst) TypicalHold() budget.Microcents { return r.Hold }
+// TypicalHold is the hold of each request.
+func (b Burst) TypicalHold() budget.Microcents { return b.Hold }
 
-// Which is the only turn.
-func (r Burst) Which() RoundNo { return RoundNo{0, 1} }
+// Which identifies the only round.
+func (b Burst) Which() RoundNo { return RoundNo{0, 1} }
 
-// Generator is the same for every caller.
-func (r Burst) Generator(int) Generator { return &burstGenerator{Burst: r} }
+// Generator returns the same requests for each worker.
+func (b Burst) Generator(int) Generator { return &burstGenerator{Burst: b} }
 
-// Offset is of an open loop, which a rush is not.
-func (r Burst) Offset(int) (time.Duration, bool) { return 0, true }
+// Offset is unknown.
+func (b Burst) Offset(int) (time.Duration, bool) { return 0, true }
 
 type burstGenerator struct {
 	Burst
-	played int
+	sent int
 }
 
-// Next has everybody ask for the tenants in the same order.
-func (s *burstGenerator) Next(_ uint64, r *Request) bool {
-	each := (s.Requests + s.Callers - 1) / s.Callers
-	tenant := s.played / each
-	s.played++
-	*r = Request{Tenant: tenant, Hold: s.Hold, Cost: s.Hold}
-	return tenant < s.Tenants
+func (g *burstGenerator) Next(_ uint64, r *Request) bool {
+	each := (g.Requests + g.Workers - 1) / g.Workers
+	tenant := g.sent / each
+	g.sent++
+	*r = Request{Tenant: tenant, Hold: g.Hold, Cost: g.Hold}
+	return tenant < g.Tenants
 }

@@ -98,9 +98,9 @@ func TestMeanHold(t *testing.T) {
 // Each tenant is asked for at least so often, by all callers in the same order.
 func TestBurst(t *testing.T) {
 	t.Parallel()
-	rush := Burst{Tenants: 3, Callers: 5, Requests: 11, Hold: 7}
+	rush := Burst{Tenants: 3, Workers: 5, Requests: 11, Hold: 7}
 	var asked [3]int
-	for caller := range rush.Callers {
+	for caller := range rush.Workers {
 		last := 0
 		for from, r := rush.Round(0, 1).Generator(caller), (Request{}); from.Next(0, &r); last = r.Tenant {
 			if r.Tenant < last || r.Hold != 7 || r.Cost != r.Hold || r.Failed {

@@ -18,7 +18,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// refusing is a decider that says no, and tells.
+// refusing is an engine that refuses, and reports each call.
 type refusing func(cost budget.Microcents)
 
 func (r refusing) TryReserve(_ context.Context, _ budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
@@ -34,16 +34,16 @@ func (refusing) Release(context.Context, budget.ReservationID) (budget.Settlemen
 	panic("nothing was reserved")
 }
 
-// onOneNode is a runner of one caller.
+// onOneNode is a runner with one worker.
 func onOneNode(node runner.Engine, rate float64) *runner.Runner {
 	c := runner.Config{Spec: workload.Spec{Rate: rate}, Concurrency: 1, Tick: time.Second}
 	return runner.New([]runner.Engine{node}, c, tenantNames(1))
 }
 
-// pooled is a pool that played rounds of a second.
+// pooled is a pool with rounds of one second.
 func pooled(size int, decisions ...int64) *pool { return pooledAt(0, size, decisions...) }
 
-// pooledAt is of an open loop, where the rate is above 0.
+// pooledAt is the same in an open loop, if the rate is above 0.
 func pooledAt(rate float64, size int, decisions ...int64) *pool {
 	p := &pool{size: size, trips: new(baseline.RoundTrips), runner: onOneNode(nil, rate)}
 	for _, n := range decisions {
@@ -52,7 +52,7 @@ func pooledAt(rate float64, size int, decisions ...int64) *pool {
 	return p
 }
 
-func TestEntrantTakesItsBestPool(t *testing.T) {
+func TestBestPool(t *testing.T) {
 	t.Parallel()
 	best := pooled(2, 30, 31, 29, 1, 32)
 	best.usage, best.roundTrips = baseline.Usage{CPU: 0.00123, Commands: 492}, 246
@@ -78,9 +78,9 @@ func TestEntrantTakesItsBestPool(t *testing.T) {
 	}
 }
 
-// At a constant rate the fastest of those that keep up is the best; in a closed loop
-// that with the highest rate.
-func TestEntrantTakesItsBestPoolInAnOpenLoop(t *testing.T) {
+// At a constant rate the best pool is the fastest that keeps up; in a closed loop, the one
+// with the highest rate.
+func TestBestPoolInAnOpenLoop(t *testing.T) {
 	t.Parallel()
 	for rate, want := range map[float64]int{1000: 2, 0: 1} {
 		e := &candidate{pools: []*pool{pooledAt(rate, 1, 1000), pooledAt(rate, 2, 995), pooledAt(rate, 3, 996), pooledAt(rate, 4, 900)}}
@@ -93,7 +93,7 @@ func TestEntrantTakesItsBestPoolInAnOpenLoop(t *testing.T) {
 	}
 }
 
-func TestEntrantWithoutARound(t *testing.T) {
+func TestCandidateWithoutARound(t *testing.T) {
 	t.Parallel()
 	e := &candidate{name: baseline.Incr, pools: []*pool{pooled(1)}}
 	got := e.result([]float64{60})
@@ -111,7 +111,7 @@ func TestPoolSizes(t *testing.T) {
 	}
 }
 
-// numbered is a workload of one request a part, whose hold is the number of the part.
+// numbered is a workload of one request per round, whose hold is the number of the round.
 type numbered struct{}
 
 func (numbered) Round(round, _ int) workload.Round {
@@ -120,9 +120,9 @@ func (numbered) Round(round, _ int) workload.Round {
 
 func (numbered) TypicalHold() budget.Microcents { return 1 }
 
-// Every contender plays every part at each of its pool sizes, and each round begins
-// with another of them.
-func TestMatchTakesTurns(t *testing.T) {
+// Every candidate runs every round at each pool size, and each round begins with another
+// candidate.
+func TestRoundsAreInterleaved(t *testing.T) {
 	t.Parallel()
 	var played []string
 	m := &benchRun{config: Config{Rounds: 3}, work: numbered{}, target: &target{}}

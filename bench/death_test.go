@@ -13,8 +13,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A Redis that dies ends the run long before a call gives up by itself (10 s), whoever
-// plays; what the callers say of it is not repeated.
+// A Redis that dies ends the run long before a call times out (10 s), with each candidate;
+// the errors of the workers are not repeated.
 func TestRunOnARedisThatDies(t *testing.T) {
 	t.Parallel()
 	for _, against := range [][]string{nil, {baseline.Local, baseline.Check}} {

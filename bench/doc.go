@@ -70,7 +70,7 @@
 // When the workers have stopped, balances and holds are read from Redis over a separate
 // connection, by package audit, and compared with the budgets and with the answers that
 // the workers received, for each tenant. Cycles that the end interrupts leave their hold
-// open, so that there are holds to add up. The balances of a local engine beside Bursar
+// open, so that there are holds to add up. The balances of the baseline local
 // and those of the contention test are checked too. A run ends if its Redis is gone for a
 // second; the check is made if Redis returns.
 //

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	// Where nobody answered, go-redis looks once a second, and so notices within one
-	// that its client was closed.
+	// Without a server, go-redis dials once a second, and notices only then that its client
+	// was closed.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }

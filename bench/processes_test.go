@@ -17,14 +17,14 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// inProcesses is a run of three nodes, each a process of its own: this test's program.
+// inProcesses is a run of three nodes, each a process of this program.
 func inProcesses() Config {
 	c := counted(600)
 	c.Processes, c.Nodes = true, 3
 	return c
 }
 
-// What processes are told adds up to what is in the books, in each kind of loop.
+// The results of processes add up to the balances, in each kind of loop.
 func TestProcesses(t *testing.T) {
 	t.Parallel()
 	for name, edit := range map[string]func(*Config){
@@ -56,7 +56,7 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-// The time ends the play of all, however little they have played.
+// The duration ends all processes.
 func TestProcessesEndInTime(t *testing.T) {
 	t.Parallel()
 	c := inProcesses()
@@ -67,7 +67,7 @@ func TestProcessesEndInTime(t *testing.T) {
 	}
 }
 
-// Each row of a trace is played once, by one of the nodes, and each request of a count.
+// Each row of a trace is sent once, by one of the nodes, and so is each counted request.
 func TestProcessesShareTheWork(t *testing.T) {
 	t.Parallel()
 	c := inProcesses()
@@ -94,7 +94,7 @@ func processOf(pid int) *os.Process {
 	return process
 }
 
-// A node that dies is named, the others are stopped, the books are checked with its part
+// A node that dies is named, the others are stopped, the balances are checked with its part
 // in doubt, and no key and no process is left.
 func TestProcessDies(t *testing.T) {
 	t.Parallel()

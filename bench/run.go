@@ -26,8 +26,8 @@ const (
 	defaultRounds  = 5 // with baselines
 )
 
-// Run runs a Config. It returns the Report also beside an error, if there is something to
-// report: the balances are checked whatever happened. It leaves nothing behind. An error
+// Run runs a Config. Even with an error it returns a Report, if anything was measured, since
+// the balances are always checked. It leaves nothing behind. An error
 // has an exit code: Usage for a bad Config, Refused for wrong balances, Unavailable if
 // Redis did not answer.
 //

@@ -28,7 +28,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// brief is a run on the embedded Redis that takes a moment.
+// brief is a short run on the embedded Redis.
 func brief() Config {
 	c := Defaults()
 	c.Nodes, c.Tenants, c.Concurrency = 2, 10, 8
@@ -36,7 +36,7 @@ func brief() Config {
 	return c
 }
 
-// counted is brief, but it ends after so many requests, however long they take.
+// counted is brief, but ends after a number of requests.
 func counted(requests int64) Config {
 	c := brief()
 	c.Requests, c.Duration, c.Warmup = requests, time.Hour, 0
@@ -74,7 +74,7 @@ func TestRunLocal(t *testing.T) {
 	}
 }
 
-// Each tenant can pay for 20 of its 100 requests, to the microcent.
+// Each budget covers exactly 20 of its 100 requests.
 func TestRunToExhaustion(t *testing.T) {
 	t.Parallel()
 	const cost = 100*250 + 50*1000
@@ -134,15 +134,15 @@ func TestRunWithBaselines(t *testing.T) {
 	}
 }
 
-// meeting is a hook of clients that has nobody take from a key before so many have
-// looked at it, so that all of these see the same money.
+// meeting is a hook that delays each DECRBY of a key until enough GETs of it were answered,
+// so that all of these see the same money.
 type meeting struct {
 	lookers int
 	mu      sync.Mutex
 	keys    map[string]*look
 }
 
-// look is how many have looked at a key.
+// look counts the GETs of a key.
 type look struct {
 	count  int
 	enough chan struct{}
@@ -185,10 +185,9 @@ func (m *meeting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// On a real Redis, where all callers ask for the last of a budget, what looks before
-// it takes spends more than there is; the others never do, and every contender's
-// books say what its callers were told. More callers than a budget pays for look at it
-// before one of them takes.
+// In the contention test on a real Redis, the baseline that reads before it takes overspends
+// and the others never do, and all records match the workers' answers. More workers than a
+// budget covers read it before one of them takes.
 func TestContention(t *testing.T) {
 	t.Parallel()
 	const cost, covered, callers = 100*250 + 50*1000, 20, 128
@@ -226,8 +225,8 @@ func TestContention(t *testing.T) {
 	}
 }
 
-// What is stored is corrupted behind the engine's back, one term at a time; the
-// run must end with exit code 1 and name the tenant.
+// One stored amount at a time is corrupted during the run, which ends with exit code 1 and
+// names the tenant.
 func TestRunNoticesCorruption(t *testing.T) {
 	t.Parallel()
 	const victim = "tenant-7"
@@ -392,9 +391,8 @@ func TestBudgetsSpread(t *testing.T) {
 	}
 }
 
-// A count ends the run long before its time, to the request, over all rounds; each
-// pool size plays so many.
-func TestRunEndsAfterSoManyRequests(t *testing.T) {
+// A count ends the run after exactly as many requests over all rounds, at each pool size.
+func TestRunEndsAfterItsRequests(t *testing.T) {
 	t.Parallel()
 	c := brief()
 	c.Requests, c.Duration, c.Baselines = 1003, time.Hour, []string{baseline.Incr}
@@ -434,15 +432,15 @@ func TestRunStorm(t *testing.T) {
 	}
 }
 
-// A run's story and its live view agree with its sums.
+// The timeline and the live view of a run agree with its sums.
 func TestRunIsWatched(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, testRunIsWatched)
 }
 
-// inBubble is a run on a clock that only the holds' time moves (synctest): no moment is
-// empty because the machine is busy. A single caller plays, for the local engine waits
-// for others by the clock.
+// inBubble is a run in a synctest bubble whose clock only hold times advance, so that no moment
+// is empty on a busy machine. It has one worker, because the local engine waits for others
+// by the clock.
 func inBubble() Config {
 	c := brief()
 	c.Engine, c.Redis, c.Nodes, c.Concurrency, c.HoldTime = report.EngineLocal, "", 1, 1, 100*time.Microsecond
@@ -486,7 +484,7 @@ func testRunIsWatched(t *testing.T) {
 	}
 }
 
-// The run reports its surroundings.
+// The report describes the machine and the server.
 func TestRunReportsItsSurroundings(t *testing.T) {
 	t.Parallel()
 	c := brief()

@@ -46,8 +46,7 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// The holds of before are open at the end, and the books have them; the engine is
-// given the time to keep them.
+// Holds made before the measurement are open at the end, and are in the balances.
 func TestHoldsBefore(t *testing.T) {
 	t.Parallel()
 	for _, engine := range []string{report.EngineRedis, report.EngineLocal} {
@@ -63,9 +62,9 @@ func TestHoldsBefore(t *testing.T) {
 	}
 }
 
-// Books that break end the sweep, with the value that they broke at; what was measured
-// before is told.
-func TestSweepOfBrokenBooks(t *testing.T) {
+// Wrong balances end the sweep with an error that names the value; earlier points are
+// reported.
+func TestSweepOfWrongBalances(t *testing.T) {
 	t.Parallel()
 	c, s := briefSweep()
 	s.Rounds = 2
@@ -107,7 +106,7 @@ func TestSweepInterrupted(t *testing.T) {
 	}
 }
 
-// The view of a sweep sees how far all of it is.
+// The live view of a sweep shows the progress of all runs.
 func TestSweepIsWatched(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, testSweepIsWatched)
@@ -146,7 +145,7 @@ func TestSweepValues(t *testing.T) {
 	}
 }
 
-// The largest sweep of tenants has budgets that fit 64 bits together.
+// The budgets of the largest sweep over tenants add up within 64 bits.
 func TestSweepBudgets(t *testing.T) {
 	t.Parallel()
 	c, s := Defaults(), Sweep{Over: report.OverTenants, Values: []int{1, workload.MaxTenants}, Rounds: 1}

@@ -135,7 +135,7 @@ func (t *target) watchdog(ctx context.Context) (watched context.Context, end fun
 	})
 }
 
-// stop closes the nodes, so that the check of balances sees what they still resolve.
+// stop closes the nodes, which resolve their last calls before the check of balances.
 func (t *target) stop(ctx context.Context) error {
 	var errs []error
 	for _, closeNode := range t.closers {

@@ -27,8 +27,8 @@ func TestTenantNames(t *testing.T) {
 	}
 }
 
-// onRedis is brief on a redis-server that has the keys of others: some that look like
-// those of a bench, and a tenant with an open hold under the prefix "mine".
+// onRedis is brief on a redis-server with keys of others: some that look like those of a
+// bench, and a tenant with an open hold under the prefix "mine".
 func onRedis(t *testing.T) (Config, *redis.Client, map[string]string) {
 	t.Helper()
 	server := redistest.Start(t)
@@ -56,7 +56,7 @@ func onRedis(t *testing.T) (Config, *redis.Client, map[string]string) {
 	return c, client, dump(t, client)
 }
 
-// dump is all that a Redis has, each key with its content.
+// dump returns all keys of a Redis with their content.
 func dump(t *testing.T, client *redis.Client) map[string]string {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
@@ -99,8 +99,8 @@ func TestPrefixThatIsTaken(t *testing.T) {
 	unchanged(t, client, before)
 }
 
-// A pattern's characters in a prefix benchRun themselves: "m?ne" is not taken by "mine".
-// Whoever comes under the prefix meanwhile stays.
+// A pattern's characters in a prefix are literal: "mine" does not match "m?ne". Keys that
+// others create under the prefix during the run stay.
 func TestPrefixOfItsOwn(t *testing.T) {
 	t.Parallel()
 	c, client, before := onRedis(t)
@@ -123,7 +123,7 @@ func TestPrefixOfItsOwn(t *testing.T) {
 	unchanged(t, client, before)
 }
 
-// Ctrl-C in each phase leaves nothing, and touches nothing of others.
+// Ctrl-C in each phase leaves no key, and changes no key of others.
 func TestInterruptedInEachPhase(t *testing.T) {
 	t.Parallel()
 	c, client, before := onRedis(t)
@@ -175,7 +175,7 @@ func TestInterruptedInEachPhase(t *testing.T) {
 	}
 }
 
-// What takes too long to prepare is given up, and nothing of it stays.
+// A preparation that takes too long is given up, and leaves no key.
 func TestPreparationIsBounded(t *testing.T) {
 	t.Parallel()
 	c, client, before := onRedis(t)

@@ -15,9 +15,9 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// auditCase is an target of two tenants with budgets of 100, and books and
-// ledger that agree: a committed 30 and holds 20 + 5, b did nothing.
-func auditCase() (tenantSet, map[budget.TenantID]budget.HoldList, *metrics.Ledger) {
+// verifyCase has two tenants with budgets of 100, and balances that agree with the ledger: a
+// committed 30 and holds 20 + 5, b did nothing.
+func verifyCase() (tenantSet, map[budget.TenantID]budget.HoldList, *metrics.Ledger) {
 	a := tenantSet{tenants: []budget.TenantID{"a", "b"}, budgets: []budget.Microcents{100, 100}}
 	hold := func(n uint64, held budget.Microcents) budget.Hold {
 		return budget.Hold{ID: budget.NewReservationID("a", 1, n), Held: held}
@@ -38,9 +38,9 @@ func auditCase() (tenantSet, map[budget.TenantID]budget.HoldList, *metrics.Ledge
 	return a, stored, l
 }
 
-func TestAuditOfSoundBooks(t *testing.T) {
+func TestVerifyOfRightBalances(t *testing.T) {
 	t.Parallel()
-	a, stored, l := auditCase()
+	a, stored, l := verifyCase()
 	got := a.verify(stored, l)
 	if got.BrokenAll != 0 || got.Overspent != 0 {
 		t.Errorf("sound books: %+v", got)
@@ -51,8 +51,8 @@ func TestAuditOfSoundBooks(t *testing.T) {
 	}
 }
 
-// Each case changes one thing, and the audit names the tenant and the thing.
-func TestAuditNotices(t *testing.T) {
+// Each case changes one value, and the check names the tenant and the value.
+func TestVerifyNotices(t *testing.T) {
 	t.Parallel()
 	type accounts = map[budget.TenantID]budget.HoldList
 	change := func(edit func(*budget.HoldList)) func(accounts, *metrics.Ledger) {
@@ -85,7 +85,7 @@ func TestAuditNotices(t *testing.T) {
 		{"an account nobody made", func(stored accounts, _ *metrics.Ledger) { stored["c"] = stored["b"] }, "c", "unexpected tenant", 0},
 		{"told more", func(_ accounts, l *metrics.Ledger) { l.Of(0)[1].Committed.Add(1) }, "b", "received answers for 1", 0},
 	} {
-		a, stored, l := auditCase()
+		a, stored, l := verifyCase()
 		c.corrupt(stored, l)
 		got := a.verify(stored, l)
 		if got.BrokenAll != 1 || got.Broken[0].Tenant != c.tenant || !strings.Contains(got.Broken[0].Problem, c.problem) {
@@ -97,11 +97,11 @@ func TestAuditNotices(t *testing.T) {
 	}
 }
 
-// An operation in doubt may have taken effect or not; nothing beyond it.
-func TestAuditWithDoubt(t *testing.T) {
+// A call in doubt may have taken effect or not, and nothing else.
+func TestVerifyWithDoubt(t *testing.T) {
 	t.Parallel()
 	for committed, sound := range map[budget.Microcents]bool{29: false, 30: true, 37: true, 38: false} {
-		a, stored, l := auditCase()
+		a, stored, l := verifyCase()
 		l.Of(1)[0].Unknown.Add(7)
 		account := stored["a"]
 		account.Balance.Remaining -= committed - account.Balance.Committed
@@ -121,7 +121,7 @@ func TestOverspentSurvivesOverflow(t *testing.T) {
 	}
 }
 
-func TestBrokenBooksAreBounded(t *testing.T) {
+func TestProblemsAreBounded(t *testing.T) {
 	t.Parallel()
 	var found report.Books
 	for range 3 * shownProblems {
@@ -132,9 +132,9 @@ func TestBrokenBooksAreBounded(t *testing.T) {
 	}
 }
 
-// audited is an engine in a run, whose books are those of auditCase, changed.
+// audited is an engine with the balances of verifyCase, edited.
 func audited(name string, edit func(*budget.HoldList)) *candidate {
-	f, stored, l := auditCase()
+	f, stored, l := verifyCase()
 	account := stored["a"]
 	edit(&account)
 	stored["a"] = account
@@ -145,7 +145,7 @@ func audited(name string, edit func(*budget.HoldList)) *candidate {
 
 func sound(*budget.HoldList) {}
 
-// kept is a store whose books say what was spent of a budget, the same of each tenant.
+// kept is a store that reports the same amount spent for each tenant.
 type kept struct {
 	baseline.Store
 	spent budget.Microcents
@@ -157,7 +157,7 @@ func (k kept) Spent(context.Context, budget.TenantID, budget.Microcents) (budget
 }
 
 func byHand(name string, k kept) *candidate {
-	f, _, l := auditCase()
+	f, _, l := verifyCase()
 	return &candidate{name: name, tenantSet: f, ledger: l, store: k}
 }
 
@@ -167,9 +167,9 @@ func readAll(candidates ...*candidate) (report.Report, error) {
 	return result, m.checkBalances(context.Background(), &result)
 }
 
-// Callers were told of 30 committed and 25 held by tenant a, and of nothing by b; each
-// has 100.
-func TestMoneyOfEachContender(t *testing.T) {
+// The workers received answers for 30 committed and 25 held by tenant a, and none for b;
+// each has 100.
+func TestMoneyOfEachCandidate(t *testing.T) {
 	t.Parallel()
 	ours := audited(baseline.Bursar, sound)
 	ours.contended = audited(baseline.Bursar, sound)
@@ -186,7 +186,7 @@ func TestMoneyOfEachContender(t *testing.T) {
 	}
 }
 
-// What is in doubt is no drift.
+// Amounts in doubt are not drift.
 func TestDriftWithDoubt(t *testing.T) {
 	t.Parallel()
 	for spent, drift := range map[budget.Microcents]budget.Microcents{53: 2, 55: 0, 60: 0, 62: 0, 63: 1} {
@@ -199,8 +199,8 @@ func TestDriftWithDoubt(t *testing.T) {
 	}
 }
 
-// The books of every engine are audited, also of those beside ours and in the race.
-func TestBrokenBooksOfOthers(t *testing.T) {
+// The balances of every engine are checked, also as a baseline and in the contention test.
+func TestWrongBalancesOfBaselines(t *testing.T) {
 	t.Parallel()
 	steal := func(r *budget.HoldList) { r.Balance.Remaining-- }
 	for name, c := range map[string]struct {
@@ -223,9 +223,9 @@ func TestBrokenBooksOfOthers(t *testing.T) {
 	}
 }
 
-// Where Redis does not answer, the first to notice says so, nobody else asks, and what
-// needs no Redis is read all the same.
-func TestBooksThatCannotBeRead(t *testing.T) {
+// If Redis does not answer, only the first candidate tries, and candidates without a Redis
+// are read.
+func TestUnreadableBalances(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("gone")
 	ours := audited(baseline.Bursar, sound)

@@ -13,8 +13,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A contender is only worth comparing with where it decides as ours does.
-func TestKeepersDecide(t *testing.T) {
+// A comparison is fair only if a baseline decides as Bursar does.
+func TestStoresDecide(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	for _, name := range []string{Script, Watch, Check} {
@@ -67,7 +67,7 @@ func TestKeepersDecide(t *testing.T) {
 	}
 }
 
-// INCR counts and says yes.
+// INCR counts and grants everything.
 func TestIncrCounts(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()
@@ -93,8 +93,8 @@ func TestIncrCounts(t *testing.T) {
 	}
 }
 
-// What cannot be read is an error, never 0.
-func TestBooksThatCannotBeRead(t *testing.T) {
+// Unreadable records are an error, never 0.
+func TestUnreadableBalances(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client()
 	for _, name := range []string{Script, Watch} {

@@ -11,7 +11,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// between lets somebody else act just before a command is sent.
+// between runs a function just before a command is sent.
 type between struct {
 	command string
 	act     func()
@@ -37,14 +37,14 @@ func (b between) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	}
 }
 
-// reserve60 is another node that asks for 60.
+// reserve60 reserves 60 on another node.
 func reserve60(t *testing.T, k Store) {
 	if res, err := k.TryReserve(t.Context(), "a", 60); err != nil || res.Outcome != budget.Reserved {
 		t.Errorf("the other: %+v, %v", res, err)
 	}
 }
 
-// Who comes between the look and the taking sees the same money, and both have it.
+// A reserve between the GET and the DECRBY sees the same money, and both get it.
 func TestCheckOverspends(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -63,8 +63,8 @@ func TestCheckOverspends(t *testing.T) {
 	}
 }
 
-// An optimistic lock looks again, and refuses.
-func TestWatchLooksAgain(t *testing.T) {
+// An optimistic lock retries, and refuses.
+func TestWatchRetries(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	client, other := server.Client(), New(Watch, server.Client(), "p")
@@ -80,7 +80,7 @@ func TestWatchLooksAgain(t *testing.T) {
 	}
 }
 
-// It gives up after a bounded number of attempts, and then nothing has changed.
+// It gives up after a bounded number of attempts and changes nothing.
 func TestWatchGivesUp(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -3,7 +3,7 @@
 // optimistic locking (watch), and read, compare, decrement, as many gateways do it (check).
 //
 // Each is written as well as it is usually written: none sleeps or makes an unnecessary
-// call, and amounts are as exact as its means allow. Its comment says what it gives up.
+// call, and amounts are as exact as its means allow. Its comment names its weaknesses.
 //
 // The package also reads what a baseline has spent by its own records ([Store.Spent]), and
 // has the instruments that apply to all alike: [RoundTrips] at the client, [RedisStats] at

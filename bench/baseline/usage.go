@@ -13,7 +13,7 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/scratch"
 )
 
-// RedisStats reads the resource usage of a Redis since its start, over a separate client. Of a
+// RedisStats reads the resource usage of a Redis since its start, over a separate client. In a
 // Cluster it reads the sum over the masters.
 type RedisStats struct{ client redis.UniversalClient }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// What each contender asks of a Redis for a reserve and its commit.
-func TestMeters(t *testing.T) {
+// The round trips and commands of each baseline for a reserve and its commit.
+func TestUsageOfBaselines(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name            string
@@ -65,8 +65,8 @@ func TestMeters(t *testing.T) {
 	}
 }
 
-// A Redis that tells nothing has no meter, and a meter that is none reads nothing.
-func TestMeterOfASilentRedis(t *testing.T) {
+// A Redis that reports no usage gives a nil RedisStats, which reads zero.
+func TestStatsOfASilentRedis(t *testing.T) {
 	t.Parallel()
 	space, err := scratch.Open(t.Context(), scratch.Embedded, connect.Secrets{})
 	if err != nil {
@@ -79,7 +79,7 @@ func TestMeterOfASilentRedis(t *testing.T) {
 	}
 }
 
-func TestMeterOfADeadRedis(t *testing.T) {
+func TestStatsOfADeadRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	options := server.Options()
@@ -108,7 +108,7 @@ func TestParseUsage(t *testing.T) {
 	}
 }
 
-// The ids of two nodes never meet.
+// The ids of two nodes differ.
 func TestIDs(t *testing.T) {
 	t.Parallel()
 	one, two := newIDs(), newIDs()

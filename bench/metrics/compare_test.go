@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-func TestPlayTakesTurnsAndTheBestOfTheirs(t *testing.T) {
+func TestCompareInterleavesAndTakesTheBest(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, testPlay) // on a clock that only the pauses move
+	synctest.Test(t, testCompare) // on a clock that only the pauses move
 }
 
-func testPlay(t *testing.T) {
+func testCompare(t *testing.T) {
 	var order []string
 	side := func(name string, each int, pause time.Duration) Case {
 		return Case{Callers: 1, Each: each, Work: func(int) error {
@@ -38,7 +38,7 @@ func testPlay(t *testing.T) {
 	}
 }
 
-func TestAnErrorEndsIt(t *testing.T) {
+func TestAnErrorEndsTheComparison(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	var turns atomic.Int64

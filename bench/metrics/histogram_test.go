@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The points of a distribution rise to the longest latency, which has them all.
+// The points of a distribution rise to the maximum, whose count is the total.
 func TestQuantiles(t *testing.T) {
 	t.Parallel()
 	h := NewHistogram(time.Microsecond)
@@ -32,8 +32,8 @@ func TestQuantiles(t *testing.T) {
 	}
 }
 
-// What travels arrives, and adds up with what is there.
-func TestHistogramTravels(t *testing.T) {
+// A decoded histogram equals the encoded one, and merges with others.
+func TestHistogramEncoding(t *testing.T) {
 	t.Parallel()
 	sent, there := NewHistogram(time.Microsecond), NewHistogram(time.Microsecond)
 	for i := range 1000 {
@@ -57,7 +57,7 @@ func TestHistogramTravels(t *testing.T) {
 	}
 }
 
-// What is taken meanwhile and what is left add up.
+// Latencies taken while others are recorded are counted once.
 func TestLatenciesAreTakenOnce(t *testing.T) {
 	t.Parallel()
 	l := NewLatencies(100, time.Microsecond)

@@ -18,7 +18,7 @@ func TestLedgerIsBounded(t *testing.T) {
 	}
 }
 
-// Of a million tenants a sample has 256.
+// A sample has at most 256 of a million tenants.
 func TestLastRemainingIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, tenants := range []int{1, 255, 256, 257, 1000, workload.MaxTenants} {

@@ -146,7 +146,7 @@ type DrainPoint struct {
 	Remaining budget.Microcents `json:"remaining_microcents"`
 }
 
-// maxDrains is the number of lines that a plot can tell apart.
+// maxDrains is the number of lines that are distinct in a plot.
 const maxDrains = 6
 
 // Drains returns the balances of some tenants that were refused, those that ran out late

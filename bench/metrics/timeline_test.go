@@ -9,14 +9,14 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// sampled is a sample in which so many decisions took as long each.
+// sampled returns a sample of decisions with equal latencies.
 func sampled(from, to time.Duration, decisions, refused int64, took time.Duration, remaining ...int64) Sample {
 	s := Sample{From: from, To: to, Decisions: decisions, Refused: refused, Latency: NewHistogram(time.Microsecond), Remaining: remaining}
 	_ = s.Latency.RecordValues(int64(took), decisions)
 	return s
 }
 
-// However many samples there are, there are at most 200 moments, and nothing is lost.
+// There are at most 200 moments for any number of samples, and no count is lost.
 func TestTimelineHalves(t *testing.T) {
 	t.Parallel()
 	line := NewTimeline(100 * time.Millisecond)
@@ -42,7 +42,7 @@ func TestTimelineHalves(t *testing.T) {
 
 func about(got, want float64) bool { return got > 0.98*want && got < 1.02*want }
 
-// Several nodes' samples of one time add up; a round begins where the one before ended.
+// Samples of several nodes add up; a round begins at the end of the last.
 func TestTimelineAddsUp(t *testing.T) {
 	t.Parallel()
 	line := NewTimeline(time.Second)
@@ -60,8 +60,8 @@ func TestTimelineAddsUp(t *testing.T) {
 	}
 }
 
-// The tenants that ran out are shown, those that took longest among them; of what nobody
-// was told in a while there is no point.
+// The tenants that ran out are shown, those that ran out late among them. Moments without an
+// answer have no point.
 func TestDrains(t *testing.T) {
 	t.Parallel()
 	const count = 9

@@ -14,185 +14,209 @@ import (
 
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/audit"
+	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A fixture is a node on a private Redis, with callers that ask when they are told to.
+// fixture is a node on a private Redis, with callers that work on command.
 type fixture struct {
 	server  *redistest.Server
-	admin   *redis.Client // beside the wire
+	admin   *redis.Client // not over conns
 	client  *redis.Client
-	wire    *wire
+	conns   *connections
 	node    *coordinator.Coordinator
 	callers []*caller
 }
 
-// prefix of the fixture's keys.
-const prefix = "guard"
-
-// retained is the number of tombstones of a partition. Each measured load finds as many,
-// as on a Redis that has been in use for a while.
-const retained = 128
+const (
+	prefix    = "guard" // its length is part of the bytes sent
+	retention = 128     // tombstones of a partition, as on a Redis in use
+)
 
 func newFixture(ctx context.Context, opts ...redistest.Option) (*fixture, error) {
 	server, err := redistest.Spawn(ctx, opts...)
 	if err != nil {
 		return nil, err
 	}
-	s := &fixture{server: server, admin: server.Client(), wire: newWire()}
+	f := &fixture{server: server, admin: server.Client(), conns: &connections{held: make(chan struct{})}}
 	options := server.Options()
-	options.Dialer = s.wire.dial
-	s.client = redis.NewClient(options)
-	s.node, err = coordinator.New(ctx, s.client, coordinator.WithKeyPrefix(prefix),
-		coordinator.WithRetention(coordinator.DefaultRetention, retained),
+	options.Dialer = f.conns.dial
+	f.client = redis.NewClient(options)
+	f.node, err = coordinator.New(ctx, f.client, coordinator.WithKeyPrefix(prefix),
+		coordinator.WithRetention(coordinator.DefaultRetention, retention),
 		coordinator.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
-		return nil, errors.Join(err, s.client.Close(), server.Close())
+		return nil, errors.Join(err, f.client.Close(), server.Close())
 	}
 	for k := range together {
-		s.callers = append(s.callers, newCaller(ctx, k))
+		f.callers = append(f.callers, newCaller(ctx, k))
 	}
-	return s, nil
+	return f, nil
 }
 
-// close ends the fixture and checks the balances: a fast figure of wrong ones is worthless.
-func (s *fixture) close() error {
+// close also checks the balances: figures of wrong ones are worthless.
+func (f *fixture) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	for _, c := range s.callers {
-		close(c.turns)
+	for _, c := range f.callers {
+		close(c.calls)
 	}
-	errs := []error{s.node.Close(ctx)}
-	accounts, err := audit.Read(ctx, s.admin, prefix)
+	errs := []error{f.node.Close(ctx)}
+	accounts, err := audit.Read(ctx, f.admin, prefix)
 	errs = append(errs, err)
 	for tenant, account := range accounts {
 		if err := account.Audit(); err != nil {
 			errs = append(errs, fmt.Errorf("tenant %s: %w", tenant, err))
 		}
 	}
-	return errors.Join(append(errs, s.client.Close(), s.server.Close())...)
+	return errors.Join(append(errs, f.client.Close(), f.server.Close())...)
 }
 
-// A turn is what one caller asks.
-type turn func(ctx context.Context, caller int) error
+func (f *fixture) reserve(ctx context.Context, tenant budget.TenantID) (budget.ReservationID, error) {
+	r, err := f.node.TryReserve(ctx, tenant, cost)
+	return r.ID, expect("reserve", r.Outcome, budget.Reserved, err)
+}
 
-// crowd lets all callers ask at once: the calls of the first ones are held on the
-// wire until the others stand in their queues, in order. What is sent next carries
-// them all.
-func (s *fixture) crowd(ctx context.Context, ahead int, t turn) error {
+func (f *fixture) refused(ctx context.Context, tenant budget.TenantID) error {
+	r, err := f.node.TryReserve(ctx, tenant, beyond)
+	return expect("reserve beyond the budget", r.Outcome, budget.Insufficient, err)
+}
+
+func (f *fixture) commit(ctx context.Context, id budget.ReservationID) error {
+	settled, err := f.node.Commit(ctx, id, actual)
+	return expect("commit", settled.Outcome, budget.Committed, err)
+}
+
+func (f *fixture) release(ctx context.Context, id budget.ReservationID) error {
+	settled, err := f.node.Release(ctx, id)
+	return expect("release", settled.Outcome, budget.Released, err)
+}
+
+func expect(call string, got, want budget.Outcome, err error) error {
+	if err == nil && got != want {
+		err = fmt.Errorf("%s: the answer is %s, want %s", call, got, want)
+	}
+	return err
+}
+
+// call is one call of a caller.
+type call func(ctx context.Context, caller int) error
+
+// crowd makes the same call of all callers at once: the first ones are held back on their
+// connections until the others are queued, in order, and are then sent together.
+func (f *fixture) crowd(ctx context.Context, ahead int, do call) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	release := s.wire.hold()
+	release := f.conns.hold()
 	defer release()
-	for k, c := range s.callers {
+	for k, c := range f.callers {
 		select {
-		case <-c.queued: // of the turn before, told twice
+		case <-c.queued: // left over from the last call
 		default:
 		}
-		c.turns <- t
-		if err := await(ctx, c.queued, "to queue its call"); err != nil {
+		c.calls <- do
+		if err := await(ctx, c.queued, "queued"); err != nil {
 			return err
 		}
 		if k < ahead {
-			if err := await(ctx, s.wire.held, "to have its call sent"); err != nil {
+			if err := await(ctx, f.conns.held, "sent"); err != nil {
 				return err
 			}
 		}
 	}
 	release()
 	var errs []error
-	for _, c := range s.callers {
+	for _, c := range f.callers {
 		errs = append(errs, <-c.ended)
 	}
 	return errors.Join(errs...)
 }
 
-func await(ctx context.Context, told <-chan struct{}, what string) error {
+func await(ctx context.Context, event <-chan struct{}, state string) error {
 	select {
-	case <-told:
+	case <-event:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("a caller was awaited %s, in vain: has the coordinator another way now? see bench/regress/fixture.go: %w", what, context.Cause(ctx))
+		return fmt.Errorf("a call was not %s: has the path through the coordinator changed? see bench/regress/fixture.go: %w", state, context.Cause(ctx))
 	}
 }
 
-// A caller is a goroutine that stays, so that starting it is no part of a figure.
+// caller is a goroutine that outlives its calls, so that no figure includes its start.
 type caller struct {
-	turns  chan turn
+	calls  chan call
 	ended  chan error
 	queued chan struct{}
 }
 
 func newCaller(ctx context.Context, k int) *caller {
-	c := &caller{turns: make(chan turn), ended: make(chan error, 1), queued: make(chan struct{}, 1)}
-	var own context.Context = queuedContext{Context: ctx, told: c.queued}
+	c := &caller{calls: make(chan call), ended: make(chan error, 1), queued: make(chan struct{}, 1)}
+	var own context.Context = queuedContext{Context: ctx, queued: c.queued}
 	go func() {
-		for t := range c.turns {
-			c.ended <- t(own, k)
+		for do := range c.calls {
+			c.ended <- do(own, k)
 		}
 	}()
 	return c
 }
 
-// queuedContext says when its call stands in its queue: a coordinator asks for Done
-// after that, when it begins to wait.
+// queuedContext signals that its call is queued: a coordinator calls Done when it begins to
+// wait after that.
 type queuedContext struct {
 	context.Context //nolint:containedctx // it is one
-	told            chan<- struct{}
+	queued          chan<- struct{}
 }
 
 func (q queuedContext) Done() <-chan struct{} {
 	select {
-	case q.told <- struct{}{}:
+	case q.queued <- struct{}{}:
 	default:
 	}
 	return q.Context.Done()
 }
 
-// wire is all connections of a client: it counts what goes over them, and can hold
-// back what is sent.
-type wire struct {
+// connections counts the bytes of all connections of a client, and can hold back writes.
+type connections struct {
 	sent, received atomic.Int64
-	held           chan struct{} // told of each write that is held back
+	held           chan struct{} // receives for each write that is held back
 
 	mu   sync.Mutex
-	gate chan struct{} // closed to let the writes go; nil while nothing is held
+	gate chan struct{} // closed to let the writes go; nil unless they are held back
 }
 
-func newWire() *wire { return &wire{held: make(chan struct{})} }
-
-func (w *wire) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (c *connections) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	return &countedConn{Conn: conn, wire: w}, nil
+	return &countedConn{Conn: conn, all: c}, nil
 }
 
 // hold makes every write wait for release, which may be called twice.
-func (w *wire) hold() (release func()) {
+func (c *connections) hold() (release func()) {
 	gate := make(chan struct{})
-	w.mu.Lock()
-	w.gate = gate
-	w.mu.Unlock()
+	c.setGate(gate)
 	return sync.OnceFunc(func() {
-		w.mu.Lock()
-		w.gate = nil
-		w.mu.Unlock()
+		c.setGate(nil)
 		close(gate)
 	})
 }
 
-func (w *wire) pass() {
-	w.mu.Lock()
-	gate := w.gate
-	w.mu.Unlock()
+func (c *connections) setGate(gate chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gate = gate
+}
+
+func (c *connections) pass() {
+	c.mu.Lock()
+	gate := c.gate
+	c.mu.Unlock()
 	if gate == nil {
 		return
 	}
 	select {
-	case w.held <- struct{}{}:
+	case c.held <- struct{}{}:
 		<-gate
 	case <-gate:
 	}
@@ -200,18 +224,18 @@ func (w *wire) pass() {
 
 type countedConn struct {
 	net.Conn
-	wire *wire
+	all *connections
 }
 
 func (c *countedConn) Write(b []byte) (int, error) {
-	c.wire.pass()
+	c.all.pass()
 	n, err := c.Conn.Write(b)
-	c.wire.sent.Add(int64(n))
+	c.all.sent.Add(int64(n))
 	return n, err
 }
 
 func (c *countedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	c.wire.received.Add(int64(n))
+	c.all.received.Add(int64(n))
 	return n, err
 }

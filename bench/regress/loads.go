@@ -15,105 +15,104 @@ import (
 )
 
 const (
-	alone    = 200 // turns of one caller
+	alone    = 200 // calls of one caller
 	together = 64  // callers of a crowd
 	crowds   = 10  // of reserves, and as many of commits
 
-	// So many calls are on the wire before others wait: a partition has one in flight, a
-	// server two.
+	// Calls sent before the others queue: a partition has one in flight, a server two.
 	aheadOfPartition = 1
 	aheadOfServer    = 2
 
 	hot          budget.TenantID = "acme"
-	wealth                       = budget.Microcents(1) << 55 // no run changes its number of digits
+	wealth                       = budget.Microcents(1) << 55 // keeps its number of digits
 	cost, actual                 = 100 * budget.Microcents(1), 90 * budget.Microcents(1)
 	beyond                       = wealth * 2
 )
 
-// A load is played the same way each time. What comes before it is not measured.
+// load is a sequence of calls. before is not measured.
 type load struct {
 	name      string
 	decisions int
 	before    func(ctx context.Context) error
-	play      func(ctx context.Context) error
+	run       func(ctx context.Context) error
 }
 
-// A meter measures what is played between begin and end.
+// meter measures between begin and end.
 type meter interface {
 	begin(ctx context.Context) error
-	end(ctx context.Context, l load) ([]figure, error)
+	end(ctx context.Context, l load) ([]metric, error)
 }
 
-// measure plays each load twice: to warm up, and for the meter.
-func (s *fixture) measure(ctx context.Context, m meter) ([]figure, error) {
-	loads, err := s.loads(ctx)
+// measure runs each load twice: to warm up, and for the meter.
+func (f *fixture) measure(ctx context.Context, m meter) ([]metric, error) {
+	loads, err := f.loads(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var figures []figure
+	var all []metric
 	for _, metered := range []bool{false, true} {
 		for _, l := range loads {
 			more, err := measureLoad(ctx, l, m, metered)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", l.name, err)
 			}
-			figures = append(figures, more...)
+			all = append(all, more...)
 		}
 	}
-	return figures, nil
+	return all, nil
 }
 
-func measureLoad(ctx context.Context, l load, m meter, metered bool) ([]figure, error) {
+func measureLoad(ctx context.Context, l load, m meter, metered bool) ([]metric, error) {
 	if l.before != nil {
 		if err := l.before(ctx); err != nil {
 			return nil, err
 		}
 	}
 	if !metered {
-		return nil, l.play(ctx)
+		return nil, l.run(ctx)
 	}
 	if err := m.begin(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.play(ctx); err != nil {
+	if err := l.run(ctx); err != nil {
 		return nil, err
 	}
 	return m.end(ctx, l)
 }
 
-// loads ensures the tenants, and returns what is to be played in this order.
-func (s *fixture) loads(ctx context.Context) ([]load, error) {
+// loads creates the tenants, and returns the loads in their order.
+func (f *fixture) loads(ctx context.Context) ([]load, error) {
 	tenants := make([]budget.TenantID, together)
 	for k := range tenants {
 		tenants[k] = budget.TenantID(fmt.Sprintf("tenant-%02d", k))
 	}
 	for _, tenant := range append([]budget.TenantID{hot}, tenants...) {
-		if _, err := s.node.EnsureTenant(ctx, tenant, wealth); err != nil {
+		if _, err := f.node.EnsureTenant(ctx, tenant, wealth); err != nil {
 			return nil, err
 		}
 	}
 	ids := make([]budget.ReservationID, alone)
-	reserve := func(ctx context.Context, i int) (err error) { ids[i], err = s.reserve(ctx, hot); return err }
-	commit := func(ctx context.Context, i int) error { return s.settle(ctx, ids[i], budget.Committed) }
-	release := func(ctx context.Context, i int) error { return s.settle(ctx, ids[i], budget.Released) }
-	// The crowds leave few records with many tombstones in the ring of the partition; one
-	// caller's settlements are to find many with one.
+	reserve := func(ctx context.Context, i int) (err error) { ids[i], err = f.reserve(ctx, hot); return err }
+	reserveEach := func(ctx context.Context, k int) (err error) { ids[k], err = f.reserve(ctx, tenants[k]); return err }
+	commit := func(ctx context.Context, i int) error { return f.commit(ctx, ids[i]) }
+	release := func(ctx context.Context, i int) error { return f.release(ctx, ids[i]) }
+	refused := func(ctx context.Context, _ int) error { return f.refused(ctx, hot) }
+	// Crowds leave few records with many tombstones each in a partition's ring. A single
+	// caller's settlements are to find many records with one.
 	settle := func(ctx context.Context, _ int) error {
-		id, err := s.reserve(ctx, hot)
+		id, err := f.reserve(ctx, hot)
 		if err != nil {
 			return err
 		}
-		return s.settle(ctx, id, budget.Released)
+		return f.release(ctx, id)
 	}
-	reserveEach := func(ctx context.Context, k int) (err error) { ids[k], err = s.reserve(ctx, tenants[k]); return err }
-
-	crowd := func(ahead int, reserve turn) func(context.Context) error {
+	crowd := func(ahead int, reserve call) func(context.Context) error {
 		return func(ctx context.Context) error {
 			for range crowds {
-				if err := s.crowd(ctx, ahead, reserve); err != nil {
+				if err := f.crowd(ctx, ahead, reserve); err != nil {
 					return err
 				}
-				if err := s.crowd(ctx, ahead, commit); err != nil {
+				if err := f.crowd(ctx, ahead, commit); err != nil {
 					return err
 				}
 			}
@@ -121,23 +120,23 @@ func (s *fixture) loads(ctx context.Context) ([]load, error) {
 		}
 	}
 	return []load{
-		{name: "one caller, reserve", decisions: alone, before: repeat(settle), play: repeat(reserve)},
-		{name: "one caller, commit", decisions: alone, play: repeat(commit)},
-		{name: "one caller, release", decisions: alone, before: repeat(reserve), play: repeat(release)},
-		{name: "one caller, refusal", decisions: alone, play: repeat(func(ctx context.Context, _ int) error { return s.refused(ctx, hot) })},
-		{name: fmt.Sprintf("%d callers of a tenant", together), decisions: 2 * crowds * together, play: crowd(aheadOfPartition, reserve)},
-		{name: fmt.Sprintf("%d tenants", together), decisions: 2 * crowds * together, play: crowd(aheadOfServer, reserveEach)},
+		{name: "one caller, reserve", decisions: alone, before: repeat(settle), run: repeat(reserve)},
+		{name: "one caller, commit", decisions: alone, run: repeat(commit)},
+		{name: "one caller, release", decisions: alone, before: repeat(reserve), run: repeat(release)},
+		{name: "one caller, refusal", decisions: alone, run: repeat(refused)},
+		{name: fmt.Sprintf("%d callers of a tenant", together), decisions: 2 * crowds * together, run: crowd(aheadOfPartition, reserve)},
+		{name: fmt.Sprintf("%d tenants", together), decisions: 2 * crowds * together, run: crowd(aheadOfServer, reserveEach)},
 	}, nil
 }
 
-// repeat plays a turn of one caller again and again. The worker that brought its
-// answer comes to its end first, or chance would decide which worker, the old one or
-// a new one with what it allocates, takes the next call.
-func repeat(t turn) func(context.Context) error {
+// repeat repeats a call. It yields before each, so that the worker goroutine of the last one
+// has ended: otherwise chance would decide whether it or a new one, which allocates, takes the
+// next call.
+func repeat(do call) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for i := range alone {
 			runtime.Gosched()
-			if err := t(ctx, i); err != nil {
+			if err := do(ctx, i); err != nil {
 				return err
 			}
 		}
@@ -145,78 +144,47 @@ func repeat(t turn) func(context.Context) error {
 	}
 }
 
-func (s *fixture) reserve(ctx context.Context, tenant budget.TenantID) (budget.ReservationID, error) {
-	r, err := s.node.TryReserve(ctx, tenant, cost)
-	if err == nil && r.Outcome != budget.Reserved {
-		err = fmt.Errorf("a reserve came to %+v", r)
-	}
-	return r.ID, err
-}
-
-func (s *fixture) refused(ctx context.Context, tenant budget.TenantID) error {
-	r, err := s.node.TryReserve(ctx, tenant, beyond)
-	if err == nil && r.Outcome != budget.Insufficient {
-		err = fmt.Errorf("a reserve beyond the budget came to %+v", r)
-	}
-	return err
-}
-
-func (s *fixture) settle(ctx context.Context, id budget.ReservationID, want budget.Outcome) (err error) {
-	var settled budget.Settlement
-	if want == budget.Committed {
-		settled, err = s.node.Commit(ctx, id, actual)
-	} else {
-		settled, err = s.node.Release(ctx, id)
-	}
-	if err == nil && settled.Outcome != want {
-		err = fmt.Errorf("a settlement came to %+v", settled)
-	}
-	return err
-}
-
-// countOnRedis counts what a decision costs in commands, bytes and allocations.
-func countOnRedis(ctx context.Context) (figures []figure, err error) {
-	// On one processor, and without a collection in between, pools give back what was
-	// put into them.
+// countOnRedis counts commands, bytes and allocations per decision.
+func countOnRedis(ctx context.Context) (all []metric, err error) {
+	// With one processor and no garbage collection, pools return what was put into them.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	s, err := newFixture(ctx)
+	f, err := newFixture(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	return s.measure(ctx, &counter{fixture: s})
+	defer func() { err = errors.Join(err, f.close()) }()
+	return f.measure(ctx, &counter{fixture: f})
 }
 
-// counter is the meter of what can be counted from outside.
+// counter is the meter of countOnRedis.
 type counter struct {
-	fixture  *fixture
-	commands map[string]int64
-	sent     int64
-	received int64
-	memory   runtime.MemStats
+	fixture        *fixture
+	commands       map[string]int64
+	sent, received int64
+	memory         runtime.MemStats
 }
 
 func (c *counter) begin(ctx context.Context) (err error) {
 	if c.commands, err = c.readCommands(ctx); err != nil {
 		return err
 	}
-	c.sent, c.received = c.fixture.wire.sent.Load(), c.fixture.wire.received.Load()
+	c.sent, c.received = c.fixture.conns.sent.Load(), c.fixture.conns.received.Load()
 	runtime.ReadMemStats(&c.memory)
 	return nil
 }
 
-func (c *counter) end(ctx context.Context, l load) ([]figure, error) {
+func (c *counter) end(ctx context.Context, l load) ([]metric, error) {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
-	sent, received := c.fixture.wire.sent.Load(), c.fixture.wire.received.Load()
+	sent, received := c.fixture.conns.sent.Load(), c.fixture.conns.received.Load()
 	commands, err := c.readCommands(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var figures []figure
-	add := func(what string, total float64, r *rule) {
-		figures = append(figures, newFigure(l.name+": "+what, total/float64(l.decisions), r))
+	var all []metric
+	add := func(name string, total float64, t *tolerance) {
+		all = append(all, newMetric(l.name+": "+name, total/float64(l.decisions), t))
 	}
 	total := int64(0)
 	for _, name := range slices.Sorted(maps.Keys(commands)) {
@@ -230,12 +198,12 @@ func (c *counter) end(ctx context.Context, l load) ([]figure, error) {
 	add("bytes received", float64(received-c.received), exact)
 	add("allocations", float64(memory.Mallocs-c.memory.Mallocs), allocations)
 	add("bytes allocated", float64(memory.TotalAlloc-c.memory.TotalAlloc), allocated)
-	return figures, nil
+	return all, nil
 }
 
 var commandCalls = regexp.MustCompile(`(?m)^cmdstat_([^:]+):calls=(\d+)`)
 
-// readCommands returns how often the server has run each command, beside this one.
+// readCommands returns how often the server has run each command, without INFO itself.
 func (c *counter) readCommands(ctx context.Context) (map[string]int64, error) {
 	info, err := c.fixture.admin.Info(ctx, "commandstats").Result()
 	if err != nil {

@@ -1,34 +1,33 @@
-// Command regress is the regression guard: it measures what Bursar costs in ways that
-// do not depend on the machine's mood, and compares that with bench/baseline.json.
-// `make bench-check` runs it, and so does CI; `make bench-baseline` accepts what it
-// measures, and the commit that does so says why.
+// Command regress is the regression guard. It measures what a decision costs in ways that
+// do not depend on how busy the machine is, and compares that with bench/baseline.json.
+// `make bench-check` runs it, as CI does; `make bench-baseline` accepts new figures, and the
+// commit explains them.
 //
-// It is a command and no test with a tag, because it has two uses (compare, write)
-// and a table to show, and because callgrind needs a binary to run: itself.
+// It is a command rather than a test because it compares and writes, shows a table, and runs
+// itself under callgrind.
 //
-// # What is compared
+// # Figures
 //
-// Loads are played on a node with a private redis-server. They are the same, call by
-// call, in every run: where callers are to share a script call, a first call is held
-// on the wire until the others wait behind it (fixture.go). For each load:
+// The loads run on a node with a private redis-server and are the same, call by call, in
+// every run: when callers have to share a script call, the first call is held back on the
+// connection until the others are queued (fixture.go). For each load:
 //
-//   - exactly: how often Redis runs each command for a decision, those inside the
-//     scripts included (evalsha is the script calls), and the bytes sent and received.
-//     Every number and every id on the wire has the same length each time;
-//   - allocations a decision in the client, to 0.1: the scheduler makes one in a
-//     hundred differ; allocated bytes to 2 %;
-//   - instructions of redis-server a decision, under callgrind, to 2 %: the levels of
-//     its sorted sets and the seeds of its hashes are random. Ten runs differed by 1.5 %
-//     in a reserve, and by 0.6 % at the most in all else.
+//   - exactly: how often Redis runs each command per decision, including those inside
+//     scripts (evalsha counts the script calls), and the bytes sent and received. All
+//     numbers and ids have the same length in each run;
+//   - allocations per decision in the client, to 0.1: the scheduler changes one in a hundred;
+//     allocated bytes to 2 %;
+//   - instructions of redis-server per decision, under callgrind, to 2 %: the levels of its
+//     sorted sets and the seeds of its hashes are random. Ten runs differed by 1.5 % in a
+//     reserve, and by at most 0.6 % otherwise.
 //
-// The local engine's cycles are counted under callgrind to 1 %; thirty runs differed
-// by 0.15 %, most by nothing. Go's and Redis' instructions, and Go's allocations,
-// depend on who compiled them: with another minor version than the baseline's they are
-// shown, and not compared.
+// The local engine's cycles are counted under callgrind to 1 %; thirty runs differed by at
+// most 0.15 %. Instructions, and Go's allocations, depend on the compiler: with another
+// minor version than the baseline's they are shown and not compared.
 //
-// Ratios of two speeds, measured in turns in one run (metrics.Compare), fail at less than
-// half of the baseline, and only there: beside other work on two cores one caller's over
-// a bare EVALSHA was 0.40 and alone 0.90, from minute to minute.
+// Ratios of two speeds, measured in interleaved rounds (metrics.Compare), fail only below
+// half of the baseline: with other work on two cores, one caller's ratio to a bare EVALSHA
+// was 0.40, alone 0.90.
 package main
 
 import (
@@ -58,12 +57,12 @@ import (
 
 const (
 	defaultBaseline = "bench/baseline.json"
-	localArgument   = "local-cycles" // what callgrind runs this command with
+	localArgument   = "local-cycles" // runs the loads of the local engine, for callgrind
 )
 
 func main() {
 	if slices.Equal(os.Args[1:], []string{localArgument}) {
-		end(playLocal(context.Background()))
+		end(runLocal(context.Background()))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout)
@@ -81,7 +80,7 @@ func end(err error) {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("regress", flag.ContinueOnError)
-	path := flags.String("baseline", defaultBaseline, "the `FILE` with the figures to compare with")
+	path := flags.String("baseline", defaultBaseline, "compare with the figures in `FILE`")
 	write := flags.Bool("write", false, "write the figures to the baseline instead of comparing them")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -92,7 +91,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case *write:
 		return writeBaseline(ctx, *path)
 	}
-	// What cannot be compared need not be measured.
 	accepted, err := readBaseline(*path)
 	if err != nil {
 		return err
@@ -101,71 +99,37 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var figures []figure
+	var all []metric
 	for _, part := range parts {
-		more, err := measureUntil(ctx, part, func(f figure) bool { return judge(f, accepted, now).failed })
+		more, err := measureUntil(ctx, part, func(m metric) bool { return compareOne(m, accepted, now).failed })
 		if err != nil {
 			return err
 		}
-		figures = append(figures, more...)
+		all = append(all, more...)
 	}
-	return report(out, accepted, now, compare(accepted, now, figures))
+	return report(out, accepted, now, compare(accepted, now, all))
 }
 
-// A part of what is measured, each with a Redis of its own where it has one.
-type part func(ctx context.Context) ([]figure, error)
+// part measures some of the figures, with a Redis of its own if it needs one.
+type part func(ctx context.Context) ([]metric, error)
 
 var parts = []part{countOnRedis, instructionsOfRedis, instructionsOfLocal, ratios}
 
-// attempts: what fails is measured again, all of its part, and the last time counts. A
-// baseline is of as many, with the least of the ratios and the median of all else. So
-// neither a moment in which the machine stalls nor one in which it has nothing else to
-// do decides anything.
+// attempts is how often a part with a failure is measured; the last one counts. A baseline is
+// of as many, with the lowest ratios and the median of all else. So neither a stall nor an
+// idle moment decides anything.
 const attempts = 3
 
-func measureUntil(ctx context.Context, measure part, failed func(figure) bool) (figures []figure, err error) {
+func measureUntil(ctx context.Context, measure part, failed func(metric) bool) (all []metric, err error) {
 	for range attempts {
-		if figures, err = measure(ctx); err != nil || !slices.ContainsFunc(figures, failed) {
-			return figures, err
+		if all, err = measure(ctx); err != nil || !slices.ContainsFunc(all, failed) {
+			return all, err
 		}
 	}
-	return figures, nil
+	return all, nil
 }
 
-func writeBaseline(ctx context.Context, path string) error {
-	now, err := currentBuild(ctx)
-	if err != nil {
-		return err
-	}
-	values := make(map[string][]float64)
-	rules := make(map[string]*rule)
-	for range attempts {
-		for _, measure := range parts {
-			figures, err := measure(ctx)
-			if err != nil {
-				return err
-			}
-			for _, f := range figures {
-				values[f.name], rules[f.name] = append(values[f.name], f.value), f.rule
-			}
-		}
-	}
-	figures := make(map[string]float64)
-	for name, v := range values {
-		slices.Sort(v)
-		switch least, most := v[0], v[len(v)-1]; {
-		case rules[name] == exact && (least != most || len(v) != attempts):
-			return fmt.Errorf("%s was %v in %d runs: what is exact must be the same in each", name, v, attempts)
-		case rules[name] == ratioOfRates:
-			figures[name] = least
-		default:
-			figures[name] = v[len(v)/2]
-		}
-	}
-	return baseline{Build: now, Figures: figures}.write(path)
-}
-
-// build is what the figures depend on beside the project.
+// build has what the figures depend on outside this project.
 type build struct {
 	Go    string `json:"go"`    // "go1.26"
 	Redis string `json:"redis"` // "7.0", or "Valkey 8.0"
@@ -190,22 +154,20 @@ func currentBuild(ctx context.Context) (build, error) {
 	if err != nil {
 		return build{}, err
 	}
-	said, err := exec.CommandContext(ctx, binary, "--version").Output() //nolint:gosec // it is the server that is started
-	found := redisVersion.FindSubmatch(said)
+	text, err := exec.CommandContext(ctx, binary, "--version").Output() //nolint:gosec // it is the server that is started
+	found := redisVersion.FindSubmatch(text)
 	if err != nil || found == nil {
-		return build{}, fmt.Errorf("%s --version says %.100q: %w", binary, said, err)
+		return build{}, fmt.Errorf("%s --version printed %.100q: %w", binary, text, err)
 	}
 	redis := strings.TrimPrefix(string(found[1])+" "+string(found[2]), "Redis ")
 	return build{Go: version.Lang(runtime.Version()), Redis: redis, Arch: runtime.GOARCH}, nil
 }
 
-// baseline is the content of bench/baseline.json: the figures that were accepted.
+// baseline is the content of bench/baseline.json: the accepted figures.
 type baseline struct {
 	Build   build              `json:"measured_with"`
 	Figures map[string]float64 `json:"figures"`
 }
-
-func (b baseline) names() []string { return slices.Sorted(maps.Keys(b.Figures)) }
 
 const baselineRemedy = "restore it from git, or run make bench-baseline, and explain it in the commit"
 
@@ -226,7 +188,7 @@ func readBaseline(path string) (baseline, error) {
 		}
 	}
 	if err != nil {
-		return baseline{}, fmt.Errorf("%s is no baseline: %w; %s", path, err, baselineRemedy)
+		return baseline{}, fmt.Errorf("%s is not a baseline: %w; %s", path, err, baselineRemedy)
 	}
 	return b, nil
 }
@@ -239,104 +201,135 @@ func (b baseline) write(path string) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // everybody may read it
 }
 
-// A figure is one thing that was measured, with the rule that it is compared by.
-type figure struct {
-	name  string
-	value float64
-	rule  *rule
+func writeBaseline(ctx context.Context, path string) error {
+	now, err := currentBuild(ctx)
+	if err != nil {
+		return err
+	}
+	values := make(map[string][]float64)
+	tolerances := make(map[string]*tolerance)
+	for range attempts {
+		for _, measure := range parts {
+			all, err := measure(ctx)
+			if err != nil {
+				return err
+			}
+			for _, m := range all {
+				values[m.name], tolerances[m.name] = append(values[m.name], m.value), m.tolerance
+			}
+		}
+	}
+	figures := make(map[string]float64)
+	for name, v := range values {
+		slices.Sort(v)
+		switch lowest, highest := v[0], v[len(v)-1]; {
+		case tolerances[name] == exact && (lowest != highest || len(v) != attempts):
+			return fmt.Errorf("%s was %v in %d runs: an exact figure must be the same in each", name, v, attempts)
+		case tolerances[name] == ratioOfRates:
+			figures[name] = lowest
+		default:
+			figures[name] = v[len(v)/2]
+		}
+	}
+	return baseline{Build: now, Figures: figures}.write(path)
 }
 
-// A rule says how far a figure may be from the baseline.
-type rule struct {
+// metric is a measured figure with its tolerance.
+type metric struct {
+	name      string
+	value     float64
+	tolerance *tolerance
+}
+
+// tolerance is how far a figure may be from the baseline.
+type tolerance struct {
 	decimals int
-	holds    func(now, accepted float64) bool
-	// compiler names what compiled that which is measured; a figure of another one is
-	// not compared. nil where that does not matter.
-	compiler func(build) string
+	accepts  func(now, accepted float64) bool
+	compiler func(build) string // figures of another compiler are not compared; nil if it does not matter
 }
 
 var (
-	exact        = &rule{decimals: 4, holds: func(now, accepted float64) bool { return now == accepted }}
-	allocations  = &rule{decimals: 2, holds: func(now, accepted float64) bool { return math.Abs(now-accepted) <= 0.1 }, compiler: build.ofGo}
-	allocated    = &rule{decimals: 0, holds: within(0.02), compiler: build.ofGo}
-	redisInstr   = &rule{decimals: 0, holds: within(0.02), compiler: build.ofRedis}
-	localInstr   = &rule{decimals: 1, holds: within(0.01), compiler: build.ofGo}
-	ratioOfRates = &rule{decimals: 2, holds: func(now, accepted float64) bool { return now >= accepted/2 }}
+	exact        = &tolerance{decimals: 4, accepts: func(now, accepted float64) bool { return now == accepted }}
+	allocations  = &tolerance{decimals: 2, accepts: func(now, accepted float64) bool { return math.Abs(now-accepted) <= 0.1 }, compiler: build.ofGo}
+	allocated    = &tolerance{decimals: 0, accepts: within(0.02), compiler: build.ofGo}
+	redisInstr   = &tolerance{decimals: 0, accepts: within(0.02), compiler: build.ofRedis}
+	localInstr   = &tolerance{decimals: 1, accepts: within(0.01), compiler: build.ofGo}
+	ratioOfRates = &tolerance{decimals: 2, accepts: func(now, accepted float64) bool { return now >= accepted/2 }}
 )
 
 func within(part float64) func(now, accepted float64) bool {
 	return func(now, accepted float64) bool { return math.Abs(now-accepted) <= part*accepted }
 }
 
-// newFigure rounds to what is meant by the value, so that the baseline can be read.
-func newFigure(name string, value float64, r *rule) figure {
-	scale := math.Pow10(r.decimals)
-	return figure{name: name, value: math.Round(value*scale) / scale, rule: r}
+// newMetric rounds the value to its decimals.
+func newMetric(name string, value float64, t *tolerance) metric {
+	scale := math.Pow10(t.decimals)
+	return metric{name: name, value: math.Round(value*scale) / scale, tolerance: t}
 }
 
-// A verdict is a row of the table.
-type verdict struct {
+// result is a row of the table.
+type result struct {
 	name, accepted, now, text string
 	failed                    bool
 }
 
-// compare judges each figure, and those of the baseline that are no longer measured.
-func compare(accepted baseline, now build, figures []figure) []verdict {
-	var verdicts []verdict
+// compare compares each metric, and adds the figures of the baseline that were not measured.
+func compare(accepted baseline, now build, all []metric) []result {
+	var results []result
 	measured := make(map[string]bool)
-	for _, f := range figures {
-		measured[f.name] = true
-		verdicts = append(verdicts, judge(f, accepted, now))
+	for _, m := range all {
+		measured[m.name] = true
+		results = append(results, compareOne(m, accepted, now))
 	}
-	for _, name := range accepted.names() {
+	for _, name := range slices.Sorted(maps.Keys(accepted.Figures)) {
 		if !measured[name] {
-			verdicts = append(verdicts, verdict{name: name, accepted: number(accepted.Figures[name]), now: "-", text: "GONE", failed: true})
+			results = append(results, result{name: name, accepted: number(accepted.Figures[name]), now: "-", text: "GONE", failed: true})
 		}
 	}
-	return verdicts
+	return results
 }
 
-func judge(f figure, accepted baseline, now build) verdict {
-	v := verdict{name: f.name, accepted: "-", now: number(f.value), text: "ok"}
-	was, known := accepted.Figures[f.name]
+func compareOne(m metric, accepted baseline, now build) result {
+	r := result{name: m.name, accepted: "-", now: number(m.value), text: "ok"}
+	was, known := accepted.Figures[m.name]
 	if !known {
-		v.text, v.failed = "NEW", true
-		return v
+		r.text, r.failed = "NEW", true
+		return r
 	}
-	v.accepted = number(was)
-	switch {
-	case f.rule.compiler != nil && f.rule.compiler(now) != f.rule.compiler(accepted.Build):
-		v.text = "not compared: " + f.rule.compiler(now)
-	case !f.rule.holds(f.value, was):
-		v.text, v.failed = "CHANGED", true
+	r.accepted = number(was)
+	switch compiler := m.tolerance.compiler; {
+	case compiler != nil && compiler(now) != compiler(accepted.Build):
+		r.text = "not compared: " + compiler(now)
+	case !m.tolerance.accepts(m.value, was):
+		r.text, r.failed = "CHANGED", true
 		if was != 0 {
-			v.text += fmt.Sprintf(" by %+.1f %%", 100*(f.value-was)/was)
+			r.text += fmt.Sprintf(" by %+.1f %%", 100*(m.value-was)/was)
 		}
 	}
-	return v
+	return r
 }
 
 func number(value float64) string { return strconv.FormatFloat(value, 'f', -1, 64) }
 
-// report prints the table, and returns an error that names what failed.
-func report(out io.Writer, accepted baseline, now build, verdicts []verdict) error {
+// report prints the table, and returns an error that names the failures.
+func report(out io.Writer, accepted baseline, now build, results []result) error {
 	const row = "%-56s %12s %12s  %s\n"
-	fmt.Fprintf(out, row, "figure (a decision)", "baseline", "now", "verdict")
+	fmt.Fprintf(out, row, "figure (per decision)", "baseline", "now", "result")
 	failed := ""
 	count := 0
-	for _, v := range verdicts {
-		fmt.Fprintf(out, row, v.name, v.accepted, v.now, v.text)
-		if v.failed {
+	for _, r := range results {
+		fmt.Fprintf(out, row, r.name, r.accepted, r.now, r.text)
+		if r.failed {
 			count++
-			failed += fmt.Sprintf("\n  %s: %s, was %s: %s", v.name, v.now, v.accepted, v.text)
+			failed += fmt.Sprintf("\n  %s: %s, was %s: %s", r.name, r.now, r.accepted, r.text)
 		}
 	}
 	if now != accepted.Build {
 		fmt.Fprintf(out, "The baseline is of %s, this is %s.\n", accepted.Build, now)
 	}
 	if count > 0 {
-		return fmt.Errorf("%d of %s differ from the baseline:%s\nIf that is wanted, run make bench-baseline, and explain it in the commit", count, wording.Count(len(verdicts), "figure"), failed)
+		return fmt.Errorf("%d of %s differ from the baseline:%s\nIf that is intended, run make bench-baseline, and explain it in the commit", count, wording.Count(len(results), "figure"), failed)
 	}
-	fmt.Fprintf(out, "%s as in the baseline.\n", wording.Count(len(verdicts), "figure"))
+	fmt.Fprintf(out, "%s as in the baseline.\n", wording.Count(len(results), "figure"))
 	return nil
 }

@@ -20,8 +20,8 @@ const (
 	ratioCallers = 256
 )
 
-// ratios plays ours and something simple in turns.
-func ratios(ctx context.Context) ([]figure, error) {
+// ratios compares speeds with those of something simple, in interleaved rounds.
+func ratios(ctx context.Context) ([]metric, error) {
 	onRedis, err := ratiosOnRedis(ctx)
 	if err != nil {
 		return nil, err
@@ -30,53 +30,53 @@ func ratios(ctx context.Context) ([]figure, error) {
 	return append(onRedis, inProcess), err
 }
 
-func ratio(name string, ours metrics.Case, theirs ...metrics.Case) (figure, error) {
+func ratio(name string, ours metrics.Case, theirs ...metrics.Case) (metric, error) {
 	if _, err := ours.Rate(ratioRound); err != nil { // to warm up
-		return figure{}, err
+		return metric{}, err
 	}
 	got, err := metrics.Compare(ratioRounds, ratioRound, ours, theirs...)
-	return newFigure("ratio, "+name, got.Ratio, ratioOfRates), err
+	return newMetric("ratio, "+name, got.Ratio, ratioOfRates), err
 }
 
-func ratiosOnRedis(ctx context.Context) (figures []figure, err error) {
-	s, err := newFixture(ctx)
+func ratiosOnRedis(ctx context.Context) (all []metric, err error) {
+	f, err := newFixture(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = errors.Join(err, f.close()) }()
 	tenants := make([]budget.TenantID, 1000)
 	for i := range tenants {
 		tenants[i] = budget.TenantID(fmt.Sprintf("tenant-%03d", i))
-		if _, err := s.node.EnsureTenant(ctx, tenants[i], wealth); err != nil {
+		if _, err := f.node.EnsureTenant(ctx, tenants[i], wealth); err != nil {
 			return nil, err
 		}
 	}
 	var counting []metrics.Case
 	for _, size := range []int{10, 64, 256} {
-		options := s.server.Options()
+		options := f.server.Options()
 		options.PoolSize = size
 		client := redis.NewClient(options)
 		defer client.Close()
 		counting = append(counting, metrics.Case{Callers: ratioCallers, Each: 1, Work: func(int) error { return client.Incr(ctx, "counter").Err() }})
 	}
 	script := redis.NewScript("return 1")
-	if err := script.Load(ctx, s.admin).Err(); err != nil {
+	if err := script.Load(ctx, f.admin).Err(); err != nil {
 		return nil, err
 	}
-	bare := metrics.Case{Callers: 1, Each: 1, Work: func(int) error { return s.admin.EvalSha(ctx, script.Hash(), nil).Err() }}
-	// cycles are of so many callers over the first so many tenants.
+	bare := metrics.Case{Callers: 1, Each: 1, Work: func(int) error { return f.admin.EvalSha(ctx, script.Hash(), nil).Err() }}
+	// cycles returns reserves and commits of some callers over the first tenants.
 	cycles := func(callers, over int) metrics.Case {
 		turns := make([]int, callers)
 		return metrics.Case{Callers: callers, Each: 2, Work: func(k int) error {
 			turns[k]++
-			id, err := s.reserve(ctx, tenants[(k*131+turns[k]*7)%over])
+			id, err := f.reserve(ctx, tenants[(k*131+turns[k]*7)%over])
 			if err != nil {
 				return err
 			}
-			return s.settle(ctx, id, budget.Committed)
+			return f.commit(ctx, id)
 		}}
 	}
-	refusals := metrics.Case{Callers: ratioCallers, Each: 1, Work: func(int) error { return s.refused(ctx, tenants[0]) }}
+	refusals := metrics.Case{Callers: ratioCallers, Each: 1, Work: func(int) error { return f.refused(ctx, tenants[0]) }}
 	for _, r := range []struct {
 		name   string
 		ours   metrics.Case
@@ -87,29 +87,29 @@ func ratiosOnRedis(ctx context.Context) (figures []figure, err error) {
 		{"one caller over a bare EVALSHA", cycles(1, 1), []metrics.Case{bare}},
 		{"refusals over grants", refusals, []metrics.Case{cycles(ratioCallers, 1)}},
 	} {
-		f, err := ratio(r.name, r.ours, r.theirs...)
+		m, err := ratio(r.name, r.ours, r.theirs...)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.name, err)
 		}
-		figures = append(figures, f)
+		all = append(all, m)
 	}
-	return figures, nil
+	return all, nil
 }
 
-// ratioOfLocal compares with the least that a budget in memory could be: a mutex
-// around a number, once a cycle.
-func ratioOfLocal(ctx context.Context) (figure, error) {
-	const goroutines, cycles = 64, 100 // in a turn, so that the clock is read seldom
+// ratioOfLocal compares with the minimum of a budget in memory: a mutex around a number, once
+// per cycle.
+func ratioOfLocal(ctx context.Context) (metric, error) {
+	const goroutines, cycles = 64, 100 // cycles between two readings of the clock
 	e, err := local.New()
 	if err != nil {
-		return figure{}, err
+		return metric{}, err
 	}
 	if _, err := e.EnsureTenant(ctx, hot, wealth); err != nil {
-		return figure{}, err
+		return metric{}, err
 	}
 	ours := metrics.Case{Callers: goroutines, Each: cycles, Work: func(int) error {
 		for range cycles {
-			if err := localLoads[0].turn(ctx, e); err != nil {
+			if err := localLoads[0].cycle(ctx, e); err != nil {
 				return err
 			}
 		}

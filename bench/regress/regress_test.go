@@ -15,15 +15,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var here = build{Go: "go1.26", Redis: "7.0", Arch: "amd64"}
 
-// measured is one figure of each rule.
-func measured() []figure {
-	return []figure{
-		newFigure("calls", 1, exact),
-		newFigure("allocations", 4, allocations),
-		newFigure("bytes", 1000, allocated),
-		newFigure("redis", 100_000, redisInstr),
-		newFigure("local", 600, localInstr),
-		newFigure("ratio", 3, ratioOfRates),
+// measured has a metric of each tolerance.
+func measured() []metric {
+	return []metric{
+		newMetric("calls", 1, exact),
+		newMetric("allocations", 4, allocations),
+		newMetric("bytes", 1000, allocated),
+		newMetric("redis", 100_000, redisInstr),
+		newMetric("local", 600, localInstr),
+		newMetric("ratio", 3, ratioOfRates),
 	}
 }
 
@@ -79,23 +79,23 @@ func TestADoctoredBaselineFails(t *testing.T) {
 	}
 }
 
-func TestWhatFailsIsMeasuredAgain(t *testing.T) {
+func TestFailuresAreMeasuredAgain(t *testing.T) {
 	t.Parallel()
 	turns := 0
-	part := func(context.Context) ([]figure, error) {
+	part := func(context.Context) ([]metric, error) {
 		turns++
-		return []figure{newFigure("calls", float64(turns), exact)}, nil
+		return []metric{newMetric("calls", float64(turns), exact)}, nil
 	}
 	for _, c := range []struct{ good, turns int }{{1, 1}, {2, 2}, {9, attempts}} {
 		turns = 0
-		got, err := measureUntil(t.Context(), part, func(f figure) bool { return f.value != float64(c.good) })
+		got, err := measureUntil(t.Context(), part, func(f metric) bool { return f.value != float64(c.good) })
 		if err != nil || turns != c.turns || got[0].value != float64(turns) {
 			t.Errorf("good at %d: %d turns, %+v, %v", c.good, turns, got, err)
 		}
 	}
 }
 
-func TestABaselineThatCannotBeReadIsOneClearError(t *testing.T) {
+func TestUnreadableBaseline(t *testing.T) {
 	t.Parallel()
 	const build = `"measured_with": {"go": "go1.26", "redis": "7.0", "arch": "amd64"}`
 	for name, c := range map[string]struct{ text, want string }{
@@ -125,7 +125,7 @@ func TestABaselineThatCannotBeReadIsOneClearError(t *testing.T) {
 	}
 }
 
-func TestTheProjectsBaselineCanBeRead(t *testing.T) {
+func TestReadBaseline(t *testing.T) {
 	t.Parallel()
 	b, err := readBaseline(filepath.Join("..", "baseline.json"))
 	if err != nil {
@@ -142,9 +142,8 @@ func TestTheProjectsBaselineCanBeRead(t *testing.T) {
 	}
 }
 
-// TestLoadsAreTheSameEachTime: what is compared exactly must not depend on the run,
-// and the crowds must share script calls as they are meant to.
-func TestLoadsAreTheSameEachTime(t *testing.T) {
+// Exact figures do not depend on the run, and the crowds share script calls as intended.
+func TestLoadsAreRepeatable(t *testing.T) {
 	t.Parallel()
 	var runs [2]map[string]float64
 	for i := range runs {
@@ -161,7 +160,7 @@ func TestLoadsAreTheSameEachTime(t *testing.T) {
 		}
 		runs[i] = make(map[string]float64)
 		for _, f := range figures {
-			if f.rule == exact {
+			if f.tolerance == exact {
 				runs[i][f.name] = f.value
 			}
 		}
@@ -182,7 +181,7 @@ func TestLoadsAreTheSameEachTime(t *testing.T) {
 	}
 }
 
-func TestInstructionsAreReadFromTheFileOfTheirMark(t *testing.T) {
+func TestInstructions(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	text := "events: Ir\nfn=main\n12 34\nsummary: 4321\n"
@@ -199,7 +198,7 @@ func TestInstructionsAreReadFromTheFileOfTheirMark(t *testing.T) {
 
 func TestLocalLoads(t *testing.T) {
 	t.Parallel()
-	if err := playLocal(context.Background()); err != nil {
+	if err := runLocal(context.Background()); err != nil {
 		t.Error(err)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"syscall"
 )
 
-// cpuModel is "" where the kernel does not tell.
+// cpuModel returns "" if the kernel does not report it.
 func cpuModel() string {
 	model, err := syscall.Sysctl("machdep.cpu.brand_string")
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// cpuModel is "" where the kernel does not tell, as on most ARM machines.
+// cpuModel returns "" if the kernel does not report it, as on most ARM machines.
 func cpuModel() string {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {

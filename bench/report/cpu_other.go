@@ -2,5 +2,5 @@
 
 package report
 
-// cpuModel is not known here.
+// cpuModel returns "": it is unknown here.
 func cpuModel() string { return "" }

@@ -31,7 +31,7 @@ func DescribeMachine() Machine {
 	}
 }
 
-// serverSettings decide how fast a Redis is and what it can lose. None is a secret.
+// serverSettings decide the speed and the durability of a Redis. None is a secret.
 var serverSettings = []string{
 	"appendonly", "appendfsync", "save", "maxmemory", "maxmemory-policy", "io-threads", "hz",
 }

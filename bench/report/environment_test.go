@@ -22,7 +22,7 @@ func TestMachine(t *testing.T) {
 	}
 }
 
-// What a Redis tells of itself is reported, and no secret with it.
+// The description of a Redis has its settings and no secret.
 func TestServer(t *testing.T) {
 	t.Parallel()
 	protected := redistest.Start(t, redistest.WithPassword("secret1"), redistest.WithConfig("appendonly yes", "save 60 1000", "hz 20"))
@@ -47,8 +47,8 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// Where CONFIG is forbidden, what INFO tells is left; where both are, nothing, and no error.
-func TestServerThatTellsLittle(t *testing.T) {
+// Without CONFIG the settings in INFO are used; without both there are none, and no error.
+func TestServerWithRestrictions(t *testing.T) {
 	t.Parallel()
 	managed := redistest.Start(t, redistest.WithConfig("appendonly yes"))
 	client := managed.Client()

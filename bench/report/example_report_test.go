@@ -24,12 +24,12 @@ func fullReport() Report {
 	r.Server = &Server{Version: "7.0.15", Mode: "standalone", Settings: map[string]string{"appendonly": "yes", "appendfsync": "everysec"}}
 	r.DecisionsPerSecond, r.CyclesPerSecond, r.Seconds, r.Refused, r.Exhausted = 169_485, 81_000, 10.2, 104_233, 38
 	r.Candidates = []Candidate{
-		contender("bursar", "budgets on Redis, calls grouped", true, 169_485, 1.0, 1_480, 0),
-		contender("local", "the same engine in this process, no Redis", true, 8_431_200, 0.0201, 0.41, 0),
-		contender("incr", "one INCR a call, decides nothing", false, 78_895, 2.148, 2_950, 0),
-		contender("script", "one hand-written script a call", true, 33_120, 5.117, 7_400, 0),
-		contender("watch", "WATCH, MULTI, EXEC", true, 4_210, 40.26, 51_000, 0),
-		contender("check", "read, compare, decrement", true, 41_377, 4.096, 6_020, 71_264_500_000),
+		exampleCandidate("bursar", "budgets on Redis, calls grouped", true, 169_485, 1.0, 1_480, 0),
+		exampleCandidate("local", "the same engine in this process, no Redis", true, 8_431_200, 0.0201, 0.41, 0),
+		exampleCandidate("incr", "one INCR a call, decides nothing", false, 78_895, 2.148, 2_950, 0),
+		exampleCandidate("script", "one hand-written script a call", true, 33_120, 5.117, 7_400, 0),
+		exampleCandidate("watch", "WATCH, MULTI, EXEC", true, 4_210, 40.26, 51_000, 0),
+		exampleCandidate("check", "read, compare, decrement", true, 41_377, 4.096, 6_020, 71_264_500_000),
 	}
 	r.Timeline, r.Drains = moments(), drains()
 	r.Candidates[0].Pools = []Pool{{Size: 16}, {Size: 64}, {Size: 256}}
@@ -42,7 +42,7 @@ func fullReport() Report {
 	return r
 }
 
-func contender(name, describe string, decides bool, rate, ratio, p50 float64, overspent budget.Microcents) Candidate {
+func exampleCandidate(name, describe string, decides bool, rate, ratio, p50 float64, overspent budget.Microcents) Candidate {
 	c := Candidate{
 		Name: name, Describe: describe, Decides: decides,
 		DecisionsPerSecond: metrics.Spread{Median: rate, Lowest: rate * 0.94, Most: rate * 1.05}, Ratio: metrics.Spread{Median: ratio, Lowest: ratio * 0.95, Most: ratio * 1.02},
@@ -106,7 +106,7 @@ func drains() []metrics.Drain {
 	return all
 }
 
-// sweptReport is what `bench sweep --over concurrency` ends with.
+// sweptReport is a report of `bench sweep --over concurrency`.
 func sweptReport() Report {
 	r := fullReport()
 	r.Command, r.Candidates, r.Timeline, r.Drains = "bursar bench sweep --over concurrency --redis spawn --html sweep.html", nil, nil, nil

@@ -11,7 +11,7 @@ import (
 	"github.com/calybris/bursar/bench/metrics"
 )
 
-// What benchstat reads with must understand every line.
+// benchfmt, which benchstat uses, understands every line.
 func TestGoBench(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -45,7 +45,7 @@ func TestGoBench(t *testing.T) {
 	}
 }
 
-func TestGoBenchLeavesOutWhatHasNoTime(t *testing.T) {
+func TestGoBenchLeavesOutEmptyRounds(t *testing.T) {
 	t.Parallel()
 	r := Report{Candidates: []Candidate{{Name: "bursar", Rates: []float64{0, 2000}, Decision: metrics.Latency{P50: 3}}}}
 	text := written(t, r.WriteGoBench)

@@ -11,7 +11,7 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// figure is a card of the page: plots, and a table of what they show.
+// figure is a card of the page: plots, and a table with their values.
 type figure struct {
 	ID    string
 	Title string
@@ -21,7 +21,7 @@ type figure struct {
 }
 
 // distribution plots latency over percentile, one line per candidate. The local engine as a
-// baseline is in the table only: on one axis with it the others could not be told apart.
+// baseline is in the table only: on its scale the other lines would coincide.
 func distribution(all []Candidate) *figure {
 	var measured, plotted []int
 	lowest, highest, rarest := math.Inf(1), 0.0, 0.0

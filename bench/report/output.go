@@ -114,7 +114,7 @@ func writeWhole(path string, write func(io.Writer) error) error {
 	return file.keep()
 }
 
-// wholeFile is a temporary file beside the one that it replaces, or a device.
+// wholeFile is a temporary file in the directory of the one that it replaces, or a device.
 type wholeFile struct {
 	*os.File
 	replaces string // "" of a device

@@ -285,7 +285,7 @@ type bar struct {
 }
 
 // bars returns a row for each candidate, if there are baselines. A candidate that is many
-// times as fast as all others is cut, so that the others can be told apart.
+// times as fast as all others is cut, so that the others keep a visible length.
 func bars(all []Candidate) []bar {
 	if len(all) < 2 {
 		return nil
@@ -407,7 +407,7 @@ func (c *Comparison) card() *comparisonCard {
 	return card
 }
 
-// how lists what is needed to repeat the run.
+// how lists the settings that repeat the run.
 func (r Report) how() [][2]string {
 	w, m := r.Workload, r.Machine
 	counted := "the call"

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/html"
 )
 
-// On a wanted change, `go test ./bench/report -update` writes what was got.
+// After an intended change, `go test ./bench/report -update` writes the new files.
 var update = flag.Bool("update", false, "write the files that results are compared with")
 
 func compareFile(t *testing.T, path, got string) {
@@ -67,8 +67,8 @@ func TestEveryFormReportsAFullDisk(t *testing.T) {
 	}
 }
 
-// Nothing may be asked of a network: every attribute and style that could name a
-// place does not, but for the empty icon, which keeps browsers from asking for one.
+// No attribute or style names an address, except the empty icon, which keeps browsers from
+// requesting one.
 func TestHTMLLoadsNothing(t *testing.T) {
 	t.Parallel()
 	for name, r := range map[string]Report{"full": fullReport(), "sweep": sweptReport()} {
@@ -78,7 +78,7 @@ func TestHTMLLoadsNothing(t *testing.T) {
 	}
 }
 
-// A test of the test: each of these would be loaded or run.
+// references finds everything that would be loaded or run.
 func TestReferencesAreFound(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
@@ -121,7 +121,7 @@ func references(t *testing.T, text string) (found []string) {
 	return found
 }
 
-// What users name is text, wherever it stands.
+// Names given by users are escaped everywhere.
 func TestHTMLEscapes(t *testing.T) {
 	t.Parallel()
 	const evil = `<script>alert(1)</script>"onload="x`

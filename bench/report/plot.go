@@ -129,7 +129,7 @@ func linear(highest float64, say func(float64) string) (scale, []tick) {
 	return s, ticks
 }
 
-// timeline ends where the run did, and not with a tick.
+// timeline ends at the end of the run, not at a tick.
 func timeline(highest float64) (scale, []tick) {
 	s, ticks := linear(highest, significant)
 	if highest <= 0 {

@@ -40,7 +40,7 @@ func TestAxes(t *testing.T) {
 	}
 }
 
-// Over many powers of ten only these have a label.
+// Over many powers of ten only the powers have labels.
 func TestWideAxis(t *testing.T) {
 	t.Parallel()
 	_, ticks := logarithmic(0.4, 1e6, Micros)
@@ -102,7 +102,7 @@ func TestBarsCutTheLongest(t *testing.T) {
 	}
 }
 
-// Whatever a run did not get to, the page has no figure that is none.
+// Runs with missing parts give no NaN or infinity.
 func TestHTMLOfOddRuns(t *testing.T) {
 	t.Parallel()
 	odd := map[string]Report{

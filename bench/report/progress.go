@@ -136,7 +136,7 @@ func (b *ProgressBar) show(p Progress) {
 	b.bar.Describe(progressText(p, b.columns-reserved-barWidth(b.columns)))
 	if p.Left > 0 {
 		b.bar.ChangeMax64(int64(p.Elapsed + p.Left))
-		_ = b.bar.Set64(int64(p.Elapsed)) // a terminal that cannot be written is no failure of the run
+		_ = b.bar.Set64(int64(p.Elapsed)) // an unwritable terminal does not fail the run
 	}
 }
 

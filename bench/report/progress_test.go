@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-func TestLiveLineFitsTheTerminal(t *testing.T) {
+func TestProgressFitsTheTerminal(t *testing.T) {
 	t.Parallel()
 	p := Progress{
 		Phase: "round 2 of 5: incr", Elapsed: 3 * time.Second, Left: 7400 * time.Millisecond,
@@ -30,8 +30,8 @@ func TestLiveLineFitsTheTerminal(t *testing.T) {
 	}
 }
 
-// Between bar, text and the echo of Ctrl-C no terminal breaks the line.
-func TestLiveLineIsNeverBroken(t *testing.T) {
+// Bar, text and the echo of Ctrl-C never wrap.
+func TestProgressNeverWraps(t *testing.T) {
 	t.Parallel()
 	p := Progress{Phase: "round 2 of 5: script", Elapsed: time.Second, Left: 1e9 * time.Second, Rate: 1e9, P99: 1e7, Refused: 1e12}
 	for columns := range 200 {
@@ -45,11 +45,11 @@ func TestLiveLineIsNeverBroken(t *testing.T) {
 	}
 }
 
-// clear is what a terminal takes to empty its line and go back to its beginning.
+// clear empties the line of a terminal and returns to its beginning.
 const clear = "\033[2K\r"
 
-// A terminal shows what follows the last clear: nothing.
-func TestLiveLeavesNothing(t *testing.T) {
+// Nothing follows the last clear.
+func TestProgressLeavesNothing(t *testing.T) {
 	t.Parallel()
 	for name, left := range map[string]time.Duration{"bar": 9 * time.Second, "spinner": 0} {
 		var screen bytes.Buffer
@@ -77,7 +77,7 @@ func TestLiveLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestLiveEndsWithTheUsersPatience(t *testing.T) {
+func TestProgressEndsOnInterrupt(t *testing.T) {
 	t.Parallel()
 	var screen bytes.Buffer
 	view := &ProgressBar{to: &screen, shown: true}
@@ -91,7 +91,7 @@ func TestLiveEndsWithTheUsersPatience(t *testing.T) {
 	}
 }
 
-func TestLiveIsSilentWhereNobodyWatches(t *testing.T) {
+func TestNoProgressWithoutATerminal(t *testing.T) {
 	t.Parallel()
 	var file bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())

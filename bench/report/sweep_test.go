@@ -27,8 +27,8 @@ func pointOf(value int, rates ...float64) SweepPoint {
 
 var doublings = []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512}
 
-// Curves whose knee is known: where two asymptotes meet, and where a smooth curve runs
-// parallel to its chord.
+// Curves with a known knee: at the intersection of two asymptotes, or the point at which a
+// smooth curve is parallel to its chord.
 func TestKnee(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -98,8 +98,8 @@ func TestConclusions(t *testing.T) {
 	}
 }
 
-// Three sweeps in a row over the concurrency on one busy machine, whose medians have
-// their knees at 16, 32 and 128 callers, and their most decisions at 128, 64 and 128.
+// Three sweeps over concurrency on one busy machine, whose medians have their knees at 16,
+// 32 and 128 workers, and their maxima at 128, 64 and 128.
 var recordedNoise = [][][]float64{{
 	{2030, 8004, 2542}, {6861, 8074, 2023}, {9711, 8357, 17559}, {12317, 24317, 4155}, {18866, 35717, 32544},
 	{3983, 39541, 28382}, {28422, 31879, 5983}, {37198, 47762, 32068}, {14015, 64706, 4144}, {14408, 7088, 13322},
@@ -132,8 +132,8 @@ func TestRecordedNoiseHasNoKnee(t *testing.T) {
 	}
 }
 
-// found are the values that 40 noisy sweeps name, 0 for none, and the sweeps that
-// were too noisy.
+// found returns the values that 40 noisy sweeps name, 0 for none, and the number of sweeps
+// that were too noisy.
 func found(over string, curve func(value float64) float64, noise float64, rounds int) (named []int, noisy int) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range 40 {
@@ -157,8 +157,7 @@ func found(over string, curve func(value float64) float64, noise float64, rounds
 	return named, noisy
 }
 
-// A knee is named if it is there, and where it is, or a doubling beside that. What noise
-// makes up is as good as never named.
+// A real knee is found within one doubling, and noise is almost never taken for one.
 func TestNoisyKnees(t *testing.T) {
 	t.Parallel()
 	sharp := func(n float64) float64 { return min(n/0.016, 1000) }

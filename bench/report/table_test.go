@@ -83,7 +83,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// A single one of each is in the singular, on the page as well.
+// Counts of one are in the singular.
 func TestOneOfEach(t *testing.T) {
 	t.Parallel()
 	r := exampleReport()
@@ -114,7 +114,7 @@ func TestTableReportsAFullDisk(t *testing.T) {
 	}
 }
 
-// These names are promised: scripts read them.
+// Scripts rely on these names.
 func TestJSONFields(t *testing.T) {
 	t.Parallel()
 	text, err := json.Marshal(exampleReport())

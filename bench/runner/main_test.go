@@ -10,7 +10,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The tests of crews start this program as a node.
+// The tests of processes start this program as a node.
 func TestMain(m *testing.M) {
 	if slices.Equal(os.Args[1:], []string{"bench", NodeCommand}) {
 		if err := ServeNode(context.Background(), os.Stdin, os.Stdout); err != nil {
@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	// Where nobody answered, go-redis looks once a second, and so notices within one
-	// that its client was closed.
+	// Without a server, go-redis dials once a second, and notices only then that its client
+	// was closed.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }

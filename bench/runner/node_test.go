@@ -14,7 +14,7 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// A node that cannot begin says why, once.
+// A node that cannot start reports why, once.
 func TestProcessThatCannotBegin(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -27,8 +27,8 @@ func TestProcessThatCannotBegin(t *testing.T) {
 	}
 }
 
-// Each worker is asked for what it would be in a single process.
-func TestNodesPlayOneWorkload(t *testing.T) {
+// Each worker gets the requests that it would get in a single process.
+func TestNodesShareOneWorkload(t *testing.T) {
 	t.Parallel()
 	c := plain(1, 20)
 	c.Requests = 50
@@ -56,7 +56,7 @@ func TestNodesPlayOneWorkload(t *testing.T) {
 	}
 }
 
-// A stop that overtakes its command keeps it from beginning.
+// A stop that overtakes its command keeps the phase from beginning.
 func TestNodeIsStoppedBeforeItBegins(t *testing.T) {
 	t.Parallel()
 	c := plain(1, 1)

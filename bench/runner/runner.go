@@ -31,7 +31,7 @@ type Config struct {
 	Warmup      time.Duration // before the first round, not measured
 	Tick        time.Duration // between two samples
 
-	// Of the coordinators:
+	// Options of the coordinators:
 	Partitions int // 0 is their default
 	HoldTTL    time.Duration
 	MaxHolds   int // per tenant

@@ -14,7 +14,7 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/exit"
 )
 
-// scriptless is a decider whose answers a test chooses.
+// scriptless is an engine with the answers of a test.
 type scriptless struct {
 	reserve func(cost budget.Microcents) (budget.Reservation, error)
 	commit  func(actual budget.Microcents) (budget.Settlement, error)
@@ -38,7 +38,7 @@ func (s scriptless) Release(context.Context, budget.ReservationID) (budget.Settl
 	return budget.Settlement{Outcome: budget.Released}, nil
 }
 
-// plain is a runner of so many workers a node, that measures from the start.
+// plain is a runner configuration without a warm-up.
 func plain(workers, tenants int) Config {
 	c := Config{Spec: workload.Defaults(), Concurrency: workers, Tick: 20 * time.Millisecond}
 	c.Tenants = tenants
@@ -53,9 +53,9 @@ func named(tenants int) []budget.TenantID {
 	return names
 }
 
-func smallFleet(d Engine) *Runner { return New([]Engine{d, d}, plain(3, 2), named(2)) }
+func smallRunner(d Engine) *Runner { return New([]Engine{d, d}, plain(3, 2), named(2)) }
 
-// listed are requests of which each is played once, all due at once.
+// listed has requests that are sent once each, all due at once.
 type listed struct {
 	requests []workload.Request
 	taken    atomic.Int64
@@ -76,9 +76,9 @@ func (l *listed) Next(_ uint64, r *workload.Request) bool {
 	return i < len(l.requests)
 }
 
-func TestFleetCountsWhatItWasTold(t *testing.T) {
+func TestRunnerCountsAnswers(t *testing.T) {
 	t.Parallel()
-	f := smallFleet(scriptless{reserve: func(cost budget.Microcents) (budget.Reservation, error) {
+	f := smallRunner(scriptless{reserve: func(cost budget.Microcents) (budget.Reservation, error) {
 		if cost > 100 {
 			return budget.Reservation{Outcome: budget.Insufficient, Required: cost}, nil
 		}
@@ -107,10 +107,10 @@ func TestFleetCountsWhatItWasTold(t *testing.T) {
 	}
 }
 
-// An overrun leaves the hold open, so the worker commits what it holds.
-func TestFleetSettlesAnOverrun(t *testing.T) {
+// An overrun leaves the hold open, so the worker commits its amount.
+func TestRunnerSettlesAnOverrun(t *testing.T) {
 	t.Parallel()
-	f := smallFleet(scriptless{commit: func(actual budget.Microcents) (budget.Settlement, error) {
+	f := smallRunner(scriptless{commit: func(actual budget.Microcents) (budget.Settlement, error) {
 		if actual > 50 {
 			return budget.Settlement{Outcome: budget.Overrun}, nil
 		}
@@ -127,7 +127,7 @@ func TestFleetSettlesAnOverrun(t *testing.T) {
 	}
 }
 
-func TestFleetStopsAtAFailure(t *testing.T) {
+func TestRunnerStopsAtAFailure(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("Redis is gone")
 	reserve := func(answer budget.Outcome, err error) scriptless {
@@ -151,7 +151,7 @@ func TestFleetStopsAtAFailure(t *testing.T) {
 		{"a tenant lost", reserve(budget.MissingTenant, nil), 0, exit.Refused},
 		{"a hold lost", commit(budget.MissingReservation, nil), 0, exit.Refused},
 	} {
-		f := smallFleet(c.decider)
+		f := smallRunner(c.decider)
 		f.nodes, f.concurrency = f.nodes[:1], 1
 		_, err := f.Run(t.Context(), rows(workload.Request{Hold: 5, Cost: 8}, workload.Request{Tenant: 1, Hold: 5}), 0)
 		if err == nil || exit.Code(err) != c.code {
@@ -169,7 +169,7 @@ func TestFleetStopsAtAFailure(t *testing.T) {
 	}
 }
 
-// endless requests, all alike.
+// endless repeats one request.
 type endless struct{ workload.Request }
 
 func (e endless) Which() workload.RoundNo                 { return workload.RoundNo{Of: 1} }
@@ -177,11 +177,11 @@ func (e endless) Generator(int) workload.Generator        { return e }
 func (e endless) Offset(int) (time.Duration, bool)        { return 0, true }
 func (e endless) Next(_ uint64, r *workload.Request) bool { *r = e.Request; return true }
 
-// A reserve that is answered when the time is over stays open, and is counted.
-func TestFleetLeavesHoldsOpenAtTheEnd(t *testing.T) {
+// A reserve that is answered after the end stays open, and is counted.
+func TestRunnerLeavesHoldsOpenAtTheEnd(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	f := smallFleet(scriptless{})
+	f := smallRunner(scriptless{})
 	f.nodes, f.concurrency = f.nodes[:1], 1
 	s := f.newPhase(false)
 	s.workers[0].node = scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
@@ -226,7 +226,7 @@ func newTestWorker(tb testing.TB, c Config) (*worker, workload.Generator) {
 	return s.workers[0], work.Round(0, 1).Generator(0)
 }
 
-// The runner's own share of a cycle: what is left when the engine costs nothing.
+// The runner's own share of a cycle, on an engine that costs nothing.
 func BenchmarkCycle(b *testing.B) {
 	for timing, every := range map[string]uint64{"timed": 1, "local": timeEveryLocal} {
 		for _, name := range []string{workload.Uniform, workload.Zipf} {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// An timer is not early, is stopped at once, and stays stopped.
-func TestAlarm(t *testing.T) {
+// A timer is never early, stops at once, and stays stopped.
+func TestTimer(t *testing.T) {
 	t.Parallel()
 	for name, alarmed := range map[string]func() (timer, error){"the system's": newTimer, "the runtime's": newGoTimer} {
 		t.Run(name, func(t *testing.T) {
@@ -16,16 +16,16 @@ func TestAlarm(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer a.close()
-			testAlarm(t, a)
+			testTimer(t, a)
 		})
 	}
 }
 
-func testAlarm(t *testing.T, a timer) {
+func testTimer(t *testing.T, a timer) {
 	for range 20 {
 		instant := time.Now().Add(time.Millisecond)
 		if !a.sleep(time.Until(instant)) || time.Now().Before(instant) {
-			t.Errorf("it rang %s early, or was stopped", time.Until(instant))
+			t.Errorf("it was %s early, or was stopped", time.Until(instant))
 		}
 	}
 	if !a.sleep(-time.Hour) {
@@ -34,7 +34,7 @@ func testAlarm(t *testing.T, a timer) {
 	time.AfterFunc(10*time.Millisecond, a.stop)
 	for range 2 {
 		if a.sleep(time.Hour) {
-			t.Error("it was stopped and rang")
+			t.Error("it was stopped and slept")
 		}
 	}
 }

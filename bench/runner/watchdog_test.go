@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// One that is started again at once is not gone, and one that answers nobody is not
-// either: its workers wait as long as they do.
+// A server that restarts at once is not gone, nor is one that accepts connections and
+// returns errors.
 func TestWatchdog(t *testing.T) {
 	t.Parallel()
 	server, err := net.Listen("tcp", "127.0.0.1:0")

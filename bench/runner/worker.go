@@ -91,7 +91,7 @@ func (w *worker) settle(r *workload.Request, id budget.ReservationID, watch late
 	settled, err := w.node.Commit(context.Background(), id, r.Cost)
 	watch.stop(w.commits)
 	if settled.Outcome == budget.Overrun {
-		// The work is done, so the worker pays what it can: the hold is always affordable.
+		// The work is done, so the worker pays its hold, which is always affordable.
 		w.counts[budget.Overrun]++
 		settled, err = w.node.Commit(context.Background(), id, r.Hold)
 	}

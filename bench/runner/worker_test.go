@@ -13,21 +13,21 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-func holdingFleet(t *testing.T, rate float64, holdTime time.Duration, d Engine) *Runner {
+func holdingRunner(t *testing.T, rate float64, holdTime time.Duration, d Engine) *Runner {
 	t.Helper()
 	c := plain(1, 1)
 	c.Rate, c.HoldTime = rate, holdTime
 	return onTimers(New([]Engine{d}, c, named(1)))
 }
 
-// onTimers makes it play by the clock of a bubble (synctest), which stands still while
-// anybody is at work: however busy the machine is, nothing is late.
+// onTimers makes a runner use the clock of a synctest bubble, so that nothing is late on a
+// busy machine.
 func onTimers(f *Runner) *Runner {
 	f.newTimer = newGoTimer
 	return f
 }
 
-// One worker of an open loop makes 20 requests while the first hold is open; all are
+// One worker of an open loop makes 20 requests while the first hold is open. All are
 // settled, none before its time.
 func TestLongHoldsDoNotBlockAnOpenLoop(t *testing.T) {
 	t.Parallel()
@@ -35,7 +35,7 @@ func TestLongHoldsDoNotBlockAnOpenLoop(t *testing.T) {
 		const holdTime = 200 * time.Millisecond
 		var open, most atomic.Int64
 		began := time.Now()
-		f := holdingFleet(t, 1000, holdTime, scriptless{
+		f := holdingRunner(t, 1000, holdTime, scriptless{
 			reserve: func(budget.Microcents) (budget.Reservation, error) {
 				most.Store(max(most.Load(), open.Add(1)))
 				return budget.Reservation{Outcome: budget.Reserved}, nil
@@ -62,13 +62,13 @@ func TestLongHoldsDoNotBlockAnOpenLoop(t *testing.T) {
 	})
 }
 
-// Who settles late is late from when the hold was due: four holds are due within 30 ms,
-// one worker settles them in 50 ms each, so the last is settled after 170.
+// A late settlement counts from when the hold was due: four holds are due within 30 ms, and
+// one worker settles them in 50 ms each, so the last takes 170 ms.
 func TestLateSettlementsCountFromWhenTheyWereDue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const takes = 50 * time.Millisecond
-		f := holdingFleet(t, 100, 10*time.Millisecond, scriptless{commit: func(actual budget.Microcents) (budget.Settlement, error) {
+		f := holdingRunner(t, 100, 10*time.Millisecond, scriptless{commit: func(actual budget.Microcents) (budget.Settlement, error) {
 			time.Sleep(takes)
 			return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
 		}})
@@ -82,14 +82,14 @@ func TestLateSettlementsCountFromWhenTheyWereDue(t *testing.T) {
 	})
 }
 
-// A closed loop waits. At the end its hold, and all those of an open loop, stay open
-// and are counted.
+// At the end, the hold of a closed loop and all holds of an open loop stay open, and are
+// counted.
 func TestHoldsThatTheEndInterrupts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for name, rate := range map[string]float64{"closed": 0, "open": 100} {
 			ctx, cancel := context.WithCancel(t.Context())
-			f := holdingFleet(t, rate, workload.MaxHoldTime, scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
+			f := holdingRunner(t, rate, workload.MaxHoldTime, scriptless{reserve: func(budget.Microcents) (budget.Reservation, error) {
 				time.AfterFunc(50*time.Millisecond, cancel)
 				return budget.Reservation{Outcome: budget.Reserved}, nil
 			}})
@@ -106,12 +106,12 @@ func TestHoldsThatTheEndInterrupts(t *testing.T) {
 	})
 }
 
-// A warm-up counts in the books only, and leaves no hold, though its end interrupts some.
+// A warm-up counts only for the balances, and leaves no hold open.
 func TestWarmup(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for name, rate := range map[string]float64{"closed": 0, "open": 100} {
-			f := holdingFleet(t, rate, time.Minute, scriptless{})
+			f := holdingRunner(t, rate, time.Minute, scriptless{})
 			f.warmup = 300 * time.Millisecond
 			if err := f.WarmUp(t.Context(), endless{workload.Request{Hold: 7, Cost: 3}}, 0); err != nil {
 				t.Error(err)
@@ -130,7 +130,7 @@ func TestWarmup(t *testing.T) {
 	})
 }
 
-// stalling answers after a while, but for one stall in which nobody is answered.
+// stalling answers after a delay, except during one stall.
 type stalling struct {
 	scriptless
 	takes time.Duration
@@ -152,9 +152,9 @@ func (s *stalling) TryReserve(ctx context.Context, tenant budget.TenantID, cost 
 	return s.scriptless.TryReserve(ctx, tenant, cost, opts...)
 }
 
-// The same stall, seen by both loops. In 1.5 s of 1000 requests a second, 300 are due
-// while nobody answers, a fifth of all: their latencies say so. A closed loop does not
-// make them at all: it sees the stall once a worker, and looks well.
+// The same stall in both loops. In 1.5 s of 1000 requests per second, a fifth are due during
+// the stall, and their latencies show it. A closed loop does not send them: it sees the
+// stall once per worker.
 func TestOpenLoopShowsAStall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -187,7 +187,7 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 	})
 }
 
-// Where all workers are busy nothing is dropped: what the end came before is counted.
+// If all workers are busy nothing is dropped, and requests not sent by the end are counted.
 func TestOpenLoopCountsWhatWasNotSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

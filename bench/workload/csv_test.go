@@ -14,7 +14,7 @@ import (
 
 var testTariff = tariff{input: budget.Dollar, output: budget.Dollar, maxOutput: 50} // 100 microcents a token
 
-// gzipped compresses each of the texts as a gzip member of its own.
+// gzipped compresses each text as a separate gzip member.
 func gzipped(t *testing.T, texts ...string) string {
 	t.Helper()
 	var b bytes.Buffer

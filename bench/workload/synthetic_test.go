@@ -40,7 +40,7 @@ func TestDeckIsSeeded(t *testing.T) {
 	}
 }
 
-func TestAbove(t *testing.T) {
+func TestOverrunShare(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ permille, lowest, highest int }{
 		{0, 0, 0}, {10, 20, 200}, {500, 3900, 4300}, {1000, deckSize, deckSize},
@@ -61,7 +61,7 @@ func TestAbove(t *testing.T) {
 	}
 }
 
-// Each tenant's share is what the law says, from the hottest to the coldest.
+// Each tenant's share follows Zipf's law, from the hottest to the coldest.
 func TestZipfShares(t *testing.T) {
 	t.Parallel()
 	const draws = 200_000

@@ -49,7 +49,7 @@ func TestReadTrace(t *testing.T) {
 	}
 }
 
-// The end of the context ends a read, whether the writer is silent or never ends.
+// The end of the context ends a read from a silent or an endless writer.
 func TestReadTraceInterrupted(t *testing.T) {
 	t.Parallel()
 	silent, end := io.Pipe()
@@ -77,8 +77,7 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// The tenants take turns over the rows of the whole, whichever part, node or number of
-// tenants they are played with.
+// The tenants take turns over all rows, in any round and on any node.
 func TestTraceTenants(t *testing.T) {
 	t.Parallel()
 	const rows, nodes, rounds = 103, 3, 4
@@ -119,8 +118,8 @@ func TestTraceTenants(t *testing.T) {
 	}
 }
 
-// Each row is played once, whoever takes it, and the parts are the whole.
-func TestRecordedParts(t *testing.T) {
+// Each row is sent once, by any worker, and the rounds have all rows.
+func TestRecordedRounds(t *testing.T) {
 	t.Parallel()
 	const rounds = 5
 	work := &Trace{Recording: &Recording{Rows: make([]Request, 103), Every: 1}, tenants: 10}

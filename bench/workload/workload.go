@@ -53,8 +53,8 @@ type Generator interface {
 // prices.
 func New(s Spec) (Workload, error) { return Share(s, 0, 1) }
 
-// Share returns the part of one of several nodes, counted from 0. Of a trace it is what
-// [Spec.ForNode] left.
+// Share returns the part of one of several nodes, counted from 0. A trace has to be divided
+// by [Spec.ForNode] before.
 func Share(s Spec, node, nodes int) (Workload, error) {
 	work, err := unlimitedWorkload(s)
 	if err == nil && s.Requests > 0 {

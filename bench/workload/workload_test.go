@@ -10,7 +10,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// drawnFrom is what one caller is asked for.
+// drawnFrom returns the requests of one worker.
 func drawnFrom(t *testing.T, s Spec, round, caller, count int) []Request {
 	t.Helper()
 	work, err := New(s)
@@ -25,8 +25,8 @@ func drawnFrom(t *testing.T, s Spec, round, caller, count int) []Request {
 	return requests
 }
 
-// Whatever the workload, a seed gives each caller of each round its own requests,
-// always the same.
+// In every workload, a seed gives each worker of each round its own requests, always the
+// same.
 func TestWorkloadsAreRepeatable(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{Uniform, Hot, Zipf, Storm} {
@@ -95,7 +95,7 @@ func TestMeanHold(t *testing.T) {
 	}
 }
 
-// Each tenant is asked for at least so often, by all callers in the same order.
+// Each tenant gets at least its number of requests, from all workers in the same order.
 func TestBurst(t *testing.T) {
 	t.Parallel()
 	rush := Burst{Tenants: 3, Workers: 5, Requests: 11, Hold: 7}

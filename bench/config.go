@@ -24,12 +24,12 @@ import (
 
 // Bounds of a Config, so that a typing error does not fill the machine.
 const (
-	MaxNodes      = 1_000
-	MaxPartitions = 1_024
-	MaxWorkers    = 100_000 // of all nodes together
-	MaxDuration   = 24 * time.Hour
-	MaxBefore     = 1_000_000 // holds open before the measurement
-	MaxRounds     = 1_000
+	maxNodes      = 1_000
+	maxPartitions = 1_024
+	maxWorkers    = 100_000 // of all nodes together
+	maxDuration   = 24 * time.Hour
+	maxBefore     = 1_000_000 // holds open before the measurement
+	maxRounds     = 1_000
 )
 
 // Config describes a run. Start from [Defaults]; fields have no other defaults.
@@ -75,23 +75,23 @@ func Defaults() Config {
 // Validate returns every error of a Config, with the names of the flags and exit code Usage.
 func (c Config) Validate() error {
 	errs := []error{
-		workload.Within("nodes", int64(c.Nodes), 1, MaxNodes),
-		workload.Within("concurrency", int64(c.Concurrency), 1, MaxWorkers),
+		workload.Within("nodes", int64(c.Nodes), 1, maxNodes),
+		workload.Within("concurrency", int64(c.Concurrency), 1, maxWorkers),
 	}
-	if c.Partitions < 0 || c.Partitions > MaxPartitions || c.Partitions&(c.Partitions-1) != 0 {
-		errs = append(errs, fmt.Errorf("--partitions %d: give a power of two from 1 to %d", c.Partitions, MaxPartitions))
+	if c.Partitions < 0 || c.Partitions > maxPartitions || c.Partitions&(c.Partitions-1) != 0 {
+		errs = append(errs, fmt.Errorf("--partitions %d: give a power of two from 1 to %d", c.Partitions, maxPartitions))
 	}
-	if c.HoldsBefore < 0 || c.HoldsBefore > MaxBefore { // has no flag
-		errs = append(errs, fmt.Errorf("%d open holds: give 0 to %d", c.HoldsBefore, MaxBefore))
+	if c.HoldsBefore < 0 || c.HoldsBefore > maxBefore { // has no flag
+		errs = append(errs, fmt.Errorf("%d open holds: give 0 to %d", c.HoldsBefore, maxBefore))
 	}
 	if c.Rounds != 0 {
-		errs = append(errs, workload.Within("rounds", int64(c.Rounds), 1, MaxRounds))
+		errs = append(errs, workload.Within("rounds", int64(c.Rounds), 1, maxRounds))
 	}
-	if errors.Join(errs...) == nil && c.Nodes*c.Concurrency > MaxWorkers {
-		errs = append(errs, fmt.Errorf("%d nodes of %d workers: give at most %d workers together", c.Nodes, c.Concurrency, MaxWorkers))
+	if errors.Join(errs...) == nil && c.Nodes*c.Concurrency > maxWorkers {
+		errs = append(errs, fmt.Errorf("%d nodes of %d workers: give at most %d workers together", c.Nodes, c.Concurrency, maxWorkers))
 	}
-	if c.Duration < 0 || c.Duration > MaxDuration || c.Duration == 0 && c.Trace == "" {
-		errs = append(errs, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, MaxDuration))
+	if c.Duration < 0 || c.Duration > maxDuration || c.Duration == 0 && c.Trace == "" {
+		errs = append(errs, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, maxDuration))
 	}
 	if c.Budget < 0 {
 		errs = append(errs, fmt.Errorf("--budget %s: give more than $0.00", c.Budget))
@@ -127,7 +127,7 @@ func (c Config) runner() runner.Config {
 		Partitions: c.Partitions, HoldTTL: budget.DefaultHoldTTL, MaxHolds: coordinator.DefaultMaxHolds + c.HoldsBefore,
 	}
 	if c.HoldsBefore > 0 {
-		f.HoldTTL = 2 * MaxDuration // they outlive the measurement
+		f.HoldTTL = 2 * maxDuration // they outlive the measurement
 	}
 	return f
 }
@@ -142,8 +142,8 @@ func (c Config) warmupOf(pools int) time.Duration {
 
 func (c Config) validateWarmup() error {
 	switch {
-	case c.Warmup < 0 && c.Warmup != AutoWarmup || c.Warmup > MaxDuration:
-		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, MaxDuration)
+	case c.Warmup < 0 && c.Warmup != AutoWarmup || c.Warmup > maxDuration:
+		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, maxDuration)
 	case c.Warmup > 0 && c.Trace != "":
 		return errors.New("--warmup: a trace is replayed once; leave out one of both")
 	default:

@@ -86,7 +86,7 @@ func configOf(cc *cli.Context) (Config, error) {
 		return Config{}, err
 	}
 	if c.Rounds <= 0 && cc.IsSet("rounds") {
-		return Config{}, fmt.Errorf("--rounds %d: give 1 to %d", c.Rounds, MaxRounds)
+		return Config{}, fmt.Errorf("--rounds %d: give 1 to %d", c.Rounds, maxRounds)
 	}
 	if cc.IsSet("baselines") {
 		if c.Baselines, err = baseline.Parse(cc.String("baselines")); err != nil {
@@ -94,7 +94,7 @@ func configOf(cc *cli.Context) (Config, error) {
 		}
 	}
 	if c.Duration <= 0 && cc.IsSet("duration") {
-		return Config{}, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, MaxDuration)
+		return Config{}, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, maxDuration)
 	}
 	if cc.IsSet("requests") && c.Requests < 1 {
 		return Config{}, fmt.Errorf("--requests %d: give 1 to %d, or leave it out", c.Requests, workload.MaxRequests)
@@ -103,7 +103,7 @@ func configOf(cc *cli.Context) (Config, error) {
 		return Config{}, errors.New("--prefix is empty: give 1 to 47 characters, or leave it out for a random one")
 	}
 	if cc.IsSet("partitions") && c.Partitions == 0 {
-		return Config{}, fmt.Errorf("--partitions 0: give a power of two from 1 to %d", MaxPartitions)
+		return Config{}, fmt.Errorf("--partitions 0: give a power of two from 1 to %d", maxPartitions)
 	}
 	if cc.IsSet("trace") && c.Trace == "" {
 		return Config{}, errors.New("--trace is empty: give the path of a CSV file, or - for standard input")
@@ -148,7 +148,7 @@ func needless(cc *cli.Context, c Config) error {
 		return fmt.Errorf("--rate 0: give requests per second above 0, at most %d", workload.MaxRate)
 	}
 	if cc.IsSet("warmup") && c.Warmup < 0 {
-		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, MaxDuration)
+		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, maxDuration)
 	}
 	for _, flag := range []string{"workload", "overrun-permille"} {
 		if c.Trace != "" && cc.IsSet(flag) {

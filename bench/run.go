@@ -73,7 +73,7 @@ func (c Config) work() (workload.Workload, error) {
 	if err != nil {
 		return nil, err
 	}
-	if trace, ok := workload.TraceOf(work); ok && c.Duration == 0 && trace.Lasting(c.Speed) > MaxDuration {
+	if trace, ok := workload.TraceOf(work); ok && c.Duration == 0 && trace.Lasting(c.Speed) > maxDuration {
 		return nil, exit.With(exit.Usage, fmt.Errorf("--trace %s lasts %s at --speed %g: give more speed, or --duration", c.TraceName(), trace.Lasting(c.Speed), c.Speed))
 	}
 	return work, nil

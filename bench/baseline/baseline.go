@@ -88,9 +88,9 @@ func New(name string, client redis.UniversalClient, prefix string) Store {
 	case Incr:
 		return counting{client, prefix}
 	case Script:
-		return &scripted{client: client, prefix: prefix, ids: newIDs()}
+		return &scripted{hashStore{client, prefix + ":script:", newIDs()}}
 	case Watch:
-		return &watching{client: client, prefix: prefix, ids: newIDs()}
+		return &watching{hashStore{client, prefix + ":watch:", newIDs()}}
 	case Check:
 		return &checking{client: client, prefix: prefix, ids: newIDs()}
 	default:
@@ -161,15 +161,32 @@ func holdField(id budget.ReservationID) string {
 	return "h" + strconv.FormatUint(hi, 16) + "." + strconv.FormatUint(lo, 16)
 }
 
-// createHash writes a tenant's hash, which also gets a field for each hold.
-func createHash(ctx context.Context, client redis.UniversalClient, key string, amount budget.Microcents) error {
-	return client.HSet(ctx, key, "granted", int64(amount), "remaining", int64(amount), "reserved", 0, "committed", 0).Err()
+// released is the result of a release that was made by committing nothing.
+func released(settled budget.Settlement, err error) (budget.Settlement, error) {
+	if settled.Outcome == budget.Committed {
+		settled.Outcome = budget.Released
+	}
+	return settled, err
 }
 
-// spentOfHash adds up the committed amount and the open holds. It does not trust the
-// baseline's own sum of the holds.
-func spentOfHash(ctx context.Context, client redis.UniversalClient, key string) (budget.Microcents, error) {
-	fields, err := client.HGetAll(ctx, key).Result()
+// hashStore keeps a hash per tenant: its amounts, and a field for each hold.
+type hashStore struct {
+	client redis.UniversalClient
+	prefix string
+	ids    *ids
+}
+
+func (h hashStore) key(tenant budget.TenantID) string { return h.prefix + "{" + string(tenant) + "}" }
+
+// Create writes the tenant's hash.
+func (h hashStore) Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error {
+	return h.client.HSet(ctx, h.key(tenant), "granted", int64(amount), "remaining", int64(amount), "reserved", 0, "committed", 0).Err()
+}
+
+// Spent adds up the committed amount and the open holds. It does not trust the stored sum of
+// the holds.
+func (h hashStore) Spent(ctx context.Context, tenant budget.TenantID, _ budget.Microcents) (budget.Microcents, error) {
+	fields, err := h.client.HGetAll(ctx, h.key(tenant)).Result()
 	if err != nil {
 		return 0, err
 	}

@@ -89,9 +89,5 @@ func (c *checking) Commit(ctx context.Context, id budget.ReservationID, actual b
 
 // Release commits nothing.
 func (c *checking) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
-	settled, err := c.Commit(ctx, id, 0)
-	if settled.Outcome == budget.Committed {
-		settled.Outcome = budget.Released
-	}
-	return settled, err
+	return released(c.Commit(ctx, id, 0))
 }

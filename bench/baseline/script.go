@@ -12,11 +12,7 @@ import (
 // scripted keeps budgets as a team would write it: a Lua script per call, a hash per tenant.
 // It never overspends and settles a hold once. It has no deadlines, a repeated call counts
 // twice, and amounts above 2^53 microcents are rounded.
-type scripted struct {
-	client redis.UniversalClient
-	prefix string
-	ids    *ids
-}
+type scripted struct{ hashStore }
 
 var (
 	scriptedReserve = redis.NewScript(`
@@ -43,20 +39,6 @@ redis.call('HSET', books, 'remaining', string.format('%.0f', remaining),
 redis.call('HDEL', books, ARGV[2])
 return {1, remaining}`)
 )
-
-func (s *scripted) key(tenant budget.TenantID) string {
-	return s.prefix + ":script:{" + string(tenant) + "}"
-}
-
-// Create writes the tenant's hash.
-func (s *scripted) Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error {
-	return createHash(ctx, s.client, s.key(tenant), amount)
-}
-
-// Spent adds up the hash.
-func (s *scripted) Spent(ctx context.Context, tenant budget.TenantID, _ budget.Microcents) (budget.Microcents, error) {
-	return spentOfHash(ctx, s.client, s.key(tenant))
-}
 
 // TryReserve returns Reserved, Insufficient or MissingTenant.
 func (s *scripted) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
@@ -93,11 +75,7 @@ func (s *scripted) Commit(ctx context.Context, id budget.ReservationID, actual b
 
 // Release commits nothing.
 func (s *scripted) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
-	settled, err := s.Commit(ctx, id, 0)
-	if settled.Outcome == budget.Committed {
-		settled.Outcome = budget.Released
-	}
-	return settled, err
+	return released(s.Commit(ctx, id, 0))
 }
 
 func (s *scripted) run(

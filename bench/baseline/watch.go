@@ -18,30 +18,12 @@ const watchAttempts = 16
 // watching keeps budgets behind an optimistic lock: WATCH the tenant's hash, read it, decide
 // in the program, and write in a MULTI that EXEC rejects after a concurrent change. It never
 // overspends and settles a hold once. A call that loses every attempt returns ErrConflict.
-type watching struct {
-	client redis.UniversalClient
-	prefix string
-	ids    *ids
-}
+type watching struct{ hashStore }
 
 // watched has the fields that a decision needs.
 type watched struct {
 	remaining, reserved, committed, hold budget.Microcents
 	known, held                          bool
-}
-
-func (w *watching) key(tenant budget.TenantID) string {
-	return w.prefix + ":watch:{" + string(tenant) + "}"
-}
-
-// Create writes the tenant's hash.
-func (w *watching) Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error {
-	return createHash(ctx, w.client, w.key(tenant), amount)
-}
-
-// Spent adds up the hash.
-func (w *watching) Spent(ctx context.Context, tenant budget.TenantID, _ budget.Microcents) (budget.Microcents, error) {
-	return spentOfHash(ctx, w.client, w.key(tenant))
 }
 
 // TryReserve returns Reserved, Insufficient or MissingTenant.
@@ -96,11 +78,7 @@ func (w *watching) Commit(ctx context.Context, id budget.ReservationID, actual b
 
 // Release commits nothing.
 func (w *watching) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
-	settled, err := w.Commit(ctx, id, 0)
-	if settled.Outcome == budget.Committed {
-		settled.Outcome = budget.Released
-	}
-	return settled, err
+	return released(w.Commit(ctx, id, 0))
 }
 
 // change makes a decision, once per attempt, and writes its result if the row is unchanged.

@@ -3,7 +3,7 @@ package report
 import (
 	"bufio"
 	"cmp"
-	_ "embed" // the page's template and style
+	_ "embed" // the template and the style of the page
 	"fmt"
 	"html/template"
 	"io"

@@ -39,7 +39,7 @@ VALKEY := $(CURDIR)/.bin/valkey/valkey-server
 
 .PHONY: test-valkey
 test-valkey: valkey ## run the tests that use a server, on Debian's valkey-server
-	BURSAR_REDIS_SERVER=$(VALKEY) go test -timeout $(TEST_TIMEOUT) -skip '^TestSimulation$$' $(ARGS) $(patsubst ./...,./coordinator/... ./bench/host,$(PKG))
+	BURSAR_REDIS_SERVER=$(VALKEY) go test -timeout $(TEST_TIMEOUT) -skip '^TestSimulation$$' $(ARGS) $(patsubst ./...,./coordinator/... ./bench/report,$(PKG))
 
 .PHONY: test-valkey-faults
 test-valkey-faults: valkey ## run test-faults on Debian's valkey-server
@@ -100,11 +100,11 @@ bench: redis ## run each Go benchmark that matches BENCH=. COUNT=5 times, for be
 
 .PHONY: bench-check
 bench-check: redis valgrind ## compare calls, bytes, allocations, instructions and ratios with bench/baseline.json
-	go run ./bench/guard
+	go run ./bench/regress
 
 .PHONY: bench-baseline
 bench-baseline: redis valgrind ## write new measurements to bench/baseline.json; explain each change in the commit
-	go run ./bench/guard -write
+	go run ./bench/regress -write
 
 .PHONY: fuzz
 fuzz: redis ## run every fuzz target for FUZZTIME=30s

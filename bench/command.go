@@ -6,53 +6,55 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/calybris/bursar/bench/fleet"
-	"github.com/calybris/bursar/bench/live"
-	"github.com/calybris/bursar/bench/output"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/bench/runner"
 	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/cli/scratch"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
-const description = `Callers reserve and commit without a pause, on several nodes that share the
-tenants' budgets, until the time is over; some budgets run out meanwhile. Then
-the books are read from Redis' own state over a separate connection and checked
-for each tenant: a broken book ends with exit code 1.
+const description = `Workers on several nodes reserve and commit against shared budgets, some of
+which run out. Then every tenant's balance is read from Redis over a separate
+connection and checked: a wrong one ends with exit code 1, as does a condition
+of --fail-if.
 
-The Redis is that of --redis or of BURSAR_REDIS_URL; without either, an embedded one.
-On a Redis of yours, it writes under a random prefix (bursar-bench-…) or the one
-that you give, and deletes what it made at the end, also after Ctrl-C.
+The server is that of --redis or BURSAR_REDIS_URL, or else an embedded one. On a
+server of yours, the bench writes under a random prefix (bursar-bench-…) or the
+one that you give, and deletes its keys at the end, also after Ctrl-C.
 
 Examples:
   bursar bench
-  bursar bench --redis spawn --against all --html report.html
+  bursar bench --redis spawn --baselines all --html report.html
   bursar bench --redis redis://localhost:6379 --nodes 1 --concurrency 256 --tenants 1
+  bursar bench --redis spawn --rate 5000 --fail-if 'p99>10ms'
   bursar bench --trace usage.csv --input-price '$2.50' --output-price '$10.00'`
 
 // Command is `bursar bench`.
 func Command() *cli.Command {
 	return &cli.Command{
 		Name:        "bench",
-		Usage:       "measure budget decisions under load, and check the books",
+		Usage:       "measure budget decisions under load, and check the balances",
 		Description: description,
 		Action:      act,
-		Flags:       append(flags(Defaults()), output.Flags()...),
+		Flags:       append(flags(Defaults()), report.OutputFlags()...),
 		Subcommands: []*cli.Command{sweepCommand(), nodeSubcommand()},
 	}
 }
 
-// nodeSubcommand is in no help: only a run uses it.
+// nodeSubcommand is hidden: only a run uses it.
 func nodeSubcommand() *cli.Command {
 	return &cli.Command{
-		Name: fleet.NodeCommand, Hidden: true,
-		Usage: "be a node of bench --processes, which speaks with it over pipes",
+		Name: runner.NodeCommand, Hidden: true,
+		Usage: "run a node of bench --processes",
 		Action: func(cc *cli.Context) error {
-			return fleet.ServeNode(cc.Context, cc.App.Reader, cc.App.Writer)
+			return runner.ServeNode(cc.Context, cc.App.Reader, cc.App.Writer)
 		},
 	}
 }
@@ -65,29 +67,71 @@ func act(cc *cli.Context) error {
 	return perform(cc, c, Run)
 }
 
-// perform runs what a command stands for, and writes what it came to.
+// perform runs a command and writes its report.
 func perform(cc *cli.Context, c Config, run func(context.Context, Config) (report.Report, error)) error {
-	outputs, err := output.Of(cc)
+	outputs, err := report.OutputsOf(cc)
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	view := live.Open(cc.Context, cc.App.ErrWriter)
+	conditions, err := conditionsOf(cc)
+	if err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	earlier, err := earlierOf(cc)
+	if err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	view := report.OpenProgress(cc.Context, cc.App.ErrWriter)
 	c.Logger, c.Watch = warnings(view), view.Watch()
 	variable := variableOf(cc, c)
 	if variable != "" {
-		c.Opened = saying(view, variable)
+		c.Opened = announce(view, variable)
 	}
 	began := time.Now()
 	result, err := run(cc.Context, c)
 	view.Close()
-	if result.Rounds == 0 { // it never began
+	if result.Rounds == 0 { // it did not begin
 		return err
 	}
 	result.Began, result.Command, result.Variable = began, commandLine(cc, result.Redis), variable
-	return errors.Join(err, outputs.Write(result, cc.App.Writer))
+	if earlier != nil {
+		result.CompareTo(*earlier, cc.String(compareFlag))
+	}
+	failed := result.Check(conditions)
+	return errors.Join(err, failed, outputs.Write(result, cc.App.Writer))
 }
 
-// variableOf returns the name of the variable that the Redis is taken from, if it is.
+const (
+	failFlag    = "fail-if"
+	compareFlag = "compare-to"
+)
+
+func conditionsOf(cc *cli.Context) ([]report.Condition, error) {
+	var conditions []report.Condition
+	for _, text := range cc.StringSlice(failFlag) {
+		c, err := report.ParseCondition(text)
+		if err != nil {
+			return nil, err
+		}
+		conditions = append(conditions, c)
+	}
+	return conditions, nil
+}
+
+// earlierOf reads the report of --compare-to before the run, so that a mistake is found at
+// once.
+func earlierOf(cc *cli.Context) (*report.Report, error) {
+	if !cc.IsSet(compareFlag) {
+		return nil, nil
+	}
+	earlier, err := report.ReadEarlier(cc.String(compareFlag))
+	if err == nil && (earlier.Sweep != nil) != (cc.Command.Name == sweepName) {
+		err = fmt.Errorf("--%s %s: one of both reports is of a sweep: compare a sweep with a sweep", compareFlag, cc.String(compareFlag))
+	}
+	return &earlier, err
+}
+
+// variableOf returns the environment variable that has the address of the Redis, if one has.
 func variableOf(cc *cli.Context, c Config) string {
 	_, variable := connect.AddressOf(cc)
 	if c.Redis == "" {
@@ -96,16 +140,16 @@ func variableOf(cc *cli.Context, c Config) string {
 	return variable
 }
 
-// saying returns what says once, before the load, that this is the variable's Redis:
-// that may be one for other work.
-func saying(w io.Writer, variable string) func(redis string) {
+// announce returns a function that prints once, before the load, that the address comes from
+// the variable: that Redis may be meant for other work.
+func announce(w io.Writer, variable string) func(redis string) {
 	var once sync.Once
 	return func(redis string) {
 		once.Do(func() { fmt.Fprintf(w, "bursar: the bench runs on %s, which %s names\n", redis, variable) })
 	}
 }
 
-// warnings prints what a person must read, without the time of day.
+// warnings returns a logger of warnings without the time.
 func warnings(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
 		Level: slog.LevelWarn,
@@ -116,4 +160,34 @@ func warnings(w io.Writer) *slog.Logger {
 			return a
 		},
 	}))
+}
+
+// commandLine returns the command that repeats the run. It has the name of the Redis, because
+// the URL may hold a password.
+func commandLine(cc *cli.Context, redisName string) string {
+	words := []string{"bursar", cc.Command.HelpName}
+	if full := cc.Command.HelpName; strings.Contains(full, " ") {
+		words = strings.Fields(full)
+	}
+	for _, flag := range cc.Command.Flags {
+		name := flag.Names()[0]
+		if !cc.IsSet(name) {
+			continue
+		}
+		value := fmt.Sprint(cc.Value(name))
+		if name == "redis" && value != scratch.Embedded && value != scratch.Spawn {
+			value = redisName
+		}
+		if texts, isSlice := cc.Value(name).(cli.StringSlice); isSlice {
+			for _, text := range texts.Value() {
+				words = append(words, "--"+name, wording.Word(text))
+			}
+			continue
+		}
+		words = append(words, "--"+name)
+		if _, isBool := flag.(*cli.BoolFlag); !isBool {
+			words = append(words, wording.Word(value))
+		}
+	}
+	return strings.Join(words, " ")
 }

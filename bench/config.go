@@ -10,12 +10,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/calybris/bursar/bench/contender"
-	"github.com/calybris/bursar/bench/fleet"
-	"github.com/calybris/bursar/bench/live"
-	"github.com/calybris/bursar/bench/load"
-	"github.com/calybris/bursar/bench/record"
+	"github.com/calybris/bursar/bench/baseline"
+	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/bench/runner"
+	"github.com/calybris/bursar/bench/workload"
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/connect"
@@ -23,95 +22,90 @@ import (
 	"github.com/calybris/bursar/coordinator/cli/scratch"
 )
 
-// Bounds of a Config. They keep a typing error from filling the machine.
+// Bounds of a Config, so that a typing error does not fill the machine.
 const (
-	MaxNodes      = 1_000
-	MaxPartitions = 1_024
-	MaxCallers    = 100_000 // of all nodes together
-	MaxDuration   = 24 * time.Hour
-	MaxBefore     = 1_000_000 // holds made before the measurement
-	MaxRounds     = 1_000
+	maxNodes      = 1_000
+	maxPartitions = 1_024
+	maxWorkers    = 100_000 // of all nodes together
+	maxDuration   = 24 * time.Hour
+	maxBefore     = 1_000_000 // holds open before the measurement
+	maxRounds     = 1_000
 )
 
-// Config says what to run. [Defaults] is a good start; a field has no other
-// default than that.
+// Config describes a run. Start from [Defaults]; fields have no other defaults.
 type Config struct {
-	load.Spec // what is played
+	workload.Spec
 
 	Engine      string          // report.EngineRedis or report.EngineLocal
 	Redis       string          // as scratch.Open takes it; "" with report.EngineLocal
-	Secrets     connect.Secrets // beside the URL of a Redis of the user's
+	Secrets     connect.Secrets // of a server of the user's, unless in its URL
 	Nodes       int             // coordinators; 1 with report.EngineLocal
 	Partitions  int             // of the keys; 0 is the coordinator's default
-	Concurrency int             // callers a node
-	Duration    time.Duration   // after which it ends, if it has not ended by itself; with a Trace, 0 is as long as it lasts
-	Warmup      time.Duration   // before the first round, not measured; AutoWarmup
-	Against     []string        // contenders beside ours, by the names of package contender; each takes as long again
-	Rounds      int             // in which the contenders take turns; 0 is 5 with contenders, 1 without
-	// Processes makes every node a process of its own, with which this one deals over
-	// pipes: this program again, as os.Executable finds it, with the arguments "bench node".
-	Processes bool
+	Concurrency int             // workers per node
+	Duration    time.Duration   // at most; with a Trace, 0 is unlimited
+	Warmup      time.Duration   // before the first round, not measured; or AutoWarmup
+	Baselines   []string        // names of package baseline; each takes as long again as Bursar
+	Rounds      int             // interleaved; 0 is 5 with baselines, 1 without
+	Processes   bool            // whether each node is a process: os.Executable with the arguments "bench node"
 
-	Budget      budget.Microcents // of every tenant; 0 makes them very different
-	HoldsBefore int               // open holds that are made before the measurement, of the tenants in turns, a microcent each; without contenders
+	Budget      budget.Microcents // of every tenant; 0 is from small to huge
+	HoldsBefore int               // holds of a microcent, open before the measurement; without baselines
 
-	Prefix      string // of the keys on a Redis of the user's; "" takes a random one
-	SharePrefix bool   // though others have keys under Prefix already; they are left alone
+	Prefix string // of the keys on a server of the user's; "" is a random one
 
-	Input  io.Reader           `json:"-"` // where the Trace load.StandardInput comes from; nil is os.Stdin
-	Opened func(redis string)  `json:"-"` // is called with the name of the Redis that has answered, before anything is written; or nil
-	Logger *slog.Logger        `json:"-"` // hears the engine's warnings; nil is silence
-	Watch  func(live.Progress) `json:"-"` // is called about four times a second, by one goroutine at a time; or nil
+	Input  io.Reader             `json:"-"` // for a Trace from standard input; nil is os.Stdin
+	Opened func(redis string)    `json:"-"` // gets the name of the Redis before anything is written; or nil
+	Logger *slog.Logger          `json:"-"` // of the engine's warnings; or nil
+	Watch  func(report.Progress) `json:"-"` // gets the progress about four times a second; or nil
 
-	patience time.Duration                                      // for tests: in place of prepareTimeout and raceLimit, unless 0
-	tamper   func(*arena) error                                 // for tests: it runs before the check of balances
-	meet     func(contender string, node redis.UniversalClient) // for tests: it sees each client of what is written by hand
+	patience time.Duration                                 // for tests: replaces prepareTimeout and contentionLimit, unless 0
+	tamper   func(*target) error                           // for tests: runs before the check of balances
+	meet     func(name string, node redis.UniversalClient) // for tests: gets each client of a baseline
 }
 
-// Defaults is the run that `bursar bench` makes without a flag.
+// Defaults returns the Config of `bursar bench` without flags.
 func Defaults() Config {
 	return Config{
-		Spec:   load.Defaults(),
+		Spec:   workload.Defaults(),
 		Engine: report.EngineRedis, Redis: scratch.Embedded,
 		Nodes: 3, Concurrency: 64, Duration: 10 * time.Second, Warmup: AutoWarmup,
 	}
 }
 
-// Validate returns all that is wrong with a Config, by the names of the flags,
-// with the exit code Usage.
+// Validate returns every error of a Config, with the names of the flags and exit code Usage.
 func (c Config) Validate() error {
 	errs := []error{
-		load.Within("nodes", int64(c.Nodes), 1, MaxNodes),
-		load.Within("concurrency", int64(c.Concurrency), 1, MaxCallers),
+		workload.Within("nodes", int64(c.Nodes), 1, maxNodes),
+		workload.Within("concurrency", int64(c.Concurrency), 1, maxWorkers),
 	}
-	if c.Partitions < 0 || c.Partitions > MaxPartitions || c.Partitions&(c.Partitions-1) != 0 {
-		errs = append(errs, fmt.Errorf("--partitions %d: give a power of two from 1 to %d", c.Partitions, MaxPartitions))
+	if c.Partitions < 0 || c.Partitions > maxPartitions || c.Partitions&(c.Partitions-1) != 0 {
+		errs = append(errs, fmt.Errorf("--partitions %d: give a power of two from 1 to %d", c.Partitions, maxPartitions))
 	}
-	if c.HoldsBefore < 0 || c.HoldsBefore > MaxBefore { // it has no flag
-		errs = append(errs, fmt.Errorf("%d open holds: give 0 to %d", c.HoldsBefore, MaxBefore))
+	if c.HoldsBefore < 0 || c.HoldsBefore > maxBefore { // has no flag
+		errs = append(errs, fmt.Errorf("%d open holds: give 0 to %d", c.HoldsBefore, maxBefore))
 	}
 	if c.Rounds != 0 {
-		errs = append(errs, load.Within("rounds", int64(c.Rounds), 1, MaxRounds))
+		errs = append(errs, workload.Within("rounds", int64(c.Rounds), 1, maxRounds))
 	}
-	if errors.Join(errs...) == nil && c.Nodes*c.Concurrency > MaxCallers {
-		errs = append(errs, fmt.Errorf("%d nodes of %d callers: give at most %d callers together", c.Nodes, c.Concurrency, MaxCallers))
+	if errors.Join(errs...) == nil && c.Nodes*c.Concurrency > maxWorkers {
+		errs = append(errs, fmt.Errorf("%d nodes of %d workers: give at most %d workers together", c.Nodes, c.Concurrency, maxWorkers))
 	}
-	if c.Duration < 0 || c.Duration > MaxDuration || c.Duration == 0 && c.Trace == "" {
-		errs = append(errs, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, MaxDuration))
+	if c.Duration < 0 || c.Duration > maxDuration || c.Duration == 0 && c.Trace == "" {
+		errs = append(errs, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, maxDuration))
 	}
 	if c.Budget < 0 {
 		errs = append(errs, fmt.Errorf("--budget %s: give more than $0.00", c.Budget))
 	}
-	for _, name := range c.Against {
-		if !slices.Contains(contender.All, name) {
-			errs = append(errs, fmt.Errorf("a contender %q: give some of %v", name, contender.All))
+	for _, name := range c.Baselines {
+		if !slices.Contains(baseline.All, name) {
+			errs = append(errs, fmt.Errorf("baseline %q: give some of %v", name, baseline.All))
 		}
 	}
 	errs = append(errs, c.Spec.Validate(), c.validateWarmup(), c.validateEngine(), c.validatePrefix())
 	return exit.With(exit.Usage, errors.Join(errs...))
 }
 
-// AutoWarmup is a tenth of the duration, at most 2 s, and none for a trace.
+// AutoWarmup is a tenth of the duration, at most 2 s, and none with a trace.
 const AutoWarmup time.Duration = -1
 
 func (c Config) warmup() time.Duration {
@@ -125,20 +119,20 @@ func (c Config) warmup() time.Duration {
 	}
 }
 
-// fleet is what each contender's fleet is.
-func (c Config) fleet() fleet.Config {
-	f := fleet.Config{
+// runner returns the configuration of the runners.
+func (c Config) runner() runner.Config {
+	f := runner.Config{
 		Spec: c.Spec, Local: c.Engine == report.EngineLocal, Concurrency: c.Concurrency,
-		Warmup: c.warmup(), Tick: record.SampleEvery(c.Duration),
+		Warmup: c.warmup(), Tick: metrics.SampleInterval(c.Duration),
 		Partitions: c.Partitions, HoldTTL: budget.DefaultHoldTTL, MaxHolds: coordinator.DefaultMaxHolds + c.HoldsBefore,
 	}
 	if c.HoldsBefore > 0 {
-		f.HoldTTL = 2 * MaxDuration // they are to outlive the measurement
+		f.HoldTTL = 2 * maxDuration // they outlive the measurement
 	}
 	return f
 }
 
-// warmupOf is how long one of so many pools warms up: no longer than its part of a round.
+// warmupOf is the warm-up of one pool, no longer than its share of a round.
 func (c Config) warmupOf(pools int) time.Duration {
 	if c.Duration == 0 {
 		return c.warmup()
@@ -148,10 +142,10 @@ func (c Config) warmupOf(pools int) time.Duration {
 
 func (c Config) validateWarmup() error {
 	switch {
-	case c.Warmup < 0 && c.Warmup != AutoWarmup || c.Warmup > MaxDuration:
-		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, MaxDuration)
+	case c.Warmup < 0 && c.Warmup != AutoWarmup || c.Warmup > maxDuration:
+		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, maxDuration)
 	case c.Warmup > 0 && c.Trace != "":
-		return errors.New("--warmup: a trace is played once, as it is; leave out one of both")
+		return errors.New("--warmup: a trace is replayed once; leave out one of both")
 	default:
 		return nil
 	}
@@ -170,30 +164,26 @@ func (c Config) validateEngine() error {
 	case c.Nodes != 1:
 		return fmt.Errorf("--engine local is a single node: leave out --nodes %d, or give --engine redis", c.Nodes)
 	case c.Partitions != 0:
-		return errors.New("--partitions are of a Redis' keys: leave it out, or give --engine redis")
+		return errors.New("--partitions are of keys in Redis: leave it out, or give --engine redis")
 	case c.Prefix != "":
-		return errors.New("--prefix is of a Redis' keys: leave it out, or give --engine redis")
-	case len(c.Against) > 0:
-		return errors.New("--against and --baseline measure beside ours on Redis: leave them out, or give --engine redis, of which local can be a contender")
+		return errors.New("--prefix is of keys in Redis: leave it out, or give --engine redis")
+	case len(c.Baselines) > 0:
+		return errors.New("--baselines run on Redis: leave it out, or give --engine redis, with local as a baseline")
 	default:
 		return nil
 	}
 }
 
 func (c Config) validatePrefix() error {
-	switch {
-	case c.Prefix != "":
-		longest := c.Prefix
-		if len(c.Against) > 0 {
-			longest += raceSuffix
-		}
-		if err := scratch.ValidatePrefix(longest); err != nil {
-			return fmt.Errorf("--prefix: %w", err)
-		}
-		return nil
-	case c.SharePrefix:
-		return errors.New("--share-prefix is about a --prefix: give that too, or leave both out for a random one")
-	default:
+	if c.Prefix == "" {
 		return nil
 	}
+	longest := c.Prefix
+	if len(c.Baselines) > 0 {
+		longest += contentionSuffix
+	}
+	if err := scratch.ValidatePrefix(longest); err != nil {
+		return fmt.Errorf("--prefix: %w", err)
+	}
+	return nil
 }

@@ -1,92 +1,88 @@
-// Package bench puts budgets under the load of a fleet that serves language models, and
-// reports what the engine did: how many decisions a second, at what latency, and whether
-// a microcent was lost.
+// Package bench measures budgets under the load of a fleet that serves language models:
+// decisions per second, their latency, and whether every balance is right afterwards.
 //
 // [Run] takes a [Config] and returns a [report.Report]; [Command] is the bursar
 // command around it.
 //
 // # Load
 //
-// Every caller repeats one cycle: it reserves the worst-case cost of a request (its
-// context tokens and the most tokens that the model may generate), and commits the real
-// cost. Some requests fail and are released; a few generate more than the maximum and
-// commit above their hold. If that is not affordable (Overrun), the caller commits as
-// much as it holds.
+// Each worker repeats a cycle: it reserves the worst-case cost of a request (its context
+// tokens and the most tokens that the model may generate) and commits the real cost. Some
+// requests fail and are released; a few generate more than the maximum and commit above
+// their hold. If that is not affordable (Overrun), the worker commits the amount of its
+// hold.
 //
-// In a closed loop a caller's next request follows its last, unless it keeps its hold for
-// [load.Spec.HoldTime]. In an open loop ([load.Spec.Rate], or a trace with
-// [load.Spec.Speed]) requests are due at given times, whatever the engine does. The next
-// free caller takes the next request; if none is free it is late, and none is dropped.
+// In a closed loop a worker sends its next request after the last, or after
+// [workload.Spec.HoldTime]. In an open loop ([workload.Spec.Rate], or a trace with
+// [workload.Spec.Speed]) requests are due at given times, whatever the engine does. The
+// next free worker takes the next request; if none is free it is late, but never dropped.
 //
-// The requests are drawn from a seed, so each caller has the same in each run, or read
-// from a usage trace ([load.Spec.Trace]). Budgets differ by a factor of 64 million, in
-// steps of two, so some run out within the run on a slow machine as on a fast one; in a
-// storm ([load.Storm]) all do at once.
+// Requests are drawn from a seed, the same in each run, or read from a usage trace
+// ([workload.Spec.Trace]). Budgets differ by a factor of 64 million in powers of two, so
+// that some run out on slow and on fast machines; with [workload.Storm] all run out.
 //
 // # Measurements
 //
-// A decision is one answer of the engine, refusals included; a cycle is a reserve and the
-// settlement of its hold. Latency is measured at the caller, to 1 %, for each reserve and
-// commit; with the local engine for each 64th, because reading the clock takes as long as
-// a decision. In an open loop it counts from when the call was due, so each request that
-// was due during a stall sees the stall. Measured from the call, as in a closed loop, it
-// would be seen once per caller: Gil Tene calls that coordinated omission, and wrk2
-// corrects it in the same way.
+// A decision is one answer of the engine, including refusals; a cycle is a reserve and its
+// settlement. Latency is measured by the worker, to 1 %, for each reserve and commit; with
+// the local engine for every 64th, because reading the clock takes as long as a decision.
+// In an open loop it counts from the time at which the call was due, so that each request
+// due during a stall shows the stall. Counted from the call, only one request per worker
+// would: Gil Tene calls that coordinated omission, and wrk2 corrects it in the same way.
 //
-// A warm-up precedes each first round. It counts for the check of balances, and for
-// nothing else.
+// A warm-up precedes the first round. It counts only for the check of balances.
 //
-// About 150 times a run the counts so far are sampled. The timeline, the drains of some
-// budgets and the live view are made of samples.
+// Counts are sampled about 150 times per run, for the timeline, for the budgets that run
+// out, and for the live view.
 //
 // # Processes
 //
-// With [Config.Processes] each node is this program again, started with the hidden
-// command "bench node". It receives its assignment and its orders as lines of JSON, and
-// replies with samples and with all results. If a node dies its results are lost: the run
-// ends, and all that the tenants could have spent is in doubt.
+// With [Config.Processes] each node is this program, started with the hidden command
+// "bench node". It receives its configuration and commands as lines of JSON, and replies
+// with samples and results. If a node dies its results are lost: the run ends, and every
+// amount that its tenants could have spent is in doubt.
 //
-// # Contenders
+// # Baselines
 //
-// With [Config.Against] others play the same requests for equal budgets (package
-// contender), one round each in turns that begin with another one every time, at three
-// pool sizes each, of which the best by its median counts; the same holds for ours. The
-// ratio is the median of the rounds' ratios. The cost of a decision in Redis is read from
-// INFO before and after each round, so nothing else may use that Redis in the meantime.
-// After the rounds comes a race: all callers at once for the last of some budgets. Its
-// rates are not measured; what each contender overspent, by its own accounts, is.
+// With [Config.Baselines] other implementations (package baseline) run the same requests
+// against equal budgets. They take turns in interleaved rounds, at three pool sizes each;
+// the pool with the best median counts, for Bursar too. A ratio is the median of the
+// rounds' ratios. The cost of a decision in Redis is read from INFO before and after each
+// round, so nothing else should use that Redis during a run. A contention test follows the
+// rounds: all workers at once request the rest of a few budgets. Its rates are not
+// measured, but it shows how much each baseline overspends, by its own records.
 //
 // # Sweeps
 //
-// [RunSweep] runs a Config at several values of one thing, in a random order in each of
-// several rounds. Over the load it names the knee of throughput; over tenants and open
-// holds, which should not matter, the value from which on a decision has another cost;
-// but only if the spread of the rounds leaves no other.
+// [RunSweep] runs a Config at several values of one parameter, in random order in each of
+// several rounds. Over the load it names the knee of throughput. Over tenants and open
+// holds, which should not matter, it names the value from which a decision's cost changes.
+// It names either only if the spread of the rounds allows no other.
 //
-// # A prefix
+// # Keys
 //
-// On a Redis of the user's all keys are under a random prefix, which begins with
-// [Config.Prefix] if there is one. So no partition of ours has a tenant of others, and
-// the clean-up deletes nothing of theirs, whatever else comes to the same prefix.
+// On a server of the user's, every key begins with a random prefix, after [Config.Prefix]
+// if it is set. No partition is shared with other tenants, and the clean-up deletes only
+// keys of this run, even if others begin to use the same prefix.
 //
-// # The check
+// # The check of balances
 //
-// When the callers have stopped, the balances and holds are read from Redis' own state
-// over a separate connection, by package audit, and compared with the budgets and with
-// the answers that the callers got, for each tenant. Cycles that the end of the run
-// interrupts leave their hold open, so that there are holds to sum up. The accounts of the
-// local engine beside ours, and those of the race, are checked as well. A Redis that is
-// gone for a second ends a run; the check is made if it comes back.
+// When the workers have stopped, balances and holds are read from Redis over a separate
+// connection, by package audit, and compared with the budgets and with the answers that
+// the workers received, for each tenant. Cycles that the end interrupts leave their hold
+// open, so that there are holds to add up. The balances of the baseline local
+// and those of the contention test are checked too. A run ends if its Redis is gone for a
+// second; the check is made if Redis returns.
 //
 // # Packages
 //
-// Package load has the requests, fleet the callers and nodes, contender the alternatives,
-// record the results while a run lasts, report the results afterwards. Package host
-// describes what a run stands on, live shows its progress, output writes its report.
-// Imports go from bench to live, fleet, record, report, and to load and contender; never
-// back. Package duel and the command guard are by themselves.
+// Package workload generates the requests, runner sends them, baseline has the
+// alternatives, metrics collects during a run, and report presents the result. Imports go
+// from bench to runner and report, from runner to workload and baseline, and from all to
+// metrics; never back. The command regress is the regression guard behind
+// make bench-check.
 //
-// What belongs here is a run: its Config and command, the arena with the tenants and its
-// entrants, the turns, the check, and sweeps of runs. Where the Redis comes from is package
-// scratch's matter, what is decided the engine's.
+// Package bench itself has the parts of one run: its Config and command, its target (the
+// tenants and the Redis), its candidates (Bursar and the baselines), the check of
+// balances, and sweeps. Package scratch provides the Redis.
 package bench

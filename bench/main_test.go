@@ -9,19 +9,19 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/calybris/bursar/bench/fleet"
+	"github.com/calybris/bursar/bench/runner"
 )
 
 // The tests of --processes start this program as a node.
 func TestMain(m *testing.M) {
-	if slices.Equal(os.Args[1:], []string{"bench", fleet.NodeCommand}) {
-		if err := fleet.ServeNode(context.Background(), os.Stdin, os.Stdout); err != nil {
+	if slices.Equal(os.Args[1:], []string{"bench", runner.NodeCommand}) {
+		if err := runner.ServeNode(context.Background(), os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		return
 	}
-	// Where nobody answered, go-redis looks once a second, and so notices within one
-	// that its client was closed.
+	// Without a server, go-redis dials once a second, and notices only then that its client
+	// was closed.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }

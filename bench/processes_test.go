@@ -10,28 +10,28 @@ import (
 	"testing"
 	"time"
 
-	"github.com/calybris/bursar/bench/live"
-	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/bench/workload"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// inProcesses is a run of three nodes, each a process of its own: this test's program.
+// inProcesses is a run of three nodes, each a process of this program.
 func inProcesses() Config {
 	c := counted(600)
 	c.Processes, c.Nodes = true, 3
 	return c
 }
 
-// What processes are told adds up to what is in the books, in each kind of loop.
+// The results of processes add up to the balances, in each kind of loop.
 func TestProcesses(t *testing.T) {
 	t.Parallel()
 	for name, edit := range map[string]func(*Config){
 		"closed":      func(*Config) {},
 		"open":        func(c *Config) { c.Rate, c.Requests = 300, 120 },
 		"in rounds":   func(c *Config) { c.Rounds, c.Warmup = 2, 50*time.Millisecond },
-		"many on one": func(c *Config) { c.Workload, c.Tenants = load.Hot, 1 },
+		"many on one": func(c *Config) { c.Workload, c.Tenants = workload.Hot, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -49,14 +49,14 @@ func TestProcesses(t *testing.T) {
 			if sent := result.Outcomes["reserved"] + result.Outcomes["insufficient"]; c.Rate > 0 && sent+result.Workload.Unsent > due+3 {
 				t.Errorf("%d requests sent, %d not, and %d were due", sent, result.Workload.Unsent, due)
 			}
-			if result.Reserve.P50 <= 0 || len(result.Timeline) == 0 || result.Contenders[0].RoundTrips <= 0 {
-				t.Errorf("percentiles %+v, %d moments, %f round trips", result.Reserve, len(result.Timeline), result.Contenders[0].RoundTrips)
+			if result.Reserve.P50 <= 0 || len(result.Timeline) == 0 || result.Candidates[0].RoundTrips <= 0 {
+				t.Errorf("percentiles %+v, %d moments, %f round trips", result.Reserve, len(result.Timeline), result.Candidates[0].RoundTrips)
 			}
 		})
 	}
 }
 
-// The time ends the play of all, however little they have played.
+// The duration ends all processes.
 func TestProcessesEndInTime(t *testing.T) {
 	t.Parallel()
 	c := inProcesses()
@@ -67,7 +67,7 @@ func TestProcessesEndInTime(t *testing.T) {
 	}
 }
 
-// Each row of a trace is played once, by one of the nodes, and each request of a count.
+// Each row of a trace is sent once, by one of the nodes, and so is each counted request.
 func TestProcessesShareTheWork(t *testing.T) {
 	t.Parallel()
 	c := inProcesses()
@@ -94,32 +94,32 @@ func processOf(pid int) *os.Process {
 	return process
 }
 
-// A node that dies is named, the others are stopped, the books are checked with its part
+// A node that dies is named, the others are stopped, the balances are checked with its part
 // in doubt, and no key and no process is left.
 func TestProcessDies(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c := inProcesses()
 	c.Redis, c.Requests = server.URL(), 0
-	var a *arena
+	var a *target
 	var once sync.Once
-	c.Watch = func(p live.Progress) {
+	c.Watch = func(p report.Progress) {
 		if p.Decisions > 0 {
-			once.Do(func() { _ = processOf(a.ours.pools[0].fleet.Pids()[1]).Kill() })
+			once.Do(func() { _ = processOf(a.ours.pools[0].runner.Pids()[1]).Kill() })
 		}
 	}
-	work, err := load.New(c.Spec)
+	work, err := workload.New(c.Spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, err = openArena(t.Context(), t.Context(), c, work.Typical()); err != nil {
+	if a, err = openTarget(t.Context(), t.Context(), c, work.TypicalHold()); err != nil {
 		t.Fatal(err)
 	}
-	m := &match{config: c, work: work, arena: a}
-	if err := m.enter(t.Context()); err != nil {
+	m := &benchRun{config: c, work: work, target: a}
+	if err := m.setUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	m.failure = m.play(t.Context())
+	m.failure = m.runRounds(t.Context())
 	result, err := m.finish(t.Context())
 	if err := a.close(t.Context()); err != nil {
 		t.Error(err)
@@ -130,7 +130,7 @@ func TestProcessDies(t *testing.T) {
 	if !result.Audited || !result.Conserved || result.InDoubt == 0 || result.Cycles == 0 {
 		t.Errorf("%+v", result)
 	}
-	for _, pid := range a.ours.pools[0].fleet.Pids() {
+	for _, pid := range a.ours.pools[0].runner.Pids() {
 		if err := processOf(pid).Signal(syscall.Signal(0)); !errors.Is(err, os.ErrProcessDone) {
 			t.Errorf("process %d is left: %v", pid, err)
 		}

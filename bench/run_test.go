@@ -18,11 +18,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/calybris/bursar/bench/contender"
-	"github.com/calybris/bursar/bench/host"
-	"github.com/calybris/bursar/bench/live"
-	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/baseline"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/bench/workload"
 	"github.com/calybris/bursar/coordinator/audit"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
@@ -30,7 +28,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// brief is a run on the embedded Redis that takes a moment.
+// brief is a short run on the embedded Redis.
 func brief() Config {
 	c := Defaults()
 	c.Nodes, c.Tenants, c.Concurrency = 2, 10, 8
@@ -38,7 +36,7 @@ func brief() Config {
 	return c
 }
 
-// counted is brief, but it ends after so many requests, however long they take.
+// counted is brief, but ends after a number of requests.
 func counted(requests int64) Config {
 	c := brief()
 	c.Requests, c.Duration, c.Warmup = requests, time.Hour, 0
@@ -76,7 +74,7 @@ func TestRunLocal(t *testing.T) {
 	}
 }
 
-// Each tenant can pay for 20 of its 100 requests, to the microcent.
+// Each budget covers exactly 20 of its 100 requests.
 func TestRunToExhaustion(t *testing.T) {
 	t.Parallel()
 	const cost = 100*250 + 50*1000
@@ -98,7 +96,7 @@ func TestRunToExhaustion(t *testing.T) {
 func traceFile(t *testing.T, lines string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "usage.csv")
-	if err := os.WriteFile(name, []byte(load.TraceHeader+"\n"+lines), 0o600); err != nil {
+	if err := os.WriteFile(name, []byte(workload.TraceHeader+"\n"+lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -121,7 +119,7 @@ func TestRunTraceOnce(t *testing.T) {
 func TestRunWithBaselines(t *testing.T) {
 	t.Parallel()
 	c := counted(1000)
-	c.Against = []string{"incr", "script"}
+	c.Baselines = []string{"incr", "script"}
 	result, err := Run(t.Context(), c)
 	if err != nil || !result.Conserved || result.Rounds != defaultRounds {
 		t.Fatalf("%v: %+v", err, result)
@@ -136,15 +134,15 @@ func TestRunWithBaselines(t *testing.T) {
 	}
 }
 
-// meeting is a hook of clients that has nobody take from a key before so many have
-// looked at it, so that all of these see the same money.
+// meeting is a hook that delays each DECRBY of a key until enough GETs of it were answered,
+// so that all of these see the same money.
 type meeting struct {
 	lookers int
 	mu      sync.Mutex
 	keys    map[string]*look
 }
 
-// look is how many have looked at a key.
+// look counts the GETs of a key.
 type look struct {
 	count  int
 	enough chan struct{}
@@ -187,49 +185,48 @@ func (m *meeting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// On a real Redis, where all callers ask for the last of a budget, what looks before
-// it takes spends more than there is; the others never do, and every contender's
-// books say what its callers were told. More callers than a budget pays for look at it
-// before one of them takes.
-func TestRace(t *testing.T) {
+// In the contention test on a real Redis, the baseline that reads before it takes overspends
+// and the others never do, and all records match the workers' answers. More workers than a
+// budget covers read it before one of them takes.
+func TestContention(t *testing.T) {
 	t.Parallel()
 	const cost, covered, callers = 100*250 + 50*1000, 20, 128
 	c := brief()
-	c.Redis, c.Duration, c.Rounds, c.Against = redistest.Start(t).URL(), 0, 1, contender.All
+	c.Redis, c.Duration, c.Rounds, c.Baselines = redistest.Start(t).URL(), 0, 1, baseline.All
 	c.Nodes, c.Concurrency, c.patience = 2, callers/2, time.Hour
 	c.Tenants, c.MaxOutput, c.Budget, c.Trace = 2, 50, covered*cost, traceFile(t, strings.Repeat("t,100,50\n", 2*callers))
-	met := &meeting{lookers: 1 + max(covered, raceCovered), keys: make(map[string]*look)}
+	met := &meeting{lookers: 1 + max(covered, contentionCovered), keys: make(map[string]*look)}
 	c.meet = func(name string, node redis.UniversalClient) {
-		if name == contender.Check {
+		if name == baseline.Check {
 			node.AddHook(met)
 		}
 	}
 	result, err := Run(t.Context(), c)
-	if err != nil || !result.Conserved || len(result.Contenders) != 1+len(contender.All) {
+	if err != nil || !result.Conserved || len(result.Candidates) != 1+len(baseline.All) {
 		t.Fatalf("%v: %+v", err, result)
 	}
-	for _, found := range result.Contenders {
+	for _, found := range result.Candidates {
 		if !found.Decides {
 			if found.Money.Kept || found.Race != nil {
 				t.Errorf("%s has no books: %+v", found.Name, found)
 			}
 			continue
 		}
-		racy := found.Name == contender.Check
+		racy := found.Name == baseline.Check
 		if !found.Money.Kept || found.Race == nil || (found.Race.Overspent > 0) != racy || (found.Money.Overspent > 0) != racy || found.Money.Drift != 0 {
 			t.Errorf("%s: money %+v, in the race %+v", found.Name, found.Money, found.Race)
 		}
-		if !racy && found.Name != contender.Watch && found.Race.Spent != found.Race.Granted {
+		if !racy && found.Name != baseline.Watch && found.Race.Spent != found.Race.Granted {
 			t.Errorf("%s: %d of %d were spent; a race ends when all is", found.Name, found.Race.Spent, found.Race.Granted)
 		}
-		if racy && (found.Race.Tenants != raceTenants || found.Money.Tenants != c.Tenants+raceTenants) {
+		if racy && (found.Race.Tenants != contentionTenantCount || found.Money.Tenants != c.Tenants+contentionTenantCount) {
 			t.Errorf("%s: %d tenants overspent in the race, %d in all", found.Name, found.Race.Tenants, found.Money.Tenants)
 		}
 	}
 }
 
-// What is stored is corrupted behind the engine's back, one term at a time; the
-// run must end with exit code 1 and name the tenant.
+// One stored amount at a time is corrupted during the run, which ends with exit code 1 and
+// names the tenant.
 func TestRunNoticesCorruption(t *testing.T) {
 	t.Parallel()
 	const victim = "tenant-7"
@@ -238,7 +235,7 @@ func TestRunNoticesCorruption(t *testing.T) {
 			t.Parallel()
 			c := brief()
 			c.Duration = 50 * time.Millisecond
-			c.tamper = func(a *arena) error {
+			c.tamper = func(a *target) error {
 				return rewriteAccount(a, victim, func(terms []budget.Microcents) { terms[term]++ })
 			}
 			noticed(t, c, victim)
@@ -248,7 +245,7 @@ func TestRunNoticesCorruption(t *testing.T) {
 		t.Parallel()
 		c := brief()
 		c.Duration = 50 * time.Millisecond
-		c.tamper = func(a *arena) error {
+		c.tamper = func(a *target) error {
 			return rewriteAccount(a, victim, func(terms []budget.Microcents) { terms[1]++; terms[3]-- })
 		}
 		noticed(t, c, victim)
@@ -257,7 +254,7 @@ func TestRunNoticesCorruption(t *testing.T) {
 		t.Parallel()
 		c := brief()
 		c.Duration = 50 * time.Millisecond
-		c.tamper = func(a *arena) error {
+		c.tamper = func(a *target) error {
 			s, err := readAccount(a, victim)
 			if err != nil {
 				return err
@@ -286,23 +283,23 @@ func noticed(t *testing.T, c Config, victim string) {
 
 // storedAccount is the record of an account as it is in its ledger.
 type storedAccount struct {
-	ledger, field string
-	record        []byte
+	ledger, tenantSet string
+	record            []byte
 }
 
-func readAccount(a *arena, tenant budget.TenantID) (storedAccount, error) {
+func readAccount(a *target, tenant budget.TenantID) (storedAccount, error) {
 	found, err := audit.InspectTenant(context.Background(), a.space.Client(), a.prefix, tenant)
 	if err != nil {
 		return storedAccount{}, err
 	}
 	first := found.Records[0]
-	field, errField := strconv.Unquote(first.Field)
+	tenantSet, errField := strconv.Unquote(first.Field)
 	record, errRaw := hex.DecodeString(first.Raw)
-	return storedAccount{first.Key, field, record}, errors.Join(errField, errRaw)
+	return storedAccount{first.Key, tenantSet, record}, errors.Join(errField, errRaw)
 }
 
 // rewriteAccount changes the amounts with which the record of an account begins.
-func rewriteAccount(a *arena, tenant budget.TenantID, edit func([]budget.Microcents)) error {
+func rewriteAccount(a *target, tenant budget.TenantID, edit func([]budget.Microcents)) error {
 	s, err := readAccount(a, tenant)
 	if err != nil {
 		return err
@@ -311,7 +308,7 @@ func rewriteAccount(a *arena, tenant budget.TenantID, edit func([]budget.Microce
 	_, err = binary.Decode(s.record, binary.BigEndian, terms)
 	edit(terms)
 	_, errEncode := binary.Encode(s.record, binary.BigEndian, terms)
-	return errors.Join(err, errEncode, a.space.Client().HSet(context.Background(), s.ledger, s.field, s.record).Err())
+	return errors.Join(err, errEncode, a.space.Client().HSet(context.Background(), s.ledger, s.tenantSet, s.record).Err())
 }
 
 func TestRunInterrupted(t *testing.T) {
@@ -343,7 +340,7 @@ func TestRunRefusesBadConfigs(t *testing.T) {
 		{"no node", func(c *Config) { c.Nodes = 0 }, "--nodes 0: give 1 to"},
 		{"no tenant", func(c *Config) { c.Tenants = -1 }, "--tenants -1: give 1 to"},
 		{"no caller", func(c *Config) { c.Concurrency = 0 }, "--concurrency 0"},
-		{"too many callers", func(c *Config) { c.Nodes, c.Concurrency = 1000, 1000 }, "at most 100000 callers together"},
+		{"too many callers", func(c *Config) { c.Nodes, c.Concurrency = 1000, 1000 }, "at most 100000 workers together"},
 		{"no time", func(c *Config) { c.Duration = 0 }, "--duration 0s"},
 		{"negative time", func(c *Config) { c.Duration, c.Trace = -1, "x.csv" }, "--duration"},
 		{"no output", func(c *Config) { c.MaxOutput = 0 }, "--max-output 0"},
@@ -355,15 +352,14 @@ func TestRunRefusesBadConfigs(t *testing.T) {
 		{"engine", func(c *Config) { c.Engine = "etcd" }, `--engine "etcd"`},
 		{"local on Redis", func(c *Config) { c.Engine = report.EngineLocal }, "uses no Redis"},
 		{"local on nodes", func(c *Config) { c.Engine, c.Redis = report.EngineLocal, "" }, "a single node"},
-		{"local with baseline", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Against = report.EngineLocal, "", 1, []string{"incr"} }, "--against"},
+		{"local with baseline", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Baselines = report.EngineLocal, "", 1, []string{"incr"} }, "--baselines"},
 		{"local with a prefix", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Prefix = report.EngineLocal, "", 1, "mine" }, "--prefix"},
 		{"a prefix with a brace", func(c *Config) { c.Prefix = "mine{" }, "--prefix: key prefix"},
 		{"a prefix that is too long", func(c *Config) { c.Prefix = strings.Repeat("m", 48) }, "give 1 to 47 bytes"},
 		{"no partition", func(c *Config) { c.Partitions = -1 }, "--partitions -1: give a power of two from 1 to 1024"},
 		{"partitions of no power of two", func(c *Config) { c.Partitions = 3 }, "--partitions 3"},
 		{"too many partitions", func(c *Config) { c.Partitions = 2048 }, "--partitions 2048"},
-		{"local with partitions", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Partitions = report.EngineLocal, "", 1, 4 }, "--partitions are of a Redis"},
-		{"a prefix shared that is not given", func(c *Config) { c.SharePrefix = true }, "--share-prefix is about a --prefix"},
+		{"local with partitions", func(c *Config) { c.Engine, c.Redis, c.Nodes, c.Partitions = report.EngineLocal, "", 1, 4 }, "--partitions are of keys"},
 		{"address", func(c *Config) { c.Redis = "localhost" }, "not a Redis address"},
 	} {
 		config := brief()
@@ -395,18 +391,17 @@ func TestBudgetsSpread(t *testing.T) {
 	}
 }
 
-// A count ends the run long before its time, to the request, over all rounds; each
-// pool size plays so many.
-func TestRunEndsAfterSoManyRequests(t *testing.T) {
+// A count ends the run after exactly as many requests over all rounds, at each pool size.
+func TestRunEndsAfterItsRequests(t *testing.T) {
 	t.Parallel()
 	c := brief()
-	c.Requests, c.Duration, c.Against = 1003, time.Hour, []string{contender.Incr}
+	c.Requests, c.Duration, c.Baselines = 1003, time.Hour, []string{baseline.Incr}
 	played := func() (each int64) {
 		result, err := Run(t.Context(), c)
 		if err != nil || !result.Conserved || result.Interrupted {
 			t.Errorf("%v: %+v", err, result)
 		}
-		all, pools := result.Outcomes["reserved"]+result.Outcomes["insufficient"], int64(len(result.Contenders[0].Pools))
+		all, pools := result.Outcomes["reserved"]+result.Outcomes["insufficient"], int64(len(result.Candidates[0].Pools))
 		if all%pools != 0 {
 			t.Errorf("%d requests of %d pool sizes", all, pools)
 		}
@@ -424,7 +419,7 @@ func TestRunEndsAfterSoManyRequests(t *testing.T) {
 func TestRunStorm(t *testing.T) {
 	t.Parallel()
 	c := counted(2000)
-	c.Engine, c.Redis, c.Nodes, c.Workload = report.EngineLocal, "", 1, load.Storm
+	c.Engine, c.Redis, c.Nodes, c.Workload = report.EngineLocal, "", 1, workload.Storm
 	result, err := Run(t.Context(), c)
 	if err != nil || !result.Conserved || result.Overspent != 0 {
 		t.Fatalf("%v: %+v", err, result)
@@ -432,20 +427,20 @@ func TestRunStorm(t *testing.T) {
 	if reserved := result.Outcomes[budget.Reserved.String()]; result.Refused < reserved || result.Exhausted != c.Tenants {
 		t.Errorf("%d reserved, %d refused, %d of %d tenants exhausted: no storm", reserved, result.Refused, result.Exhausted, c.Tenants)
 	}
-	if result.Workload.Name != load.Storm || result.Workload.AbovePermille != c.Above {
+	if result.Workload.Name != workload.Storm || result.Workload.AbovePermille != c.Above {
 		t.Errorf("workload %+v", result.Workload)
 	}
 }
 
-// A run's story and its live view agree with its sums.
+// The timeline and the live view of a run agree with its sums.
 func TestRunIsWatched(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, testRunIsWatched)
 }
 
-// inBubble is a run on a clock that only the holds' time moves (synctest): no moment is
-// empty because the machine is busy. A single caller plays, for the local engine waits
-// for others by the clock.
+// inBubble is a run in a synctest bubble whose clock only hold times advance, so that no moment
+// is empty on a busy machine. It has one worker, because the local engine waits for others
+// by the clock.
 func inBubble() Config {
 	c := brief()
 	c.Engine, c.Redis, c.Nodes, c.Concurrency, c.HoldTime = report.EngineLocal, "", 1, 1, 100*time.Microsecond
@@ -455,8 +450,8 @@ func inBubble() Config {
 func testRunIsWatched(t *testing.T) {
 	c := inBubble()
 	c.Duration, c.Warmup = 700*time.Millisecond, 300*time.Millisecond
-	var seen []live.Progress
-	c.Watch = func(p live.Progress) { seen = append(seen, p) }
+	var seen []report.Progress
+	c.Watch = func(p report.Progress) { seen = append(seen, p) }
 	result, err := Run(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -489,13 +484,13 @@ func testRunIsWatched(t *testing.T) {
 	}
 }
 
-// The run reports its surroundings.
+// The report describes the machine and the server.
 func TestRunReportsItsSurroundings(t *testing.T) {
 	t.Parallel()
 	c := brief()
 	c.Duration /= 4
 	embedded, err := Run(t.Context(), c)
-	if err != nil || embedded.Machine != host.Machine() || embedded.Server == nil || embedded.Server.Mode != report.ModeEmbedded {
+	if err != nil || embedded.Machine != report.DescribeMachine() || embedded.Server == nil || embedded.Server.Mode != report.ModeEmbedded {
 		t.Errorf("%v: %+v, %+v", err, embedded.Machine, embedded.Server)
 	}
 	c.Engine, c.Redis, c.Nodes = report.EngineLocal, "", 1

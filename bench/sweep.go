@@ -5,34 +5,35 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/calybris/bursar/bench/live"
-	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/bench/workload"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// Sweep says how a Config is varied: it is run at each of the values of one thing, one
-// after the other, in a random order in each of several rounds, so that the machine's
-// mood favours none.
+// Sweep says how a Config is varied: it runs at each value of one parameter, in random order
+// in each of several rounds, so that disturbances of the machine favour none.
 type Sweep struct {
 	Over   string // one of report's constants
 	Values []int  // growing
 	Rounds int
 }
 
-// RunSweep runs c at every value, its Duration being each value's over all rounds, and
-// returns the results together. The balances are checked after each run, and the first
-// run that fails or is wrong ends the sweep; its error names the value. Otherwise it
-// behaves as [Run] does: the points measured so far are returned with an error, and when ctx
-// ends.
+// RunSweep runs c at every value, for its Duration over all rounds, and returns the results
+// together. The balances are checked after each run. The first run that fails ends the sweep
+// with an error that names the value. As with [Run], the points so far are returned with an
+// error, and when ctx ends.
 //
-// Unless c has a budget, or is a storm, no tenant runs out: then all points would not be
-// of the same work.
+// Unless c has a budget or is a storm, budgets are so large that no tenant runs out, so that
+// all points do the same work.
 func RunSweep(ctx context.Context, c Config, s Sweep) (report.Report, error) {
-	if c.Budget == 0 && c.Workload != load.Storm {
+	if c.Budget == 0 && c.Workload != workload.Storm {
 		c.Budget = s.budget(c)
 	}
 	if err := s.validate(c); err != nil {
@@ -58,7 +59,7 @@ func RunSweep(ctx context.Context, c Config, s Sweep) (report.Report, error) {
 // sweepBudget is more than a tenant spends in a day.
 const sweepBudget = 10_000_000 * budget.Dollar
 
-// budget is the same at every value, and fits 64 bits at the largest.
+// budget returns a budget for every value, whose sum fits 64 bits at the largest.
 func (s Sweep) budget(c Config) budget.Microcents {
 	tenants := max(c.Tenants, 1)
 	if s.Over == report.OverTenants && len(s.Values) > 0 {
@@ -67,7 +68,7 @@ func (s Sweep) budget(c Config) budget.Microcents {
 	return min(sweepBudget, budget.MaxMicrocents/2/budget.Microcents(tenants))
 }
 
-// at is the Config of one value.
+// at returns the Config for a value.
 func (s Sweep) at(c Config, value int) Config {
 	switch s.Over {
 	case report.OverConcurrency:
@@ -86,14 +87,14 @@ func (s Sweep) at(c Config, value int) Config {
 type sweeping struct {
 	config Config
 	sweep  Sweep
-	points [][]report.Report // of each value, those of the rounds that were finished
-	broken []bool            // of each value, whether balances were wrong, or could not be read
+	points [][]report.Report // by value, one per finished round
+	broken []bool            // by value, whether balances were wrong or unread
 	total  report.Report
 	runs   int
 	began  time.Time
 }
 
-// run plays one value once.
+// run runs one value once.
 func (p *sweeping) run(ctx context.Context, i int) error {
 	value := p.sweep.Values[i]
 	c := p.sweep.at(p.config, value)
@@ -115,11 +116,11 @@ func (p *sweeping) run(ctx context.Context, i int) error {
 	}
 }
 
-// watch says which run of the sweep a view sees, and how long all will take.
-func (p *sweeping) watch(value int) func(live.Progress) {
+// watch adds the number of the run, and the time that all runs take.
+func (p *sweeping) watch(value int) func(report.Progress) {
 	all := p.sweep.Rounds * len(p.sweep.Values)
 	left := time.Duration(all - p.runs - 1)
-	return func(seen live.Progress) {
+	return func(seen report.Progress) {
 		seen.Phase = fmt.Sprintf("run %d of %d, %s %d: %s", p.runs+1, all, p.sweep.Over, value, seen.Phase)
 		if seen.Left > 0 {
 			seen.Left += left * (seen.Elapsed + seen.Left)
@@ -129,7 +130,7 @@ func (p *sweeping) watch(value int) func(live.Progress) {
 	}
 }
 
-// add takes over what one run came to.
+// add adds the result of one run.
 func (p *sweeping) add(i int, r report.Report, err error) {
 	t := &p.total
 	if p.runs == 0 {
@@ -174,23 +175,74 @@ func (p *sweeping) report() report.Report {
 }
 
 func pointOf(value int, rounds []report.Report, conserved bool) report.SweepPoint {
-	over := func(of func(report.Contender) float64) []float64 {
-		values := make([]float64, len(rounds))
-		for i, r := range rounds {
-			values[i] = of(r.Contenders[0])
-		}
-		return values
+	over := func(of func(report.Candidate) float64) []float64 {
+		return metrics.Each(rounds, func(r report.Report) float64 { return of(r.Candidates[0]) })
 	}
-	rates := over(func(c report.Contender) float64 { return c.DecisionsPerSecond.Median })
-	cpu := over(func(c report.Contender) float64 { return c.RedisCPU })
+	latencies := make([]metrics.Latency, len(rounds))
+	for i, r := range rounds {
+		latencies[i] = r.Candidates[0].Decision
+	}
+	rates := over(func(c report.Candidate) float64 { return c.DecisionsPerSecond.Median })
+	cpu := over(func(c report.Candidate) float64 { return c.RedisCPU })
 	return report.SweepPoint{
-		Value: value, DecisionsPerSecond: report.SpreadOf(rates), Rates: rates, Conserved: conserved,
-		Decision: report.Percentiles{
-			P50:  report.Median(over(func(c report.Contender) float64 { return c.Decision.P50 })),
-			P99:  report.Median(over(func(c report.Contender) float64 { return c.Decision.P99 })),
-			P999: report.Median(over(func(c report.Contender) float64 { return c.Decision.P999 })),
-		},
-		RedisCPU: report.Median(cpu), RedisCPUs: cpu,
-		RoundTrips: report.Median(over(func(c report.Contender) float64 { return c.RoundTrips })),
+		Value: value, DecisionsPerSecond: metrics.SpreadOf(rates), Rates: rates, Conserved: conserved,
+		Decision: metrics.MedianLatency(latencies),
+		RedisCPU: metrics.Median(cpu), RedisCPUs: cpu,
+		RoundTrips: metrics.Median(over(func(c report.Candidate) float64 { return c.RoundTrips })),
+	}
+}
+
+// Bounds of a Sweep.
+const (
+	maxSweepValues = 64
+	maxSweepRounds = 100
+)
+
+var sweepable = []string{report.OverConcurrency, report.OverNodes, report.OverTenants, report.OverHolds}
+
+// validate checks the sweep, and the Config at each of its values.
+func (s Sweep) validate(c Config) error {
+	switch {
+	case s.Over == "":
+		return fmt.Errorf("--over is missing: give %s", strings.Join(sweepable, ", "))
+	case !slices.Contains(sweepable, s.Over):
+		return fmt.Errorf("--over %q: give %s", s.Over, strings.Join(sweepable, ", "))
+	case s.Rounds < 1 || s.Rounds > maxSweepRounds:
+		return fmt.Errorf("--rounds %d: give 1 to %d", s.Rounds, maxSweepRounds)
+	case len(s.Values) < 2 || len(s.Values) > maxSweepValues:
+		return fmt.Errorf("%s: give 2 to %d", wording.Count(len(s.Values), "value"), maxSweepValues)
+	case len(c.Baselines) > 0:
+		return errors.New("--baselines: a sweep measures Bursar only; leave it out")
+	}
+	for i := range s.Values[1:] {
+		if s.Values[i] >= s.Values[i+1] {
+			return fmt.Errorf("--values: %d comes after %d; give values that grow", s.Values[i+1], s.Values[i])
+		}
+	}
+	if err := s.validateWith(c); err != nil {
+		return err
+	}
+	for _, value := range s.Values {
+		if err := s.at(c, value).Validate(); err != nil {
+			return fmt.Errorf("at %s %d: %w", s.Over, value, err)
+		}
+	}
+	return nil
+}
+
+// validateWith returns an error for a sweep that would measure nothing.
+func (s Sweep) validateWith(c Config) error {
+	load := s.Over == report.OverConcurrency || s.Over == report.OverNodes
+	switch {
+	case s.Over == report.OverNodes && c.Engine == report.EngineLocal:
+		return errors.New("--over nodes: the local engine has a single node; give --engine redis")
+	case s.Over == report.OverTenants && c.Workload == workload.Hot:
+		return errors.New("--over tenants: --workload hot has one tenant; give another workload")
+	case load && c.Rate > 0:
+		return fmt.Errorf("--over %s finds the rate that workers reach: leave out --rate", s.Over)
+	case load && c.Speed > 0:
+		return fmt.Errorf("--over %s finds the rate that workers reach: leave out --speed", s.Over)
+	default:
+		return nil
 	}
 }

@@ -10,10 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/calybris/bursar/bench/host"
-	"github.com/calybris/bursar/bench/live"
-	"github.com/calybris/bursar/bench/load"
+	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/bench/report"
+	"github.com/calybris/bursar/bench/workload"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/cli/scratch"
@@ -35,20 +34,19 @@ func TestSweep(t *testing.T) {
 		t.Fatalf("%v: %+v", err, got)
 	}
 	for i, p := range got.Sweep.Points {
-		if p.Value != s.Values[i] || len(p.Rates) != s.Rounds || p.DecisionsPerSecond.Median != report.Median(p.Rates) || !p.Conserved {
+		if p.Value != s.Values[i] || len(p.Rates) != s.Rounds || p.DecisionsPerSecond.Median != metrics.Median(p.Rates) || !p.Conserved {
 			t.Errorf("%+v", p)
 		}
 		if p.Decision.P50 <= 0 || p.Decision.P99 < p.Decision.P50 || p.RedisCPU <= 0 || p.RoundTrips <= 0 || p.RoundTrips > 1.5 {
 			t.Errorf("%+v", p)
 		}
 	}
-	if len(got.Sweep.Points) != 3 || got.Sweep.Said == "" || got.Server == nil || got.Machine != host.Machine() || got.Seconds <= 0 {
+	if len(got.Sweep.Points) != 3 || got.Sweep.Said == "" || got.Server == nil || got.Machine != report.DescribeMachine() || got.Seconds <= 0 {
 		t.Errorf("%+v", got)
 	}
 }
 
-// The holds of before are open at the end, and the books have them; the engine is
-// given the time to keep them.
+// Holds made before the measurement are open at the end, and are in the balances.
 func TestHoldsBefore(t *testing.T) {
 	t.Parallel()
 	for _, engine := range []string{report.EngineRedis, report.EngineLocal} {
@@ -64,14 +62,14 @@ func TestHoldsBefore(t *testing.T) {
 	}
 }
 
-// Books that break end the sweep, with the value that they broke at; what was measured
-// before is told.
-func TestSweepOfBrokenBooks(t *testing.T) {
+// Wrong balances end the sweep with an error that names the value; earlier points are
+// reported.
+func TestSweepOfWrongBalances(t *testing.T) {
 	t.Parallel()
 	c, s := briefSweep()
 	s.Rounds = 2
 	runs := 0
-	c.tamper = func(a *arena) error {
+	c.tamper = func(a *target) error {
 		if runs++; runs < 5 {
 			return nil
 		}
@@ -93,7 +91,7 @@ func TestSweepInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	runs := 0
-	c.tamper = func(*arena) error {
+	c.tamper = func(*target) error {
 		if runs++; runs == 4 {
 			interrupt()
 		}
@@ -108,7 +106,7 @@ func TestSweepInterrupted(t *testing.T) {
 	}
 }
 
-// The view of a sweep sees how far all of it is.
+// The live view of a sweep shows the progress of all runs.
 func TestSweepIsWatched(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, testSweepIsWatched)
@@ -117,8 +115,8 @@ func TestSweepIsWatched(t *testing.T) {
 func testSweepIsWatched(t *testing.T) {
 	c, s := inBubble(), Sweep{Over: report.OverTenants, Values: []int{1, 2}, Rounds: 1}
 	c.Duration = 800 * time.Millisecond
-	var seen []live.Progress
-	c.Watch = func(p live.Progress) { seen = append(seen, p) }
+	var seen []report.Progress
+	c.Watch = func(p report.Progress) { seen = append(seen, p) }
 	if _, err := RunSweep(t.Context(), c, s); err != nil || len(seen) == 0 {
 		t.Fatalf("%v, seen %d times", err, len(seen))
 	}
@@ -147,23 +145,23 @@ func TestSweepValues(t *testing.T) {
 	}
 }
 
-// The largest sweep of tenants has budgets that fit 64 bits together.
+// The budgets of the largest sweep over tenants add up within 64 bits.
 func TestSweepBudgets(t *testing.T) {
 	t.Parallel()
-	c, s := Defaults(), Sweep{Over: report.OverTenants, Values: []int{1, load.MaxTenants}, Rounds: 1}
+	c, s := Defaults(), Sweep{Over: report.OverTenants, Values: []int{1, workload.MaxTenants}, Rounds: 1}
 	c.Budget = s.budget(c)
 	if err := s.validate(c); err != nil || c.Budget <= 0 {
 		t.Errorf("%v, %s", err, c.Budget)
 	}
-	if _, err := budgetsOf(s.at(c, load.MaxTenants), 1); err != nil {
+	if _, err := budgetsOf(s.at(c, workload.MaxTenants), 1); err != nil {
 		t.Error(err)
 	}
 	s.Values[1]++
 	if err := s.validate(c); err == nil {
 		t.Error("a value beyond the bound is accepted")
 	}
-	s.Values[1], c.Against = 2, []string{"incr"}
-	if err := s.validate(c); err == nil || !strings.Contains(err.Error(), "--against") {
-		t.Errorf("contenders in a sweep: %v", err)
+	s.Values[1], c.Baselines = 2, []string{"incr"}
+	if err := s.validate(c); err == nil || !strings.Contains(err.Error(), "--baselines") {
+		t.Errorf("baselines in a sweep: %v", err)
 	}
 }

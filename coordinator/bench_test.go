@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/calybris/bursar/bench/duel"
+	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
@@ -31,12 +31,12 @@ func cycle(c *Coordinator, tenant budget.TenantID) error {
 }
 
 // play warms up with ours, then measures both sides in the given number of rounds.
-func play(b *testing.B, rounds int, ours duel.Side, theirs ...duel.Side) duel.Result {
+func play(b *testing.B, rounds int, ours metrics.Case, theirs ...metrics.Case) metrics.Comparison {
 	b.Helper()
 	if _, err := ours.Rate(benchRound); err != nil {
 		b.Fatal(err)
 	}
-	got, err := duel.Play(rounds, benchRound, ours, theirs...)
+	got, err := metrics.Compare(rounds, benchRound, ours, theirs...)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -60,18 +60,18 @@ func BenchmarkAgainstIncr(b *testing.B) {
 				names[i] = numbered("tenant", i)
 				ensure(b, c, names[i], 1<<55)
 			}
-			var theirs []duel.Side
+			var theirs []metrics.Case
 			for _, size := range []int{10, 64, 256} {
 				opts := server.Options()
 				opts.PoolSize = size
 				client := redis.NewClient(opts)
 				defer client.Close()
-				theirs = append(theirs, duel.Side{Callers: callers, Each: 1, Work: func(int) error {
+				theirs = append(theirs, metrics.Case{Callers: callers, Each: 1, Work: func(int) error {
 					return client.Incr(context.Background(), "counter").Err()
 				}})
 			}
 			turns := make([]int, callers)
-			ours := duel.Side{Callers: callers, Each: 2, Work: func(k int) error {
+			ours := metrics.Case{Callers: callers, Each: 2, Work: func(k int) error {
 				turns[k]++
 				return cycle(c, names[(k*131+turns[k]*7)%len(names)])
 			}}
@@ -129,8 +129,8 @@ func BenchmarkOneCaller(b *testing.B) {
 	ensure(b, c, "acme", 1<<55)
 	script := redis.NewScript("return 1")
 	script.Load(context.Background(), client)
-	ours := duel.Side{Callers: 1, Each: 2, Work: func(int) error { return cycle(c, "acme") }}
-	bare := duel.Side{Callers: 1, Each: 1, Work: func(int) error {
+	ours := metrics.Case{Callers: 1, Each: 2, Work: func(int) error { return cycle(c, "acme") }}
+	bare := metrics.Case{Callers: 1, Each: 1, Work: func(int) error {
 		return client.EvalSha(context.Background(), script.Hash(), nil).Err()
 	}}
 	for b.Loop() {

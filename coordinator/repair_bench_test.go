@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/calybris/bursar/bench/duel"
+	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -17,8 +17,8 @@ func BenchmarkRepair(b *testing.B) {
 		server := redistest.Start(b)
 		with, without := node(b, server.Client()), node(b, server.Client(), WithRepair(0, 0))
 		ensure(b, with, "acme", 1<<55)
-		side := func(c *Coordinator) duel.Side {
-			return duel.Side{Callers: 256, Each: 2, Work: func(int) error { return cycle(c, "acme") }}
+		side := func(c *Coordinator) metrics.Case {
+			return metrics.Case{Callers: 256, Each: 2, Work: func(int) error { return cycle(c, "acme") }}
 		}
 		for b.Loop() {
 			b.ReportMetric(play(b, 3*benchRounds, side(with), side(without)).Ratio, "ratio")

@@ -1,13 +1,13 @@
-// Package report is what a run of the bench came to, and the forms in which it is
-// told: a table for a terminal, JSON, Go benchmark text for benchstat, percentiles
-// in HdrHistogram's text form, and one self-contained HTML page.
+// Package report presents the result of a run: as a table, JSON, Go benchmark text for
+// benchstat, HdrHistogram percentiles, one self-contained HTML page, and, during the run,
+// as a progress line. It writes them to standard output or to files (output.go), and
+// describes the machine and the Redis that a run used (environment.go).
 //
-// What belongs here knows nothing of how a run is made: it takes a finished
-// [Report] and writes it. All latencies are in microseconds, all amounts in
-// microcents, all rates a second.
+// A [Report] has latencies in microseconds, amounts in microcents, and rates per second.
+// The package knows nothing of how a run is made.
 //
-// The page's plots are SVG from html/template: uPlot draws nothing without scripts
-// and on paper, and the libraries that draw SVG in Go (gonum/plot, wcharczuk's
-// go-chart and its heirs) write fixed sizes and colours, where one page must fit a
-// phone, a desktop and the dark, and know no axis of percentiles.
+// The page's plots are SVG from html/template. uPlot draws nothing without scripts or on
+// paper; the Go libraries that draw SVG (gonum/plot, go-chart) write fixed sizes and
+// colours, and have no axis of percentiles, while one page has to fit a phone, a desktop
+// and dark mode.
 package report

@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/calybris/bursar/bench/metrics"
+	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// figure is a part of the page: plots that belong together, and a table of what
-// they show, for whoever cannot see them.
+// figure is a card of the page: plots, and a table with their values.
 type figure struct {
 	ID    string
 	Title string
@@ -17,43 +20,44 @@ type figure struct {
 	Table grid
 }
 
-type grid struct {
-	Head []string
-	Rows [][]string
-}
-
-// distribution is one line a contender over how rare a latency is.
-func distribution(all []Contender) *figure {
-	var measured []int
+// distribution plots latency over percentile, one line per candidate. The local engine as a
+// baseline is in the table only: on its scale the other lines would coincide.
+func distribution(all []Candidate) *figure {
+	var measured, plotted []int
 	lowest, highest, rarest := math.Inf(1), 0.0, 0.0
 	for i, c := range all {
 		if len(c.Quantiles) == 0 {
 			continue
 		}
 		measured = append(measured, i)
+		if i > 0 && c.Name == EngineLocal {
+			continue
+		}
+		plotted = append(plotted, i)
 		for _, q := range c.Quantiles {
 			if q.Percentile < 100 && q.Micros > 0 {
 				lowest, highest, rarest = min(lowest, q.Micros), max(highest, q.Micros), max(rarest, q.Percentile)
 			}
 		}
 	}
-	if len(measured) == 0 || highest == 0 {
+	if len(plotted) == 0 || highest == 0 {
 		return nil
 	}
 	f := &figure{
 		ID: "distribution", Title: "Latency of a decision",
-		Note:  "How long the slowest take: at 99% one of a hundred takes longer, at 99.9% one of a thousand.",
+		Note:  "At 99%, one call in a hundred takes longer; at 99.9%, one in a thousand.",
 		Table: grid{Head: []string{"percentile"}},
+	}
+	if len(plotted) < len(measured) {
+		f.Note += " The local engine is a thousand times as fast as a network, and is in the table only."
 	}
 	x, xTicks := rarities(rarest)
 	y, yTicks := logarithmic(lowest, highest, Micros)
-	p := plot{
-		Label: "Latency of a decision by percentile, on logarithmic axes; one line for " + nameList(all, measured),
-		YName: "latency", XName: "percentile", X: xTicks, Y: yTicks,
-	}
-	for _, i := range measured {
+	names := make([]string, len(plotted))
+	p := plot{YName: "latency", XName: "percentile", X: xTicks, Y: yTicks}
+	for n, i := range plotted {
+		names[n] = all[i].Name
 		p.Keys = append(p.Keys, key{i, all[i].Name})
-		f.Table.Head = append(f.Table.Head, all[i].Name)
 		var points []point
 		for _, q := range all[i].Quantiles {
 			if q.Percentile < 100 && x.at(q.Percentile) <= 1 {
@@ -62,25 +66,26 @@ func distribution(all []Contender) *figure {
 		}
 		p.Curves = append(p.Curves, draw(i, points, x, y, 0))
 	}
-	var places []float64
-	for _, t := range xTicks {
-		places = append(places, t.At)
+	p.Label = "Latency of a decision by percentile, on logarithmic axes; one line for " + strings.Join(names, ", ")
+	for _, i := range measured {
+		f.Table.Head = append(f.Table.Head, all[i].Name)
 	}
-	for _, percentile := range shown[:len(xTicks)] {
-		row := []string{percent(percentile)}
+	var places []float64
+	for n, t := range xTicks {
+		places = append(places, t.At)
+		row := []string{percent(shown[n])}
 		for _, i := range measured {
-			row = append(row, quantileAt(all[i].Quantiles, percentile))
+			row = append(row, quantileAt(all[i].Quantiles, shown[n]))
 		}
-		f.Table.Rows = append(f.Table.Rows, row)
+		f.Table.add(row...)
 	}
 	p.Columns = columns(places, f.Table.text)
 	f.Plots = []plot{p}
 	return f
 }
 
-// quantileAt is the latency that so many are not slower than; of what is rarer than
-// what was measured there is none.
-func quantileAt(all []Quantile, percentile float64) string {
+// quantileAt is the latency of a percentile, if so rare a one was measured.
+func quantileAt(all []metrics.Quantile, percentile float64) string {
 	for _, q := range all {
 		if q.Percentile >= percentile-1e-9 {
 			if q.Percentile >= 100 && percentile < 100 {
@@ -92,31 +97,19 @@ func quantileAt(all []Quantile, percentile float64) string {
 	return none
 }
 
-func nameList(all []Contender, which []int) string {
-	names := make([]string, len(which))
-	for n, i := range which {
-		names[n] = all[i].Name
-	}
-	return strings.Join(names, ", ")
-}
-
-// text is a row for a pointer: a line a cell, with the name of its column.
-func (g grid) text(row int) string {
-	lines := make([]string, len(g.Head))
-	for i, name := range g.Head {
-		lines[i] = name + ": " + g.Rows[row][i]
-	}
-	return strings.Join(lines, "\n")
-}
-
-// overTime is two plots of one time axis: latencies, and rates.
-func overTime(all []Moment) *figure {
+// overTime plots latencies and rates over one time axis.
+func (r Report) overTime() *figure {
+	all := r.Timeline
 	if len(all) < 2 {
 		return nil
 	}
 	f := &figure{
 		ID: "time", Title: "Over time",
-		Table: grid{Head: []string{"at, s", "decisions a second", "refused a second", "p50", "p99", "longest"}},
+		Table: grid{Head: []string{"at, s", "decisions per second", "refused per second", "p50", "p99", "longest"}},
+	}
+	if len(r.Candidates) > 0 && len(r.Candidates[0].Pools) > 1 {
+		c := r.Candidates[0]
+		f.Note = fmt.Sprintf("The rounds at the best of %s, %s per node.", wording.Count(len(c.Pools), "pool size"), wording.Count(c.PoolSize, "connection"))
 	}
 	fastest, slowest, rate := math.Inf(1), 0.0, 0.0
 	var p50, p99, longest, decisions, refused []point
@@ -130,10 +123,7 @@ func overTime(all []Moment) *figure {
 		longest = append(longest, point{m.Seconds, m.Longest})
 		decisions = append(decisions, point{m.Seconds, m.DecisionsPerSecond})
 		refused = append(refused, point{m.Seconds, m.RefusedPerSecond})
-		f.Table.Rows = append(f.Table.Rows, []string{
-			significant(m.Seconds), Count(m.DecisionsPerSecond), Count(m.RefusedPerSecond),
-			Micros(m.P50), Micros(m.P99), Micros(m.Longest),
-		})
+		f.Table.add(significant(m.Seconds), Count(m.DecisionsPerSecond), Count(m.RefusedPerSecond), Micros(m.P50), Micros(m.P99), Micros(m.Longest))
 	}
 	x, xTicks := timeline(all[len(all)-1].Seconds)
 	latency, latencyTicks := logarithmic(fastest, slowest, Micros)
@@ -150,8 +140,8 @@ func overTime(all []Moment) *figure {
 		Keys:   []key{{0, "p50"}, {1, "p99"}, {2, "longest"}},
 		Curves: []curve{draw(2, longest, x, latency, gap), draw(1, p99, x, latency, gap), draw(0, p50, x, latency, gap)},
 	}, {
-		Label: "Decisions and refusals a second over time",
-		YName: "a second", XName: "seconds", X: xTicks, Y: rateTicks, Columns: asked,
+		Label: "Decisions and refusals per second over time",
+		YName: "per second", XName: "seconds", X: xTicks, Y: rateTicks, Columns: asked,
 		Keys:   []key{{3, "decisions"}, {4, "refused"}},
 		Curves: []curve{draw(3, decisions, x, rates, gap), draw(4, refused, x, rates, gap)},
 	}}
@@ -171,12 +161,11 @@ func usualStep(points []point) float64 {
 	return steps[len(steps)/2]
 }
 
-// draining is how much of its budget each tenant had left. A share is enough for a
-// picture; the table has the amounts.
-func draining(all []Drain) *figure {
+// draining plots the share of its budget that each tenant had left.
+func draining(all []metrics.Drain) *figure {
 	f := &figure{
-		ID: "drains", Title: "Budgets that run out",
-		Note:  "What was left of some tenants' budgets, as callers were told.",
+		ID: "drains", Title: "Budgets of refused tenants",
+		Note:  "The balance of some tenants in the answers of the run. A refused tenant may have money left: less than its next request may cost.",
 		Table: grid{Head: []string{"tenant", "budget", "left at the end", "at, s"}},
 	}
 	latest := 0.0
@@ -190,7 +179,7 @@ func draining(all []Drain) *figure {
 	}
 	x, xTicks := timeline(latest)
 	y, yTicks := linear(1, func(share float64) string { return percent(math.Round(100 * share)) })
-	p := plot{Label: "Share of the budget that is left, over time, one line a tenant", YName: "of the budget is left", XName: "seconds", X: xTicks, Y: yTicks}
+	p := plot{Label: "Share of the budget that is left, over time, one line per tenant", YName: "of the budget is left", XName: "seconds", X: xTicks, Y: yTicks}
 	for i, d := range all {
 		if len(d.Points) == 0 || d.Granted <= 0 {
 			continue
@@ -200,10 +189,122 @@ func draining(all []Drain) *figure {
 			points = append(points, point{at.Seconds, max(float64(at.Remaining)/float64(d.Granted), 0)})
 		}
 		last := d.Points[len(d.Points)-1]
-		p.Keys = append(p.Keys, key{i, fmt.Sprintf("%s, %s", d.Tenant, d.Granted)})
-		f.Table.Rows = append(f.Table.Rows, []string{string(d.Tenant), d.Granted.String(), last.Remaining.String(), significant(last.Seconds)})
+		p.Keys = append(p.Keys, key{i, fmt.Sprintf("%s, %s", d.Tenant, money(d.Granted).Text)})
+		f.Table.Rows = append(f.Table.Rows, []cell{{Text: string(d.Tenant)}, money(d.Granted), money(last.Remaining), {Text: significant(last.Seconds)}})
 		p.Curves = append(p.Curves, draw(i, points, x, y, 0))
 	}
 	f.Plots = []plot{p}
 	return f
+}
+
+// swept plots throughput, latency and cost over the parameter of a sweep.
+func swept(s *Sweep) *figure {
+	if s == nil || len(s.Points) == 0 {
+		return nil
+	}
+	f := &figure{
+		ID: "sweep", Title: "Over " + s.Over, Note: s.Said,
+		Table: grid{Head: []string{s.Over, "decisions per second", "lowest", "highest", "p50", "p99", "p99.9", "Redis CPU", "round trips", "balances"}},
+	}
+	places, ticks := spaced(s.Points)
+	rate, slowest, fastest, cost := 0.0, 0.0, math.Inf(1), 0.0
+	for _, p := range s.Points {
+		rate, cost = max(rate, p.DecisionsPerSecond.Most, p.DecisionsPerSecond.Median), max(cost, p.RedisCPU)
+		slowest, fastest = max(slowest, p.Decision.P99), min(fastest, p.Decision.P50)
+		balances := "OK"
+		if !p.Conserved {
+			balances = "WRONG"
+		}
+		f.Table.add(Count(p.Value), Count(p.DecisionsPerSecond.Median), Count(p.DecisionsPerSecond.Lowest), Count(p.DecisionsPerSecond.Most),
+			Micros(p.Decision.P50), Micros(p.Decision.P99), Micros(p.Decision.P999), Micros(p.RedisCPU), significant(p.RoundTrips), balances)
+	}
+	same := scale{even, 0, 1}
+	asked := columns(places, f.Table.text)
+	add := func(label, name string, yTicks []tick, keys []key, curves ...curve) {
+		f.Plots = append(f.Plots, plot{
+			Label: label, YName: name, XName: s.Over, X: ticks, Y: yTicks, Marks: s.mark(places), Columns: asked, Keys: keys, Curves: curves,
+		})
+	}
+	line := func(series int, y scale, value func(SweepPoint) metrics.Spread) curve {
+		var points []point
+		for i, p := range s.Points {
+			points = append(points, point{places[i], value(p).Median})
+		}
+		c := draw(series, points, same, y, 0)
+		for i, p := range s.Points {
+			v := value(p)
+			if at := y.at(v.Median); !math.IsInf(at, 0) {
+				c.Dots = append(c.Dots, dot{X: places[i], Y: at, Lowest: y.at(v.Lowest), Most: y.at(v.Most)})
+			}
+		}
+		return c
+	}
+	single := func(of func(SweepPoint) float64) func(SweepPoint) metrics.Spread {
+		return func(p SweepPoint) metrics.Spread { return metrics.SpreadOf([]float64{of(p)}) }
+	}
+	rates, rateTicks := linear(rate, Short)
+	add("Decisions per second over "+s.Over, "decisions per second, lowest to highest", rateTicks, nil,
+		line(3, rates, func(p SweepPoint) metrics.Spread { return p.DecisionsPerSecond }))
+	latency, latencyTicks := logarithmic(fastest, slowest, Micros)
+	add("Latency of a decision over "+s.Over+", on a logarithmic axis", "latency", latencyTicks, []key{{0, "p50"}, {1, "p99"}},
+		line(1, latency, single(func(p SweepPoint) float64 { return p.Decision.P99 })),
+		line(0, latency, single(func(p SweepPoint) float64 { return p.Decision.P50 })))
+	if cost > 0 {
+		costs, costTicks := linear(cost, Micros)
+		add("Redis CPU time per decision over "+s.Over, "Redis CPU per decision", costTicks, nil,
+			line(5, costs, single(func(p SweepPoint) float64 { return p.RedisCPU })))
+	}
+	return f
+}
+
+// spaced places the points evenly in their logarithm; 0, which has none, is one doubling
+// before the first of the others.
+func spaced(points []SweepPoint) (places []float64, ticks []tick) {
+	const mostLabels = 8
+	least := math.Inf(1)
+	for _, p := range points {
+		if p.Value > 0 {
+			least = min(least, float64(p.Value))
+		}
+	}
+	of := func(value int) float64 {
+		if value <= 0 {
+			return math.Log2(least) - 1
+		}
+		return math.Log2(float64(value))
+	}
+	s := scale{even, of(points[0].Value), of(points[len(points)-1].Value)}
+	every := (len(points) + mostLabels - 1) / mostLabels
+	for i, p := range points {
+		at := s.at(of(p.Value))
+		places = append(places, at)
+		t := tick{At: at}
+		if (len(points)-1-i)%every == 0 {
+			t.Label = powers(p.Value)
+		}
+		ticks = append(ticks, t)
+	}
+	return places, ticks
+}
+
+// powers writes 65536 as 64Ki, to save room on an axis.
+func powers(value int) string {
+	const kibi = 1024
+	if value >= 4*kibi && value%kibi == 0 {
+		return strconv.Itoa(value/kibi) + "Ki"
+	}
+	return Short(float64(value))
+}
+
+// mark shows the knee.
+func (s *Sweep) mark(places []float64) []mark {
+	if s.Knee == nil {
+		return nil
+	}
+	for i, p := range s.Points {
+		if p.Value == s.Knee.Value {
+			return []mark{{At: places[i], Label: "knee: " + s.count(p.Value), Left: places[i] > 0.5}}
+		}
+	}
+	return nil
 }

@@ -3,29 +3,31 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 )
 
-// plot is a diagram of the page. Places on it are shares of its area, so that a
-// browser fits it into any width while text and lines keep their size.
+// plot is a diagram of the page. Positions are shares of its area, so that it fits any width
+// while text and lines keep their size.
 type plot struct {
-	Label   string // says in a sentence what is to be seen
+	Label   string // one sentence for screen readers
 	YName   string
 	XName   string
-	Keys    []key // none where the name of the axis says it
+	Keys    []key // none if the name of the axis is enough
 	X, Y    []tick
 	Curves  []curve
 	Marks   []mark
 	Columns []column
 }
 
-// tick is a line across the area, and what is written at its end, if anything.
+// tick is a line across the area, with an optional label.
 type tick struct {
 	At    float64
 	Label string
 }
 
-// curve is one series; its look is the Series-th of the style sheet.
+// curve is one series, drawn in the Series-th style.
 type curve struct {
 	Series int
 	Path   string // in a square of 100 × 100
@@ -34,33 +36,33 @@ type curve struct {
 
 type dot struct {
 	X, Y         float64
-	Lowest, Most float64 // of a spread; equal where there is none
+	Lowest, Most float64 // of a spread
 }
 
-// mark is a line from top to bottom that has a name.
+// mark is a vertical line with a label.
 type mark struct {
 	At    float64
 	Label string
-	Left  bool // the label has its place to the left of the line
+	Left  bool // whether the label is left of the line
 }
 
-// column is a part of the width whose figures a pointer asks for.
+// column is a part of the width with a tooltip.
 type column struct {
 	At, Width float64
 	Text      string
 }
 
-// key says which curve is which.
+// key names a curve.
 type key struct {
 	Series int
 	Name   string
 }
 
-// point is a value of a curve in its own terms.
+// point is a value of a curve.
 type point struct{ x, y float64 }
 
-// draw joins points by lines; what the scales have no place for is a gap, and so
-// is a distance in x above gap, if gap is not 0.
+// draw joins points by lines. Points without a position on the scale leave a gap, and so does
+// a distance in x above gap, unless gap is 0.
 func draw(series int, points []point, x, y scale, gap float64) curve {
 	var path strings.Builder
 	verb, last := "M", math.Inf(-1)
@@ -79,7 +81,7 @@ func draw(series int, points []point, x, y scale, gap float64) curve {
 	return curve{Series: series, Path: path.String()}
 }
 
-// columns are as wide as to meet in the middle between their neighbours.
+// columns meet in the middle between their neighbours.
 func columns(places []float64, text func(i int) string) []column {
 	all := make([]column, len(places))
 	for i, at := range places {
@@ -94,3 +96,112 @@ func columns(places []float64, text func(i int) string) []column {
 	}
 	return all
 }
+
+// scale places values on an axis: 0 at its beginning, 1 at its end.
+type scale struct {
+	of     func(float64) float64 // in which the axis is linear
+	lo, hi float64               // in those terms
+}
+
+func (s scale) at(value float64) float64 {
+	if s.hi <= s.lo {
+		return 0
+	}
+	return (s.of(value) - s.lo) / (s.hi - s.lo)
+}
+
+func even(value float64) float64 { return value }
+
+// linear begins at 0 and ends with the last of its ticks, of which there are up to
+// five.
+func linear(highest float64, say func(float64) string) (scale, []tick) {
+	const about = 4
+	if highest <= 0 {
+		highest = 1
+	}
+	step := roundStep(highest / about)
+	s := scale{even, 0, math.Ceil(highest/step-1e-9) * step}
+	var ticks []tick
+	for i := 0; float64(i)*step <= s.hi+step/2; i++ {
+		value := float64(i) * step
+		ticks = append(ticks, tick{At: s.at(value), Label: say(value)})
+	}
+	return s, ticks
+}
+
+// timeline ends at the end of the run, not at a tick.
+func timeline(highest float64) (scale, []tick) {
+	s, ticks := linear(highest, significant)
+	if highest <= 0 {
+		return s, ticks
+	}
+	whole := s.hi
+	s.hi = highest
+	for i := range ticks {
+		ticks[i].At *= whole / highest
+	}
+	return s, slices.DeleteFunc(ticks, func(t tick) bool { return t.At > 1+1e-9 })
+}
+
+// roundStep is 1, 2, 2.5 or 5 times a power of ten, and no less than asked.
+func roundStep(atLeast float64) float64 {
+	power := math.Pow(10, math.Floor(math.Log10(atLeast)))
+	for _, digit := range []float64{1, 2, 2.5, 5} {
+		if digit*power >= atLeast*(1-1e-9) {
+			return digit * power
+		}
+	}
+	return 10 * power
+}
+
+// logarithmic covers lowest to highest in steps of 1, 2, 5, 10. Powers of ten have labels; if
+// there are few, so have 2 and 5.
+func logarithmic(lowest, highest float64, say func(float64) string) (scale, []tick) {
+	if lowest <= 0 || highest < lowest {
+		lowest, highest = 1, 10
+	}
+	const wide = 2.5 // powers of ten; beyond, labels of 2 and 5 come too close
+	first, last := int(math.Floor(math.Log10(lowest))), int(math.Ceil(math.Log10(highest)))
+	var values []float64
+	for power := first; power <= last; power++ {
+		for _, digit := range []float64{1, 2, 5} {
+			values = append(values, digit*math.Pow(10, float64(power)))
+		}
+	}
+	for len(values) > 2 && values[1] <= lowest*(1+1e-9) {
+		values = values[1:]
+	}
+	for len(values) > 2 && values[len(values)-2] >= highest*(1-1e-9) {
+		values = values[:len(values)-1]
+	}
+	s := scale{math.Log10, math.Log10(values[0]), math.Log10(values[len(values)-1])}
+	var ticks []tick
+	for _, value := range values {
+		t := tick{At: s.at(value)}
+		if power := math.Log10(value); s.hi-s.lo < wide || math.Abs(power-math.Round(power)) < 1e-9 {
+			t.Label = say(value)
+		}
+		ticks = append(ticks, t)
+	}
+	return s, ticks
+}
+
+// nines is the axis of HdrHistogram's plots, linear in the rarity of a value.
+func nines(percentile float64) float64 { return -math.Log10(1 - percentile/100) }
+
+// shown are the percentiles that have a tick and a row.
+var shown = []float64{0, 50, 90, 99, 99.9, 99.99, 99.999}
+
+func rarities(rarest float64) (scale, []tick) {
+	s := scale{nines, 0, min(max(nines(rarest), nines(99)), nines(shown[len(shown)-1]))}
+	var ticks []tick
+	for _, percentile := range shown {
+		if at := s.at(percentile); at <= 1 {
+			ticks = append(ticks, tick{At: at, Label: percent(percentile)})
+		}
+	}
+	ticks[0].Label = "" // 50% stands too close for two
+	return s, ticks
+}
+
+func percent(value float64) string { return strconv.FormatFloat(value, 'f', -1, 64) + "%" }

@@ -18,9 +18,9 @@ import (
 
 // loads are the command lines of bench and replay to run on each form of Redis.
 var loads = []string{
-	"bench --duration 200ms --nodes 2 --tenants 4 --concurrency 4 --against script,watch,check",
+	"bench --duration 200ms --nodes 2 --tenants 4 --concurrency 4 --baselines script,watch,check",
 	"bench --duration 200ms --nodes 2 --tenants 4 --concurrency 4 --processes",
-	"bench --duration 200ms --tenants 4 --concurrency 4 --prefix mine --share-prefix",
+	"bench --duration 200ms --tenants 4 --concurrency 4",
 	"bench sweep --over nodes --values 1,2 --rounds 1 --duration 200ms --tenants 4 --concurrency 4",
 	"replay TRACE TRACE",
 }

@@ -195,7 +195,7 @@ func TestSignalsWhileRedisIsSilent(t *testing.T) {
 		{syscall.SIGTERM, "evalsha", 1, "bench --duration 1h"},
 		{syscall.SIGTERM, "evalsha", 3000, "bench --duration 1h --tenants 4"},
 		{syscall.SIGTERM, "evalsha", 3000, "bench --duration 1h --tenants 4 --processes --nodes 2"},
-		{syscall.SIGTERM, "evalsha", 3000, "bench --duration 1h --tenants 4 --nodes 1 --against all"},
+		{syscall.SIGTERM, "evalsha", 3000, "bench --duration 1h --tenants 4 --nodes 1 --baselines all"},
 	} {
 		state, stderr := silence(t, server, c.signal, c.word, c.nth, strings.Fields(c.args)...)
 		if state.ExitCode() != exit.Unavailable || !strings.Contains(stderr, "interrupted") && !strings.Contains(stderr, "unknown") {

@@ -1,5 +1,0 @@
-//go:build !linux
-
-package fleet
-
-func newAlarm() (alarm, error) { return newTimerAlarm() }

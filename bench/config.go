@@ -145,7 +145,7 @@ func (c Config) validateWarmup() error {
 	case c.Warmup < 0 && c.Warmup != AutoWarmup || c.Warmup > maxDuration:
 		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, maxDuration)
 	case c.Warmup > 0 && c.Trace != "":
-		return errors.New("--warmup: a trace is replayed once; leave out one of both")
+		return errors.New("--warmup: a trace is replayed once: leave out one of the two")
 	default:
 		return nil
 	}

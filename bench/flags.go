@@ -152,7 +152,7 @@ func needless(cc *cli.Context, c Config) error {
 	}
 	for _, flag := range []string{"workload", "overrun-permille"} {
 		if c.Trace != "" && cc.IsSet(flag) {
-			return fmt.Errorf("--%s: a trace has its own requests; leave out one of both", flag)
+			return fmt.Errorf("--%s: not allowed with --trace, which has requests of its own: leave out one of the two", flag)
 		}
 	}
 	return nil

@@ -48,8 +48,8 @@ type Totals struct {
 // maxCells bounds the ledger to 32 MB. 192 workers on 100 tenants still have a stripe each.
 const maxCells = 1_000_000
 
-// NewLedger returns a ledger with as many stripes as memory allows, so that workers do not
-// contend for the cell of a hot tenant.
+// NewLedger returns a ledger that spreads each tenant's sums over a stripe a worker, so that
+// workers don't contend for the cell of a hot tenant. It has at most maxCells cells.
 func NewLedger(tenants, workers int) *Ledger {
 	l := &Ledger{stripes: make([][]Cell, max(1, min(workers, maxCells/tenants)))}
 	for i := range l.stripes {

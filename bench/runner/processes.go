@@ -240,7 +240,7 @@ func (s *processPhase) follow(p *process) error {
 			s.locked(func() { s.add(m.Result) })
 			err := m.Failure.err()
 			if err == nil && m.Result.Interrupted && !s.interrupted() {
-				err = exit.With(exit.Unavailable, errors.New("it was interrupted, and this process was not"))
+				err = exit.With(exit.Unavailable, errors.New("an interrupt reached it and not this process: run again"))
 			}
 			return p.named(err)
 		default:

@@ -9,8 +9,8 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// Trace is a usage trace. Each row is sent once, in order, by the next free worker; the
-// tenants take turns.
+// Trace is a usage trace. Each row is sent once, in the order of the file, by the next free
+// worker. Rows name no tenant: they are dealt to the tenants in turn.
 type Trace struct {
 	*Recording
 	tenants int

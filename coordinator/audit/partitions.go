@@ -18,8 +18,8 @@ import (
 type Prefix struct {
 	Name       string `json:"prefix"`
 	Partitions int    `json:"partitions"` // 0 for a prefix that was never used
-	// Existing are the partitions of which a key exists. The others were never used, or a
-	// node was stopped while it created them.
+	// Existing lists the partitions that have a key in Redis. The others were never used, or
+	// their creator stopped before it had written a key.
 	Existing []int `json:"existing"`
 	// Damages are those that concern the whole prefix.
 	Damages []Damage `json:"damages"`

@@ -82,7 +82,7 @@ func (c *Cluster) BeginMigration(ctx context.Context, slot int, to *Server) (*Mi
 		return nil, err
 	}
 	if from == to || !slices.Contains(c.nodes(), to) {
-		return nil, fmt.Errorf("redistest: slot %d cannot move from %s to %s; name another master of the Cluster", slot, from.Addr(), to.Addr())
+		return nil, fmt.Errorf("redistest: slot %d cannot move from %s to %s: the target must be another master of the same Cluster", slot, from.Addr(), to.Addr())
 	}
 	m := &Migration{cluster: c, slot: slot, from: from, to: to, src: from.admin(), dst: to.admin()}
 	// The target comes first: the source must never redirect a client to a node that

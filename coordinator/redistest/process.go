@@ -14,8 +14,8 @@ import (
 // reach the children that it forks to write snapshots.
 type process struct {
 	cmd *exec.Cmd
-	// ended is set before this package ends the process. A process that exits with an
-	// error while ended isn't set has crashed.
+	// ended is set before this package kills the process. If the process exits with an
+	// error while ended is false, it has crashed.
 	ended  atomic.Bool
 	reaper *reaper
 	exited chan struct{}

@@ -169,7 +169,7 @@ var goPatches = []patch{
 	{"an abandoned reserve is not released", "resolve.go",
 		"&& makes && answers[i].Outcome == budget.Reserved {", "&& makes && id.IsZero() {", ""},
 	{"an abandoned lookup releases", "resolve.go",
-		"&& makes && answers", "&& (makes || true) && answers", ""},
+		"&& makes && answers", "&& (makes || true) && answers", "TestAbandonedLookupReleasesNothing"},
 	{"a gap is not repaired", "resolve.go",
 		"l.startRepair(g.Session, g.Reply)", "l.merges = nil", ""},
 	{"a lost session is not repaired", "resolve.go",

@@ -208,6 +208,23 @@ func TestLateDuplicateOfALostHold(t *testing.T) {
 	}
 }
 
+// A node whose session is lost restores its holds, although the session that it then opens
+// begins after the batches that made them.
+func TestHoldOfALostSessionIsMerged(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p := s.partitions[0]
+	maker, replica := NewNode(s.nodeConfig(1)), p.store.Clone()
+	reserve := NewCall(luascripts.KindReserve, "acme", 5, budget.ReservationID{})
+	s.carryCall(t, maker, reserve)
+	p.store = replica
+	s.carryCall(t, maker, NewCall(luascripts.KindBalance, "acme", 0, budget.ReservationID{}))
+	hold, err := store.ParseHold(p.store.Hash(p.keys.Ledger)[store.HoldField(reserve.id)])
+	if err != nil || !hold.Open() || hold.Held != 5 {
+		t.Errorf("the hold is %+v, %v", hold, err)
+	}
+}
+
 // A repair doesn't charge for a hold whose tombstone was dropped: its end is forgotten, but
 // its maker's session shows that the hold was made.
 func TestDroppedTombstoneIsNotMerged(t *testing.T) {

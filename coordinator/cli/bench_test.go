@@ -20,7 +20,7 @@ import (
 var loads = []string{
 	"bench --duration 200ms --nodes 2 --tenants 4 --concurrency 4 --baselines script,watch,check",
 	"bench --duration 200ms --nodes 2 --tenants 4 --concurrency 4 --processes",
-	"bench --duration 200ms --tenants 4 --concurrency 4",
+	"bench --duration 200ms --tenants 4 --concurrency 4 --prefix mine",
 	"bench sweep --over nodes --values 1,2 --rounds 1 --duration 200ms --tenants 4 --concurrency 4",
 	"replay TRACE TRACE",
 }

@@ -103,9 +103,10 @@ if ARGV[2] == '1' then
 		local field, record = all[i], all[i + 1]
 		local kind, ends = field:sub(1, 1), 0
 		if kind == 'h' and record:sub(1, 1) == 'o' then
-			record, ends = moved(record, 16)
+			record, ends = moved(record, 28)
 		elseif kind == 'a' and #record > 1 then
 			record = moved(record, 43)
+			record = moved(record, 49)
 		end
 		redis.call('HSET', ledger, field, record)
 		if ends > 0 then

@@ -28,7 +28,7 @@ type clock struct {
 	given  func() time.Time // the caller's clock; nil for the engine's own
 	latest atomic.Int64     // latest time of the caller's clock, Unix ms
 
-	mu    sync.Mutex // serializes start and tick
+	mu    sync.Mutex // serialises start and tick
 	timer *time.Timer
 	base  time.Time
 }

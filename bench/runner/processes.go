@@ -313,7 +313,7 @@ func (ps *Processes) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// NodeCommand, after "bench", makes this program a node.
+// NodeCommand is the word after "bench" that makes this program a node.
 const NodeCommand = "node"
 
 // process is one node process.

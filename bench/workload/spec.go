@@ -124,7 +124,7 @@ func (s Spec) validateArrivals() error {
 	return errors.Join(errs...)
 }
 
-// StandardInput, as a Trace, is standard input.
+// StandardInput is the Trace that is read from standard input.
 const StandardInput = "-"
 
 // TraceName returns the trace's name for people, or "".

@@ -20,10 +20,12 @@ type synthetic struct {
 	skew    zipf
 }
 
+// Round returns a round of endless requests.
 func (s *synthetic) Round(round, rounds int) Round {
 	return syntheticRound{s, RoundNo{round, rounds}}
 }
 
+// TypicalHold returns the mean hold.
 func (s *synthetic) TypicalHold() budget.Microcents { return meanHold(s.deck) }
 
 type syntheticRound struct {
@@ -36,6 +38,7 @@ func (r syntheticRound) Generator(worker int) Generator {
 	return &syntheticGenerator{synthetic: r.synthetic, rng: *rand.NewPCG(r.seed, uint64(r.Number)<<32|uint64(worker)+1)} //nolint:gosec // a count
 }
 
+// Offset returns 0: requests are due at once.
 func (r syntheticRound) Offset(int) (time.Duration, bool) { return 0, true }
 
 type syntheticGenerator struct {
@@ -43,6 +46,7 @@ type syntheticGenerator struct {
 	rng rand.PCG
 }
 
+// Next draws the next request.
 func (g *syntheticGenerator) Next(_ uint64, r *Request) bool {
 	bits := g.rng.Uint64()
 	*r = g.deck[bits%deckSize]

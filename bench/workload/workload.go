@@ -191,6 +191,7 @@ type limited struct {
 	requests int64
 }
 
+// Round returns a round with its share of the requests.
 func (l limited) Round(round, rounds int) Round {
 	r := &limitedRound{Round: l.Workload.Round(round, rounds), count: shareOf(l.requests, round, rounds)}
 	r.left.Store(r.count)
@@ -203,10 +204,12 @@ type limitedRound struct {
 	left  atomic.Int64
 }
 
+// Generator returns the generator of a worker, which shares the limit with the others.
 func (r *limitedRound) Generator(worker int) Generator {
 	return &limitedGenerator{r.Round.Generator(worker), &r.left}
 }
 
+// Offset returns the time at which a request is due, up to the limit.
 func (r *limitedRound) Offset(number int) (time.Duration, bool) {
 	offset, exists := r.Round.Offset(number)
 	return offset, exists && int64(number) < r.count
@@ -217,6 +220,7 @@ type limitedGenerator struct {
 	left *atomic.Int64
 }
 
+// Next returns the next request while any is left.
 func (g *limitedGenerator) Next(number uint64, r *Request) bool {
 	return g.left.Add(-1) >= 0 && g.Generator.Next(number, r)
 }
@@ -250,6 +254,7 @@ type burstGenerator struct {
 	sent int
 }
 
+// Next returns the next request of the worker's share for a tenant.
 func (g *burstGenerator) Next(_ uint64, r *Request) bool {
 	each := (g.Requests + g.Workers - 1) / g.Workers
 	tenant := g.sent / each

@@ -10,7 +10,7 @@ import (
 )
 
 // SpawnReplica starts a replica of primary, with the same password, and returns once the
-// first synchronization is complete and the link is up.
+// first synchronisation is complete and the link is up.
 func SpawnReplica(ctx context.Context, primary *Server, opts ...Option) (*Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

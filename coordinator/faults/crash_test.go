@@ -16,8 +16,7 @@ func TestKilledRedisWithAOF(t *testing.T) {
 	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Timeout: 100 * time.Millisecond})
 	for range 3 {
 		f.awaitCommits(200)
-		server.Kill()
-		f.awaitUnknown()
+		f.killInFlight(server)
 		if err := server.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}

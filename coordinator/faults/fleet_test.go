@@ -21,6 +21,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/redistest"
 )
 
 // fleet is a group of worker processes, with the answers to all their callers.
@@ -213,6 +214,15 @@ func (f *fleet) unknown() int {
 func (f *fleet) awaitUnknown() {
 	f.t.Helper()
 	before := f.unknown()
+	f.await("an outcome unknown to its caller", 10*time.Second, func() bool { return f.unknown() > before })
+}
+
+// killInFlight kills a server while operations are in flight: some that were sent have an
+// unknown outcome. It counts those from before the kill, since no more follow.
+func (f *fleet) killInFlight(server *redistest.Server) {
+	f.t.Helper()
+	before := f.unknown()
+	server.Kill()
 	f.await("an outcome unknown to its caller", 10*time.Second, func() bool { return f.unknown() > before })
 }
 

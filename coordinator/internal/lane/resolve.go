@@ -398,7 +398,8 @@ func (l *Lane) gapFound(b *Batch, rest string) {
 		l.fail(b, func(*Call) error { return ErrUnavailable })
 		return
 	}
-	if g.Session.Number() > acknowledged { // a batch that this node never sent
+	// A batch that this node never sent, or a session that this node never closed.
+	if g.Session.Number() > acknowledged || g.Session.Number() == acknowledged && g.Session.State() == luascripts.SessionClosed {
 		l.cloned(b, given)
 		return
 	}

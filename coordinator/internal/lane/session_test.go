@@ -54,6 +54,24 @@ func TestClonedBatchIsSentAgain(t *testing.T) {
 	}
 }
 
+// If a clone has closed the session, the batch is sent again with a new node ID.
+func TestClosedSessionOfAGapIsNotUsed(t *testing.T) {
+	t.Parallel()
+	n, l, _ := openLane(t, nil)
+	c := ask(t, n, l, luascripts.KindCommit, 10, budget.NewReservationID("acme", 1, 1))
+	l.Next()
+	before := l.session.node
+	reply(l, gap(string(luascripts.SessionClosed)+string(l.session.last[1:]), ""))
+	open(t, l)
+	if kinds := sends(t, l); kinds != "c" || l.session.node == before {
+		t.Fatalf("sends %q as the same node: %t", kinds, l.session.node == before)
+	}
+	reply(l, applied("C", 0, 10))
+	if a := result(t, c); a.Err != nil || a.Outcome != budget.Committed {
+		t.Errorf("answered %+v", a)
+	}
+}
+
 // Lost timers are rebuilt page by page, between batches.
 func TestTimersAreRebuilt(t *testing.T) {
 	t.Parallel()

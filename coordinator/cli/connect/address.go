@@ -14,13 +14,13 @@ import (
 // address is a parsed Redis URL. url.Parse accepts only one host, and its errors repeat
 // the text that it cannot parse, including a password.
 type address struct {
-	tls    bool
-	kind   kind
-	user   *url.Userinfo
-	hosts  []string
-	socket string // path of a Unix socket, in place of the hosts
-	path   string
-	query  url.Values
+	tls   bool
+	kind  kind
+	user  *url.Userinfo
+	hosts []string
+	unix  bool   // the path is that of a Unix socket, and there are no hosts
+	path  string // otherwise a database, or the name of a Sentinel's master
+	query url.Values
 }
 
 // kind is the part of a scheme after its "+".
@@ -43,7 +43,6 @@ func split(text string) (address, error) {
 	if err != nil {
 		return a, err
 	}
-	isSocket := a.socket != ""
 	authority, tail := rest, ""
 	if end := strings.IndexAny(rest, "/?"); end >= 0 {
 		authority, tail = rest[:end], rest[end:]
@@ -51,7 +50,7 @@ func split(text string) (address, error) {
 	userinfo, hosts, hasUser := cutLast(authority, "@")
 	// If the tail has an @, the text before that may be a password with an unescaped / or ?.
 	// The path of a socket may have an @ if its user is absent or ends before the path.
-	if strings.Contains(tail, "@") && !(isSocket && (authority == "" || hasUser)) {
+	if strings.Contains(tail, "@") && !(a.unix && (authority == "" || hasUser)) {
 		return a, errLogin
 	}
 	if hasUser {
@@ -66,7 +65,7 @@ func split(text string) (address, error) {
 	if a.query, err = url.ParseQuery(query); err != nil {
 		return a, fmt.Errorf("the Redis URL's query cannot be read; %s", remedy)
 	}
-	if isSocket {
+	if a.unix {
 		return a, a.takeSocket(hosts, path)
 	}
 	a.path = strings.Trim(path, "/")
@@ -89,7 +88,7 @@ func (a *address) takeSocket(host, path string) error {
 	if host != "" || strings.Trim(path, "/") == "" {
 		return errors.New("a Unix socket has a path and no host: write unix:///path/of/redis.sock, and unix://user@/path/of/redis.sock for a user")
 	}
-	a.socket = path
+	a.path = path
 	return nil
 }
 
@@ -105,7 +104,7 @@ func splitScheme(text string) (a address, rest string, err error) {
 		return a, "", fmt.Errorf("the Redis URL has no scheme; %s", remedy)
 	}
 	if strings.EqualFold(scheme, unixScheme) {
-		a.socket = unixScheme // placeholder until the path is known
+		a.unix = true
 		return a, rest, nil
 	}
 	base, suffix, _ := strings.Cut(strings.ToLower(scheme), "+")
@@ -164,8 +163,8 @@ func (a address) name() string {
 	}
 	name += "://" + strings.Join(a.hosts, ",")
 	switch {
-	case a.socket != "":
-		name += (&url.URL{Path: a.socket}).EscapedPath()
+	case a.unix:
+		name += (&url.URL{Path: a.path}).EscapedPath()
 	case a.path != "":
 		name += "/" + a.path
 	}
@@ -177,7 +176,7 @@ func (a address) name() string {
 
 func (a address) scheme() string {
 	switch {
-	case a.socket != "":
+	case a.unix:
 		return unixScheme
 	case a.tls:
 		return "rediss"
@@ -189,8 +188,8 @@ func (a address) scheme() string {
 // plain returns the URL in go-redis' form, with all hosts but the first in the query.
 func (a address) plain(path string) string {
 	query := maps.Clone(a.query)
-	if a.socket != "" {
-		return (&url.URL{Scheme: unixScheme, Path: a.socket, RawQuery: query.Encode()}).String()
+	if a.unix {
+		return (&url.URL{Scheme: unixScheme, Path: a.path, RawQuery: query.Encode()}).String()
 	}
 	for _, host := range a.hosts[1:] {
 		query.Add("addr", a.withPort(host))

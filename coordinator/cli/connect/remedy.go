@@ -81,7 +81,7 @@ func containsAny(found string, parts ...string) bool {
 
 func (t Target) remedyOfTLS(found string) string {
 	switch {
-	case t.address.socket != "":
+	case t.address.unix:
 		return ""
 	case !t.address.tls:
 		// A server that expects TLS closes the connection, or sends an alert (21, version 3).

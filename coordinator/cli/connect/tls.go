@@ -15,7 +15,7 @@ func (s Secrets) checkTLS(a address) error {
 	for _, f := range []struct{ flag, value string }{{caFlag, s.CA}, {certFlag, s.Cert}, {keyFlag, s.Key}} {
 		switch {
 		case f.value == "" || a.tls:
-		case a.socket != "":
+		case a.unix:
 			return fmt.Errorf("--%s is given, and %s has no TLS: leave it out", f.flag, a.name())
 		default:
 			secure := a

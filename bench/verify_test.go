@@ -78,12 +78,12 @@ func TestVerifyNotices(t *testing.T) {
 		{"granted and remaining", change(func(r *budget.HoldList) { r.Balance.Granted += 9; r.Balance.Remaining += 9 }), "a", "its budget was", 0},
 		{"committed for remaining", change(func(r *budget.HoldList) { r.Balance.Committed--; r.Balance.Remaining++ }), "a", "received answers for 30", 0},
 		{"debt", change(func(r *budget.HoldList) { r.Balance.Committed, r.Balance.Remaining = 83, -8 }), "a", "exceed its budget of 100 by 8", 8},
-		{"a hold nobody was told of", change(func(r *budget.HoldList) {
+		{"a hold that no worker received", change(func(r *budget.HoldList) {
 			r.Holds[1].Held, r.Balance.Reserved, r.Balance.Remaining = 15, 35, 35
 		}), "a", "workers hold 25", 0},
 		{"an account lost", func(stored accounts, _ *metrics.Ledger) { delete(stored, "b") }, "b", "account is missing", 0},
-		{"an account nobody made", func(stored accounts, _ *metrics.Ledger) { stored["c"] = stored["b"] }, "c", "unexpected tenant", 0},
-		{"told more", func(_ accounts, l *metrics.Ledger) { l.Of(0)[1].Committed.Add(1) }, "b", "received answers for 1", 0},
+		{"an unexpected account", func(stored accounts, _ *metrics.Ledger) { stored["c"] = stored["b"] }, "c", "unexpected tenant", 0},
+		{"more answered than stored", func(_ accounts, l *metrics.Ledger) { l.Of(0)[1].Committed.Add(1) }, "b", "received answers for 1", 0},
 	} {
 		a, stored, l := verifyCase()
 		c.corrupt(stored, l)
@@ -211,9 +211,9 @@ func TestWrongBalancesOfBaselines(t *testing.T) {
 		"in the race":    {sound, steal, "of the baseline local in the contention test: the balance"},
 		"lost, not ours": {func(r *budget.HoldList) { *r = budget.HoldList{} }, sound, "of the baseline local: its account is missing"},
 	} {
-		beside := audited(baseline.Local, c.local)
-		beside.contended = audited(baseline.Local, c.race)
-		result, err := readAll(audited(baseline.Bursar, sound), beside)
+		other := audited(baseline.Local, c.local)
+		other.contended = audited(baseline.Local, c.race)
+		result, err := readAll(audited(baseline.Bursar, sound), other)
 		if err != nil || result.Conserved || result.BrokenAll != 1 || !strings.HasPrefix(result.Broken[0].Problem, c.want) {
 			t.Errorf("%s: %v, %+v; want %q", name, err, result.Broken, c.want)
 		}

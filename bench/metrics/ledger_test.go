@@ -28,10 +28,10 @@ func TestLastRemainingIsBounded(t *testing.T) {
 		}
 		left := r.Take()
 		if len(left) > maxSampledTenants || len(left) < min(tenants, maxSampledTenants/2) || left[len(left)-1] != int64(r.every*(len(left)-1)) {
-			t.Errorf("%d tenants: %d are told of, the last has %d", tenants, len(left), left[len(left)-1])
+			t.Errorf("%d tenants: Take returned %d, and the last has %d", tenants, len(left), left[len(left)-1])
 		}
 		if again := r.Take(); again[0] != noAnswer {
-			t.Errorf("%d tenants: told twice", tenants)
+			t.Errorf("%d tenants: Take returned a value twice", tenants)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func TestDrains(t *testing.T) {
 			begins = 900
 		}
 		if d.Tenant == "tenant-0" || d.Granted != 1000 || d.Points[0].Remaining != begins {
-			t.Errorf("%+v: it did not run out, or does not begin with what it had", d)
+			t.Errorf("%+v: it did not run out, or begins with another balance", d)
 		}
 	}
 }

@@ -146,7 +146,7 @@ func repeat(do call) func(context.Context) error {
 
 // countOnRedis counts commands, bytes and allocations per decision.
 func countOnRedis(ctx context.Context) (all []metric, err error) {
-	// With one processor and no garbage collection, pools return what was put into them.
+	// With one processor and no garbage collection, pools return the objects put into them.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	f, err := newFixture(ctx)

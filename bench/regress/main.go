@@ -115,9 +115,9 @@ type part func(ctx context.Context) ([]metric, error)
 
 var parts = []part{countOnRedis, instructionsOfRedis, instructionsOfLocal, ratios}
 
-// attempts is how often a part with a failure is measured; the last one counts. A baseline is
-// of as many, with the lowest ratios and the median of all else. So neither a stall nor an
-// idle moment decides anything.
+// attempts is the number of times that a failing part is measured; the last one counts. A
+// baseline is taken from as many, with the lowest ratios and the medians of all other
+// figures. So neither a stall nor an idle moment decides anything.
 const attempts = 3
 
 func measureUntil(ctx context.Context, measure part, failed func(metric) bool) (all []metric, err error) {
@@ -241,7 +241,7 @@ type metric struct {
 	tolerance *tolerance
 }
 
-// tolerance is how far a figure may be from the baseline.
+// tolerance is the accepted distance of a figure from the baseline.
 type tolerance struct {
 	decimals int
 	accepts  func(now, accepted float64) bool

@@ -90,7 +90,7 @@ func metric(w io.Writer, value float64, unit string) {
 }
 
 // ErrNoDistribution: the run measured no latency.
-var ErrNoDistribution = errors.New("no latency was measured: there are no percentiles to write")
+var ErrNoDistribution = errors.New("no latency was measured, so percentiles cannot be written")
 
 // WriteHgrm writes the latencies of Bursar's decisions in HdrHistogram's percentile form, in
 // microseconds, as its plotters read it.

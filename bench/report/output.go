@@ -133,8 +133,8 @@ func openWhole(path string) (wholeFile, error) {
 		return wholeFile{File: file}, unnamed(err)
 	}
 	const readable = 0o666 // before umask
-	beside := filepath.Join(filepath.Dir(path), ".bursar-"+rand.Text())
-	file, openErr := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, readable)
+	temporary := filepath.Join(filepath.Dir(path), ".bursar-"+rand.Text())
+	file, openErr := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, readable)
 	whole := wholeFile{file, path}
 	if openErr == nil && err == nil {
 		if err := unnamed(file.Chmod(info.Mode().Perm())); err != nil {

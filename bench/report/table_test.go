@@ -76,9 +76,9 @@ func TestTable(t *testing.T) {
 	open := exampleReport()
 	open.Workload = Workload{Name: "uniform", Arrivals: "open", Offered: 10_000, Unsent: 12, LatencyFrom: "intended start", WarmupSeconds: 0.5}
 	open.Commit = metrics.Latency{} // nothing was granted
-	beside := exampleReport()
-	beside.Candidates = exampleCandidates()
-	for name, report := range map[string]Report{"sweep": sweptReport(), "sound": exampleReport(), "broken": broken, "unread": unread, "open": open, "contenders": beside} {
+	compared := exampleReport()
+	compared.Candidates = exampleCandidates()
+	for name, report := range map[string]Report{"sweep": sweptReport(), "sound": exampleReport(), "broken": broken, "unread": unread, "open": open, "contenders": compared} {
 		compareFile(t, "table/"+name+".txt", written(t, report.WriteTable))
 	}
 }

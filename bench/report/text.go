@@ -81,8 +81,8 @@ func Short(value float64) string {
 // String describes the workload in one line.
 func (w Workload) String() string {
 	parts := []string{w.Name}
-	add := func(told bool, format string, args ...any) {
-		if told {
+	add := func(applies bool, format string, args ...any) {
+		if applies {
 			parts = append(parts, fmt.Sprintf(format, args...))
 		}
 	}

@@ -18,8 +18,8 @@ import (
 func TestProcessThatCannotBegin(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	w := NewProcesses(t.Context(), NodeConfig{Config: plain(2, 1), Redis: server.URL(), Prefix: "fleet", Tenants: []budget.TenantID{"nobody"}, Nodes: 3}, nil, nil)
-	if _, err := w.Start(t.Context()); err == nil || !strings.Contains(err.Error(), `node 1: tenant "nobody": the answer is missing_tenant`) {
+	w := NewProcesses(t.Context(), NodeConfig{Config: plain(2, 1), Redis: server.URL(), Prefix: "fleet", Tenants: []budget.TenantID{"unknown"}, Nodes: 3}, nil, nil)
+	if _, err := w.Start(t.Context()); err == nil || !strings.Contains(err.Error(), `node 1: tenant "unknown": the answer is missing_tenant`) {
 		t.Errorf("%v, want the node and the tenant", err)
 	}
 	if err := w.Close(t.Context()); err != nil {

@@ -31,12 +31,12 @@ func TestWatchdog(t *testing.T) {
 	}
 	cancel()
 	if err := <-lost; err != nil {
-		t.Errorf("it is there, and the watchdog says %v", err)
+		t.Errorf("the server answers, and the watchdog returned %v", err)
 	}
 	server.Close()
 	began := time.Now()
 	if err := awaitLoss(t.Context(), dial); err == nil || time.Since(began) < goneAfter {
-		t.Errorf("nobody is there, and the watchdog says %v after %s", err, time.Since(began))
+		t.Errorf("the server is closed, and the watchdog returned %v after %s", err, time.Since(began))
 	}
 	if err := awaitLoss(ctx, dial); err != nil {
 		t.Errorf("a watchdog that has ended: %v", err)

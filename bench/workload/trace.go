@@ -122,7 +122,7 @@ var timestampLayouts = []string{
 func (c *clocked) add(timestamp string) error {
 	at, ok := c.parse(timestamp)
 	if !ok {
-		return fmt.Errorf("%.40q is no timestamp that --speed reads: write 2023-11-16 18:17:03.97 or 2023-11-16T18:17:03+00:00", timestamp)
+		return fmt.Errorf("%.40q is not a timestamp that --speed can read: write 2023-11-16 18:17:03.97 or 2023-11-16T18:17:03+00:00", timestamp)
 	}
 	if len(c.at) == 0 {
 		c.first = at

@@ -215,7 +215,7 @@ func TestTraceTimes(t *testing.T) {
 		{"mixed, in three zones", []string{"2023-11-16T18:00:00.5Z", "2023-11-16 19:00:01+0100", "2023-11-16 18:00:02"}, []time.Duration{0, 500 * time.Millisecond, 1500 * time.Millisecond}, ""},
 		{"backwards", []string{"2023-11-16 18:17:03.98", "2023-11-16 18:17:03.97"}, nil, `usage.csv:3: column TIMESTAMP: "2023-11-16 18:17:03.97" is before the row above it: sort the rows`},
 		{"backwards by its zone", []string{"2023-11-16 18:17:03", "2023-11-16 18:17:04+01:00"}, nil, "usage.csv:3: column TIMESTAMP: "},
-		{"no time", []string{"2023-11-16 18:17:03.98", "18:17"}, nil, `usage.csv:3: column TIMESTAMP: "18:17" is no timestamp that --speed reads: write 2023-11-16 18:17:03.97`},
+		{"no time", []string{"2023-11-16 18:17:03.98", "18:17"}, nil, `usage.csv:3: column TIMESTAMP: "18:17" is not a timestamp that --speed can read: write 2023-11-16 18:17:03.97`},
 	} {
 		text := TraceHeader + "\n" + strings.Join(c.times, ",1,1\n") + ",1,1\n"
 		read, err := parseTrace("usage.csv", strings.NewReader(text), testTariff, true)

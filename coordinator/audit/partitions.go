@@ -33,7 +33,7 @@ func Partitions(ctx context.Context, client redis.UniversalClient, prefix string
 }
 
 // partitions implements Partitions. Unless it is thorough, it looks for partitions under
-// another number than the recorded one only if there is no record.
+// another number than the recorded one only if the record is missing.
 func partitions(ctx context.Context, client redis.UniversalClient, prefix string, thorough bool) (Prefix, error) {
 	p := Prefix{Name: prefix, Existing: []int{}, Damages: []Damage{}}
 	if err := p.readRecord(ctx, client); err != nil {

@@ -18,7 +18,7 @@ type address struct {
 	kind  kind
 	user  *url.Userinfo
 	hosts []string
-	unix  bool   // the path is that of a Unix socket, and there are no hosts
+	unix  bool   // hosts is empty, and path is that of a Unix socket
 	path  string // otherwise a database, or the name of a Sentinel's master
 	query url.Values
 }

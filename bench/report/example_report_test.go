@@ -16,7 +16,6 @@ func fullReport() Report {
 	r.Command = "bursar bench --redis spawn --nodes 1 --concurrency 256 --baselines all --html report.html"
 	r.Workload = Workload{
 		Name: "uniform", Arrivals: "closed", WarmupSeconds: 1, LatencyFrom: "call", AbovePermille: 10,
-		RequestsSaid: "drawn from seed 1",
 	}
 	r.Machine = Machine{
 		CPU: "AMD EPYC 7B13", Cores: 2, OS: "linux/amd64", Go: "go1.26.8", GOMAXPROCS: 2, GOGC: "100", GOMEMLIMIT: "off", Version: "(devel)",

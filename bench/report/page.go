@@ -415,7 +415,7 @@ func (r Report) how() [][2]string {
 		counted = "the time at which a call was due"
 	}
 	pairs := [][2]string{
-		{"requests", w.RequestsSaid}, {"loop", w.Arrivals}, {"latency counts from", counted},
+		{"loop", w.Arrivals}, {"latency counts from", counted},
 		{"offered", measured(w.Offered, func(rate float64) string { return Count(rate) + " requests per second" })},
 		{"unsent", measured(float64(w.Unsent), func(n float64) string {
 			return Count(n) + " " + wording.Noun(w.Unsent, "request") + " due and not sent by the end"

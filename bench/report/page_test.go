@@ -126,7 +126,7 @@ func TestHTMLEscapes(t *testing.T) {
 	t.Parallel()
 	const evil = `<script>alert(1)</script>"onload="x`
 	r := fullReport()
-	r.Command, r.Redis, r.Trace, r.Workload.Name, r.Workload.RequestsSaid = evil, evil, evil, evil, evil
+	r.Command, r.Redis, r.Trace, r.Workload.Name = evil, evil, evil, evil
 	r.Machine.CPU, r.Server.Settings = evil, map[string]string{evil: evil}
 	r.Drains[0].Tenant, r.Candidates[0].Name, r.Candidates[0].Describe = evil, evil, evil
 	r.Conserved, r.BrokenAll, r.Broken = false, 1, []BrokenBook{{evil, evil}}

@@ -60,11 +60,10 @@ type Workload struct {
 	Unsent        int64   `json:"unsent,omitempty"`             // requests that were due and not sent by the end
 	Speed         float64 `json:"speed,omitempty"`              // of a trace: 1 is its own; 0 as fast as possible
 	ZipfExponent  float64 `json:"zipf_exponent,omitempty"`
-	HoldMillis    float64 `json:"hold_millis,omitempty"`     // between a reserve and its settlement
-	AbovePermille int     `json:"above_permille"`            // of requests that commit more than their hold
-	WarmupSeconds float64 `json:"warmup_seconds"`            // before the first round
-	LatencyFrom   string  `json:"latency_from,omitempty"`    // "intended start" in an open loop, or "call"
-	RequestsSaid  string  `json:"requests_origin,omitempty"` // where the requests come from, for people
+	HoldMillis    float64 `json:"hold_millis,omitempty"`  // between a reserve and its settlement
+	AbovePermille int     `json:"above_permille"`         // of requests that commit more than their hold
+	WarmupSeconds float64 `json:"warmup_seconds"`         // before the first round
+	LatencyFrom   string  `json:"latency_from,omitempty"` // "intended start" in an open loop, or "call"
 }
 
 // Machine describes the machine and the program.

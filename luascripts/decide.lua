@@ -6,8 +6,9 @@
 -- engine makes the test and the debit one compare-and-swap; here the script is one step.
 -- An id under another tenant's name, or of an account that was deleted and created
 -- again, reaches nothing.
--- ends is the deadline of most new holds, and owned what their records have after the
--- amount, by account.
+
+-- Most new holds have one deadline, ends: its text is made once, and so is, by account,
+-- the part of their records after the amount (owned).
 local ends, endsText, owned = ttl > 0 and now + ttl or 0, nil, { nil }
 local kindOf, placeOf = { byte(kinds, 1, operations) }, accounts > 1 and { byte(accountOf, 1, operations) }
 local other
@@ -19,12 +20,10 @@ for operation = 1, operations do
 	end
 	local a = account[i]
 	if kind == $RESERVE or kind == $RESERVE_TTL then
-		endsText = endsText or format('%d', ends)
-		local at, text, next = ends, endsText, position + 25
+		local at, next = ends, position + 25
 		if kind == $RESERVE_TTL then
 			at, next = read('>I6', arguments, next)
 			at = at > 0 and now + at or 0
-			text = format('%d', at)
 		end
 		if blocked[i] then
 			code = blocked[i]
@@ -56,11 +55,12 @@ for operation = 1, operations do
 				if a[$TURN] == sequence then
 					a[$OLDER], generation = a[$OLDER] + 1, $DEADLINE
 				end
-				local rest = at == ends and owned[i]
+				local rest, text = at == ends and owned[i], at == ends and endsText
 				if not rest then
 					rest = pack('>I6I6I6I6', a[$SERIAL], sequence, now, at) .. $OWN_LEVEL .. sub(fields[i], 2)
+					text = text or format('%d', at)
 					if at == ends then
-						owned[i] = rest
+						owned[i], endsText = rest, text
 					end
 				end
 				local field = sub(arguments, position + 8, position + 24)

@@ -189,7 +189,7 @@ var goPatches = []patch{
 	{"a clone is not noticed", "resolve.go",
 		"if g.Session.Number() > acknowledged || g", "if g", "TestGivingUpEnds"},
 	{"a session that a clone closed is used", "resolve.go",
-		" || g.Session.Number() == acknowledged && g.Session.State() == luascripts.SessionClosed {", " {", "TestClosedSessionOfAGapIsNotUsed"},
+		" || g.Session.Number() == acknowledged && g.Session.State() == luascripts.SessionClosed {", " {", "TestClonedBatchIsSentAgain"},
 	{"a late duplicate of the node's own batch passes for a clone", "resolve.go",
 		"acknowledged := l.session.acknowledged\n\tl.session.last", "acknowledged := l.session.last.Number()\n\tl.session.last", "TestLateDuplicateAfterALossIsNotAClone"},
 	{"a closed session is used", "resolve.go",

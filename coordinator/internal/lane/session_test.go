@@ -33,42 +33,39 @@ func TestAnotherIncarnationIsNotAdopted(t *testing.T) {
 	}
 }
 
-// If another process has used its number, the batch never took effect: it is sent again
-// with a new node ID.
+// If another process has used its number, or has closed its session, the batch never took
+// effect: it is sent again with a new node ID.
 func TestClonedBatchIsSentAgain(t *testing.T) {
 	t.Parallel()
-	n, l, _ := openLane(t, nil)
-	c := ask(t, n, l, luascripts.KindCommit, 10, budget.NewReservationID("acme", 1, 1))
-	l.Next()
-	fail(l, FailureLost)
-	before := l.session.node
-	l.Next()
-	reply(l, "CLONED")
-	open(t, l)
-	if kinds := sends(t, l); kinds != "c" || l.session.node == before {
-		t.Fatalf("sends %q as the same node: %t", kinds, l.session.node == before)
-	}
-	reply(l, applied("C", 0, 10))
-	if a := result(t, c); a.Err != nil || a.Outcome != budget.Committed {
-		t.Errorf("answered %+v", a)
-	}
-}
-
-// If a clone has closed the session, the batch is sent again with a new node ID.
-func TestClosedSessionOfAGapIsNotUsed(t *testing.T) {
-	t.Parallel()
-	n, l, _ := openLane(t, nil)
-	c := ask(t, n, l, luascripts.KindCommit, 10, budget.NewReservationID("acme", 1, 1))
-	l.Next()
-	before := l.session.node
-	reply(l, gap(string(luascripts.SessionClosed)+string(l.session.last[1:]), ""))
-	open(t, l)
-	if kinds := sends(t, l); kinds != "c" || l.session.node == before {
-		t.Fatalf("sends %q as the same node: %t", kinds, l.session.node == before)
-	}
-	reply(l, applied("C", 0, 10))
-	if a := result(t, c); a.Err != nil || a.Outcome != budget.Committed {
-		t.Errorf("answered %+v", a)
+	for name, c := range map[string]struct {
+		lost    bool // the first reply
+		refusal func(*Lane) string
+	}{
+		"number used": {true, func(*Lane) string { return "CLONED" }},
+		"session closed": {false, func(l *Lane) string {
+			return gap(string(luascripts.SessionClosed)+string(l.session.last[1:]), "")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n, l, _ := openLane(t, nil)
+			commit := ask(t, n, l, luascripts.KindCommit, 10, budget.NewReservationID("acme", 1, 1))
+			l.Next()
+			if c.lost {
+				fail(l, FailureLost)
+				l.Next()
+			}
+			before := l.session.node
+			reply(l, c.refusal(l))
+			open(t, l)
+			if kinds := sends(t, l); kinds != "c" || l.session.node == before {
+				t.Fatalf("sends %q as the same node: %t", kinds, l.session.node == before)
+			}
+			reply(l, applied("C", 0, 10))
+			if a := result(t, commit); a.Err != nil || a.Outcome != budget.Committed {
+				t.Errorf("answered %+v", a)
+			}
+		})
 	}
 }
 

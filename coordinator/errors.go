@@ -45,7 +45,7 @@ var (
 	ErrRecreated = lane.ErrRecreated
 
 	// ErrOutOfMemory: Redis is past maxmemory, so nothing new is held, created or
-	// granted; commits and releases still land. Raise maxmemory.
+	// granted; commits and releases still succeed. Raise maxmemory.
 	ErrOutOfMemory = lane.ErrOutOfMemory
 
 	// ErrCorrupt: a stored record cannot be read or breaks the invariant. Nothing

@@ -43,7 +43,7 @@ func tenantCommand() *cli.Command {
 			},
 			{
 				Name: "list", Usage: "print every tenant's balance",
-				Description: "Reads Redis' state page by page, without stopping a busy Redis: each line is\nconsistent, but the lines are read at different times. A hold that is past its deadline counts as\nreserved until the next operation on its tenant.",
+				Description: "Reads Redis' state page by page, without stopping a busy Redis: each line is\nconsistent, but the lines are read at different times. A hold that is past its\ndeadline counts as reserved until the next operation on its tenant.",
 				Flags:       redisFlags(), Action: printing(listTenants),
 			},
 			{

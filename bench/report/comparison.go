@@ -116,6 +116,9 @@ func (r Report) settingsUnlike(earlier Report) (unlike []string) {
 		{"cores", earlier.Machine.Cores, r.Machine.Cores}, {"Go", earlier.Machine.Go, r.Machine.Go}, {"bursar", earlier.Machine.Version, r.Machine.Version},
 	} {
 		if s.was != s.now {
+			if s.was == "" {
+				s.was = "not recorded"
+			}
 			unlike = append(unlike, fmt.Sprintf("%s: %v, was %v", s.name, s.now, s.was))
 		}
 	}
@@ -149,7 +152,7 @@ func (c Change) spread(s metrics.Spread) string {
 func (c Change) verdict() string {
 	switch {
 	case c.Rounds < 2:
-		return "spread unknown: give both at least 2 --rounds"
+		return "needs 2 rounds"
 	case !c.Beyond:
 		return "within the spread"
 	case c.Percent.Median > 0:

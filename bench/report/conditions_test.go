@@ -93,7 +93,7 @@ func TestCompareTo(t *testing.T) {
 		"faster":       {[]float64{100, 110, 90}, []float64{200, 210, 190}, "+100% (+72.7% to +133%)", "higher"},
 		"slower":       {[]float64{200, 210, 190}, []float64{100, 110, 90}, "-50% (-57.1% to -42.1%)", "lower"},
 		"overlapping":  {[]float64{100, 110, 90}, []float64{105, 120, 95}, "+5% (-13.6% to +33.3%)", "within the spread"},
-		"single round": {[]float64{100}, []float64{200}, "+100%", "spread unknown: give both at least 2 --rounds"},
+		"single round": {[]float64{100}, []float64{200}, "+100%", "needs 2 rounds"},
 	} {
 		r := report(c.now...)
 		earlier := report(c.was...)

@@ -28,9 +28,6 @@ local function neverApplied(field)
 	if sub(session, 1, 1) == $SESSION_REPAIRING and #session >= $SESSION_BYTES + 8 then
 		last = read('>I8', session, $SESSION_BYTES + 1)
 	end
-	if $MERGES and 's' .. sub(field, 2, 9) == sessionField then
-		last = read('>I8', ARGV[6], 9)
-	end
 	-- Not an amount. Numbers count from 1; one beyond the 53 bits of a double was
 	-- made by hand, and rounding leaves it above all that sessions have come to.
 	local hi, lo = read('>I4I4', field, 10)

@@ -142,8 +142,6 @@ var luaPatches = []patch{
 		"if session and not never and not refusedAgain(field, session) then", "if session and not never then", "TestLateDuplicateOfALostHold"},
 	{"the batch of a merged id is not invalidated", "merge.lua",
 		"if session and name ~= sessionField and", "if false and name ~= sessionField and", "TestLateDuplicateOfALostHold"},
-	{"a repair reads the node's own session, which has moved on", "holds.lua",
-		"if $MERGES and 's' .. sub(field, 2, 9) == sessionField then", "if false then", ""},
 	// Damage and partitions.
 	{"a partition of another number of partitions is used", "open.lua",
 		"elseif sub(header, 1, #ARGV[4]) ~= ARGV[4] then", "elseif false then", "TestAnotherNumberOfPartitions"},

@@ -2,8 +2,10 @@ package redistest
 
 import (
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strconv"
 	"sync"
 )
@@ -21,21 +23,25 @@ const (
 // the server does; then the caller must call portSource again.
 type portSource func() (int, error)
 
-// takenPorts holds the ports of this process's servers, running or not.
+// takenPorts holds the reservations of this process's ports, whether the server runs or not.
 var takenPorts = struct {
 	sync.Mutex
-	set map[int]bool
-}{set: map[int]bool{}}
+	reservations map[int]io.Closer
+}{reservations: map[int]io.Closer{}}
 
 func takePort() (int, error) {
 	takenPorts.Lock()
 	defer takenPorts.Unlock()
 	for range portTries {
 		port := lowestPort + rand.IntN(portCount)
-		if takenPorts.set[port] || !portFree(port) {
+		if takenPorts.reservations[port] != nil || !portFree(port) {
 			continue
 		}
-		takenPorts.set[port] = true
+		reservation, err := reservePort(port)
+		if err != nil {
+			continue
+		}
+		takenPorts.reservations[port] = reservation
 		return port, nil
 	}
 	return 0, errors.New("redistest: no free loopback port between 10000 and 32000; is something holding them all?")
@@ -44,7 +50,20 @@ func takePort() (int, error) {
 func returnPort(port int) {
 	takenPorts.Lock()
 	defer takenPorts.Unlock()
-	delete(takenPorts.set, port)
+	if reservation := takenPorts.reservations[port]; reservation != nil {
+		_ = reservation.Close() // a socket without connections
+		delete(takenPorts.reservations, port)
+	}
+}
+
+// reservePort keeps other processes' servers off a port until Close or the end of the
+// process, also while the server is down between Kill and Restart. Linux has names for
+// sockets that are no files; elsewhere it does nothing.
+func reservePort(port int) (io.Closer, error) {
+	if runtime.GOOS != "linux" {
+		return io.NopCloser(nil), nil
+	}
+	return net.Listen("unix", "@bursar-redistest-"+strconv.Itoa(port))
 }
 
 func portFree(port int) bool {

@@ -214,7 +214,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	}
 	takenPorts.Lock()
 	defer takenPorts.Unlock()
-	if takenPorts.set[ports[0]] {
+	if takenPorts.reservations[ports[0]] != nil {
 		t.Errorf("port %d is still marked as taken", ports[0])
 	}
 }

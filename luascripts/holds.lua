@@ -17,11 +17,14 @@ local position = 1 -- of the next argument
 local named = 1 -- the next named hold
 local sequenceBytes = pack('>I6', sequence)
 
--- neverApplied reports whether the batch that made an id is beyond its node's session,
--- so that this partition never had it. An id is node (64), number (54), index (10).
+-- neverApplied reports whether this partition may never have had the batch that made an
+-- id: its node's session is missing or has not come that far. An id is node (64), number
+-- (54), index (10).
 local function neverApplied(field)
 	local session = call('HGET', ledger, 's' .. sub(field, 2, 9))
-	if not session or #session < $SESSION_BYTES then
+	if not session then
+		return true
+	elseif #session < $SESSION_BYTES then
 		return false, session
 	end
 	local last = read('>I8', session, 2)

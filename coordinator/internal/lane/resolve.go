@@ -158,6 +158,9 @@ func (l *Lane) partitionGone(found string) {
 	}
 	l.lossLogged = true
 	l.node.config.Observer.Gap(l.index)
+	if len(l.merges) == 0 { // no repair had begun
+		l.merges = l.journal.pendingMerges(l.session.time, l.node.config.RepairWindow.Milliseconds(), appliedBatch{node: l.session.node})
+	}
 	l.node.config.Logger.Error("bursar: partition lost or recreated", "partition", l.index, "known", l.session.header, "found", found,
 		"unmerged", len(l.merges), "remedy", "find out what happened to Redis, then restart this node")
 	l.merges = nil

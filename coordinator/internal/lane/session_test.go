@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -30,6 +31,22 @@ func TestAnotherIncarnationIsNotAdopted(t *testing.T) {
 	}
 	if l.session.header != testHeader || l.phase != lost || !strings.Contains(log.String(), "partition lost or recreated") {
 		t.Errorf("it was adopted: %+v\n%s", l.session, log)
+	}
+}
+
+// The log of a lost partition counts the states that no repair can restore.
+func TestLostPartitionCountsItsStates(t *testing.T) {
+	t.Parallel()
+	n, l, log := openLane(t, func(c *Config) { c.RepairWindow = time.Minute })
+	l.journal.record(store.NewID("acme", 1, 1, 0), state{state: luascripts.HoldOpen, amount: 10, at: l.session.time, number: 1})
+	c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+	l.Next()
+	reply(l, "NOPARTITION")
+	if a := result(t, c); !errors.Is(a.Err, ErrGap) {
+		t.Errorf("a lost partition: %v", a.Err)
+	}
+	if !strings.Contains(log.String(), "unmerged=1") {
+		t.Errorf("want one state:\n%s", log)
 	}
 }
 

@@ -152,6 +152,15 @@ func TestClonesMakeTheSameCall(t *testing.T) {
 // carryCall has a node of one partition make a call, and returns its last command.
 func (s *simulation) carryCall(t *testing.T, n *Node, c *Call) (last []string) {
 	t.Helper()
+	if last = s.carry(t, n, c); c.answer.Err != nil {
+		t.Fatal(c.answer.Err)
+	}
+	return last
+}
+
+// carry is carryCall for a call that may be answered with an error.
+func (s *simulation) carry(t *testing.T, n *Node, c *Call) (last []string) {
+	t.Helper()
 	l := n.Lanes()[0]
 	if err := errors.Join(n.Admit(), l.enqueue(c)); err != nil {
 		t.Fatal(err)
@@ -161,9 +170,7 @@ func (s *simulation) carryCall(t *testing.T, n *Node, c *Call) (last []string) {
 			last = args
 		}
 	}
-	if <-c.done; c.answer.Err != nil {
-		t.Fatal(c.answer.Err)
-	}
+	<-c.done
 	return last
 }
 
@@ -205,6 +212,30 @@ func TestLateDuplicateOfALostHold(t *testing.T) {
 				t.Errorf("the hold is %+v, %v", hold, err)
 			}
 		})
+	}
+}
+
+// A failover loses a hold together with the session of its maker, which may be about to
+// restore it. So a node that has seen a failure returns ErrGap for its settlement, and one
+// that has not, MissingReservation.
+func TestSettlementOfALostSessionsHold(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p := s.partitions[0]
+	replica := p.store.Clone()
+	made := NewCall(luascripts.KindReserve, "acme", 5, budget.ReservationID{})
+	s.carryCall(t, NewNode(s.nodeConfig(1)), made)
+	p.store = replica
+	for _, failed := range []bool{true, false} {
+		other := NewNode(s.nodeConfig(1))
+		if failed {
+			other.Failed()
+		}
+		c := NewCall(luascripts.KindCommit, "acme", 3, made.id)
+		s.carry(t, other, c)
+		if want := budget.MissingReservation; errors.Is(c.answer.Err, ErrGap) != failed || !failed && c.answer.Outcome != want {
+			t.Errorf("after a failure %t: %+v", failed, c.answer)
+		}
 	}
 }
 

@@ -68,7 +68,7 @@ func TestLostReplyIsNeverSentAgainUnderAnotherSession(t *testing.T) {
 func TestAbandonedReserveIsReleasedAfterALongOutage(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))
-	c := node(t, server.Client(), WithCallTimeout(50*time.Millisecond), WithHoldTTL(0))
+	c := node(t, server.Client(), WithCallTimeout(time.Second), WithHoldTTL(0))
 	ensure(t, c, "acme", 1000)
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
@@ -80,11 +80,11 @@ func TestAbandonedReserveIsReleasedAfterALongOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Kill()
-	time.Sleep(300 * time.Millisecond) // longer than the call timeout
+	time.Sleep(1500 * time.Millisecond) // longer than the call timeout
 	if err := server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := c.Close(ctx); err != nil {
 		t.Fatal(err)

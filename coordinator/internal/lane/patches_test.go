@@ -194,6 +194,8 @@ var goPatches = []patch{
 		"acknowledged := l.session.acknowledged\n\tl.session.last", "acknowledged := l.session.last.Number()\n\tl.session.last", "TestLateDuplicateAfterALossIsNotAClone"},
 	{"a closed session is used", "resolve.go",
 		" || o.Session.State() == luascripts.SessionClosed", "", "TestClosedSessionIsNotUsed"},
+	{"an expired batch prolongs the session", "resolve.go",
+		"time.Duration(l.session.time-l.session.last.Time())*time.Millisecond + ", "", "TestRetentionEndsAfterAnExpiredBatch"},
 	{"an overdue call is answered", "resolve.go",
 		"if answers[i].code == luascripts.CodeOverdue {", "if false {", ""},
 	{"a rebuild continues after a lost reply", "failure.go",

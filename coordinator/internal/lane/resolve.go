@@ -529,11 +529,12 @@ func (l *Lane) reject(b *Batch, err error) {
 // day for clocks and delays.
 const sessionRetention = luascripts.SessionRetentionMS*time.Millisecond - 24*time.Hour
 
-// sessionMissing handles a missing session. Soon after Redis' last answer, the session
-// was lost with acknowledged writes; long after it, the retention has ended.
+// sessionMissing handles a missing session. Soon after the session's last batch, it was
+// lost with acknowledged writes; long after it, the retention has ended. An answer of
+// EXPIRED moves the partition's time, but does not prolong the session.
 func (l *Lane) sessionMissing(b, given *Batch) {
 	acknowledged := l.session.acknowledged
-	silent := l.node.partitionClock().Sub(l.session.answeredAt)
+	silent := time.Duration(l.session.time-l.session.last.Time())*time.Millisecond + l.node.partitionClock().Sub(l.session.answeredAt)
 	l.phase, l.openNumber, l.session.open = opening, 0, false
 	l.reopening = true
 	if given != nil {

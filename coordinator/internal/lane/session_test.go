@@ -2,6 +2,7 @@ package lane
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,25 @@ func TestAnotherIncarnationIsNotAdopted(t *testing.T) {
 	}
 	if l.session.header != testHeader || l.phase != lost || !strings.Contains(log.String(), "partition lost or recreated") {
 		t.Errorf("it was adopted: %+v\n%s", l.session, log)
+	}
+}
+
+// A session whose retention has ended is not lost, even if Redis has answered EXPIRED since.
+func TestRetentionEndsAfterAnExpiredBatch(t *testing.T) {
+	t.Parallel()
+	n, l, log := openLane(t, func(c *Config) { c.RepairWindow = time.Minute })
+	c := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+	l.Next()
+	reply(l, fmt.Sprintf("EXPIRED %d", 5+luascripts.SessionRetentionMS))
+	l.Next()
+	reply(l, "NOSESSION")
+	open(t, l)
+	if kinds := sends(t, l); kinds != "r" {
+		t.Errorf("the lane sends %q, want the reserve", kinds)
+	}
+	reply(l, applied("R", 90))
+	if a := result(t, c); a.Outcome != budget.Reserved || strings.Contains(log.String(), "lost") {
+		t.Errorf("the reserve: %+v\n%s", a, log)
 	}
 }
 

@@ -304,6 +304,11 @@ func TestCauseOfAContextIsTextOnlyOutsideTheLanes(t *testing.T) {
 			matchesOnly(t, <-asked, ErrUnavailable, ending.want)
 			_, err := New(ctx, server.Client(), quiet())
 			matchesOnly(t, err, ErrUnavailable, ending.want)
+			checks, err := Inspect(ctx, server.Client())
+			if err != nil || len(checks) != 1 {
+				t.Fatalf("Inspect: %+v, %v; want one check", checks, err)
+			}
+			matchesOnly(t, checks[0].Err(), ErrUnavailable, ending.want)
 		})
 	}
 }

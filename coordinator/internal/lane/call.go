@@ -54,6 +54,7 @@ type Answer struct {
 	Outcome   budget.Outcome
 	Prior     budget.Outcome
 	Remaining budget.Microcents
+	Level     budget.TenantID // that Remaining is of
 	Required  budget.Microcents
 	Actual    budget.Microcents
 	Returned  budget.Microcents
@@ -63,7 +64,8 @@ type Answer struct {
 	Trace     any   // of the batch that carried the call
 	Err       error
 
-	code byte // of a merge; otherwise CodeLost, CodeOverdue, CodeCorrupt or 0
+	levels byte // that a reserve or a settle moved
+	code   byte // of a merge; otherwise CodeLost, CodeOverdue, CodeCorrupt or 0
 }
 
 var calls = sync.Pool{New: func() any { return &Call{done: make(chan struct{}, 1)} }}

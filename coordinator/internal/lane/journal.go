@@ -48,6 +48,7 @@ type state struct {
 	number uint64            // of the acknowledged batch
 	tenant uint32            // index in the chunk's tenants
 	state  byte              // luascripts.HoldOpen, HoldReleased or HoldCommitted
+	levels byte              // that were debited
 }
 
 // grantRecord is a change of a budget. If a failover loses it, no node restores it, and

@@ -2,12 +2,14 @@ package redistest
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"runtime"
 	"strconv"
 	"sync"
+	"syscall"
 )
 
 // Ports are below the range for outgoing connections of Linux (from 32768) and macOS (from
@@ -38,8 +40,11 @@ func takePort() (int, error) {
 			continue
 		}
 		reservation, err := reservePort(port)
-		if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
 			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("redistest: reserving port %d: %w", port, err)
 		}
 		takenPorts.reservations[port] = reservation
 		return port, nil
@@ -57,8 +62,9 @@ func returnPort(port int) {
 }
 
 // reservePort keeps other processes' servers off a port until Close or the end of the
-// process, also while the server is down between Kill and Restart. Linux has names for
-// sockets that are no files; elsewhere it does nothing.
+// process, also while the server is down between Kill and Restart. It listens on an
+// abstract Unix socket, which needs no file and exists only on Linux; elsewhere it does
+// nothing.
 func reservePort(port int) (io.Closer, error) {
 	if runtime.GOOS != "linux" {
 		return io.NopCloser(nil), nil

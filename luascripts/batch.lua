@@ -24,7 +24,7 @@
 --       and the damaged field if flag 4 is set.
 --       Flags: 1 more is due, 2 the timers are not whole (run rebuild), 4 damage was met
 -- or    NOPARTITION, LAYOUT n, INCARNATION header, NOSESSION, CLONED, STALE,
---       GAP and the session, its length in front (8), and its reply; EXPIRED time,
+--       GAP and the session, its length in front (16), and its reply; EXPIRED time,
 --       CORRUPT field
 --
 -- Invariant: for every account remaining + reserved + committed = granted before and
@@ -44,9 +44,9 @@ if stored[1] ~= ARGV[3] then
 end
 
 -- Every batch takes effect once: number n is admitted only if the session is the one
--- that its node knows, time included, and the HSET that moves the money moves the
--- session to n. A promoted replica may apply a late duplicate again, with another
--- result; then the time differs, and the node finds a gap.
+-- that its node knows, and the HSET that moves the money moves the session to n. A
+-- promoted replica may apply a late duplicate again, with another result; since the
+-- session has the codes of its batch, the node then finds a gap.
 if stored[3] ~= ARGV[4] then
 	local session = stored[3]
 	if not session then
@@ -62,7 +62,7 @@ if stored[3] ~= ARGV[4] then
 	elseif last >= number then
 		return 'STALE'
 	end
-	return 'GAP ' .. string.char(#session) .. session .. (call('HGET', ledger, 'r' .. node) or '')
+	return 'GAP ' .. pack('>I2', #session) .. session .. (call('HGET', ledger, 'r' .. node) or '')
 end
 
 if #(stored[2] or '') < $CONTROL_BYTES then

@@ -16,7 +16,7 @@
 --                  tombstone: c, l or x, held (64), account serial, sequence, made,
 --                  ended, sequence of its end (48 each), actual (64), levels, tenant
 --   s<node>        session: state, number (64), digest (64), time (48); in a repair
---                  also the last batch before it (64)
+--                  also the last batch before it (64); the codes of the last batch
 --   r<node>        the reply to the session's last batch
 --   d<n>           ring record: time (48) and the fields of settled holds
 --   e<n>           timed record: due time (48) and the fields of holds that a deadline

@@ -201,10 +201,10 @@ func newPartition(tb testing.TB) *partition {
 	p.client.Do(ctx, "zadd", "{p}:timers", "+inf", Sentinel)
 	p.client.ScriptLoad(ctx, p.scripts.Batch.Source)
 	reply, err := p.client.Eval(ctx, p.scripts.Open.Source, []string{"{p}:ledger"}, testNode, be(1, 8), "", "2 1 0 ").Text()
-	if err != nil || reply[:6] != "OPEN \x17" {
+	if err != nil || reply[:7] != "OPEN \x00\x17" {
 		tb.Fatalf("%q %v", reply, err)
 	}
-	p.session = reply[6 : 6+SessionBytes]
+	p.session = reply[7 : 7+SessionBytes]
 	return p
 }
 
@@ -220,8 +220,9 @@ func (p *partition) send(kinds, of, args string, accounts int, fields ...any) st
 	if err != nil || reply[0] != 'A' {
 		p.Fatalf("%q %v", reply, err)
 	}
-	p.session = string(byte(SessionApplied)) + mark + reply[1:7]
-	return reply[8 : 8+len(kinds)]
+	codes := reply[8 : 8+len(kinds)]
+	p.session = string(byte(SessionApplied)) + mark + reply[1:7] + codes
+	return codes
 }
 
 // Operations on amounts at the borders decide and store what exact arithmetic does.

@@ -5,7 +5,7 @@
 -- ARGV  1 node (8 bytes)   2 number that the session starts from (64 bits)
 --       3 clock in Unix ms, decimal; '' for the server's
 --       4 how the header must begin: "layout partitions index "
--- Reply OPEN, length of the session (8), the session, the header;
+-- Reply OPEN, length of the session (16), the session, the header;
 -- or    NOPARTITION, LAYOUT n, PARTITIONS header, CORRUPT field
 --
 -- Invariant: it moves no money and never changes a session that exists. It names one
@@ -27,4 +27,4 @@ elseif not session then
 elseif #session < $SESSION_BYTES then
 	return 'CORRUPT ' .. field
 end
-return 'OPEN ' .. string.char(#session) .. session .. header
+return 'OPEN ' .. pack('>I2', #session) .. session .. header

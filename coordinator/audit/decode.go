@@ -160,11 +160,24 @@ func decodeHold(record string) (Values, Kind, error) {
 }
 
 func decodeSession(record string) (Values, Kind, error) {
-	parts := sessionParts
+	parts, end := sessionParts, luascripts.SessionBytes
 	if record != "" && record[0] == luascripts.SessionRepairing {
-		parts = repairParts
+		parts, end = repairParts, luascripts.SessionBytes+8
 	}
-	return valuesOf(parts, record), store.DamagedSession, store.Session(record).Check()
+	values := valuesOf(parts, record)
+	if len(record) > end {
+		values = append(values, codesOf(record[end:]))
+	}
+	return values, store.DamagedSession, store.Session(record).Check()
+}
+
+// codesOf shows the codes of a batch.
+func codesOf(text string) Value {
+	var codes []string
+	for _, code := range []byte(text) {
+		codes = append(codes, codeWords[code])
+	}
+	return valueOf("codes", codes, counted(codes))
 }
 
 // The kinds of fields, in the order in which they are counted.
@@ -241,11 +254,7 @@ func decodeReply(record string) (Values, Kind, error) {
 		return values, store.DamagedReply, fmt.Errorf("%w: %d bytes that begin with %.8q", store.ErrDamaged, len(record), record)
 	}
 	operations, ok := operationsOf(record[8:], record[7]&luascripts.FlagDamageFound != 0)
-	var codes []string
-	for _, code := range []byte(record[8 : 8+operations]) {
-		codes = append(codes, codeWords[code])
-	}
-	values = append(values, valueOf("operations", operations), valueOf("codes", codes, counted(codes)))
+	values = append(values, valueOf("operations", operations), codesOf(record[8:8+operations]))
 	if !ok {
 		return values, store.DamagedReply, fmt.Errorf("%w: %d bytes after the codes, which fit no batch", store.ErrDamaged, len(record)-8-operations)
 	}

@@ -160,7 +160,7 @@ func TestInspectDamagedRecords(t *testing.T) {
 		{"hold of an earlier account", func() { h.add(holdSerialAt, 6, -1) }, h, hold, store.OrphanedHold, []string{`  account serial +\d+`}},
 		{"hold of no account", func() { h.set(h.was[:34] + "acme/ghost") }, h, hold, store.OrphanedHold, []string{`  tenant +"acme/ghost"`}},
 		{"session cut short", func() { session.set(session.was[:9]) }, session, sessions, store.DamagedSession, []string{`  last batch +\d+`, "  digest +cut off"}},
-		{"session in a repair", func() { session.set("r" + session.was[1:] + "\x00\x00\x00\x00\x00\x00\x00\x07") }, session, sessions, "", []string{`  state +more of a repair follows \(r\)`, "  last batch before the repair +7"}},
+		{"session in a repair", func() { session.set("r" + session.was[1:23] + "\x00\x00\x00\x00\x00\x00\x00\x07m") }, session, sessions, "", []string{`  state +more of a repair follows \(r\)`, "  last batch before the repair +7", "  codes +merged"}},
 		{"session of an unknown state", func() { session.set("?" + session.was[1:]) }, session, sessions, store.DamagedSession, []string{`  state +unknown \('\?'\)`}},
 		{"reply cut short", func() { reply.set("A\x00") }, reply, sessions, store.DamagedReply, []string{"  time +cut off"}},
 		{"reply of several", func() { reply.set(reply.was[:7] + "\x07" + "RRRCI!" + strings.Repeat("\x00", 16) + "damage") }, reply, sessions, "", []string{

@@ -265,9 +265,9 @@ func TestVerifyFindsEachOtherDamage(t *testing.T) {
 		record string
 		wants  []want
 	}{
-		{"session cut short", session, session.was[:22], []want{{store.DamagedSession, "session of node " + node, "session of 22 bytes, want 23, or 31 in a repair"}}},
+		{"session cut short", session, session.was[:22], []want{{store.DamagedSession, "session of node " + node, "session of 22 bytes, want at least 23, or 31 in a repair"}}},
 		{"session of an unknown state", session, "q" + session.was[1:], []want{{store.DamagedSession, "session of node " + node, "unknown state 'q'"}}},
-		{"session in a repair cut short", session, "r" + session.was[1:], []want{{store.DamagedSession, "session of node " + node, "23 bytes, want 23, or 31 in a repair"}}},
+		{"session in a repair cut short", session, "r" + session.was[1:23], []want{{store.DamagedSession, "session of node " + node, "23 bytes, want at least 23, or 31 in a repair"}}},
 		{"reply cut short", reply, "A", []want{{store.DamagedReply, "stored reply of node " + node, "1 bytes"}}},
 		{"reply of another", reply, strings.Repeat("z", 20), []want{{store.DamagedReply, "stored reply of node " + node, "begin with"}}},
 		{"ring record cut short", ring, ring.was[:len(ring.was)-1], []want{{store.DamagedEndings, `record \d+ of settled holds`, "22 bytes, want 6 and 17 for each hold"}}},

@@ -33,6 +33,8 @@ type Call struct {
 	trace any
 	timer *time.Timer // bounds the wait of a caller without a deadline
 	next  *Call       // in a queue
+	// deferred are the attempts that put the call off, since its tenant had overdue holds.
+	deferred []attempt
 
 	mustSend bool // a Do's settlement, which no queue limit may reject
 	internal bool // issued by the node; not counted against TotalQueue
@@ -63,7 +65,7 @@ type Answer struct {
 	Trace     any   // of the batch that carried the call
 	Err       error
 
-	code byte // of a merge; otherwise CodeLost, CodeOverdue, CodeCorrupt or 0
+	code byte // in the reply
 }
 
 var calls = sync.Pool{New: func() any { return &Call{done: make(chan struct{}, 1)} }}

@@ -35,6 +35,7 @@ func (b *Batch) decode(text string) (answers []Answer, reply store.Reply, damage
 		if err != nil {
 			return nil, reply, "", err
 		}
+		answers[i].code = code
 	}
 	damaged, err = reply.End()
 	return answers, reply, damaged, err
@@ -113,10 +114,8 @@ func decodeRefusal(code byte, c *Call) (Answer, error) {
 	switch code {
 	case luascripts.CodeNoTenant:
 		return Answer{Outcome: budget.MissingTenant}, nil
-	case luascripts.CodeNoHold:
+	case luascripts.CodeNoHold, luascripts.CodeLost, luascripts.CodeOverdue:
 		return Answer{Outcome: budget.MissingReservation}, nil
-	case luascripts.CodeLost, luascripts.CodeOverdue:
-		return Answer{Outcome: budget.MissingReservation, code: code}, nil
 	case luascripts.CodeNotKnown:
 		return Answer{Outcome: budget.NotKnown}, nil
 	case luascripts.CodeWasCommitted:
@@ -132,7 +131,7 @@ func decodeRefusal(code byte, c *Call) (Answer, error) {
 	case luascripts.CodeMemory:
 		return Answer{Err: fmt.Errorf("%w: raise maxmemory or free memory; commits and releases still succeed", ErrOutOfMemory)}, nil
 	case luascripts.CodeCorrupt:
-		return Answer{Err: fmt.Errorf("tenant %q: %w: run bursar inspect %q", c.tenant, ErrCorrupt, c.tenant), code: code}, nil
+		return Answer{Err: fmt.Errorf("tenant %q: %w: run bursar inspect %q", c.tenant, ErrCorrupt, c.tenant)}, nil
 	default:
 		return Answer{}, fmt.Errorf("unreadable reply: unknown code %q", code)
 	}

@@ -45,19 +45,35 @@ type state struct {
 	amount budget.Microcents // held, or committed
 	at     int64             // partition time, Unix ms
 	until  int64             // deadline of an open hold, Unix ms, 0 for none
-	number uint64            // of the acknowledged batch
+	number uint64            // of the acknowledged batch, as in an attempt, like place and code
 	tenant uint32            // index in the chunk's tenants
-	state  byte              // luascripts.HoldOpen, HoldReleased or HoldCommitted
+	place  uint16
+	code   byte
+	state  byte // luascripts.HoldOpen, HoldReleased or HoldCommitted
+}
+
+func (s *state) attempt() attempt { return attempt{s.number, s.place, s.code} }
+
+// acknowledged sets the attempt that Redis acknowledged.
+func (s *state) acknowledged(a attempt) { s.number, s.place, s.code = a.number, a.place, a.code }
+
+// attempt is an operation of a batch that Redis has applied, and its code in the reply, 0
+// if no reply has arrived.
+type attempt struct {
+	number uint64 // of the batch
+	place  uint16 // in the batch
+	code   byte
 }
 
 // grantRecord is a change of a budget. If a failover loses it, no node restores it, and
 // the loss is logged.
 type grantRecord struct {
-	number uint64
-	verb   string
-	tenant budget.TenantID
-	amount budget.Microcents
-	at     int64
+	attempt
+	deferred []attempt // earlier ones
+	verb     string
+	tenant   budget.TenantID
+	amount   budget.Microcents
+	at       int64
 }
 
 // stateBytes is the approximate memory of a state (BenchmarkJournal/memory).
@@ -130,11 +146,51 @@ type appliedBatch struct {
 
 // has reports whether Redis has a recorded state.
 func (b appliedBatch) has(s *state) bool {
+	return b.session != "" && (s.number < b.session.Number() || s.at == b.session.Time() && b.repeats(s.attempt()) || b.made(s))
+}
+
+// repeats reports whether an operation of the batch has its acknowledged result. A late
+// duplicate that reached a promoted replica may have another one.
+func (b appliedBatch) repeats(a attempt) bool {
+	return a.code != 0 && b.codeOf(a) == a.code
+}
+
+// codeOf returns the operation's code in the reply that Redis has, or 0 if it is in another
+// batch.
+func (b appliedBatch) codeOf(a attempt) byte {
+	if b.session == "" || a.number != b.session.Number() {
+		return 0
+	}
+	return store.AppliedCode(b.reply, int(a.place))
+}
+
+// tookEffect reports whether the batch had put a call off, and then, as a late duplicate,
+// carried it out. It returns the id of a hold that the duplicate made.
+func (b appliedBatch) tookEffect(c *Call) (made budget.ReservationID, took bool) {
+	for _, a := range c.deferred {
+		if b.changed(a) {
+			return store.NewID(c.tenant, b.node, a.number, int(a.place)), true
+		}
+	}
+	return budget.ReservationID{}, false
+}
+
+// changed reports whether the batch has an operation that changed something.
+func (b appliedBatch) changed(a attempt) bool {
+	switch b.codeOf(a) {
+	case luascripts.CodeReserved, luascripts.CodeCommitted, luascripts.CodeReleased,
+		luascripts.CodeCreated, luascripts.CodeGranted, luascripts.CodeWithdrawn, luascripts.CodeDeleted:
+		return true
+	}
+	return false
+}
+
+// hasGrant reports whether Redis has a recorded change of a budget.
+func (b appliedBatch) hasGrant(g *grantRecord) bool {
 	if b.session == "" {
 		return false
 	}
-	number := b.session.Number()
-	return s.number < number || s.number == number && s.at == b.session.Time() || b.made(s)
+	return g.number < b.session.Number() || b.repeats(g.attempt) || slices.ContainsFunc(g.deferred, b.changed)
 }
 
 // made reports whether the batch made a reservation that is recorded as open. If that one

@@ -49,10 +49,10 @@ func TestJournalKeepsTheLatestState(t *testing.T) {
 	t.Parallel()
 	var j journal
 	id, other := budget.NewReservationID("acme", 1, 1<<10), budget.NewReservationID("acme/search", 1, 2<<10)
-	j.record(id, state{state: luascripts.HoldOpen, amount: 5, at: 10, number: 1})
-	j.record(other, state{state: luascripts.HoldOpen, amount: 7, at: 11, number: 2})
+	j.record(id, state{state: luascripts.HoldOpen, amount: 5, at: 10, number: 1, code: luascripts.CodeReserved})
+	j.record(other, state{state: luascripts.HoldOpen, amount: 7, at: 11, number: 2, code: luascripts.CodeReserved})
 	j.evict(20, 10, 0)
-	j.record(id, state{state: luascripts.HoldCommitted, amount: 4, at: 20, number: 3})
+	j.record(id, state{state: luascripts.HoldCommitted, amount: 4, at: 20, number: 3, code: luascripts.CodeCommitted})
 	lost := func(at int64, last appliedBatch) string {
 		var texts []string
 		if last.session != "" && j.diverged(last) {
@@ -64,7 +64,7 @@ func TestJournalKeepsTheLatestState(t *testing.T) {
 		return strings.Join(texts, ", ")
 	}
 	redisHas := func(number uint64, at int64, codes string) appliedBatch {
-		return appliedBatch{1, store.AppliedSession(be(number, 8)+be(0, 8), at, false, 0), applied(codes, 5)}
+		return appliedBatch{1, store.AppliedSession(be(number, 8)+be(0, 8), at, false, 0, codes), applied(codes, 5)}
 	}
 	for _, c := range []struct {
 		what string
@@ -75,6 +75,7 @@ func TestJournalKeepsTheLatestState(t *testing.T) {
 		{"all is lost", 21, appliedBatch{}, "acme c4, acme/search o7"},
 		{"Redis has the first two", 21, redisHas(2, 11, "R"), "acme c4"},
 		{"Redis refused the second at another time", 21, redisHas(2, 12, "I"), "diverged, acme c4, acme/search o7"},
+		{"Redis refused the second at the same time", 21, redisHas(2, 11, "I"), "diverged, acme c4, acme/search o7"},
 		{"Redis made the second again at another time", 21, redisHas(2, 12, "R"), "acme c4"},
 		{"another node's batch of this number made one", 21, appliedBatch{2, redisHas(2, 12, "R").session, applied("R", 5)}, "diverged, acme c4, acme/search o7"},
 		{"Redis has all", 21, redisHas(3, 20, "C"), ""},

@@ -55,7 +55,7 @@ func open(t *testing.T, l *Lane) {
 	t.Helper()
 	l.Next()
 	session := string(byte(luascripts.SessionNew)) + be(l.openNumber, 8) + be(0, 8) + be(5, 6)
-	reply(l, "OPEN "+string(rune(len(session)))+session+testHeader)
+	reply(l, "OPEN "+be(uint64(len(session)), 2)+session+testHeader)
 	if l.phase != ready {
 		t.Fatalf("the lane is %s, want ready", l.phase)
 	}
@@ -79,9 +79,9 @@ func applied(codes string, remaining uint64, values ...uint64) string {
 // appliedEmpty returns the reply to an empty batch.
 func appliedEmpty() string { return "A" + be(5, 6) + "\x00" }
 
-func gap(s string, stored string) string { return "GAP " + string(rune(len(s))) + s + stored }
+func gap(s string, stored string) string { return "GAP " + be(uint64(len(s)), 2) + s + stored }
 
-func sessionAt(mark string) string { return string(store.AppliedSession(mark, 5, false, 0)) }
+func sessionAt(mark string) string { return string(store.AppliedSession(mark, 5, false, 0, "")) }
 
 func reply(l *Lane, text string) { l.Handle(Reply{Text: text}) }
 
@@ -466,6 +466,84 @@ func TestOverdueCallsAreRepeated(t *testing.T) {
 		}
 	}
 	wantResolved(t, n)
+}
+
+// A failover loses a batch that put a call off, and a late duplicate of the batch carries
+// the call out. It is not carried out again: the caller gets an unknown outcome. A reserve
+// is repeated, and the hold of the duplicate is released.
+func TestDeferredCallTakesEffectOnce(t *testing.T) {
+	t.Parallel()
+	for _, window := range []time.Duration{0, time.Minute} {
+		for code, kind := range map[byte]byte{
+			luascripts.CodeGranted: luascripts.KindGrant, luascripts.CodeWithdrawn: luascripts.KindWithdraw,
+			luascripts.CodeCommitted: luascripts.KindCommit, luascripts.CodeReleased: luascripts.KindRelease,
+			luascripts.CodeDeleted: luascripts.KindDelete, luascripts.CodeReserved: luascripts.KindReserve,
+			luascripts.CodeOverdue: luascripts.KindGrant, luascripts.CodeInsufficient: luascripts.KindWithdraw,
+		} {
+			t.Run(fmt.Sprintf("%c, repair %s", code, window), func(t *testing.T) {
+				t.Parallel()
+				n, l, _ := openLane(t, func(c *Config) { c.RepairWindow = window })
+				c := ask(t, n, l, kind, 10, budget.NewReservationID("acme", 7, 1))
+				l.Next()
+				deferring := l.pending.number
+				reply(l, applied("D", 90))
+				duplicate := store.AppliedSession(string(l.session.last[1:17]), 9, false, 0, string(code))
+				sends(t, l)
+				reply(l, gap(string(duplicate), applied(string(code), 90)))
+				took := code != luascripts.CodeOverdue && code != luascripts.CodeInsufficient
+				reserves := code == luascripts.CodeReserved
+				var unknown *UnknownOutcomeError
+				switch again := window > 0 && (reserves || !took); {
+				case again && !reserves:
+					if kinds := sends(t, l); kinds != string(kind) {
+						t.Errorf("sends %q, want %c again", kinds, kind)
+					}
+					return
+				case took && !reserves:
+					if a := result(t, c); !errors.As(a.Err, &unknown) {
+						t.Errorf("answered %+v, want an unknown outcome", a)
+					}
+				case !again:
+					if a := result(t, c); !errors.Is(a.Err, ErrGap) {
+						t.Errorf("answered %+v, want ErrGap", a)
+					}
+				case sends(t, l) == "m": // the second batch is given up
+					reply(l, applied("m", 90))
+				}
+				if reserves {
+					if kinds := sends(t, l); kinds[0] != luascripts.KindRelease || l.pending.calls[0].id != store.NewID("acme", l.session.node, deferring, 0) {
+						t.Errorf("sends %q, want a release of the duplicate's hold", kinds)
+					}
+					return
+				}
+				wantResolved(t, n)
+			})
+		}
+	}
+}
+
+// A grant that was put off, carried out, lost by a failover, and then carried out by a late
+// duplicate of the batch that had put it off, is not reported as lost.
+func TestDeferredGrantIsNotLost(t *testing.T) {
+	t.Parallel()
+	for code, lost := range map[byte]bool{luascripts.CodeGranted: false, luascripts.CodeOverdue: true} {
+		n, l, log := openLane(t, func(c *Config) { c.RepairWindow = time.Minute })
+		c := ask(t, n, l, luascripts.KindGrant, 10, budget.ReservationID{})
+		l.Next()
+		reply(l, applied("D", 90))
+		duplicate := store.AppliedSession(string(l.session.last[1:17]), 9, false, 0, string(code))
+		sends(t, l)
+		reply(l, applied("G", 90))
+		if a := result(t, c); a.Outcome != budget.Granted {
+			t.Fatalf("answered %+v", a)
+		}
+		ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
+		sends(t, l)
+		reply(l, gap(string(duplicate), applied(string(code), 90)))
+		if strings.Contains(log.String(), "lost a grant") != lost {
+			t.Errorf("lost: %t, but the log is\n%s", lost, log)
+		}
+	}
 }
 
 // The client may still read a command that was given up: the batch is repeated from a

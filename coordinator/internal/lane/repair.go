@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -20,13 +19,14 @@ func (l *Lane) record(b *Batch, answers []Answer) {
 		return
 	}
 	at, added := b.appliedAt, 0
-	keep := func(id budget.ReservationID, s state) {
-		s.at, s.number = at, b.number
-		l.journal.record(id, s)
-		added++
-	}
 	for i, c := range b.calls {
-		p := c.properties()
+		p, done := c.properties(), attempt{b.number, uint16(i), answers[i].code} //nolint:gosec // at most MaxOperations
+		keep := func(id budget.ReservationID, s state) {
+			s.at = at
+			s.acknowledged(done)
+			l.journal.record(id, s)
+			added++
+		}
 		switch a := answers[i]; {
 		case a.Outcome == budget.Reserved && p.makes:
 			s := state{state: luascripts.HoldOpen, amount: c.amount}
@@ -39,7 +39,7 @@ func (l *Lane) record(b *Batch, answers []Answer) {
 		case a.Outcome == budget.Committed && p.settles:
 			keep(c.id, state{state: luascripts.HoldCommitted, amount: a.Actual})
 		case a.Outcome == budget.Created, a.Outcome == budget.Granted, a.Outcome == budget.Withdrawn:
-			l.journal.grants = append(l.journal.grants, grantRecord{b.number, a.Outcome.String(), c.tenant, c.amount, at})
+			l.journal.grants = append(l.journal.grants, grantRecord{done, c.deferred, a.Outcome.String(), c.tenant, c.amount, at})
 		}
 	}
 	if added > 0 {
@@ -122,19 +122,17 @@ func (l *Lane) recordAbandoned(b *Batch) {
 // startRepair collects the lost acknowledgements: those of batches beyond the session
 // that Redis has, "" for none, and those of its last batch that differ from the stored
 // reply. A lost grant or ensure is only reported, since only its caller may repeat it.
-func (l *Lane) startRepair(session store.Session, reply string) {
-	last := appliedBatch{l.session.node, session, reply}
+func (l *Lane) startRepair(last appliedBatch) {
 	l.merges = l.journal.pendingMerges(l.session.time, l.node.config.RepairWindow.Milliseconds(), last)
-	number := uint64(0)
-	if l.repairSince = 0; session != "" {
-		number, l.repairSince = session.Number(), session.Since()
+	if l.repairSince = 0; last.session != "" {
+		l.repairSince = last.session.Since()
 		if l.journal.diverged(last) {
-			l.repairSince = min(l.repairSince, number-1)
+			l.repairSince = min(l.repairSince, last.session.Number()-1)
 		}
 	}
 	kept := l.journal.grants[:0]
 	for _, g := range l.journal.grants {
-		if g.number <= number {
+		if last.hasGrant(&g) {
 			kept = append(kept, g)
 			continue
 		}
@@ -169,7 +167,7 @@ func (l *Lane) gatherMerges() *Batch {
 func (l *Lane) mergesApplied(b *Batch, answers []Answer) {
 	for i, c := range b.calls {
 		s := l.merges[i].state
-		s.number = b.number // acknowledged again
+		s.acknowledged(attempt{b.number, uint16(i), answers[i].code}) //nolint:gosec // at most MaxOperations
 		l.journal.record(c.id, s)
 		switch answers[i].code {
 		case luascripts.CodeAsHigh:

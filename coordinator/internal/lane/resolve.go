@@ -281,7 +281,7 @@ func (l *Lane) batchReplied(reply string) {
 // applied advances the session to a batch that was applied.
 func (l *Lane) applied(b *Batch, reply string) {
 	l.session.time = store.AppliedTime(reply)
-	l.session.last = store.AppliedSession(b.mark, l.session.time, b.more, b.since)
+	l.session.last = store.AppliedSession(b.mark, l.session.time, b.more, b.since, store.AppliedCodes(reply, len(b.calls)))
 	l.session.answeredAt, l.session.acknowledged = l.node.partitionClock(), b.number
 	l.alternate = len(b.calls) > 0
 	l.lossLogged = false
@@ -310,6 +310,7 @@ func (l *Lane) resolve(b *Batch, text string) {
 		// Once delivered, the call may already be in use by another caller.
 		id, retried, makes := c.id, c.retried, c.properties().makes
 		if answers[i].code == luascripts.CodeOverdue {
+			c.deferred = append(c.deferred, attempt{number: b.number, place: uint16(i)}) //nolint:gosec // at most MaxOperations
 			overdue = append(overdue, c)
 			continue
 		}
@@ -408,22 +409,63 @@ func (l *Lane) gapFound(b *Batch, rest string) {
 	}
 	l.lossFound(acknowledged, strconv.FormatUint(g.Session.Number(), 10))
 	l.end(b, Lost)
+	last := appliedBatch{l.session.node, g.Session, g.Reply}
 	if l.node.repairs() {
 		l.recordAbandoned(b)
 		l.requeue(b)
+		l.resolveDeferred(last)
 		if given != nil {
 			l.end(given, Lost)
 			l.recordAbandoned(given)
 			l.fail(given, func(*Call) error { return ErrUnavailable })
 		}
-		l.startRepair(g.Session, g.Reply)
+		l.startRepair(last)
 		return
 	}
 	gap := fmt.Errorf("%w: partition %d has this node's batch %d, and %d was acknowledged; the operation did not take effect", ErrGap, l.index, g.Session.Number(), acknowledged)
-	l.fail(b, func(*Call) error { return gap })
+	l.fail(b, func(c *Call) error {
+		made, late := last.tookEffect(c)
+		switch {
+		case late && c.properties().makes:
+			l.releaseAbandoned(made)
+		case late:
+			return &UnknownOutcomeError{ID: c.id, Cause: errTookEffectLate}
+		}
+		return gap
+	})
+	l.resolveDeferred(last)
 	if given != nil {
 		l.end(given, Lost)
 		l.fail(given, func(*Call) error { return gap })
+	}
+}
+
+var errTookEffectLate = errors.New("a failover lost its batch, and a late duplicate of the batch was applied")
+
+// resolveDeferred keeps a queued call from taking effect twice. If a late duplicate of the
+// batch that put it off has been applied, a hold that it made is released, since the
+// repeated reserve makes another; a settlement or a grant is not repeated.
+func (l *Lane) resolveDeferred(last appliedBatch) {
+	var made []budget.ReservationID
+	var done []*Call
+	l.mu.Lock()
+	l.queue.each(func(c *Call) bool {
+		id, late := last.tookEffect(c)
+		switch {
+		case late && c.properties().makes:
+			made = append(made, id)
+			return false
+		case late:
+			done = append(done, c)
+		}
+		return late
+	})
+	l.mu.Unlock()
+	for _, id := range made {
+		l.releaseAbandoned(id)
+	}
+	for _, c := range done {
+		l.deliver(c, Answer{Err: &UnknownOutcomeError{ID: c.id, Cause: errTookEffectLate}})
 	}
 }
 
@@ -549,7 +591,7 @@ func (l *Lane) sessionMissing(b, given *Batch) {
 		l.end(b, Lost)
 		l.recordAbandoned(b)
 		l.requeue(b)
-		l.startRepair("", "")
+		l.startRepair(appliedBatch{node: l.session.node})
 		return
 	}
 	l.reject(b, fmt.Errorf("%w: partition %d no longer has this node's session, and batch %d was acknowledged; the operation did not take effect", ErrGap, l.index, acknowledged))

@@ -215,6 +215,32 @@ func TestLateDuplicateOfALostHold(t *testing.T) {
 	}
 }
 
+// A failover loses a hold, and its batch arrives again in the millisecond of its original,
+// by the new primary's clock, and is refused. The node notices, and restores the hold.
+func TestLateDuplicateInTheSameMillisecond(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p := s.partitions[0]
+	read := func(n *Node) {
+		s.carryCall(t, n, NewCall(luascripts.KindBalance, "acme", 0, budget.ReservationID{}))
+	}
+	maker := NewNode(s.nodeConfig(1))
+	read(maker)
+	replica := p.store.Clone()
+	reserve := NewCall(luascripts.KindReserve, "acme", 5, budget.ReservationID{})
+	batch := s.carryCall(t, maker, reserve)
+	p.store = replica
+	s.carryCall(t, NewNode(s.nodeConfig(1)), NewCall(luascripts.KindWithdraw, "acme", 500_000_000, budget.ReservationID{}))
+	if reply, err := s.do(p, batch); err != nil || !strings.Contains(reply.(string), string(luascripts.CodeInsufficient)) {
+		t.Fatalf("the late batch returned %.100q, %v", reply, err)
+	}
+	read(maker)
+	hold, err := store.ParseHold(p.store.Hash(p.keys.Ledger)[store.HoldField(reserve.id)])
+	if err != nil || !hold.Open() || hold.Held != 5 {
+		t.Errorf("the hold is %+v, %v", hold, err)
+	}
+}
+
 // A failover loses a hold together with the session of its maker, which may be about to
 // restore it. So a node that has seen a failure returns ErrGap for its settlement, and one
 // that has not, MissingReservation.

@@ -95,7 +95,7 @@ func checkSession(t *testing.T, w *world, fields map[string]string) {
 	if !session.Valid() || session.State() != luascripts.SessionApplied || session.Time() != now || session.Number() != session.Since() {
 		t.Errorf("session %q", session)
 	}
-	if session != store.AppliedSession(session.Mark(), now, false, 0) {
+	if session != store.AppliedSession(session.Mark(), now, false, 0, string(rune(luascripts.CodeRemaining))) {
 		t.Errorf("session %q is not what its node expects", session)
 	}
 	reply, err := store.ParseReply(fields[store.ReplyField(node)], 1, 1)

@@ -237,8 +237,8 @@ func MakerOf(id budget.ReservationID) (node, number uint64) {
 	return hi, lo >> placeBits
 }
 
-// Session is a node's record in a partition: the last batch that was applied.
-// Redis compares its text as a whole.
+// Session is a node's record in a partition: the last batch that was applied, and the
+// codes of its reply. Redis compares its text as a whole.
 type Session string
 
 // SessionField and ReplyField name a node's session and the reply to its last batch.
@@ -268,7 +268,7 @@ func (s Session) Valid() bool {
 // Check returns nil for a session that can be read, of a state that nodes write.
 func (s Session) Check() error {
 	if !s.Valid() {
-		return fmt.Errorf("%w: session of %d bytes, want %d, or %d in a repair", ErrDamaged, len(s), luascripts.SessionBytes, luascripts.SessionBytes+8)
+		return fmt.Errorf("%w: session of %d bytes, want at least %d, or %d in a repair", ErrDamaged, len(s), luascripts.SessionBytes, luascripts.SessionBytes+8)
 	}
 	switch s.State() {
 	case luascripts.SessionNew, luascripts.SessionApplied, luascripts.SessionRepairing, luascripts.SessionClosed:
@@ -299,10 +299,10 @@ func (s Session) Since() uint64 {
 	return s.Number()
 }
 
-// AppliedSession is the session after a batch with that mark was applied; more says
-// that the repair that began after batch since goes on.
-func AppliedSession(mark string, time int64, more bool, since uint64) Session {
-	b := make([]byte, 0, luascripts.SessionBytes+8)
+// AppliedSession returns the session after a batch with that mark was applied with these
+// codes. If more is set, the repair that began after batch since goes on.
+func AppliedSession(mark string, time int64, more bool, since uint64, codes string) Session {
+	b := make([]byte, 0, luascripts.SessionBytes+8+len(codes))
 	if more {
 		b = append(b, luascripts.SessionRepairing)
 	} else {
@@ -313,7 +313,7 @@ func AppliedSession(mark string, time int64, more bool, since uint64) Session {
 	if more {
 		b = appendUint(b, since, 8)
 	}
-	return Session(b)
+	return Session(append(b, codes...))
 }
 
 // reader takes integers off a record that is long enough.

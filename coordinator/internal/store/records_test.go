@@ -162,7 +162,7 @@ func TestRecordsAndTheirPrefixes(t *testing.T) {
 			t.Errorf("%d bytes of a control record were read", n)
 		}
 	}
-	session := AppliedSession(strings.Repeat("m", 16), 77, true, 5)
+	session := AppliedSession(strings.Repeat("m", 16), 77, true, 5, "")
 	for n := range len(session) + 1 {
 		if s := session[:n]; s.Valid() != (n == len(session)) {
 			t.Errorf("%d bytes of a session in a repair: %t", n, s.Valid())
@@ -198,7 +198,7 @@ func TestNameField(t *testing.T) {
 func FuzzRecords(f *testing.F) {
 	for _, text := range []string{
 		"", "2 16 " + someIncarnation, "2 16 3 " + someIncarnation, accountRecord(someAccount), holdRecord(someHold), holdRecord(someTombstone),
-		controlRecord(someControl), string(AppliedSession(strings.Repeat("m", 16), 1, true, 5)), "\x17" + string(AppliedSession(strings.Repeat("m", 16), 1, false, 0)) + "rest",
+		controlRecord(someControl), string(AppliedSession(strings.Repeat("m", 16), 1, true, 5, "R")), "\x00\x17" + string(AppliedSession(strings.Repeat("m", 16), 1, false, 0, "")) + "rest",
 		"A\x00\x00\x00\x00\x00\x01\x04RK" + strings.Repeat("\x01", 60), luascripts.Deleted, "h0123456789abcdef", "s\xff\xff\xff\xff\xff\xff\xff\xff",
 	} {
 		f.Add(text, uint8(2), uint8(1))

@@ -63,6 +63,9 @@ func AppliedTime(text string) int64 {
 	return int64((&reader{text[1:]}).uint(6)) //nolint:gosec // 48 bits
 }
 
+// AppliedCodes returns the codes in the reply to an applied batch of n operations.
+func AppliedCodes(text string, n int) string { return text[minReply : minReply+n] }
+
 // AppliedCode returns the code of an operation in the reply to an applied batch, or 0 if
 // it is too short.
 func AppliedCode(text string, operation int) byte {
@@ -152,11 +155,16 @@ func ParseGap(rest string) (Gap, error) {
 }
 
 func cutSession(text string) (s Session, rest string, ok bool) {
-	if text == "" || len(text) < 1+int(text[0]) {
+	if len(text) < 2 {
 		return "", "", false
 	}
-	s = Session(text[1 : 1+int(text[0])])
-	return s, text[1+len(s):], s.Valid()
+	r := reader{text}
+	length := int(r.uint(2)) //nolint:gosec // 16 bits
+	if len(r.rest) < length {
+		return "", "", false
+	}
+	s = Session(r.rest[:length])
+	return s, r.rest[length:], s.Valid()
 }
 
 // CutWord cuts a refusal into its word and the rest.

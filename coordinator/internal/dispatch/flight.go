@@ -109,6 +109,7 @@ func (s *server) abandon(w *worker, age time.Duration) {
 	if s.d.cluster != nil {
 		s.d.cluster.ReloadState(s.d.ctx)
 	}
+	w.answered.Wait()
 	for _, l := range w.sent {
 		l.Abandoned()
 		s.reschedule(l, l.Handle(lane.Reply{Err: ErrUnanswered, Failure: lane.FailureLost}))

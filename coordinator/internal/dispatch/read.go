@@ -18,6 +18,9 @@ type source interface {
 	Abandoned()
 	// Handle processes the reply and returns the time to wait before the next command.
 	Handle(r lane.Reply) time.Duration
+	// Answering and Answer are those of a lane.
+	Answering() bool
+	Answer()
 	// Continue reports whether there is a next command; if not, the source becomes idle.
 	Continue() bool
 }
@@ -59,6 +62,12 @@ func (r *read) Next() []any {
 
 // Abandoned implements source.
 func (r *read) Abandoned() {}
+
+// Answering implements source.
+func (r *read) Answering() bool { return false }
+
+// Answer implements source.
+func (r *read) Answer() {}
 
 // Continue implements source.
 func (r *read) Continue() bool { return !r.settled }

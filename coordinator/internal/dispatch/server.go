@@ -60,6 +60,9 @@ type worker struct {
 	cmds  []redis.Cmder
 	began time.Time
 	state atomic.Int32
+	// answering are the sources whose callers are answered while the pipeline is in flight.
+	answering []source
+	answered  sync.WaitGroup
 }
 
 const (
@@ -143,14 +146,20 @@ func (s *server) work() {
 			continue
 		}
 		s.launch(w)
+		if len(w.answering) > 0 {
+			w.answered.Add(1)
+			go w.answer()
+		}
 		s.d.send(w.cmds)
+		w.answered.Wait()
 		if !s.land(w) {
 			return // its lanes continue without it, and its memory may be in use
 		}
 		s.d.reloadTopology(w.cmds)
 		s.judge(w.cmds, w.began)
+		early := s.alone()
 		for i, l := range w.sent {
-			s.deliver(l, w.cmds[i].(*command))
+			s.deliver(l, w.cmds[i].(*command), early)
 		}
 		// Callers just answered run now, so that their next calls join the pipeline.
 		runtime.Gosched()
@@ -160,21 +169,27 @@ func (s *server) work() {
 // build collects the commands of the lanes.
 func (s *server) build(w *worker) {
 	clear(w.cmds)
-	w.cmds, w.sent = w.cmds[:0], w.sent[:0]
+	w.cmds, w.sent, w.answering = w.cmds[:0], w.sent[:0], w.answering[:0]
 	for _, l := range w.jobs {
-		if args := l.Next(); args != nil {
+		args := l.Next()
+		if args != nil {
 			w.cmds = append(w.cmds, newCommand(s.d.ctx, args))
 			w.sent = append(w.sent, l)
-		} else if l.Continue() {
+			if l.Answering() {
+				w.answering = append(w.answering, l.source)
+			}
+			continue
+		}
+		if l.Answer(); l.Continue() {
 			s.push(l)
 		}
 	}
 }
 
 // deliver passes a reply to its lane.
-func (s *server) deliver(l job, cmd *command) {
+func (s *server) deliver(l job, cmd *command, early bool) {
 	value, err := cmd.reply()
-	r := lane.Reply{Err: err}
+	r := lane.Reply{Err: err, Early: early}
 	if err != nil {
 		if s.d.clientClosed(err) {
 			r.Failure = lane.FailureUnsent
@@ -192,6 +207,20 @@ func (s *server) deliver(l job, cmd *command) {
 		r.Text, _ = value.(string)
 	}
 	s.reschedule(l, l.Handle(r))
+}
+
+// alone reports whether no pipeline is in flight or about to be sent.
+func (s *server) alone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sending) == 0 && len(s.ready) == 0
+}
+
+func (w *worker) answer() {
+	for _, l := range w.answering {
+		l.Answer()
+	}
+	w.answered.Done()
 }
 
 // reschedule queues a lane again if it has a next command.

@@ -3,7 +3,6 @@
 //
 // Only operations that those tests need to create state belong here; an engine with all
 // options and checks is in package coordinator.
-// options and checks is package coordinator.
 package enginetest
 
 import (

@@ -5,7 +5,8 @@
 // its session shows whether it took effect.
 //
 // A Lane is a state machine: Next returns the next command, and Handle takes its reply.
-// They must be called one at a time. A Lane has no goroutines, no go-redis, no
+// They must be called one at a time. If Handle leaves callers to be answered, Answer does
+// so while the next command is in flight. A Lane has no goroutines, no go-redis, no
 // OpenTelemetry and no clock of its own.
 //
 // The protocol belongs here: queue, batch, session, journal, repair. Sending commands to

@@ -40,6 +40,8 @@ type conversation struct {
 	// superseded is a batch that was given up; the pending one is empty and resolves it.
 	superseded *Batch
 	spare      *Batch // resolved batch whose memory is reused
+	unanswered *Batch // applied, to be resolved by Answer
+	reply      string // to the unanswered batch
 
 	openNumber  uint64 // that the session is being opened with, 0 for none
 	opened      uint64 // that it was opened with
@@ -295,6 +297,13 @@ func (l *Lane) gather() *Batch {
 	b := l.newBatch()
 	l.node.config.Observer.BatchSent(b)
 	l.mu.Lock()
+	if a := l.unanswered; a != nil && slices.ContainsFunc(a.calls, func(c *Call) bool { return c.state.Load() != callSent }) {
+		// A caller that has given up may have queued a Lookup, which must find its hold
+		// released.
+		l.mu.Unlock()
+		l.Answer()
+		l.mu.Lock()
+	}
 	for c := l.queue.peek(); c != nil; c = l.queue.peek() {
 		if b.add(c, l.session.node) {
 			break
@@ -346,6 +355,7 @@ func (l *Lane) command(script *luascripts.Script, keys int, args ...any) []any {
 // Continue reports whether the lane has a next command; if not, the lane becomes idle.
 func (l *Lane) Continue() bool {
 	if l.node.Dead() {
+		l.Answer()
 		l.abort()
 	}
 	l.mu.Lock()

@@ -468,6 +468,65 @@ func TestOverdueCallsAreRepeated(t *testing.T) {
 	wantResolved(t, n)
 }
 
+// After an early reply the next batch is made before the callers of the last one are
+// answered, unless it could lack a call that comes first.
+func TestEarlyReply(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		queued, abandoned, retried bool
+		reply                      string
+		waits                      bool   // the caller, for Answer
+		next                       string // batch
+	}{
+		"a call is queued":         {queued: true, reply: applied("R", 90), waits: true, next: "k"},
+		"the caller gives up":      {queued: true, abandoned: true, reply: applied("R", 90), next: "lk"},
+		"no call is queued":        {reply: applied("R", 90)},
+		"the call is put off":      {queued: true, reply: applied("D", 90), next: "rk"},
+		"more holds are due":       {queued: true, reply: "A" + be(5, 6) + "\x01R" + be(90, 8)},
+		"the timers are lost":      {queued: true, reply: "A" + be(5, 6) + "\x02R" + be(90, 8)},
+		"a release fails":          {queued: true, retried: true, reply: applied("M", 90), next: "lk"},
+		"the reply cannot be read": {queued: true, reply: applied("C", 90), waits: true, next: "k"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n, l, _ := openLane(t, nil)
+			var first *Call
+			if id := budget.NewReservationID("acme", 1, 2); c.retried {
+				l.releaseAbandoned(id)
+			} else {
+				first = ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+			}
+			l.Next()
+			if c.queued {
+				ask(t, n, l, luascripts.KindLookup, 0, l.pending.calls[0].id)
+			}
+			l.Handle(Reply{Text: c.reply, Early: true})
+			if c.abandoned {
+				if _, err := first.abandon(context.Canceled); err == nil {
+					t.Fatal("the caller was answered")
+				}
+			}
+			if !l.Continue() {
+				wantResolved(t, n)
+				return
+			}
+			l.Next()
+			var kinds []byte
+			if l.phase == inFlight { // else rebuilding
+				for _, c := range l.pending.calls {
+					kinds = append(kinds, c.kind)
+				}
+			}
+			if string(kinds) != c.next || l.Answering() != c.waits {
+				t.Errorf("%s, sends %q while a caller waits: %t; want %q, %t", l.phase, kinds, l.Answering(), c.next, c.waits)
+			}
+			if l.Answer(); c.waits {
+				result(t, first)
+			}
+		})
+	}
+}
+
 // A failover loses a batch that put a call off, and a late duplicate of the batch carries
 // the call out. It is not carried out again: the caller gets an unknown outcome. A reserve
 // is repeated, and the hold of the duplicate is released.

@@ -3,7 +3,9 @@ package lane
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
@@ -17,6 +19,9 @@ type Reply struct {
 	Text    string // Value, if it is a string
 	Err     error
 	Failure Failure
+	// Early allows the lane to make its next batch before it answers the callers of this
+	// one. Call Answer after the next Next, and before the next Handle.
+	Early bool
 }
 
 // Handle processes the reply to the command that Next returned, and returns the time to
@@ -45,7 +50,7 @@ func (l *Lane) Handle(r Reply) time.Duration {
 	case creatingLedger:
 		l.phase = opening
 	case inFlight, givingUp:
-		l.batchReplied(r.Text)
+		l.batchReplied(r.Text, r.Early)
 	case rebuilding:
 		l.rebuilt(r.Text)
 	case closing:
@@ -252,7 +257,7 @@ func (l *Lane) renumber() {
 	l.phase, l.openNumber, l.opened = opening, 0, 0
 }
 
-func (l *Lane) batchReplied(reply string) {
+func (l *Lane) batchReplied(reply string, early bool) {
 	b := l.pending
 	if reply != "" && reply[0] == store.WordApplied {
 		l.pending, l.phase = nil, ready
@@ -264,9 +269,8 @@ func (l *Lane) batchReplied(reply string) {
 			l.recordAbandoned(given)
 			l.fail(given, func(*Call) error { return ErrUnavailable })
 		}
-		l.resolve(b, reply)
-		if !b.repair && !b.shared {
-			l.spare = b
+		if l.unanswered, l.reply = b, reply; !early || !l.mayWait(b, reply) {
+			l.Answer()
 		}
 		return
 	}
@@ -276,6 +280,34 @@ func (l *Lane) batchReplied(reply string) {
 		return
 	}
 	l.refused(b, word, rest)
+}
+
+// mayWait reports whether the next batch may be made before the callers of b are answered:
+// there are calls for it, and the reply changes nothing that it depends on.
+func (l *Lane) mayWait(b *Batch, reply string) bool {
+	if queued, _ := l.Calls(); queued == 0 || b.repair || l.backlog || l.rebuild != "" || store.AppliedFlags(reply) != 0 {
+		return false
+	}
+	// Overdue calls and releases that are repeated are queued before all others.
+	return strings.IndexByte(store.AppliedCodes(reply, len(b.calls)), luascripts.CodeOverdue) < 0 &&
+		!slices.ContainsFunc(b.calls, func(c *Call) bool { return c.retried })
+}
+
+// Answering reports whether there are callers for Answer.
+func (l *Lane) Answering() bool { return l.unanswered != nil }
+
+// Answer answers the callers that Handle has left to it. It may be called while the next
+// command is in flight.
+func (l *Lane) Answer() {
+	b := l.unanswered
+	if b == nil {
+		return
+	}
+	l.unanswered = nil
+	l.resolve(b, l.reply)
+	if !b.repair && !b.shared {
+		l.spare = b
+	}
 }
 
 // applied advances the session to a batch that was applied.

@@ -349,6 +349,7 @@ func (s *simulation) send(l *simLane) {
 	l.ready = false
 	args := l.l.Next()
 	if args == nil {
+		l.l.Answer()
 		l.ready = l.l.Continue()
 		s.collect(l.node)
 		return
@@ -356,6 +357,10 @@ func (s *simulation) send(l *simLane) {
 	m := s.message(l, l.l.Index(), args)
 	s.inFlight = append(s.inFlight, m)
 	s.logf("%s sends %d: %s", l.node.name, m.name, m)
+	if s.random.IntN(2) == 0 {
+		l.l.Answer()
+	}
+	s.collect(l.node)
 }
 
 func (s *simulation) message(l *simLane, index int, args []any) *message {
@@ -453,7 +458,9 @@ func (s *simulation) end(m *message, reply any, err error, f Failure) {
 	if !l.node.alive {
 		return
 	}
-	r := Reply{Value: reply, Err: err, Failure: f}
+	l.l.Answer()
+	s.collect(l.node)
+	r := Reply{Value: reply, Err: err, Failure: f, Early: s.random.IntN(2) == 0}
 	r.Text, _ = reply.(string)
 	if err == nil {
 		s.checkRemaining(m, l.l.pending, r.Text)

@@ -63,6 +63,9 @@ func AppliedTime(text string) int64 {
 	return int64((&reader{text[1:]}).uint(6)) //nolint:gosec // 48 bits
 }
 
+// AppliedFlags returns the flags in the reply to an applied batch.
+func AppliedFlags(text string) byte { return text[minReply-1] }
+
 // AppliedCodes returns the codes in the reply to an applied batch of n operations.
 func AppliedCodes(text string, n int) string { return text[minReply : minReply+n] }
 

@@ -84,18 +84,81 @@ type Store interface {
 // New returns a store with its keys under a prefix. Each node has its own, which settles the
 // holds that it made.
 func New(name string, client redis.UniversalClient, prefix string) Store {
+	s := &store{node: rand.Uint64()}
 	switch name {
 	case Incr:
-		return counting{client, prefix}
+		s.method = counting{client, prefix}
 	case Script:
-		return &scripted{hashStore{client, prefix + ":script:", newIDs()}}
+		s.method = scripted{hashes{client, prefix + ":script:"}}
 	case Watch:
-		return &watching{hashStore{client, prefix + ":watch:", newIDs()}}
+		s.method = watching{hashes{client, prefix + ":watch:"}}
 	case Check:
-		return &checking{client: client, prefix: prefix, ids: newIDs()}
+		s.method = &checking{client: client, prefix: prefix}
 	default:
 		panic("baseline: no store is named " + name)
 	}
+	return s
+}
+
+// method keeps budgets in one of the ways. Its decisions return the remaining amount, too.
+type method interface {
+	Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error
+	Spent(ctx context.Context, tenant budget.TenantID, granted budget.Microcents) (budget.Microcents, error)
+	// reserve returns Reserved, Insufficient or MissingTenant.
+	reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (budget.Outcome, budget.Microcents, error)
+	// settle returns Committed, Overrun or MissingReservation. A release settles for nothing.
+	settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Outcome, budget.Microcents, error)
+}
+
+// store answers the calls of an engine by a method. Its ids are unique without coordination:
+// a random node number and a counter.
+type store struct {
+	method
+	node  uint64
+	count atomic.Uint64
+}
+
+func (s *store) nextID(tenant budget.TenantID) budget.ReservationID {
+	return budget.NewReservationID(tenant, s.node, s.count.Add(1))
+}
+
+// TryReserve returns Reserved, Insufficient or MissingTenant.
+func (s *store) TryReserve(
+	ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption,
+) (budget.Reservation, error) {
+	id := s.nextID(tenant)
+	outcome, remaining, err := s.reserve(ctx, id, cost)
+	if err != nil {
+		return budget.Reservation{}, err
+	}
+	result := budget.Reservation{Outcome: outcome, Remaining: remaining}
+	if outcome == budget.Reserved {
+		result.ID = id
+	} else if outcome == budget.Insufficient {
+		result.Required = cost
+	}
+	return result, nil
+}
+
+// Commit returns Committed, Overrun or MissingReservation.
+func (s *store) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	outcome, remaining, err := s.settle(ctx, id, actual)
+	if err != nil {
+		return budget.Settlement{}, err
+	}
+	if outcome != budget.Committed {
+		actual = 0
+	}
+	return budget.Settlement{Outcome: outcome, Remaining: remaining, Actual: actual}, nil
+}
+
+// Release returns Released or MissingReservation.
+func (s *store) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
+	settled, err := s.Commit(ctx, id, 0)
+	if settled.Outcome == budget.Committed {
+		settled.Outcome = budget.Released
+	}
+	return settled, err
 }
 
 // counting answers every call with one INCR of the tenant's key, without a decision: the most
@@ -113,79 +176,37 @@ func (n counting) Spent(context.Context, budget.TenantID, budget.Microcents) (bu
 	return 0, nil
 }
 
-func (n counting) incr(ctx context.Context, tenant budget.TenantID) (uint64, error) {
-	count, err := n.client.Incr(ctx, n.prefix+":incr:"+string(tenant)).Uint64()
-	return count, err
+func (n counting) reserve(ctx context.Context, id budget.ReservationID, _ budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+	return budget.Reserved, 0, n.client.Incr(ctx, n.prefix+":incr:"+string(id.Tenant())).Err()
 }
 
-// TryReserve always returns Reserved.
-func (n counting) TryReserve(ctx context.Context, tenant budget.TenantID, _ budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
-	count, err := n.incr(ctx, tenant)
-	if err != nil {
-		return budget.Reservation{}, err
-	}
-	return budget.Reservation{Outcome: budget.Reserved, ID: budget.NewReservationID(tenant, 0, count)}, nil
+func (n counting) settle(ctx context.Context, id budget.ReservationID, _ budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+	_, _, err := n.reserve(ctx, id, 0)
+	return budget.Committed, 0, err
 }
 
-// Commit always returns Committed.
-func (n counting) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
-	if _, err := n.incr(ctx, id.Tenant()); err != nil {
-		return budget.Settlement{}, err
-	}
-	return budget.Settlement{Outcome: budget.Committed, Actual: actual}, nil
+// hashes are a hash per tenant: its amounts, and a field for each hold.
+type hashes struct {
+	client redis.UniversalClient
+	prefix string
 }
 
-// Release always returns Released.
-func (n counting) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
-	if _, err := n.incr(ctx, id.Tenant()); err != nil {
-		return budget.Settlement{}, err
-	}
-	return budget.Settlement{Outcome: budget.Released}, nil
-}
+func (h hashes) key(tenant budget.TenantID) string { return h.prefix + "{" + string(tenant) + "}" }
 
-// ids are unique without coordination: a random node number and a counter.
-type ids struct {
-	node    uint64
-	counter atomic.Uint64
-}
-
-func newIDs() *ids { return &ids{node: rand.Uint64()} }
-
-func (i *ids) next(tenant budget.TenantID) budget.ReservationID {
-	return budget.NewReservationID(tenant, i.node, i.counter.Add(1))
-}
-
-// holdField returns the field of a hold in a hash.
+// holdField returns the field of a hold.
 func holdField(id budget.ReservationID) string {
 	hi, lo := id.Bits()
 	return "h" + strconv.FormatUint(hi, 16) + "." + strconv.FormatUint(lo, 16)
 }
 
-// released is the result of a release that was made by committing nothing.
-func released(settled budget.Settlement, err error) (budget.Settlement, error) {
-	if settled.Outcome == budget.Committed {
-		settled.Outcome = budget.Released
-	}
-	return settled, err
-}
-
-// hashStore keeps a hash per tenant: its amounts, and a field for each hold.
-type hashStore struct {
-	client redis.UniversalClient
-	prefix string
-	ids    *ids
-}
-
-func (h hashStore) key(tenant budget.TenantID) string { return h.prefix + "{" + string(tenant) + "}" }
-
 // Create writes the tenant's hash.
-func (h hashStore) Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error {
+func (h hashes) Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error {
 	return h.client.HSet(ctx, h.key(tenant), "granted", int64(amount), "remaining", int64(amount), "reserved", 0, "committed", 0).Err()
 }
 
 // Spent adds up the committed amount and the open holds. It does not trust the stored sum of
 // the holds.
-func (h hashStore) Spent(ctx context.Context, tenant budget.TenantID, _ budget.Microcents) (budget.Microcents, error) {
+func (h hashes) Spent(ctx context.Context, tenant budget.TenantID, _ budget.Microcents) (budget.Microcents, error) {
 	fields, err := h.client.HGetAll(ctx, h.key(tenant)).Result()
 	if err != nil {
 		return 0, err

@@ -18,7 +18,6 @@ import (
 type checking struct {
 	client redis.UniversalClient
 	prefix string
-	ids    *ids
 	held   sync.Map // budget.ReservationID → budget.Microcents
 }
 
@@ -42,52 +41,40 @@ func (c *checking) remaining(ctx context.Context, tenant budget.TenantID) (budge
 	return budget.Microcents(remaining), err
 }
 
-// TryReserve returns Reserved, Insufficient or MissingTenant.
-func (c *checking) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
-	remaining, err := c.remaining(ctx, tenant)
+func (c *checking) reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+	remaining, err := c.remaining(ctx, id.Tenant())
 	switch {
 	case errors.Is(err, redis.Nil):
-		return budget.Reservation{Outcome: budget.MissingTenant}, nil
+		return budget.MissingTenant, 0, nil
 	case err != nil:
-		return budget.Reservation{}, err
+		return budget.Unknown, 0, err
 	case cost <= 0 || remaining < cost:
-		return budget.Reservation{Outcome: budget.Insufficient, Remaining: remaining, Required: cost}, nil
+		return budget.Insufficient, remaining, nil
 	}
-	left, err := c.client.DecrBy(ctx, c.key(tenant), int64(cost)).Result()
-	if err != nil {
-		return budget.Reservation{}, err
+	left, err := c.client.DecrBy(ctx, c.key(id.Tenant()), int64(cost)).Result()
+	if err == nil {
+		c.held.Store(id, cost)
 	}
-	id := c.ids.next(tenant)
-	c.held.Store(id, cost)
-	return budget.Reservation{Outcome: budget.Reserved, ID: id, Remaining: budget.Microcents(left)}, nil
+	return budget.Reserved, budget.Microcents(left), err
 }
 
-// Commit returns Committed, Overrun or MissingReservation. An amount above the hold is
-// checked and taken like a reserve.
-func (c *checking) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+// settle checks and takes an amount above the hold like a reserve.
+func (c *checking) settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Outcome, budget.Microcents, error) {
 	value, ok := c.held.LoadAndDelete(id)
 	if !ok {
-		return budget.Settlement{Outcome: budget.MissingReservation}, nil
+		return budget.MissingReservation, 0, nil
 	}
 	surplus := value.(budget.Microcents) - actual
 	if surplus < 0 {
 		remaining, err := c.remaining(ctx, id.Tenant())
 		if err != nil {
-			return budget.Settlement{}, err
+			return budget.Unknown, 0, err
 		}
 		if remaining < -surplus {
 			c.held.Store(id, value)
-			return budget.Settlement{Outcome: budget.Overrun, Remaining: remaining}, nil
+			return budget.Overrun, remaining, nil
 		}
 	}
 	left, err := c.client.IncrBy(ctx, c.key(id.Tenant()), int64(surplus)).Result()
-	if err != nil {
-		return budget.Settlement{}, err
-	}
-	return budget.Settlement{Outcome: budget.Committed, Remaining: budget.Microcents(left), Actual: actual}, nil
-}
-
-// Release commits nothing.
-func (c *checking) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
-	return released(c.Commit(ctx, id, 0))
+	return budget.Committed, budget.Microcents(left), err
 }

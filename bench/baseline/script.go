@@ -12,7 +12,7 @@ import (
 // scripted keeps budgets as a team would write it: a Lua script per call, a hash per tenant.
 // It never overspends and settles a hold once. It has no deadlines, a repeated call counts
 // twice, and amounts above 2^53 microcents are rounded.
-type scripted struct{ hashStore }
+type scripted struct{ hashes }
 
 var (
 	scriptedReserve = redis.NewScript(`
@@ -40,53 +40,29 @@ redis.call('HDEL', books, ARGV[2])
 return {1, remaining}`)
 )
 
-// TryReserve returns Reserved, Insufficient or MissingTenant.
-func (s *scripted) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
-	id := s.ids.next(tenant)
-	code, remaining, err := s.run(ctx, scriptedReserve, tenant, cost, id)
-	if err != nil {
-		return budget.Reservation{}, err
-	}
-	switch code {
-	case 0:
-		return budget.Reservation{Outcome: budget.Insufficient, Remaining: remaining, Required: cost}, nil
-	case 1:
-		return budget.Reservation{Outcome: budget.Reserved, ID: id, Remaining: remaining}, nil
-	default:
-		return budget.Reservation{Outcome: budget.MissingTenant}, nil
-	}
+// The first number of a reply selects the outcome.
+var (
+	reserveOutcomes = []budget.Outcome{budget.Insufficient, budget.Reserved, budget.MissingTenant}
+	settleOutcomes  = []budget.Outcome{budget.Overrun, budget.Committed, budget.MissingReservation}
+)
+
+func (s scripted) reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+	return s.run(ctx, scriptedReserve, reserveOutcomes, id, cost)
 }
 
-// Commit returns Committed, Overrun or MissingReservation.
-func (s *scripted) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
-	code, remaining, err := s.run(ctx, scriptedSettle, id.Tenant(), actual, id)
-	if err != nil {
-		return budget.Settlement{}, err
-	}
-	switch code {
-	case 0:
-		return budget.Settlement{Outcome: budget.Overrun, Remaining: remaining}, nil
-	case 1:
-		return budget.Settlement{Outcome: budget.Committed, Remaining: remaining, Actual: actual}, nil
-	default:
-		return budget.Settlement{Outcome: budget.MissingReservation}, nil
-	}
+func (s scripted) settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+	return s.run(ctx, scriptedSettle, settleOutcomes, id, actual)
 }
 
-// Release commits nothing.
-func (s *scripted) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
-	return released(s.Commit(ctx, id, 0))
-}
-
-func (s *scripted) run(
-	ctx context.Context, script *redis.Script, tenant budget.TenantID, amount budget.Microcents, id budget.ReservationID,
-) (code int64, remaining budget.Microcents, err error) {
-	reply, err := script.Run(ctx, s.client, []string{s.key(tenant)}, int64(amount), holdField(id)).Int64Slice()
+func (s scripted) run(
+	ctx context.Context, script *redis.Script, outcomes []budget.Outcome, id budget.ReservationID, amount budget.Microcents,
+) (budget.Outcome, budget.Microcents, error) {
+	reply, err := script.Run(ctx, s.client, []string{s.key(id.Tenant())}, int64(amount), holdField(id)).Int64Slice()
 	if err != nil {
-		return 0, 0, err
+		return budget.Unknown, 0, err
 	}
-	if len(reply) != 2 {
-		return 0, 0, fmt.Errorf("the script answered %v", reply)
+	if len(reply) != 2 || reply[0] < 0 || reply[0] >= int64(len(outcomes)) {
+		return budget.Unknown, 0, fmt.Errorf("the script answered %v", reply)
 	}
-	return reply[0], budget.Microcents(reply[1]), nil
+	return outcomes[reply[0]], budget.Microcents(reply[1]), nil
 }

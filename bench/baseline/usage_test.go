@@ -111,10 +111,10 @@ func TestParseUsage(t *testing.T) {
 // The ids of two nodes differ.
 func TestIDs(t *testing.T) {
 	t.Parallel()
-	one, two := newIDs(), newIDs()
+	one, two := New(Check, nil, "p").(*store), New(Check, nil, "p").(*store)
 	seen := make(map[budget.ReservationID]bool)
 	for range 100 {
-		seen[one.next("a")], seen[two.next("a")] = true, true
+		seen[one.nextID("a")], seen[two.nextID("a")] = true, true
 	}
 	if len(seen) != 200 {
 		t.Errorf("%d ids of 200", len(seen))

@@ -18,7 +18,7 @@ const watchAttempts = 16
 // watching keeps budgets behind an optimistic lock: WATCH the tenant's hash, read it, decide
 // in the program, and write in a MULTI that EXEC rejects after a concurrent change. It never
 // overspends and settles a hold once. A call that loses every attempt returns ErrConflict.
-type watching struct{ hashStore }
+type watching struct{ hashes }
 
 // watched has the fields that a decision needs.
 type watched struct {
@@ -26,69 +26,53 @@ type watched struct {
 	known, held                          bool
 }
 
-// TryReserve returns Reserved, Insufficient or MissingTenant.
-func (w *watching) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption) (budget.Reservation, error) {
-	id := w.ids.next(tenant)
-	var result budget.Reservation
-	err := w.change(ctx, id, func(row *watched) bool {
+func (w watching) reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+	return w.change(ctx, id, func(row *watched) budget.Outcome {
 		switch {
 		case !row.known:
-			result = budget.Reservation{Outcome: budget.MissingTenant}
-			return false
+			return budget.MissingTenant
 		case cost <= 0 || row.remaining < cost:
-			result = budget.Reservation{Outcome: budget.Insufficient, Remaining: row.remaining, Required: cost}
-			return false
+			return budget.Insufficient
 		}
 		row.remaining -= cost
 		row.reserved += cost
 		row.hold, row.held = cost, true
-		result = budget.Reservation{Outcome: budget.Reserved, ID: id, Remaining: row.remaining}
-		return true
+		return budget.Reserved
 	})
-	if err != nil {
-		return budget.Reservation{}, err
-	}
-	return result, nil
 }
 
-// Commit returns Committed, Overrun or MissingReservation.
-func (w *watching) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
-	var result budget.Settlement
-	err := w.change(ctx, id, func(row *watched) bool {
+func (w watching) settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+	return w.change(ctx, id, func(row *watched) budget.Outcome {
 		switch {
 		case !row.held:
-			result = budget.Settlement{Outcome: budget.MissingReservation}
-			return false
+			row.remaining = 0 // is not part of this answer
+			return budget.MissingReservation
 		case row.remaining < actual-row.hold:
-			result = budget.Settlement{Outcome: budget.Overrun, Remaining: row.remaining}
-			return false
+			return budget.Overrun
 		}
 		row.remaining += row.hold - actual
 		row.reserved -= row.hold
 		row.committed += actual
 		row.held = false
-		result = budget.Settlement{Outcome: budget.Committed, Remaining: row.remaining, Actual: actual}
-		return true
+		return budget.Committed
 	})
-	if err != nil {
-		return budget.Settlement{}, err
-	}
-	return result, nil
 }
 
-// Release commits nothing.
-func (w *watching) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
-	return released(w.Commit(ctx, id, 0))
-}
-
-// change makes a decision, once per attempt, and writes its result if the row is unchanged.
-// decide reports whether there is anything to write.
-func (w *watching) change(ctx context.Context, id budget.ReservationID, decide func(*watched) bool) error {
+// change makes a decision, once per attempt. If it is Reserved or Committed, change writes
+// the row, unless that has changed.
+func (w watching) change(
+	ctx context.Context, id budget.ReservationID, decide func(*watched) budget.Outcome,
+) (outcome budget.Outcome, remaining budget.Microcents, err error) {
 	key, field := w.key(id.Tenant()), holdField(id)
 	attempt := func(tx *redis.Tx) error {
 		row, err := readWatched(ctx, tx, key, field)
-		if err != nil || !decide(&row) {
+		if err != nil {
 			return err
+		}
+		outcome = decide(&row)
+		remaining = row.remaining
+		if outcome != budget.Reserved && outcome != budget.Committed {
+			return nil
 		}
 		_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			terms := []any{"remaining", int64(row.remaining), "reserved", int64(row.reserved), "committed", int64(row.committed)}
@@ -104,10 +88,10 @@ func (w *watching) change(ctx context.Context, id budget.ReservationID, decide f
 	}
 	for range watchAttempts {
 		if err := w.client.Watch(ctx, attempt, key); !errors.Is(err, redis.TxFailedErr) {
-			return err
+			return outcome, remaining, err
 		}
 	}
-	return ErrConflict
+	return budget.Unknown, 0, ErrConflict
 }
 
 func readWatched(ctx context.Context, tx *redis.Tx, key, field string) (row watched, err error) {

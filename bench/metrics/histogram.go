@@ -57,15 +57,32 @@ func (h *Histogram) Latency() Latency {
 	}
 }
 
+// Figure is one of the figures of a Latency.
+type Figure struct {
+	Name  string
+	field func(*Latency) *float64
+}
+
+// Of returns the figure of a latency.
+func (f Figure) Of(l Latency) float64 { return *f.field(&l) }
+
+// Figures are those of a Latency, in the order of reports.
+var Figures = []Figure{
+	{"mean", func(l *Latency) *float64 { return &l.Mean }},
+	{"p50", func(l *Latency) *float64 { return &l.P50 }},
+	{"p90", func(l *Latency) *float64 { return &l.P90 }},
+	{"p95", func(l *Latency) *float64 { return &l.P95 }},
+	{"p99", func(l *Latency) *float64 { return &l.P99 }},
+	{"p99.9", func(l *Latency) *float64 { return &l.P999 }},
+	{"max", func(l *Latency) *float64 { return &l.Max }},
+}
+
 // MedianLatency returns the median of each figure over several distributions.
-func MedianLatency(all []Latency) Latency {
-	median := func(figure func(Latency) float64) float64 { return Median(Each(all, figure)) }
-	return Latency{
-		Mean: median(func(l Latency) float64 { return l.Mean }), P50: median(func(l Latency) float64 { return l.P50 }),
-		P90: median(func(l Latency) float64 { return l.P90 }), P95: median(func(l Latency) float64 { return l.P95 }),
-		P99: median(func(l Latency) float64 { return l.P99 }), P999: median(func(l Latency) float64 { return l.P999 }),
-		Max: median(func(l Latency) float64 { return l.Max }),
+func MedianLatency(all []Latency) (medians Latency) {
+	for _, f := range Figures {
+		*f.field(&medians) = Median(Each(all, f.Of))
 	}
+	return medians
 }
 
 func micros(nanos int64) float64 { return float64(nanos) / 1e3 }

@@ -35,21 +35,27 @@ type conditionMetric struct {
 	latency func(metrics.Latency) float64 // nil of the others
 }
 
-var conditionMetrics = []conditionMetric{
-	latencyMetric("p50", func(l metrics.Latency) float64 { return l.P50 }),
-	latencyMetric("p90", func(l metrics.Latency) float64 { return l.P90 }),
-	latencyMetric("p95", func(l metrics.Latency) float64 { return l.P95 }),
-	latencyMetric("p99", func(l metrics.Latency) float64 { return l.P99 }),
-	latencyMetric("p99.9", func(l metrics.Latency) float64 { return l.P999 }),
-	latencyMetric("max", func(l metrics.Latency) float64 { return l.Max }),
-	latencyMetric("mean", func(l metrics.Latency) float64 { return l.Mean }),
-	{name: "rate", parse: parseRate, text: func(v float64) string { return perSecondText(v) + "/s" }, example: "a number of decisions per second, as in rate<1000"},
-	{name: "refusals", parse: parseShare, text: func(v float64) string { return significant(100*v) + "%" }, example: "a share of the reserves, as in refusals>5%"},
-	{name: "overspent", parse: parseOverspent, text: func(v float64) string { return budget.Microcents(v).String() }, example: "an amount, as in overspent>$0"},
-}
+var conditionMetrics = append(latencyMetrics(),
+	conditionMetric{
+		name: "rate", parse: parseRate, text: func(v float64) string { return perSecondText(v) + "/s" },
+		example: "a number of decisions per second, as in rate<1000",
+	},
+	conditionMetric{
+		name: "refusals", parse: parseShare, text: func(v float64) string { return significant(100*v) + "%" },
+		example: "a share of the reserves, as in refusals>5%",
+	},
+	conditionMetric{
+		name: "overspent", parse: parseOverspent, text: func(v float64) string { return budget.Microcents(v).String() },
+		example: "an amount, as in overspent>$0",
+	},
+)
 
-func latencyMetric(name string, of func(metrics.Latency) float64) conditionMetric {
-	return conditionMetric{name: name, parse: parseLatency, text: Micros, example: "a duration, as in " + name + ">10ms", latency: of}
+// latencyMetrics end with the mean.
+func latencyMetrics() (all []conditionMetric) {
+	for _, f := range slices.Concat(metrics.Figures[1:], metrics.Figures[:1]) {
+		all = append(all, conditionMetric{f.Name, parseLatency, Micros, "a duration, as in " + f.Name + ">10ms", f.Of})
+	}
+	return all
 }
 
 func metricOf(name string) (conditionMetric, bool) {

@@ -211,12 +211,8 @@ func swept(s *Sweep) *figure {
 	for _, p := range s.Points {
 		rate, cost = max(rate, p.DecisionsPerSecond.Most, p.DecisionsPerSecond.Median), max(cost, p.RedisCPU)
 		slowest, fastest = max(slowest, p.Decision.P99), min(fastest, p.Decision.P50)
-		balances := "OK"
-		if !p.Conserved {
-			balances = "WRONG"
-		}
 		f.Table.add(Count(p.Value), Count(p.DecisionsPerSecond.Median), Count(p.DecisionsPerSecond.Lowest), Count(p.DecisionsPerSecond.Most),
-			Micros(p.Decision.P50), Micros(p.Decision.P99), Micros(p.Decision.P999), Micros(p.RedisCPU), significant(p.RoundTrips), balances)
+			Micros(p.Decision.P50), Micros(p.Decision.P99), Micros(p.Decision.P999), Micros(p.RedisCPU), significant(p.RoundTrips), p.balances())
 	}
 	same := scale{even, 0, 1}
 	asked := columns(places, f.Table.text)

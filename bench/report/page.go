@@ -169,7 +169,7 @@ func (r Report) page() page {
 	if r.Audited && r.Sweep == nil { // each run of a sweep has balances of its own
 		p.Sums = append(p.Sums, r.sums())
 	}
-	if answers := outcomeGrid(r.Outcomes); len(answers.Rows) > 0 {
+	if answers := r.outcomeGrid(); len(answers.Rows) > 0 {
 		p.Sums = append(p.Sums, answers)
 	}
 	return p
@@ -336,11 +336,16 @@ func longestShown(all []Candidate) float64 {
 }
 
 func (r Report) latencyGrid() grid {
-	g := grid{Head: []string{"latency", "mean", "p50", "p90", "p95", "p99", "p99.9", "max"}}
+	g := grid{Head: []string{"latency"}}
+	for _, f := range metrics.Figures {
+		g.Head = append(g.Head, f.Name)
+	}
 	for _, row := range r.latencies() {
-		at := row.at
-		g.add(row.name, measured(at.Mean, Micros), measured(at.P50, Micros), measured(at.P90, Micros),
-			measured(at.P95, Micros), measured(at.P99, Micros), measured(at.P999, Micros), measured(at.Max, Micros))
+		texts := []string{row.Name}
+		for _, f := range metrics.Figures {
+			texts = append(texts, measured(f.Of(row.At), Micros))
+		}
+		g.add(texts...)
 	}
 	return g
 }
@@ -383,12 +388,10 @@ func (b Books) sums() grid {
 	return g
 }
 
-func outcomeGrid(counts map[string]int64) grid {
+func (r Report) outcomeGrid() grid {
 	g := grid{Head: []string{"outcome", "answers"}}
-	for _, outcome := range Played {
-		if n := counts[outcome.String()]; n > 0 {
-			g.add(strings.ReplaceAll(outcome.String(), "_", " "), Count(n))
-		}
+	for _, row := range r.answers() {
+		g.add(strings.ReplaceAll(row.Outcome, "_", " "), Count(row.Count))
 	}
 	return g
 }

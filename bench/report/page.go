@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/coordinator/budget"
@@ -25,9 +24,21 @@ var (
 	pageStyle template.CSS
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-		"left":  share,
-		"below": func(at float64) string { return share(1 - at) },
-		"style": func() template.CSS { return pageStyle },
+		"style":     func() template.CSS { return pageStyle },
+		"left":      share,
+		"below":     func(at float64) string { return share(1 - at) },
+		"count":     wording.Count[int],
+		"thousands": Count[int],
+		"money":     money,
+		"tiles":     Report.tiles,
+		"bars":      bars,
+		"heading":   Comparison.heading,
+		"changes":   Comparison.grid,
+		"plots":     Report.figures,
+		"latencies": Report.latencyGrid,
+		"costs":     candidateGrid,
+		"sums":      Report.sums,
+		"how":       Report.how,
 	}).Parse(pageText))
 )
 
@@ -38,48 +49,10 @@ func share(at float64) string { return strconv.FormatFloat(100*at, 'f', 2, 64) +
 // can be kept, mailed and printed.
 func (r Report) WriteHTML(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	if err := pageTemplate.Execute(out, r.page()); err != nil {
+	if err := pageTemplate.Execute(out, r); err != nil {
 		return err
 	}
 	return out.Flush()
-}
-
-// page has the texts of the page.
-type page struct {
-	Tab        string // title of the browser's tab
-	Title      string
-	Lead       string
-	Began      string
-	Balances   verdict
-	Conditions []Condition
-	Tiles      []tile
-	Rounds     string
-	Bars       []bar
-	Comparison *comparisonCard
-	Figures    []*figure
-	Grids      []titledGrid
-	Sums       []grid
-	Command    string
-	How        [][2]string
-}
-
-type verdict struct {
-	State string // kept, broken, unread: a class of the style sheet
-	Said  string
-	More  []string
-}
-
-type tile struct{ Name, Value, Unit string }
-
-type comparisonCard struct {
-	Title    string
-	Settings []string
-	Table    grid
-}
-
-type titledGrid struct {
-	Title string
-	Table grid
 }
 
 // grid is a table of cells.
@@ -140,82 +113,13 @@ func money(m budget.Microcents) cell {
 	return c
 }
 
-func (r Report) page() page {
-	p := page{
-		Title: "bursar bench", Lead: r.lead(), Balances: r.judged(), Conditions: r.Conditions, Tiles: r.tiles(),
-		Rounds: wording.Count(r.Rounds, "round"), Bars: bars(r.Candidates), Comparison: r.Comparison.card(), Command: r.Command, How: r.how(),
-	}
-	if r.Sweep != nil {
-		p.Title = "bursar bench sweep"
-	}
-	p.Tab = p.Title
-	if len(p.Tiles) > 0 {
-		p.Tab += ": " + p.Tiles[0].Value + " " + p.Tiles[0].Name
-	}
-	if !r.Began.IsZero() {
-		p.Began, p.Tab = r.Began.Format(time.RFC1123), p.Tab+", "+r.Began.Format("2006-01-02 15:04")
-	}
-	for _, f := range []*figure{swept(r.Sweep), distribution(r.Candidates), r.overTime(), draining(r.Drains)} {
-		if f != nil {
-			p.Figures = append(p.Figures, f)
-		}
-	}
-	if r.Sweep == nil {
-		p.Grids = append(p.Grids, titledGrid{"Reserve and commit", r.latencyGrid()})
-	}
-	if len(r.Candidates) > 0 {
-		p.Grids = append(p.Grids, titledGrid{"Cost of a decision", candidateGrid(r.Candidates)})
-	}
-	if r.Audited && r.Sweep == nil { // each run of a sweep has balances of its own
-		p.Sums = append(p.Sums, r.sums())
-	}
-	if answers := r.outcomeGrid(); len(answers.Rows) > 0 {
-		p.Sums = append(p.Sums, answers)
-	}
-	return p
+// figures leaves out those without values.
+func (r Report) figures() []*figure {
+	all := []*figure{swept(r.Sweep), distribution(r.Candidates), r.overTime(), draining(r.Drains)}
+	return slices.DeleteFunc(all, func(f *figure) bool { return f == nil })
 }
 
-func (r Report) lead() string {
-	where := "in this process"
-	if r.Redis != "" {
-		where = "on " + r.Redis
-	}
-	load := []string{wording.Count(r.Nodes, "node") + " × " + wording.Count(r.Concurrency, "worker"), wording.Count(r.Tenants, "tenant")}
-	if r.Sweep != nil {
-		load = []string{"over " + r.Sweep.Over}
-	}
-	if r.Partitions > 0 {
-		load = append(load, wording.Count(r.Partitions, "partition"))
-	}
-	said := fmt.Sprintf("%s engine %s: %s", r.Engine, where, strings.Join(load, ", "))
-	if r.Workload.Name != "" {
-		said += ", workload " + r.Workload.Name
-	}
-	if r.Interrupted {
-		said += "; interrupted"
-	}
-	return said
-}
-
-func (r Report) judged() verdict {
-	const law = "remaining + reserved + committed = granted; the open holds%s add up to the reserved amount, and all match the workers' answers. Overspent: %s."
-	overspent := money(r.Overspent).Text
-	switch {
-	case !r.Audited:
-		return verdict{"unread", "The balances could not be checked", nil}
-	case r.Conserved && r.Sweep != nil:
-		return verdict{"kept", "All balances are right", []string{"For every tenant after each run: " + fmt.Sprintf(law, "", overspent)}}
-	case r.Conserved:
-		return verdict{"kept", "All balances are right", []string{
-			fmt.Sprintf("For each of %s: "+law, wording.Count(r.Tenants, "tenant"), " ("+Count(r.OpenHolds)+")", overspent)}}
-	default:
-		more := []string{fmt.Sprintf("Wrong for %d of %s; overspent %s.", r.BrokenAll, wording.Count(r.Tenants, "tenant"), overspent)}
-		for _, b := range r.Broken {
-			more = append(more, fmt.Sprintf("%s: %s", b.Tenant, b.Problem))
-		}
-		return verdict{"broken", "Balances are WRONG", more}
-	}
-}
+type tile struct{ Name, Value, Unit string }
 
 // tiles are the headline figures.
 func (r Report) tiles() []tile {
@@ -377,37 +281,36 @@ func measured(value float64, say func(float64) string) string {
 	return say(value)
 }
 
-func (b Books) sums() grid {
-	g := grid{Head: []string{"budgets of all tenants", "sum"}}
-	for _, row := range []struct {
-		name   string
-		amount budget.Microcents
-	}{{"granted", b.Granted}, {"committed", b.Committed}, {"reserved", b.Reserved}, {"remaining", b.Remaining}, {"overspent", b.Overspent}} {
-		g.Rows = append(g.Rows, []cell{{Text: row.name}, money(row.amount)})
+// sums has no budgets of a sweep, each run of which has balances of its own.
+func (r Report) sums() (all []grid) {
+	if r.Audited && r.Sweep == nil {
+		budgets := grid{Head: []string{"budgets of all tenants", "sum"}}
+		for _, row := range []struct {
+			name   string
+			amount budget.Microcents
+		}{{"granted", r.Granted}, {"committed", r.Committed}, {"reserved", r.Reserved}, {"remaining", r.Remaining}, {"overspent", r.Overspent}} {
+			budgets.Rows = append(budgets.Rows, []cell{{Text: row.name}, money(row.amount)})
+		}
+		all = append(all, budgets)
 	}
-	return g
-}
-
-func (r Report) outcomeGrid() grid {
-	g := grid{Head: []string{"outcome", "answers"}}
+	outcomes := grid{Head: []string{"outcome", "answers"}}
 	for _, row := range r.answers() {
-		g.add(strings.ReplaceAll(row.Outcome, "_", " "), Count(row.Count))
+		outcomes.add(strings.ReplaceAll(row.Outcome, "_", " "), Count(row.Count))
 	}
-	return g
+	if len(outcomes.Rows) > 0 {
+		all = append(all, outcomes)
+	}
+	return all
 }
 
-func (c *Comparison) card() *comparisonCard {
-	if c == nil {
-		return nil
-	}
-	card := &comparisonCard{
-		Title: strings.ToUpper(c.title()[:1]) + c.title()[1:], Settings: c.Settings,
-		Table: grid{Head: []string{"metric", "earlier", "now", "change", "verdict"}},
-	}
+func (c Comparison) heading() string { return strings.ToUpper(c.title()[:1]) + c.title()[1:] }
+
+func (c Comparison) grid() grid {
+	g := grid{Head: []string{"metric", "earlier", "now", "change", "verdict"}}
 	for _, change := range c.Changes {
-		card.Table.add(change.Metric, change.spread(change.Earlier), change.spread(change.Now), change.percentText(), change.verdict())
+		g.add(change.Metric, change.spread(change.Earlier), change.spread(change.Now), change.percentText(), change.verdict())
 	}
-	return card
+	return g
 }
 
 // how lists the settings that repeat the run.

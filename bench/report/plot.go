@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/calybris/bursar/bench/metrics"
 )
 
 // plot is a diagram of the page. Positions are shares of its area, so that it fits any width
@@ -61,6 +63,59 @@ type key struct {
 // point is a value of a curve.
 type point struct{ x, y float64 }
 
+// line is a series of values.
+type line struct {
+	series  int
+	name    string // in the legend, unless it is ""
+	points  []point
+	spreads []metrics.Spread // of points that are marked with dots
+	gap     float64          // distance in x that is too long for a line; 0 is none
+}
+
+// axis covers values from the lowest above 0 to the highest.
+type axis func(lowest, highest float64) (scale, []tick)
+
+func latencyAxis(lowest, highest float64) (scale, []tick) {
+	return logarithmic(lowest, highest, Micros)
+}
+func rateAxis(_, highest float64) (scale, []tick) { return linear(highest, Short) }
+func costAxis(_, highest float64) (scale, []tick) { return linear(highest, Micros) }
+
+func shareAxis(float64, float64) (scale, []tick) {
+	return linear(1, func(share float64) string { return percent(math.Round(100 * share)) })
+}
+
+// with returns the plot with lines, of which the last one is in front.
+func (p plot) with(x scale, covers axis, lines ...line) plot {
+	lowest, highest := math.Inf(1), 0.0
+	for _, l := range lines {
+		for _, at := range l.points {
+			if highest = max(highest, at.y); at.y > 0 {
+				lowest = min(lowest, at.y)
+			}
+		}
+		for _, spread := range l.spreads {
+			highest = max(highest, spread.Most)
+		}
+	}
+	y, ticks := covers(lowest, highest)
+	p.Y = ticks
+	for _, l := range lines {
+		c := draw(l.series, l.points, x, y, l.gap)
+		for i, spread := range l.spreads {
+			if at := y.at(spread.Median); !math.IsInf(at, 0) {
+				c.Dots = append(c.Dots, dot{X: x.at(l.points[i].x), Y: at, Lowest: y.at(spread.Lowest), Most: y.at(spread.Most)})
+			}
+		}
+		p.Curves = append(p.Curves, c)
+		if l.name != "" {
+			p.Keys = append(p.Keys, key{l.series, l.name})
+		}
+	}
+	slices.SortFunc(p.Keys, func(a, b key) int { return a.Series - b.Series })
+	return p
+}
+
 // draw joins points by lines. Points without a position on the scale leave a gap, and so does
 // a distance in x above gap, unless gap is 0.
 func draw(series int, points []point, x, y scale, gap float64) curve {
@@ -68,7 +123,7 @@ func draw(series int, points []point, x, y scale, gap float64) curve {
 	verb, last := "M", math.Inf(-1)
 	for _, p := range points {
 		px, py := x.at(p.x), y.at(p.y)
-		if math.IsNaN(py) || math.IsInf(py, 0) {
+		if math.IsNaN(py) || math.IsInf(py, 0) || px > 1 {
 			verb = "M"
 			continue
 		}

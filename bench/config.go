@@ -74,32 +74,23 @@ func Defaults() Config {
 
 // Validate returns every error of a Config, with the names of the flags and exit code Usage.
 func (c Config) Validate() error {
+	require := workload.Require
 	errs := []error{
 		workload.Within("nodes", int64(c.Nodes), 1, maxNodes),
 		workload.Within("concurrency", int64(c.Concurrency), 1, maxWorkers),
-	}
-	if c.Partitions < 0 || c.Partitions > maxPartitions || c.Partitions&(c.Partitions-1) != 0 {
-		errs = append(errs, fmt.Errorf("--partitions %d: give a power of two from 1 to %d", c.Partitions, maxPartitions))
-	}
-	if c.HoldsBefore < 0 || c.HoldsBefore > maxBefore { // has no flag
-		errs = append(errs, fmt.Errorf("%d open holds: give 0 to %d", c.HoldsBefore, maxBefore))
-	}
-	if c.Rounds != 0 {
-		errs = append(errs, workload.Within("rounds", int64(c.Rounds), 1, maxRounds))
-	}
-	if errors.Join(errs...) == nil && c.Nodes*c.Concurrency > maxWorkers {
-		errs = append(errs, fmt.Errorf("%d nodes of %d workers: give at most %d workers together", c.Nodes, c.Concurrency, maxWorkers))
-	}
-	if c.Duration < 0 || c.Duration > maxDuration || c.Duration == 0 && c.Trace == "" {
-		errs = append(errs, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, maxDuration))
-	}
-	if c.Budget < 0 {
-		errs = append(errs, fmt.Errorf("--budget %s: give more than $0.00", c.Budget))
+		require(c.Nodes > maxNodes || c.Concurrency > maxWorkers || c.Nodes*c.Concurrency <= maxWorkers,
+			"%d nodes of %d workers: give at most %d workers together", c.Nodes, c.Concurrency, maxWorkers),
+		require(c.Partitions >= 0 && c.Partitions <= maxPartitions && c.Partitions&(c.Partitions-1) == 0,
+			"--partitions %d: give a power of two from 1 to %d", c.Partitions, maxPartitions),
+		require(c.HoldsBefore >= 0 && c.HoldsBefore <= maxBefore, // has no flag
+			"%d open holds: give 0 to %d", c.HoldsBefore, maxBefore),
+		require(c.Rounds >= 0 && c.Rounds <= maxRounds, "--rounds %d: give 1 to %d", c.Rounds, maxRounds),
+		require(c.Duration >= 0 && c.Duration <= maxDuration && (c.Duration > 0 || c.Trace != ""),
+			"--duration %s: give more than 0s, at most %s", c.Duration, maxDuration),
+		require(c.Budget >= 0, "--budget %s: give more than $0.00", c.Budget),
 	}
 	for _, name := range c.Baselines {
-		if !slices.Contains(baseline.All, name) {
-			errs = append(errs, fmt.Errorf("baseline %q: give some of %v", name, baseline.All))
-		}
+		errs = append(errs, require(slices.Contains(baseline.All, name), "baseline %q: give some of %v", name, baseline.All))
 	}
 	errs = append(errs, c.Spec.Validate(), c.validateWarmup(), c.validateEngine(), c.validatePrefix())
 	return exit.With(exit.Usage, errors.Join(errs...))

@@ -1,11 +1,11 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -82,42 +82,23 @@ func configOf(cc *cli.Context) (Config, error) {
 	if cc.IsSet("warmup") {
 		c.Warmup = cc.Duration("warmup")
 	}
-	if err := needless(cc, c); err != nil {
-		return Config{}, err
-	}
-	if c.Rounds <= 0 && cc.IsSet("rounds") {
-		return Config{}, fmt.Errorf("--rounds %d: give 1 to %d", c.Rounds, maxRounds)
+	if c.Trace != "" && !cc.IsSet("duration") {
+		c.Duration = 0
 	}
 	if cc.IsSet("baselines") {
 		if c.Baselines, err = baseline.Parse(cc.String("baselines")); err != nil {
 			return Config{}, fmt.Errorf("--baselines: %w", err)
 		}
 	}
-	if c.Duration <= 0 && cc.IsSet("duration") {
-		return Config{}, fmt.Errorf("--duration %s: give more than 0s, at most %s", c.Duration, maxDuration)
-	}
-	if cc.IsSet("requests") && c.Requests < 1 {
-		return Config{}, fmt.Errorf("--requests %d: give 1 to %d, or leave it out", c.Requests, workload.MaxRequests)
-	}
-	if cc.IsSet("prefix") && c.Prefix == "" {
-		return Config{}, errors.New("--prefix is empty: give 1 to 47 characters, or leave it out for a random one")
-	}
-	if cc.IsSet("partitions") && c.Partitions == 0 {
-		return Config{}, fmt.Errorf("--partitions 0: give a power of two from 1 to %d", maxPartitions)
-	}
-	if cc.IsSet("trace") && c.Trace == "" {
-		return Config{}, errors.New("--trace is empty: give the path of a CSV file, or - for standard input")
-	}
-	if c.Trace != "" && !cc.IsSet("duration") {
-		c.Duration = time.Duration(0)
+	if err := validateSet(cc, c); err != nil {
+		return Config{}, err
 	}
 	var errIn, errOut, errBudget error
 	c.InputPrice, errIn = amountOf(cc, "input-price")
 	c.OutputPrice, errOut = amountOf(cc, "output-price")
 	if cc.IsSet("budget") {
-		if c.Budget, errBudget = amountOf(cc, "budget"); errBudget == nil && c.Budget == 0 {
-			errBudget = errors.New("--budget $0.00: give more")
-		}
+		c.Budget, errBudget = amountOf(cc, "budget")
+		errBudget = cmp.Or(errBudget, workload.Require(c.Budget != 0, "--budget $0.00: give more"))
 	}
 	return c, errors.Join(errIn, errOut, errBudget)
 }
@@ -139,23 +120,26 @@ func redisOf(cc *cli.Context, engine string) (string, connect.Secrets, error) {
 	return address, secrets, err
 }
 
-// needless returns an error for flags without effect, which are a misunderstanding.
-func needless(cc *cli.Context, c Config) error {
-	if cc.IsSet("zipf") && c.Workload != workload.Zipf {
-		return errors.New("--zipf has no effect: give --workload zipf, too")
+// validateSet returns the first error of flags without effect, which are a misunderstanding,
+// and of flags that are set to the value that they have unset.
+func validateSet(cc *cli.Context, c Config) error {
+	// unless returns an error if a flag is set, unless a condition holds.
+	unless := func(holds bool, flag, format string, args ...any) error {
+		return workload.Require(holds || !cc.IsSet(flag), "--"+flag+format, args...)
 	}
-	if cc.IsSet("rate") && c.Rate == 0 {
-		return fmt.Errorf("--rate 0: give requests per second above 0, at most %d", workload.MaxRate)
-	}
-	if cc.IsSet("warmup") && c.Warmup < 0 {
-		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, maxDuration)
-	}
-	for _, flag := range []string{"workload", "overrun-permille"} {
-		if c.Trace != "" && cc.IsSet(flag) {
-			return fmt.Errorf("--%s: not allowed with --trace, which has requests of its own: leave out one of the two", flag)
-		}
-	}
-	return nil
+	const own = ": not allowed with --trace, which has requests of its own: leave out one of the two"
+	return cmp.Or(
+		unless(c.Workload == workload.Zipf, "zipf", " has no effect: give --workload zipf, too"),
+		unless(c.Rate != 0, "rate", " 0: give requests per second above 0, at most %d", workload.MaxRate),
+		unless(c.Warmup >= 0, "warmup", " %s: give 0s to %s", c.Warmup, maxDuration),
+		unless(c.Trace == "", "workload", own),
+		unless(c.Trace == "", "overrun-permille", own),
+		unless(c.Rounds > 0, "rounds", " %d: give 1 to %d", c.Rounds, maxRounds),
+		unless(c.Duration > 0, "duration", " %s: give more than 0s, at most %s", c.Duration, maxDuration),
+		unless(c.Requests >= 1, "requests", " %d: give 1 to %d, or leave it out", c.Requests, workload.MaxRequests),
+		unless(c.Prefix != "", "prefix", " is empty: give 1 to 47 characters, or leave it out for a random one"),
+		unless(c.Partitions != 0, "partitions", " 0: give a power of two from 1 to %d", maxPartitions),
+		unless(c.Trace != "", "trace", " is empty: give the path of a CSV file, or - for standard input"))
 }
 
 func amountOf(cc *cli.Context, flag string) (budget.Microcents, error) {

@@ -65,63 +65,52 @@ func Defaults() Spec {
 
 // Validate returns every error of a Spec, with the names of the flags and exit code Usage.
 func (s Spec) Validate() error {
-	errs := []error{
+	return exit.With(exit.Usage, errors.Join(
 		Within("tenants", int64(s.Tenants), 1, MaxTenants),
 		Within("requests", s.Requests, 0, MaxRequests),
 		Within("max-output", s.MaxOutput, 1, MaxMaxOutput),
+		Require(min(s.InputPrice, s.OutputPrice) >= 0 && max(s.InputPrice, s.OutputPrice) > 0,
+			"prices of %s and %s: give at least one above $0.00, none below", s.InputPrice, s.OutputPrice),
+		s.validateWorkload(), s.validateArrivals()))
+}
+
+// Require returns an error unless a condition holds.
+func Require(holds bool, format string, args ...any) error {
+	if holds {
+		return nil
 	}
-	if s.InputPrice < 0 || s.OutputPrice < 0 || s.InputPrice == 0 && s.OutputPrice == 0 {
-		errs = append(errs, fmt.Errorf("prices of %s and %s: give at least one above $0.00, none below", s.InputPrice, s.OutputPrice))
-	}
-	errs = append(errs, s.validateWorkload(), s.validateArrivals())
-	return exit.With(exit.Usage, errors.Join(errs...))
+	return fmt.Errorf(format, args...)
 }
 
 // Within returns an error if the value of a flag is out of bounds.
 func Within(flag string, value, lowest, highest int64) error {
-	if value < lowest || value > highest {
-		return fmt.Errorf("--%s %d: give %d to %d", flag, value, lowest, highest)
-	}
-	return nil
+	return Require(value >= lowest && value <= highest, "--%s %d: give %d to %d", flag, value, lowest, highest)
 }
 
 func (s Spec) validateWorkload() error {
-	var errs []error
-	if s.Workload == Hot && s.Tenants != 1 {
-		errs = append(errs, fmt.Errorf("--workload hot is one tenant: leave out --tenants %d, or give --workload uniform", s.Tenants))
-	}
 	known := []string{Uniform, Hot, Zipf, Storm}
-	if !slices.Contains(known, s.Workload) {
-		errs = append(errs, fmt.Errorf("--workload %q: give %s", s.Workload, strings.Join(known, ", ")))
-	}
-	if !(s.Zipf > 0 && s.Zipf <= MaxZipf) {
-		errs = append(errs, fmt.Errorf("--zipf %g: give an exponent above 0, at most %d", s.Zipf, MaxZipf))
-	}
-	if s.Above < 0 || s.Above > permille {
-		errs = append(errs, fmt.Errorf("--overrun-permille %d: give 0 to %d requests of a thousand", s.Above, permille))
-	}
-	if s.HoldTime < 0 || s.HoldTime > MaxHoldTime {
-		errs = append(errs, fmt.Errorf("--hold-time %s: give 0s to %s", s.HoldTime, MaxHoldTime))
-	}
-	return errors.Join(errs...)
+	return errors.Join(
+		Require(s.Workload != Hot || s.Tenants == 1,
+			"--workload hot is one tenant: leave out --tenants %d, or give --workload uniform", s.Tenants),
+		Require(slices.Contains(known, s.Workload), "--workload %q: give %s", s.Workload, strings.Join(known, ", ")),
+		Require(s.Zipf > 0 && s.Zipf <= MaxZipf, "--zipf %g: give an exponent above 0, at most %d", s.Zipf, MaxZipf),
+		Require(s.Above >= 0 && s.Above <= permille,
+			"--overrun-permille %d: give 0 to %d requests of a thousand", s.Above, permille),
+		Require(s.HoldTime >= 0 && s.HoldTime <= MaxHoldTime, "--hold-time %s: give 0s to %s", s.HoldTime, MaxHoldTime))
 }
 
 func (s Spec) validateArrivals() error {
-	var errs []error
-	if !(s.Rate >= 0 && s.Rate <= MaxRate) {
-		errs = append(errs, fmt.Errorf("--rate %g: give requests per second above 0, at most %d", s.Rate, MaxRate))
-	} else if s.HoldTime > 0 && s.Rate*s.HoldTime.Seconds() > MaxOpenHolds {
-		errs = append(errs, fmt.Errorf("--rate %g with --hold-time %s: give less, so that at most %d holds are open together", s.Rate, s.HoldTime, MaxOpenHolds))
-	}
-	switch {
-	case s.Speed != 0 && !(s.Speed >= MinSpeed && s.Speed <= MaxSpeed):
-		errs = append(errs, fmt.Errorf("--speed %g: give 0 (as fast as possible), or %g to %d", s.Speed, MinSpeed, MaxSpeed))
-	case s.Speed > 0 && s.Trace == "":
-		errs = append(errs, fmt.Errorf("--speed %g needs a trace: give --trace, or --rate for a constant rate", s.Speed))
-	case s.Speed > 0 && s.Rate > 0:
-		errs = append(errs, errors.New("--speed and --rate are two arrival rates: leave out one"))
-	}
-	return errors.Join(errs...)
+	rated := s.Rate >= 0 && s.Rate <= MaxRate
+	paced := s.Speed == 0 || s.Speed >= MinSpeed && s.Speed <= MaxSpeed
+	return errors.Join(
+		Require(rated, "--rate %g: give requests per second above 0, at most %d", s.Rate, MaxRate),
+		Require(!rated || s.HoldTime <= 0 || s.Rate*s.HoldTime.Seconds() <= MaxOpenHolds,
+			"--rate %g with --hold-time %s: give less, so that at most %d holds are open together", s.Rate, s.HoldTime, MaxOpenHolds),
+		Require(paced, "--speed %g: give 0 (as fast as possible), or %g to %d", s.Speed, MinSpeed, MaxSpeed),
+		Require(!paced || s.Speed == 0 || s.Trace != "",
+			"--speed %g needs a trace: give --trace, or --rate for a constant rate", s.Speed),
+		Require(!paced || s.Speed == 0 || s.Trace == "" || s.Rate <= 0,
+			"--speed and --rate are two arrival rates: leave out one"))
 }
 
 // StandardInput is the Trace that is read from standard input.

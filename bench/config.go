@@ -87,12 +87,14 @@ func (c Config) Validate() error {
 		require(c.Rounds >= 0 && c.Rounds <= maxRounds, "--rounds %d: give 1 to %d", c.Rounds, maxRounds),
 		require(c.Duration >= 0 && c.Duration <= maxDuration && (c.Duration > 0 || c.Trace != ""),
 			"--duration %s: give more than 0s, at most %s", c.Duration, maxDuration),
+		require(c.Warmup == AutoWarmup || c.Warmup >= 0 && c.Warmup <= maxDuration, "--warmup %s: give 0s to %s", c.Warmup, maxDuration),
+		require(c.Warmup <= 0 || c.Trace == "", "--warmup: a trace is replayed once: leave out one of the two"),
 		require(c.Budget >= 0, "--budget %s: give more than $0.00", c.Budget),
 	}
 	for _, name := range c.Baselines {
 		errs = append(errs, require(slices.Contains(baseline.All, name), "baseline %q: give some of %v", name, baseline.All))
 	}
-	errs = append(errs, c.Spec.Validate(), c.validateWarmup(), c.validateEngine(), c.validatePrefix())
+	errs = append(errs, c.Spec.Validate(), c.validateEngine(), c.validatePrefix())
 	return exit.With(exit.Usage, errors.Join(errs...))
 }
 
@@ -129,17 +131,6 @@ func (c Config) warmupOf(pools int) time.Duration {
 		return c.warmup()
 	}
 	return min(c.warmup(), share(share(c.Duration, c.rounds()), pools))
-}
-
-func (c Config) validateWarmup() error {
-	switch {
-	case c.Warmup < 0 && c.Warmup != AutoWarmup || c.Warmup > maxDuration:
-		return fmt.Errorf("--warmup %s: give 0s to %s", c.Warmup, maxDuration)
-	case c.Warmup > 0 && c.Trace != "":
-		return errors.New("--warmup: a trace is replayed once: leave out one of the two")
-	default:
-		return nil
-	}
 }
 
 func (c Config) validateEngine() error {

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -167,20 +168,14 @@ func (ps *Processes) ready() (poolSize int, err error) {
 	return poolSize, nil
 }
 
-// processPhase is a phase in progress.
-type processPhase struct {
-	*Processes
-	runner *Runner
-	ended  <-chan struct{} // when the whole run was interrupted
-
-	mu      sync.Mutex
-	stats   RoundStats
-	latency *metrics.Histogram
-	lost    bool // a process with its results
-	failure error
+// event is a message of a node during a phase, or its end.
+type event struct {
+	*process
+	message
+	ended bool // unexpectedly, so that its results are lost
 }
 
-// run runs a phase on all nodes. If a process dies the others are stopped.
+// run runs a phase on all nodes. If one fails the others are stopped.
 func (ps *Processes) run(ctx context.Context, r *Runner, work workload.Round, limit time.Duration, warming bool) (RoundStats, error) {
 	inner, cancel := context.WithCancel(ctx)
 	if limit > 0 {
@@ -189,103 +184,93 @@ func (ps *Processes) run(ctx context.Context, r *Runner, work workload.Round, li
 	defer cancel()
 	ps.phases++
 	ps.send(command{Number: ps.phases, Round: work.Which().Number, Rounds: work.Which().Of, Limit: limit, Warming: warming})
-	s := &processPhase{Processes: ps, runner: r, ended: ctx.Done(), latency: metrics.NewHistogram(r.finest)}
-	done := make(chan struct{})
-	var stopping, running sync.WaitGroup
-	stopping.Go(func() { ps.stopAtEnd(inner, done) })
+	events := make(chan event)
 	for _, p := range ps.all {
-		running.Go(func() {
-			if err := s.follow(p); err != nil {
-				s.fail(err)
+		go p.follow(events)
+	}
+	var failure error // the first, which causes the others
+	lost := false
+	stats, latency := RoundStats{}, metrics.NewHistogram(r.finest)
+	toStop, toKill := inner.Done(), (<-chan struct{})(nil)
+	for running := len(ps.all); running > 0; {
+		select {
+		case e := <-events:
+			if e.Sample != nil {
+				r.sampled(*e.Sample)
+				continue
+			}
+			running--
+			lost = lost || e.ended
+			if e.Result != nil {
+				ps.add(e.Result, r, &stats, latency)
+			}
+			if err := e.failure(ctx); err != nil {
+				failure = cmp.Or(failure, err)
 				cancel()
 			}
-		})
-	}
-	running.Wait()
-	close(done)
-	stopping.Wait()
-	if s.lost {
-		r.Ledger.Lose(ps.budgets)
-	}
-	s.stats.Latency = s.latency.Latency()
-	return s.stats, s.failure
-}
-
-// stopAtEnd stops the nodes that still run, and kills those that do not stop.
-func (ps *Processes) stopAtEnd(ctx context.Context, done <-chan struct{}) {
-	select {
-	case <-done:
-		return
-	case <-ctx.Done():
-	}
-	ps.send(command{Number: ps.phases, Stop: true})
-	timeout := time.NewTimer(StopTimeout)
-	defer timeout.Stop()
-	select {
-	case <-done:
-	case <-ps.lifetime.Done():
-		ps.kill()
-	case <-timeout.C:
-		ps.kill()
-	}
-}
-
-// follow receives the messages of a node until the end of its phase.
-func (s *processPhase) follow(p *process) error {
-	for m := range p.messages {
-		switch {
-		case m.Sample != nil:
-			s.locked(func() { s.runner.sampled(*m.Sample) })
-		case m.Result != nil:
-			s.locked(func() { s.add(m.Result) })
-			err := m.Failure.err()
-			if err == nil && m.Result.Interrupted && !s.interrupted() {
-				err = exit.With(exit.Unavailable, errors.New("an interrupt reached it and not this process: run again"))
-			}
-			return p.named(err)
-		default:
-			return p.named(fmt.Errorf("unexpected message %+v during a phase", m))
+		case <-toStop:
+			ps.send(command{Number: ps.phases, Stop: true})
+			stopping, cancel := context.WithTimeout(ps.lifetime, StopTimeout)
+			defer cancel()
+			toStop, toKill = nil, stopping.Done()
+		case <-toKill:
+			toKill = nil
+			ps.kill()
 		}
 	}
-	s.locked(func() { s.lost = true })
-	return p.died()
+	if lost {
+		r.Ledger.Lose(ps.budgets)
+	}
+	stats.Latency = latency.Latency()
+	return stats, failure
+}
+
+// follow passes on the messages of a node until the end of its phase.
+func (p *process) follow(events chan<- event) {
+	for m := range p.messages {
+		events <- event{process: p, message: m}
+		if m.Sample == nil {
+			return
+		}
+	}
+	events <- event{process: p, ended: true}
+}
+
+// add adds the results of a node.
+func (ps *Processes) add(p *phaseResult, r *Runner, stats *RoundStats, latency *metrics.Histogram) {
+	stats.Cycles += p.Cycles
+	stats.Decisions += p.Decisions
+	stats.Took = max(stats.Took, p.Took)
+	latency.Merge(p.Reserve)
+	latency.Merge(p.Commit)
+	ps.trips.Add(p.Trips)
+	r.add(p)
+}
+
+// failure returns the error of a node at the end of its phase.
+func (e event) failure(run context.Context) error {
+	switch {
+	case e.ended:
+		return e.died()
+	case e.Result == nil:
+		return e.named(fmt.Errorf("unexpected message %+v during a phase", e.message))
+	case e.Failure == nil && e.Result.Interrupted && !interrupted(run):
+		return e.named(exit.With(exit.Unavailable, errors.New("an interrupt reached it and not this process: run again")))
+	default:
+		return e.named(e.Failure.err())
+	}
 }
 
 // interrupted reports whether the run was interrupted, too: Ctrl-C on a terminal reaches
 // all processes, and on a busy machine this one perhaps last.
-func (s *processPhase) interrupted() bool {
+func interrupted(run context.Context) bool {
 	const patience = 5 * time.Second
 	select {
-	case <-s.ended:
+	case <-run.Done():
 		return true
 	case <-time.After(patience):
 		return false
 	}
-}
-
-func (s *processPhase) locked(do func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	do()
-}
-
-func (s *processPhase) add(p *phaseResult) {
-	s.stats.Cycles += p.Cycles
-	s.stats.Decisions += p.Decisions
-	s.stats.Took = max(s.stats.Took, p.Took)
-	s.latency.Merge(p.Reserve)
-	s.latency.Merge(p.Commit)
-	s.trips.Add(p.Trips)
-	s.runner.add(p)
-}
-
-// fail keeps the first failure, which causes the others.
-func (s *processPhase) fail(err error) {
-	s.locked(func() {
-		if s.failure == nil {
-			s.failure = err
-		}
-	})
 }
 
 func (ps *Processes) send(c command) {

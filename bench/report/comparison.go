@@ -68,10 +68,8 @@ func (r *Report) CompareTo(earlier Report, path string) {
 	} else if len(r.Candidates) > 0 && len(earlier.Candidates) > 0 {
 		was, now := earlier.Candidates[0], r.Candidates[0]
 		add("decisions", "per second", was.Rates, now.Rates)
-		for _, m := range conditionMetrics {
-			if m.latency != nil {
-				add(m.name, "us", metrics.Each(was.roundLatencies(), m.latency), metrics.Each(now.roundLatencies(), m.latency))
-			}
+		for _, f := range latencyFigures {
+			add(f.Name, "us", metrics.Each(was.roundLatencies(), f.Of), metrics.Each(now.roundLatencies(), f.Of))
 		}
 		if was.RedisCPU > 0 && now.RedisCPU > 0 {
 			add("Redis CPU per decision", "us", []float64{was.RedisCPU}, []float64{now.RedisCPU})

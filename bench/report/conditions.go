@@ -29,31 +29,45 @@ type Condition struct {
 // conditionMetric is a metric that a condition can name.
 type conditionMetric struct {
 	name    string
+	example string
 	parse   func(string) (float64, error)
 	text    func(float64) string
-	example string
-	latency func(metrics.Latency) float64 // nil of the others
+	of      func(*Report) float64
+	at      func(SweepPoint) float64 // nil if only a whole sweep has the metric
 }
 
 var conditionMetrics = append(latencyMetrics(),
 	conditionMetric{
-		name: "rate", parse: parseRate, text: func(v float64) string { return perSecondText(v) + "/s" },
-		example: "a number of decisions per second, as in rate<1000",
+		name: "rate", example: "a number of decisions per second, as in rate<1000",
+		parse: parseRate, text: func(v float64) string { return perSecondText(v) + "/s" },
+		of: func(r *Report) float64 { return r.DecisionsPerSecond },
+		at: func(p SweepPoint) float64 { return p.DecisionsPerSecond.Median },
 	},
 	conditionMetric{
-		name: "refusals", parse: parseShare, text: func(v float64) string { return significant(100*v) + "%" },
-		example: "a share of the reserves, as in refusals>5%",
+		name: "refusals", example: "a share of the reserves, as in refusals>5%",
+		parse: parseShare, text: func(v float64) string { return significant(100*v) + "%" }, of: (*Report).refusals,
 	},
 	conditionMetric{
-		name: "overspent", parse: parseOverspent, text: func(v float64) string { return budget.Microcents(v).String() },
-		example: "an amount, as in overspent>$0",
+		name: "overspent", example: "an amount, as in overspent>$0",
+		parse: parseOverspent, text: func(v float64) string { return budget.Microcents(v).String() }, of: (*Report).totalOverspent,
 	},
 )
 
-// latencyMetrics end with the mean.
+// latencyFigures end with the mean.
+var latencyFigures = slices.Concat(metrics.Figures[1:], metrics.Figures[:1])
+
 func latencyMetrics() (all []conditionMetric) {
-	for _, f := range slices.Concat(metrics.Figures[1:], metrics.Figures[:1]) {
-		all = append(all, conditionMetric{f.Name, parseLatency, Micros, "a duration, as in " + f.Name + ">10ms", f.Of})
+	for _, f := range latencyFigures {
+		all = append(all, conditionMetric{
+			name: f.Name, example: "a duration, as in " + f.Name + ">10ms", parse: parseLatency, text: Micros,
+			of: func(r *Report) float64 {
+				if len(r.Candidates) == 0 {
+					return 0
+				}
+				return f.Of(r.Candidates[0].Decision)
+			},
+			at: func(p SweepPoint) float64 { return f.Of(p.Decision) },
+		})
 	}
 	return all
 }
@@ -146,52 +160,27 @@ func (r *Report) Check(conditions []Condition) error {
 }
 
 func (c *Condition) check(r *Report) {
-	for i, p := range r.measured(c.Metric) {
-		if i == 0 || c.above && p.value > c.Measured || !c.above && p.value < c.Measured {
-			c.Measured, c.At = p.value, p.at
+	m, _ := metricOf(c.Metric)
+	if r.Sweep == nil || m.at == nil {
+		c.Measured = m.of(r)
+	} else {
+		for i, p := range r.Sweep.Points {
+			value := m.at(p)
+			if i == 0 || c.above && value > c.Measured || !c.above && value < c.Measured {
+				c.Measured, c.At = value, "with "+r.Sweep.count(p.Value)
+			}
 		}
 	}
 	c.Broken = c.above && c.Measured > c.Limit || !c.above && c.Measured < c.Limit
 }
 
-type measurement struct {
-	value float64
-	at    string // point of a sweep
-}
-
-// measured returns the values of a metric: one, or one per point of a sweep.
-func (r *Report) measured(metric string) []measurement {
-	m, _ := metricOf(metric)
-	switch {
-	case metric == "overspent":
-		return []measurement{{float64(r.totalOverspent()), ""}}
-	case metric == "refusals":
-		return []measurement{{r.refusals(), ""}}
-	case r.Sweep != nil:
-		var all []measurement
-		for _, p := range r.Sweep.Points {
-			value := p.DecisionsPerSecond.Median
-			if m.latency != nil {
-				value = m.latency(p.Decision)
-			}
-			all = append(all, measurement{value, "with " + r.Sweep.count(p.Value)})
-		}
-		return all
-	case m.latency == nil:
-		return []measurement{{r.DecisionsPerSecond, ""}}
-	case len(r.Candidates) > 0:
-		return []measurement{{m.latency(r.Candidates[0].Decision), ""}}
-	default:
-		return nil
-	}
-}
-
 // totalOverspent includes the contention test.
-func (r *Report) totalOverspent() budget.Microcents {
+func (r *Report) totalOverspent() float64 {
+	total := r.Overspent
 	if len(r.Candidates) > 0 {
-		return max(r.Overspent, r.Candidates[0].Money.Overspent)
+		total = max(total, r.Candidates[0].Money.Overspent)
 	}
-	return r.Overspent
+	return float64(total)
 }
 
 // refusals is the share of reserves that were refused.

@@ -129,13 +129,19 @@ var localLoads = []struct {
 //go:noinline
 func localMark() {}
 
+// newLocal returns a local engine with the hot tenant.
+func newLocal(ctx context.Context) (*local.Engine, error) {
+	e, err := local.New()
+	if err == nil {
+		_, err = e.EnsureTenant(ctx, hot, wealth)
+	}
+	return e, err
+}
+
 // runLocal runs the loads of the local engine, under callgrind.
 func runLocal(ctx context.Context) error {
-	e, err := local.New()
+	e, err := newLocal(ctx)
 	if err != nil {
-		return err
-	}
-	if _, err := e.EnsureTenant(ctx, hot, wealth); err != nil {
 		return err
 	}
 	for _, l := range localLoads {

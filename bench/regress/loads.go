@@ -211,11 +211,9 @@ func (c *counter) readCommands(ctx context.Context) (map[string]int64, error) {
 	}
 	commands := make(map[string]int64)
 	for _, found := range commandCalls.FindAllStringSubmatch(info, -1) {
-		calls, err := strconv.ParseInt(found[2], 10, 64)
-		if err != nil {
+		if commands[found[1]], err = strconv.ParseInt(found[2], 10, 64); err != nil {
 			return nil, fmt.Errorf("INFO commandstats: %w", err)
 		}
-		commands[found[1]] = calls
 	}
 	delete(commands, "info")
 	return commands, nil

@@ -113,7 +113,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // part measures some of the figures, with a Redis of its own if it needs one.
 type part func(ctx context.Context) ([]metric, error)
 
-var parts = []part{countOnRedis, instructionsOfRedis, instructionsOfLocal, ratios}
+var parts = []part{countOnRedis, instructionsOfRedis, instructionsOfLocal, ratiosOnRedis, ratioOfLocal}
 
 // attempts is the number of times that a failing part is measured; the last one counts. A
 // baseline is taken from as many, with the lowest ratios and the medians of all other

@@ -11,7 +11,6 @@ import (
 
 	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/coordinator/budget"
-	"github.com/calybris/bursar/local"
 )
 
 const (
@@ -20,16 +19,7 @@ const (
 	ratioCallers = 256
 )
 
-// ratios compares speeds with those of something simple, in interleaved rounds.
-func ratios(ctx context.Context) ([]metric, error) {
-	onRedis, err := ratiosOnRedis(ctx)
-	if err != nil {
-		return nil, err
-	}
-	inProcess, err := ratioOfLocal(ctx)
-	return append(onRedis, inProcess), err
-}
-
+// ratio compares a speed with that of something simple, in interleaved rounds.
 func ratio(name string, ours metrics.Case, theirs ...metrics.Case) (metric, error) {
 	if _, err := ours.Rate(ratioRound); err != nil { // to warm up
 		return metric{}, err
@@ -98,14 +88,11 @@ func ratiosOnRedis(ctx context.Context) (all []metric, err error) {
 
 // ratioOfLocal compares with the minimum of a budget in memory: a mutex around a number, once
 // per cycle.
-func ratioOfLocal(ctx context.Context) (metric, error) {
+func ratioOfLocal(ctx context.Context) ([]metric, error) {
 	const goroutines, cycles = 64, 100 // cycles between two readings of the clock
-	e, err := local.New()
+	e, err := newLocal(ctx)
 	if err != nil {
-		return metric{}, err
-	}
-	if _, err := e.EnsureTenant(ctx, hot, wealth); err != nil {
-		return metric{}, err
+		return nil, err
 	}
 	ours := metrics.Case{Callers: goroutines, Each: cycles, Work: func(int) error {
 		for range cycles {
@@ -125,5 +112,6 @@ func ratioOfLocal(ctx context.Context) (metric, error) {
 		}
 		return nil
 	}}
-	return ratio("local hot cycles over a mutex", ours, locked)
+	m, err := ratio("local hot cycles over a mutex", ours, locked)
+	return []metric{m}, err
 }

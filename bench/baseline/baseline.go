@@ -134,7 +134,8 @@ func (s *store) TryReserve(
 	result := budget.Reservation{Outcome: outcome, Remaining: remaining}
 	if outcome == budget.Reserved {
 		result.ID = id
-	} else if outcome == budget.Insufficient {
+	}
+	if outcome == budget.Insufficient {
 		result.Required = cost
 	}
 	return result, nil

@@ -30,6 +30,10 @@ var (
 		"count":     wording.Count[int],
 		"thousands": Count[int],
 		"money":     money,
+		"rate":      Count[float64],
+		"rates":     func(s metrics.Spread) string { return between(s, Count[float64]) },
+		"times":     times,
+		"ratios":    func(s metrics.Spread) string { return between(s, times) },
 		"tiles":     Report.tiles,
 		"bars":      bars,
 		"heading":   Comparison.heading,
@@ -171,21 +175,13 @@ func sweepTiles(s *Sweep) []tile {
 	}
 }
 
-// bar is a candidate's row in the comparison with the baselines.
+// bar is a candidate's row in the comparison with the baselines. Its lengths are shares of
+// the widest.
 type bar struct {
-	Series       int
-	Name         string
-	Describe     string
-	Rate         string
-	Spread       string
-	Width        float64 // shares of the widest
-	Lowest, Most float64
-	Cut          bool   // it is too long to be shown whole
-	Ratio        string // Bursar's rate over this one; "" of Bursar
-	RatioSpread  string
-	Money        cell
-	By           string // number of tenants
-	Overspent    bool
+	Candidate
+	Series              int
+	Width, Lowest, Most float64
+	Cut                 bool // it is too long to be shown whole
 }
 
 // bars returns a row for each candidate, if there are baselines. A candidate that is many
@@ -201,20 +197,8 @@ func bars(all []Candidate) []bar {
 	for i, c := range all {
 		rate := c.DecisionsPerSecond
 		rows[i] = bar{
-			Series: i, Name: c.Name, Describe: c.Describe, Rate: Count(rate.Median), Spread: between(rate, Count[float64]),
+			Candidate: c, Series: i, Cut: rate.Median > longest,
 			Width: share(rate.Median), Lowest: share(rate.Lowest), Most: share(rate.Most),
-			Cut: rate.Median > longest, Overspent: c.Money.Overspent > 0,
-		}
-		if i > 0 {
-			rows[i].Ratio, rows[i].RatioSpread = times(c.Ratio.Median), between(c.Ratio, times)
-		}
-		switch {
-		case c.Money.Overspent > 0:
-			rows[i].Money, rows[i].By = money(c.Money.Overspent), "of "+wording.Count(c.Money.Tenants, "tenant")
-		case c.Money.Kept:
-			rows[i].Money.Text = "nothing"
-		default:
-			rows[i].Money.Text = "no records"
 		}
 	}
 	return rows

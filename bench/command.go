@@ -83,7 +83,10 @@ func perform(cc *cli.Context, c Config, run func(context.Context, Config) (repor
 	}
 	view := report.OpenProgress(cc.Context, cc.App.ErrWriter)
 	c.Logger, c.Watch = warnings(view), view.Watch()
-	variable := variableOf(cc, c)
+	_, variable := connect.AddressOf(cc)
+	if c.Redis == "" {
+		variable = "" // has no effect on the local engine
+	}
 	if variable != "" {
 		c.Opened = announce(view, variable)
 	}
@@ -129,15 +132,6 @@ func earlierOf(cc *cli.Context) (*report.Report, error) {
 		err = fmt.Errorf("--%s %s: one of both reports is of a sweep: compare a sweep with a sweep", compareFlag, cc.String(compareFlag))
 	}
 	return &earlier, err
-}
-
-// variableOf returns the environment variable that has the address of the Redis, if one has.
-func variableOf(cc *cli.Context, c Config) string {
-	_, variable := connect.AddressOf(cc)
-	if c.Redis == "" {
-		return ""
-	}
-	return variable
 }
 
 // announce returns a function that prints once, before the load, that the address comes from

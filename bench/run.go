@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"time"
 
 	"github.com/calybris/bursar/bench/baseline"
@@ -37,7 +35,7 @@ func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	if err := c.Validate(); err != nil {
 		return report.Report{}, err
 	}
-	if c.Spec, err = c.Read(ctx, c.input()); err != nil {
+	if c.Spec, err = c.Read(ctx, c.Input); err != nil {
 		return report.Report{}, err
 	}
 	work, err := c.work()
@@ -58,14 +56,6 @@ func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	opened()
 	b.measure(ctx)
 	return b.finish(ctx)
-}
-
-// input is the source of a trace from standard input.
-func (c Config) input() io.Reader {
-	if c.Input == nil {
-		return os.Stdin
-	}
-	return c.Input
 }
 
 func (c Config) work() (workload.Workload, error) {
@@ -143,7 +133,7 @@ func (b *benchRun) setUp(ctx context.Context) (err error) {
 	b.tracker = report.NewTracker(b.config.Watch, b.lasting())
 	for _, c := range b.candidates {
 		for _, p := range c.pools {
-			p.runner.OnSample(b.tracker.Sampled)
+			p.runner.OnSample = b.tracker.Sampled
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ func RunSweep(ctx context.Context, c Config, s Sweep) (report.Report, error) {
 		return report.Report{}, exit.With(exit.Usage, err)
 	}
 	var err error
-	if c.Spec, err = c.Read(ctx, c.input()); err != nil {
+	if c.Spec, err = c.Read(ctx, c.Input); err != nil {
 		return report.Report{}, err
 	}
 	c.Duration, c.Rounds = share(c.Duration, s.Rounds), 1

@@ -52,7 +52,7 @@ func (n *node) serve(ctx context.Context, commands *json.Decoder) error {
 		return err
 	}
 	pool, err := n.open(ctx, space)
-	if err == nil && n.send(message{Ready: &ready{pool}}) == nil {
+	if err == nil && n.send(message{PoolSize: pool}) == nil {
 		watched, end := Watchdog(ctx, space, func() []*coordinator.Coordinator {
 			return []*coordinator.Coordinator{n.engine}
 		})
@@ -131,7 +131,7 @@ func (n *node) runPhase(ctx context.Context, c command) {
 	}
 	n.mu.Unlock()
 	r := n.runner(n.engine)
-	r.onSample = func(s metrics.Sample) {
+	r.OnSample = func(s metrics.Sample) {
 		if n.send(message{Sample: &s}) != nil {
 			cancel()
 		}

@@ -234,7 +234,7 @@ func (r *Runner) sampled(now metrics.Sample) {
 	if r.timeline != nil {
 		r.timeline.Add(now)
 	}
-	if r.onSample != nil {
-		r.onSample(now)
+	if r.OnSample != nil {
+		r.OnSample(now)
 	}
 }

@@ -50,15 +50,11 @@ type command struct {
 // message is sent by a node: when it is ready, for each sample, at the end of a phase,
 // when it has closed, or with the failure of any of these.
 type message struct {
-	Ready   *ready          `json:",omitempty"`
-	Sample  *metrics.Sample `json:",omitempty"`
-	Result  *phaseResult    `json:",omitempty"`
-	Closed  bool            `json:",omitempty"`
-	Failure *failure        `json:",omitempty"`
-}
-
-type ready struct {
-	PoolSize int
+	PoolSize int             `json:",omitempty"` // of a node that is ready
+	Sample   *metrics.Sample `json:",omitempty"`
+	Result   *phaseResult    `json:",omitempty"`
+	Closed   bool            `json:",omitempty"`
+	Failure  *failure        `json:",omitempty"`
 }
 
 // phaseResult is a node's part of a phase.
@@ -162,7 +158,7 @@ func (ps *Processes) ready() (poolSize int, err error) {
 		case m.Failure != nil:
 			return 0, p.named(m.Failure.err())
 		default:
-			poolSize = m.Ready.PoolSize
+			poolSize = m.PoolSize
 		}
 	}
 	return poolSize, nil

@@ -60,7 +60,7 @@ type Runner struct {
 	remaining *metrics.LastRemaining
 
 	timeline *metrics.Timeline    // nil unless it is kept
-	onSample func(metrics.Sample) // nil unless samples are watched
+	OnSample func(metrics.Sample) // gets each sample, one at a time; or nil
 }
 
 // timeEveryLocal is 64 because reading the clock takes about as long as a local decision.
@@ -101,9 +101,6 @@ func (r *Runner) Pids() (pids []int) {
 
 // KeepTimeline makes the runner collect what Timeline returns.
 func (r *Runner) KeepTimeline() { r.timeline = metrics.NewTimeline(r.tick) }
-
-// OnSample sets a function that gets each sample, one at a time.
-func (r *Runner) OnSample(do func(metrics.Sample)) { r.onSample = do }
 
 // Open reports whether the runner has an open loop.
 func (r *Runner) Open() bool { return r.arrivals.Open() }

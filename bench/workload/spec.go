@@ -124,9 +124,10 @@ func (s Spec) TraceName() string {
 	return s.Trace
 }
 
-// Read reads the trace, if there is one, and returns the Spec with its Recording. A trace is
-// read only once, because it may come from a pipe. Read returns exit.ErrInterrupted when ctx
-// ends, even while a read blocks; that read is then abandoned.
+// Read reads the trace, if there is one, and returns the Spec with its Recording. A trace
+// that is StandardInput comes from stdin, or from os.Stdin if that is nil. It is read only
+// once, because it may come from a pipe. Read returns exit.ErrInterrupted when ctx ends,
+// even while a read blocks; that read is then abandoned.
 func (s Spec) Read(ctx context.Context, stdin io.Reader) (Spec, error) {
 	if s.Trace == "" || s.Recording != nil {
 		return s, nil
@@ -150,6 +151,9 @@ func (s Spec) Read(ctx context.Context, stdin io.Reader) (Spec, error) {
 }
 
 func (s Spec) readTrace(ctx context.Context, stdin io.Reader) (*Recording, error) {
+	if stdin == nil {
+		stdin = os.Stdin
+	}
 	if s.Trace != StandardInput {
 		file, err := os.Open(s.Trace)
 		if err != nil {

@@ -87,7 +87,8 @@ func (c Config) Validate() error {
 		require(c.Rounds >= 0 && c.Rounds <= maxRounds, "--rounds %d: give 1 to %d", c.Rounds, maxRounds),
 		require(c.Duration >= 0 && c.Duration <= maxDuration && (c.Duration > 0 || c.Trace != ""),
 			"--duration %s: give more than 0s, at most %s", c.Duration, maxDuration),
-		require(c.Warmup == AutoWarmup || c.Warmup >= 0 && c.Warmup <= maxDuration, "--warmup %s: give 0s to %s", c.Warmup, maxDuration),
+		require(c.Warmup == AutoWarmup || c.Warmup >= 0 && c.Warmup <= maxDuration,
+			"--warmup %s: give 0s to %s", c.Warmup, maxDuration),
 		require(c.Warmup <= 0 || c.Trace == "", "--warmup: a trace is replayed once: leave out one of the two"),
 		require(c.Budget >= 0, "--budget %s: give more than $0.00", c.Budget),
 	}

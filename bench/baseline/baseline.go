@@ -100,14 +100,20 @@ func New(name string, client redis.UniversalClient, prefix string) Store {
 	return s
 }
 
-// method keeps budgets in one of the ways. Its decisions return the remaining amount, too.
+// decision is the outcome of a call, with the amount that remains after it.
+type decision struct {
+	outcome   budget.Outcome
+	remaining budget.Microcents
+}
+
+// method keeps budgets in one of the ways.
 type method interface {
 	Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error
 	Spent(ctx context.Context, tenant budget.TenantID, granted budget.Microcents) (budget.Microcents, error)
 	// reserve returns Reserved, Insufficient or MissingTenant.
-	reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (budget.Outcome, budget.Microcents, error)
+	reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (decision, error)
 	// settle returns Committed, Overrun or MissingReservation. A release settles for nothing.
-	settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Outcome, budget.Microcents, error)
+	settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (decision, error)
 }
 
 // store answers the calls of an engine by a method. Its ids are unique without coordination:
@@ -127,15 +133,15 @@ func (s *store) TryReserve(
 	ctx context.Context, tenant budget.TenantID, cost budget.Microcents, _ ...budget.ReserveOption,
 ) (budget.Reservation, error) {
 	id := s.nextID(tenant)
-	outcome, remaining, err := s.reserve(ctx, id, cost)
+	d, err := s.reserve(ctx, id, cost)
 	if err != nil {
 		return budget.Reservation{}, err
 	}
-	result := budget.Reservation{Outcome: outcome, Remaining: remaining}
-	if outcome == budget.Reserved {
+	result := budget.Reservation{Outcome: d.outcome, Remaining: d.remaining}
+	if d.outcome == budget.Reserved {
 		result.ID = id
 	}
-	if outcome == budget.Insufficient {
+	if d.outcome == budget.Insufficient {
 		result.Required = cost
 	}
 	return result, nil
@@ -143,14 +149,14 @@ func (s *store) TryReserve(
 
 // Commit returns Committed, Overrun or MissingReservation.
 func (s *store) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
-	outcome, remaining, err := s.settle(ctx, id, actual)
+	d, err := s.settle(ctx, id, actual)
 	if err != nil {
 		return budget.Settlement{}, err
 	}
-	if outcome != budget.Committed {
+	if d.outcome != budget.Committed {
 		actual = 0
 	}
-	return budget.Settlement{Outcome: outcome, Remaining: remaining, Actual: actual}, nil
+	return budget.Settlement{Outcome: d.outcome, Remaining: d.remaining, Actual: actual}, nil
 }
 
 // Release returns Released or MissingReservation.
@@ -177,13 +183,13 @@ func (n counting) Spent(context.Context, budget.TenantID, budget.Microcents) (bu
 	return 0, nil
 }
 
-func (n counting) reserve(ctx context.Context, id budget.ReservationID, _ budget.Microcents) (budget.Outcome, budget.Microcents, error) {
-	return budget.Reserved, 0, n.client.Incr(ctx, n.prefix+":incr:"+string(id.Tenant())).Err()
+func (n counting) reserve(ctx context.Context, id budget.ReservationID, _ budget.Microcents) (decision, error) {
+	return decision{budget.Reserved, 0}, n.client.Incr(ctx, n.prefix+":incr:"+string(id.Tenant())).Err()
 }
 
-func (n counting) settle(ctx context.Context, id budget.ReservationID, _ budget.Microcents) (budget.Outcome, budget.Microcents, error) {
-	_, _, err := n.reserve(ctx, id, 0)
-	return budget.Committed, 0, err
+func (n counting) settle(ctx context.Context, id budget.ReservationID, _ budget.Microcents) (decision, error) {
+	_, err := n.reserve(ctx, id, 0)
+	return decision{outcome: budget.Committed}, err
 }
 
 // hashes are a hash per tenant: its amounts, and a field for each hold.

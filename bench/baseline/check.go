@@ -41,40 +41,40 @@ func (c *checking) remaining(ctx context.Context, tenant budget.TenantID) (budge
 	return budget.Microcents(remaining), err
 }
 
-func (c *checking) reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+func (c *checking) reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (decision, error) {
 	remaining, err := c.remaining(ctx, id.Tenant())
 	switch {
 	case errors.Is(err, redis.Nil):
-		return budget.MissingTenant, 0, nil
+		return decision{budget.MissingTenant, 0}, nil
 	case err != nil:
-		return budget.Unknown, 0, err
+		return decision{}, err
 	case cost <= 0 || remaining < cost:
-		return budget.Insufficient, remaining, nil
+		return decision{budget.Insufficient, remaining}, nil
 	}
 	left, err := c.client.DecrBy(ctx, c.key(id.Tenant()), int64(cost)).Result()
 	if err == nil {
 		c.held.Store(id, cost)
 	}
-	return budget.Reserved, budget.Microcents(left), err
+	return decision{budget.Reserved, budget.Microcents(left)}, err
 }
 
 // settle checks and takes an amount above the hold like a reserve.
-func (c *checking) settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+func (c *checking) settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (decision, error) {
 	value, ok := c.held.LoadAndDelete(id)
 	if !ok {
-		return budget.MissingReservation, 0, nil
+		return decision{budget.MissingReservation, 0}, nil
 	}
 	surplus := value.(budget.Microcents) - actual
 	if surplus < 0 {
 		remaining, err := c.remaining(ctx, id.Tenant())
 		if err != nil {
-			return budget.Unknown, 0, err
+			return decision{}, err
 		}
 		if remaining < -surplus {
 			c.held.Store(id, value)
-			return budget.Overrun, remaining, nil
+			return decision{budget.Overrun, remaining}, nil
 		}
 	}
 	left, err := c.client.IncrBy(ctx, c.key(id.Tenant()), int64(surplus)).Result()
-	return budget.Committed, budget.Microcents(left), err
+	return decision{budget.Committed, budget.Microcents(left)}, err
 }

@@ -46,23 +46,23 @@ var (
 	settleOutcomes  = []budget.Outcome{budget.Overrun, budget.Committed, budget.MissingReservation}
 )
 
-func (s scripted) reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+func (s scripted) reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (decision, error) {
 	return s.run(ctx, scriptedReserve, reserveOutcomes, id, cost)
 }
 
-func (s scripted) settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+func (s scripted) settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (decision, error) {
 	return s.run(ctx, scriptedSettle, settleOutcomes, id, actual)
 }
 
 func (s scripted) run(
 	ctx context.Context, script *redis.Script, outcomes []budget.Outcome, id budget.ReservationID, amount budget.Microcents,
-) (budget.Outcome, budget.Microcents, error) {
+) (decision, error) {
 	reply, err := script.Run(ctx, s.client, []string{s.key(id.Tenant())}, int64(amount), holdField(id)).Int64Slice()
 	if err != nil {
-		return budget.Unknown, 0, err
+		return decision{}, err
 	}
 	if len(reply) != 2 || reply[0] < 0 || reply[0] >= int64(len(outcomes)) {
-		return budget.Unknown, 0, fmt.Errorf("the script answered %v", reply)
+		return decision{}, fmt.Errorf("the script answered %v", reply)
 	}
-	return outcomes[reply[0]], budget.Microcents(reply[1]), nil
+	return decision{outcomes[reply[0]], budget.Microcents(reply[1])}, nil
 }

@@ -26,7 +26,7 @@ type watched struct {
 	known, held                          bool
 }
 
-func (w watching) reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+func (w watching) reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (decision, error) {
 	return w.change(ctx, id, func(row *watched) budget.Outcome {
 		switch {
 		case !row.known:
@@ -41,7 +41,7 @@ func (w watching) reserve(ctx context.Context, id budget.ReservationID, cost bud
 	})
 }
 
-func (w watching) settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Outcome, budget.Microcents, error) {
+func (w watching) settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (decision, error) {
 	return w.change(ctx, id, func(row *watched) budget.Outcome {
 		switch {
 		case !row.held:
@@ -62,16 +62,16 @@ func (w watching) settle(ctx context.Context, id budget.ReservationID, actual bu
 // the row, unless that has changed.
 func (w watching) change(
 	ctx context.Context, id budget.ReservationID, decide func(*watched) budget.Outcome,
-) (outcome budget.Outcome, remaining budget.Microcents, err error) {
+) (d decision, err error) {
 	key, field := w.key(id.Tenant()), holdField(id)
 	attempt := func(tx *redis.Tx) error {
 		row, err := readWatched(ctx, tx, key, field)
 		if err != nil {
 			return err
 		}
-		outcome = decide(&row)
-		remaining = row.remaining
-		if outcome != budget.Reserved && outcome != budget.Committed {
+		d.outcome = decide(&row)
+		d.remaining = row.remaining
+		if d.outcome != budget.Reserved && d.outcome != budget.Committed {
 			return nil
 		}
 		_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
@@ -88,10 +88,10 @@ func (w watching) change(
 	}
 	for range watchAttempts {
 		if err := w.client.Watch(ctx, attempt, key); !errors.Is(err, redis.TxFailedErr) {
-			return outcome, remaining, err
+			return d, err
 		}
 	}
-	return budget.Unknown, 0, ErrConflict
+	return decision{}, ErrConflict
 }
 
 func readWatched(ctx context.Context, tx *redis.Tx, key, field string) (row watched, err error) {

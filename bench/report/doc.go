@@ -1,7 +1,8 @@
 // Package report presents the result of a run: as a table, JSON, Go benchmark text for
 // benchstat, HdrHistogram percentiles, one self-contained HTML page, and, during the run,
 // as a progress line. It writes them to standard output or to files (output.go), and
-// describes the machine and the Redis that a run used (environment.go).
+// describes the machine and the Redis that a run used (environment.go). The table and the
+// page are templates, table.txt and page.html, that read the report.
 //
 // A [Report] has latencies in microseconds, amounts in microcents, and rates per second.
 // The package knows nothing of how a run is made.

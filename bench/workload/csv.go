@@ -44,14 +44,7 @@ func parseTrace(name string, from io.Reader, t tariff, timed bool) (*Recording, 
 	}
 	read := &Recording{Every: 1}
 	var times clocked
-	for {
-		err := rows.next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
+	for err = rows.next(); err == nil; err = rows.next() {
 		row, err := parseRow(rows, t)
 		if err != nil {
 			return nil, err
@@ -63,6 +56,9 @@ func parseTrace(name string, from io.Reader, t tariff, timed bool) (*Recording, 
 		if err := times.add(rows.field(timestampColumn)); err != nil {
 			return nil, rows.wrong(timestampColumn, ": %w", err)
 		}
+	}
+	if !errors.Is(err, io.EOF) {
+		return nil, err
 	}
 	if len(read.Rows) == 0 {
 		return nil, fmt.Errorf("%s:%d: no request: write one per line, below the names of the columns", name, rows.lines.number)

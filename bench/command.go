@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,16 +70,10 @@ func act(cc *cli.Context) error {
 
 // perform runs a command and writes its report.
 func perform(cc *cli.Context, c Config, run func(context.Context, Config) (report.Report, error)) error {
-	outputs, err := report.OutputsOf(cc)
-	if err != nil {
-		return exit.With(exit.Usage, err)
-	}
-	conditions, err := conditionsOf(cc)
-	if err != nil {
-		return exit.With(exit.Usage, err)
-	}
-	earlier, err := earlierOf(cc)
-	if err != nil {
+	outputs, errOutputs := report.OutputsOf(cc)
+	conditions, errConditions := conditionsOf(cc)
+	earlier, errEarlier := earlierOf(cc)
+	if err := cmp.Or(errOutputs, errConditions, errEarlier); err != nil {
 		return exit.With(exit.Usage, err)
 	}
 	view := report.OpenProgress(cc.Context, cc.App.ErrWriter)

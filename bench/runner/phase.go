@@ -138,12 +138,12 @@ func (p *phase) runWorkers(work workload.Round) {
 		}
 	}
 	for i, w := range p.workers {
-		from := work.Generator(p.firstWorker + i)
+		next := work.Generator(p.firstWorker + i)
 		workers.Go(func() {
 			if p.due != nil {
-				w.openLoop(from)
+				w.openLoop(next)
 			} else {
-				w.closedLoop(from)
+				w.closedLoop(next)
 			}
 		})
 	}

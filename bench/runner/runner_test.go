@@ -64,11 +64,11 @@ type listed struct {
 func rows(requests ...workload.Request) *listed { return &listed{requests: requests} }
 
 func (l *listed) Which() workload.RoundNo          { return workload.RoundNo{Of: 1} }
-func (l *listed) Generator(int) workload.Generator { return l }
+func (l *listed) Generator(int) workload.Generator { return l.next }
 
 func (l *listed) Offset(number int) (time.Duration, bool) { return 0, number < len(l.requests) }
 
-func (l *listed) Next(_ uint64, r *workload.Request) bool {
+func (l *listed) next(_ uint64, r *workload.Request) bool {
 	i := int(l.taken.Add(1)) - 1
 	if i < len(l.requests) {
 		*r = l.requests[i]
@@ -173,9 +173,9 @@ func TestRunnerStopsAtAFailure(t *testing.T) {
 type endless struct{ workload.Request }
 
 func (e endless) Which() workload.RoundNo                 { return workload.RoundNo{Of: 1} }
-func (e endless) Generator(int) workload.Generator        { return e }
+func (e endless) Generator(int) workload.Generator        { return e.next }
 func (e endless) Offset(int) (time.Duration, bool)        { return 0, true }
-func (e endless) Next(_ uint64, r *workload.Request) bool { *r = e.Request; return true }
+func (e endless) next(_ uint64, r *workload.Request) bool { *r = e.Request; return true }
 
 // A reserve that is answered after the end stays open, and is counted.
 func TestRunnerLeavesHoldsOpenAtTheEnd(t *testing.T) {
@@ -204,10 +204,10 @@ func TestCycleDoesNotAllocate(t *testing.T) {
 	for _, name := range []string{workload.Uniform, workload.Zipf} {
 		config := plain(1, 100)
 		config.Workload = name
-		c, from := newTestWorker(t, config)
+		c, next := newTestWorker(t, config)
 		var r workload.Request
 		if allocations := testing.AllocsPerRun(1000, func() {
-			from.Next(0, &r)
+			next(0, &r)
 			c.cycle(&r, latencyTimer{on: true, began: time.Now()})
 		}); allocations != 0 {
 			t.Errorf("%s: %v allocations a cycle", name, allocations)
@@ -233,11 +233,11 @@ func BenchmarkCycle(b *testing.B) {
 			b.Run(timing+"/"+name, func(b *testing.B) {
 				config := plain(1, 100)
 				config.Workload = name
-				c, from := newTestWorker(b, config)
+				c, next := newTestWorker(b, config)
 				b.ReportAllocs()
 				var r workload.Request
 				for turn := uint64(0); b.Loop(); turn++ {
-					from.Next(turn, &r)
+					next(turn, &r)
 					c.cycle(&r, latencyTimer{on: turn%every == 0})
 				}
 			})

@@ -33,20 +33,20 @@ type worker struct {
 }
 
 // closedLoop sends each request after the last.
-func (w *worker) closedLoop(from workload.Generator) {
+func (w *worker) closedLoop(next workload.Generator) {
 	defer w.publish()
 	var r workload.Request
-	for turn := uint64(0); w.failure == nil && !w.phase.over.Load() && from.Next(turn, &r); turn++ {
+	for turn := uint64(0); w.failure == nil && !w.phase.over.Load() && next(turn, &r); turn++ {
 		w.cycle(&r, latencyTimer{on: turn%w.phase.timeEvery == 0})
 	}
 }
 
 // openLoop sends requests as they become due.
-func (w *worker) openLoop(from workload.Generator) {
+func (w *worker) openLoop(next workload.Generator) {
 	defer w.publish()
 	var r workload.Request
 	for due := range w.phase.due {
-		if w.failure != nil || w.phase.over.Load() || !from.Next(due.number, &r) {
+		if w.failure != nil || w.phase.over.Load() || !next(due.number, &r) {
 			return
 		}
 		w.cycle(&r, latencyTimer{on: true, began: due.at})

@@ -35,28 +35,21 @@ type syntheticRound struct {
 
 // Generator draws from the seed, the round and the worker.
 func (r syntheticRound) Generator(worker int) Generator {
-	return &syntheticGenerator{synthetic: r.synthetic, rng: *rand.NewPCG(r.seed, uint64(r.Number)<<32|uint64(worker)+1)} //nolint:gosec // a count
+	rng := rand.NewPCG(r.seed, uint64(r.Number)<<32|uint64(worker)+1) //nolint:gosec // a count
+	return func(_ uint64, req *Request) bool {
+		bits := rng.Uint64()
+		*req = r.deck[bits%deckSize]
+		if r.skew.upTo != nil {
+			req.Tenant = r.skew.tenant(uint32(bits >> 32))
+		} else {
+			req.Tenant = int((bits >> 32) * uint64(r.tenants) >> 32) //nolint:gosec // a count
+		}
+		return true
+	}
 }
 
 // Offset returns 0: requests are due at once.
 func (r syntheticRound) Offset(int) (time.Duration, bool) { return 0, true }
-
-type syntheticGenerator struct {
-	*synthetic
-	rng rand.PCG
-}
-
-// Next draws the next request.
-func (g *syntheticGenerator) Next(_ uint64, r *Request) bool {
-	bits := g.rng.Uint64()
-	*r = g.deck[bits%deckSize]
-	if g.skew.upTo != nil {
-		r.Tenant = g.skew.tenant(uint32(bits >> 32))
-	} else {
-		r.Tenant = int((bits >> 32) * uint64(g.tenants) >> 32) //nolint:gosec // a count
-	}
-	return true
-}
 
 // Tokens are log-normal, as in published usage traces.
 const (

@@ -47,10 +47,10 @@ type traceRound struct {
 }
 
 // Generator is shared by all workers.
-func (r *traceRound) Generator(int) Generator { return r }
+func (r *traceRound) Generator(int) Generator { return r.next }
 
-// Next returns the row that is due, or the next one that no worker has taken.
-func (r *traceRound) Next(number uint64, req *Request) bool {
+// next sets req to the row that is due, or to the next one that no worker has taken.
+func (r *traceRound) next(number uint64, req *Request) bool {
 	if !r.trace.due {
 		number = r.taken.Add(1) - 1
 	}

@@ -104,8 +104,8 @@ func TestTraceTenants(t *testing.T) {
 				t.Fatal(err)
 			}
 			for round := range rounds {
-				from := work.Round(round, rounds).Generator(0)
-				for r := (Request{}); from.Next(0, &r); played++ {
+				next := work.Round(round, rounds).Generator(0)
+				for r := (Request{}); next(0, &r); played++ {
 					if r.Tenant != int(r.Hold)%tenants {
 						t.Errorf("row %d is of tenant %d of %d", r.Hold, r.Tenant, tenants)
 					}
@@ -133,8 +133,8 @@ func TestRecordedRounds(t *testing.T) {
 		var callers sync.WaitGroup
 		for caller := range 4 {
 			callers.Go(func() {
-				from := part.Generator(caller)
-				for r := (Request{}); from.Next(0, &r); {
+				next := part.Generator(caller)
+				for r := (Request{}); next(0, &r); {
 					mu.Lock()
 					played = append(played, r.Hold)
 					mu.Unlock()

@@ -42,12 +42,9 @@ type RoundNo struct{ Number, Of int }
 // Which returns the number itself.
 func (n RoundNo) Which() RoundNo { return n }
 
-// Generator has the requests of one worker, and is used by that worker alone.
-type Generator interface {
-	// Next sets r to the worker's next request or, in an open loop, to the request of the
-	// number that has become due. It returns false after the last one.
-	Next(number uint64, r *Request) bool
-}
+// Generator sets r to the next request of the worker that it belongs to or, in an open loop,
+// to the request of the number that has become due. It returns false after the last one.
+type Generator func(number uint64, r *Request) bool
 
 // New returns the workload of a valid Spec whose trace has been read. An error is about its
 // prices.
@@ -206,23 +203,14 @@ type limitedRound struct {
 
 // Generator returns the generator of a worker, which shares the limit with the others.
 func (r *limitedRound) Generator(worker int) Generator {
-	return &limitedGenerator{r.Round.Generator(worker), &r.left}
+	next := r.Round.Generator(worker)
+	return func(number uint64, req *Request) bool { return r.left.Add(-1) >= 0 && next(number, req) }
 }
 
 // Offset returns the time at which a request is due, up to the limit.
 func (r *limitedRound) Offset(number int) (time.Duration, bool) {
 	offset, exists := r.Round.Offset(number)
 	return offset, exists && int64(number) < r.count
-}
-
-type limitedGenerator struct {
-	Generator
-	left *atomic.Int64
-}
-
-// Next returns the next request while any is left.
-func (g *limitedGenerator) Next(number uint64, r *Request) bool {
-	return g.left.Add(-1) >= 0 && g.Generator.Next(number, r)
 }
 
 // Burst is a workload of a single round, in which all workers send requests for the same
@@ -243,22 +231,17 @@ func (b Burst) TypicalHold() budget.Microcents { return b.Hold }
 // Which identifies the only round.
 func (b Burst) Which() RoundNo { return RoundNo{0, 1} }
 
-// Generator returns the same requests for each worker.
-func (b Burst) Generator(int) Generator { return &burstGenerator{Burst: b} }
+// Generator returns the same requests for each worker: its share for each tenant.
+func (b Burst) Generator(int) Generator {
+	each := (b.Requests + b.Workers - 1) / b.Workers
+	sent := 0
+	return func(_ uint64, r *Request) bool {
+		tenant := sent / each
+		sent++
+		*r = Request{Tenant: tenant, Hold: b.Hold, Cost: b.Hold}
+		return tenant < b.Tenants
+	}
+}
 
 // Offset is unknown.
 func (b Burst) Offset(int) (time.Duration, bool) { return 0, true }
-
-type burstGenerator struct {
-	Burst
-	sent int
-}
-
-// Next returns the next request of the worker's share for a tenant.
-func (g *burstGenerator) Next(_ uint64, r *Request) bool {
-	each := (g.Requests + g.Workers - 1) / g.Workers
-	tenant := g.sent / each
-	g.sent++
-	*r = Request{Tenant: tenant, Hold: g.Hold, Cost: g.Hold}
-	return tenant < g.Tenants
-}

@@ -17,10 +17,10 @@ func drawnFrom(t *testing.T, s Spec, round, caller, count int) []Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from := work.Round(round, 5).Generator(caller)
+	next := work.Round(round, 5).Generator(caller)
 	requests := make([]Request, count)
 	for i := range requests {
-		from.Next(uint64(i), &requests[i])
+		next(uint64(i), &requests[i])
 	}
 	return requests
 }
@@ -102,7 +102,7 @@ func TestBurst(t *testing.T) {
 	var asked [3]int
 	for caller := range rush.Workers {
 		last := 0
-		for from, r := rush.Round(0, 1).Generator(caller), (Request{}); from.Next(0, &r); last = r.Tenant {
+		for next, r := rush.Round(0, 1).Generator(caller), (Request{}); next(0, &r); last = r.Tenant {
 			if r.Tenant < last || r.Hold != 7 || r.Cost != r.Hold || r.Failed {
 				t.Fatalf("caller %d: %+v after tenant %d", caller, r, last)
 			}

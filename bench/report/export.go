@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/calybris/bursar/bench/metrics"
 )
 
 // WriteGoBench writes Go benchmark text for benchstat: a line per round of each candidate or
@@ -30,52 +28,36 @@ func (r Report) WriteGoBench(w io.Writer) error {
 		}
 	}
 	fmt.Fprintln(out, "Unit decisions/s better=higher")
-	for _, s := range r.samples() {
-		s.write(out, max(r.Machine.GOMAXPROCS, 1))
+	procs := max(r.Machine.GOMAXPROCS, 1)
+	for _, c := range r.Candidates {
+		point := SweepPoint{Rates: c.Rates, Decision: c.Decision, RedisCPU: c.RedisCPU, RoundTrips: c.RoundTrips}
+		name := fmt.Sprintf("contender=%s/nodes=%d/callers=%d/tenants=%d", c.Name, r.Nodes, r.Concurrency, r.Tenants)
+		point.writeSamples(out, name, procs)
+	}
+	if r.Sweep != nil {
+		for _, p := range r.Sweep.Points {
+			p.writeSamples(out, fmt.Sprintf("sweep/%s=%d", r.Sweep.Over, p.Value), procs)
+		}
 	}
 	return out.Flush()
 }
 
-// sample has the metrics that benchstat compares under one name.
-type sample struct {
-	name       string
-	rates      []float64
-	decision   metrics.Latency
-	redisCPU   float64
-	roundTrips float64
-}
-
-func (r Report) samples() []sample {
-	var all []sample
-	for _, c := range r.Candidates {
-		name := fmt.Sprintf("contender=%s/nodes=%d/callers=%d/tenants=%d", c.Name, r.Nodes, r.Concurrency, r.Tenants)
-		all = append(all, sample{name, c.Rates, c.Decision, c.RedisCPU, c.RoundTrips})
-	}
-	if r.Sweep != nil {
-		for _, p := range r.Sweep.Points {
-			name := fmt.Sprintf("sweep/%s=%d", r.Sweep.Over, p.Value)
-			all = append(all, sample{name, p.Rates, p.Decision, p.RedisCPU, p.RoundTrips})
-		}
-	}
-	return all
-}
-
-// write leaves out rounds without a decision.
-func (s sample) write(w io.Writer, procs int) {
+// writeSamples leaves out rounds without a decision.
+func (p SweepPoint) writeSamples(w io.Writer, name string, procs int) {
 	first := true
-	for _, rate := range s.rates {
+	for _, rate := range p.Rates {
 		if rate <= 0 {
 			continue
 		}
-		fmt.Fprintf(w, "BenchmarkBursar/%s-%d %d", s.name, procs, max(int64(rate), 1))
+		fmt.Fprintf(w, "BenchmarkBursar/%s-%d %d", name, procs, max(int64(rate), 1))
 		metric(w, 1e9/rate, "ns/op")
 		metric(w, rate, "decisions/s")
 		if first {
-			metric(w, s.decision.P50*1e3, "p50-ns")
-			metric(w, s.decision.P99*1e3, "p99-ns")
-			metric(w, s.decision.P999*1e3, "p99.9-ns")
-			metric(w, s.redisCPU*1e3, "redis-cpu-ns/op")
-			metric(w, s.roundTrips, "round-trips/op")
+			metric(w, p.Decision.P50*1e3, "p50-ns")
+			metric(w, p.Decision.P99*1e3, "p99-ns")
+			metric(w, p.Decision.P999*1e3, "p99.9-ns")
+			metric(w, p.RedisCPU*1e3, "redis-cpu-ns/op")
+			metric(w, p.RoundTrips, "round-trips/op")
 		}
 		fmt.Fprintln(w)
 		first = false

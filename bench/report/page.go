@@ -278,8 +278,8 @@ func (r Report) sums() (all []grid) {
 		all = append(all, budgets)
 	}
 	outcomes := grid{Head: []string{"outcome", "answers"}}
-	for _, row := range r.answers() {
-		outcomes.add(strings.ReplaceAll(row.Outcome, "_", " "), Count(row.Count))
+	for _, outcome := range r.answers() {
+		outcomes.add(strings.ReplaceAll(outcome.String(), "_", " "), Count(r.Outcomes[outcome.String()]))
 	}
 	if len(outcomes.Rows) > 0 {
 		all = append(all, outcomes)

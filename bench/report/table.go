@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
 	"time"
 
 	"github.com/calybris/bursar/bench/metrics"
+	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
@@ -65,19 +67,9 @@ func (r Report) latencies() []latencyRow {
 	return rows
 }
 
-type outcomeRow struct {
-	Outcome string
-	Count   int64
-}
-
 // answers are the outcomes that the run had.
-func (r Report) answers() (rows []outcomeRow) {
-	for _, outcome := range Played {
-		if count := r.Outcomes[outcome.String()]; count > 0 {
-			rows = append(rows, outcomeRow{outcome.String(), count})
-		}
-	}
-	return rows
+func (r Report) answers() []budget.Outcome {
+	return slices.DeleteFunc(slices.Clone(Played), func(o budget.Outcome) bool { return r.Outcomes[o.String()] == 0 })
 }
 
 // row compares a candidate with Bursar, unless it is Bursar.

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -134,27 +135,22 @@ func (c Config) warmupOf(pools int) time.Duration {
 	return min(c.warmup(), share(share(c.Duration, c.rounds()), pools))
 }
 
+// validateEngine returns the first error of settings that the local engine does not have.
 func (c Config) validateEngine() error {
-	switch {
-	case c.Engine != report.EngineRedis && c.Engine != report.EngineLocal:
-		return fmt.Errorf("--engine %q: give %s or %s", c.Engine, report.EngineRedis, report.EngineLocal)
-	case c.Engine == report.EngineRedis:
-		return nil
-	case c.Processes:
-		return errors.New("--processes: the local engine is in this process; leave it out, or give --engine redis")
-	case c.Redis != "":
-		return errors.New("--engine local uses no Redis: leave out --redis, or give --engine redis")
-	case c.Nodes != 1:
-		return fmt.Errorf("--engine local is a single node: leave out --nodes %d, or give --engine redis", c.Nodes)
-	case c.Partitions != 0:
-		return errors.New("--partitions are of keys in Redis: leave it out, or give --engine redis")
-	case c.Prefix != "":
-		return errors.New("--prefix is of keys in Redis: leave it out, or give --engine redis")
-	case len(c.Baselines) > 0:
-		return errors.New("--baselines run on Redis: leave it out, or give --engine redis, with local as a baseline")
-	default:
-		return nil
+	remote := c.Engine == report.EngineRedis
+	unless := func(fits bool, format string, args ...any) error {
+		return workload.Require(remote || fits, format+", or give --engine redis", args...)
 	}
+	return cmp.Or(
+		workload.Require(remote || c.Engine == report.EngineLocal,
+			"--engine %q: give %s or %s", c.Engine, report.EngineRedis, report.EngineLocal),
+		unless(!c.Processes, "--processes: the local engine is in this process; leave it out"),
+		unless(c.Redis == "", "--engine local uses no Redis: leave out --redis"),
+		unless(c.Nodes == 1, "--engine local is a single node: leave out --nodes %d", c.Nodes),
+		unless(c.Partitions == 0, "--partitions are of keys in Redis: leave it out"),
+		unless(c.Prefix == "", "--prefix is of keys in Redis: leave it out"),
+		workload.Require(remote || len(c.Baselines) == 0,
+			"--baselines run on Redis: leave it out, or give --engine redis, with local as a baseline"))
 }
 
 func (c Config) validatePrefix() error {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -200,49 +201,31 @@ const (
 
 var sweepable = []string{report.OverConcurrency, report.OverNodes, report.OverTenants, report.OverHolds}
 
-// validate checks the sweep, and the Config at each of its values.
+// validate checks the sweep, whether it would measure anything, and the Config at each of its
+// values.
 func (s Sweep) validate(c Config) error {
-	switch {
-	case s.Over == "":
-		return fmt.Errorf("--over is missing: give %s", strings.Join(sweepable, ", "))
-	case !slices.Contains(sweepable, s.Over):
-		return fmt.Errorf("--over %q: give %s", s.Over, strings.Join(sweepable, ", "))
-	case s.Rounds < 1 || s.Rounds > maxSweepRounds:
-		return fmt.Errorf("--rounds %d: give 1 to %d", s.Rounds, maxSweepRounds)
-	case len(s.Values) < 2 || len(s.Values) > maxSweepValues:
-		return fmt.Errorf("%s: give 2 to %d", wording.Count(len(s.Values), "value"), maxSweepValues)
-	case len(c.Baselines) > 0:
-		return errors.New("--baselines: a sweep measures Bursar only; leave it out")
-	}
-	for i := range s.Values[1:] {
-		if s.Values[i] >= s.Values[i+1] {
-			return fmt.Errorf("--values: %d comes after %d; give values that grow", s.Values[i+1], s.Values[i])
-		}
-	}
-	if err := s.validateWith(c); err != nil {
-		return err
-	}
-	for _, value := range s.Values {
-		if err := s.at(c, value).Validate(); err != nil {
-			return fmt.Errorf("at %s %d: %w", s.Over, value, err)
-		}
-	}
-	return nil
-}
-
-// validateWith returns an error for a sweep that would measure nothing.
-func (s Sweep) validateWith(c Config) error {
+	require, parameters := workload.Require, strings.Join(sweepable, ", ")
 	load := s.Over == report.OverConcurrency || s.Over == report.OverNodes
-	switch {
-	case s.Over == report.OverNodes && c.Engine == report.EngineLocal:
-		return errors.New("--over nodes: the local engine has a single node; give --engine redis")
-	case s.Over == report.OverTenants && c.Workload == workload.Hot:
-		return errors.New("--over tenants: --workload hot has one tenant; give another workload")
-	case load && c.Rate > 0:
-		return fmt.Errorf("--over %s finds the rate that workers reach: leave out --rate", s.Over)
-	case load && c.Speed > 0:
-		return fmt.Errorf("--over %s finds the rate that workers reach: leave out --speed", s.Over)
-	default:
-		return nil
+	err := cmp.Or(
+		require(s.Over != "", "--over is missing: give %s", parameters),
+		require(slices.Contains(sweepable, s.Over), "--over %q: give %s", s.Over, parameters),
+		require(s.Rounds >= 1 && s.Rounds <= maxSweepRounds, "--rounds %d: give 1 to %d", s.Rounds, maxSweepRounds),
+		require(len(s.Values) >= 2 && len(s.Values) <= maxSweepValues,
+			"%s: give 2 to %d", wording.Count(len(s.Values), "value"), maxSweepValues),
+		require(len(c.Baselines) == 0, "--baselines: a sweep measures Bursar only; leave it out"),
+		require(s.Over != report.OverNodes || c.Engine != report.EngineLocal,
+			"--over nodes: the local engine has a single node; give --engine redis"),
+		require(s.Over != report.OverTenants || c.Workload != workload.Hot,
+			"--over tenants: --workload hot has one tenant; give another workload"),
+		require(!load || c.Rate <= 0, "--over %s finds the rate that workers reach: leave out --rate", s.Over),
+		require(!load || c.Speed <= 0, "--over %s finds the rate that workers reach: leave out --speed", s.Over))
+	for i, value := range s.Values {
+		if i > 0 && value <= s.Values[i-1] {
+			err = cmp.Or(err, fmt.Errorf("--values: %d comes after %d; give values that grow", value, s.Values[i-1]))
+		}
+		if invalid := s.at(c, value).Validate(); invalid != nil {
+			err = cmp.Or(err, fmt.Errorf("at %s %d: %w", s.Over, value, invalid))
+		}
 	}
+	return err
 }

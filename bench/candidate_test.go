@@ -85,7 +85,7 @@ func TestBestPoolInAnOpenLoop(t *testing.T) {
 	for rate, want := range map[float64]int{1000: 2, 0: 1} {
 		e := &candidate{pools: []*pool{pooledAt(rate, 1, 1000), pooledAt(rate, 2, 995), pooledAt(rate, 3, 996), pooledAt(rate, 4, 900)}}
 		for i, p99 := range []time.Duration{9, 4, 5, 1} {
-			e.pools[i].runner.Reserve.Of(0).Record(p99 * time.Millisecond)
+			e.pools[i].runner.Reserve.Record(p99 * time.Millisecond)
 		}
 		if got := e.best().size; got != want {
 			t.Errorf("at a rate of %g the best is that of %d connections, want %d", rate, got, want)

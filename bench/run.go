@@ -221,7 +221,7 @@ func (b *benchRun) report() report.Report {
 	r := report.Report{
 		Engine: c.Engine, Nodes: c.Nodes, Processes: c.Processes, Tenants: c.Tenants, Concurrency: c.Concurrency,
 		Seed: c.Seed, Trace: c.TraceName(), Workload: c.describeWorkload(len(ours.pools)), Rounds: len(best.rounds),
-		Reserve: best.runner.Reserve.All().Latency(), Commit: best.runner.Commit.All().Latency(),
+		Reserve: best.runner.Reserve.Latency(), Commit: best.runner.Commit.Latency(),
 		CyclesPerSecond:    metrics.Median(metrics.Each(best.rounds, func(s runner.RoundStats) float64 { return s.Rate(s.Cycles) })),
 		DecisionsPerSecond: metrics.Median(best.rates()),
 		Outcomes:           make(map[string]int64),

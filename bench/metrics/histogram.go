@@ -34,6 +34,13 @@ func (h *Histogram) Merge(other *Histogram) { h.Histogram.Merge(other.Histogram)
 // Clone returns an independent copy.
 func (h *Histogram) Clone() *Histogram { return &Histogram{h.Histogram.Clone()} }
 
+// Merged returns the sum of two histograms with the same finest latency.
+func Merged(a, b *Histogram) *Histogram {
+	sum := a.Clone()
+	sum.Merge(b)
+	return sum
+}
+
 // Latency is the summary of a latency distribution, in microseconds to 1 %.
 type Latency struct {
 	Mean float64 `json:"mean_us"`
@@ -183,6 +190,3 @@ func (l *Latencies) All() *Histogram {
 	l.Take(NewHistogram(time.Duration(l.taken.LowestTrackableValue())))
 	return l.taken
 }
-
-// Add merges latencies that were recorded elsewhere. One goroutine at a time may call it.
-func (l *Latencies) Add(other *Histogram) { l.taken.Merge(other) }

@@ -173,9 +173,10 @@ func (p *phase) sumUp(stats *RoundStats, work workload.Round) error {
 	if p.warming {
 		return failure
 	}
-	stats.Latency = p.merged(p.reserve, p.commit).Latency()
-	p.Reserve.Add(p.reserve.All())
-	p.Commit.Add(p.commit.All())
+	reserve, commit := p.reserve.All(), p.commit.All()
+	stats.Latency = metrics.Merged(reserve, commit).Latency()
+	p.Reserve.Merge(reserve)
+	p.Commit.Merge(commit)
 	if p.due != nil {
 		p.Unsent += max(0, p.arrivals.Until(work, stats.Took)-sent)
 	}

@@ -91,7 +91,7 @@ func (f *failure) err() error {
 func (r *Runner) result(stats RoundStats) *phaseResult {
 	p := &phaseResult{
 		Cycles: stats.Cycles, Decisions: stats.Decisions, Took: stats.Took,
-		Unsent: r.Unsent, Counts: r.Counts, Totals: make(map[int]metrics.Totals), Reserve: r.Reserve.All(), Commit: r.Commit.All(),
+		Unsent: r.Unsent, Counts: r.Counts, Totals: make(map[int]metrics.Totals), Reserve: r.Reserve, Commit: r.Commit,
 	}
 	for tenant := range r.tenants {
 		if t := r.Ledger.Totals(tenant); t != (metrics.Totals{}) {
@@ -108,8 +108,8 @@ func (r *Runner) add(p *phaseResult) {
 	for tenant, t := range p.Totals {
 		r.Ledger.Add(tenant, t)
 	}
-	r.Reserve.Add(p.Reserve)
-	r.Commit.Add(p.Commit)
+	r.Reserve.Merge(p.Reserve)
+	r.Commit.Merge(p.Commit)
 }
 
 // StopTimeout bounds the time that nodes take to end their calls and to close.

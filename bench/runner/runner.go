@@ -53,8 +53,8 @@ type Runner struct {
 	newTimer    func() (timer, error)
 
 	Ledger    *metrics.Ledger // several runners may share one
-	Reserve   *metrics.Latencies
-	Commit    *metrics.Latencies
+	Reserve   *metrics.Histogram
+	Commit    *metrics.Histogram
 	Counts    metrics.Counts
 	Unsent    int64 // requests of an open loop that were due and not sent
 	remaining *metrics.LastRemaining
@@ -77,7 +77,7 @@ func New(nodes []Engine, c Config, tenants []budget.TenantID) *Runner {
 	if c.Local {
 		r.timeEvery, r.finest = timeEveryLocal, time.Nanosecond
 	}
-	r.Reserve, r.Commit = metrics.NewLatencies(workers, r.finest), metrics.NewLatencies(workers, r.finest)
+	r.Reserve, r.Commit = metrics.NewHistogram(r.finest), metrics.NewHistogram(r.finest)
 	return r
 }
 
@@ -153,15 +153,7 @@ func (s RoundStats) Rate(count int64) float64 {
 
 // Decisions returns the latencies of reserves and commits together. The workers must have
 // stopped.
-func (r *Runner) Decisions() *metrics.Histogram { return r.merged(r.Reserve, r.Commit) }
-
-func (r *Runner) merged(all ...*metrics.Latencies) *metrics.Histogram {
-	sum := metrics.NewHistogram(r.finest)
-	for _, l := range all {
-		sum.Merge(l.All())
-	}
-	return sum
-}
+func (r *Runner) Decisions() *metrics.Histogram { return metrics.Merged(r.Reserve, r.Commit) }
 
 // Timeline returns the course of the rounds, and the balances of some tenants that ran out.
 func (r *Runner) Timeline(budgets []budget.Microcents) ([]metrics.Moment, []metrics.Drain) {

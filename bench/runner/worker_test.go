@@ -76,7 +76,7 @@ func TestLateSettlementsCountFromWhenTheyWereDue(t *testing.T) {
 		if _, err := f.Run(t.Context(), work, 0); err != nil {
 			t.Fatal(err)
 		}
-		if longest := time.Duration(f.Commit.All().Max()); longest < 169*time.Millisecond || longest > 171*time.Millisecond {
+		if longest := time.Duration(f.Commit.Max()); longest < 169*time.Millisecond || longest > 171*time.Millisecond {
 			t.Errorf("the last settlement took %s, want 170 ms", longest)
 		}
 	})
@@ -174,14 +174,14 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 		}
 		stalled := float64(stall.Microseconds())
 		open, paced := play(1000, 0)
-		if at := open.Reserve.All().Latency(); at.P99 < 0.94*stalled || at.P50 > stalled/100 {
+		if at := open.Reserve.Latency(); at.P99 < 0.94*stalled || at.P50 > stalled/100 {
 			t.Errorf("open loop: p50 is %.0f µs, p99 %.0f, and the stall was %.0f", at.P50, at.P99, stalled)
 		}
 		if got := open.Counts[budget.Reserved]; got < 1500 || got+open.Unsent != 1501 || paced.Took != 1500*time.Millisecond {
 			t.Errorf("open loop: %d requests of 1501, %d unsent, in %s", got, open.Unsent, paced.Took)
 		}
 		calm, _ := play(0, time.Millisecond)
-		if closed := calm.Reserve.All().Latency(); closed.P99 > stalled/100 {
+		if closed := calm.Reserve.Latency(); closed.P99 > stalled/100 {
 			t.Errorf("closed loop: p99 is %.0f µs: it is not to see the stall", closed.P99)
 		}
 	})

@@ -215,26 +215,25 @@ func logarithmic(lowest, highest float64, say func(float64) string) (scale, []ti
 	if lowest <= 0 || highest < lowest {
 		lowest, highest = 1, 10
 	}
+	step := func(i int) float64 {
+		power := int(math.Floor(float64(i) / 3))
+		return []float64{1, 2, 5}[i-3*power] * math.Pow10(power)
+	}
+	first := 3 * int(math.Floor(math.Log10(lowest)))
+	for step(first+1) <= lowest*(1+1e-9) {
+		first++
+	}
+	last := first + 1
+	for step(last) < highest*(1-1e-9) {
+		last++
+	}
+	s := scale{math.Log10, math.Log10(step(first)), math.Log10(step(last))}
 	const wide = 2.5 // powers of ten; beyond, labels of 2 and 5 come too close
-	first, last := int(math.Floor(math.Log10(lowest))), int(math.Ceil(math.Log10(highest)))
-	var values []float64
-	for power := first; power <= last; power++ {
-		for _, digit := range []float64{1, 2, 5} {
-			values = append(values, digit*math.Pow(10, float64(power)))
-		}
-	}
-	for len(values) > 2 && values[1] <= lowest*(1+1e-9) {
-		values = values[1:]
-	}
-	for len(values) > 2 && values[len(values)-2] >= highest*(1-1e-9) {
-		values = values[:len(values)-1]
-	}
-	s := scale{math.Log10, math.Log10(values[0]), math.Log10(values[len(values)-1])}
 	var ticks []tick
-	for _, value := range values {
-		t := tick{At: s.at(value)}
-		if power := math.Log10(value); s.hi-s.lo < wide || math.Abs(power-math.Round(power)) < 1e-9 {
-			t.Label = say(value)
+	for i := first; i <= last; i++ {
+		t := tick{At: s.at(step(i))}
+		if i%3 == 0 || s.hi-s.lo < wide {
+			t.Label = say(step(i))
 		}
 		ticks = append(ticks, t)
 	}

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
-	"time"
 
 	"github.com/calybris/bursar/bench/metrics"
 	"github.com/calybris/bursar/coordinator/budget"
@@ -126,14 +125,7 @@ func (c Change) row() string {
 	return fmt.Sprintf("%-26s %-34s %-34s %-26s %s", c.Metric, c.spread(c.Earlier), c.spread(c.Now), c.percentText(), c.verdict())
 }
 
-// latency writes microseconds with three digits, or a dash for 0.
+// latency writes microseconds as Micros does, but without a space, or a dash for 0.
 func latency(micros float64) string {
-	if micros == 0 {
-		return "-"
-	}
-	unit := int64(1)
-	for nanos := micros * 1e3; nanos >= 1000; nanos /= 10 {
-		unit *= 10
-	}
-	return time.Duration(micros * float64(time.Microsecond)).Round(time.Duration(unit)).String()
+	return orDash(micros != 0, strings.ReplaceAll(Micros(micros), " ", ""))
 }

@@ -171,7 +171,7 @@ func (s *simulation) failover() {
 	// It takes longer than a batch is valid, and another machine has another clock.
 	s.server.Now += s.random.Int64N(60)
 	if !s.mode.quick {
-		s.server.Now += batchValidity.Milliseconds()
+		s.server.Now += batchValidity.Milliseconds() + 1
 	}
 }
 

@@ -43,7 +43,7 @@ func (c *Coordinator) TryReserve(ctx context.Context, tenant budget.TenantID, co
 	if err != nil {
 		return budget.Reservation{}, err
 	}
-	r := budget.Reservation{Outcome: a.Outcome, Remaining: a.Remaining, Required: a.Required}
+	r := budget.Reservation{Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Required: a.Required}
 	if a.Outcome == budget.Reserved {
 		r.ID = id
 	}
@@ -78,7 +78,7 @@ func (c *Coordinator) settle(ctx context.Context, op operation, id budget.Reserv
 }
 
 func settlement(a lane.Answer) budget.Settlement {
-	return budget.Settlement{Outcome: a.Outcome, Remaining: a.Remaining, Actual: a.Actual, Returned: a.Returned, Prior: a.Prior}
+	return budget.Settlement{Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Actual: a.Actual, Returned: a.Returned, Prior: a.Prior}
 }
 
 // Lookup implements [budget.Engine]. The end of a hold is known for the retention, see
@@ -123,7 +123,7 @@ func (c *Coordinator) Remaining(ctx context.Context, tenant budget.TenantID) (bu
 	if err != nil {
 		return budget.Remainder{}, err
 	}
-	return budget.Remainder{Outcome: a.Outcome, Remaining: a.Remaining}, nil
+	return budget.Remainder{Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level}, nil
 }
 
 // Balance implements [budget.Engine].

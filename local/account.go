@@ -17,34 +17,83 @@ import (
 //
 // Invariants while the word is unmarked:
 //   - remaining + reserved + committed = granted, and none is negative;
-//   - reserved is the sum of the open holds;
-//   - every open hold's deadline is later than latest.
+//   - reserved is the sum of the open holds whose level sets contain the account;
+//   - the deadline of each such hold is later than the time of the family's root;
+//   - if the account is missing, there are no such holds.
+//
+// A hold is in the slots of its tenant. It is made, settled and ended only while all
+// accounts of its level set are locked. So locking one account freezes all holds that it
+// counts, and an account that exists in the set of an open hold is not deleted before the
+// hold ends.
 type account struct {
 	tenant budget.TenantID
 	hash   uint64 // of the tenant
-	number uint64 // in order of creation
+	number uint32 // in order of creation
+	place  uint32 // among the members of the family
 
-	remaining atomic.Int64 // microcents, and the mark
-	latest    atomic.Int64 // the account's clock, Unix ms; grows under the lock
+	remaining atomic.Int64 // microcents, and the mark; or missing
+	latest    atomic.Int64 // of a root: its family's time, Unix ms, grows under the lock; else the least integer
 
 	granted   budget.Microcents
 	reserved  budget.Microcents
 	committed budget.Microcents
 
-	generation uint64 // of the last hold made
+	generation uint64 // of the last hold made, without its level set
 	holds      slots
+
+	parent *account // nil for a root
+	family *family  // nil for a root without accounts below it
+	// due is the lower bound of the deadlines of the holds that the family has for this
+	// account. It changes only while the root is locked, too.
+	due int64
 }
 
-func newAccount(tenant budget.TenantID, granted budget.Microcents) *account {
+// newAccount returns an account that doesn't exist yet.
+func newAccount(tenant budget.TenantID) *account {
 	// Generations start at a random 64-bit number, so that an ID of another engine
 	// matches no hold of this one.
-	a := &account{tenant: tenant, granted: granted, generation: rand.Uint64()} //nolint:gosec // a start value, not a secret
-	a.remaining.Store(int64(granted))
+	a := &account{tenant: tenant, generation: rand.Uint64()&^setMask | ownSet, due: never} //nolint:gosec // a start value, not a secret
+	a.remaining.Store(missing)
 	a.latest.Store(math.MinInt64)
 	return a
 }
 
-// advance ends the holds that are due by now. Afterwards latest is at least now.
+// create makes the account exist, unless it does, and reports whether it did not. The
+// caller holds the mutex of accounts.
+func (a *account) create(granted budget.Microcents) bool {
+	defer a.family.reshape()()
+	remaining := a.open()
+	if remaining != missing {
+		a.close(remaining)
+		return false
+	}
+	a.granted, a.committed = granted, 0
+	a.close(granted)
+	return true
+}
+
+// delete makes the account missing, unless it counts open holds. The caller holds the mutex
+// of accounts.
+func (a *account) delete() budget.Balance {
+	defer a.family.reshape()()
+	remaining := a.open()
+	if remaining == missing {
+		a.close(missing)
+		return budget.Balance{Outcome: budget.MissingTenant}
+	}
+	b := a.balance(remaining)
+	if a.reserved > 0 { // a hold's amount is never 0
+		a.close(remaining)
+		b.Outcome = budget.HoldsOpen
+		return b
+	}
+	a.close(missing)
+	b.Outcome = budget.Deleted
+	return b
+}
+
+// advance ends the holds that are due by now, in the whole family. Afterwards the time of
+// the family is at least now.
 func (a *account) advance(now int64) {
 	if now > a.latest.Load() {
 		a.advanceSlow(now)
@@ -52,12 +101,29 @@ func (a *account) advance(now int64) {
 }
 
 func (a *account) advanceSlow(now int64) {
+	if a.parent != nil {
+		a.family.root.advance(now)
+		return
+	}
 	remaining := a.open()
 	if now > a.latest.Load() {
-		a.latest.Store(now)
-		expired := a.holds.expire(now)
+		expired := a.holds.expire(now)[0]
+		if a.family != nil {
+			expired += a.family.expire(now)
+		}
 		a.reserved -= expired
 		remaining += expired
+		// Store the time last: a goroutine that loads it may lock an account below, without
+		// locking this one.
+		a.latest.Store(now)
 	}
 	a.close(remaining)
+}
+
+// time returns the time of the account's family.
+func (a *account) time() int64 {
+	if a.parent != nil {
+		a = a.family.root
+	}
+	return a.latest.Load()
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // accounts finds an account by its tenant or by its number, without a lock and
-// without an allocation. Accounts are never removed, so the table only grows.
+// without an allocation. The table only grows: an account that is deleted stays in it, as
+// missing, and so do the missing ancestors of an account that was created.
 //
 // An account is complete before a pointer to it is stored, and a larger table is
 // complete before it replaces the smaller one. So a reader finds every account whose
@@ -20,7 +21,7 @@ type accounts struct {
 	table atomic.Pointer[table]
 
 	mu    sync.Mutex // held by writers
-	count uint64
+	count uint32
 }
 
 // table is a hash table with linear probing. At least half of its places are
@@ -91,23 +92,41 @@ func (t *table) insert(a *account) {
 func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents) (*account, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a := s.find(tenant); a != nil {
-		return a, false
+	a := s.find(tenant)
+	if a == nil {
+		// Copy the ID, since the caller's string may be a small part of a large one.
+		a = s.insert(budget.TenantID(strings.Clone(string(tenant))))
 	}
-	// Copy the ID, since the caller's string may be a small part of a large one.
-	tenant = budget.TenantID(strings.Clone(string(tenant)))
-	a := newAccount(tenant, granted)
+	return a, a.create(granted)
+}
+
+// insert inserts an account that doesn't exist yet, after those of its ancestors.
+func (s *accounts) insert(tenant budget.TenantID) *account {
+	a := newAccount(tenant)
+	if up := tenant.Parent(); up != "" {
+		if a.parent = s.find(up); a.parent == nil {
+			a.parent = s.insert(up)
+		}
+		a.join()
+	}
 	a.hash, a.number = hash(s.seed, string(tenant)), s.count
 	s.count++
 	t := s.table.Load()
-	if s.count > uint64(len(t.byNumber)) {
+	if uint64(s.count) > uint64(len(t.byNumber)) {
 		t = t.grown()
 		t.insert(a)
 		s.table.Store(t)
 	} else {
 		t.insert(a)
 	}
-	return a, true
+	return a
+}
+
+// delete deletes the account.
+func (s *accounts) delete(a *account) budget.Balance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return a.delete()
 }
 
 func (t *table) grown() *table {

@@ -34,7 +34,7 @@ func TestAccountsGrowUnderReaders(t *testing.T) {
 					t.Errorf("%q exists but is not found", want.tenant)
 					return
 				}
-				if got := s.numbered(want.number, want.tenant); got != want {
+				if got := s.numbered(uint64(want.number), want.tenant); got != want {
 					t.Errorf("%q exists but is not found by its number", want.tenant)
 					return
 				}
@@ -51,10 +51,10 @@ func TestAccountsGrowUnderReaders(t *testing.T) {
 	group.Wait()
 	for i, a := range made {
 		again, created := s.create(name(i), 7)
-		if created || again != a || s.find(name(i)) != a || s.numbered(a.number, name(i)) != a || a.granted != budget.Microcents(i) {
+		if created || again != a || s.find(name(i)) != a || s.numbered(uint64(a.number), name(i)) != a || a.granted != budget.Microcents(i) {
 			t.Fatalf("%q is not the account that was created", name(i))
 		}
-		if s.numbered(a.number, name(i+1)) != nil {
+		if s.numbered(uint64(a.number), name(i+1)) != nil {
 			t.Fatalf("%q is found by another's number", name(i+1))
 		}
 	}

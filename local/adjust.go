@@ -18,6 +18,10 @@ func (e *Engine) Grant(_ context.Context, tenant budget.TenantID, amount budget.
 		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
 	}
 	remaining := a.open()
+	if remaining == missing {
+		a.close(missing)
+		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
+	}
 	granted, err := a.granted.Add(amount)
 	if err != nil {
 		room := budget.MaxMicrocents - a.granted
@@ -41,6 +45,9 @@ func (e *Engine) Withdraw(_ context.Context, tenant budget.TenantID, amount budg
 		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
 	}
 	remaining, ok := a.debitIfAvailable(amount)
+	if remaining == missing {
+		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
+	}
 	if !ok {
 		return budget.Adjustment{Outcome: budget.Insufficient, Remaining: remaining, Required: amount}, nil
 	}

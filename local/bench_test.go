@@ -3,7 +3,10 @@ package local_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,13 +35,52 @@ func BenchmarkCycle(b *testing.B) {
 }
 
 func cycle(b *testing.B, goroutines, tenants int) {
+	names := make([]budget.TenantID, 1000)
+	for i := range names {
+		names[i] = budget.TenantID(fmt.Sprintf("tenant-%d", i))
+	}
+	cycles(b, goroutines, tenants, names, nil)
+}
+
+// BenchmarkLevels is BenchmarkCycle for tenants with ancestors: all levels of one tenant, or
+// of 1,000 tenants in ten groups that share a root.
+func BenchmarkLevels(b *testing.B) {
+	for _, c := range []struct {
+		name       string
+		goroutines int
+		tenants    int
+		levels     int // that exist, counted from the tenant
+	}{
+		{"three_1", 1, 1, 3},
+		{"three_64", 64, 1, 3},
+		{"three_spread_1", 1, 1000, 3},
+		{"shared_root_2", 2, 1000, 3},
+		{"shared_root_64", 64, 1000, 3},
+		{"no_ancestors_1", 1, 1, 1},
+		{"no_ancestors_64", 64, 1000, 1},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			names := make([]budget.TenantID, 1000)
+			ancestors := make(map[budget.TenantID]bool)
+			for i := range names {
+				names[i] = budget.TenantID(fmt.Sprintf("acme/group-%d/tenant-%d", i%10, i))
+				for k, up := 1, names[i].Parent(); k < c.levels; k, up = k+1, up.Parent() {
+					ancestors[up] = true
+				}
+			}
+			cycles(b, c.goroutines, c.tenants, names, slices.Collect(maps.Keys(ancestors)))
+		})
+	}
+}
+
+func cycles(b *testing.B, goroutines, tenants int, names, ancestors []budget.TenantID) {
 	ctx := context.Background()
 	e, err := local.New()
 	if err != nil {
 		b.Fatal(err)
 	}
-	for i := range 1000 {
-		if _, err := e.EnsureTenant(ctx, budget.TenantID(fmt.Sprintf("tenant-%d", i)), 1_000_000_000_000_000); err != nil {
+	for _, tenant := range slices.Concat(names, ancestors) {
+		if _, err := e.EnsureTenant(ctx, tenant, 1_000_000_000_000_000); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -49,7 +91,7 @@ func cycle(b *testing.B, goroutines, tenants int) {
 		group.Go(func() {
 			ids := make([]budget.TenantID, tenants)
 			for i := range ids {
-				ids[i] = budget.TenantID(fmt.Sprintf("tenant-%d", i))
+				ids[i] = budget.TenantID(strings.Clone(string(names[i])))
 			}
 			for j := range b.N / goroutines {
 				res, err := e.TryReserve(ctx, ids[(j*7+k*131)%tenants], 100)

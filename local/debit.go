@@ -10,8 +10,13 @@ import (
 // negative.
 const mark = math.MinInt64
 
+// missing is the unmarked word of an account that doesn't exist, which can be locked like
+// any other. A marked word is never equal to it, because a debit leaves less than the
+// largest amount. As an amount it covers no cost.
+const missing = -1
+
 // debitIfAvailable subtracts the amount from remaining in one compare-and-swap, which also
-// locks the account, or changes nothing and returns the remaining amount.
+// locks the account, or changes nothing and returns the remaining amount, or missing.
 //
 // The swap succeeds only on the very value that was compared with the amount, so
 // concurrent debits never take the same money twice. A refusal locks nothing and is final:
@@ -28,31 +33,40 @@ func (a *account) debitIfAvailable(amount budget.Microcents) (remaining budget.M
 			if a.remaining.CompareAndSwap(current, left|mark) {
 				return budget.Microcents(left), true
 			}
+		} else if current == missing {
+			return missing, false
 		}
 		pause(attempt)
 	}
 }
 
-// open locks the account and returns the remaining amount.
+// open locks the account and returns the remaining amount, or missing.
 func (a *account) open() budget.Microcents {
+	if current := a.remaining.Load(); current >= 0 && a.remaining.CompareAndSwap(current, mark) {
+		return budget.Microcents(current)
+	}
+	return a.openSlow()
+}
+
+func (a *account) openSlow() budget.Microcents {
 	for attempt := 0; ; attempt++ {
 		current := a.remaining.Load()
-		if current >= 0 && a.remaining.CompareAndSwap(current, current|mark) {
+		if (current >= 0 || current == missing) && a.remaining.CompareAndSwap(current, mark) {
 			return budget.Microcents(current)
 		}
 		pause(attempt)
 	}
 }
 
-// close unlocks the account and sets remaining. The store publishes all writes that were
+// close unlocks the account and sets remaining, or missing. The store publishes all writes that were
 // made under the lock.
 func (a *account) close(remaining budget.Microcents) { a.remaining.Store(int64(remaining)) }
 
-// look returns the remaining amount as soon as the account is unlocked. Like a refusal, it
+// look returns the remaining amount, or missing, as soon as the account is unlocked. Like a refusal, it
 // locks nothing and is final.
 func (a *account) look() budget.Microcents {
 	for attempt := 0; ; attempt++ {
-		if current := a.remaining.Load(); current >= 0 {
+		if current := a.remaining.Load(); current >= 0 || current == missing {
 			return budget.Microcents(current)
 		}
 		pause(attempt)

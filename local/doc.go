@@ -12,7 +12,7 @@
 // Balance and Holds are consistent snapshots. TryReserve, Commit and Release without
 // options don't allocate, except that a reserve allocates when a tenant has more open
 // holds than ever before. Open holds are bounded by memory and by 2^32 per tenant; the
-// memory of a tenant's holds is reused but not freed.
+// memory of a tenant's holds, and of a deleted tenant, is reused but not freed.
 //
 // No operation blocks for long, so the context is ignored: an operation succeeds even if
 // the context is cancelled, and its result is always definitive.
@@ -43,6 +43,16 @@
 // Settlements set the mark in the same way. So Remaining and a refused reserve take no
 // lock, and any other operation waits only while another updates the account, for a few
 // nanoseconds.
+//
+// A reserve of a tenant with ancestors locks its levels that exist, from the root to the
+// tenant, so that goroutines never wait for each other in a circle. It checks them all,
+// debits them all, and records one hold, in the tenant's account, with the set of levels
+// that it debited. The set is part of the ID, so a settlement locks exactly these levels.
+// Whether a level exists is part of its word; a counter in the root (family.shape) shows
+// whether one was created or deleted meanwhile. The root keeps the time of all accounts
+// below it, so the first operation in a new millisecond, on any level, ends what is due in
+// the whole family. A tenant without ancestors has one level, and its reserve does none of
+// this.
 //
 // Two other designs were measured with everything else equal: a sync.Mutex for every
 // operation, and a compare-and-swap debit that takes a mutex only to record the hold. With

@@ -11,10 +11,30 @@ func (e *Engine) EnsureTenant(_ context.Context, tenant budget.TenantID, amount 
 	if err := budget.ValidateBudget(tenant, amount); err != nil {
 		return budget.Ensured{}, err
 	}
-	a, created := e.accounts.create(tenant, amount)
-	if created {
-		return budget.Ensured{Outcome: budget.Created, Remaining: amount}, nil
+	for {
+		if a := e.accounts.find(tenant); a != nil {
+			a.advance(e.clock.now())
+			if remaining := a.look(); remaining != missing {
+				return budget.Ensured{Outcome: budget.Exists, Remaining: remaining}, nil
+			}
+		}
+		if _, created := e.accounts.create(tenant, amount); created {
+			return budget.Ensured{Outcome: budget.Created, Remaining: amount}, nil
+		}
 	}
-	a.advance(e.clock.now())
-	return budget.Ensured{Outcome: budget.Exists, Remaining: a.look()}, nil
+}
+
+// DeleteTenant deletes a tenant's account with its record of spending: MissingTenant;
+// HoldsOpen with the balance, which changes nothing, if the account counts open holds, of
+// the tenant or of one below it; Deleted with the balance. The accounts below it stay. The
+// memory of a deleted account is not freed, but used again if the tenant is created again.
+func (e *Engine) DeleteTenant(_ context.Context, tenant budget.TenantID) (budget.Balance, error) {
+	a, err := e.account(tenant)
+	if err != nil {
+		return budget.Balance{}, err
+	}
+	if a == nil {
+		return budget.Balance{Outcome: budget.MissingTenant}, nil
+	}
+	return e.accounts.delete(a), nil
 }

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
@@ -16,7 +17,26 @@ func (e *Engine) Remaining(_ context.Context, tenant budget.TenantID) (budget.Re
 	if a == nil {
 		return budget.Remainder{Outcome: budget.MissingTenant}, nil
 	}
-	return budget.Remainder{Outcome: budget.Found, Remaining: a.look()}, nil
+	if a.parent != nil {
+		return a.leastRemaining(), nil
+	}
+	remaining := a.look()
+	if remaining == missing {
+		return budget.Remainder{Outcome: budget.MissingTenant}, nil
+	}
+	return budget.Remainder{Outcome: budget.Found, Remaining: remaining, Level: a.tenant}, nil
+}
+
+// leastRemaining returns the least remaining amount of the tenant's levels.
+func (a *account) leastRemaining() budget.Remainder {
+	var p path
+	p.openExisting(a, false)
+	defer p.close()
+	if p.set&ownSet == 0 {
+		return budget.Remainder{Outcome: budget.MissingTenant}
+	}
+	least := p.least()
+	return budget.Remainder{Outcome: budget.Found, Remaining: p.remaining[least], Level: p.levels[least].tenant}
 }
 
 // Balance implements [budget.Engine].
@@ -48,7 +68,7 @@ func (e *Engine) Lookup(_ context.Context, id budget.ReservationID) (budget.Fate
 	remaining := a.open()
 	fate := budget.Fate{Outcome: budget.NotKnown}
 	if h := a.holds.at(place & slotMask); h != nil && h.generation == generation {
-		fate = h.fate(a.latest.Load())
+		fate = h.fate(a.time())
 	}
 	a.close(remaining)
 	return fate, nil
@@ -64,21 +84,54 @@ func (e *Engine) Holds(_ context.Context, tenant budget.TenantID) (budget.HoldLi
 	if a == nil {
 		return budget.HoldList{Outcome: budget.MissingTenant, Balance: budget.Balance{Outcome: budget.MissingTenant}}, nil
 	}
-	remaining := a.open()
-	list := budget.HoldList{Outcome: budget.Found, Balance: a.balance(remaining)}
-	open := a.holds.list()
-	a.close(remaining)
-	// The order of the slots is the order of the IDs, since all name the same account.
-	for i, h := range open {
-		if i == 0 {
-			list.Holds = make([]budget.Hold, 0, len(open))
+	b, lists := a.counted()
+	list := budget.HoldList{Outcome: b.Outcome, Balance: b}
+	for _, l := range lists {
+		for _, h := range l.open {
+			list.Holds = append(list.Holds, budget.Hold{
+				ID:   l.of.id(h.number, h.generation),
+				Held: h.held, Made: instant(h.since), Deadline: deadline(h.until),
+			})
 		}
-		list.Holds = append(list.Holds, budget.Hold{
-			ID:   budget.NewReservationID(a.tenant, a.number<<slotBits|h.number, h.generation),
-			Held: h.held, Made: instant(h.since), Deadline: deadline(h.until),
-		})
+	}
+	// The order of the slots is the order of the IDs of one account.
+	if len(lists) > 1 {
+		slices.SortFunc(list.Holds, func(a, b budget.Hold) int { return a.ID.Compare(b.ID) })
 	}
 	return list, nil
+}
+
+// slotList is a copy of open holds of one account.
+type slotList struct {
+	of   *account
+	open []numbered
+}
+
+// counted returns the balance of the account and the holds that it counts. While it is
+// locked none of them changes, so the accounts below can be locked one after the other.
+func (a *account) counted() (b budget.Balance, lists []slotList) {
+	remaining := a.open()
+	defer a.close(remaining)
+	b = a.balance(remaining)
+	if open := a.holds.list(ownSet); len(open) > 0 {
+		lists = append(lists, slotList{a, open})
+	}
+	if a.family == nil {
+		return b, lists
+	}
+	for _, m := range *a.family.members.Load() {
+		distance := m.below(a)
+		if distance == 0 {
+			continue
+		}
+		of := m.open()
+		open := m.holds.list(1 << distance)
+		m.close(of)
+		if len(open) > 0 {
+			lists = append(lists, slotList{m, open})
+		}
+	}
+	return b, lists
 }
 
 func instant(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
@@ -92,6 +145,9 @@ func deadline(ms int64) time.Time {
 
 // balance returns the account's figures. The account must be locked.
 func (a *account) balance(remaining budget.Microcents) budget.Balance {
+	if remaining == missing {
+		return budget.Balance{Outcome: budget.MissingTenant}
+	}
 	return budget.Balance{
 		Outcome: budget.Found, Granted: a.granted,
 		Remaining: remaining, Reserved: a.reserved, Committed: a.committed,

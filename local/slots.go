@@ -1,27 +1,32 @@
 package local
 
 import (
-	"math"
-	"slices"
-
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
 // slot is an open hold, or the record of an ended one. Its size is 32 bytes, so that no
 // slot straddles two cache lines.
 type slot struct {
-	// generation is the second word of the ID, unique among all holds of an account. It
-	// outlives the hold, until the slot is reused.
+	// generation is the second word of the ID, unique among all holds of an account, with the
+	// hold's level set in its low bits. It outlives the hold, until the slot is reused.
 	generation uint64
 	held       budget.Microcents // while open; once ended, -1 minus the final amount
 	since      int64             // creation, or once ended the end, Unix ms
 	until      int64             // deadline, Unix ms, or never; once ended, the outcome
 }
 
-// never is the deadline of a hold without one.
-const never = math.MaxInt64
-
 func (s *slot) open() bool { return s.held > 0 }
+
+const (
+	// A level set has bit k for the k-th level counted from the tenant. It has the tenant's
+	// own bit in every hold.
+	setBits = budget.MaxTenantLevels
+	setMask = 1<<setBits - 1
+	ownSet  = 1
+)
+
+// set returns the levels that the hold debited.
+func (s *slot) set() uint64 { return s.generation & setMask }
 
 // end records the outcome. It stores the amount as -1-amount, which is negative even for
 // zero, because a positive held means an open hold.
@@ -53,10 +58,6 @@ func (s *slot) prior(now int64) budget.Outcome {
 }
 
 const (
-	// fanOut is the number of slots in a block, and of minima below one of the next level.
-	fanOut     = 64
-	fanOutBits = 6
-
 	// remembered is the number of ended holds that an account keeps: the slot of one is not
 	// reused before as many others have ended.
 	remembered = 32
@@ -79,11 +80,9 @@ type slots struct {
 	ring    [remembered]uint32 // the slots whose holds ended last
 	endings uint64             // number of holds that have ended
 
-	// earliest[0][i] is a lower bound of the deadlines in block i, and earliest[l+1][i] a
-	// lower bound of the fanOut numbers of earliest[l] from i*fanOut on. The last level has
-	// one number. A settle doesn't update the bounds, which keeps it short; expire tightens
-	// those that it visits.
-	earliest [][]int64
+	// earliest has a lower bound of the deadlines of each block. A settle doesn't update the
+	// bounds, which keeps it short; expire tightens those that it visits.
+	earliest bounds
 }
 
 // at returns the slot with that number, or nil.
@@ -107,15 +106,7 @@ func (s *slots) add(h slot) uint64 {
 	}
 	s.blocks[number>>fanOutBits][number%fanOut] = h
 	s.count++
-	i := number >> fanOutBits
-	for level := range s.earliest {
-		least := &s.earliest[level][i]
-		if *least <= h.until {
-			break // so the bounds above it are low enough, too
-		}
-		*least = h.until
-		i >>= fanOutBits
-	}
+	s.earliest.lower(number>>fanOutBits, h.until)
 	return number
 }
 
@@ -145,20 +136,16 @@ func (s *slots) growBlock() {
 		block = make([]slot, 0, fanOut)
 	}
 	s.blocks = append(s.blocks, block)
-	for level, i := 0, len(s.blocks)-1; ; level, i = level+1, i/fanOut {
-		if level == len(s.earliest) {
-			least := int64(never)
-			if level > 0 {
-				least = slices.Min(s.earliest[level-1])
-			}
-			s.earliest = append(s.earliest, []int64{least})
-		} else if i == len(s.earliest[level]) {
-			s.earliest[level] = append(s.earliest[level], never)
-		}
-		if len(s.earliest[level]) == 1 {
-			return
-		}
+	s.earliest.add()
+}
+
+// settle ends the open hold in a slot as committed at the actual amount, or as released.
+func (s *slots) settle(number uint64, h *slot, outcome budget.Outcome, actual budget.Microcents, now int64) {
+	amount := h.held
+	if outcome == budget.Committed {
+		amount = actual
 	}
+	s.end(number, h, outcome, amount, now)
 }
 
 // end ends the open hold in a slot.
@@ -173,40 +160,33 @@ func (s *slots) end(number uint64, h *slot, outcome budget.Outcome, amount budge
 	s.endings++
 }
 
-// expire ends every hold that is due and returns the sum of their amounts.
-func (s *slots) expire(now int64) budget.Microcents {
-	top := len(s.earliest) - 1
-	if top < 0 || s.earliest[top][0] > now {
-		return 0
-	}
-	return s.expireBelow(top, 0, now)
-}
+// freed holds sums of amounts, by the distance of a level from the tenant.
+type freed [budget.MaxTenantLevels]budget.Microcents
 
-func (s *slots) expireBelow(level, i int, now int64) (expired budget.Microcents) {
-	least := int64(never)
-	if level == 0 {
+// expire ends every hold that is due and returns the sums of their amounts, for each level
+// those of the holds in whose sets it is.
+func (s *slots) expire(now int64) (sums freed) {
+	s.earliest.visit(now, func(i int) int64 {
+		least := int64(never)
 		for in := range s.blocks[i] {
 			h := &s.blocks[i][in]
 			switch {
 			case !h.open():
 			case h.until <= now:
-				expired += h.held
+				sums[0] += h.held
+				for k, others := 1, h.set()>>1; others != 0; k, others = k+1, others>>1 {
+					if others&1 != 0 {
+						sums[k] += h.held
+					}
+				}
 				s.end(uint64(i*fanOut+in), h, budget.Expired, h.held, now) //nolint:gosec // an index
 			default:
 				least = min(least, h.until)
 			}
 		}
-	} else {
-		below := s.earliest[level-1]
-		for j := i * fanOut; j < min((i+1)*fanOut, len(below)); j++ {
-			if below[j] <= now {
-				expired += s.expireBelow(level-1, j, now)
-			}
-			least = min(least, below[j])
-		}
-	}
-	s.earliest[level][i] = least
-	return expired
+		return least
+	})
+	return sums
 }
 
 // numbered is a copy of an open hold, with the number of its slot.
@@ -215,16 +195,17 @@ type numbered struct {
 	number uint64
 }
 
-// list returns copies of the open holds in the order of their slots.
-func (s *slots) list() []numbered {
+// list returns copies of the open holds in whose sets one of the levels is, in the order of
+// their slots.
+func (s *slots) list(levels uint64) []numbered {
 	if s.count == 0 {
 		return nil
 	}
 	open := make([]numbered, 0, s.count)
 	for i, block := range s.blocks {
 		for in := range block {
-			if block[in].open() {
-				open = append(open, numbered{block[in], uint64(i*fanOut + in)})
+			if h := &block[in]; h.open() && h.set()&levels != 0 {
+				open = append(open, numbered{*h, uint64(i*fanOut + in)})
 			}
 		}
 	}

@@ -33,8 +33,8 @@ type model struct {
 }
 
 func (m *model) make(until int64) {
-	m.generation++
-	h := slot{generation: m.generation, held: budget.Microcents(m.generation%100 + 1), since: m.now, until: until}
+	m.generation += setMask + 1
+	h := slot{generation: m.generation | ownSet | m.generation>>setBits%7<<1, held: budget.Microcents(m.generation>>setBits%100 + 1), since: m.now, until: until}
 	m.open[m.add(h)] = h
 }
 
@@ -46,10 +46,14 @@ func (m *model) settle(number uint64) {
 func (m *model) expireAt(t *testing.T, now int64) {
 	t.Helper()
 	m.now = now
-	var want budget.Microcents
+	var want freed
 	for number, h := range m.open {
 		if h.until <= now {
-			want += h.held
+			for k := range want {
+				if h.set()>>k&1 != 0 {
+					want[k] += h.held
+				}
+			}
 			delete(m.open, number)
 		}
 	}
@@ -60,7 +64,7 @@ func (m *model) expireAt(t *testing.T, now int64) {
 
 func (m *model) check(t *testing.T) {
 	t.Helper()
-	listed := m.list()
+	listed := m.list(ownSet)
 	if len(listed) != len(m.open) || m.count != len(m.open) {
 		t.Fatalf("%d holds are listed and %d counted, want %d", len(listed), m.count, len(m.open))
 	}

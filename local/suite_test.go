@@ -12,7 +12,7 @@ func factory(t testing.TB, c budgettest.Config) budgettest.Subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return budgettest.Subject{Engine: e}
+	return budgettest.Subject{Engine: e, Levels: true}
 }
 
 func TestEngine(t *testing.T) {

@@ -96,7 +96,8 @@ local function lookup(i)
 		return $CODE_CORRUPT
 	end
 	local a, _, _, _, number = account[i], read($HOLD_HEAD, value)
-	if a and number ~= a[$SERIAL] or not a and sub(value, $HOLD_BYTES + 1) ~= sub(fields[i], 2) then
+	if a and (number < $SEVERAL and number ~= a[$SERIAL] or number >= $SEVERAL and a[$SERIAL] > number - $SEVERAL)
+		or (not a or number >= $SEVERAL) and sub(value, $HOLD_BYTES + 1) ~= sub(fields[i], 2) then
 		return $CODE_NOT_KNOWN
 	elseif blocked[i] then
 		return blocked[i]

@@ -8,17 +8,24 @@
 --       3 the partition's header f   4 the session as the node knows it
 --       5 number of this batch and digest of its arguments (64 bits each)
 --       6 partition time until which the batch may take effect (48), accounts A (16);
---         of a merge also the last batch before the repair (64), 1 while more follows (8)
+--         of a merge also the last batch before the repair (64), 1 while more follows (8);
+--         if a tenant has an ancestor, then the parent of each account, one byte each: its
+--         place among the accounts, 1 the first, 0 for a root
 --       7 kinds, one byte an operation
 --       8 account of each operation, one byte each, 1 the first; '' if A is 1
 --       9 arguments, end to end:
 --           reserve: cost (64), hold field (17 bytes); with its own TTL also the TTL (48)
 --           commit, ensure, grant, withdraw: amount (64)
---           merge: state (1 byte), amount (64), made or ended (48), deadline (48)
---      10 A account fields, then a hold field for each commit, release, lookup, merge
+--           merge: state (1 byte), amount (64), made or ended (48), deadline (48), and
+--             levels (8) if the tenant has a parent
+--      10 A account fields, with each tenant those of all its ancestors, then a hold field
+--         for each commit, release, lookup, merge
 -- Reply A, time (48), flags (8), a code an operation, remaining of each account as the
---       first operation met it (64 each), then values in the order of operations:
---         committed, released: held (64)
+--       first operation met it (64 each; -2^63 if parents are given and the account does
+--       not exist), then values in the order of operations:
+--         committed, released: held (64), and if the tenant has a parent the levels that
+--           the settle moved (8)
+--         overrun: the levels of the hold (8), if the tenant has a parent
 --         balance, deleted, holds open: granted, reserved, committed, open holds (64 each)
 --         known: state (1 byte), amount (64), made or ended (48), deadline (48)
 --       and the damaged field if flag 4 is set.
@@ -28,15 +35,15 @@
 --       CORRUPT field
 --
 -- Invariant: for every account remaining + reserved + committed = granted before and
--- after; reserved and the count of holds are those of its open holds; nothing is
--- written unless the batch is admitted, and then all of it, with the session, by one
--- HSET. An account that cannot be read or has an overdue hold that could not be ended
--- yet refuses the operations on it and no others.
+-- after; reserved and the count of holds are those of the open holds whose levels contain
+-- it; nothing is written unless the batch is admitted, and then all of it, with the
+-- session, by one HSET. An account that cannot be read or has an overdue hold that could
+-- not be ended yet refuses the operations on it and no others.
 local ledger, timers, clock = KEYS[1], KEYS[2], ARGV[2]
 local node, ttl, retention, ringSize, maxHolds = read('>c8I6I6I4I4', ARGV[1])
-local mark, kinds, accountOf, arguments = ARGV[5], ARGV[7], ARGV[8], ARGV[9]
-local validUntil, accounts = read('>I6I2', ARGV[6])
-local operations = #kinds
+local mark, terms, kinds, accountOf, arguments = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local validUntil, accounts = read('>I6I2', terms)
+local operations, parents = #kinds, #terms > $FLAT_BYTES and { string.byte(terms, $FLAT_BYTES + 1, -1) }
 local sessionField = 's' .. node
 local stored = call('HMGET', ledger, 'f', 'c', sessionField, unpack(ARGV, 10))
 if stored[1] ~= ARGV[3] then

@@ -1,5 +1,6 @@
 -- decide: decides the operations of a batch, in memory.
--- uses: the locals of batch.lua and holds.lua; accounts.lua, and merge.lua in a repair
+-- uses: the locals of batch.lua and holds.lua; levels.lua, accounts.lua, and merge.lua in
+-- a repair
 --
 -- Invariant: remaining + reserved + committed = granted after each operation, for its
 -- account; money is debited only if remaining covers it. debitIfAvailable of the local
@@ -18,8 +19,8 @@ for operation = 1, operations do
 	if placeOf then
 		i = placeOf[operation]
 	end
-	local a = account[i]
-	if kind == $RESERVE or kind == $RESERVE_TTL then
+	local a, several = account[i], parents and parents[i] > 0
+	if not several and (kind == $RESERVE or kind == $RESERVE_TTL) then
 		local at, next = ends, position + 25
 		if kind == $RESERVE_TTL then
 			at, next = read('>I6', arguments, next)
@@ -81,7 +82,7 @@ for operation = 1, operations do
 			end
 		end
 		position = next
-	elseif kind == $COMMIT or kind == $RELEASE then
+	elseif not several and (kind == $COMMIT or kind == $RELEASE) then
 		local field = ARGV[9 + accounts + named]
 		local value = became[field] or stored[3 + accounts + named]
 		named = named + 1
@@ -153,6 +154,9 @@ for operation = 1, operations do
 		if kind == $COMMIT then
 			position = position + 8
 		end
+	elseif several and (kind == $RESERVE or kind == $RESERVE_TTL or kind == $COMMIT or kind == $RELEASE or kind == $REMAINING) then
+		-- Here stands levels.lua.
+		$ON_LEVELS
 	else
 		if not other then
 			-- Here stand accounts.lua and, in a repair, merge.lua.

@@ -8,9 +8,9 @@
 -- generations: when the last older hold has ended, the younger holds become the older
 -- ones. So the bound of an account that always has open holds advances as they end.
 --
--- Invariant: a hold is counted in its account's reserved once, while it is open; a
--- tombstone never becomes open again. So a hold ends once: by a settle, its deadline or
--- a repair.
+-- Invariant: a hold is counted in the reserved of each of its levels once, while it is
+-- open; a tombstone never becomes open again. So a hold ends once, at all its levels: by
+-- a settle, its deadline or a repair.
 local whole = call('ZSCORE', timers, $SENTINEL)
 if not whole then
 	flags = 2
@@ -54,33 +54,45 @@ if due ~= 0 and due <= now then
 				remove[#remove + 1] = field
 				return
 			end
-			local name = 'a' .. sub(value, $HOLD_BYTES + 1)
-			local i = places[name]
-			if not i then
-				i = loaded + 1
-				loaded = i
-				places[name] = i
-				fields[i] = name
-				account[i], blocked[i] = readAccount(call('HGET', ledger, name))
-			end
-			if blocked[i] then
-				return damage(field)
-			end
-			local a = account[i]
-			if a and a[$SERIAL] == number then
-				local h, l = minus(a[$RESERVED_HI], a[$RESERVED_LO], hi, lo)
-				if h < 0 or a[$HOLDS] == 0 then
-					return damage(field)
-				end
-				a[$RESERVED_HI], a[$RESERVED_LO], a[$HOLDS], dirty[i] = h, l, a[$HOLDS] - 1, true
-				if since <= a[$TURN] then
-					a[$OLDER] = a[$OLDER] - 1
-					if a[$OLDER] <= 0 then
-						a[$DEADLINE], a[$YOUNG], a[$OLDER], a[$TURN] = a[$YOUNG], 0, a[$HOLDS], sequence
+			-- Of several levels the first pass only checks, so that all end the hold or none.
+			local several = number >= $SEVERAL
+			for pass = several and 1 or 2, 2 do
+				local name, levels = 'a' .. sub(value, $HOLD_BYTES + 1), several and value:byte($HOLD_BYTES) or 1
+				repeat
+					if levels == 1 or levels % 2 == 1 then
+						local i = places[name]
+						if not i then
+							i = loaded + 1
+							loaded = i
+							places[name] = i
+							fields[i] = name
+							account[i], blocked[i] = readAccount(call('HGET', ledger, name))
+						end
+						if blocked[i] then
+							return damage(field)
+						end
+						local a = account[i]
+						if a and (a[$SERIAL] == number or several and a[$SERIAL] <= number - $SEVERAL) then
+							local h, l = minus(a[$RESERVED_HI], a[$RESERVED_LO], hi, lo)
+							if h < 0 or a[$HOLDS] == 0 then
+								return damage(field)
+							end
+							if pass == 2 then
+								a[$RESERVED_HI], a[$RESERVED_LO], a[$HOLDS], dirty[i] = h, l, a[$HOLDS] - 1, true
+								if since <= a[$TURN] then
+									a[$OLDER] = a[$OLDER] - 1
+									if a[$OLDER] <= 0 then
+										a[$DEADLINE], a[$YOUNG], a[$OLDER], a[$TURN] = a[$YOUNG], 0, a[$HOLDS], sequence
+									end
+								end
+								a[$REMAINING_HI], a[$REMAINING_LO] = plus(a[$REMAINING_HI], a[$REMAINING_LO], hi, lo)
+							end
+						end -- else its account was deleted: no money is held by it
 					end
-				end
-				a[$REMAINING_HI], a[$REMAINING_LO] = plus(a[$REMAINING_HI], a[$REMAINING_LO], hi, lo)
-			end -- else its account was deleted: no money is held by it
+					levels = levels > 1 and (levels - levels % 2) / 2
+					name = levels and name:match('^(.+)/')
+				until not name
+			end
 			value = $EXPIRED .. sub(value, 2, 27) .. nowBytes .. pack('>I6', sequence) .. '\0\0\0\0\0\0\0\0' .. sub(value, 34)
 			set[size + 1], set[size + 2] = field, value
 			size = size + 2

@@ -6,7 +6,7 @@ local codes, values, valueCount = { nil }, { nil, nil }, accounts
 for i = 1, accounts do
 	local a = account[i]
 	if not a then
-		values[i] = '\0\0\0\0\0\0\0\0'
+		values[i] = parents and '\128\0\0\0\0\0\0\0' or '\0\0\0\0\0\0\0\0'
 	elseif dirty[i] then
 		values[i] = pack('>i4I4', a[$REMAINING_HI], a[$REMAINING_LO])
 	else

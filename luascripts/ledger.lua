@@ -14,7 +14,10 @@
 --   h<id>          open hold: o, held (64), account serial, sequence, made, deadline
 --                  (48 each), levels (8), tenant
 --                  tombstone: c, l or x, held (64), account serial, sequence, made,
---                  ended, sequence of its end (48 each), actual (64), levels, tenant
+--                  ended, sequence of its end (48 each), actual (64), levels, tenant.
+--                  Levels are the set of the accounts that were debited: bit 0 the
+--                  tenant's, bit 1 its parent's, and so on. If there are others than the
+--                  tenant's, the serial is the largest of theirs + 2^47
 --   s<node>        session: state, number (64), digest (64), time (48); in a repair
 --                  also the last batch before it (64); the codes of the last batch
 --   r<node>        the reply to the session's last batch

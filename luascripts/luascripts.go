@@ -78,9 +78,12 @@ type composer struct {
 func (c composer) batch(flags string, lowMemory, merges bool) Script {
 	more := map[string]string{"LOW_MEMORY": strconv.FormatBool(lowMemory), "MERGES": strconv.FormatBool(merges)}
 	rare := []string{"accounts.lua"}
+	more["FLAT_BYTES"] = number(FlatBytes)
 	if merges {
 		rare = []string{"merge.lua", "accounts.lua"}
+		more["FLAT_BYTES"] = number(FlatMergeBytes)
 	}
+	more["ON_LEVELS"] = c.text(more, "levels.lua")
 	more["OTHER_OPERATIONS"] = c.text(more, rare...)
 	return c.script(flags, more, "ledger.lua", "batch.lua", "expiry.lua", "holds.lua", "decide.lua", "write.lua")
 }
@@ -177,6 +180,7 @@ var values = map[string]string{
 
 	"LAYOUT": letter('0' + Layout), "DELETED": "'" + Deleted + "'", "SENTINEL": "'" + Sentinel + "'",
 	"OWN_LEVEL":            `'\1'`,
+	"SEVERAL":              strconv.FormatInt(SeveralLevels, 10),
 	"SESSION_RETENTION_MS": number(SessionRetentionMS), "SESSION_CLOSED_MS": number(600_000),
 	"DAMAGE_RETRY_MS": number(60_000), "REBUILD_MS": number(3_600_000), "REBUILD_FIELDS": number(500),
 	"MAX_SWEEP": number(640), "PAGE_ENDINGS": number(700),

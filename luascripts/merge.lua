@@ -4,8 +4,10 @@
 --
 -- Invariant: the states of a hold have an order, absent < open < ended without cost <
 -- committed, and committed(a) < committed(b) if a < b. A merge only raises, and moves
--- the account from the stored state to the merged one, so that the law holds, reserved
--- is the sum of the open holds, and a repeat changes nothing. It does not check the
+-- the accounts from the stored state to the merged one, so that the law holds, reserved
+-- is the sum of the open holds, and a repeat changes nothing. The accounts are those of the
+-- hold's levels: of the stored hold those that still are the same accounts, of an absent
+-- one those that exist. Either all of them move or none. It does not check the
 -- balance: money spent twice in the meantime makes remaining negative. A hold that is
 -- absent although its batch was applied has ended, its tombstone is dropped, and it stays
 -- absent; unless a late duplicate of that batch was applied and refused it, which the
@@ -13,8 +15,9 @@
 local order = { [$IS_OPEN] = 1, [$IS_RELEASED] = 2, [$IS_EXPIRED] = 2, [$IS_COMMITTED] = 3 }
 
 -- shift moves an account from one state of a hold to another; false, and nothing
--- moved, if a sum would not fit 64 bits.
-local function shift(a, was, wasHi, wasLo, wasMade, state, hi, lo)
+-- moved, if a sum would not fit 64 bits, or if it is only to check that. Remaining stays
+-- above -2^63, which in a reply is that of an account that does not exist.
+local function shift(a, was, wasHi, wasLo, wasMade, state, hi, lo, ending, check)
 	local rH, rL, sH, sL = a[$REMAINING_HI], a[$REMAINING_LO], a[$RESERVED_HI], a[$RESERVED_LO]
 	local cH, cL, holds = a[$COMMITTED_HI], a[$COMMITTED_LO], a[$HOLDS]
 	if was == $IS_OPEN then
@@ -33,8 +36,13 @@ local function shift(a, was, wasHi, wasLo, wasMade, state, hi, lo)
 		rH, rL = minus(rH, rL, hi, lo)
 		cH, cL = plus(cH, cL, hi, lo)
 	end
-	if sH < 0 or cH < 0 or holds < 0 or sH > 2147483647 or cH > 2147483647 or rH > 2147483647 or rH < -2147483648 then
+	if sH < 0 or cH < 0 or holds < 0 or sH > 2147483647 or cH > 2147483647 or rH > 2147483647 or rH <= -2147483648 then
 		return false
+	elseif check then
+		return true
+	end
+	if a[$HOLDS] == 0 and state == $IS_OPEN then
+		a[$DEADLINE], a[$YOUNG], a[$OLDER], a[$TURN] = 0, 0, 0, sequence
 	end
 	a[$REMAINING_HI], a[$REMAINING_LO], a[$RESERVED_HI], a[$RESERVED_LO] = rH, rL, sH, sL
 	a[$COMMITTED_HI], a[$COMMITTED_LO], a[$HOLDS] = cH, cL, holds
@@ -44,7 +52,35 @@ local function shift(a, was, wasHi, wasLo, wasMade, state, hi, lo)
 			a[$DEADLINE], a[$YOUNG], a[$OLDER], a[$TURN] = a[$YOUNG], 0, holds, sequence
 		end
 	end
+	if state == $IS_OPEN then
+		local generation = $YOUNG
+		if a[$TURN] == sequence then
+			a[$OLDER], generation = a[$OLDER] + 1, $DEADLINE
+		end
+		if ending ~= 0 and (a[generation] == 0 or ending < a[generation]) then
+			a[generation] = ending
+		end
+	end
 	return true
+end
+
+-- levelsOf returns the places of the accounts of a set of levels that exist and whose
+-- serials are not above newest, the set of these, and their largest serial; nil if one of
+-- the levels is damaged.
+local function levelsOf(i, levels, newest)
+	local places, part, last, bit, place = {}, 0, 0, 1, i
+	while place > 0 do
+		local a = account[place]
+		if levels % (2 * bit) >= bit then
+			if blocked[place] == $CODE_CORRUPT then
+				return nil
+			elseif a and a[$SERIAL] <= newest then
+				places[#places + 1], part, last = place, part + bit, math.max(last, a[$SERIAL])
+			end
+		end
+		place, bit = parents and parents[place] or 0, 2 * bit
+	end
+	return places, part, last
 end
 
 -- invalidate keeps a late duplicate of the batch that made an id from taking effect
@@ -75,10 +111,10 @@ local function put(field, record)
 	became[field] = record
 end
 
--- finish stores a tombstone; since and ended are the sequences of its creation and its
--- end, as bytes.
-local function finish(field, state, heldText, made, since, ended, actual, i)
-	put(field, state .. heldText .. pack('>I6', account[i][$SERIAL]) .. since .. made .. nowBytes .. ended .. actual .. $OWN_LEVEL .. sub(fields[i], 2))
+-- finish stores a tombstone; serial is that of the hold, since and ended are the sequences
+-- of its creation and its end, all as bytes; owner is its levels and its tenant.
+local function finish(field, state, heldText, serial, made, since, ended, actual, owner)
+	put(field, state .. heldText .. serial .. since .. made .. nowBytes .. ended .. actual .. owner)
 	expired, remove = expired or {}, remove or {}
 	expired[#expired + 1] = field
 	remove[#remove + 1] = field
@@ -93,6 +129,10 @@ local function merge(i)
 	local letter, amount, made = sub(arguments, position, position), sub(arguments, position + 1, position + 8), sub(arguments, position + 9, position + 14)
 	local deadlineBytes = sub(arguments, position + 15, position + 20)
 	named, position = named + 1, position + 21
+	local levels, newest = 1, lastSerial
+	if parents and parents[i] > 0 then
+		levels, position = byte(arguments, position), position + 1
+	end
 	local a = account[i]
 	if blocked[i] == $CODE_CORRUPT then
 		return blocked[i]
@@ -107,9 +147,11 @@ local function merge(i)
 			return $CODE_CORRUPT
 		end
 		local _, heldHi, heldLo, number, sequenceMade = read($HOLD, value)
-		if number ~= a[$SERIAL] then
+		newest = number >= $SEVERAL and number - $SEVERAL or number
+		if a[$SERIAL] > newest or number < $SEVERAL and number ~= a[$SERIAL] then
 			return $CODE_FORGOTTEN
 		end
+		levels = byte(value, was == $IS_OPEN and $HOLD_BYTES or $TOMBSTONE_BYTES)
 		wasHi, wasLo, wasMade, heldText, made = heldHi, heldLo, sequenceMade, sub(value, 2, 9), sub(value, 22, 27)
 		-- A hold that ended earlier keeps the sequence of its end: audits depend on it.
 		since, ended = sub(value, 16, 21), was == $IS_OPEN and sequenceBytes or sub(value, 34, 39)
@@ -121,39 +163,42 @@ local function merge(i)
 		if not higher then
 			return $CODE_AS_HIGH
 		end
+	end
+	local places, part, last = levelsOf(i, levels, newest)
+	if not places then
+		return $CODE_CORRUPT
+	end
+	local serial, owner
+	if value then
+		serial, owner = sub(value, 10, 15), string.char(levels) .. sub(fields[i], 2)
 	else
+		serial, owner = pack('>I6', part > 1 and last + $SEVERAL or last), string.char(part) .. sub(fields[i], 2)
 		local never, session = neverApplied(field)
 		if session and not never and not refusedAgain(field, session) then
 			return $CODE_FORGOTTEN
 		end
 		invalidate(field, session)
 		if state == $IS_OPEN and ending ~= 0 and ending <= now then
-			finish(field, $EXPIRED, amount, made, since, ended, nothing, i) -- it would end at once
+			finish(field, $EXPIRED, amount, serial, made, since, ended, nothing, owner) -- it would end at once
 			return $CODE_MERGED
 		end
 	end
-	local none = a[$HOLDS] == 0
-	if not shift(a, was, wasHi, wasLo, wasMade, state, hi, lo) then
-		return $CODE_OVERFLOW
+	for n = 1, #places do
+		if not shift(account[places[n]], was, wasHi, wasLo, wasMade, state, hi, lo, ending, true) then
+			return $CODE_OVERFLOW
+		end
 	end
-	dirty[i] = true
+	for n = 1, #places do
+		shift(account[places[n]], was, wasHi, wasLo, wasMade, state, hi, lo, ending)
+		dirty[places[n]] = true
+	end
 	if state == $IS_OPEN then
-		put(field, $OPEN .. amount .. pack('>I6', a[$SERIAL]) .. sequenceBytes .. made .. deadlineBytes .. $OWN_LEVEL .. sub(fields[i], 2))
-		if none then
-			a[$DEADLINE], a[$YOUNG], a[$OLDER], a[$TURN] = 0, 0, 0, sequence
-		end
-		local generation = $YOUNG
-		if a[$TURN] == sequence then
-			a[$OLDER], generation = a[$OLDER] + 1, $DEADLINE
-		end
+		put(field, $OPEN .. amount .. serial .. sequenceBytes .. made .. deadlineBytes .. owner)
 		if ending ~= 0 then
 			schedule(ending, field)
-			if a[generation] == 0 or ending < a[generation] then
-				a[generation] = ending
-			end
 		end
 	else
-		finish(field, letter, heldText, made, since, ended, state == $IS_COMMITTED and amount or nothing, i)
+		finish(field, letter, heldText, serial, made, since, ended, state == $IS_COMMITTED and amount or nothing, owner)
 	end
 	return was and was ~= $IS_OPEN and $CODE_MERGED_OVER or $CODE_MERGED
 end

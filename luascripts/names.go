@@ -101,6 +101,15 @@ const (
 	MaxOperations = 512
 	// MaxAccounts bounds the accounts of a batch.
 	MaxAccounts = 255
+	// FlatBytes is the length of ARGV[6] of a batch in which no tenant has an ancestor. In
+	// others the parents of the accounts follow.
+	FlatBytes = 8
+	// FlatMergeBytes is FlatBytes for a batch of merges.
+	FlatMergeBytes = 17
+	// SeveralLevels is added to the serial of a hold that has not only its tenant's level:
+	// the serial is then the largest of its levels. A batch without ancestors compares
+	// serials alone, and so takes no such hold for one of its own accounts.
+	SeveralLevels = 1 << 47
 	// Deleted is the record of an account that was deleted, until its field goes.
 	Deleted = "-"
 	// Sentinel is the member that shows that the timers are whole. Its 65 bytes make

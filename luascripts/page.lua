@@ -5,7 +5,7 @@
 -- ARGV  1 the partition's header f, '' if it has none
 --       2 cursor   3 pattern of fields, '' for none   4 about how many fields
 --       5 first unread ring record, 6 first unread timed record; -1 for the next ones
---       7 the only tenant whose holds are wanted, '' for all
+--       7 the only tenant whose holds are wanted, with those of tenants below it; '' for all
 --       8 1 to look up timers
 --       9 and on: fields to read by name
 -- Reply a list: PAGE, control ('' if there is none), cursor, unread ring record, unread
@@ -89,15 +89,16 @@ local function isOpen(record)
 	return record:byte() == $IS_OPEN and #record >= $HOLD_BYTES
 end
 
--- ofTenant returns the holds of the tenant, or all if none is given.
+-- ofTenant returns the holds of the tenant and of those below it, or all if none is given.
 local function ofTenant(pairs)
 	if tenant == '' then
 		return pairs
 	end
-	local kept, size = {}, 0
+	local kept, size, below = {}, 0, tenant .. '/'
 	for i = 1, #pairs, 2 do
 		local field, record = pairs[i], pairs[i + 1]
-		if field:byte() ~= $IS_HOLD or sub(record, (isOpen(record) and $HOLD_BYTES or $TOMBSTONE_BYTES) + 1) == tenant then
+		local from = (isOpen(record) and $HOLD_BYTES or $TOMBSTONE_BYTES) + 1
+		if field:byte() ~= $IS_HOLD or sub(record, from) == tenant or sub(record, from, from + #tenant) == below then
 			kept[size + 1], kept[size + 2] = field, record
 			size = size + 2
 		end

@@ -57,8 +57,8 @@ end
 local results = table.concat(codes)
 local reply = 'A' .. nowBytes .. string.char(flags) .. results .. table.concat(values) .. (damaged or '')
 local session = $SESSION_APPLIED .. mark .. nowBytes
-if $MERGES and byte(ARGV[6], 17) == 1 then
-	session = $SESSION_REPAIRING .. mark .. nowBytes .. sub(ARGV[6], 9, 16)
+if $MERGES and byte(terms, 17) == 1 then
+	session = $SESSION_REPAIRING .. mark .. nowBytes .. sub(terms, 9, 16)
 end
 set[size + 1], set[size + 2], set[size + 3], set[size + 4] = sessionField, session .. results, 'r' .. node, reply
 set[size + 5], set[size + 6] = 'c', pack($CONTROL, now, due, sequence, lastSerial, ringHead, ringTail, ringCount, endings)

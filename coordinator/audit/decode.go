@@ -39,6 +39,15 @@ func digest(name string, n uint64) Value { return valueOf(name, store.HexID(n)) 
 // bits shows flags: none has a meaning yet.
 func bits(name string, n uint64) Value { return valueOf(name, n, fmt.Sprintf("%08b", n)) }
 
+// holdSerial shows the serial of a hold.
+func holdSerial(name string, n uint64) Value {
+	if n < luascripts.SeveralLevels {
+		return valueOf(name, n)
+	}
+	n -= luascripts.SeveralLevels
+	return valueOf(name, n, fmt.Sprintf("%d (the largest of its levels)", n))
+}
+
 // words shows a letter by its word.
 func words(known map[byte]string) func(name string, n uint64) Value {
 	return func(name string, n uint64) Value {
@@ -73,10 +82,10 @@ var (
 		part{"state", 0, 1, words(sessionStates)}, part{"last batch", 0, 8, plain}, part{"digest", 0, 8, digest}, part{"time", 0, 6, instant})
 	repairParts = append(slices.Clone(sessionParts), part{"last batch before the repair", luascripts.SessionBytes, 8, plain})
 	openParts   = layoutOf(
-		part{"state", 0, 1, words(holdStates)}, part{"held", 0, 8, amount}, part{"account serial", 0, 6, plain}, part{"sequence", 0, 6, plain},
+		part{"state", 0, 1, words(holdStates)}, part{"held", 0, 8, amount}, part{"account serial", 0, 6, holdSerial}, part{"sequence", 0, 6, plain},
 		part{"made", 0, 6, instant}, part{"deadline", 0, 6, instant}, part{"levels", 0, 1, bits})
 	tombstoneParts = layoutOf(
-		part{"state", 0, 1, words(holdStates)}, part{"held", 0, 8, amount}, part{"account serial", 0, 6, plain}, part{"sequence", 0, 6, plain},
+		part{"state", 0, 1, words(holdStates)}, part{"held", 0, 8, amount}, part{"account serial", 0, 6, holdSerial}, part{"sequence", 0, 6, plain},
 		part{"made", 0, 6, instant}, part{"ended", 0, 6, instant}, part{"sequence of its end", 0, 6, plain},
 		part{"committed", 0, 8, amount}, part{"levels", 0, 1, bits})
 
@@ -147,16 +156,29 @@ func decodeAccount(record string) (Values, Kind, error) {
 }
 
 func decodeHold(record string) (Values, Kind, error) {
-	_, err := store.ParseHold(record)
+	hold, err := store.ParseHold(record)
 	parts, fixed := tombstoneParts, luascripts.TombstoneBytes
 	if record == "" || record[0] == luascripts.HoldOpen {
 		parts, fixed = openParts, luascripts.HoldBytes
 	}
 	values := valuesOf(parts, record)
+	if err == nil {
+		values[len(values)-1] = levelsOf(hold)
+	}
 	if len(record) > fixed {
 		values = append(values, valueOf("tenant", record[fixed:], fmt.Sprintf("%q", record[fixed:])))
 	}
 	return values, store.DamagedHold, err
+}
+
+// levelsOf shows which accounts the hold debited.
+func levelsOf(hold store.Hold) Value {
+	var levels []budget.TenantID
+	var text []string
+	for _, level := range store.LevelsOf(hold.Tenant, hold.Levels) {
+		levels, text = append(levels, level), append(text, fmt.Sprintf("%q", level))
+	}
+	return valueOf("levels", levels, strings.Join(text, ", "))
 }
 
 func decodeSession(record string) (Values, Kind, error) {
@@ -222,11 +244,14 @@ var codeWords = map[byte]string{
 	luascripts.CodeForgotten: "forgotten", luascripts.CodeOverdue: "overdue", luascripts.CodeCorrupt: "corrupt",
 }
 
-// valueBytes are what codes bring, as batch.lua lists it.
+// valueBytes are what codes bring, as batch.lua lists it. Those of withLevels bring a byte
+// more if the tenant has an ancestor.
 var valueBytes = map[byte]int{
 	luascripts.CodeCommitted: 8, luascripts.CodeReleased: 8, luascripts.CodeBalance: 24, luascripts.CodeDeleted: 24,
 	luascripts.CodeHoldsOpen: 24, luascripts.CodeKnown: 21,
 }
+
+var withLevels = map[byte]int{luascripts.CodeCommitted: 1, luascripts.CodeReleased: 1, luascripts.CodeOverrun: 1}
 
 var replyParts = []part{{"time", 1, 6, instant}, {"flags", 7, 1, replyFlags}}
 
@@ -263,20 +288,23 @@ func decodeReply(record string) (Values, Kind, error) {
 
 // operationsOf returns how many codes a reply begins with.
 func operationsOf(rest string, damaged bool) (operations int, ok bool) {
-	most, brought := 0, 0
+	most, brought, levels := 0, 0, 0
 	if rest == "" {
 		return 0, true
 	}
 	for most < len(rest) && codeWords[rest[most]] != "" {
 		brought += valueBytes[rest[most]]
+		levels += withLevels[rest[most]]
 		most++
 	}
 	for n := most; n > 0; n-- {
-		before := len(rest) - n - brought // remaining of each account
-		if before >= 8 && (damaged || before%8 == 0 && before <= 8*min(n, luascripts.MaxAccounts)) {
+		before := len(rest) - n - brought // remaining of each account, and levels
+		accounts := min(n*budget.MaxTenantLevels, luascripts.MaxAccounts)
+		if before >= 8 && (damaged || before%8 <= levels && before-levels <= 8*accounts) {
 			return n, true
 		}
 		brought -= valueBytes[rest[n-1]]
+		levels -= withLevels[rest[n-1]]
 	}
 	return most, false
 }

@@ -70,7 +70,7 @@ func TestInspectSoundRecords(t *testing.T) {
 
 	i, err = audit.InspectReservation(ctx, s.client, "bursar", s.hold)
 	hasLines(t, "open", text(t, i, err), "reservation "+regexp.QuoteMeta(s.hold.String()), "  made by node +"+store.HexID(s.engine.Node.ID()), `  in its batch +\d+`,
-		`  state +open \(o\)`, `  held +.* \(10 microcents\)`, "  made +"+moment, "  deadline +"+moment, "  timer +"+moment, "  levels +00000001", `  tenant +"acme/search"`)
+		`  state +open \(o\)`, `  held +.* \(10 microcents\)`, "  made +"+moment, "  deadline +"+moment, "  timer +"+moment, `  levels +"acme/search"`, `  tenant +"acme/search"`)
 	i, err = audit.InspectReservation(ctx, s.client, "bursar", s.ended)
 	hasLines(t, "ended", text(t, i, err), `  state +committed \(c\)`, "  ended +"+moment, `  committed +.* \(7 microcents\)`, `  sequence of its end +\d+`, "  timer +none")
 	if len(i.Damages) > 0 {
@@ -90,6 +90,19 @@ func TestInspectSoundRecords(t *testing.T) {
 		fmt.Sprintf("partition %d, stored reply of node [0-9a-f]{16}", s.index), "  operations +1", "  codes +remaining", "  flags +none")
 	if len(i.Records) != 8 || len(i.Damages) > 0 {
 		t.Errorf("%d records, %+v", len(i.Records), i.Damages)
+	}
+
+	id := reserve(t, s.engine, "acme/search", 0)
+	i, err = audit.InspectReservation(ctx, s.client, "bursar", id)
+	hasLines(t, "of two levels", text(t, i, err), `  account serial +\d{1,3} \(the largest of its levels\)`, `  levels +"acme/search", "acme"`)
+	for _, kind := range []byte{luascripts.KindCommit, luascripts.KindRelease} {
+		code := map[byte]string{luascripts.KindCommit: "overrun", luascripts.KindRelease: "released"}[kind]
+		do(t, s.engine, kind, "acme/search", 10_000, id)
+		i, err = audit.InspectNode(ctx, s.client, "bursar", s.engine.Node.ID())
+		hasLines(t, "node", text(t, i, err), fmt.Sprintf("partition %d, stored reply of node [0-9a-f]{16}", s.index), "  codes +"+code)
+		if len(i.Damages) > 0 {
+			t.Errorf("%s: %+v", code, i.Damages)
+		}
 	}
 }
 

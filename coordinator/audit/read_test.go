@@ -22,7 +22,7 @@ import (
 func TestReadFindsOnlyTenantsOfItsPrefix(t *testing.T) {
 	t.Parallel()
 	for name, client := range map[string]redis.UniversalClient{"single": redistest.Start(t).Client(), "cluster": redistest.StartCluster(t).Client()} {
-		tenants := slices.Concat([]budget.TenantID{"acme", "acme/search", "{x}%*", "Zoë"}, names("t%d", 50))
+		tenants := slices.Concat([]budget.TenantID{"acme/search", "acme", "{x}%*", "Zoë"}, names("t%d", 50))
 		e := enginetest.Start(t, client, enginetest.Config{Partitions: 8})
 		last := fill(t, e, tenants...)
 		fill(t, enginetest.Start(t, client, enginetest.Config{Prefix: "other"}), "theirs")
@@ -89,6 +89,26 @@ func checkEach(t *testing.T, client redis.UniversalClient, tenants []budget.Tena
 	cancel()
 	if err := audit.EachAccount(ended, client, "bursar", nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("an ended context: %v", err)
+	}
+}
+
+// An account's holds are those that debited it, also of tenants below.
+func TestReadHoldsOfLevels(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	id := reserve(t, s.engine, "acme/search", time.Hour)
+	for _, tenants := range [][]budget.TenantID{nil, {"acme", "acme/search", "acme/spare"}} {
+		all, err := audit.Read(t.Context(), s.client, "bursar", tenants...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for tenant, holds := range map[budget.TenantID]int{"acme": 3, "acme/search": 3, "acme/spare": 2} {
+			list := all[tenant]
+			has := slices.ContainsFunc(list.Holds, func(h budget.Hold) bool { return h.ID == id })
+			if list.Audit() != nil || len(list.Holds) != holds || has != (tenant != "acme/spare") {
+				t.Errorf("%s: %+v, %v", tenant, list, list.Audit())
+			}
+		}
 	}
 }
 

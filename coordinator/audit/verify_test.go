@@ -36,8 +36,9 @@ func newScene(t *testing.T) *scene {
 	client := redistest.Start(t).Client()
 	e := enginetest.Start(t, client, enginetest.Config{Partitions: 4})
 	s := &scene{T: t, client: client, engine: e, keys: e.Keys("acme"), index: store.PartitionOf("acme", 4)}
-	fill(t, e, slices.Concat([]budget.TenantID{"acme", "acme/spare"}, names("t%d", 20))...)
+	fill(t, e, slices.Concat([]budget.TenantID{"acme/spare"}, names("t%d", 20))...)
 	s.hold = fill(t, e, "acme/search")
+	fill(t, e, "acme") // last, so that no hold has two levels
 	s.ended = reserve(t, e, "acme", time.Hour)
 	do(t, e, luascripts.KindCommit, "acme", 7, s.ended)
 	short := reserve(t, e, "acme", time.Millisecond)
@@ -335,6 +336,25 @@ func TestVerifyFindsLostKeys(t *testing.T) {
 	if err := audit.EachAccount(ctx, s.client, store.DefaultPrefix, func(budget.TenantID, budget.Balance) error { return nil }); !errors.Is(err, audit.ErrUnreadable) {
 		t.Errorf("EachAccount: %v", err)
 	}
+}
+
+// A damaged hold is found at each of its levels.
+func TestVerifyFindsAHoldAtItsLevels(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	id := reserve(t, s.engine, "acme/search", time.Hour)
+	s.finds("sound")
+	h := s.held(id)
+	h.add(heldAt, 8, 1)
+	s.finds("by one microcent", want{store.WrongSum, `tenant "acme/search"`, "1 too little"}, want{store.WrongSum, `tenant "acme"`, "1 too little"})
+	h.set(h.was[:33] + "\x05" + h.was[34:])
+	s.finds("of a level above the root",
+		want{store.DamagedHold, "reservation .*", "impossible levels 00000101"},
+		want{store.WrongSum, `tenant "acme/search"`, "10 too much"}, want{store.WrongSum, `tenant "acme"`, "10 too much"})
+	h.restore()
+	s.account("acme").remove()
+	s.finds("without its root", want{store.OrphanedHold, "reservation .*", `tenant "acme" has no account`},
+		want{store.OrphanedHold, "reservation .*", `tenant "acme" has no account`}, want{store.OrphanedHold, "reservation .*", `tenant "acme" has no account`})
 }
 
 // One damage does not hide another, and other tenants are not concerned.

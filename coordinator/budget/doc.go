@@ -23,8 +23,8 @@
 //
 //	remaining + reserved + committed = granted
 //
-// and the sum of the open holds equals reserved. A [Balance] holds all four terms, read
-// atomically.
+// and the sum of the open holds equals reserved: the tenant's own, and those of tenants
+// below it that took from its account. A [Balance] holds all four terms, read atomically.
 //
 // # Scope
 //

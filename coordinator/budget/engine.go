@@ -14,21 +14,29 @@ import (
 //
 // Each method lists its outcomes in the order in which their conditions are checked. If
 // the error isn't nil, the result is zero. A hold that has reached its deadline, by the
-// engine's clock, is released before the next operation on its tenant takes effect.
+// engine's clock, is released before the next operation on one of its levels takes effect.
+//
+// The levels of a tenant are the tenant itself and its ancestors. A reserve takes its cost
+// from each level that exists, or from none; an ancestor that doesn't exist is no limit. A
+// hold remembers the levels that it took from, and its end touches exactly these, except
+// for those that were removed from the store by hand. Each check is made at all levels
+// before the next check. The other operations concern only the account that they name.
 type Engine interface {
 	// EnsureTenant creates the tenant with its budget unless it exists: Created; Exists,
 	// which changes nothing, whatever the amount. A negative budget is ErrInvalidAmount.
 	EnsureTenant(ctx context.Context, tenant TenantID, budget Microcents) (Ensured, error)
 
 	// TryReserve holds cost: Insufficient{0, cost} if cost ≤ 0, which is checked first;
-	// MissingTenant; Insufficient{Remaining, Required}; Reserved{ID, Remaining}. It accepts
+	// MissingTenant, if the tenant itself doesn't exist; Insufficient{Remaining, Level,
+	// Required} if a level doesn't have the cost; Reserved{ID, Remaining, Level}. It accepts
 	// WithHoldTTL.
 	TryReserve(ctx context.Context, tenant TenantID, cost Microcents, opts ...ReserveOption) (Reservation, error)
 
 	// Commit settles a hold at its actual cost: InvalidAmount if it is negative, which is
 	// checked first; MissingReservation; MissingTenant; Committed, which returns the surplus
-	// to remaining or debits the excess from it; Overrun if remaining doesn't cover the
-	// excess, and the hold stays open. An actual cost of zero is valid and charges nothing.
+	// to the hold's levels or debits the excess from them; Overrun{Remaining, Level} if a
+	// level doesn't cover the excess, and the hold stays open. An actual cost of zero is
+	// valid and charges nothing.
 	Commit(ctx context.Context, id ReservationID, actual Microcents) (Settlement, error)
 
 	// Release settles a hold without charging: MissingReservation; MissingTenant; Released.
@@ -39,14 +47,17 @@ type Engine interface {
 	// and for a reservation that was never made.
 	Lookup(ctx context.Context, id ReservationID) (Fate, error)
 
-	// Remaining returns the amount that can still be reserved: MissingTenant; Found.
+	// Remaining returns the amount that can still be reserved, the least of the tenant's
+	// levels: MissingTenant; Found{Remaining, Level}.
 	Remaining(ctx context.Context, tenant TenantID) (Remainder, error)
 
-	// Balance returns all terms of the invariant, read atomically: MissingTenant; Found.
+	// Balance returns all terms of the invariant for the one account, read atomically:
+	// MissingTenant; Found.
 	Balance(ctx context.Context, tenant TenantID) (Balance, error)
 
-	// Holds returns the open holds and the balance, read atomically: MissingTenant; Found.
-	// Its cost grows with the number of holds.
+	// Holds returns the open holds that the account counts, including those of tenants
+	// below it, and the balance, read atomically: MissingTenant; Found. Its cost grows with
+	// the number of holds.
 	Holds(ctx context.Context, tenant TenantID) (HoldList, error)
 
 	// Grant adds to the budget: MissingTenant; Granted. An amount ≤ 0 is

@@ -17,6 +17,7 @@ type wire struct {
 	ID        ReservationID `json:"id,omitzero"`
 	Granted   *Microcents   `json:"granted,omitzero"`
 	Remaining *Microcents   `json:"remaining,omitzero"`
+	Level     TenantID      `json:"level,omitzero"`
 	Reserved  *Microcents   `json:"reserved,omitzero"`
 	Committed *Microcents   `json:"committed,omitzero"`
 	Required  *Microcents   `json:"required,omitzero"`
@@ -46,7 +47,7 @@ func (r Ensured) MarshalJSON() ([]byte, error) {
 func (r Reservation) MarshalJSON() ([]byte, error) {
 	w := wire{
 		Outcome: r.Outcome, ID: r.ID, Remaining: known(r.Remaining, r.Outcome, Reserved, Insufficient),
-		Required: known(r.Required, r.Outcome, Insufficient),
+		Level: r.Level, Required: known(r.Required, r.Outcome, Insufficient),
 	}
 	if r.Outcome == Insufficient && r.Required <= 0 {
 		w.Remaining = nil // such a cost is refused before the balance is read
@@ -58,7 +59,7 @@ func (r Reservation) MarshalJSON() ([]byte, error) {
 func (r Settlement) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wire{
 		Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Committed, Released, Overrun),
-		Actual: known(r.Actual, r.Outcome, Committed), Returned: known(r.Returned, r.Outcome, Released), Prior: r.Prior,
+		Level: r.Level, Actual: known(r.Actual, r.Outcome, Committed), Returned: known(r.Returned, r.Outcome, Released), Prior: r.Prior,
 	})
 }
 
@@ -72,7 +73,7 @@ func (r Adjustment) MarshalJSON() ([]byte, error) {
 
 // MarshalJSON writes what the outcome names.
 func (r Remainder) MarshalJSON() ([]byte, error) {
-	return json.Marshal(wire{Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Found)})
+	return json.Marshal(wire{Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Found), Level: r.Level})
 }
 
 // MarshalJSON writes what the outcome names.

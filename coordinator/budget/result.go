@@ -9,6 +9,10 @@ import (
 
 // Results are plain values that can be compared with ==, except for HoldList. All amounts
 // are in microcents; a field that an outcome doesn't set is zero.
+//
+// A Level names the account that Remaining is of: of the tenant and those of its ancestors
+// that took part, the one with the least remaining, and of equals the nearest to the
+// tenant. For a refusal it is the level that refused, by the same rule.
 
 // Ensured is the result of EnsureTenant: Created or Exists.
 type Ensured struct {
@@ -16,21 +20,24 @@ type Ensured struct {
 	Remaining Microcents `json:"remaining"`
 }
 
-// Reservation is the result of TryReserve: Reserved{ID, Remaining},
-// Insufficient{Remaining, Required} or MissingTenant.
+// Reservation is the result of TryReserve: Reserved{ID, Remaining, Level},
+// Insufficient{Remaining, Level, Required} or MissingTenant. Insufficient for a cost ≤ 0
+// has no level, because no account was read.
 type Reservation struct {
 	Outcome   Outcome       `json:"outcome"`
 	ID        ReservationID `json:"id,omitzero"`
 	Remaining Microcents    `json:"remaining"`
+	Level     TenantID      `json:"level,omitzero"`
 	Required  Microcents    `json:"required"`
 }
 
-// Settlement is the result of Commit and Release: Committed{Remaining, Actual},
-// Released{Remaining, Returned}, Overrun{Remaining}, InvalidAmount,
+// Settlement is the result of Commit and Release: Committed{Remaining, Level, Actual},
+// Released{Remaining, Level, Returned}, Overrun{Remaining, Level}, InvalidAmount,
 // MissingTenant or MissingReservation{Prior}.
 type Settlement struct {
 	Outcome   Outcome    `json:"outcome"`
 	Remaining Microcents `json:"remaining"`
+	Level     TenantID   `json:"level,omitzero"`
 	Actual    Microcents `json:"actual"`
 	Returned  Microcents `json:"returned"`
 	// Prior is the outcome with which the reservation had ended before: Committed, Released
@@ -46,10 +53,11 @@ type Adjustment struct {
 	Required  Microcents `json:"required"`
 }
 
-// Remainder is the result of Remaining: Found{Remaining} or MissingTenant.
+// Remainder is the result of Remaining: Found{Remaining, Level} or MissingTenant.
 type Remainder struct {
 	Outcome   Outcome    `json:"outcome"`
 	Remaining Microcents `json:"remaining"`
+	Level     TenantID   `json:"level,omitzero"`
 }
 
 // Balance is the result of Balance: Found with all terms of the invariant, read
@@ -97,8 +105,10 @@ type Fate struct {
 	Deadline time.Time  `json:"deadline,omitzero"` // of an open hold that has one
 }
 
-// HoldList is the result of Holds: Found with the open holds in the order of their IDs, or
-// MissingTenant. The balance and the holds are read atomically.
+// HoldList is the result of Holds: Found with the open holds that the account counts, or
+// MissingTenant. These are the tenant's own holds and those of tenants below it that
+// debited the account; their IDs name the tenants. They are in the order of
+// [ReservationID.Compare]. The balance and the holds are read atomically.
 type HoldList struct {
 	Outcome Outcome `json:"outcome"`
 	Balance Balance `json:"balance"`

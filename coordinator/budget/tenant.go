@@ -68,5 +68,8 @@ func (t TenantID) Root() TenantID {
 	return t
 }
 
+// Parent returns the tenant's nearest ancestor: "acme" for "acme/search", "" for a root.
+func (t TenantID) Parent() TenantID { return t[:max(strings.LastIndexByte(string(t), '/'), 0)] }
+
 // Level returns the part after the root: empty, or "/" and the lower levels.
 func (t TenantID) Level() string { return string(t[len(t.Root()):]) }

@@ -24,9 +24,11 @@ func TestTenantIDs(t *testing.T) {
 			t.Errorf("%q: %v, want %v", id, err, ErrInvalidTenant)
 		}
 	}
-	for id, want := range map[TenantID][2]string{"acme": {"acme", ""}, "acme/a/b": {"acme", "/a/b"}} {
-		if string(id.Root()) != want[0] || id.Level() != want[1] {
-			t.Errorf("%q: root %q, level %q", id, id.Root(), id.Level())
+	for id, want := range map[TenantID][3]string{
+		"acme": {"acme", "", ""}, "acme/a": {"acme", "/a", "acme"}, "acme/a/b": {"acme", "/a/b", "acme/a"}, "": {},
+	} {
+		if string(id.Root()) != want[0] || id.Level() != want[1] || string(id.Parent()) != want[2] {
+			t.Errorf("%q: root %q, level %q, parent %q", id, id.Root(), id.Level(), id.Parent())
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 type answer struct {
 	Outcome, Prior      budget.Outcome
 	Remaining, Required budget.Microcents
+	Level               budget.TenantID
 	Actual, Returned    budget.Microcents
 	HasID               bool
 	Fate                budget.Fate
@@ -23,7 +24,7 @@ type answer struct {
 
 func settlementAnswer(res budget.Settlement, err error) answer {
 	return answer{
-		Outcome: res.Outcome, Prior: res.Prior, Remaining: res.Remaining, Actual: res.Actual, Returned: res.Returned, Err: errorName(err),
+		Outcome: res.Outcome, Prior: res.Prior, Remaining: res.Remaining, Level: res.Level, Actual: res.Actual, Returned: res.Returned, Err: errorName(err),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
@@ -64,7 +65,7 @@ func auditAnswer(tenant budget.TenantID, list budget.HoldList) error {
 		return fmt.Errorf("Holds returned %s with a balance %s, want found and found", list.Outcome, list.Balance.Outcome)
 	}
 	for _, h := range list.Holds {
-		if h.ID.Tenant() != tenant {
+		if of := h.ID.Tenant(); of != tenant && !strings.HasPrefix(string(of), string(tenant)+"/") {
 			return fmt.Errorf("hold %s is another tenant's", h.ID)
 		}
 		for _, t := range []time.Time{h.Made, h.Deadline} {

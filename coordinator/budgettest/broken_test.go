@@ -186,6 +186,15 @@ func broken(breaks func(*naive) storedEngine) Factory {
 	}
 }
 
+// brokenLevels returns the factory of a naive engine with a mistake in its levels.
+func brokenLevels(m mistake) Factory {
+	return func(t testing.TB, c Config) Subject {
+		s := naiveFactory(t, c)
+		s.Engine.(*naive).mistake = m
+		return s
+	}
+}
+
 var brokenEngines = map[string]struct {
 	factory Factory
 	noticed []string // checks of Run that must fail; all pass on the naive engine
@@ -201,7 +210,7 @@ var brokenEngines = map[string]struct {
 	}), []string{"Deadline/every operation finds the hold ended at its deadline, and not before"}, true},
 	"commitsMissingFirst": {broken(func(e *naive) storedEngine { return commitsMissingFirst{e} }),
 		[]string{"Commit/a negative amount is checked first"}, true},
-	"sharesRoot":    {broken(func(e *naive) storedEngine { return sharesRoot{e} }), []string{"Tenant/levels have separate budgets"}, true},
+	"sharesRoot":    {broken(func(e *naive) storedEngine { return sharesRoot{e} }), []string{"Tenant/tenants of a family have separate budgets"}, true},
 	"ignoresTenant": {broken(func(e *naive) storedEngine { return ignoresTenant{e} }), []string{"Settle/an id under another tenant's name"}, true},
 	"inflatesHolds": {broken(func(e *naive) storedEngine { return inflatesHolds{e} }), []string{"Reserve/to the last microcent", "Read/holds with their amounts and times"}, true},
 	"checksThenActs": {broken(func(e *naive) storedEngine { return checksThenActs{e} }),
@@ -211,6 +220,31 @@ var brokenEngines = map[string]struct {
 	"readsStale": {broken(func(e *naive) storedEngine {
 		return readsStale{e, new(sync.Mutex), make(map[budget.TenantID]int), make(map[budget.TenantID]budget.Remainder)}
 	}), []string{"Read/the remaining amount", "Linearizability/every answer fits one order of events"}, true},
+
+	"skipsMiddle": {brokenLevels(skipsMiddle), []string{
+		"Levels/a reserve debits every level that exists", "Levels/a refusal names the level with the least and changes nothing",
+		"Levels/concurrent reserves are granted as far as every level covers them", "Levels/every answer fits one order of events",
+	}, true},
+	"debitsBeforeCheck": {brokenLevels(debitsBeforeCheck), []string{
+		"Levels/a refusal names the level with the least and changes nothing", "Levels/every answer fits one order of events",
+	}, true},
+	"returnsToTenant": {brokenLevels(returnsToTenant), []string{
+		"Levels/a settle returns the surplus at every level", "Levels/a deadline is kept at every level by every operation",
+		"Levels/the invariant while levels come and go", "Levels/every answer fits one order of events",
+	}, true},
+	"namesFarther": {brokenLevels(namesFarther), []string{
+		"Levels/of equal levels the nearest is named", "Levels/six levels, exact at every edge",
+	}, true},
+	"chargesLaterLevel": {brokenLevels(chargesLaterLevel), []string{
+		"Levels/a level that is created later has no part in a hold", "Levels/a deleted level is no limit", "Levels/holds of the tenants below",
+	}, true},
+	"keepsDeadlineBelow": {brokenLevels(keepsDeadlineBelow), []string{
+		"Levels/a deadline is kept at every level by every operation", "Levels/deadlines of many tenants below",
+		"Levels/a level with open holds below it is not deleted",
+	}, true},
+	"countsOwnHolds": {brokenLevels(countsOwnHolds), []string{
+		"Levels/a level with open holds below it is not deleted", "Levels/a deadline is kept at every level by every operation",
+	}, true},
 }
 
 func TestBrokenEnginesAreNoticed(t *testing.T) {

@@ -203,7 +203,7 @@ type mix struct{ granted, spent atomic.Int64 }
 func concurrentMix(x *fixture) {
 	const start, each = 2000, 60
 	totals := make(map[budget.TenantID]*mix)
-	for _, tenant := range []budget.TenantID{"acme", "acme/search", "globex"} {
+	for _, tenant := range []budget.TenantID{"acme/ads", "acme/search", "globex"} {
 		x.open(tenant, start)
 		totals[tenant] = &mix{}
 		totals[tenant].granted.Store(start)

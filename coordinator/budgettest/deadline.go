@@ -19,7 +19,7 @@ func deadlineChecks() []check {
 		{name: "no deadline", run: deadlineNone},
 		{name: "one after the other", run: deadlineStaggered},
 		{name: "fifteen hundred at once", ttl: holdTTL, run: deadlineMany},
-		{name: "fifteen hundred at once, next to another level", ttl: holdTTL, run: deadlineManyLevels},
+		{name: "fifteen hundred at once, of another tenant of the family", ttl: holdTTL, run: deadlineManyOfFamily},
 		{name: "a clock that runs backwards", ttl: holdTTL, run: deadlineBackwards},
 	}
 }
@@ -192,14 +192,14 @@ func deadlineMany(x *fixture) {
 	x.balance("acme", manyHolds, 0, manyHolds, 0)
 }
 
-func deadlineManyLevels(x *fixture) {
-	x.open("acme", 10)
+func deadlineManyOfFamily(x *fixture) {
+	x.open("acme/ads", 10)
 	x.open("acme/search", manyHolds)
 	holdMany(x, "acme/search")
-	id := x.hold("acme", 6, 4)
+	id := x.hold("acme/ads", 6, 4)
 	x.advance(holdTTL)
 	expect(x, missing(budget.Expired))(x.engine.Commit(x.ctx, id, 6))
-	x.balance("acme", 10, 10, 0, 0)
+	x.balance("acme/ads", 10, 10, 0, 0)
 	x.balance("acme/search", manyHolds, manyHolds, 0, 0)
 }
 

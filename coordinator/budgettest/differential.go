@@ -23,26 +23,27 @@ const maxSteps = 60
 const maxRuns = 4
 
 // Differential applies the same random operations to two engines and compares the results
-// and the whole state after each step. The operations use a few tenants, including some
-// with levels, amounts around 0, 2^53, 2^63-1 and the remaining and held amounts, and a
+// and the whole state after each step. The operations use a few tenants, up to four levels of
+// them in one family if both engines have Subject.Levels, amounts around 0, 2^53, 2^63-1 and the remaining and held amounts, and a
 // clock that passes deadlines. The test fails if an outcome didn't occur, so it needs at
 // least rapid's default number of checks. A failure prints rapid's seed.
 //
 // The reference is the trusted engine; the subject is the one with Stored, if any.
 func Differential(t *testing.T, reference, subject Factory) {
 	coverage := make(map[string]int)
-	for runs := 0; runs < maxRuns && (runs == 0 || len(uncovered(coverage)) > 0); runs++ {
+	levels := keepsLevels(t, reference) && keepsLevels(t, subject)
+	for runs := 0; runs < maxRuns && (runs == 0 || len(uncovered(coverage, levels)) > 0); runs++ {
 		differential(t, reference, subject, coverage)
 	}
 	t.Logf("outcomes seen:\n%s", coverageLines(coverage))
-	if lacking := uncovered(coverage); len(lacking) > 0 {
+	if lacking := uncovered(coverage, levels); len(lacking) > 0 {
 		t.Errorf("outcomes that never occurred: %s", strings.Join(lacking, ", "))
 	}
 }
 
 // firstTenants lists the tenants that each case ensures at its start, with a random budget,
 // which may be invalid. Other tenants are created only by random operations.
-var firstTenants = []budget.TenantID{"acme", "acme/search"}
+var firstTenants = []budget.TenantID{"acme", "acme/search/key-7"}
 
 func differential(t testing.TB, reference, subject Factory, coverage map[string]int) {
 	step := rapid.Map(rapid.SliceOfN(rapid.Byte(), operationBytes, operationBytes), func(b []byte) operation { return decode(b)[0] })
@@ -116,9 +117,19 @@ var outcomesToSee = func() []string {
 	return all
 }()
 
-func uncovered(coverage map[string]int) []string {
+// levelOutcomesToSee lists those of tenants with ancestors, beside outcomesToSee.
+var levelOutcomesToSee = []string{
+	"delete deleted", "delete holds_open", "delete missing_tenant", "reserve insufficient at an ancestor", "reserve reserved at an ancestor",
+	"commit overrun at an ancestor", "commit committed at an ancestor", "release released at an ancestor", "remaining found at an ancestor",
+}
+
+func uncovered(coverage map[string]int, levels bool) []string {
+	expected := outcomesToSee
+	if levels {
+		expected = slices.Concat(outcomesToSee, levelOutcomesToSee)
+	}
 	var lacking []string
-	for _, outcome := range outcomesToSee {
+	for _, outcome := range expected {
 		if coverage[outcome] == 0 {
 			lacking = append(lacking, outcome)
 		}

@@ -20,6 +20,10 @@
 // faults: an operation that returned an error may have taken effect, or may take effect
 // later, or never.
 //
+// Subject.Levels enables the checks of tenants with ancestors in all of them: in Run the
+// suite Levels, and in the others histories and operations on a tree of tenants. Without it
+// no tenant of a suite is an ancestor of another.
+//
 // After every test, [Audit] checks the invariant of every account, in the engine's own
 // results and in its store.
 //

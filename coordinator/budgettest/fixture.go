@@ -29,6 +29,9 @@ func newFixture(t testing.TB, f Factory, c check) *fixture {
 	}
 	x.subject = f(t, config)
 	x.engine = x.subject.Engine
+	if !c.levels {
+		x.engine = flat{x.subject.Engine, x}
+	}
 	return x
 }
 

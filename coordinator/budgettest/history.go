@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -19,7 +20,11 @@ import (
 type recorder struct {
 	ctx    context.Context
 	engine budget.Engine
-	ticks  atomic.Int64
+	// tenants are those of the history. With levels they are one family, in an order in
+	// which ancestors come first.
+	tenants []budget.TenantID
+	levels  bool
+	ticks   atomic.Int64
 
 	mu     sync.Mutex
 	events []event
@@ -34,10 +39,11 @@ type event struct {
 	call, ret   int64
 	reservation budget.ReservationID // reserved or settled
 	list        []budget.Hold
+	level       budget.TenantID
 }
 
-func newRecorder(ctx context.Context, engine budget.Engine) *recorder {
-	return &recorder{ctx: ctx, engine: engine, ids: make(map[budget.TenantID][]budget.ReservationID)}
+func newRecorder(x *fixture, levels bool, tenants ...budget.TenantID) *recorder {
+	return &recorder{ctx: x.ctx, engine: x.engine, tenants: tenants, levels: levels, ids: make(map[budget.TenantID][]budget.ReservationID)}
 }
 
 const (
@@ -68,7 +74,7 @@ func (m *barrier) wait() {
 
 // record runs the callers and then reads every tenant once more, to detect a wrong state
 // that the callers didn't observe.
-func (r *recorder) record(seed uint64, tenants []budget.TenantID) {
+func (r *recorder) record(seed uint64) {
 	all := barrier{callers: historyCallers}
 	atOnce(historyCallers, func(caller int) {
 		random := rand.New(rand.NewPCG(seed, uint64(caller)))
@@ -76,10 +82,10 @@ func (r *recorder) record(seed uint64, tenants []budget.TenantID) {
 			if i%3 != 2 {
 				all.wait()
 			}
-			r.perform(caller, r.choose(random, tenants, i))
+			r.perform(caller, r.choose(random, i))
 		}
 	})
-	for _, tenant := range tenants {
+	for _, tenant := range r.tenants {
 		r.perform(0, event{request: request{verb: verbHolds, tenant: tenant}})
 		r.perform(0, event{request: request{verb: verbBalance, tenant: tenant}})
 	}
@@ -93,11 +99,13 @@ var historyVerbs = []verb{
 // choose returns a random operation. Budgets are small compared to the costs, so that
 // callers compete for the last of the money, and every caller settles the reservations of
 // all.
-func (r *recorder) choose(random *rand.Rand, tenants []budget.TenantID, i int) event {
-	e := event{request: request{tenant: tenants[random.IntN(len(tenants))], amount: budget.Microcents(1 + random.IntN(6))}}
+func (r *recorder) choose(random *rand.Rand, i int) event {
+	e := event{request: request{tenant: r.tenants[random.IntN(len(r.tenants))], amount: budget.Microcents(1 + random.IntN(6))}}
 	e.request.verb = historyVerbs[random.IntN(len(historyVerbs))]
 	if i == 0 {
 		e.request.verb = verbEnsure
+	} else if r.levels && random.IntN(16) == 0 {
+		e.request.verb = verbDelete
 	}
 	if e.request.verb == verbEnsure {
 		e.request.amount += 8
@@ -148,14 +156,15 @@ func (e *event) apply(ctx context.Context, engine budget.Engine) error {
 		res, err := engine.TryReserve(ctx, tenant, amount)
 		e.reservation = res.ID
 		e.response = response{outcome: res.Outcome, remaining: res.Remaining, required: res.Required}
+		e.level = res.Level
 		return err
 	case verbCommit:
 		res, err := engine.Commit(ctx, e.reservation, amount)
-		e.response = settlementResponse(res)
+		e.response, e.level = settlementResponse(res), res.Level
 		return err
 	case verbRelease:
 		res, err := engine.Release(ctx, e.reservation)
-		e.response = settlementResponse(res)
+		e.response, e.level = settlementResponse(res), res.Level
 		return err
 	case verbGrant:
 		res, err := engine.Grant(ctx, tenant, amount)
@@ -164,6 +173,10 @@ func (e *event) apply(ctx context.Context, engine budget.Engine) error {
 	case verbWithdraw:
 		res, err := engine.Withdraw(ctx, tenant, amount)
 		e.response = response{outcome: res.Outcome, remaining: res.Remaining, required: res.Required}
+		return err
+	case verbDelete:
+		res, err := engine.(deleter).DeleteTenant(ctx, tenant)
+		e.response = balanceResponse(res)
 		return err
 	case verbRemaining, verbBalance, verbHolds, verbLookup, verbAdvance, verbAbandon:
 	}
@@ -184,7 +197,7 @@ func (e *event) applyRead(ctx context.Context, engine budget.Engine) error {
 		return err
 	}
 	res, err := engine.Remaining(ctx, e.request.tenant)
-	e.response = response{outcome: res.Outcome, remaining: res.Remaining}
+	e.response, e.level = response{outcome: res.Outcome, remaining: res.Remaining}, res.Level
 	return err
 }
 
@@ -198,11 +211,11 @@ func balanceResponse(res budget.Balance) response {
 	}
 }
 
-// numbering numbers the reservations of each tenant in a history, including those whose
+// numbering numbers the reservations of each part of a history, including those whose
 // reserve is unknown.
 type numbering struct {
 	slots   map[budget.ReservationID]int
-	unknown map[budget.TenantID]*[maxReservations]bool
+	unknown map[budget.TenantID]*[maxReservations]bool // by part
 }
 
 func (r *recorder) number() numbering {
@@ -210,21 +223,40 @@ func (r *recorder) number() numbering {
 	next := make(map[budget.TenantID]int)
 	for i := range r.events {
 		e := &r.events[i]
-		tenant := e.request.tenant
-		if n.unknown[tenant] == nil {
-			n.unknown[tenant] = new([maxReservations]bool)
+		r.place(e)
+		part := e.request.part()
+		if n.unknown[part] == nil {
+			n.unknown[part] = new([maxReservations]bool)
 		}
 		if e.request.verb != verbReserve {
 			continue
 		}
-		e.request.slot = next[tenant]
-		next[tenant]++
-		n.unknown[tenant][e.request.slot] = e.response.unknown
+		e.request.slot = next[part]
+		next[part]++
+		n.unknown[part][e.request.slot] = e.response.unknown
 		if e.response.outcome == budget.Reserved {
 			n.slots[e.reservation] = e.request.slot
 		}
 	}
 	return n
+}
+
+// place numbers the accounts of an event.
+func (r *recorder) place(e *event) {
+	if !r.levels {
+		return
+	}
+	for i, tenant := range r.tenants {
+		if tenant == e.request.tenant {
+			e.request.account = i
+		}
+		if e.request.tenant == tenant || strings.HasPrefix(string(e.request.tenant), string(tenant)+"/") {
+			e.request.levels |= 1 << i
+		}
+		if tenant == e.level {
+			e.response.level = i + 1
+		}
+	}
 }
 
 // history returns the recorded operations for porcupine. An operation with an unknown
@@ -242,7 +274,7 @@ func (r *recorder) history() []porcupine.Operation {
 			e.request.slot = n.slots[e.reservation]
 		}
 		if e.request.verb == verbHolds && e.response.outcome == budget.Found {
-			e.response.holds = n.holdings(e.request.tenant, e.list)
+			e.response.holds = n.holdings(e.request.part(), e.list)
 		}
 		if e.response.unknown {
 			e.ret = last
@@ -256,8 +288,8 @@ func (r *recorder) history() []porcupine.Operation {
 	return history
 }
 
-func (n numbering) holdings(tenant budget.TenantID, list []budget.Hold) *holdings {
-	h := &holdings{unknown: *n.unknown[tenant]}
+func (n numbering) holdings(part budget.TenantID, list []budget.Hold) *holdings {
+	h := &holdings{unknown: *n.unknown[part]}
 	for _, one := range list {
 		if slot, known := n.slots[one.ID]; known && h.known[slot] == 0 {
 			h.known[slot] = one.Held

@@ -15,12 +15,14 @@ import (
 )
 
 func linearizabilityChecks() []check {
-	return []check{{name: "every answer fits one order of events", run: func(x *fixture) {
-		counts := x.linearize()
-		if counts.unknown > 0 {
-			x.t.Errorf("%d of %d operations got no answer", counts.unknown, counts.operations)
-		}
-	}}}
+	return []check{{name: "every answer fits one order of events", run: linearizes}}
+}
+
+func linearizes(x *fixture) {
+	counts := x.linearize()
+	if counts.unknown > 0 {
+		x.t.Errorf("%d of %d operations got no answer", counts.unknown, counts.operations)
+	}
 }
 
 // Linearizability records histories of a few concurrent callers and uses porcupine to find
@@ -30,7 +32,7 @@ func linearizabilityChecks() []check {
 // At least half of the operations must return without an error. Linearizability doesn't
 // call [Audit], since the engine may still be busy.
 func Linearizability(t *testing.T, f Factory) {
-	counts := newFixture(t, f, check{}).linearize()
+	counts := newFixture(t, f, check{levels: keepsLevels(t, f)}).linearize()
 	if counts.unknown*2 > counts.operations {
 		t.Errorf("%d of %d operations got no answer; histories without answers prove nothing", counts.unknown, counts.operations)
 	}
@@ -69,11 +71,9 @@ func (x *fixture) linearize() tally {
 	var counts tally
 	rounds, began := 0, time.Now()
 	for ; counts.wantsMore(rounds, began); rounds++ {
-		// Each history starts without tenants, so it uses new ones, two of one family.
-		root := budget.TenantID(fmt.Sprintf("acme-%d", rounds))
-		r := newRecorder(x.ctx, x.engine)
-		r.record(uint64(rounds), []budget.TenantID{root, root + "/search"})
-		x.count(&counts, r.events)
+		r := x.newHistory(rounds)
+		r.record(uint64(rounds))
+		x.count(&counts, r)
 		history := r.history()
 		if verdict := porcupine.CheckOperationsTimeout(engineModel(), history, judgeWithin); verdict != porcupine.Ok {
 			x.t.Fatalf("round %d: the history is %s, want one that some order of events explains:\n%s", rounds, verdict, formatHistory(history))
@@ -86,25 +86,37 @@ func (x *fixture) linearize() tally {
 	return counts
 }
 
-func (x *fixture) count(counts *tally, events []event) {
-	for _, e := range events {
+// newHistory returns a recorder. Each history starts without tenants, so it uses new ones,
+// all of one family.
+func (x *fixture) newHistory(round int) *recorder {
+	family := budget.TenantID(fmt.Sprintf("acme-%d", round))
+	if _, without := x.engine.(flat); without {
+		return newRecorder(x, false, family+"/ads", family+"/search")
+	}
+	return newRecorder(x, true, family, family+"/search", family+"/search/key-7", family+"/search/key-8")
+}
+
+func (x *fixture) count(counts *tally, r *recorder) {
+	for _, e := range r.events {
 		counts.operations++
 		if e.response.unknown {
 			counts.unknown++
 		}
-		if slices.ContainsFunc(events, func(o event) bool { return o.call < e.call && e.call < o.ret }) {
+		if slices.ContainsFunc(r.events, func(o event) bool { return o.call < e.call && e.call < o.ret }) {
 			counts.concurrent++
 		}
-		if e.request.verb == verbEnsure && e.response.outcome == budget.Created {
+	}
+	for _, e := range r.events[len(r.events)-2*len(r.tenants):] { // the reads after all callers
+		if e.request.verb == verbBalance && e.response.outcome == budget.Found {
 			x.tenants = append(x.tenants, e.request.tenant)
 		}
 	}
 }
 
-// formatHistory formats a history, tenant by tenant, in the order of the calls.
+// formatHistory formats a history, part by part, in the order of the calls.
 func formatHistory(history []porcupine.Operation) string {
 	var lines strings.Builder
-	for _, part := range byTenant(history) {
+	for _, part := range inParts(history) {
 		slices.SortFunc(part, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
 		for _, op := range part {
 			lines.WriteString(formatOperation(op))

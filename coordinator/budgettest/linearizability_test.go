@@ -111,7 +111,13 @@ func (e *unreliable) Grant(ctx context.Context, tenant budget.TenantID, amount b
 }
 
 func TestUnknownOutcomesAreExplained(t *testing.T) {
-	Linearizability(t, func(_ testing.TB, c Config) Subject { return Subject{Engine: newUnreliable(c, false)} })
+	for name, levels := range map[string]bool{"tenants": false, "levels": true} {
+		t.Run(name, func(t *testing.T) {
+			Linearizability(t, func(_ testing.TB, c Config) Subject {
+				return Subject{Engine: newUnreliable(c, false), Levels: levels}
+			})
+		})
+	}
 }
 
 func TestRunToleratesNoUnknownOutcome(t *testing.T) {

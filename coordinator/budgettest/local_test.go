@@ -12,7 +12,7 @@ func localFactory(t testing.TB, c Config) Subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Subject{Engine: engine}
+	return Subject{Engine: engine, Levels: true}
 }
 
 func TestLocalEnginePasses(t *testing.T) { Run(t, localFactory) }

@@ -2,12 +2,27 @@ package budgettest
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// mistake is what a broken variant of the naive engine does wrong with levels.
+type mistake uint8
+
+const (
+	none               mistake = iota
+	skipsMiddle                // a reserve debits only the tenant and the farthest level
+	debitsBeforeCheck          // a reserve debits the tenant before it checks its ancestors
+	returnsToTenant            // a surplus returns to the tenant only
+	namesFarther               // of equal levels, the farther is named
+	chargesLaterLevel          // a hold's end touches the levels that exist by then
+	keepsDeadlineBelow         // an operation ends only the due holds of its own tenant
+	countsOwnHolds             // a level is deleted if only tenants below it have open holds
 )
 
 // naive is an engine that is simple enough to be verified by reading: it has one lock, a
@@ -21,7 +36,9 @@ type naive struct {
 	grace    int64 // ms that a hold stays open after its deadline; not 0 in a broken variant
 	accounts map[budget.TenantID]*budget.Balance
 	holds    map[budget.ReservationID]budget.Hold
+	sets     map[budget.ReservationID][]budget.TenantID // the levels that a hold debited
 	ended    map[budget.ReservationID]budget.Fate
+	mistake  mistake
 }
 
 func newNaive(c Config) *naive {
@@ -32,6 +49,7 @@ func newNaive(c Config) *naive {
 		ttl: c.HoldTTL, clock: c.Clock,
 		accounts: make(map[budget.TenantID]*budget.Balance),
 		holds:    make(map[budget.ReservationID]budget.Hold),
+		sets:     make(map[budget.ReservationID][]budget.TenantID),
 		ended:    make(map[budget.ReservationID]budget.Fate),
 	}
 }
@@ -39,7 +57,7 @@ func newNaive(c Config) *naive {
 // naiveFactory returns a naive engine, with its own maps as its store.
 func naiveFactory(_ testing.TB, c Config) Subject {
 	e := newNaive(c)
-	return Subject{Engine: e, Stored: e.stored}
+	return Subject{Engine: e, Stored: e.stored, Levels: true}
 }
 
 // begin takes the lock, ends the holds that are due and returns the tenant's account.
@@ -47,6 +65,9 @@ func (e *naive) begin(tenant budget.TenantID) (*budget.Balance, error) {
 	e.mu.Lock()
 	e.now = max(e.now, e.clock().UnixMilli())
 	for id, h := range e.holds {
+		if e.mistake == keepsDeadlineBelow && id.Tenant() != tenant {
+			continue
+		}
 		if !h.Deadline.IsZero() && h.Deadline.UnixMilli()+e.grace <= e.now {
 			e.end(id, 0, budget.Expired)
 		}
@@ -55,17 +76,58 @@ func (e *naive) begin(tenant budget.TenantID) (*budget.Balance, error) {
 }
 
 func (e *naive) end(id budget.ReservationID, spent budget.Microcents, how budget.Outcome) {
-	account := e.accounts[id.Tenant()]
 	held := e.holds[id].Held
-	account.Reserved -= held
-	account.Committed += spent
-	account.Remaining += held - spent
+	for i, level := range e.set(id) {
+		account := e.accounts[level]
+		if account == nil {
+			continue
+		}
+		account.Reserved -= held
+		account.Committed += spent
+		account.Remaining += held - spent
+		if e.mistake == returnsToTenant && i > 0 && spent < held {
+			account.Remaining -= held - spent
+			account.Committed += held - spent
+		}
+	}
 	delete(e.holds, id)
 	amount := held
 	if how == budget.Committed {
 		amount = spent
 	}
 	e.ended[id] = budget.Fate{Outcome: how, Amount: amount, At: time.UnixMilli(e.now).UTC()}
+}
+
+// levels returns the levels of a tenant that exist, from the tenant to the root.
+func (e *naive) levels(tenant budget.TenantID) (levels []budget.TenantID) {
+	for ; tenant != ""; tenant = tenant.Parent() {
+		if e.accounts[tenant] != nil {
+			levels = append(levels, tenant)
+		}
+	}
+	return levels
+}
+
+// set returns the levels that a hold debited.
+func (e *naive) set(id budget.ReservationID) []budget.TenantID {
+	if e.mistake == chargesLaterLevel {
+		return e.levels(id.Tenant())
+	}
+	return e.sets[id]
+}
+
+// least returns the level with the least remaining, of equals the nearest to the tenant.
+func (e *naive) least(levels []budget.TenantID) (least budget.TenantID, remaining budget.Microcents) {
+	for _, level := range levels {
+		if e.accounts[level] == nil {
+			continue
+		}
+		r := e.accounts[level].Remaining
+		if least == "" || r < remaining || e.mistake == namesFarther && r == remaining {
+			least, remaining = level, r
+		}
+	}
+	return least, remaining
 }
 
 func (e *naive) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
@@ -94,8 +156,18 @@ func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budge
 		return budget.Reservation{Outcome: budget.Insufficient, Required: cost}, nil
 	case account == nil:
 		return budget.Reservation{Outcome: budget.MissingTenant}, nil
-	case account.Remaining < cost:
-		return budget.Reservation{Outcome: budget.Insufficient, Remaining: account.Remaining, Required: cost}, nil
+	}
+	levels := e.levels(tenant)
+	if e.mistake == skipsMiddle && len(levels) > 2 {
+		levels = []budget.TenantID{levels[0], levels[len(levels)-1]}
+	}
+	level, remaining := e.least(levels)
+	if remaining < cost {
+		if e.mistake == debitsBeforeCheck && e.accounts[tenant].Remaining >= cost {
+			e.accounts[tenant].Remaining -= cost
+			e.accounts[tenant].Committed += cost
+		}
+		return budget.Reservation{Outcome: budget.Insufficient, Remaining: remaining, Level: level, Required: cost}, nil
 	}
 	ttl := e.ttl
 	if o.HasHoldTTL {
@@ -108,14 +180,17 @@ func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budge
 	if ttl > 0 {
 		hold.Deadline = hold.Made.Add(ttl)
 	}
-	e.holds[hold.ID] = hold
-	account.Remaining -= cost
-	account.Reserved += cost
-	return budget.Reservation{Outcome: budget.Reserved, ID: hold.ID, Remaining: account.Remaining}, nil
+	e.holds[hold.ID], e.sets[hold.ID] = hold, levels
+	for _, level := range levels {
+		e.accounts[level].Remaining -= cost
+		e.accounts[level].Reserved += cost
+	}
+	level, remaining = e.least(levels)
+	return budget.Reservation{Outcome: budget.Reserved, ID: hold.ID, Remaining: remaining, Level: level}, nil
 }
 
 func (e *naive) Commit(_ context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
-	account, _ := e.begin(id.Tenant())
+	_, _ = e.begin(id.Tenant())
 	defer e.mu.Unlock()
 	if err := id.Validate(); err != nil {
 		return budget.Settlement{}, err
@@ -126,15 +201,18 @@ func (e *naive) Commit(_ context.Context, id budget.ReservationID, actual budget
 		return budget.Settlement{Outcome: budget.InvalidAmount}, nil
 	case !open:
 		return budget.Settlement{Outcome: budget.MissingReservation, Prior: e.ended[id].Outcome}, nil
-	case actual-h.Held > account.Remaining:
-		return budget.Settlement{Outcome: budget.Overrun, Remaining: account.Remaining}, nil
+	}
+	levels := e.set(id)
+	if level, remaining := e.least(levels); actual-h.Held > remaining {
+		return budget.Settlement{Outcome: budget.Overrun, Remaining: remaining, Level: level}, nil
 	}
 	e.end(id, actual, budget.Committed)
-	return budget.Settlement{Outcome: budget.Committed, Remaining: account.Remaining, Actual: actual}, nil
+	level, remaining := e.least(levels)
+	return budget.Settlement{Outcome: budget.Committed, Remaining: remaining, Level: level, Actual: actual}, nil
 }
 
 func (e *naive) Release(_ context.Context, id budget.ReservationID) (budget.Settlement, error) {
-	account, _ := e.begin(id.Tenant())
+	_, _ = e.begin(id.Tenant())
 	defer e.mu.Unlock()
 	if err := id.Validate(); err != nil {
 		return budget.Settlement{}, err
@@ -144,7 +222,8 @@ func (e *naive) Release(_ context.Context, id budget.ReservationID) (budget.Sett
 		return budget.Settlement{Outcome: budget.MissingReservation, Prior: e.ended[id].Outcome}, nil
 	}
 	e.end(id, 0, budget.Released)
-	return budget.Settlement{Outcome: budget.Released, Remaining: account.Remaining, Returned: h.Held}, nil
+	level, remaining := e.least(e.set(id))
+	return budget.Settlement{Outcome: budget.Released, Remaining: remaining, Level: level, Returned: h.Held}, nil
 }
 
 func (e *naive) Lookup(_ context.Context, id budget.ReservationID) (budget.Fate, error) {
@@ -162,9 +241,17 @@ func (e *naive) Lookup(_ context.Context, id budget.ReservationID) (budget.Fate,
 	return budget.Fate{Outcome: budget.NotKnown}, nil
 }
 
-func (e *naive) Remaining(ctx context.Context, tenant budget.TenantID) (budget.Remainder, error) {
-	b, err := e.Balance(ctx, tenant)
-	return budget.Remainder{Outcome: b.Outcome, Remaining: b.Remaining}, err
+func (e *naive) Remaining(_ context.Context, tenant budget.TenantID) (budget.Remainder, error) {
+	account, err := e.begin(tenant)
+	defer e.mu.Unlock()
+	if err != nil {
+		return budget.Remainder{}, err
+	}
+	if account == nil {
+		return budget.Remainder{Outcome: budget.MissingTenant}, nil
+	}
+	level, remaining := e.least(e.levels(tenant))
+	return budget.Remainder{Outcome: budget.Found, Remaining: remaining, Level: level}, nil
 }
 
 func (e *naive) Balance(_ context.Context, tenant budget.TenantID) (budget.Balance, error) {
@@ -194,7 +281,7 @@ func (e *naive) Holds(_ context.Context, tenant budget.TenantID) (budget.HoldLis
 func (e *naive) list(tenant budget.TenantID) budget.HoldList {
 	list := budget.HoldList{Outcome: budget.Found, Balance: *e.accounts[tenant]}
 	for id, h := range e.holds {
-		if id.Tenant() == tenant {
+		if slices.Contains(e.set(id), tenant) {
 			list.Holds = append(list.Holds, h)
 		}
 	}
@@ -243,4 +330,27 @@ func (e *naive) adjust(verb string, tenant budget.TenantID, amount, change budge
 		outcome = budget.Withdrawn
 	}
 	return budget.Adjustment{Outcome: outcome, Remaining: account.Remaining}, nil
+}
+
+func (e *naive) DeleteTenant(_ context.Context, tenant budget.TenantID) (budget.Balance, error) {
+	account, err := e.begin(tenant)
+	defer e.mu.Unlock()
+	if err != nil {
+		return budget.Balance{}, err
+	}
+	if account == nil {
+		return budget.Balance{Outcome: budget.MissingTenant}, nil
+	}
+	b := *account
+	open := b.Reserved > 0
+	if e.mistake == countsOwnHolds {
+		open = slices.ContainsFunc(slices.Collect(maps.Keys(e.holds)), func(id budget.ReservationID) bool { return id.Tenant() == tenant })
+	}
+	if open {
+		b.Outcome = budget.HoldsOpen
+		return b, nil
+	}
+	delete(e.accounts, tenant)
+	b.Outcome = budget.Deleted
+	return b, nil
 }

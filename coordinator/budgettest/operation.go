@@ -45,11 +45,13 @@ var (
 	verbChoices = []verb{
 		verbReserve, verbCommit, verbRelease, verbReserve, verbEnsure, verbAdvance, verbCommit, verbGrant,
 		verbReserve, verbWithdraw, verbRelease, verbBalance, verbRemaining, verbHolds, verbCommit, verbReserve,
-		verbAdvance, verbRelease, verbReserve, verbGrant, verbLookup, verbLookup,
+		verbAdvance, verbRelease, verbReserve, verbGrant, verbLookup, verbLookup, verbDelete, verbEnsure,
 	}
-	tenantChoices = []budget.TenantID{"acme", "acme/search", "globex", "acme", "acme/search", "acme", "acme/search/key-7"}
-	whichChoices  = []int{0, 1, 0, 2, 3, 1, 6, never}
-	basisChoices  = []basis{
+	tenantChoices = []budget.TenantID{
+		"acme", "acme/search", "globex", "acme/search/key-7", "acme/search", "acme", "acme/search/key-7", "acme/ads", "acme/search/key-7/a",
+	}
+	whichChoices = []int{0, 1, 0, 2, 3, 1, 6, never}
+	basisChoices = []basis{
 		fromZero, fromRemaining, fromHeld, fromHeldAndRemaining, fromZero, fromHeld, fromExactFloat, fromLargest,
 		fromZero, fromZero, fromHeld, fromZero, fromSmallest, fromRoom, fromZero, fromRoom,
 	}
@@ -70,6 +72,21 @@ const (
 
 	operationBytes = 6
 )
+
+// withoutLevels returns the operation for engines whose levels are not checked: it deletes no
+// tenant, and no tenant is an ancestor of another.
+func (op operation) withoutLevels() operation {
+	op.tenant = flatTenants[op.tenant]
+	if op.verb == verbDelete {
+		op.verb = verbBalance
+	}
+	return op
+}
+
+var flatTenants = map[budget.TenantID]budget.TenantID{
+	"acme": "acme", "acme/search": "initech/search", "acme/ads": "initech/ads", "globex": "globex",
+	"acme/search/key-7": "umbrella/search/key-7", "acme/search/key-7/a": "hooli/search/key-7/a",
+}
 
 // decode converts any bytes to operations, for rapid and the fuzzer. It ignores an
 // incomplete operation at the end.
@@ -108,7 +125,7 @@ func (op operation) String() string {
 		return fmt.Sprintf("%s the latest but %d at %s (moved to %s: %t)", op.verb, op.which, amount, op.tenant, op.moved)
 	case verbEnsure, verbGrant, verbWithdraw:
 		return fmt.Sprintf("%s %s %s", op.verb, op.tenant, amount)
-	case verbRemaining, verbBalance, verbHolds:
+	case verbRemaining, verbBalance, verbHolds, verbDelete:
 	}
 	return fmt.Sprintf("%s %s", op.verb, op.tenant)
 }

@@ -18,7 +18,8 @@ type pair struct {
 	reference side
 	subject   side
 	clock     *clock
-	given     int // number of reservations that both engines made
+	levels    bool // of both engines are compared
+	given     int  // number of reservations that both engines made
 	done      []operation
 	coverage  map[string]int // number of times that each verb had each outcome
 }
@@ -33,15 +34,20 @@ type side struct {
 func newPair(t testing.TB, reference, subject Factory, coverage map[string]int) *pair {
 	c := newClock()
 	config := Config{HoldTTL: differentialTTL, Clock: c.now}
-	return &pair{
+	p := &pair{
 		ctx: t.Context(), clock: c, coverage: coverage,
 		reference: side{Subject: reference(t, config), names: make(map[budget.ReservationID]string)},
 		subject:   side{Subject: subject(t, config), names: make(map[budget.ReservationID]string)},
 	}
+	p.levels = p.reference.Levels && p.subject.Levels
+	return p
 }
 
 // perform applies one operation. An error lists all operations so far.
 func (p *pair) perform(op operation) error {
+	if !p.levels {
+		op = op.withoutLevels()
+	}
 	p.done = append(p.done, op)
 	err := p.apply(op)
 	if err == nil {
@@ -69,6 +75,11 @@ func (p *pair) apply(op operation) error {
 	want := p.reference.call(p.ctx, op, tenant, slot, amount)
 	got := p.subject.call(p.ctx, op, tenant, slot, amount)
 	p.coverage[op.verb.String()+" "+want.key()]++
+	if !p.levels {
+		want.Level, got.Level = "", ""
+	} else if want.Level != "" && want.Level != tenant {
+		p.coverage[op.verb.String()+" "+want.key()+" at an ancestor"]++
+	}
 	if op.verb == verbLookup {
 		want, got = ignoreForgotten(want, got)
 	}
@@ -135,15 +146,23 @@ func (p *pair) amount(op operation, slot int) (budget.Microcents, error) {
 			held = h.Held
 		}
 	}
+	remaining := list.Balance.Remaining
+	if op.verb == verbReserve || op.verb == verbCommit {
+		least, err := p.reference.Engine.Remaining(p.ctx, tenant)
+		if err != nil {
+			return 0, fmt.Errorf("the reference's remaining of %q: %w", tenant, err)
+		}
+		remaining = least.Remaining
+	}
 	var base budget.Microcents
 	switch op.basis {
 	case fromZero:
 	case fromRemaining:
-		base = list.Balance.Remaining
+		base = remaining
 	case fromHeld:
 		base = held
 	case fromHeldAndRemaining:
-		base = held + list.Balance.Remaining
+		base = held + remaining
 	case fromExactFloat:
 		base = exactFloat
 	case fromLargest:
@@ -195,10 +214,13 @@ func (s *side) call(ctx context.Context, op operation, tenant budget.TenantID, s
 			}
 		}
 		return a
+	case verbDelete:
+		res, err := s.Engine.(deleter).DeleteTenant(ctx, tenant)
+		return answer{Outcome: res.Outcome, Account: accountOf(budget.HoldList{Balance: res}, nil), Err: errorName(err)}
 	case verbRemaining, verbAdvance, verbAbandon:
 	}
 	res, err := s.Engine.Remaining(ctx, tenant)
-	return answer{Outcome: res.Outcome, Remaining: res.Remaining, Err: errorName(err)}
+	return answer{Outcome: res.Outcome, Remaining: res.Remaining, Level: res.Level, Err: errorName(err)}
 }
 
 func (s *side) reserve(ctx context.Context, op operation, tenant budget.TenantID, amount budget.Microcents) answer {
@@ -207,7 +229,7 @@ func (s *side) reserve(ctx context.Context, op operation, tenant budget.TenantID
 		opts = append(opts, budget.WithHoldTTL(op.ttl))
 	}
 	res, err := s.Engine.TryReserve(ctx, tenant, amount, opts...)
-	a := answer{Outcome: res.Outcome, Remaining: res.Remaining, Required: res.Required, HasID: !res.ID.IsZero(), Err: errorName(err)}
+	a := answer{Outcome: res.Outcome, Remaining: res.Remaining, Level: res.Level, Required: res.Required, HasID: !res.ID.IsZero(), Err: errorName(err)}
 	if a.HasID {
 		s.names[res.ID] = "r" + strconv.Itoa(len(s.ids))
 		s.ids = append(s.ids, res.ID)
@@ -226,11 +248,11 @@ func (s *side) id(tenant budget.TenantID, slot int) budget.ReservationID {
 
 // compareState compares every account of both engines.
 func (p *pair) compareState() error {
-	want, err := p.reference.state(p.ctx, p.clock)
+	want, err := p.reference.state(p.ctx, p.clock, p.levels)
 	if err != nil {
 		return fmt.Errorf("reference: %w", err)
 	}
-	got, err := p.subject.state(p.ctx, p.clock)
+	got, err := p.subject.state(p.ctx, p.clock, p.levels)
 	if err != nil {
 		return fmt.Errorf("subject: %w", err)
 	}
@@ -238,7 +260,7 @@ func (p *pair) compareState() error {
 }
 
 // state reads a side's accounts, from its store if it has one, else from its engine.
-func (s *side) state(ctx context.Context, c *clock) (map[budget.TenantID]account, error) {
+func (s *side) state(ctx context.Context, c *clock, levels bool) (map[budget.TenantID]account, error) {
 	lists := make(map[budget.TenantID]budget.HoldList)
 	if s.Stored != nil {
 		stored, err := s.Stored(ctx)
@@ -252,7 +274,10 @@ func (s *side) state(ctx context.Context, c *clock) (map[budget.TenantID]account
 		}
 		maps.Copy(lists, stored)
 	} else {
-		for _, tenant := range tenantChoices {
+		for tenant, other := range flatTenants {
+			if !levels {
+				tenant = other
+			}
 			list, err := s.Engine.Holds(ctx, tenant)
 			if err != nil {
 				return nil, fmt.Errorf("holds of %q: %w", tenant, err)

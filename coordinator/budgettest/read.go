@@ -47,7 +47,7 @@ func readRemaining(x *fixture) {
 
 func readHolds(x *fixture) {
 	x.open("acme", 1000)
-	x.open("acme/search", 1000)
+	x.open("globex", 1000)
 	if holds := x.holds("acme"); len(holds) != 0 {
 		x.t.Fatalf("a new tenant has the holds %+v", holds)
 	}
@@ -65,7 +65,7 @@ func readHolds(x *fixture) {
 	note(30, 940, time.Millisecond*7, budget.WithHoldTTL(7*time.Millisecond))
 	note(40, 900, 0, budget.WithHoldTTL(0))
 	note(50, 850, budget.MaxHoldTTL, budget.WithHoldTTL(budget.MaxHoldTTL))
-	x.hold("acme/search", 5, 995)
+	x.hold("globex", 5, 995)
 	slices.SortFunc(want, func(a, b budget.Hold) int { return compareIDs(a.ID, b.ID) })
 	got := x.holds("acme")
 	if !slices.Equal(want, got) {

@@ -67,7 +67,7 @@ func reserveExact(x *fixture) {
 
 func reserveIDs(x *fixture) {
 	const holds = 300
-	x.open("acme", holds)
+	x.open("acme/ads", holds)
 	x.open("acme/search", holds)
 	seen := make(map[string]bool)
 	for i := range budget.Microcents(holds) {

@@ -90,14 +90,14 @@ func settleFabricated(x *fixture) {
 }
 
 func settleMoved(x *fixture) {
-	homes := []budget.TenantID{"acme", "acme/search", "acme/search/key-7", "globex"}
+	homes := []budget.TenantID{"acme", "globex/search", "globex/search-2", "initech/search/key-7"}
 	ids := make(map[budget.TenantID]budget.ReservationID)
 	for _, tenant := range homes {
 		x.open(tenant, 100)
 		ids[tenant] = x.hold(tenant, 60, 40)
 	}
 	for _, from := range homes {
-		for _, to := range append(homes, "ghost", "acme/ghost") {
+		for _, to := range append(homes, "ghost", "acme/ghost", "globex", "globex/search/key-7") {
 			if from == to {
 				continue
 			}

@@ -2,6 +2,7 @@ package budgettest
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/calybris/bursar/coordinator/budget"
@@ -67,4 +68,13 @@ func (s *spread) Grant(ctx context.Context, tenant budget.TenantID, amount budge
 // Withdraw calls Withdraw of the next node.
 func (s *spread) Withdraw(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
 	return s.next().Withdraw(ctx, tenant, amount)
+}
+
+// DeleteTenant calls DeleteTenant of the next node, which must have it.
+func (s *spread) DeleteTenant(ctx context.Context, tenant budget.TenantID) (budget.Balance, error) {
+	node, ok := s.next().(deleter)
+	if !ok {
+		return budget.Balance{}, fmt.Errorf("budgettest: a %T can't delete tenants", node)
+	}
+	return node.DeleteTenant(ctx, tenant)
 }

@@ -24,6 +24,14 @@ type Subject struct {
 	// open there after its deadline. If Stored is nil, the engine has no store, and the
 	// suites call its Holds instead.
 	Stored func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error)
+	// Levels enables the checks of tenants with ancestors, in all suites. The engine, and
+	// each node of a Spread, must then have the method DeleteTenant, as package local's.
+	Levels bool
+}
+
+// deleter is an engine that can delete tenants.
+type deleter interface {
+	DeleteTenant(ctx context.Context, tenant budget.TenantID) (budget.Balance, error)
 }
 
 // Factory returns a new engine without tenants. It is called for every test, and for every

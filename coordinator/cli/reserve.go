@@ -41,11 +41,11 @@ func reserve(cc *cli.Context, out *output) error {
 		case r.Outcome == budget.MissingTenant:
 			return missingTenant(cc, out, tenant)
 		case r.Outcome == budget.Insufficient:
-			return insufficient(cc, out, tenant, r, r.Remaining, r.Required)
+			return insufficient(cc, out, r.Level, r, r.Remaining, r.Required)
 		}
 		out.did("%s of %s is held as %s", amount, wording.Name(tenant), r.ID)
 		return out.show(cc, r, func(w io.Writer) {
-			fmt.Fprintf(w, "%s\nreserved %s; %s has %s left\n", r.ID, amount, wording.Name(tenant), r.Remaining)
+			fmt.Fprintf(w, "%s\nreserved %s; %s has %s left\n", r.ID, amount, wording.Name(r.Level), r.Remaining)
 		})
 	})
 }
@@ -115,17 +115,17 @@ func settled(cc *cli.Context, out *output, id budget.ReservationID, s budget.Set
 	if err := out.show(cc, s, func(w io.Writer) {
 		// Other outcomes are reported by the error.
 		if s.Outcome == budget.Committed {
-			fmt.Fprintf(w, "committed %s; %s has %s left\n", s.Actual, wording.Name(id.Tenant()), s.Remaining)
+			fmt.Fprintf(w, "committed %s; %s has %s left\n", s.Actual, wording.Name(s.Level), s.Remaining)
 		}
 		if s.Outcome == budget.Released {
-			fmt.Fprintf(w, "released %s; %s has %s left\n", s.Returned, wording.Name(id.Tenant()), s.Remaining)
+			fmt.Fprintf(w, "released %s; %s has %s left\n", s.Returned, wording.Name(s.Level), s.Remaining)
 		}
 	}); err != nil {
 		return err
 	}
 	switch {
 	case s.Outcome == budget.Overrun:
-		return refused("the cost is above the hold, and %s has only %s left for the difference; the hold stays open: commit less, or grant more", wording.Name(id.Tenant()), s.Remaining)
+		return refused("the cost is above the hold, and %s has only %s left for the difference; the hold stays open: commit less, or grant more", wording.Name(s.Level), s.Remaining)
 	case s.Outcome == budget.MissingReservation && s.Prior != budget.Unknown:
 		return refused("%s is not open: it was %s before; see bursar lookup", id, s.Prior)
 	case s.Err() != nil:

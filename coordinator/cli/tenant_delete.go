@@ -114,13 +114,13 @@ func (d *deleted) force(ctx context.Context, node *coordinator.Coordinator) erro
 }
 
 func (d *deleted) withdraw(ctx context.Context, node *coordinator.Coordinator) error {
-	r, err := node.Remaining(ctx, d.tenant)
-	if err != nil || r.Remaining <= 0 {
+	b, err := node.Balance(ctx, d.tenant) // Remaining may be that of another level
+	if err != nil || b.Remaining <= 0 {
 		return err
 	}
-	taken, err := node.Withdraw(ctx, d.tenant, r.Remaining)
+	taken, err := node.Withdraw(ctx, d.tenant, b.Remaining)
 	if err == nil && taken.Outcome == budget.Withdrawn {
-		d.withdrawn += r.Remaining
+		d.withdrawn += b.Remaining
 	}
 	return err
 }

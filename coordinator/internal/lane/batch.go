@@ -13,7 +13,9 @@ import (
 type Batch struct {
 	number  uint64
 	calls   []*Call
-	tenants []budget.TenantID // of the accounts
+	tenants []budget.TenantID // of the accounts: those of the calls and their ancestors
+	parents []int16           // place of each account's parent, or store.NoParent
+	nested  bool              // an account has a parent
 	places  []uint8           // of each call's account in tenants
 	byName  map[budget.TenantID]uint8
 	args    []any // the command's, with room for those before ARGV
@@ -68,7 +70,7 @@ func (b *Batch) reset(number uint64) *Batch {
 		b.byName = make(map[budget.TenantID]uint8)
 	}
 	*b = Batch{
-		number: number, calls: b.calls[:0], tenants: b.tenants[:0], places: b.places[:0], byName: b.byName,
+		number: number, calls: b.calls[:0], tenants: b.tenants[:0], parents: b.parents[:0], places: b.places[:0], byName: b.byName,
 		args: b.args[:0], encoder: b.encoder, answers: b.answers[:0],
 	}
 	return b
@@ -81,7 +83,7 @@ func (b *Batch) add(c *Call, node uint64) (full bool) {
 		return true
 	}
 	place, known := b.byName[c.tenant]
-	if !known && len(b.tenants) == luascripts.MaxAccounts {
+	if !known && len(b.tenants)+b.missing(c.tenant) > luascripts.MaxAccounts {
 		return true
 	}
 	if c.properties().makes {
@@ -92,12 +94,36 @@ func (b *Batch) add(c *Call, node uint64) (full bool) {
 		return false
 	}
 	if !known {
-		place = uint8(len(b.tenants)) //nolint:gosec // below MaxAccounts
-		b.tenants = append(b.tenants, c.tenant)
-		b.byName[c.tenant] = place
+		place = b.addAccount(c.tenant)
 	}
 	b.calls, b.places = append(b.calls, c), append(b.places, place)
 	return false
+}
+
+// missing returns the number of a tenant's levels that aren't among the accounts.
+func (b *Batch) missing(tenant budget.TenantID) (n int) {
+	for ; tenant != ""; tenant = tenant.Parent() {
+		if _, known := b.byName[tenant]; known {
+			return n // and so are its ancestors
+		}
+		n++
+	}
+	return n
+}
+
+// addAccount adds an account, and those of its ancestors that are missing.
+func (b *Batch) addAccount(tenant budget.TenantID) (place uint8) {
+	place = uint8(len(b.tenants)) //nolint:gosec // below MaxAccounts
+	b.tenants, b.parents = append(b.tenants, tenant), append(b.parents, store.NoParent)
+	b.byName[tenant] = place
+	if parent := tenant.Parent(); parent != "" {
+		at, known := b.byName[parent]
+		if !known {
+			at = b.addAccount(parent)
+		}
+		b.parents[place], b.nested = int16(at), true
+	}
+	return place
 }
 
 // abandoned reports whether every caller has given up and every operation is optional.
@@ -114,8 +140,8 @@ func (b *Batch) abandoned() bool {
 func (b *Batch) encode(env *store.Envelope) {
 	e := &b.encoder
 	e.Begin()
-	for _, tenant := range b.tenants {
-		e.Account(tenant)
+	for i, tenant := range b.tenants {
+		e.Account(tenant, int(b.parents[i]))
 	}
 	for i, c := range b.calls {
 		e.Operation(c.kind, int(b.places[i]))
@@ -137,6 +163,9 @@ func (b *Batch) encode(env *store.Envelope) {
 			e.Amount(c.merged.amount)
 			e.Time(c.merged.at)
 			e.Time(c.merged.until)
+			if b.parents[b.places[i]] != store.NoParent {
+				e.Levels(c.merged.levels)
+			}
 		}
 	}
 	if cap(b.args) < commandPrefix {

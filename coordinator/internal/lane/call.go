@@ -56,6 +56,7 @@ type Answer struct {
 	Outcome   budget.Outcome
 	Prior     budget.Outcome
 	Remaining budget.Microcents
+	Level     budget.TenantID // that Remaining is of
 	Required  budget.Microcents
 	Actual    budget.Microcents
 	Returned  budget.Microcents
@@ -65,7 +66,8 @@ type Answer struct {
 	Trace     any   // of the batch that carried the call
 	Err       error
 
-	code byte // in the reply
+	levels byte // that a reserve or a settle moved
+	code   byte // in the reply
 }
 
 var calls = sync.Pool{New: func() any { return &Call{done: make(chan struct{}, 1)} }}

@@ -13,13 +13,17 @@ import (
 // account's remaining before the batch, and a code per operation; the rest is computed
 // here, in 64-bit integers, as the script did in limbs.
 func (b *Batch) decode(text string) (answers []Answer, reply store.Reply, damaged string, err error) {
+	var room [luascripts.MaxAccounts]budget.Microcents
+	return b.replay(text, room[:len(b.tenants)])
+}
+
+// replay decodes the reply, and leaves in remaining that of each account after the batch.
+func (b *Batch) replay(text string, remaining []budget.Microcents) (answers []Answer, reply store.Reply, damaged string, err error) {
 	reply, err = store.ParseReply(text, len(b.calls), len(b.tenants))
 	if err != nil {
 		return nil, reply, "", err
 	}
 	b.appliedAt = reply.Time
-	var room [luascripts.MaxAccounts]budget.Microcents
-	remaining := room[:len(b.tenants)]
 	for i := range remaining {
 		remaining[i] = reply.Remaining(i)
 	}
@@ -31,26 +35,80 @@ func (b *Batch) decode(text string) (answers []Answer, reply store.Reply, damage
 			answers[i] = Answer{code: code}
 			continue
 		}
-		answers[i], err = decodeCode(&reply, code, c, &remaining[b.places[i]])
+		own := &remaining[b.places[i]]
+		if b.parents[b.places[i]] == store.NoParent {
+			answers[i], err = decodeCode(&reply, code, c, own)
+		} else {
+			answers[i], err = b.decodeLevels(&reply, code, i, remaining)
+		}
 		if err != nil {
 			return nil, reply, "", err
 		}
 		answers[i].code = code
+		if code == luascripts.CodeDeleted && b.nested {
+			*own = store.NoAccount
+		}
 	}
 	damaged, err = reply.End()
 	return answers, reply, damaged, err
 }
 
+// decodeLevels is decodeCode for a tenant with ancestors. An operation that moves several
+// accounts has the least remaining of those, and of equals that of the nearest to the
+// tenant.
+func (b *Batch) decodeLevels(r *store.Reply, code byte, call int, remaining []budget.Microcents) (Answer, error) {
+	c := b.calls[call]
+	set, change := store.AllLevels, budget.Microcents(0)
+	var a Answer
+	switch {
+	case code == luascripts.CodeReserved:
+		a.Outcome, change = budget.Reserved, -c.amount
+	case code == luascripts.CodeInsufficient && c.properties().makes:
+		a.Outcome, a.Required = budget.Insufficient, c.amount
+	case code == luascripts.CodeRemaining:
+		a.Outcome = budget.Found
+	case code == luascripts.CodeCommitted:
+		a.Outcome, a.Actual, change = budget.Committed, c.amount, r.Amount()-c.amount
+		set = r.Levels()
+	case code == luascripts.CodeReleased:
+		a.Outcome, a.Returned = budget.Released, r.Amount()
+		set, change = r.Levels(), a.Returned
+	case code == luascripts.CodeOverrun:
+		a.Outcome, set = budget.Overrun, r.Levels()
+	default:
+		return decodeCode(r, code, c, &remaining[b.places[call]])
+	}
+	least := int16(store.NoParent)
+	for place, bit := int16(b.places[call]), byte(1); place != store.NoParent; place, bit = b.parents[place], bit<<1 {
+		if set&bit == 0 || remaining[place] == store.NoAccount {
+			continue
+		}
+		remaining[place] += change
+		a.levels |= bit
+		if least == store.NoParent || remaining[place] < remaining[least] {
+			least = place
+		}
+	}
+	if least == store.NoParent {
+		return a, fmt.Errorf("unreadable reply: code %q without a level", code)
+	}
+	a.Remaining, a.Level = remaining[least], b.tenants[least]
+	if a.Outcome == budget.Insufficient || a.Outcome == budget.Found {
+		a.Remaining = max(a.Remaining, 0) // as in decodeCode
+	}
+	return a, nil
+}
+
 // decodeCode returns an operation's answer, and changes remaining as the operation did.
 func decodeCode(r *store.Reply, code byte, c *Call, remaining *budget.Microcents) (Answer, error) {
-	a := Answer{}
+	a := Answer{levels: store.OwnLevel}
 	switch code {
 	case luascripts.CodeReserved:
 		*remaining -= c.amount
 		a.Outcome = budget.Reserved
 	case luascripts.CodeInsufficient:
 		// A remaining below zero is debt left by a repair, and can't be reserved.
-		return Answer{Outcome: budget.Insufficient, Required: c.amount, Remaining: max(*remaining, 0)}, nil
+		return Answer{Outcome: budget.Insufficient, Required: c.amount, Remaining: max(*remaining, 0), Level: c.tenant}, nil
 	case luascripts.CodeCommitted:
 		*remaining += r.Amount() - c.amount
 		a.Outcome, a.Actual = budget.Committed, c.amount
@@ -70,7 +128,7 @@ func decodeCode(r *store.Reply, code byte, c *Call, remaining *budget.Microcents
 		*remaining -= c.amount
 		a.Outcome = budget.Withdrawn
 	case luascripts.CodeRemaining:
-		return Answer{Outcome: budget.Found, Remaining: max(*remaining, 0)}, nil // as above
+		return Answer{Outcome: budget.Found, Remaining: max(*remaining, 0), Level: c.tenant}, nil // as above
 	case luascripts.CodeBalance, luascripts.CodeDeleted, luascripts.CodeHoldsOpen:
 		a.Outcome = balanceOutcomes[code]
 		a.Balance = budget.Balance{
@@ -85,7 +143,7 @@ func decodeCode(r *store.Reply, code byte, c *Call, remaining *budget.Microcents
 	default:
 		return decodeRefusal(code, c)
 	}
-	a.Remaining = *remaining
+	a.Remaining, a.Level = *remaining, c.tenant
 	return a, nil
 }
 

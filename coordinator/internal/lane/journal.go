@@ -21,7 +21,7 @@ type journal struct {
 	states int // in all chunks
 	grants []grantRecord
 	// places maps tenants to their places in the last chunk.
-	places map[budget.TenantID]uint32
+	places map[budget.TenantID]uint16
 }
 
 // A chunk has room for a quarter of the states before it, so that few others are evicted
@@ -46,10 +46,11 @@ type state struct {
 	at     int64             // partition time, Unix ms
 	until  int64             // deadline of an open hold, Unix ms, 0 for none
 	number uint64            // of the acknowledged batch, as in an attempt, like place and code
-	tenant uint32            // index in the chunk's tenants
+	tenant uint16            // index in the chunk's tenants
 	place  uint16
 	code   byte
 	state  byte // luascripts.HoldOpen, HoldReleased or HoldCommitted
+	levels byte // that were debited
 }
 
 func (s *state) attempt() attempt { return attempt{s.number, s.place, s.code} }
@@ -92,9 +93,9 @@ func (j *journal) record(id budget.ReservationID, s state) {
 	place, known := j.places[id.Tenant()]
 	if !known {
 		if j.places == nil {
-			j.places = make(map[budget.TenantID]uint32)
+			j.places = make(map[budget.TenantID]uint16)
 		}
-		place = uint32(len(c.tenants)) //nolint:gosec // at most largestChunk
+		place = uint16(len(c.tenants)) //nolint:gosec // at most largestChunk
 		j.places[id.Tenant()] = place
 		c.tenants = append(c.tenants, id.Tenant())
 	}

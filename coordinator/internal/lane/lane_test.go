@@ -392,10 +392,25 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 	n, l, _ = openLane(t, nil)
 	for i := range luascripts.MaxAccounts + 3 {
-		askFor(t, n, l, budget.TenantID(fmt.Sprintf("acme/%d", i)), luascripts.KindReserve, 1, budget.ReservationID{})
+		askFor(t, n, l, budget.TenantID(fmt.Sprintf("acme%d", i)), luascripts.KindReserve, 1, budget.ReservationID{})
 	}
 	if size := len(sends(t, l)); size != luascripts.MaxAccounts || l.queue.length != 3 {
 		t.Errorf("a batch of %d accounts, and %d calls are queued", size, l.queue.length)
+	}
+	// With each tenant come its ancestors: acme and 127 pairs.
+	n, l, _ = openLane(t, nil)
+	for i := range luascripts.MaxAccounts/2 + 3 {
+		askFor(t, n, l, budget.TenantID(fmt.Sprintf("acme/%d/key", i)), luascripts.KindReserve, 1, budget.ReservationID{})
+	}
+	size := len(sends(t, l))
+	if size != luascripts.MaxAccounts/2 || len(l.pending.tenants) != luascripts.MaxAccounts || l.queue.length != 3 {
+		t.Errorf("a batch of %d tenants on %d accounts, and %d calls are queued", size, len(l.pending.tenants), l.queue.length)
+	}
+	for i, tenant := range l.pending.tenants {
+		switch at := l.pending.parents[i]; {
+		case at == store.NoParent && tenant != "acme", at != store.NoParent && l.pending.tenants[at] != tenant.Parent():
+			t.Errorf("%s has the parent %d of %v", tenant, at, l.pending.tenants)
+		}
 	}
 }
 

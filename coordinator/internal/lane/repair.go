@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -29,15 +30,15 @@ func (l *Lane) record(b *Batch, answers []Answer) {
 		}
 		switch a := answers[i]; {
 		case a.Outcome == budget.Reserved && p.makes:
-			s := state{state: luascripts.HoldOpen, amount: c.amount}
+			s := state{state: luascripts.HoldOpen, amount: c.amount, levels: a.levels}
 			if ttl := l.node.ttlOf(c); ttl > 0 {
 				s.until = at + ttl
 			}
 			keep(c.id, s)
 		case a.Outcome == budget.Released && p.settles:
-			keep(c.id, state{state: luascripts.HoldReleased, amount: a.Returned})
+			keep(c.id, state{state: luascripts.HoldReleased, amount: a.Returned, levels: a.levels})
 		case a.Outcome == budget.Committed && p.settles:
-			keep(c.id, state{state: luascripts.HoldCommitted, amount: a.Actual})
+			keep(c.id, state{state: luascripts.HoldCommitted, amount: a.Actual, levels: a.levels})
 		case a.Outcome == budget.Created, a.Outcome == budget.Granted, a.Outcome == budget.Withdrawn:
 			l.journal.grants = append(l.journal.grants, grantRecord{done, c.deferred, a.Outcome.String(), c.tenant, c.amount, at})
 		}
@@ -104,7 +105,8 @@ func (l *Lane) deferMissing(b *Batch, answers []Answer) {
 }
 
 // recordAbandoned records the reserves of a batch as released, so that a repair undoes a
-// late duplicate of the batch that reaches a promoted replica.
+// late duplicate of the batch that reaches a promoted replica. The levels that the
+// duplicate debits are those of its hold; without a hold, a release moves nothing.
 func (l *Lane) recordAbandoned(b *Batch) {
 	if !l.node.repairs() {
 		return
@@ -112,7 +114,7 @@ func (l *Lane) recordAbandoned(b *Batch) {
 	added := 0
 	for _, c := range b.calls {
 		if c.properties().makes && !c.id.IsZero() {
-			l.journal.record(c.id, state{state: luascripts.HoldReleased, amount: c.amount, at: l.session.time, number: b.number})
+			l.journal.record(c.id, state{state: luascripts.HoldReleased, amount: c.amount, at: l.session.time, number: b.number, levels: store.AllLevels})
 			added++
 		}
 	}

@@ -93,8 +93,10 @@ func (s *simulation) ask() {
 		op.kind, op.hold = luascripts.KindRelease, s.someHold()
 	case pick < 44:
 		op.kind, op.hold = luascripts.KindLookup, s.someHold()
-	case pick < 47:
+	case pick < 46:
 		op.kind = luascripts.KindBalance
+	case pick < 47:
+		op.kind = luascripts.KindRemaining
 	case pick < 55:
 		s.askForAccount(op)
 	default:
@@ -113,9 +115,9 @@ func (s *simulation) ask() {
 func (s *simulation) askForAccount(op *simOp) {
 	pick := s.random.IntN(8)
 	switch {
-	case op.tenant == simTemporary && pick < 5:
+	case isTemporary(op.tenant) && pick < 5:
 		op.kind = luascripts.KindDelete
-	case pick < 6 && op.tenant != simTemporary && s.adjusts < simAdjusts:
+	case pick < 6 && !isTemporary(op.tenant) && s.adjusts < simAdjusts:
 		op.kind = luascripts.KindGrant
 		if pick < 3 {
 			op.kind = luascripts.KindWithdraw
@@ -166,6 +168,9 @@ func (s *simulation) collect(n *simNode) {
 			s.logf("%s returns %s %d %v", op, op.answer.Outcome, op.answer.Remaining, op.answer.Err)
 			if b := op.answer.Balance; b.Remaining+b.Reserved+b.Committed != b.Granted {
 				s.failf("%s returned %+v", op, b)
+			}
+			if errors.Is(op.answer.Err, ErrCorrupt) && !s.isDamaged(op.tenant) {
+				s.failf("%s finds damage: %v", op, op.answer.Err)
 			}
 			if op.acknowledged(budget.Reserved) {
 				s.holds = append(s.holds, &simHold{id: op.c.id, made: op})

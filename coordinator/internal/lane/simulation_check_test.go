@@ -44,7 +44,7 @@ func (s *simulation) check() {
 		}
 	}
 	for _, h := range s.holds {
-		if tenant := h.id.Tenant(); s.orphaned[tenant] > 0 || s.mode.failovers && (s.damaged[tenant] || tenant == simTemporary) {
+		if tenant := h.id.Tenant(); s.orphaned[tenant] > 0 || s.mode.failovers && (s.isDamaged(tenant) || isTemporary(tenant)) {
 			continue // no node could restore its lost holds
 		}
 		// An end after the failover may be forgotten before it can be corrected.
@@ -71,7 +71,7 @@ func (s *simulation) checkNotReserved(op *simOp, h *simHold) {
 	case s.cloned[idNode(h)]: // it may be the clone's
 	case !op.unknown() && !(s.mode.failovers && state.State == luascripts.HoldReleased):
 		s.failf("%s returned that nothing is held, but Redis has %+v", op, state)
-	case state.Open() && op.node.alive && !s.damaged[op.tenant] && s.orphaned[op.tenant] == 0:
+	case state.Open() && op.node.alive && !s.isDamaged(op.tenant) && s.orphaned[op.tenant] == 0:
 		s.failf("%s is unknown, but its hold %s is still open", op, h)
 	}
 }
@@ -198,7 +198,7 @@ func (s *simulation) checkGrants(tenant budget.TenantID) {
 	}
 	account, exists := s.partitionOf(tenant).ledger.accounts[tenant]
 	switch n := count(exists); {
-	case s.mode.failovers && tenant == simTemporary:
+	case s.mode.failovers && isTemporary(tenant):
 	case n < created-deleted-unsureDeleted || n > created+unsureCreated-deleted:
 		s.failf("%s exists: %t, and was created %d and %d times, deleted %d and %d times", tenant, exists, created, unsureCreated, deleted, unsureDeleted)
 	}

@@ -29,7 +29,7 @@ func (s *simulation) faults() []choice {
 	if s.mode.failovers {
 		return append(choices, choice{5, s.failover})
 	}
-	return append(choices, choice{1, s.clone}, choice{1, s.removeAccount})
+	return append(choices, choice{1, s.clone}, choice{1, func() { s.removeAccount(simTemporary[s.random.IntN(len(simTemporary))]) }})
 }
 
 func (s *simulation) refuse(m *message) {
@@ -222,11 +222,11 @@ func (s *simulation) damageRecord() {
 	} else if i := s.random.IntN(32); s.random.IntN(2) == 0 {
 		bad = good[:i] + string([]byte{good[i] ^ 1<<s.random.IntN(8)}) + good[i+1:]
 	}
-	if tenant == simTemporary {
+	if isTemporary(tenant) {
 		return
 	}
 	s.logf("%q is damaged", field)
-	s.damaged[tenant] = true
+	s.damaged[tenant.Root()] = true
 	p.damages[field] = simDamage{bad, good}
 	p.store.Set(p.keys.Ledger, field, bad)
 	s.changedByHand(p)
@@ -245,13 +245,27 @@ func (s *simulation) repairRecords() {
 	}
 }
 
+// isDamaged reports whether a record of one of the tenant's levels, or of one below it,
+// was damaged once: a hold of several levels can't end while one of them is damaged.
+func (s *simulation) isDamaged(tenant budget.TenantID) bool { return s.damaged[tenant.Root()] }
+
+// isOrphan reports whether an account of the hold's levels was removed by hand.
+func (s *simulation) isOrphan(h store.Hold) bool {
+	for _, level := range store.LevelsOf(h.Tenant, h.Levels) {
+		if s.orphaned[level] > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // removeAccount removes an account by hand. Its holds have no account from then on.
-func (s *simulation) removeAccount() {
-	p := s.partitionOf(simTemporary)
-	if p.store.Delete(p.keys.Ledger, store.AccountField(simTemporary)) == 0 {
+func (s *simulation) removeAccount(tenant budget.TenantID) {
+	p := s.partitionOf(tenant)
+	if p.store.Delete(p.keys.Ledger, store.AccountField(tenant)) == 0 {
 		return
 	}
-	s.logf("the account of %s is removed by hand", simTemporary)
-	s.orphaned[simTemporary]++
+	s.logf("the account of %s is removed by hand", tenant)
+	s.orphaned[tenant]++
 	s.changedByHand(p)
 }

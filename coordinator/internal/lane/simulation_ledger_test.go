@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -71,26 +73,34 @@ func (l *simLedger) state(field string) (h store.Hold, forgotten bool) {
 	return h, forgotten
 }
 
-// sums are the totals of an account's holds, by its serial.
+// sums are the totals of the holds that debited an account.
 type sums struct {
 	reserved, committed budget.Microcents
 	open, older         uint32
 	deadline, young     int64 // the earliest of the older and of the younger ones, 0 for none
 }
 
-func (l *simLedger) sums() map[uint64]sums {
-	all, turns := make(map[uint64]sums), make(map[uint64]uint64)
-	for _, a := range l.accounts {
-		turns[a.Serial] = a.Turn
+// levels yields the levels of a hold that still are the accounts that it debited.
+func (l *simLedger) levels(h store.Hold) iter.Seq2[budget.TenantID, store.Account] {
+	return func(yield func(budget.TenantID, store.Account) bool) {
+		for _, level := range store.LevelsOf(h.Tenant, h.Levels) {
+			if a, is := l.accounts[level]; is && h.Debited(a.Serial) && !yield(level, a) {
+				return
+			}
+		}
 	}
-	add := func(h store.Hold) {
-		a := all[h.Serial]
+}
+
+func (l *simLedger) sums() map[budget.TenantID]sums {
+	all := make(map[budget.TenantID]sums)
+	add := func(h store.Hold, level budget.TenantID, turn uint64) {
+		a := all[level]
 		switch h.State {
 		case luascripts.HoldOpen:
 			a.reserved += h.Held
 			a.open++
 			first := &a.young
-			if h.Sequence <= turns[h.Serial] {
+			if h.Sequence <= turn {
 				a.older++
 				first = &a.deadline
 			}
@@ -100,14 +110,19 @@ func (l *simLedger) sums() map[uint64]sums {
 		case luascripts.HoldCommitted:
 			a.committed += h.Actual
 		}
-		all[h.Serial] = a
+		all[level] = a
+	}
+	addAll := func(h store.Hold) {
+		for level, a := range l.levels(h) {
+			add(h, level, a.Turn)
+		}
 	}
 	for _, h := range l.holds {
-		add(h)
+		addAll(h)
 	}
 	for field, h := range l.forgotten {
 		if _, there := l.holds[field]; !there {
-			add(h)
+			addAll(h)
 		}
 	}
 	return all
@@ -126,17 +141,17 @@ func (s *simulation) checkPartition(p *simPartition) {
 	serials := make(map[uint64]budget.TenantID)
 	for tenant, a := range l.accounts {
 		serials[a.Serial] = tenant
-		sum := all[a.Serial]
+		sum := all[tenant]
 		switch {
 		case !a.Balanced():
 			s.failf("the balance doesn't add up: %s %+v", tenant, a)
 		case a.Reserved != sum.reserved || a.Committed != sum.committed || a.Holds != sum.open || a.Older != sum.older:
 			s.failf("%s has %+v, but its holds sum up to %+v", tenant, a, sum)
-		case !s.damaged[tenant] && (isLate(a.Deadline, sum.deadline) || isLate(a.Young, sum.young)):
+		case !s.isDamaged(tenant) && (isLate(a.Deadline, sum.deadline) || isLate(a.Young, sum.young)):
 			s.failf("%s has %+v, but its holds sum up to %+v", tenant, a, sum)
 		case a.Remaining < 0 && !s.mode.failovers:
 			s.failf("overspent: %s %+v", tenant, a)
-		case s.config.MaxHolds > 0 && int(a.Holds) > s.config.MaxHolds && !s.mode.failovers:
+		case s.config.MaxHolds > 0 && int(a.Holds) > s.config.MaxHolds && !s.mode.failovers && !hasLevelsBelow(tenant):
 			s.failf("%s has %d open holds, at most %d are allowed", tenant, a.Holds, s.config.MaxHolds)
 		}
 		if a.Serial > l.control.LastSerial {
@@ -147,8 +162,12 @@ func (s *simulation) checkPartition(p *simPartition) {
 		s.failf("partition %d has a serial twice: %v", p.index, l.accounts)
 	}
 	for field, h := range l.holds {
-		if h.Open() && serials[h.Serial] != h.Tenant && s.orphaned[h.Tenant] == 0 {
-			s.failf("%q is an open hold of %s, account %d, which is gone", field, h.Tenant, h.Serial)
+		debited := byte(0)
+		for range l.levels(h) {
+			debited++
+		}
+		if h.Open() && int(debited) != bits.OnesCount8(h.Levels) && !s.isOrphan(h) {
+			s.failf("%q is an open hold of %s, levels %08b, account %d, of which one is gone", field, h.Tenant, h.Levels, h.Serial)
 		}
 		// A commit that was acknowledged before a failover has priority. A hold that a
 		// late duplicate made again is merged again, and ends at its deadline.
@@ -184,10 +203,10 @@ func (s *simulation) checkTimers(p *simPartition) {
 		if !h.Open() || h.Deadline == 0 {
 			continue
 		}
-		if due == 0 || due > h.Deadline && !s.damaged[h.Tenant] {
+		if due == 0 || due > h.Deadline && !s.isDamaged(h.Tenant) {
 			s.failf("nothing is due before %d, but %q is at %d", due, field, h.Deadline)
 		}
-		if at, is := timers[field]; whole && (!is || at != h.Deadline && !s.damaged[h.Tenant]) {
+		if at, is := timers[field]; whole && (!is || at != h.Deadline && !s.isDamaged(h.Tenant)) {
 			s.failf("%q is due at %d, but its timer at %d", field, h.Deadline, at)
 		}
 	}
@@ -264,29 +283,79 @@ func (s *simulation) checkExecuted(p *simPartition, before simLedger, m *message
 // checkDecided checks that no operation is decided before its account's due holds end.
 func (s *simulation) checkDecided(p *simPartition, m *message, reply string) {
 	now := store.AppliedTime(reply)
-	overdue := make(map[uint64]string)
+	overdue := make(map[budget.TenantID]string)
 	for field, h := range p.ledger.holds {
-		if h.Open() && h.Deadline != 0 && h.Deadline <= now && !s.damaged[h.Tenant] {
-			overdue[h.Serial] = field
+		if !h.Open() || h.Deadline == 0 || h.Deadline > now || s.isDamaged(h.Tenant) {
+			continue
+		}
+		for level := range p.ledger.levels(h) {
+			overdue[level] = field
 		}
 	}
 	argv := m.argv()
 	kinds, places, fields := argv[6], argv[7], argv[9:]
+	codes := reply[8 : 8+len(kinds)]
 	m.remaining = make(map[budget.TenantID]budget.Microcents)
+	for place := range binary.BigEndian.Uint16([]byte(argv[5][6:])) {
+		tenant := budget.TenantID(fields[place][1:])
+		if account, is := p.ledger.accounts[tenant]; is {
+			m.remaining[tenant] = account.Remaining
+		}
+	}
+	named := fields[binary.BigEndian.Uint16([]byte(argv[5][6:])):]
 	for i := range kinds {
 		place := 0
 		if places != "" {
 			place = int(places[i]) - 1
 		}
 		tenant := budget.TenantID(fields[place][1:])
-		account, is := p.ledger.accounts[tenant]
-		if !is {
-			continue
+		hold := store.Hold{Tenant: tenant, Levels: store.OwnLevel}
+		switch properties := simKinds[kinds[i]]; {
+		case properties.names:
+			if h, _ := p.ledger.state(named[0]); h.State != 0 && codes[i] != luascripts.CodeNoHold && h.Tenant == tenant {
+				hold = h
+			}
+			named = named[1:]
+		case properties.makes && codes[i] == luascripts.CodeReserved:
+			node, number := binary.BigEndian.Uint64([]byte(argv[0])), binary.BigEndian.Uint64([]byte(argv[4]))
+			hold, _ = p.ledger.state(store.HoldField(store.NewID(tenant, node, number, i)))
+			s.checkLevels(p, m, hold, strings.ContainsAny(codes, "EX"))
+		case properties.makes, kinds[i] == luascripts.KindRemaining:
+			hold.Levels = store.AllLevels
 		}
-		m.remaining[tenant] = account.Remaining
-		if code := reply[8+i]; overdue[account.Serial] != "" && strings.IndexByte(decided, code) >= 0 && kinds[i] != luascripts.KindMerge {
-			s.failf("%d decided %c as %c, but %q of %s is due and open", m.name, kinds[i], code, overdue[account.Serial], tenant)
+		m.least = ""
+		for _, level := range store.LevelsOf(tenant, hold.Levels) {
+			account, is := p.ledger.accounts[level]
+			if !is || hold.Serial != 0 && !hold.Debited(account.Serial) {
+				continue
+			}
+			if m.least == "" || account.Remaining < m.remaining[m.least] {
+				m.least = level
+			}
+			if overdue[level] != "" && strings.IndexByte(decided, codes[i]) >= 0 && kinds[i] != luascripts.KindMerge {
+				s.failf("%d decided %c of %s as %c, but %q of %s is due and open", m.name, kinds[i], tenant, codes[i], overdue[level], level)
+			}
 		}
+	}
+}
+
+// simKinds is the simulation's own view of the kinds of operations.
+var simKinds = map[byte]properties{
+	luascripts.KindReserve: {makes: true}, luascripts.KindReserveTTL: {makes: true}, luascripts.KindCommit: {names: true},
+	luascripts.KindRelease: {names: true}, luascripts.KindLookup: {names: true}, luascripts.KindMerge: {names: true},
+}
+
+// checkLevels checks that a new hold debited every level that exists, unless the batch
+// also created or deleted accounts.
+func (s *simulation) checkLevels(p *simPartition, m *message, h store.Hold, changed bool) {
+	exist := byte(0)
+	for distance, level := range store.LevelsOf(h.Tenant, store.AllLevels) {
+		if _, is := p.ledger.accounts[level]; is {
+			exist |= 1 << distance
+		}
+	}
+	if h.Levels != exist && !changed {
+		s.failf("%d reserved at the levels %08b of %s, but %08b exist", m.name, h.Levels, h.Tenant, exist)
 	}
 }
 
@@ -295,21 +364,32 @@ func (s *simulation) checkRemaining(m *message, b *Batch, reply string) {
 	if m.remaining == nil || b == nil || b.repair || reply == "" || reply[0] != store.WordApplied || m.argv()[4] != b.mark {
 		return
 	}
-	answers, _, _, err := b.decode(reply)
+	remaining := make([]budget.Microcents, len(b.tenants))
+	answers, _, _, err := b.replay(reply, remaining)
 	if err != nil {
 		s.failf("%d: %v", m.name, err)
 		return
 	}
-	last := make(map[budget.TenantID]Answer)
-	for i, c := range b.calls {
-		withRemaining := []budget.Outcome{budget.Reserved, budget.Committed, budget.Released, budget.Created, budget.Exists, budget.Granted, budget.Withdrawn, budget.Found}
-		if c.kind != luascripts.KindLookup && slices.Contains(withRemaining, answers[i].Outcome) {
-			last[c.tenant] = answers[i]
+	for place, tenant := range b.tenants {
+		stored, is := m.remaining[tenant]
+		if is && remaining[place] != stored && !s.isDamaged(tenant) || !is && b.nested && remaining[place] != store.NoAccount {
+			s.failf("%d left %d to %s (exists: %t), but the node computes %d", m.name, stored, tenant, is, remaining[place])
 		}
 	}
-	for tenant, a := range last {
-		if stored, is := m.remaining[tenant]; is && a.Remaining != stored && a.Remaining != max(stored, 0) {
-			s.failf("%d left %d to %s, but the node computes %d", m.name, stored, tenant, a.Remaining)
+	for i, c := range b.calls {
+		a := answers[i]
+		withRemaining := []budget.Outcome{
+			budget.Reserved, budget.Insufficient, budget.Committed, budget.Released, budget.Overrun,
+			budget.Created, budget.Exists, budget.Granted, budget.Withdrawn, budget.Found,
+		}
+		if c.kind == luascripts.KindLookup || !slices.Contains(withRemaining, a.Outcome) {
+			continue
+		}
+		if i == len(b.calls)-1 && a.Level != m.least {
+			s.failf("%d: the last %c of %s is answered by level %q, want %q: %+v", m.name, c.kind, c.tenant, a.Level, m.least, m.remaining)
+		}
+		if stored := m.remaining[a.Level]; i == len(b.calls)-1 && a.Remaining != stored && a.Remaining != max(stored, 0) {
+			s.failf("%d: the last %c of %s leaves %d, but %s has %d", m.name, c.kind, c.tenant, a.Remaining, a.Level, stored)
 		}
 	}
 }
@@ -372,23 +452,22 @@ func (s *simulation) auditAtOnce(p *simPartition) {
 // checkAudit checks that an audit that was read while batches ran finds nothing wrong.
 func (s *simulation) checkAudit(p *simPartition, audit *store.Snapshot) {
 	for tenant, a := range audit.Accounts {
-		if (!a.Matches() || !a.Balanced()) && !s.damaged[tenant] {
+		if (!a.Matches() || !a.Balanced()) && !s.isDamaged(tenant) {
 			s.failf("an audit of %s finds %+v", tenant, a)
 		}
 	}
 	for _, d := range audit.Damages {
-		tenant := budget.TenantID(d.Field[1:])
+		h := store.Hold{Tenant: budget.TenantID(d.Field[1:]), Levels: store.OwnLevel}
 		if d.Field[0] == luascripts.FieldHold {
-			h, _ := p.ledger.state(d.Field)
-			tenant = h.Tenant
+			h, _ = p.ledger.state(d.Field)
 		}
-		if !s.damaged[tenant] && s.orphaned[tenant] == 0 {
+		if !s.isDamaged(h.Tenant) && !s.isOrphan(h) {
 			s.failf("an audit of partition %d finds %+v", p.index, d)
 		}
 	}
 	if audit.Tenant == "" {
 		for tenant := range p.ledger.accounts {
-			if audit.Accounts[tenant] == nil && !s.damaged[tenant] && tenant != simTemporary {
+			if audit.Accounts[tenant] == nil && !s.isDamaged(tenant) && !isTemporary(tenant) {
 				s.failf("an audit of partition %d does not find %s", p.index, tenant)
 			}
 		}

@@ -45,7 +45,7 @@ type simulation struct {
 	adjusts    int        // grants and withdrawals so far
 	messages   int
 
-	damaged  map[budget.TenantID]bool // an account or a hold of it was damaged once
+	damaged  map[budget.TenantID]bool // root tenants: an account or a hold of one of their levels was damaged once
 	orphaned map[budget.TenantID]int  // accounts that were removed by hand
 	cloned   map[uint64]bool          // node IDs
 }
@@ -101,15 +101,24 @@ type message struct {
 	executed bool
 	reply    any
 	err      error
-	// remaining is each account's after the batch, nil if this was a duplicate.
+	// remaining is each account's after the batch, nil if this was a duplicate. least is the
+	// level with the least of it of those that the batch's last operation concerned.
 	remaining map[budget.TenantID]budget.Microcents
+	least     budget.TenantID
 }
 
-// simTenants cover two partitions; the amounts of globex need all 64 bits. wayne is
-// deleted and created again, and gets no grants.
-var simTenants = []budget.TenantID{"acme", "acme/search", "globex", "initech", simTemporary}
+// simTenants cover two partitions; the amounts of globex need all 64 bits.
+var simTenants = []budget.TenantID{"acme", "acme/search", "acme/search/key", "globex", "initech", "wayne"}
 
-const simTemporary budget.TenantID = "wayne"
+// simTemporary are the tenants that are deleted and created again, and get no grants.
+var simTemporary = []budget.TenantID{"acme/search", "wayne"}
+
+func isTemporary(tenant budget.TenantID) bool { return slices.Contains(simTemporary, tenant) }
+
+// hasLevelsBelow reports whether others of the tenants are below this one.
+func hasLevelsBelow(tenant budget.TenantID) bool {
+	return slices.ContainsFunc(simTenants, func(other budget.TenantID) bool { return strings.HasPrefix(string(other), string(tenant)+"/") })
+}
 
 const (
 	simSteps     = 160

@@ -322,12 +322,12 @@ func TestHoldOfARecreatedTenant(t *testing.T) {
 	t.Parallel()
 	s := begun(t, 1)
 	reserve := func(amount budget.Microcents) *simHold {
-		op := s.perform(&simOp{kind: luascripts.KindReserve, tenant: simTemporary, amount: amount})
+		op := s.perform(&simOp{kind: luascripts.KindReserve, tenant: "wayne", amount: amount})
 		return &simHold{id: op.c.id, made: op}
 	}
 	settled, due := reserve(5), reserve(7)
-	s.removeAccount()
-	if op := s.perform(&simOp{kind: luascripts.KindEnsure, tenant: simTemporary, amount: 100}); op.answer.Outcome != budget.Created {
+	s.removeAccount("wayne")
+	if op := s.perform(&simOp{kind: luascripts.KindEnsure, tenant: "wayne", amount: 100}); op.answer.Outcome != budget.Created {
 		t.Fatal(op.answer)
 	}
 	reserve(50)
@@ -337,7 +337,7 @@ func TestHoldOfARecreatedTenant(t *testing.T) {
 	s.server.Now += simHoldTTL.Milliseconds() - 1
 	reserve(20)
 	s.server.Now++
-	op := s.perform(&simOp{kind: luascripts.KindBalance, tenant: simTemporary})
+	op := s.perform(&simOp{kind: luascripts.KindBalance, tenant: "wayne"})
 	want := budget.Balance{Outcome: budget.Found, Granted: 100, Remaining: 80, Reserved: 20}
 	if op.answer.Balance != want || op.answer.Holds != 1 {
 		t.Errorf("balance %+v of %d holds, want %+v of 1", op.answer.Balance, op.answer.Holds, want)

@@ -50,6 +50,8 @@ type Encoder struct {
 	kinds, places, arguments []byte
 	fields                   []byte // of accounts
 	fieldEnds                []int
+	parents                  []byte // of accounts, the parents' places from 1 on, 0 for none
+	nested                   bool   // an account has a parent
 	named                    []byte // fields of named holds, HoldFieldBytes each
 	buffer                   []byte
 	ends                     []int
@@ -80,12 +82,19 @@ func (a *Argument) String() string {
 func (e *Encoder) Begin() {
 	e.kinds, e.places, e.arguments = e.kinds[:0], e.places[:0], e.arguments[:0]
 	e.fields, e.fieldEnds, e.named = e.fields[:0], e.fieldEnds[:0], e.named[:0]
+	e.parents, e.nested = e.parents[:0], false
 }
 
-// Account adds an account; operations refer to it by its place, from 0 on.
-func (e *Encoder) Account(tenant budget.TenantID) {
+// NoParent is the parent of a root's account.
+const NoParent = -1
+
+// Account adds an account; operations refer to it by its place, from 0 on. parent is the
+// place of its parent, or NoParent.
+func (e *Encoder) Account(tenant budget.TenantID, parent int) {
 	e.fields = append(append(e.fields, 'a'), tenant...)
 	e.fieldEnds = append(e.fieldEnds, len(e.fields))
+	e.parents = append(e.parents, byte(parent+1)) //nolint:gosec // at most MaxAccounts
+	e.nested = e.nested || parent != NoParent
 }
 
 // Operation begins an operation on the account at a place.
@@ -101,6 +110,9 @@ func (e *Encoder) Amount(amount budget.Microcents) {
 
 // Time adds a time or a duration in ms.
 func (e *Encoder) Time(ms int64) { e.arguments = appendUint(e.arguments, uint64(ms), 6) } //nolint:gosec // not negative
+
+// Levels adds a set of levels.
+func (e *Encoder) Levels(levels byte) { e.arguments = append(e.arguments, levels) }
 
 // State adds a hold's state.
 func (e *Encoder) State(state byte) { e.arguments = append(e.arguments, state) }
@@ -136,6 +148,9 @@ func (e *Encoder) Finish(env *Envelope, args []any) (mark string, all []any) {
 		} else {
 			e.buffer = append(e.buffer, 0)
 		}
+	}
+	if e.nested {
+		e.buffer = append(e.buffer, e.parents...)
 	}
 	end()
 	e.buffer = append(e.buffer, e.kinds...)

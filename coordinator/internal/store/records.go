@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -148,15 +149,38 @@ func (a Account) Balance() budget.Balance {
 type Hold struct {
 	State    byte // luascripts.HoldOpen and so on
 	Held     budget.Microcents
-	Serial   uint64 // of its account
+	Serial   uint64 // of its account, or the largest of its levels' accounts
 	Sequence uint64 // of the partition when it was made
 	Made     int64  // Unix ms
 	Deadline int64  // of an open hold, Unix ms, 0 for none
 	Ended    int64  // of a tombstone, Unix ms
 	EndedSeq uint64 // of the partition when it ended
 	Actual   budget.Microcents
-	Levels   byte // which levels of the tenant hold it: bit 0 is the tenant itself
+	Levels   byte // set of the debited levels: bit 0 is the tenant itself, bit 1 its parent
 	Tenant   budget.TenantID
+}
+
+// OwnLevel is the set of levels that has the tenant's own alone.
+const OwnLevel byte = 1
+
+// LevelsOf yields the levels of a set: their distances from the tenant, and their names.
+func LevelsOf(tenant budget.TenantID, set byte) iter.Seq2[int, budget.TenantID] {
+	return func(yield func(int, budget.TenantID) bool) {
+		for distance := 0; tenant != "" && set != 0; distance, tenant, set = distance+1, tenant.Parent(), set>>1 {
+			if set&1 != 0 && !yield(distance, tenant) {
+				return
+			}
+		}
+	}
+}
+
+// AllLevels is the set of all levels that a tenant can have.
+const AllLevels byte = 1<<budget.MaxTenantLevels - 1
+
+// Debited reports whether the hold debited the account with this serial, if the account is
+// that of one of its levels. An account that was created later has a larger serial.
+func (h Hold) Debited(serial uint64) bool {
+	return serial == h.Serial || h.Levels != OwnLevel && serial < h.Serial
 }
 
 // Open reports whether it is an open hold.
@@ -188,6 +212,13 @@ func ParseHold(record string) (Hold, error) {
 	}
 	h.Levels = byte(r.uint(1)) //nolint:gosec // as wide
 	h.Tenant = budget.TenantID(r.rest)
+	several := h.Serial >= luascripts.SeveralLevels
+	if several {
+		h.Serial -= luascripts.SeveralLevels
+	}
+	if h.Levels&OwnLevel == 0 || several != (h.Levels != OwnLevel) || h.Levels>>(1+strings.Count(string(h.Tenant), "/")) != 0 {
+		return Hold{}, fmt.Errorf("%w: hold of impossible levels %08b", ErrDamaged, h.Levels)
+	}
 	if h.Held < 0 || h.Actual < 0 {
 		return Hold{}, fmt.Errorf("%w: hold of a negative amount", ErrDamaged)
 	}

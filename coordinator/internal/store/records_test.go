@@ -93,7 +93,11 @@ func accountRecord(a Account) string {
 
 func holdRecord(h Hold) string {
 	b := appendUint([]byte{h.State}, uint64(h.Held), 8)
-	b = appendUint(b, h.Serial, 6)
+	serial := h.Serial
+	if h.Levels > 1 {
+		serial += luascripts.SeveralLevels
+	}
+	b = appendUint(b, serial, 6)
 	b = appendUint(b, h.Sequence, 6)
 	b = appendUint(b, uint64(h.Made), 6)
 	b = appendUint(b, uint64(h.Deadline+h.Ended), 6) // one of them is 0
@@ -119,6 +123,7 @@ var (
 	}
 	someHold      = Hold{State: luascripts.HoldOpen, Held: math.MaxInt64, Made: 1, Deadline: 1<<48 - 1, Serial: 2, Sequence: 1<<48 - 3, Levels: 1, Tenant: "acme/search"}
 	someTombstone = Hold{State: luascripts.HoldCommitted, Held: 7, Made: 1, Ended: 5, Serial: 2, Sequence: 3, EndedSeq: 4, Actual: 9, Levels: 1, Tenant: "a"}
+	severalLevels = Hold{State: luascripts.HoldExpired, Held: 7, Made: 1, Ended: 5, Serial: 1<<47 - 1, Sequence: 3, EndedSeq: 4, Levels: 5, Tenant: "a/b/c"}
 	someControl   = Control{Time: 1, Due: 1<<48 - 1, Sequence: 3, LastSerial: 4, RingHead: 5, RingTail: 6, RingCount: math.MaxUint32, Endings: 8}
 )
 
@@ -136,7 +141,7 @@ func TestRecordsAndTheirPrefixes(t *testing.T) {
 			t.Errorf("%d bytes of an account were read", n)
 		}
 	}
-	for _, hold := range []Hold{someHold, someTombstone} {
+	for _, hold := range []Hold{someHold, someTombstone, severalLevels} {
 		record := holdRecord(hold)
 		if got, err := ParseHold(record); err != nil || !cmp.Equal(got, hold) {
 			t.Errorf("hold %+v, %v", got, err)
@@ -147,11 +152,29 @@ func TestRecordsAndTheirPrefixes(t *testing.T) {
 			}
 		}
 		for state := range 256 {
-			_, err := ParseHold(string([]byte{byte(state)}) + record[1:] + strings.Repeat("x", 20))
+			other := hold
+			other.State = byte(state)
+			_, err := ParseHold(holdRecord(other))
 			if known := strings.IndexByte("oclx", byte(state)) >= 0; known != (err == nil) {
 				t.Errorf("state %d: %v", state, err)
 			}
 		}
+	}
+	for what, h := range map[string]Hold{
+		"no level":             {State: luascripts.HoldOpen, Tenant: "a/b"},
+		"not its own level":    {State: luascripts.HoldOpen, Tenant: "a/b", Levels: 2},
+		"a level above a root": {State: luascripts.HoldOpen, Tenant: "a/b", Levels: 5},
+	} {
+		if _, err := ParseHold(holdRecord(h)); err == nil {
+			t.Errorf("a hold of %s was read", what)
+		}
+	}
+	one := severalLevels
+	one.Levels = 1
+	if flagged := holdRecord(severalLevels); holdRecord(one)[9] == flagged[9] {
+		t.Error("the serial doesn't show that there are several levels")
+	} else if _, err := ParseHold(strings.Replace(flagged, "\x05a/b/c", "\x01a/b/c", 1)); err == nil {
+		t.Error("a hold of one level with the serial of several was read")
 	}
 	control := controlRecord(someControl)
 	if got, err := ParseControl(control); err != nil || got != someControl || len(control) != luascripts.ControlBytes {

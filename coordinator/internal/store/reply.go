@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/calybris/bursar/coordinator/budget"
@@ -78,6 +79,10 @@ func AppliedCode(text string, operation int) byte {
 	return 0
 }
 
+// NoAccount is the remaining of an account that does not exist, in the reply to a batch
+// with parents.
+const NoAccount budget.Microcents = math.MinInt64
+
 // Remaining returns an account's remaining before the batch's first operation on it.
 func (r *Reply) Remaining(account int) budget.Microcents {
 	return (&reader{r.remaining[8*account:]}).amount()
@@ -89,6 +94,14 @@ func (r *Reply) Amount() budget.Microcents {
 		return 0
 	}
 	return r.values.amount()
+}
+
+// Levels returns the next value, a set of levels.
+func (r *Reply) Levels() byte {
+	if !r.has(1) {
+		return 0
+	}
+	return byte(r.values.uint(1)) //nolint:gosec // as wide
 }
 
 // Known is the result of a lookup: a hold's state, its amount, the time when it was made

@@ -88,9 +88,6 @@ func (s *Snapshot) addHold(field, record string) {
 		s.damage(DamagedHold, field, hold.Tenant, err.Error())
 		return
 	}
-	if s.Tenant != "" && hold.Tenant != s.Tenant {
-		return
-	}
 	if s.phase == readingAccounts {
 		s.ended = append(s.ended, sighting{field, hold})
 		return
@@ -130,22 +127,37 @@ func (s *Snapshot) checkHold(field string, h Hold) error {
 	}
 }
 
-// count adds a hold, once, to its account's holds at the time when that was read.
+// count adds a hold, once, to the holds of each of its levels at the time when the level's
+// account was read.
 func (s *Snapshot) count(field string, hold Hold) {
-	a := s.Accounts[hold.Tenant]
-	if a == nil || a.Serial != hold.Serial {
-		s.checkOrphan(field, hold, a)
-		return
-	}
-	if hold.Sequence > a.Sequence || !hold.Open() && hold.EndedSeq <= a.Sequence {
-		return
-	}
 	id := [16]byte([]byte(field[1:HoldFieldBytes]))
-	if _, known := s.seen[id]; known {
-		return
+	seen := s.seen[id]
+	for distance, level := range LevelsOf(hold.Tenant, hold.Levels) {
+		if s.Tenant != "" && level != s.Tenant {
+			continue
+		}
+		a := s.Accounts[level]
+		if a == nil || !hold.Debited(a.Serial) {
+			s.checkOrphan(field, hold, level, a)
+			continue
+		}
+		bit := byte(1) << distance
+		if hold.Sequence > a.Sequence || !hold.Open() && hold.EndedSeq <= a.Sequence || seen&bit != 0 {
+			continue
+		}
+		if seen == 0 {
+			s.Open++
+		}
+		seen |= bit
+		s.countAt(a, field, hold)
 	}
-	s.seen[id] = struct{}{}
-	s.Open++
+	if seen != 0 {
+		s.seen[id] = seen
+	}
+}
+
+// countAt adds a hold to those of an account.
+func (s *Snapshot) countAt(a *AccountSnapshot, field string, hold Hold) {
 	a.Count++
 	if a.Sum += uint64(hold.Held); a.Sum < uint64(hold.Held) { //nolint:gosec // not negative
 		a.Sum = math.MaxUint64
@@ -166,17 +178,17 @@ func (s *Snapshot) count(field string, hold Hold) {
 	}
 }
 
-// checkOrphan checks a hold whose account is missing, or has another serial. An account
-// is deleted only without holds, so an open hold was made since then, and its account
-// too. Serials grow.
-func (s *Snapshot) checkOrphan(field string, hold Hold, a *AccountSnapshot) {
+// checkOrphan checks a hold of which the account of a level is missing, or has another
+// serial. An account is deleted only without holds, so an open hold was made since then,
+// and its account too. Serials grow.
+func (s *Snapshot) checkOrphan(field string, hold Hold, level budget.TenantID, a *AccountSnapshot) {
 	switch {
-	case !hold.Open() || s.Tenant != "" || s.unreadable[hold.Tenant]:
+	case !hold.Open() || s.Tenant != "" || s.unreadable[level]:
 	case a == nil && hold.Sequence <= s.began:
-		s.damage(OrphanedHold, field, hold.Tenant, fmt.Sprintf("it holds %d microcents, but tenant %q has no account", hold.Held, hold.Tenant))
+		s.damage(OrphanedHold, field, hold.Tenant, fmt.Sprintf("it holds %d microcents, but tenant %q has no account", hold.Held, level))
 	case a != nil && (hold.Serial < a.Serial || hold.Sequence <= a.Sequence):
 		s.damage(OrphanedHold, field, hold.Tenant, fmt.Sprintf("it holds %d microcents of an account with serial %d, but tenant %q now has serial %d",
-			hold.Held, hold.Serial, hold.Tenant, a.Serial))
+			hold.Held, hold.Serial, level, a.Serial))
 	}
 }
 

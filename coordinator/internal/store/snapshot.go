@@ -27,7 +27,7 @@ var ErrBehind = errors.New("the partition changes faster than it can be read")
 // A partition that moves to another server is scanned with gaps, since a cursor has no
 // meaning there: a finding counts only if a second snapshot shows it too.
 type Snapshot struct {
-	// Tenant limits the snapshot to one account; "" means all.
+	// Tenant limits the snapshot to one account, with the holds that it counts; "" means all.
 	Tenant budget.TenantID
 	// Thorough also checks the timers of holds, all other records, and at the end each
 	// account again. Tenant must be "".
@@ -64,11 +64,11 @@ type Snapshot struct {
 	bySerial   map[uint64]budget.TenantID
 	unreadable map[budget.TenantID]bool // accounts
 	reported   map[reportKey]bool
-	seen       map[[16]byte]struct{} // ids of counted holds
-	ended      []sighting            // ended holds seen before all accounts were read
-	again      []string              // accounts to read again
-	ringHead   uint64                // next record of settled holds when the last hold was read
-	endings    uint64                // next record of expired holds at that time
+	seen       map[[16]byte]byte // levels at which a hold was counted, by its id
+	ended      []sighting        // ended holds seen before all accounts were read
+	again      []string          // accounts to read again
+	ringHead   uint64            // next record of settled holds when the last hold was read
+	endings    uint64            // next record of expired holds at that time
 }
 
 type sighting struct {
@@ -129,7 +129,7 @@ func NewSnapshot(header string, tenant budget.TenantID, keep bool) *Snapshot {
 		Tenant: tenant, KeepHolds: keep, Partitions: h.Partitions, Index: h.Index,
 		Accounts: make(map[budget.TenantID]*AccountSnapshot), Unnamed: make(map[DamageKind]int), header: header,
 		cursor: "0", ring: "-1", timed: "-1", bySerial: make(map[uint64]budget.TenantID),
-		unreadable: make(map[budget.TenantID]bool), reported: make(map[reportKey]bool), seen: make(map[[16]byte]struct{}),
+		unreadable: make(map[budget.TenantID]bool), reported: make(map[reportKey]bool), seen: make(map[[16]byte]byte),
 	}
 }
 

@@ -1,0 +1,96 @@
+package local
+
+import (
+	"sync/atomic"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// family is what a root and the accounts below it share. An account is locked after its
+// ancestors, and two accounts of which neither is an ancestor of the other are never locked
+// by one goroutine. So goroutines never wait for each other in a circle.
+type family struct {
+	root *account
+
+	// shape is odd while an account of the family is being created or deleted, and changes
+	// with each. An operation that finds it even and the same before and after it has locked
+	// the existing levels of a tenant knows that no other level exists.
+	shape atomic.Uint64
+
+	// members has all accounts but the root, and changes only while the root is locked. One
+	// joins before it makes a hold, so a goroutine that has locked an account finds all
+	// members with holds that the account counts.
+	members atomic.Pointer[[]*account]
+	// earliest has each member's due, which is a lower bound of the deadlines in its slots.
+	// The root's mark guards it.
+	earliest bounds
+}
+
+// join makes the account a member of its parent's family. The caller holds the mutex of
+// accounts.
+func (a *account) join() {
+	root := a.parent
+	if root.parent != nil {
+		root = root.family.root
+	}
+	remaining := root.open()
+	if root.family == nil {
+		root.family = &family{root: root}
+		root.family.members.Store(new([]*account))
+	}
+	f := root.family
+	members := *f.members.Load()
+	a.family, a.place = f, uint32(len(members)) //nolint:gosec // at most the number of accounts
+	members = append(members, a)
+	f.members.Store(&members)
+	f.earliest.add()
+	root.close(remaining)
+}
+
+// reshape begins a change of shape and returns the function that ends it.
+func (f *family) reshape() (done func()) {
+	if f == nil {
+		return func() {}
+	}
+	f.shape.Add(1)
+	return func() { f.shape.Add(1) }
+}
+
+// expire ends the holds of the members that are due by now, and returns the sum of those
+// that the root counts. The root must be locked.
+func (f *family) expire(now int64) (atRoot budget.Microcents) {
+	f.earliest.visit(now, func(i int) int64 {
+		m := (*f.members.Load())[i]
+		depth := m.depth()
+		var p path
+		p.open(m, setMask&^(1<<depth))
+		sums := m.holds.expire(now)
+		for k := range depth {
+			p.remaining[k] += sums[k] // 0 if it is missing
+			p.levels[k].reserved -= sums[k]
+		}
+		atRoot += sums[depth]
+		m.due = m.holds.earliest.least()
+		p.close()
+		return m.due
+	})
+	return atRoot
+}
+
+// depth returns the number of the account's ancestors.
+func (a *account) depth() (n int) {
+	for ; a.parent != nil; a = a.parent {
+		n++
+	}
+	return n
+}
+
+// below returns the distance from the account up to an ancestor of it, or 0.
+func (a *account) below(ancestor *account) int {
+	for k, l := 0, a; l != nil; k, l = k+1, l.parent {
+		if l == ancestor {
+			return k
+		}
+	}
+	return 0
+}

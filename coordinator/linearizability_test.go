@@ -16,7 +16,7 @@ import (
 // shortTimeouts gives up on operations that move money, but not too soon: on a busy machine
 // half of a history had no answer after 25 ms, which left porcupine too many orders to
 // try.
-type shortTimeouts struct{ budget.Engine }
+type shortTimeouts struct{ *Coordinator }
 
 func shortTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, 150*time.Millisecond)
@@ -25,19 +25,19 @@ func shortTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 func (e shortTimeouts) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	ctx, cancel := shortTimeout(ctx)
 	defer cancel()
-	return e.Engine.TryReserve(ctx, tenant, cost, opts...)
+	return e.Coordinator.TryReserve(ctx, tenant, cost, opts...)
 }
 
 func (e shortTimeouts) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	ctx, cancel := shortTimeout(ctx)
 	defer cancel()
-	return e.Engine.Commit(ctx, id, actual)
+	return e.Coordinator.Commit(ctx, id, actual)
 }
 
 func (e shortTimeouts) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	ctx, cancel := shortTimeout(ctx)
 	defer cancel()
-	return e.Engine.Release(ctx, id)
+	return e.Coordinator.Release(ctx, id)
 }
 
 // TestLinearizableUnderFaults looks for one order of events while batches are
@@ -61,6 +61,6 @@ func TestLinearizableUnderFaults(t *testing.T) {
 			f.on.Store(false)
 			t.Logf("faults %v", f.counts())
 		})
-		return budgettest.Subject{Engine: budgettest.Spread(nodes...)}
+		return budgettest.Subject{Engine: budgettest.Spread(nodes...), Levels: true}
 	})
 }

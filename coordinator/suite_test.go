@@ -51,6 +51,7 @@ func on(clients ...redis.UniversalClient) budgettest.Factory {
 			Stored: func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
 				return audit.Read(ctx, clients[0], prefix)
 			},
+			Levels: true,
 		}
 	}
 }

@@ -77,10 +77,7 @@ local function look(kind, i)
 	return $CODE_DELETED
 end
 
-local function lookup(i)
-	local field = ARGV[9 + accounts + named]
-	local value = became[field] or stored[3 + accounts + named]
-	named = named + 1
+local function lookup(i, field, value)
 	if not value then
 		return $CODE_NOT_KNOWN
 	elseif byte(value) ~= $IS_OPEN then
@@ -106,7 +103,7 @@ local function lookup(i)
 	return $CODE_KNOWN
 end
 
-other = function(kind, i)
+other = function(kind, i, field, value)
 	if kind == $ENSURE then
 		return ensure(i, amountAt())
 	elseif kind == $GRANT or kind == $WITHDRAW then
@@ -114,9 +111,9 @@ other = function(kind, i)
 	elseif kind == $BALANCE or kind == $REMAINING or kind == $DELETE then
 		return look(kind, i)
 	elseif kind == $LOOKUP then
-		return lookup(i)
+		return lookup(i, field, value)
 	elseif $MERGES and kind == $MERGE then
-		return merge(i)
+		return merge(i, field, value)
 	end
 	error('BURSAR malformed kind: ' .. kind, 0)
 end

@@ -1,6 +1,6 @@
 -- decide: decides the operations of a batch, in memory.
--- uses: the locals of batch.lua and holds.lua; levels.lua, accounts.lua, and merge.lua in
--- a repair
+-- uses: the locals of batch.lua and holds.lua; prior.lua, levels.lua, accounts.lua, and
+-- merge.lua in a repair
 --
 -- Invariant: remaining + reserved + committed = granted after each operation, for its
 -- account; money is debited only if remaining covers it. debitIfAvailable of the local
@@ -12,14 +12,26 @@
 -- the part of their records after the amount (owned).
 local ends, endsText, owned = ttl > 0 and now + ttl or 0, nil, { nil }
 local kindOf, placeOf = { byte(kinds, 1, operations) }, accounts > 1 and { byte(accountOf, 1, operations) }
-local other
+local neverApplied, priorOf, other
 
 for operation = 1, operations do
 	local kind, i, code = kindOf[operation], 1, nil
 	if placeOf then
 		i = placeOf[operation]
 	end
-	local a, several = account[i], parents and parents[i] > 0
+	local a, several, field, value, state, heldHi, heldLo, number, since = account[i], parents and parents[i] > 0
+	if kind == $COMMIT or kind == $RELEASE or kind == $LOOKUP or $MERGES and kind == $MERGE then
+		named = named + 1
+		field = ARGV[9 + accounts + named]
+		value = became[field] or stored[3 + accounts + named]
+		if value and #value >= $HOLD_BYTES then
+			state, heldHi, heldLo, number, since = read($HOLD_HEAD, value)
+		end
+		if state ~= $IS_OPEN and not priorOf then
+			-- Here stands prior.lua.
+			$PRIOR
+		end
+	end
 	if not several and (kind == $RESERVE or kind == $RESERVE_TTL) then
 		local at, next = ends, position + 25
 		if kind == $RESERVE_TTL then
@@ -64,7 +76,7 @@ for operation = 1, operations do
 						owned[i], endsText = rest, text
 					end
 				end
-				local field = sub(arguments, position + 8, position + 24)
+				field = sub(arguments, position + 8, position + 24)
 				set[size + 1], set[size + 2] = field, $OPEN .. sub(arguments, position, position + 7) .. rest
 				size = size + 2
 				if at > 0 then
@@ -83,13 +95,6 @@ for operation = 1, operations do
 		end
 		position = next
 	elseif not several and (kind == $COMMIT or kind == $RELEASE) then
-		local field = ARGV[9 + accounts + named]
-		local value = became[field] or stored[3 + accounts + named]
-		named = named + 1
-		local state, heldHi, heldLo, number, since
-		if value and #value >= $HOLD_BYTES then
-			state, heldHi, heldLo, number, since = read($HOLD_HEAD, value)
-		end
 		if state ~= $IS_OPEN then
 			code = priorOf(i, field, value)
 		else
@@ -162,7 +167,7 @@ for operation = 1, operations do
 			-- Here stand accounts.lua and, in a repair, merge.lua.
 			$OTHER_OPERATIONS
 		end
-		code = other(kind, i)
+		code = other(kind, i, field, value)
 	end
 	codes[operation] = code
 end

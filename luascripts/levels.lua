@@ -17,7 +17,8 @@ if kind == $REMAINING then
 	code = code or a and $CODE_REMAINING or $CODE_NO_TENANT
 elseif kind == $RESERVE or kind == $RESERVE_TTL then
 	local hi, lo = read('>I4I4', arguments, position)
-	local amount, field = sub(arguments, position, position + 7), sub(arguments, position + 8, position + 24)
+	local amount = sub(arguments, position, position + 7)
+	field = sub(arguments, position + 8, position + 24)
 	local at = ends
 	position = position + 25
 	if kind == $RESERVE_TTL then
@@ -74,20 +75,13 @@ elseif kind == $RESERVE or kind == $RESERVE_TTL then
 		code = $CODE_RESERVED
 	end
 else
-	local field = ARGV[9 + accounts + named]
-	local value = became[field] or stored[3 + accounts + named]
-	named = named + 1
 	local ending, actual, hi, lo = $RELEASED, '\0\0\0\0\0\0\0\0', 0, 0
 	if kind == $COMMIT then
 		ending, actual = $COMMITTED, sub(arguments, position, position + 7)
 		hi, lo = read('>I4I4', actual)
 		position = position + 8
 	end
-	local state, heldHi, heldLo, number, since
-	if value and #value >= $HOLD_BYTES then
-		state, heldHi, heldLo, number, since = read($HOLD_HEAD, value)
-		newest = number >= $SEVERAL and number - $SEVERAL or number
-	end
+	newest = (number or 0) % $SEVERAL
 	if state ~= $IS_OPEN then
 		code = priorOf(i, field, value)
 	elseif sub(value, $HOLD_BYTES + 1) ~= sub(fields[i], 2) or a and a[$SERIAL] > newest then

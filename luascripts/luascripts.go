@@ -83,6 +83,7 @@ func (c composer) batch(flags string, lowMemory, merges bool) Script {
 		rare = []string{"merge.lua", "accounts.lua"}
 		more["FLAT_BYTES"] = number(FlatMergeBytes)
 	}
+	more["PRIOR"] = c.text(more, "prior.lua")
 	more["ON_LEVELS"] = c.text(more, "levels.lua")
 	more["OTHER_OPERATIONS"] = c.text(more, rare...)
 	return c.script(flags, more, "ledger.lua", "batch.lua", "expiry.lua", "holds.lua", "decide.lua", "write.lua")

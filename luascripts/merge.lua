@@ -122,13 +122,11 @@ end
 
 local nothing = '\0\0\0\0\0\0\0\0'
 
-local function merge(i)
-	local field = ARGV[9 + accounts + named]
-	local value = became[field] or stored[3 + accounts + named]
+local function merge(i, field, value)
 	local state, hi, lo, at, ending = read('>BI4I4I6I6', arguments, position)
 	local letter, amount, made = sub(arguments, position, position), sub(arguments, position + 1, position + 8), sub(arguments, position + 9, position + 14)
 	local deadlineBytes = sub(arguments, position + 15, position + 20)
-	named, position = named + 1, position + 21
+	position = position + 21
 	local levels, newest = 1, lastSerial
 	if parents and parents[i] > 0 then
 		levels, position = byte(arguments, position), position + 1

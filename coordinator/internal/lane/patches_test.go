@@ -142,7 +142,7 @@ var luaPatches = []patch{
 		"if session and not never and not refusedAgain(field, session) then", "if false then", "TestDroppedTombstoneIsNotMerged"},
 	{"a commit is forgotten whose hold a late duplicate refused", "merge.lua",
 		"if session and not never and not refusedAgain(field, session) then", "if session and not never then", "TestLateDuplicateOfALostHold"},
-	{"a lost session proves that a hold was never made", "holds.lua",
+	{"a lost session proves that a hold was never made", "prior.lua",
 		"if not session then\n\t\treturn true", "if not session then\n\t\treturn false", "TestSettlementOfALostSessionsHold"},
 	{"the batch of a merged id is not invalidated", "merge.lua",
 		"if session and name ~= sessionField and", "if false and name ~= sessionField and", "TestLateDuplicateOfALostHold"},

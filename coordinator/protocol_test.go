@@ -220,17 +220,25 @@ func TestAnotherLayoutIsRejected(t *testing.T) {
 	started := node(t, client)
 	ensure(t, c, "acme", 1000)
 	header := client.HGet(t.Context(), acmeLedger, "f").Val()
-	client.HSet(t.Context(), acmeLedger, "f", "3"+header[1:])
-	_, err := c.TryReserve(t.Context(), "acme", 1)
-	wantErr(t, "a node that used the partition", err, ErrLayout)
-	_, err = started.EnsureTenant(t.Context(), "acme", 1)
-	wantErr(t, "a node that did not", err, ErrLayout)
-	client.HSet(t.Context(), acmeLedger, "f", header)
 	record := client.Get(t.Context(), store.RecordKey("bursar")).Val()
-	client.Set(t.Context(), store.RecordKey("bursar"), "3"+record[1:], 0)
-	_, err = New(t.Context(), client, quiet())
-	wantErr(t, "a start", err, ErrLayout)
-	client.Set(t.Context(), store.RecordKey("bursar"), record, 0)
+	// A node of layout 2 debits a tenant without its ancestors.
+	for _, other := range []string{"2", "9"} {
+		client.HSet(t.Context(), acmeLedger, "f", other+header[1:])
+		_, err := c.TryReserve(t.Context(), "acme", 1)
+		wantErr(t, "a node that used the partition", err, ErrLayout)
+		_, err = started.EnsureTenant(t.Context(), "acme", 1)
+		wantErr(t, "a node that did not", err, ErrLayout)
+		client.Del(t.Context(), store.RecordKey("bursar"))
+		for _, partitions := range []int{0, 1} {
+			_, err = New(t.Context(), client, quiet(), WithPartitions(partitions))
+			wantErr(t, "a start without a record", err, ErrLayout)
+		}
+		client.HSet(t.Context(), acmeLedger, "f", header)
+		client.Set(t.Context(), store.RecordKey("bursar"), other+record[1:], 0)
+		_, err = New(t.Context(), client, quiet())
+		wantErr(t, "a start", err, ErrLayout)
+		client.Set(t.Context(), store.RecordKey("bursar"), record, 0)
+	}
 	audit(t, client)
 }
 

@@ -191,7 +191,7 @@ type partition struct {
 	session string
 }
 
-const testNode, testHeader = "nodenode", "2 1 0 abcdef0123456789"
+const testNode, testHeader = "nodenode", "3 1 0 abcdef0123456789"
 
 func newPartition(tb testing.TB) *partition {
 	tb.Helper()
@@ -200,7 +200,7 @@ func newPartition(tb testing.TB) *partition {
 	p.client.HSet(ctx, "{p}:ledger", "f", testHeader, "c", string(make([]byte, ControlBytes)))
 	p.client.Do(ctx, "zadd", "{p}:timers", "+inf", Sentinel)
 	p.client.ScriptLoad(ctx, p.scripts.Batch.Source)
-	reply, err := p.client.Eval(ctx, p.scripts.Open.Source, []string{"{p}:ledger"}, testNode, be(1, 8), "", "2 1 0 ").Text()
+	reply, err := p.client.Eval(ctx, p.scripts.Open.Source, []string{"{p}:ledger"}, testNode, be(1, 8), "", "3 1 0 ").Text()
 	if err != nil || reply[:7] != "OPEN \x00\x17" {
 		tb.Fatalf("%q %v", reply, err)
 	}

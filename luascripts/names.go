@@ -96,7 +96,7 @@ const (
 
 const (
 	// Layout is the version of the records.
-	Layout = 2
+	Layout = 3
 	// MaxOperations bounds a batch, so that no unpack in a script reaches Lua's limit.
 	MaxOperations = 512
 	// MaxAccounts bounds the accounts of a batch.

@@ -79,7 +79,7 @@ func TestInspectSoundRecords(t *testing.T) {
 
 	i, err = audit.InspectPartition(ctx, s.client, "bursar", s.index)
 	hasLines(t, "partition", text(t, i, err), fmt.Sprintf("partition %d of 4", s.index), "  accounts +[0-9]+", "  open holds +[0-9]+", "  committed holds +1", "  expired holds +1", "  released holds +0",
-		"  sessions +1", "  stored replies +1", "  records of settled holds +1", "  records of expired holds +1", "  other fields +2", "header", "  layout +2", "  incarnation +[0-9a-f]{16}",
+		"  sessions +1", "  stored replies +1", "  records of settled holds +1", "  records of expired holds +1", "  other fields +2", "header", "  layout +3", "  incarnation +[0-9a-f]{16}",
 		"control record", "  sequence +[0-9]+", "session of node [0-9a-f]{16}", `  state +applied \(a\)`, "  timer 1 +"+moment+"  .*", `  timers in all +\d+`)
 	if len(i.Damages) > 0 {
 		t.Errorf("%+v", i.Damages)

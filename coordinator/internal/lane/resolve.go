@@ -642,7 +642,7 @@ func (l *Lane) recreated() error {
 }
 
 func (l *Lane) layoutError(layout string) error {
-	return fmt.Errorf("%w: partition %d is in layout %s, and this program reads %d: upgrade it, or use another prefix", ErrLayout, l.index, layout, luascripts.Layout)
+	return fmt.Errorf("%w: partition %d is in layout %s, and this program reads %d: use the program that wrote it, or another prefix", ErrLayout, l.index, layout, luascripts.Layout)
 }
 
 func (l *Lane) partitionsError(header string) error {

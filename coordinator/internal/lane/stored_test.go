@@ -105,7 +105,7 @@ func TestRecreatedPartition(t *testing.T) {
 	if op := s.perform(&simOp{kind: luascripts.KindReserve, tenant: "acme", amount: 5}); !op.acknowledged(budget.Reserved) {
 		t.Fatal(op.answer)
 	}
-	p.store.Set(p.keys.Ledger, store.HeaderField, "2 1 0 0123456789abcdef")
+	p.store.Set(p.keys.Ledger, store.HeaderField, "3 1 0 0123456789abcdef")
 	before := p.store.Clone()
 	op := s.perform(&simOp{kind: luascripts.KindReserve, tenant: "acme", amount: 5})
 	if !errors.Is(op.answer.Err, ErrRecreated) && !errors.Is(op.answer.Err, ErrGap) {

@@ -266,7 +266,7 @@ func (s *server) partitions(ctx context.Context) Check {
 	}
 	record, err := adopted(text, s.cfg)
 	if err != nil {
-		check := failed(name, err.Error(), "use another prefix, or upgrade this program")
+		check := failed(name, err.Error(), "use another prefix, or the program that wrote it")
 		check.sentinel, check.cause = fmt.Errorf("%w: %w", ErrUnfit, lane.ErrLayout), err
 		return check
 	}

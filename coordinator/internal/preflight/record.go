@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -77,10 +76,15 @@ func adopted(text string, cfg Config) (store.Record, error) {
 	if err != nil {
 		return record, fmt.Errorf("%w: key %s: %w: use another prefix, or restore the key", lane.ErrCorrupt, store.RecordKey(cfg.Prefix), err)
 	}
-	if record.Layout != luascripts.Layout {
-		return record, fmt.Errorf("%w: prefix %q is in layout %d, and this program reads %d: upgrade it, or use another prefix", lane.ErrLayout, cfg.Prefix, record.Layout, luascripts.Layout)
+	return record, readable(record.Layout, cfg.Prefix)
+}
+
+// readable returns ErrLayout for another layout than this program's.
+func readable(layout int, prefix string) error {
+	if layout == luascripts.Layout {
+		return nil
 	}
-	return record, nil
+	return fmt.Errorf("%w: prefix %q is in layout %d, and this program reads %d: use the program that wrote it, or another prefix", lane.ErrLayout, prefix, layout, luascripts.Layout)
 }
 
 // agrees returns an error if partitions exist, but none under the recorded number: the
@@ -112,7 +116,9 @@ func existingPartitions(ctx context.Context, client redis.UniversalClient, prefi
 	return found, nil
 }
 
-// exist reports whether a ledger of one of p partitions exists.
+// exist reports whether a ledger of one of p partitions exists. One of another layout is
+// ErrLayout: if the record is lost, it shows that nodes of another version have budgets
+// there, perhaps in other keys than this program would create.
 func exist(ctx context.Context, client redis.UniversalClient, prefix string, p int, a *asker) (bool, error) {
 	headers := make([]*redis.StringCmd, p)
 	err := a.ask(ctx, func() error {
@@ -131,8 +137,18 @@ func exist(ctx context.Context, client redis.UniversalClient, prefix string, p i
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(headers, func(header *redis.StringCmd) bool {
+	exists := false
+	for _, header := range headers {
+		if errors.Is(header.Err(), redis.Nil) {
+			continue
+		}
 		h, err := store.ParseHeader(header.Val())
-		return !errors.Is(header.Err(), redis.Nil) && (err != nil || h.Partitions == p) // damaged ones count
-	}), nil
+		if err == nil {
+			if err := readable(h.Layout, prefix); err != nil {
+				return false, err
+			}
+		}
+		exists = exists || err != nil || h.Partitions == p // damaged ones count
+	}
+	return exists, nil
 }

@@ -15,30 +15,30 @@ const someIncarnation = "0123456789abcdef"
 
 func TestRecordAndHeader(t *testing.T) {
 	t.Parallel()
-	record := Record{Layout: 2, Partitions: 16}
-	if got, err := ParseRecord(record.String()); err != nil || got != record || record.String() != "2 16" {
+	record := Record{Layout: 3, Partitions: 16}
+	if got, err := ParseRecord(record.String()); err != nil || got != record || record.String() != "3 16" {
 		t.Errorf("%+v, %v from %q", got, err, record)
 	}
-	if got, err := ParseRecord("3 something else"); err != nil || got.Layout != 3 || got.Partitions != 0 {
+	if got, err := ParseRecord("2 something else"); err != nil || got.Layout != 2 || got.Partitions != 0 {
 		t.Errorf("of another layout: %+v, %v", got, err)
 	}
 	for _, text := range []string{
-		"", "2", "2 ", "2 16 ", "2 15", "2 2048", "2 0", "0 16", "-2 16", "2 +16", "2 016", "2  16", "x 16", "2 16 " + someIncarnation,
+		"", "3", "3 ", "3 16 ", "3 15", "3 2048", "3 0", "0 16", "-2 16", "3 +16", "3 016", "3  16", "x 16", "3 16 " + someIncarnation,
 	} {
 		if got, err := ParseRecord(text); err == nil {
 			t.Errorf("record %q was read: %+v", text, got)
 		}
 	}
-	header := Header{Layout: 2, Partitions: 16, Index: 15, Incarnation: someIncarnation}
+	header := Header{Layout: 3, Partitions: 16, Index: 15, Incarnation: someIncarnation}
 	if got, err := ParseHeader(header.String()); err != nil || got != header || header.String() != header.Begin()+someIncarnation {
 		t.Errorf("%+v, %v from %q", got, err, header)
 	}
-	if got, err := ParseHeader("3 something else"); err != nil || got.Layout != 3 || got.Partitions != 0 {
+	if got, err := ParseHeader("2 something else"); err != nil || got.Layout != 2 || got.Partitions != 0 {
 		t.Errorf("of another layout: %+v, %v", got, err)
 	}
 	for _, text := range []string{
-		"", "2 16 15", "2 16 16 " + someIncarnation, "2 16 -1 " + someIncarnation, "2 3 1 " + someIncarnation, "2 16 15 0123", "2 16 15 0123456789abcdez",
-		"2 16 +1 " + someIncarnation,
+		"", "3 16 15", "3 16 16 " + someIncarnation, "3 16 -1 " + someIncarnation, "3 3 1 " + someIncarnation, "3 16 15 0123", "3 16 15 0123456789abcdez",
+		"3 16 +1 " + someIncarnation,
 	} {
 		if got, err := ParseHeader(text); err == nil {
 			t.Errorf("header %q was read: %+v", text, got)
@@ -220,7 +220,7 @@ func TestNameField(t *testing.T) {
 // No bytes make a parser panic, and the scripts would write its result in the same bytes.
 func FuzzRecords(f *testing.F) {
 	for _, text := range []string{
-		"", "2 16 " + someIncarnation, "2 16 3 " + someIncarnation, accountRecord(someAccount), holdRecord(someHold), holdRecord(someTombstone),
+		"", "3 16 " + someIncarnation, "3 16 3 " + someIncarnation, accountRecord(someAccount), holdRecord(someHold), holdRecord(someTombstone),
 		controlRecord(someControl), string(AppliedSession(strings.Repeat("m", 16), 1, true, 5, "R")), "\x00\x17" + string(AppliedSession(strings.Repeat("m", 16), 1, false, 0, "")) + "rest",
 		"A\x00\x00\x00\x00\x00\x01\x04RK" + strings.Repeat("\x01", 60), luascripts.Deleted, "h0123456789abcdef", "s\xff\xff\xff\xff\xff\xff\xff\xff",
 	} {
@@ -289,7 +289,7 @@ func FuzzSnapshot(f *testing.F) {
 	f.Add("short", "a", "", "h", "o", "0")
 	f.Fuzz(func(t *testing.T, control, field, record, otherField, otherRecord, cursor string) {
 		for _, tenant := range []budget.TenantID{"", "acme"} {
-			s := NewSnapshot("2 4 1 "+someIncarnation, tenant, true)
+			s := NewSnapshot("3 4 1 "+someIncarnation, tenant, true)
 			s.Thorough = tenant == ""
 			for page := 0; !s.Done() && page < 10; page++ {
 				if page > 2 {

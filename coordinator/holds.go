@@ -29,11 +29,8 @@ func (c *Coordinator) listHolds(ctx context.Context, tenant budget.TenantID) (li
 	if err := tenant.Validate(); err != nil {
 		return budget.HoldList{}, nil, err
 	}
-	if _, bounded := ctx.Deadline(); !bounded {
-		within, cancel := context.WithTimeout(ctx, c.config.callTimeout)
-		defer cancel()
-		ctx = within
-	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
 	// This batch ends the due holds; the pages are read after it.
 	a, _, err := c.send(ctx, lane.NewCall(opHolds.kind(), tenant, 0, budget.ReservationID{}))
 	if err != nil || a.Outcome != budget.Found {
@@ -48,19 +45,19 @@ func (c *Coordinator) listHolds(ctx context.Context, tenant budget.TenantID) (li
 	return budget.HoldList{}, a.Trace, fmt.Errorf("%w: tenant %q: %w: raise WithRetention", ErrUnavailable, tenant, err)
 }
 
+// bounded returns a context with a deadline.
+func (c *Coordinator) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, bounded := ctx.Deadline(); bounded {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, c.config.callTimeout)
+}
+
 func (c *Coordinator) readHolds(ctx context.Context, tenant budget.TenantID) (budget.HoldList, error) {
 	l := c.node.LaneOf(tenant)
 	s := store.NewSnapshot(l.Header(), tenant, true)
 	for !s.Done() {
-		reply, err := c.dispatcher.Read(ctx, l, &c.scripts.Page, s.Args())
-		if err == nil {
-			err = s.Add(reply)
-		}
-		var refusal store.Refusal
-		if errors.As(err, &refusal) {
-			return budget.HoldList{}, fmt.Errorf("%w: tenant %q: %w", ErrGap, tenant, refusal)
-		}
-		if err != nil {
+		if err := c.readPage(ctx, l, tenant, s.Args(), s.Add); err != nil {
 			return budget.HoldList{}, err
 		}
 	}

@@ -17,6 +17,7 @@ const (
 	opRemaining
 	opBalance
 	opHolds
+	opTree
 	operationCount
 )
 
@@ -37,6 +38,7 @@ var operations = [operationCount]struct {
 	opRemaining: {"remaining", luascripts.KindRemaining},
 	opBalance:   {"balance", luascripts.KindBalance},
 	opHolds:     {"holds", luascripts.KindRemaining},
+	opTree:      {"tree", luascripts.KindBalance},
 }
 
 func (op operation) String() string { return operations[op].name }

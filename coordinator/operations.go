@@ -103,9 +103,9 @@ func (c *Coordinator) Lookup(ctx context.Context, id budget.ReservationID) (budg
 }
 
 // DeleteTenant deletes a tenant's account with its record of spending. Its outcomes are
-// MissingTenant; HoldsOpen with the balance, if it changed nothing; Deleted with the
-// final balance. Levels below the tenant are accounts of their own and stay. EnsureTenant
-// can create it again.
+// MissingTenant; HoldsOpen with the balance, which changes nothing, if the account counts
+// open holds, of the tenant or of one below it; Deleted with the final balance. The accounts
+// below it stay, and are no longer limited by it. EnsureTenant can create it again.
 func (c *Coordinator) DeleteTenant(ctx context.Context, tenant budget.TenantID) (budget.Balance, error) {
 	a, err := c.read(ctx, opDelete, tenant)
 	if err != nil {

@@ -7,8 +7,9 @@ import (
 )
 
 // family is what a root and the accounts below it share. An account is locked after its
-// ancestors, and two accounts of which neither is an ancestor of the other are never locked
-// by one goroutine. So goroutines never wait for each other in a circle.
+// ancestors, and members of which neither is an ancestor of the other in the order of their
+// places (Tree). Ancestors have lower places, so all goroutines lock in one order, and never
+// wait for each other in a circle.
 type family struct {
 	root *account
 

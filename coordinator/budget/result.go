@@ -94,6 +94,27 @@ type Hold struct {
 	Deadline time.Time     `json:"deadline,omitzero"`
 }
 
+// Tree is the result of Tree: Found with the accounts of a tenant and of all tenants below
+// it, or MissingTenant if there are none. A tenant's descendants follow it at once, as by
+// [TenantID.Compare]. A tenant without an account is not listed, although descendants of it
+// may be.
+type Tree struct {
+	Outcome  Outcome   `json:"outcome"`
+	Accounts []Account `json:"accounts,omitempty"`
+	// Instant reports whether the balances are those of one instant, with every account
+	// that existed then.
+	Instant bool `json:"instant,omitzero"`
+}
+
+// MaxTreeInstant is the number of accounts up to which Tree reads them at one instant.
+const MaxTreeInstant = 1000
+
+// Account is an account of a [Tree].
+type Account struct {
+	Tenant  TenantID `json:"tenant"`
+	Balance Balance  `json:"balance"`
+}
+
 // Fate is the result of Lookup. While the hold is open: Reserved, with the Amount held and
 // At the time of the reserve. Once it has ended: Committed, with the actual cost as
 // Amount, Released or Expired, with At the time of the end. NotKnown otherwise. Times are

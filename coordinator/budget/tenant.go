@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -70,6 +71,25 @@ func (t TenantID) Root() TenantID {
 
 // Parent returns the tenant's nearest ancestor: "acme" for "acme/search", "" for a root.
 func (t TenantID) Parent() TenantID { return t[:max(strings.LastIndexByte(string(t), '/'), 0)] }
+
+// Compare orders tenants by their names, level by level, so that a tenant's descendants
+// follow it at once.
+func (t TenantID) Compare(u TenantID) int {
+	for i := range min(len(t), len(u)) {
+		if t[i] != u[i] {
+			return cmp.Compare(rank(t[i]), rank(u[i]))
+		}
+	}
+	return cmp.Compare(len(t), len(u))
+}
+
+// rank orders the bytes of tenant IDs, with the separator of levels first.
+func rank(b byte) int {
+	if b == '/' {
+		return -1
+	}
+	return int(b)
+}
 
 // Level returns the part after the root: empty, or "/" and the lower levels.
 func (t TenantID) Level() string { return string(t[len(t.Root()):]) }

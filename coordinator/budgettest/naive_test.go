@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,8 @@ const (
 	chargesLaterLevel          // a hold's end touches the levels that exist by then
 	keepsDeadlineBelow         // an operation ends only the due holds of its own tenant
 	countsOwnHolds             // a level is deleted if only tenants below it have open holds
+	listsByPrefix              // a tree has all tenants whose names begin alike
+	readsTreeTwice             // the two halves of a tree are of two instants
 )
 
 // naive is an engine that is simple enough to be verified by reading: it has one lock, a
@@ -353,4 +356,30 @@ func (e *naive) DeleteTenant(_ context.Context, tenant budget.TenantID) (budget.
 	delete(e.accounts, tenant)
 	b.Outcome = budget.Deleted
 	return b, nil
+}
+
+func (e *naive) Tree(_ context.Context, tenant budget.TenantID) (budget.Tree, error) {
+	_, err := e.begin(tenant)
+	defer e.mu.Unlock()
+	if err != nil {
+		return budget.Tree{}, err
+	}
+	below := string(tenant) + "/"
+	if e.mistake == listsByPrefix {
+		below = string(tenant)
+	}
+	tree := budget.Tree{Outcome: budget.MissingTenant}
+	names := slices.SortedFunc(maps.Keys(e.accounts), budget.TenantID.Compare)
+	for i, name := range names {
+		if e.mistake == readsTreeTwice && i == len(names)/2 {
+			e.mu.Unlock()
+			time.Sleep(time.Millisecond)
+			e.mu.Lock()
+		}
+		if a := e.accounts[name]; a != nil && (name == tenant || strings.HasPrefix(string(name), below)) {
+			tree.Outcome, tree.Instant = budget.Found, true
+			tree.Accounts = append(tree.Accounts, budget.Account{Tenant: name, Balance: *a})
+		}
+	}
+	return tree, nil
 }

@@ -72,9 +72,18 @@ func (s *spread) Withdraw(ctx context.Context, tenant budget.TenantID, amount bu
 
 // DeleteTenant calls DeleteTenant of the next node, which must have it.
 func (s *spread) DeleteTenant(ctx context.Context, tenant budget.TenantID) (budget.Balance, error) {
-	node, ok := s.next().(deleter)
+	node, ok := s.next().(leveled)
 	if !ok {
 		return budget.Balance{}, fmt.Errorf("budgettest: a %T can't delete tenants", node)
 	}
 	return node.DeleteTenant(ctx, tenant)
+}
+
+// Tree calls Tree of the next node, which must have it.
+func (s *spread) Tree(ctx context.Context, tenant budget.TenantID) (budget.Tree, error) {
+	node, ok := s.next().(leveled)
+	if !ok {
+		return budget.Tree{}, fmt.Errorf("budgettest: a %T has no trees", node)
+	}
+	return node.Tree(ctx, tenant)
 }

@@ -25,13 +25,15 @@ type Subject struct {
 	// suites call its Holds instead.
 	Stored func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error)
 	// Levels enables the checks of tenants with ancestors, in all suites. The engine, and
-	// each node of a Spread, must then have the method DeleteTenant, as package local's.
+	// each node of a Spread, must then have the methods DeleteTenant and Tree, as package
+	// local's.
 	Levels bool
 }
 
-// deleter is an engine that can delete tenants.
-type deleter interface {
+// leveled is an engine whose levels are checked.
+type leveled interface {
 	DeleteTenant(ctx context.Context, tenant budget.TenantID) (budget.Balance, error)
+	Tree(ctx context.Context, tenant budget.TenantID) (budget.Tree, error)
 }
 
 // Factory returns a new engine without tenants. It is called for every test, and for every

@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	tenantFlag = &cli.StringFlag{Name: "tenant", Usage: "only holds of `TENANT`"}
+	tenantFlag = &cli.StringFlag{Name: "tenant", Usage: "only holds of `TENANT` and of those below it that took from its budget"}
 	olderFlag  = &cli.DurationFlag{Name: "older-than", Usage: "only holds that are at least this old"}
 )
 

@@ -49,6 +49,8 @@ func TestEveryAnswerAsJSON(t *testing.T) {
 		{"tenant watch globex --times 1", 0, "time tenant outcome=found granted remaining reserved committed holds"},
 		{"tenant watch ghost --times 1", 0, "time tenant outcome=missing_tenant"},
 		{"tenant list", 0, "tenant=acme outcome granted remaining reserved committed\ntenant=globex outcome=found granted=0 remaining reserved committed"},
+		{"tenant tree acme", 0, "tenant=acme outcome=found granted remaining reserved committed"},
+		{"tenant tree ghost", 1, "tenant=ghost outcome=missing_tenant"},
 		{"reserve acme $1", 0, "outcome=reserved id remaining level=acme"},
 		{"reserve globex $1", 1, "outcome=insufficient remaining=0 level=globex required=100000000"},
 		{"reserve ghost $1", 1, "tenant outcome=missing_tenant"},

@@ -19,7 +19,8 @@ import (
 )
 
 const amountHelp = `An AMOUNT has a unit: '$12.50' (in quotes: the shell reads $1 as its own), 1250c
-(cents) or 25000000uc (microcents). A TENANT may have levels: acme/search/key-7.`
+(cents) or 25000000uc (microcents). A TENANT may have levels: acme/search/key-7. Each of
+them that has a budget, acme and acme/search too, limits what the key reserves.`
 
 const partitionsName = "partitions"
 
@@ -45,6 +46,11 @@ func tenantCommand() *cli.Command {
 				Name: "list", Usage: "print every tenant's balance",
 				Description: "Reads Redis' state page by page, without stopping a busy Redis: each line is\nconsistent, but the lines are read at different times. A hold that is past its\ndeadline counts as reserved until the next operation on its tenant.",
 				Flags:       redisFlags(), Action: printing(listTenants),
+			},
+			{
+				Name: "tree", Usage: "print the balances of a tenant and of all tenants below it", ArgsUsage: "TENANT",
+				Description: "Up to 1,000 balances are those of one instant. Reads the tenant's partition page by\npage, without stopping a busy Redis. A hold that is past its deadline counts as\nreserved until the next operation on its tenant.",
+				Flags:       redisFlags(), Action: printing(showTree),
 			},
 			{
 				Name: "grant", Usage: "add to a tenant's budget", ArgsUsage: "TENANT AMOUNT", Description: amountHelp,
@@ -193,23 +199,57 @@ func listTenants(cc *cli.Context, out *output) error {
 		return err
 	}
 	return withPartitions(cc, func(ctx context.Context, c *connect.Connection) error {
-		t := out.table(cc, "TENANT\tGRANTED\tREMAINING\tRESERVED\tCOMMITTED")
+		t := out.balances(cc)
 		balances := make(map[budget.TenantID]budget.Balance) // only for text, which is sorted
 		err := audit.EachAccount(ctx, c.Client, c.Prefix, func(tenant budget.TenantID, b budget.Balance) error {
 			if t.json != nil {
-				return t.row(standing(tenant, b), "")
+				return t.balance(tenant, b)
 			}
 			balances[tenant] = b
 			return nil
 		})
 		for _, tenant := range slices.Sorted(maps.Keys(balances)) {
-			b := balances[tenant]
-			if err := t.row(nil, "%s\t%s\t%s\t%s\t%s", wording.Name(tenant), b.Granted, b.Remaining, b.Reserved, b.Committed); err != nil {
+			if err := t.balance(tenant, balances[tenant]); err != nil {
 				return err
 			}
 		}
 		return t.closeAfter(ofState(err))
 	})
+}
+
+func showTree(cc *cli.Context, out *output) error {
+	tenant, err := oneTenant(cc)
+	if err != nil {
+		return err
+	}
+	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+		tree, err := node.Tree(ctx, tenant)
+		if err != nil {
+			return unanswered(err, runAgain)
+		}
+		if tree.Outcome == budget.MissingTenant {
+			return missingTenant(cc, out, tenant)
+		}
+		t := out.balances(cc)
+		for _, a := range tree.Accounts {
+			if err := t.balance(a.Tenant, a.Balance); err != nil {
+				return t.closeAfter(err)
+			}
+		}
+		if !tree.Instant {
+			fmt.Fprintf(cc.App.ErrWriter, "bursar: these %s were not read at one instant\n", wording.Count(len(tree.Accounts), "balance"))
+		}
+		return t.closeAfter(nil)
+	})
+}
+
+// balances prints a balance a row.
+func (o *output) balances(cc *cli.Context) *table {
+	return o.table(cc, "TENANT\tGRANTED\tREMAINING\tRESERVED\tCOMMITTED")
+}
+
+func (t *table) balance(tenant budget.TenantID, b budget.Balance) error {
+	return t.row(standing(tenant, b), "%s\t%s\t%s\t%s\t%s", wording.Name(tenant), b.Granted, b.Remaining, b.Reserved, b.Committed)
 }
 
 type adjustment = func(*coordinator.Coordinator, context.Context, budget.TenantID, budget.Microcents) (budget.Adjustment, error)

@@ -15,7 +15,9 @@
 // # Guarantees
 //
 // For every tenant, at every instant, remaining + reserved + committed = granted. Amounts
-// are exact. Every operation takes effect exactly once or not at all, whatever is lost,
+// are exact. A tenant such as acme/search/key-7 has the levels acme, acme/search and itself:
+// a reserve takes its cost from each of them that has a budget, or from none, and results
+// name the level that can give least. Every operation takes effect exactly once or not at all, whatever is lost,
 // delayed or repeated between the node and Redis. A hold that is never settled is
 // released at its deadline, by Redis' clock.
 //
@@ -50,7 +52,9 @@
 // bursar.batch, which is a root of its own because it serves many callers' traces. The
 // instruments, with their units and attributes:
 //
-//	bursar.operation.count     {operation}  bursar.operation.name, and bursar.outcome or error.type
+//	bursar.operation.count     {operation}  bursar.operation.name, and bursar.outcome or error.type; with an
+//	                                        outcome that has a Level also bursar.level.depth, the number of
+//	                                        levels in its name, 1 to 6
 //	bursar.operation.duration  s            the same
 //	bursar.operation.unknown   {operation}  bursar.operation.name
 //	bursar.batch.duration      s            bursar.batch.result: applied, unsent, refused, unknown, lost

@@ -22,6 +22,9 @@ func paid(engine budget.Engine, limit budget.Microcents, next func(http.Response
 		if err == nil {
 			err = held.Err() // a refusal is an outcome, not an error
 		}
+		if held.Level != "" && err != nil { // the tenant or one above it, which the client may know
+			err = fmt.Errorf("%w: %s has %s left", err, held.Level, held.Remaining)
+		}
 		if err != nil {
 			refuse(w, err)
 			return
@@ -75,15 +78,17 @@ func Example_http() {
 		log.Fatal(err)
 	}
 	defer closeNode(node)
-	if _, err := node.EnsureTenant(ctx, "acme", 50*budget.Cent); err != nil {
-		log.Fatal(err)
+	for tenant, amount := range map[budget.TenantID]budget.Microcents{"acme": 50 * budget.Cent, "acme/search": budget.Dollar} {
+		if _, err := node.EnsureTenant(ctx, tenant, amount); err != nil {
+			log.Fatal(err)
+		}
 	}
 	service := paid(node, 30*budget.Cent, func(w http.ResponseWriter, _ *http.Request) budget.Microcents {
 		fmt.Fprintln(w, "the answer")
 		return 25 * budget.Cent
 	})
 
-	for _, tenant := range []string{"acme", "acme", "nobody", "a//b"} {
+	for _, tenant := range []string{"acme/search", "acme/search", "nobody", "a//b"} {
 		request := httptest.NewRequest(http.MethodPost, "/complete", http.NoBody)
 		request.Header.Set("X-Tenant", tenant)
 		response := httptest.NewRecorder()
@@ -92,7 +97,7 @@ func Example_http() {
 	}
 	// Output:
 	// 200 the answer
-	// 402 insufficient budget
+	// 402 insufficient budget: acme has $0.25 left
 	// 403 no such tenant
 	// 400 invalid tenant id "a//b": a level is empty; write names with one / between them
 }

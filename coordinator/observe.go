@@ -41,7 +41,7 @@ func (t *telemetry) end(ctx context.Context, o observation, a lane.Answer, err e
 	if !counted && o.began.IsZero() && o.span == nil {
 		return
 	}
-	m := measurementOf(o.op, a.Outcome, err)
+	m := measurementOf(o.op, a, err)
 	if counted {
 		t.operations.Add(ctx, 1, m.add...)
 		if errors.Is(err, ErrUnknownOutcome) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ const instrumentationScope = "github.com/calybris/bursar/coordinator"
 const (
 	operationKey = attribute.Key("bursar.operation.name") // "reserve", "commit", …
 	outcomeKey   = attribute.Key("bursar.outcome")        // budget.Outcome's text
+	depthKey     = attribute.Key("bursar.level.depth")    // number of levels in the name of the result's Level, 1 to 6
 	errorTypeKey = attribute.Key("error.type")            // the error's type, if the operation has no answer
 	reasonKey    = attribute.Key("bursar.retry.reason")   // reason to send a script call again
 	resultKey    = attribute.Key("bursar.batch.result")   // lane.Result
@@ -208,21 +210,30 @@ var measurements sync.Map // map[measurementKey]*measured
 type measurementKey struct {
 	op      operation
 	outcome budget.Outcome
+	depth   int // of the level that the result names, 0 without one
 	failure string
 }
 
-func measurementOf(op operation, outcome budget.Outcome, err error) *measured {
-	key := measurementKey{op: op, outcome: outcome}
+func measurementOf(op operation, a lane.Answer, err error) *measured {
+	key := measurementKey{op: op, outcome: a.Outcome}
 	if err != nil {
 		key.outcome, key.failure = budget.Unknown, errorType(err)
+	} else if a.Level != "" {
+		key.depth = 1 + strings.Count(string(a.Level), "/")
 	}
 	if m, ok := measurements.Load(key); ok {
 		return m.(*measured)
 	}
 	name := operationKey.String(op.String())
-	m := newMeasured(name, outcomeKey.String(outcome.String()))
-	if err != nil {
+	outcome := outcomeKey.String(a.Outcome.String())
+	var m *measured
+	switch {
+	case err != nil:
 		m = newMeasured(name, errorTypeKey.String(key.failure))
+	case key.depth > 0:
+		m = newMeasured(name, outcome, depthKey.Int(key.depth))
+	default:
+		m = newMeasured(name, outcome)
 	}
 	stored, _ := measurements.LoadOrStore(key, m)
 	return stored.(*measured)

@@ -34,8 +34,8 @@ var instruments = []string{
 	"bursar.breaker.state {state} gauge [bursar.key.prefix db.namespace server.address server.port]",
 	"bursar.gaps {gap} counter [bursar.partition]",
 	"bursar.hold.abandoned {hold} counter []",
-	"bursar.operation.count {operation} counter [bursar.operation.name bursar.outcome error.type]",
-	"bursar.operation.duration s histogram [bursar.operation.name bursar.outcome error.type]",
+	"bursar.operation.count {operation} counter [bursar.level.depth bursar.operation.name bursar.outcome error.type]",
+	"bursar.operation.duration s histogram [bursar.level.depth bursar.operation.name bursar.outcome error.type]",
 	"bursar.operation.unknown {operation} counter [bursar.operation.name]",
 	"bursar.queue.length {operation} updowncounter [bursar.key.prefix db.namespace server.address server.port]",
 	"bursar.repair.forgotten {reservation} counter []",
@@ -128,7 +128,7 @@ func pointsOf(t *testing.T, m metricdata.Metrics) (kind string, points []point) 
 var nodeKeys = []attribute.Key{addressKey, portKey, databaseKey, prefixKey, numberKey}
 
 // of returns the value of an instrument for exactly these attributes in addition to the
-// node's, summed over all partitions.
+// node's, summed over all partitions and depths of levels.
 func (r reading) of(name string, attributes ...string) int64 {
 	var kvs []attribute.KeyValue
 	for i := 0; i < len(attributes); i += 2 {
@@ -137,7 +137,9 @@ func (r reading) of(name string, attributes ...string) int64 {
 	total := int64(0)
 	set := attribute.NewSet(kvs...)
 	for _, p := range r[name] {
-		if own, _ := p.attributes.Filter(func(kv attribute.KeyValue) bool { return kv.Key != partitionKey && !slices.Contains(nodeKeys, kv.Key) }); own.Equals(&set) {
+		if own, _ := p.attributes.Filter(func(kv attribute.KeyValue) bool {
+			return kv.Key != partitionKey && kv.Key != depthKey && !slices.Contains(nodeKeys, kv.Key)
+		}); own.Equals(&set) {
 			total += p.value
 		}
 	}
@@ -152,6 +154,41 @@ func telemetered(t *testing.T, server *redistest.Server, opts ...Option) (*Coord
 	tracers := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
 	c := node(t, server.Client(), append(opts, WithMeterProvider(meters), WithTracerProvider(tracers))...)
 	return c, reader, recorder
+}
+
+// Outcomes have the depth of the level that gave or refused, and not its name.
+func TestTelemetryOfLevels(t *testing.T) {
+	t.Parallel()
+	c, reader, recorder := telemetered(t, redistest.Start(t))
+	ensure(t, c, "acme", 100)
+	ensure(t, c, "acme/search/key-7", 100)
+	for range 4 { // acme is used up in the third round
+		if _, err := c.TryReserve(t.Context(), "acme/search/key-7", 20); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.TryReserve(t.Context(), "acme", 20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, _ := read(t, reader)
+	depths := make(map[string]int64)
+	for _, p := range got["bursar.operation.count"] {
+		if name, _ := p.attributes.Value(operationKey); name.AsString() == "reserve" {
+			outcome, _ := p.attributes.Value(outcomeKey)
+			depth, _ := p.attributes.Value(depthKey)
+			depths[fmt.Sprint(outcome.AsString(), " ", depth.AsInt64())] += p.value
+		}
+	}
+	if want := map[string]int64{"reserved 3": 1, "reserved 1": 4, "insufficient 1": 3}; !maps.Equal(depths, want) {
+		t.Errorf("got %v, want %v", depths, want)
+	}
+	for _, span := range recorder.Ended() {
+		for _, a := range span.Attributes() {
+			if strings.Contains(a.Value.Emit(), "acme") {
+				t.Errorf("a span has %s = %s", a.Key, a.Value.Emit())
+			}
+		}
+	}
 }
 
 // Every instrument and attribute is read back, with the values that operations of

@@ -43,6 +43,8 @@ type Config struct {
 	Nodes       int             // coordinators; 1 with report.EngineLocal
 	Partitions  int             // of the keys; 0 is the coordinator's default
 	Concurrency int             // workers per node
+	Levels      int             // of each tenant; above 1, all tenants are below one root
+	FanOut      int             // most accounts below one, on the levels between the root and the tenants
 	Duration    time.Duration   // at most; with a Trace, 0 is unlimited
 	Warmup      time.Duration   // before the first round, not measured; or AutoWarmup
 	Baselines   []string        // names of package baseline; each takes as long again as Bursar
@@ -69,6 +71,7 @@ func Defaults() Config {
 	return Config{
 		Spec:   workload.Defaults(),
 		Engine: report.EngineRedis, Redis: scratch.Embedded,
+		Levels: 1, FanOut: defaultFanOut,
 		Nodes: 3, Concurrency: 64, Duration: 10 * time.Second, Warmup: AutoWarmup,
 	}
 }
@@ -96,7 +99,7 @@ func (c Config) Validate() error {
 	for _, name := range c.Baselines {
 		errs = append(errs, require(slices.Contains(baseline.All, name), "baseline %q: give some of %v", name, baseline.All))
 	}
-	errs = append(errs, c.Spec.Validate(), c.validateEngine(), c.validatePrefix())
+	errs = append(errs, c.Spec.Validate(), c.validateLevels(), c.validateEngine(), c.validatePrefix())
 	return exit.With(exit.Usage, errors.Join(errs...))
 }
 

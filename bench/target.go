@@ -46,6 +46,7 @@ type tenantSet struct {
 	prefix  string
 	tenants []budget.TenantID
 	budgets []budget.Microcents
+	above   []ancestor // of the tenants, with --levels
 }
 
 // openTarget returns a target whose tenants exist and are known to every node. opening
@@ -64,6 +65,7 @@ func openTarget(ctx, opening context.Context, c Config, unit budget.Microcents) 
 	}
 	if err == nil {
 		t.tenants = tenantNames(c.Tenants)
+		t.tenantSet = t.tenantSet.levelled(c.Levels, c.FanOut)
 		sizes := []int{0} // go-redis' default
 		if t.space != nil && len(c.Baselines) > 0 {
 			sizes = poolSizes(c.Concurrency)
@@ -322,6 +324,13 @@ func (t *target) setUpLocal(ctx context.Context, c Config, e *candidate) error {
 			}
 			all[tenant] = account
 		}
+		for _, a := range e.tenantSet.above {
+			account, err := engine.Holds(ctx, a.tenant)
+			if err != nil {
+				return nil, err
+			}
+			all[a.tenant] = account
+		}
 		return all, nil
 	}
 	return errors.Join(createTenants(ctx, e.tenantSet, []budget.Engine{engine}), e.holdBefore(ctx, c, engine))
@@ -385,6 +394,9 @@ func openConnections(ctx context.Context, universal redis.UniversalClient) error
 // createTenants creates the tenants, and lets every node use each once: what only the first
 // call does is not measured.
 func createTenants(ctx context.Context, s tenantSet, nodes []budget.Engine) error {
+	if err := createAncestors(ctx, s, nodes[0]); err != nil {
+		return err
+	}
 	return runner.ForEach(ctx, len(s.tenants), func(i int) error {
 		ensured, err := nodes[0].EnsureTenant(ctx, s.tenants[i], s.budgets[i])
 		if err == nil && ensured.Outcome != budget.Created {

@@ -118,6 +118,10 @@ func (s tenantSet) verify(stored map[budget.TenantID]budget.HoldList, l *metrics
 			addProblem(&found, tenant, err)
 		}
 	}
+	for _, a := range s.above {
+		known[a.tenant] = true
+		a.verify(&found, stored[a.tenant], l)
+	}
 	for tenant := range stored {
 		if !known[tenant] {
 			addProblem(&found, tenant, errors.New("unexpected tenant"))

@@ -17,7 +17,8 @@ type Report struct {
 	Nodes       int    `json:"nodes"`
 	Processes   bool   `json:"processes,omitempty"` // whether each node was a process
 	Tenants     int    `json:"tenants"`
-	Concurrency int    `json:"concurrency"` // workers per node
+	Levels      int    `json:"levels,omitempty"` // of each tenant
+	Concurrency int    `json:"concurrency"`      // workers per node
 	Seed        uint64 `json:"seed"`
 	Trace       string `json:"trace,omitempty"`
 	Interrupted bool   `json:"interrupted"` // by the user

@@ -65,7 +65,7 @@ func openTarget(ctx, opening context.Context, c Config, unit budget.Microcents) 
 	}
 	if err == nil {
 		t.tenants = tenantNames(c.Tenants)
-		t.tenantSet = t.tenantSet.levelled(c.Levels, c.FanOut)
+		t.tenantSet = t.levelled(c.Levels, c.FanOut)
 		sizes := []int{0} // go-redis' default
 		if t.space != nil && len(c.Baselines) > 0 {
 			sizes = poolSizes(c.Concurrency)

@@ -184,8 +184,8 @@ func TestTelemetryOfLevels(t *testing.T) {
 	}
 	for _, span := range recorder.Ended() {
 		for _, a := range span.Attributes() {
-			if strings.Contains(a.Value.Emit(), "acme") {
-				t.Errorf("a span has %s = %s", a.Key, a.Value.Emit())
+			if strings.Contains(a.Value.String(), "acme") {
+				t.Errorf("a span has %s = %s", a.Key, a.Value.String())
 			}
 		}
 	}

@@ -171,7 +171,7 @@ func TestDeadlinesBelowMissingRootAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		group.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(m), 6)) //nolint:gosec // a test's
+			random := rand.New(rand.NewPCG(uint64(m), 6))
 			for range cycles {
 				ttl := time.Duration(1+random.IntN(20)) * time.Millisecond
 				if _, err := e.TryReserve(context.Background(), tenant, 1, budget.WithHoldTTL(ttl)); err != nil {

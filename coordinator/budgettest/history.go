@@ -175,7 +175,7 @@ func (e *event) apply(ctx context.Context, engine budget.Engine) error {
 		e.response = response{outcome: res.Outcome, remaining: res.Remaining, required: res.Required}
 		return err
 	case verbDelete:
-		res, err := engine.(leveled).DeleteTenant(ctx, tenant)
+		res, err := engine.(levelled).DeleteTenant(ctx, tenant)
 		e.response = balanceResponse(res)
 		return err
 	case verbRemaining, verbBalance, verbHolds, verbLookup, verbAdvance, verbAbandon:

@@ -19,6 +19,7 @@ func (e flat) check(tenant, level budget.TenantID, outcome budget.Outcome) {
 	}
 }
 
+// TryReserve calls the engine, and removes the level from the result.
 func (e flat) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	res, err := e.Engine.TryReserve(ctx, tenant, cost, opts...)
 	e.check(tenant, res.Level, res.Outcome)
@@ -26,11 +27,13 @@ func (e flat) TryReserve(ctx context.Context, tenant budget.TenantID, cost budge
 	return res, err
 }
 
+// Commit calls the engine, and removes the level from the result.
 func (e flat) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	res, err := e.Engine.Commit(ctx, id, actual)
 	return e.settled(id, res), err
 }
 
+// Release calls the engine, and removes the level from the result.
 func (e flat) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	res, err := e.Engine.Release(ctx, id)
 	return e.settled(id, res), err
@@ -42,6 +45,7 @@ func (e flat) settled(id budget.ReservationID, res budget.Settlement) budget.Set
 	return res
 }
 
+// Remaining calls the engine, and removes the level from the result.
 func (e flat) Remaining(ctx context.Context, tenant budget.TenantID) (budget.Remainder, error) {
 	res, err := e.Engine.Remaining(ctx, tenant)
 	e.check(tenant, res.Level, res.Outcome)

@@ -81,7 +81,7 @@ func (x *fixture) holdAt(tenant budget.TenantID, cost, remaining budget.Microcen
 
 // delete deletes a tenant, and removes it from those that exist if it was.
 func (x *fixture) delete(tenant budget.TenantID) (budget.Balance, error) {
-	engine, ok := x.engine.(leveled)
+	engine, ok := x.engine.(levelled)
 	if !ok {
 		return budget.Balance{}, fmt.Errorf("a %T can't delete tenants", x.engine)
 	}
@@ -268,9 +268,10 @@ func levelsDeadline(x *fixture) {
 	var probes []probe
 	for _, at := range []budget.TenantID{root, middle, leaf, twin, aside} {
 		upper := at
-		if at == twin {
+		switch at {
+		case twin:
 			upper = middle
-		} else if at == aside {
+		case aside:
 			upper = root
 		}
 		level := func(tenant budget.TenantID) budget.TenantID { return tenant[:len(tenant)-len(at)+len(upper)] }
@@ -488,7 +489,7 @@ func levelsAdjust(x *fixture) {
 // treeOf expects the accounts of a tenant's tree, at one instant, with their balances.
 func (x *fixture) treeOf(tenant budget.TenantID, want ...budget.TenantID) {
 	x.t.Helper()
-	tree, err := x.engine.(leveled).Tree(x.ctx, tenant)
+	tree, err := x.engine.(levelled).Tree(x.ctx, tenant)
 	if err != nil || tree.Outcome != budget.Found || !tree.Instant || len(tree.Accounts) != len(want) {
 		x.t.Fatalf("the tree of %q is %+v, %v; want %q at one instant", tenant, tree, err, want)
 	}
@@ -502,7 +503,7 @@ func (x *fixture) treeOf(tenant budget.TenantID, want ...budget.TenantID) {
 func levelsTree(x *fixture) {
 	none := func(tenant budget.TenantID) {
 		x.t.Helper()
-		tree, err := x.engine.(leveled).Tree(x.ctx, tenant)
+		tree, err := x.engine.(levelled).Tree(x.ctx, tenant)
 		if err != nil || tree.Outcome != budget.MissingTenant || len(tree.Accounts) > 0 {
 			x.t.Errorf("the tree of %q, which has no accounts: %+v, %v", tenant, tree, err)
 		}
@@ -532,7 +533,7 @@ func levelsTree(x *fixture) {
 		x.t.Errorf("delete: %+v, %v", b, err)
 	}
 	x.treeOf(root, root, middle, `acme/search/*[^a]\?`, leaf, "acme/search-2")
-	if tree, err := x.engine.(leveled).Tree(x.ctx, "acme//a"); !errors.Is(err, budget.ErrInvalidTenant) {
+	if tree, err := x.engine.(levelled).Tree(x.ctx, "acme//a"); !errors.Is(err, budget.ErrInvalidTenant) {
 		x.t.Errorf("the tree of no tenant: %+v, %v", tree, err)
 	}
 }
@@ -562,7 +563,7 @@ func levelsTreeInstant(x *fixture) {
 				done = true
 			default:
 			}
-			tree, err := x.engine.(leveled).Tree(x.ctx, root)
+			tree, err := x.engine.(levelled).Tree(x.ctx, root)
 			if x.failed("tree", err) {
 				return
 			}
@@ -588,7 +589,7 @@ func levelsTreeInstant(x *fixture) {
 				other := budget.TenantID(fmt.Sprintf("%s/other-%d", root, caller))
 				_, err = x.engine.EnsureTenant(x.ctx, other, 1)
 				x.failed("ensure", err)
-				_, err = x.engine.(leveled).DeleteTenant(x.ctx, other)
+				_, err = x.engine.(levelled).DeleteTenant(x.ctx, other)
 				x.failed("delete", err)
 			}
 		}
@@ -718,7 +719,7 @@ func levelsConcurrentMix(x *fixture) {
 				x.failed("ensure", err)
 			case 2:
 				if tenant != root { // whose spending is counted
-					_, err := x.engine.(leveled).DeleteTenant(x.ctx, tenant)
+					_, err := x.engine.(levelled).DeleteTenant(x.ctx, tenant)
 					x.failed("delete", err)
 				}
 			default:

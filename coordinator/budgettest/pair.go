@@ -215,7 +215,7 @@ func (s *side) call(ctx context.Context, op operation, tenant budget.TenantID, s
 		}
 		return a
 	case verbDelete:
-		res, err := s.Engine.(leveled).DeleteTenant(ctx, tenant)
+		res, err := s.Engine.(levelled).DeleteTenant(ctx, tenant)
 		return answer{Outcome: res.Outcome, Account: accountOf(budget.HoldList{Balance: res}, nil), Err: errorName(err)}
 	case verbRemaining, verbAdvance, verbAbandon:
 	}

@@ -72,7 +72,7 @@ func (s *spread) Withdraw(ctx context.Context, tenant budget.TenantID, amount bu
 
 // DeleteTenant calls DeleteTenant of the next node, which must have it.
 func (s *spread) DeleteTenant(ctx context.Context, tenant budget.TenantID) (budget.Balance, error) {
-	node, ok := s.next().(leveled)
+	node, ok := s.next().(levelled)
 	if !ok {
 		return budget.Balance{}, fmt.Errorf("budgettest: a %T can't delete tenants", node)
 	}
@@ -81,7 +81,7 @@ func (s *spread) DeleteTenant(ctx context.Context, tenant budget.TenantID) (budg
 
 // Tree calls Tree of the next node, which must have it.
 func (s *spread) Tree(ctx context.Context, tenant budget.TenantID) (budget.Tree, error) {
-	node, ok := s.next().(leveled)
+	node, ok := s.next().(levelled)
 	if !ok {
 		return budget.Tree{}, fmt.Errorf("budgettest: a %T has no trees", node)
 	}

@@ -30,8 +30,8 @@ type Subject struct {
 	Levels bool
 }
 
-// leveled is an engine whose levels are checked.
-type leveled interface {
+// levelled is an engine whose levels are checked.
+type levelled interface {
 	DeleteTenant(ctx context.Context, tenant budget.TenantID) (budget.Balance, error)
 	Tree(ctx context.Context, tenant budget.TenantID) (budget.Tree, error)
 }

@@ -17,9 +17,9 @@
 // For every tenant, at every instant, remaining + reserved + committed = granted. Amounts
 // are exact. A tenant such as acme/search/key-7 has the levels acme, acme/search and itself:
 // a reserve takes its cost from each of them that has a budget, or from none, and results
-// name the level that can give least. Every operation takes effect exactly once or not at all, whatever is lost,
-// delayed or repeated between the node and Redis. A hold that is never settled is
-// released at its deadline, by Redis' clock.
+// name the level that can give least. Every operation takes effect exactly once or not at
+// all, whatever is lost, delayed or repeated between the node and Redis. A hold that is
+// never settled is released at its deadline, by Redis' clock.
 //
 // # How it works
 //

@@ -342,7 +342,7 @@ func TestSpans(t *testing.T) {
 	if reserved.Parent().SpanID() != parent.SpanContext().SpanID() || reserved.SpanContext().TraceID() != parent.SpanContext().TraceID() {
 		t.Error("the operation's span is not below the caller's")
 	}
-	want := []attribute.KeyValue{operationKey.String("reserve"), outcomeKey.String("reserved")}
+	want := []attribute.KeyValue{depthKey.Int(1), operationKey.String("reserve"), outcomeKey.String("reserved")}
 	if !slices.Equal(reserved.Attributes(), want) || reserved.SpanKind() != trace.SpanKindInternal {
 		t.Errorf("%s: %v", reserved.Name(), reserved.Attributes())
 	}

@@ -39,9 +39,9 @@ type conversation struct {
 	pending *Batch // sent, not resolved
 	// superseded is a batch that was given up; the pending one is empty and resolves it.
 	superseded *Batch
-	spare      *Batch // resolved batch whose memory is reused
-	unanswered *Batch // applied, to be resolved by Answer
-	reply      string // to the unanswered batch
+	spare      []*Batch // resolved batches whose memory is reused
+	unanswered *Batch   // applied, to be resolved by Answer
+	reply      string   // to the unanswered batch
 
 	openNumber  uint64 // that the session is being opened with, 0 for none
 	opened      uint64 // that it was opened with
@@ -284,11 +284,21 @@ func (l *Lane) pendingCommand() []any {
 }
 
 func (l *Lane) newBatch() *Batch {
-	b := l.spare
-	if l.spare = nil; b == nil {
-		b = &Batch{}
+	last := len(l.spare) - 1
+	if last < 0 {
+		return (&Batch{}).reset(l.node.nextNumber())
 	}
+	b := l.spare[last]
+	l.spare = l.spare[:last]
 	return b.reset(l.node.nextNumber())
+}
+
+// reuse keeps a batch's memory for another one. A lane uses two: the pending batch, and
+// the one whose callers are being answered.
+func (l *Lane) reuse(b *Batch) {
+	if !b.repair && !b.shared && len(l.spare) < 2 {
+		l.spare = append(l.spare, b)
+	}
 }
 
 // gather makes a batch of queued calls, taking the tenants in turn. It returns nil if
@@ -314,7 +324,7 @@ func (l *Lane) gather() *Batch {
 	l.mu.Unlock()
 	if len(b.calls) == 0 {
 		l.end(b, Unsent)
-		l.spare = b
+		l.reuse(b)
 		return nil
 	}
 	l.encode(b)

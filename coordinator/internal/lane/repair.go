@@ -21,7 +21,7 @@ func (l *Lane) record(b *Batch, answers []Answer) {
 	}
 	at, added := b.appliedAt, 0
 	for i, c := range b.calls {
-		p, done := c.properties(), attempt{b.number, uint16(i), answers[i].code} //nolint:gosec // at most MaxOperations
+		p, done := c.properties(), attempt{b.number, uint16(i), answers[i].code}
 		keep := func(id budget.ReservationID, s state) {
 			s.at = at
 			s.acknowledged(done)
@@ -169,7 +169,7 @@ func (l *Lane) gatherMerges() *Batch {
 func (l *Lane) mergesApplied(b *Batch, answers []Answer) {
 	for i, c := range b.calls {
 		s := l.merges[i].state
-		s.acknowledged(attempt{b.number, uint16(i), answers[i].code}) //nolint:gosec // at most MaxOperations
+		s.acknowledged(attempt{b.number, uint16(i), answers[i].code})
 		l.journal.record(c.id, s)
 		switch answers[i].code {
 		case luascripts.CodeAsHigh:

@@ -305,9 +305,7 @@ func (l *Lane) Answer() {
 	}
 	l.unanswered = nil
 	l.resolve(b, l.reply)
-	if !b.repair && !b.shared {
-		l.spare = b
-	}
+	l.reuse(b)
 }
 
 // applied advances the session to a batch that was applied.
@@ -342,7 +340,7 @@ func (l *Lane) resolve(b *Batch, text string) {
 		// Once delivered, the call may already be in use by another caller.
 		id, retried, makes := c.id, c.retried, c.properties().makes
 		if answers[i].code == luascripts.CodeOverdue {
-			c.deferred = append(c.deferred, attempt{number: b.number, place: uint16(i)}) //nolint:gosec // at most MaxOperations
+			c.deferred = append(c.deferred, attempt{number: b.number, place: uint16(i)})
 			overdue = append(overdue, c)
 			continue
 		}

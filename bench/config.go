@@ -44,7 +44,7 @@ type Config struct {
 	Partitions  int             // of the keys; 0 is the coordinator's default
 	Concurrency int             // workers per node
 	Levels      int             // of each tenant; above 1, all tenants are below one root
-	FanOut      int             // most accounts below one, on the levels between the root and the tenants
+	FanOut      int             // maximum number of groups directly below the root or a group
 	Duration    time.Duration   // at most; with a Trace, 0 is unlimited
 	Warmup      time.Duration   // before the first round, not measured; or AutoWarmup
 	Baselines   []string        // names of package baseline; each takes as long again as Bursar

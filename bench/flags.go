@@ -122,8 +122,8 @@ func redisOf(cc *cli.Context, engine string) (string, connect.Secrets, error) {
 	return address, secrets, err
 }
 
-// validateSet returns the first error of flags without effect, which are a misunderstanding,
-// and of flags that are set to the value that they have unset.
+// validateSet returns an error for the first flag that is set and has no effect, or is set
+// to the value that stands for an unset flag.
 func validateSet(cc *cli.Context, c Config) error {
 	// unless returns an error if a flag is set, unless a condition holds.
 	unless := func(holds bool, flag, format string, args ...any) error {

@@ -71,7 +71,7 @@ func (c *candidate) readMoney(ctx context.Context) (money report.Overspending, b
 	return c.overspending(spent), books, nil
 }
 
-// spentOf is the amount spent or held. A sum beyond 64 bits is above every budget.
+// spentOf returns the amount spent or held. A sum beyond 64 bits is above every budget.
 func spentOf(b budget.Balance) budget.Microcents {
 	spent, err := b.Committed.Add(b.Reserved)
 	if err != nil {

@@ -53,8 +53,7 @@ func (c *Coordinator) readTree(ctx context.Context, tenant budget.TenantID) (tre
 	return budget.Tree{Outcome: budget.Found, Accounts: accounts, Instant: t.Instant}, a.Trace, nil
 }
 
-// readPage runs the page script on the tenant's partition and adds the reply to what is
-// being read.
+// readPage runs the page script on the tenant's partition and passes the reply to add.
 func (c *Coordinator) readPage(ctx context.Context, l *lane.Lane, tenant budget.TenantID, args []any, add func([]any) error) error {
 	reply, err := c.dispatcher.Read(ctx, l, &c.scripts.Page, args)
 	if err == nil {

@@ -49,9 +49,9 @@
 // debits them all, and records one hold, in the tenant's account, with the set of levels
 // that it debited. The set is part of the ID, so a settlement locks exactly these levels.
 // Whether a level exists is part of its word; a counter in the root (family.shape) shows
-// whether one was created or deleted meanwhile. The root keeps the time of all accounts
-// below it, so the first operation in a new millisecond, on any level, ends what is due in
-// the whole family. A tenant without ancestors has one level, and its reserve does none of
+// whether one was created or deleted in the meantime. The root keeps the time of all
+// accounts below it, so the first operation in a new millisecond, on any level, ends the
+// due holds of the whole family. A tenant without ancestors has one level, and its reserve does none of
 // this.
 //
 // Two other designs were measured with everything else equal: a sync.Mutex for every

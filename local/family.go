@@ -6,10 +6,10 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// family is what a root and the accounts below it share. An account is locked after its
-// ancestors, and members of which neither is an ancestor of the other in the order of their
-// places (Tree). Ancestors have lower places, so all goroutines lock in one order, and never
-// wait for each other in a circle.
+// family is the state that a root and the accounts below it share. An account is locked
+// after its ancestors. Tree also locks members that are not ancestors of each other, in the
+// order of their places. Ancestors have lower places, so all goroutines lock in one order,
+// and never wait for each other in a circle.
 type family struct {
 	root *account
 

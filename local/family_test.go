@@ -105,8 +105,8 @@ func TestLevelCreatedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestExpiryIsAwaited reads a tenant whose hold is due while another goroutine is ending
-// what is due in the family, and has not come to it yet.
+// TestExpiryIsAwaited reads a tenant whose hold is due while another goroutine is ending the
+// due holds of the family, and has not come to this one yet.
 func TestExpiryIsAwaited(t *testing.T) {
 	t.Parallel()
 	e, now := newFamily(t, "acme", "acme/search", "acme/search/key-7", "acme/ads")

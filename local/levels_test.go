@@ -77,7 +77,7 @@ func TestLevelsAllocateNothing(t *testing.T) {
 var tree = []budget.TenantID{"acme", "acme/search", "acme/search/key-7", "acme/search/key-8", "acme/ads", "acme/ads/a/b/c/d"}
 
 // TestLevelsAtOnce uses and audits all levels of a family while levels come and go and
-// deadlines pass. The root counts every hold, so the costs add up to what it has committed.
+// deadlines pass. The root counts every hold, so the costs add up to its committed money.
 func TestLevelsAtOnce(t *testing.T) {
 	t.Parallel()
 	const cycles = 2000
@@ -126,7 +126,7 @@ func TestLevelsAtOnce(t *testing.T) {
 	}
 }
 
-// levelCycle is a random use of a random level, and returns what it committed.
+// levelCycle uses a random level at random, and returns the amount that it committed.
 func levelCycle(ctx context.Context, e *local.Engine, random *rand.Rand, now *atomic.Int64) (spent budget.Microcents, err error) {
 	tenant := tree[random.IntN(len(tree))]
 	amount := budget.Microcents(1 + random.IntN(300))

@@ -122,9 +122,9 @@ func (a *account) reserveLevels(cost budget.Microcents, ttl, now int64) budget.R
 // root must be locked first: the hold's deadline is earlier than any that the family has
 // for the tenant.
 //
-// If the root isn't locked, another goroutine may be ending what is due in the family by a
-// time later than now. It either comes to this tenant yet, and waits for the lock, or the
-// tenant's due, and so the deadline of this hold, is later than that time.
+// If the root isn't locked, another goroutine may be ending the holds of the family that are
+// due by a time later than now. Either it has yet to come to this tenant, and will wait for
+// the lock; or the tenant's due, and so the deadline of this hold, is later than that time.
 func (p *path) hold(cost budget.Microcents, ttl int64) (number, generation uint64, ok bool) {
 	a := p.levels[0]
 	f := a.family

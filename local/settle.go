@@ -106,9 +106,10 @@ func (a *account) settle(number, generation uint64, outcome budget.Outcome, actu
 	return settled{outcome: outcome, remaining: remaining, held: held}
 }
 
-// settleLevels is settle for a hold that debited ancestors of its tenant. The ID names the hold's level set; if
-// the hold is open, the levels exist. All are locked, and the excess is covered at all,
-// before anything moves at one. Without an account there is no such hold.
+// settleLevels is settle for a hold that debited ancestors of its tenant. The ID names the
+// hold's level set; if the hold is open, the levels exist. All are locked, and the excess is
+// checked at all, before anything moves at one. a is nil if the ID names no account, and so
+// no hold.
 func (a *account) settleLevels(id budget.ReservationID, outcome budget.Outcome, actual budget.Microcents) (budget.Settlement, error) {
 	if a == nil {
 		if err := id.Validate(); err != nil {

@@ -106,13 +106,13 @@ type decision struct {
 	remaining budget.Microcents
 }
 
-// method keeps budgets in one of the ways.
+// method is a baseline's way to keep budgets in Redis.
 type method interface {
 	Create(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) error
 	Spent(ctx context.Context, tenant budget.TenantID, granted budget.Microcents) (budget.Microcents, error)
 	// reserve returns Reserved, Insufficient or MissingTenant.
 	reserve(ctx context.Context, id budget.ReservationID, cost budget.Microcents) (decision, error)
-	// settle returns Committed, Overrun or MissingReservation. A release settles for nothing.
+	// settle returns Committed, Overrun or MissingReservation. A release settles at 0.
 	settle(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (decision, error)
 }
 

@@ -17,7 +17,7 @@ import (
 // engine's clock, is released before the next operation on one of its levels takes effect.
 //
 // The levels of a tenant are the tenant itself and its ancestors. A reserve takes its cost
-// from each level that exists, or from none; an ancestor that doesn't exist is no limit. A
+// from each level that exists, or from none; an ancestor that doesn't exist limits nothing. A
 // hold remembers the levels that it took from, and its end touches exactly these, except
 // for those that were removed from the store by hand. Each check is made at all levels
 // before the next check. The other operations concern only the account that they name.

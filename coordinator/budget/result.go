@@ -10,9 +10,9 @@ import (
 // Results are plain values that can be compared with ==, except for HoldList. All amounts
 // are in microcents; a field that an outcome doesn't set is zero.
 //
-// A Level names the account that Remaining is of: of the tenant and those of its ancestors
-// that took part, the one with the least remaining, and of equals the nearest to the
-// tenant. For a refusal it is the level that refused, by the same rule.
+// Level is the account whose remaining amount is Remaining: among the tenant and those of
+// its ancestors that took part, the one with the least; if several have it, the nearest to
+// the tenant. In a refusal it is the level that refused, by the same rule.
 
 // Ensured is the result of EnsureTenant: Created or Exists.
 type Ensured struct {

@@ -236,7 +236,7 @@ var brokenEngines = map[string]struct {
 		"Levels/of equal levels the nearest is named", "Levels/six levels, exact at every edge",
 	}, true},
 	"chargesLaterLevel": {brokenLevels(chargesLaterLevel), []string{
-		"Levels/a level that is created later has no part in a hold", "Levels/a deleted level is no limit", "Levels/holds of the tenants below",
+		"Levels/a level that is created later has no part in a hold", "Levels/a deleted level limits nothing", "Levels/holds of the tenants below",
 	}, true},
 	"keepsDeadlineBelow": {brokenLevels(keepsDeadlineBelow), []string{
 		"Levels/a deadline is kept at every level by every operation", "Levels/deadlines of many tenants below",

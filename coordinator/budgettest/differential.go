@@ -23,10 +23,11 @@ const maxSteps = 60
 const maxRuns = 4
 
 // Differential applies the same random operations to two engines and compares the results
-// and the whole state after each step. The operations use a few tenants, up to four levels of
-// them in one family if both engines have Subject.Levels, amounts around 0, 2^53, 2^63-1 and the remaining and held amounts, and a
-// clock that passes deadlines. The test fails if an outcome didn't occur, so it needs at
-// least rapid's default number of checks. A failure prints rapid's seed.
+// and the whole state after each step. The operations use a few tenants, on up to four
+// levels of one family if both engines have Subject.Levels; amounts around 0, 2^53, 2^63-1
+// and the remaining and held amounts; and a clock that passes deadlines. The test fails if
+// an outcome didn't occur, so it needs at least rapid's default number of checks. A failure
+// prints rapid's seed.
 //
 // The reference is the trusted engine; the subject is the one with Stored, if any.
 func Differential(t *testing.T, reference, subject Factory) {
@@ -117,7 +118,7 @@ var outcomesToSee = func() []string {
 	return all
 }()
 
-// levelOutcomesToSee lists those of tenants with ancestors, beside outcomesToSee.
+// levelOutcomesToSee lists further outcomes, of tenants with ancestors.
 var levelOutcomesToSee = []string{
 	"delete deleted", "delete holds_open", "delete missing_tenant", "reserve insufficient at an ancestor", "reserve reserved at an ancestor",
 	"commit overrun at an ancestor", "commit committed at an ancestor", "release released at an ancestor", "remaining found at an ancestor",

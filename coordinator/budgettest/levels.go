@@ -33,7 +33,7 @@ func levelChecks() []check {
 		{name: "a deadline is kept at every level by every operation", ttl: holdTTL, run: levelsDeadline},
 		{name: "deadlines of many tenants below", ttl: holdTTL, run: levelsManyDeadlines},
 		{name: "a level with open holds below it is not deleted", ttl: holdTTL, run: levelsDelete},
-		{name: "a deleted level is no limit", run: levelsDeleted},
+		{name: "a deleted level limits nothing", run: levelsDeleted},
 		{name: "holds of the tenants below", ttl: holdTTL, run: levelsHolds},
 		{name: "an id under the name of another level", run: levelsMoved},
 		{name: "grants and withdrawals concern one account", run: levelsAdjust},

@@ -12,7 +12,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// mistake is what a broken variant of the naive engine does wrong with levels.
+// mistake is a deliberate error of a naive engine in its levels.
 type mistake uint8
 
 const (

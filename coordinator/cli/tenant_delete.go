@@ -16,7 +16,7 @@ import (
 func deleteCommand() *cli.Command {
 	return &cli.Command{
 		Name: "delete", Usage: "delete a tenant with its record of spending", ArgsUsage: "TENANT",
-		Description: "Needs --yes; without it, it prints the money that would be lost, and exits with 2.\nRefused while holds are open. With --force it first withdraws the remaining money, so\nthat nothing new is held, then commits the open holds in full, since released money\ncould be held again, and prints the loss. Holds of tenants below that took\nfrom its budget are among them. The tenants below are kept, and it no longer limits\nthem.",
+		Description: "Needs --yes; without it, it prints the money that would be lost, and exits with 2.\nRefused while holds are open. With --force it first withdraws the remaining money, so\nthat nothing new is held, then commits the open holds in full, since released money\ncould be held again, and prints the loss. Among them are holds of\ntenants below it that took from its budget. The tenants below are kept, and are no\nlonger limited by it.",
 		Flags: redisFlags(
 			&cli.BoolFlag{Name: "yes", Usage: "delete the tenant and its remaining money"},
 			&cli.BoolFlag{Name: "force", Usage: "delete it despite open holds, which are ended"},

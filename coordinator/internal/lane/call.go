@@ -56,7 +56,7 @@ type Answer struct {
 	Outcome   budget.Outcome
 	Prior     budget.Outcome
 	Remaining budget.Microcents
-	Level     budget.TenantID // that Remaining is of
+	Level     budget.TenantID // account whose remaining amount is Remaining
 	Required  budget.Microcents
 	Actual    budget.Microcents
 	Returned  budget.Microcents

@@ -68,7 +68,7 @@ func TestLevels(t *testing.T) {
 	s.expect(t, &simOp{kind: luascripts.KindWithdraw, tenant: simLeaf, amount: 100 * simScale}, budget.Insufficient, 80, simLeaf)
 }
 
-// A level that does not exist is no limit, and one that is created later has no part in
+// A level that does not exist limits nothing, and one that is created later has no part in
 // older holds. An account with open holds of tenants below it is not deleted.
 func TestLevelsCreatedAndDeleted(t *testing.T) {
 	t.Parallel()

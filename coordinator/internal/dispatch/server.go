@@ -145,11 +145,10 @@ func (s *server) work() {
 		if s.build(w); len(w.cmds) == 0 {
 			continue
 		}
-		s.launch(w)
-		if len(w.answering) > 0 {
-			w.answered.Add(1)
-			go w.answer()
+		if len(w.answering) > 0 { // before launch: from then on the worker can be abandoned
+			w.answered.Go(w.answer)
 		}
+		s.launch(w)
 		s.d.send(w.cmds)
 		w.answered.Wait()
 		if !s.land(w) {
@@ -220,7 +219,6 @@ func (w *worker) answer() {
 	for _, l := range w.answering {
 		l.Answer()
 	}
-	w.answered.Done()
 }
 
 // reschedule queues a lane again if it has a next command.

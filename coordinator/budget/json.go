@@ -23,10 +23,15 @@ type wire struct {
 	Required  *Microcents   `json:"required,omitzero"`
 	Actual    *Microcents   `json:"actual,omitzero"`
 	Returned  *Microcents   `json:"returned,omitzero"`
+	Shortfall Microcents    `json:"shortfall,omitzero"`
+	Cap       Cap           `json:"cap,omitzero"`
+	CapLimit  int64         `json:"cap_limit,omitzero"`
 	Prior     Outcome       `json:"prior,omitzero"`
 	Amount    *Microcents   `json:"amount,omitzero"`
 	At        time.Time     `json:"at,omitzero"`
 	Deadline  time.Time     `json:"deadline,omitzero"`
+	Settings  *Settings     `json:"settings,omitzero"`
+	Crossed   *Thresholds   `json:"crossed,omitzero"`
 }
 
 // known returns a pointer to amount if outcome is among naming, the outcomes that set this
@@ -47,7 +52,7 @@ func (r Ensured) MarshalJSON() ([]byte, error) {
 func (r Reservation) MarshalJSON() ([]byte, error) {
 	w := wire{
 		Outcome: r.Outcome, ID: r.ID, Remaining: known(r.Remaining, r.Outcome, Reserved, Insufficient),
-		Level: r.Level, Required: known(r.Required, r.Outcome, Insufficient),
+		Level: r.Level, Required: known(r.Required, r.Outcome, Insufficient), Cap: r.Cap, CapLimit: r.CapLimit,
 	}
 	if r.Outcome == Insufficient && r.Required <= 0 {
 		w.Remaining = nil // such a cost is refused before the balance is read
@@ -60,6 +65,7 @@ func (r Settlement) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wire{
 		Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Committed, Released, Overrun),
 		Level: r.Level, Actual: known(r.Actual, r.Outcome, Committed), Returned: known(r.Returned, r.Outcome, Released), Prior: r.Prior,
+		Shortfall: r.Shortfall,
 	})
 }
 
@@ -72,6 +78,15 @@ func (r Adjustment) MarshalJSON() ([]byte, error) {
 }
 
 // MarshalJSON writes what the outcome names.
+func (r Configuration) MarshalJSON() ([]byte, error) {
+	w := wire{Outcome: r.Outcome}
+	if r.Outcome == Configured {
+		w.Settings = &r.Settings
+	}
+	return json.Marshal(w)
+}
+
+// MarshalJSON writes what the outcome names.
 func (r Remainder) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wire{Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Found), Level: r.Level})
 }
@@ -79,10 +94,17 @@ func (r Remainder) MarshalJSON() ([]byte, error) {
 // MarshalJSON writes what the outcome names.
 func (b Balance) MarshalJSON() ([]byte, error) {
 	term := func(amount Microcents) *Microcents { return known(amount, b.Outcome, Found, Deleted, HoldsOpen) }
-	return json.Marshal(wire{
+	w := wire{
 		Outcome: b.Outcome, Granted: term(b.Granted), Remaining: term(b.Remaining),
 		Reserved: term(b.Reserved), Committed: term(b.Committed),
-	})
+	}
+	if b.Settings != (Settings{}) {
+		w.Settings = &b.Settings
+	}
+	if crossed := b.Crossed(); !crossed.IsZero() {
+		w.Crossed = &crossed
+	}
+	return json.Marshal(w)
 }
 
 // MarshalJSON writes what the outcome names.

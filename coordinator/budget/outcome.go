@@ -29,6 +29,10 @@ const (
 	NotKnown                   // no record of this reservation: never made, or forgotten
 	Deleted                    // the tenant was deleted
 	HoldsOpen                  // the tenant has open holds and was not deleted; nothing changed
+	Configured                 // the settings are stored
+	Closed                     // a level is closed; nothing changed
+	Frozen                     // a level is frozen; nothing changed
+	Capped                     // the hold would exceed a cap of a level; nothing changed
 )
 
 var outcomeNames = [...]string{
@@ -38,6 +42,7 @@ var outcomeNames = [...]string{
 	MissingReservation: "missing_reservation", Found: "found", Created: "created",
 	Exists: "exists", Granted: "granted", Withdrawn: "withdrawn", Expired: "expired",
 	NotKnown: "not_known", Deleted: "deleted", HoldsOpen: "holds_open",
+	Configured: "configured", Closed: "closed", Frozen: "frozen", Capped: "capped",
 }
 
 // String returns the outcome's name in snake case, as in JSON and in recorded traces.
@@ -86,12 +91,18 @@ var (
 	ErrNoAnswer = errors.New("no answer")
 	// ErrHoldsOpen is the error of HoldsOpen. Settle or release the tenant's holds first.
 	ErrHoldsOpen = errors.New("the tenant has open holds")
+	// ErrTenantClosed is the error of Closed. A closed account stays closed: use another tenant.
+	ErrTenantClosed = errors.New("the account is closed")
+	// ErrTenantFrozen is the error of Frozen. Wait until an operator unfreezes the account.
+	ErrTenantFrozen = errors.New("the account is frozen")
+	// ErrCapped is the error of Capped. Reserve less, or wait for holds to settle.
+	ErrCapped = errors.New("the hold exceeds a cap")
 )
 
 // Err returns nil if the outcome is a success, else the error for it.
 func (o Outcome) Err() error {
 	switch o {
-	case Reserved, Committed, Released, Found, Created, Exists, Granted, Withdrawn, Deleted:
+	case Reserved, Committed, Released, Found, Created, Exists, Granted, Withdrawn, Deleted, Configured:
 		return nil
 	case Insufficient:
 		return ErrInsufficient
@@ -105,6 +116,12 @@ func (o Outcome) Err() error {
 		return ErrMissingReservation
 	case HoldsOpen:
 		return ErrHoldsOpen
+	case Closed:
+		return ErrTenantClosed
+	case Frozen:
+		return ErrTenantFrozen
+	case Capped:
+		return ErrCapped
 	case Unknown:
 		return ErrNoAnswer
 	default:

@@ -12,7 +12,8 @@ import (
 //
 // Level is the account whose remaining amount is Remaining: among the tenant and those of
 // its ancestors that took part, the one with the least; if several have it, the nearest to
-// the tenant. In a refusal it is the level that refused, by the same rule.
+// the tenant. In a refusal it is the level that refused, by the same rule; in an Overrun it
+// is the level with the least remaining + overdraft, and Remaining is without the overdraft.
 
 // Ensured is the result of EnsureTenant: Created or Exists.
 type Ensured struct {
@@ -21,17 +22,23 @@ type Ensured struct {
 }
 
 // Reservation is the result of TryReserve: Reserved{ID, Remaining, Level},
-// Insufficient{Remaining, Level, Required} or MissingTenant. Insufficient for a cost ≤ 0
-// has no level, because no account was read.
+// Insufficient{Remaining, Level, Required}, Capped{Level, Cap, CapLimit}, Frozen{Level},
+// Closed{Level} or MissingTenant. Insufficient for a cost ≤ 0 has no level, because no
+// account was read.
 type Reservation struct {
 	Outcome   Outcome       `json:"outcome"`
 	ID        ReservationID `json:"id,omitzero"`
 	Remaining Microcents    `json:"remaining"`
 	Level     TenantID      `json:"level,omitzero"`
 	Required  Microcents    `json:"required"`
+	// Cap is the cap that refused, and CapLimit its value: an amount in microcents, or a
+	// number of open holds for HoldsCap.
+	Cap      Cap   `json:"cap,omitzero"`
+	CapLimit int64 `json:"cap_limit,omitzero"`
 }
 
-// Settlement is the result of Commit and Release: Committed{Remaining, Level, Actual},
+// Settlement is the result of Commit, CommitAvailable and Release:
+// Committed{Remaining, Level, Actual}, with Shortfall if CommitAvailable could not pay all,
 // Released{Remaining, Level, Returned}, Overrun{Remaining, Level}, InvalidAmount,
 // MissingTenant or MissingReservation{Prior}.
 type Settlement struct {
@@ -40,17 +47,28 @@ type Settlement struct {
 	Level     TenantID   `json:"level,omitzero"`
 	Actual    Microcents `json:"actual"`
 	Returned  Microcents `json:"returned"`
+	// Shortfall is the part of the cost that CommitAvailable left unpaid; Actual is the
+	// amount that was committed.
+	Shortfall Microcents `json:"shortfall,omitzero"`
 	// Prior is the outcome with which the reservation had ended before: Committed, Released
 	// or Expired. It is Unknown if the engine doesn't remember.
 	Prior Outcome `json:"prior,omitzero"`
 }
 
 // Adjustment is the result of Grant and Withdraw: Granted{Remaining},
-// Withdrawn{Remaining}, Insufficient{Remaining, Required} or MissingTenant.
+// Withdrawn{Remaining}, Insufficient{Remaining, Required}, Closed (of Grant) or
+// MissingTenant.
 type Adjustment struct {
 	Outcome   Outcome    `json:"outcome"`
 	Remaining Microcents `json:"remaining"`
 	Required  Microcents `json:"required"`
+}
+
+// Configuration is the result of Configure, FreezeTenant, UnfreezeTenant and CloseTenant:
+// Configured{Settings} with the settings after it, Closed or MissingTenant.
+type Configuration struct {
+	Outcome  Outcome  `json:"outcome"`
+	Settings Settings `json:"settings,omitzero"`
 }
 
 // Remainder is the result of Remaining: Found{Remaining, Level} or MissingTenant.
@@ -69,10 +87,17 @@ type Balance struct {
 	Remaining Microcents `json:"remaining"`
 	Reserved  Microcents `json:"reserved"`
 	Committed Microcents `json:"committed"`
+	Settings  Settings   `json:"settings,omitzero"`
 }
 
-// Debt returns the amount that is spent or held beyond the budget: 0, unless a repair
-// after a failover found money that was spent twice. Grants pay the debt first.
+// Crossed returns the thresholds that committed has reached.
+func (b Balance) Crossed() Thresholds {
+	return b.Settings.Thresholds.Reached(b.Committed, b.Granted)
+}
+
+// Debt returns the amount that is spent or held beyond the budget: 0, unless settles used
+// an overdraft, or a repair after a failover found money that was spent twice. Grants pay
+// the debt first.
 func (b Balance) Debt() Microcents { return max(-b.Remaining, 0) }
 
 // Conserved reports whether the terms keep the invariant, without overflow.
@@ -168,6 +193,9 @@ func (r Settlement) Err() error { return r.Outcome.Err() }
 
 // Err returns nil for Granted and Withdrawn.
 func (r Adjustment) Err() error { return r.Outcome.Err() }
+
+// Err returns nil for Configured.
+func (r Configuration) Err() error { return r.Outcome.Err() }
 
 // Err returns nil for Found.
 func (r Remainder) Err() error { return r.Outcome.Err() }

@@ -15,7 +15,7 @@ func TestOutcomesHaveNamesAndErrors(t *testing.T) {
 	if zero != Unknown || zero.Err() == nil {
 		t.Error("the zero outcome reads as success")
 	}
-	success := map[Outcome]bool{Reserved: true, Committed: true, Released: true, Found: true, Created: true, Exists: true, Granted: true, Withdrawn: true, Deleted: true}
+	success := map[Outcome]bool{Reserved: true, Committed: true, Released: true, Found: true, Created: true, Exists: true, Granted: true, Withdrawn: true, Deleted: true, Configured: true}
 	for o := Unknown; int(o) < len(outcomeNames); o++ {
 		text, err := o.MarshalText()
 		var back Outcome
@@ -104,6 +104,19 @@ func TestResultsAsJSON(t *testing.T) {
 		{Reservation{Outcome: Insufficient, Remaining: 3, Level: "acme", Required: 7}, `{"outcome":"insufficient","remaining":3,"level":"acme","required":7}`},
 		{Reservation{Outcome: MissingTenant}, `{"outcome":"missing_tenant"}`},
 		{Reservation{}, `{"outcome":"unknown"}`},
+		{Reservation{Outcome: Capped, Level: "acme", Cap: HoldsCap, CapLimit: 2}, `{"outcome":"capped","level":"acme","cap":"holds","cap_limit":2}`},
+		{Reservation{Outcome: Frozen, Level: "acme"}, `{"outcome":"frozen","level":"acme"}`},
+		{Settlement{Outcome: Committed, Remaining: -5, Actual: 7, Shortfall: 3}, `{"outcome":"committed","remaining":-5,"actual":7,"shortfall":3}`},
+		{Configuration{Outcome: Configured}, `{"outcome":"configured","settings":{}}`},
+		{
+			Configuration{Outcome: Configured, Settings: Settings{Overdraft: 1, CapHold: 2, CapReserved: 3, CapHolds: 4, Thresholds: thresholds(t, 50, 100), Frozen: true, Closed: true}},
+			`{"outcome":"configured","settings":{"overdraft":1,"cap_hold":2,"cap_reserved":3,"cap_holds":4,"thresholds":[50,100],"frozen":true,"closed":true}}`,
+		},
+		{Configuration{Outcome: Closed}, `{"outcome":"closed"}`},
+		{
+			Balance{Outcome: Found, Granted: 4, Remaining: 2, Committed: 2, Settings: Settings{Thresholds: thresholds(t, 50, 51)}},
+			`{"outcome":"found","granted":4,"remaining":2,"reserved":0,"committed":2,"settings":{"thresholds":[50,51]},"crossed":[50]}`,
+		},
 		{Settlement{Outcome: Committed}, `{"outcome":"committed","remaining":0,"actual":0}`},
 		{Settlement{Outcome: Released, Remaining: 9, Returned: 2}, `{"outcome":"released","remaining":9,"returned":2}`},
 		{Settlement{Outcome: Overrun}, `{"outcome":"overrun","remaining":0}`},

@@ -65,6 +65,7 @@
 //	bursar.gaps                {gap}        bursar.partition; losses of acknowledged writes
 //	bursar.timers.lost         {partition}  bursar.partition; timers that were missing and are rebuilt
 //	bursar.hold.abandoned      {hold}       holds released because their caller gave up
+//	bursar.threshold.crossed   {threshold}  bursar.threshold.percent; thresholds that this node's batches reached
 //	bursar.repair.merged       {reservation}  reservations that a repair restored
 //	bursar.repair.unmerged     {reservation}  reservations that could not be restored
 //	bursar.repair.forgotten    {reservation}  states dropped from memory within the repair window
@@ -83,8 +84,8 @@
 // Events that an operator must see are logged, once each: the start and its warnings, a
 // breaker that opens or closes, a command without a reply, an eviction policy that
 // deletes money, lost writes, timers and partitions, the result of a repair, a session
-// that was reopened, abandoned holds that were released, corrupt state. OPERATIONS.md
-// lists them.
+// that was reopened, abandoned holds that were released, thresholds that were crossed,
+// corrupt state. OPERATIONS.md lists them.
 //
 // # What belongs here
 //
@@ -94,5 +95,6 @@
 // source, start with operations.go and follow a call to internal/lane. PROTOCOL.md
 // explains how a node and Redis work together, OPERATIONS.md how to run them.
 // GUARANTEES.md lists the promises and the tests that show them, OUTCOMES.md the answers
-// and errors, COMMANDS.md the commands, and BENCHMARKS.md the measured figures.
+// and errors, COMMANDS.md the commands, BENCHMARKS.md the measured figures, and
+// COMPARISON.md what Cycles, LiteLLM, Limitador, TigerBeetle and Blnk do.
 package coordinator

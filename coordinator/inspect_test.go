@@ -185,7 +185,7 @@ func TestInspectFindsEach(t *testing.T) {
 		}, "did not write"},
 		{"partitions", CheckWarning, func(t *testing.T) redis.UniversalClient {
 			client := primary(t).Client()
-			client.Set(t.Context(), "bursar:partitions", "3 4", 0)
+			client.Set(t.Context(), "bursar:partitions", "4 4", 0)
 			client.Set(t.Context(), acmeLedger, "theirs", 0)
 			return client
 		}, "did not write"},

@@ -3,6 +3,8 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -10,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/internal/lane"
 )
 
@@ -156,6 +159,58 @@ func (t *telemetry) Repaired(merged, unmerged int) {
 
 // Evicted implements [lane.Observer].
 func (t *telemetry) Evicted(states int) { t.forgotten.Add(context.Background(), int64(states)) }
+
+// Crossed implements [lane.Observer].
+func (t *telemetry) Crossed(c budget.Crossing) {
+	t.crossed.Add(context.Background(), 1, metric.WithAttributes(percentKey.Int(c.Percent)))
+	if t.onThreshold != nil {
+		t.onThreshold.add(c)
+	}
+}
+
+// maxCrossings bounds the events that wait for a caller's function.
+const maxCrossings = 1024
+
+// crossings calls a function for one event after the other, in a goroutine that runs while
+// there are events.
+type crossings struct {
+	call   func(budget.Crossing)
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	queue   []budget.Crossing
+	running bool
+}
+
+// add queues an event. It never blocks: an event beyond maxCrossings is dropped.
+func (c *crossings) add(event budget.Crossing) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == maxCrossings {
+		c.logger.Warn("bursar: function of WithOnThreshold not called", "tenant", event.Tenant, "percent", event.Percent, "waiting", maxCrossings)
+		return
+	}
+	c.queue = append(c.queue, event)
+	if !c.running {
+		c.running = true
+		go c.run()
+	}
+}
+
+func (c *crossings) run() {
+	for {
+		c.mu.Lock()
+		if len(c.queue) == 0 {
+			c.running = false
+			c.mu.Unlock()
+			return
+		}
+		event := c.queue[0]
+		c.queue = c.queue[1:]
+		c.mu.Unlock()
+		c.call(event)
+	}
+}
 
 var retryReasons = func() (all [lane.Failures]*measured) {
 	for f := range all {

@@ -18,6 +18,11 @@ const (
 	opBalance
 	opHolds
 	opTree
+	opCommitAvailable
+	opConfigure
+	opFreeze
+	opUnfreeze
+	opClose
 	operationCount
 )
 
@@ -39,6 +44,12 @@ var operations = [operationCount]struct {
 	opBalance:   {"balance", luascripts.KindBalance},
 	opHolds:     {"holds", luascripts.KindRemaining},
 	opTree:      {"tree", luascripts.KindBalance},
+
+	opCommitAvailable: {"commit_available", luascripts.KindCommitAvailable},
+	opConfigure:       {"configure", luascripts.KindConfigure},
+	opFreeze:          {"freeze_tenant", luascripts.KindConfigure},
+	opUnfreeze:        {"unfreeze_tenant", luascripts.KindConfigure},
+	opClose:           {"close_tenant", luascripts.KindConfigure},
 }
 
 func (op operation) String() string { return operations[op].name }

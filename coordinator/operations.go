@@ -9,11 +9,22 @@ import (
 )
 
 // EnsureTenant implements [budget.Engine].
-func (c *Coordinator) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
+func (c *Coordinator) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, settings ...budget.Setting) (budget.Ensured, error) {
 	if err := budget.ValidateBudget(tenant, amount); err != nil {
 		return budget.Ensured{}, err
 	}
-	a, _, err := c.do(ctx, opEnsure, lane.NewCall(opEnsure.kind(), tenant, amount, budget.ReservationID{}))
+	call := lane.NewCall(opEnsure.kind(), tenant, amount, budget.ReservationID{})
+	if len(settings) > 0 {
+		change, err := budget.NewChange(settings...)
+		if err == nil {
+			err = budget.ValidateOverdraft(tenant, amount, change.Overdraft)
+		}
+		if err != nil {
+			return budget.Ensured{}, err
+		}
+		call.WithChange(&change)
+	}
+	a, _, err := c.do(ctx, opEnsure, call)
 	if err != nil {
 		return budget.Ensured{}, err
 	}
@@ -43,7 +54,9 @@ func (c *Coordinator) TryReserve(ctx context.Context, tenant budget.TenantID, co
 	if err != nil {
 		return budget.Reservation{}, err
 	}
-	r := budget.Reservation{Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Required: a.Required}
+	r := budget.Reservation{
+		Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Required: a.Required, Cap: a.Cap, CapLimit: a.CapLimit,
+	}
 	if a.Outcome == budget.Reserved {
 		r.ID = id
 	}
@@ -53,11 +66,21 @@ func (c *Coordinator) TryReserve(ctx context.Context, tenant budget.TenantID, co
 // Commit implements [budget.Engine]. It may be repeated after any error: a hold
 // settles once.
 func (c *Coordinator) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	return c.commit(ctx, opCommit, id, actual)
+}
+
+// CommitAvailable implements [budget.Engine]. It may be repeated after any error: a hold
+// settles once.
+func (c *Coordinator) CommitAvailable(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	return c.commit(ctx, opCommitAvailable, id, actual)
+}
+
+func (c *Coordinator) commit(ctx context.Context, op operation, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
 	if actual < 0 {
-		c.refuse(ctx, opCommit, budget.InvalidAmount)
+		c.refuse(ctx, op, budget.InvalidAmount)
 		return budget.Settlement{Outcome: budget.InvalidAmount}, nil
 	}
-	return c.settle(ctx, opCommit, id, actual)
+	return c.settle(ctx, op, id, actual)
 }
 
 // Release implements [budget.Engine]. It may be repeated after any error: a hold
@@ -78,7 +101,10 @@ func (c *Coordinator) settle(ctx context.Context, op operation, id budget.Reserv
 }
 
 func settlement(a lane.Answer) budget.Settlement {
-	return budget.Settlement{Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Actual: a.Actual, Returned: a.Returned, Prior: a.Prior}
+	return budget.Settlement{
+		Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level,
+		Actual: a.Actual, Shortfall: a.Shortfall, Returned: a.Returned, Prior: a.Prior,
+	}
 }
 
 // Lookup implements [budget.Engine]. The end of a hold is known for the retention, see
@@ -114,7 +140,7 @@ func (c *Coordinator) DeleteTenant(ctx context.Context, tenant budget.TenantID) 
 	if a.Outcome == budget.MissingTenant {
 		return budget.Balance{Outcome: a.Outcome}, nil
 	}
-	return a.Balance, nil
+	return *a.Balance, nil
 }
 
 // Remaining implements [budget.Engine].
@@ -135,7 +161,7 @@ func (c *Coordinator) Balance(ctx context.Context, tenant budget.TenantID) (budg
 	if a.Outcome != budget.Found {
 		return budget.Balance{Outcome: a.Outcome}, nil
 	}
-	return a.Balance, nil
+	return *a.Balance, nil
 }
 
 func (c *Coordinator) read(ctx context.Context, op operation, tenant budget.TenantID) (lane.Answer, error) {

@@ -38,6 +38,7 @@ type config struct {
 	clock        func() time.Time
 	logger       *slog.Logger
 	observed     []budget.TenantID
+	onThreshold  func(budget.Crossing)
 	serverName   string
 
 	now     func() time.Time // the node's own clock
@@ -107,6 +108,15 @@ func WithQueueLimits(perTenant, total int) Option {
 // 100,000,000, or 0 for no bound. Defaults to 100,000. Nodes that share budgets should
 // agree on it.
 func WithMaxHolds(holds int) Option { return func(c *config) { c.maxHolds = holds } }
+
+// WithOnThreshold sets a function that is called when an account crosses one of its
+// thresholds ([budget.AtThresholds]). Only the node whose batch crossed it calls it, one
+// call after the other in a goroutine of its own; not if the node ends before, or if 1,024
+// calls wait. After a repair a threshold may be crossed a second time. Close doesn't wait for
+// it. Defaults to nil; a crossing is logged and counted in any case.
+func WithOnThreshold(crossed func(budget.Crossing)) Option {
+	return func(c *config) { c.onThreshold = crossed }
+}
 
 // WithBreaker sets how long a server may be unresponsive before its circuit breaker opens
 // and calls fail at once with [ErrUnavailable]. While it is open, about one call per

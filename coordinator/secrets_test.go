@@ -92,7 +92,7 @@ func reportedFaults(admin *redis.Client, server *redistest.Server) []reportedFau
 	return []reportedFault{
 		{"a corrupt account", do("HSET", acmeLedger, "aacme", "1 2 3 4"), nothing},
 		{"a layout of the future", do("HSET", acmeLedger, "f", "99 4 0 0123456789abcdef"), nothing},
-		{"another incarnation", do("HSET", acmeLedger, "f", store.Header{Layout: 3, Partitions: 4, Index: acmePartition, Incarnation: "0123456789abcdef"}.String()), nothing},
+		{"another incarnation", do("HSET", acmeLedger, "f", store.Header{Layout: 4, Partitions: 4, Index: acmePartition, Incarnation: "0123456789abcdef"}.String()), nothing},
 		{"a lost partition", do("FLUSHALL"), nothing},
 		{"foreign timers", func(t *testing.T) { do("DEL", acmeTimers)(t); do("SET", acmeTimers, "x")(t) }, nothing},
 		{"no right to write", do("ACL", "SETUSER", "node", "-hset"), do("ACL", "SETUSER", "node", "+hset")},

@@ -24,10 +24,12 @@ func on(clients ...redis.UniversalClient) budgettest.Factory {
 	return func(t testing.TB, c budgettest.Config) budgettest.Subject {
 		prefix := fmt.Sprintf("suite-%016x", rand.Uint64())
 		var nodes []budget.Engine
+		var crossings budgettest.CrossingLog
 		for _, client := range clients {
 			opts := []coordinator.Option{
 				coordinator.WithKeyPrefix(prefix),
 				coordinator.WithHoldTTL(c.HoldTTL),
+				coordinator.WithOnThreshold(crossings.Add),
 				coordinator.WithLogger(slog.New(slog.DiscardHandler)),
 			}
 			if c.Clock != nil {
@@ -51,7 +53,7 @@ func on(clients ...redis.UniversalClient) budgettest.Factory {
 			Stored: func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
 				return audit.Read(ctx, clients[0], prefix)
 			},
-			Levels: true,
+			Levels: true, Settings: true, Crossings: crossings.All,
 		}
 	}
 }

@@ -37,7 +37,8 @@ const (
 	prefixKey    = attribute.Key("bursar.key.prefix")  // WithKeyPrefix
 	numberKey    = attribute.Key("bursar.node.number") // 2 and more, if the process has several nodes for the same budgets
 	tenantKey    = attribute.Key("bursar.tenant.id")
-	partitionKey = attribute.Key("bursar.partition") // one of at most 1,024
+	partitionKey = attribute.Key("bursar.partition")         // one of at most 1,024
+	percentKey   = attribute.Key("bursar.threshold.percent") // 1 to 1,000
 )
 
 // telemetry is a node's instruments. They use the OpenTelemetry API, which costs almost
@@ -62,6 +63,8 @@ type telemetry struct {
 	merged        metric.Int64Counter
 	unmerged      metric.Int64Counter
 	forgotten     metric.Int64Counter
+	crossed       metric.Int64Counter
+	onThreshold   *crossings // nil for none
 
 	identity     identity
 	release      func() // gives the identity up
@@ -75,6 +78,9 @@ var inSeconds = metric.WithExplicitBucketBoundaries(
 func newTelemetry(c *Coordinator) (*telemetry, error) {
 	meter := c.config.meterProvider.Meter(instrumentationScope)
 	t := &telemetry{tracer: c.config.tracerProvider.Tracer(instrumentationScope)}
+	if c.config.onThreshold != nil {
+		t.onThreshold = &crossings{call: c.config.onThreshold, logger: c.config.logger}
+	}
 	t.identity, t.release = c.claimIdentity()
 	var errs []error
 	counter := func(name, unit, description string) metric.Int64Counter {
@@ -98,6 +104,7 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 	t.merged = counter("bursar.repair.merged", "{reservation}", "Reservations that a repair restored after Redis had lost writes.")
 	t.unmerged = counter("bursar.repair.unmerged", "{reservation}", "Reservations that a repair could not restore.")
 	t.forgotten = counter("bursar.repair.forgotten", "{reservation}", "Reservations that were dropped from the journal within the repair window, for lack of room.")
+	t.crossed = counter("bursar.threshold.crossed", "{threshold}", "Thresholds of accounts that a batch of this node crossed, by percentage.")
 	var err error
 	t.batchSize, err = meter.Int64Histogram("bursar.batch.size", metric.WithUnit("{operation}"),
 		metric.WithDescription("Operations in a batch."),
@@ -105,7 +112,7 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 	errs = append(errs, err)
 	// Counters with an alert are exported from the start: a series that begins at 1 has
 	// no increase.
-	for _, watched := range []metric.Int64Counter{t.gaps, t.timersLost, t.abandoned, t.merged, t.unmerged, t.forgotten} {
+	for _, watched := range []metric.Int64Counter{t.gaps, t.timersLost, t.abandoned, t.merged, t.unmerged, t.forgotten, t.crossed} {
 		watched.Add(context.Background(), 0)
 	}
 	t.probe(context.Background(), now())

@@ -46,6 +46,7 @@ var instruments = []string{
 	"bursar.tenant.holds {hold} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
 	"bursar.tenant.remaining {microcent} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
 	"bursar.tenant.reserved {microcent} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
+	"bursar.threshold.crossed {threshold} counter [bursar.threshold.percent]",
 	"bursar.timers.lost {partition} counter []",
 }
 
@@ -191,6 +192,46 @@ func TestTelemetryOfLevels(t *testing.T) {
 	}
 }
 
+// Each kind of refusal has the depth of the level that refused. A grant that is refused
+// because its own account is closed has no level, so it has no depth.
+func TestTelemetryOfRefusals(t *testing.T) {
+	t.Parallel()
+	c, reader, _ := telemetered(t, redistest.Start(t))
+	for _, root := range []budget.TenantID{"capped", "frozen", "closed", "overrun"} {
+		ensure(t, c, root, 100)
+		ensure(t, c, root+"/search", 20)
+		ensure(t, c, root+"/search/key-7", 100)
+	}
+	r, err := c.TryReserve(t.Context(), "overrun/search/key-7", 20)
+	if err != nil || r.Err() != nil {
+		t.Fatal(r, err)
+	}
+	_, err1 := c.Configure(t.Context(), "capped/search", budget.CapHold(1))
+	_, err2 := c.FreezeTenant(t.Context(), "frozen")
+	_, err3 := c.CloseTenant(t.Context(), "closed/search/key-7")
+	_, err4 := c.TryReserve(t.Context(), "capped/search/key-7", 2)
+	_, err5 := c.TryReserve(t.Context(), "frozen/search/key-7", 2)
+	_, err6 := c.TryReserve(t.Context(), "closed/search/key-7", 2)
+	_, err7 := c.Grant(t.Context(), "closed/search/key-7", 2)
+	_, err8 := c.Commit(t.Context(), r.ID, 30)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := read(t, reader)
+	depths := make(map[string]int64)
+	for _, p := range got["bursar.operation.count"] {
+		name, _ := p.attributes.Value(operationKey)
+		if outcome, _ := p.attributes.Value(outcomeKey); slices.Contains([]string{"capped", "frozen", "closed", "overrun"}, outcome.AsString()) {
+			depth, _ := p.attributes.Value(depthKey)
+			depths[fmt.Sprint(name.AsString(), " ", outcome.AsString(), " ", depth.AsInt64())] += p.value
+		}
+	}
+	want := map[string]int64{"reserve capped 2": 1, "reserve frozen 1": 1, "reserve closed 3": 1, "grant closed 0": 1, "commit overrun 2": 1}
+	if !maps.Equal(depths, want) {
+		t.Errorf("got %v, want %v", depths, want)
+	}
+}
+
 // Every instrument and attribute is read back, with the values that operations of
 // every kind, an outage, a lost partition and an abandoned reserve give them.
 func TestTelemetryReadBack(t *testing.T) {
@@ -207,6 +248,9 @@ func TestTelemetryReadBack(t *testing.T) {
 	}
 	if _, err := c.TryReserve(t.Context(), "acme", 1, budget.WithHoldTTL(time.Hour)); err != nil {
 		t.Fatal(err)
+	}
+	if r, err := c.Configure(t.Context(), "acme", budget.AtThresholds(4, 5)); err != nil || r.Err() != nil {
+		t.Fatal(r, err)
 	}
 	settleAll(t, c, id, gone)
 	abandonOne(t, c, server)
@@ -237,6 +281,7 @@ func TestTelemetryReadBack(t *testing.T) {
 		{1, "bursar.operation.count", []string{op, "lookup", outcome, "committed"}},
 		{1, "bursar.operation.count", []string{op, "grant", outcome, "granted"}},
 		{1, "bursar.operation.count", []string{op, "withdraw", outcome, "withdrawn"}},
+		{1, "bursar.operation.count", []string{op, "configure", outcome, "configured"}},
 		{1, "bursar.operation.count", []string{op, "delete_tenant", outcome, "holds_open"}},
 		{1, "bursar.operation.count", []string{op, "holds", outcome, "found"}}, // the reads of gauges are not counted
 		{1, "bursar.operation.count", []string{op, "remaining", outcome, "found"}},
@@ -258,6 +303,11 @@ func TestTelemetryReadBack(t *testing.T) {
 	}
 	if n := got.of("bursar.batch.retries", "bursar.retry.reason", "no_script"); n == 0 {
 		t.Error("no retry was counted for the first script call, whose script Redis did not know")
+	}
+	for _, p := range got["bursar.threshold.crossed"] { // 45 of 1,000 is 4.5 %
+		if percent, is := p.attributes.Value(percentKey); is && (percent.AsInt64() != 4 || p.value != 1) {
+			t.Errorf("the threshold of %d %% was crossed %d times", percent.AsInt64(), p.value)
+		}
 	}
 	sizes := got["bursar.batch.size"]
 	for _, p := range sizes {

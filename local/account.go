@@ -10,13 +10,16 @@ import (
 
 // account is one tenant's account.
 //
-// The word remaining is also the lock of the fields below it: the goroutine that sets its
-// mark holds the lock, and releases it by storing the word without the mark. So a
+// The word is the remaining amount, and also the lock of the fields below it: the goroutine
+// that replaces it by locked holds the lock, and releases it by storing the amount. So a
 // reserve takes its money and the right to record its hold in one compare-and-swap, and
-// while the word is unmarked no hold is partially created or settled.
+// while the word isn't locked no hold is partially created or settled.
 //
-// Invariants while the word is unmarked:
-//   - remaining + reserved + committed = granted, and none is negative;
+// Invariants while the word isn't locked:
+//   - remaining + reserved + committed = granted;
+//   - none is negative, except the remaining amount of an account that has had an overdraft;
+//   - reserved + committed doesn't overflow, nor does granted + overdraft;
+//   - the word is managedWord if and only if the account has a managed;
 //   - reserved is the sum of the open holds whose level sets contain the account;
 //   - the deadline of each such hold is later than the time of the family's root;
 //   - if the account is missing, there are no such holds.
@@ -31,8 +34,8 @@ type account struct {
 	number uint32 // in order of creation
 	place  uint32 // among the members of the family
 
-	remaining atomic.Int64 // microcents, and the mark; or missing
-	latest    atomic.Int64 // of a root: its family's time, Unix ms, grows under the lock; else the least integer
+	word   atomic.Int64 // remaining, microcents; or locked, missingWord, managedWord
+	latest atomic.Int64 // of a root: its family's time, Unix ms, grows under the lock; else the least integer
 
 	granted   budget.Microcents
 	reserved  budget.Microcents
@@ -43,6 +46,8 @@ type account struct {
 
 	parent *account // nil for a root
 	family *family  // nil for a root without accounts below it
+	// managed has the settings. It is nil for an account that is missing or has none.
+	managed *managed
 	// due is the lower bound of the deadlines of the holds that the family has for this
 	// account. It changes only while the root is locked, too.
 	due int64
@@ -53,14 +58,14 @@ func newAccount(tenant budget.TenantID) *account {
 	// Generations start at a random 64-bit number, so that an ID of another engine
 	// matches no hold of this one.
 	a := &account{tenant: tenant, generation: rand.Uint64()&^setMask | ownSet, due: never} //nolint:gosec // a start value, not a secret
-	a.remaining.Store(missing)
+	a.word.Store(missingWord)
 	a.latest.Store(math.MinInt64)
 	return a
 }
 
 // create makes the account exist, unless it does, and reports whether it did not. The
 // caller holds the mutex of accounts.
-func (a *account) create(granted budget.Microcents) bool {
+func (a *account) create(granted budget.Microcents, settings budget.Settings) bool {
 	defer a.family.reshape()()
 	remaining := a.open()
 	if remaining != missing {
@@ -68,6 +73,7 @@ func (a *account) create(granted budget.Microcents) bool {
 		return false
 	}
 	a.granted, a.committed = granted, 0
+	a.manage(settings, granted)
 	a.close(granted)
 	return true
 }
@@ -87,6 +93,7 @@ func (a *account) delete() budget.Balance {
 		b.Outcome = budget.HoldsOpen
 		return b
 	}
+	a.managed = nil
 	a.close(missing)
 	b.Outcome = budget.Deleted
 	return b
@@ -107,9 +114,11 @@ func (a *account) advanceSlow(now int64) {
 	}
 	remaining := a.open()
 	if now > a.latest.Load() {
-		expired := a.holds.expire(now)[0]
+		expired := a.holds.expire(now)[0].amount
 		if a.family != nil {
-			expired += a.family.expire(now)
+			below := a.family.expire(now)
+			expired += below.amount
+			a.addBelow(-below.holds)
 		}
 		a.reserved -= expired
 		remaining += expired

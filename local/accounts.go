@@ -89,7 +89,7 @@ func (t *table) insert(a *account) {
 }
 
 // create returns the tenant's account and reports whether this call created it.
-func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents) (*account, bool) {
+func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents, settings budget.Settings) (*account, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.find(tenant)
@@ -97,7 +97,7 @@ func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents) (*a
 		// Copy the ID, since the caller's string may be a small part of a large one.
 		a = s.insert(budget.TenantID(strings.Clone(string(tenant))))
 	}
-	return a, a.create(granted)
+	return a, a.create(granted, settings)
 }
 
 // insert inserts an account that doesn't exist yet, after those of its ancestors.

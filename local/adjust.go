@@ -22,14 +22,20 @@ func (e *Engine) Grant(_ context.Context, tenant budget.TenantID, amount budget.
 		a.close(missing)
 		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
 	}
-	granted, err := a.granted.Add(amount)
-	if err != nil {
-		room := budget.MaxMicrocents - a.granted
+	settings := a.settings()
+	if settings.Closed {
 		a.close(remaining)
+		return budget.Adjustment{Outcome: budget.Closed}, nil
+	}
+	// Neither is negative, and they fit 64 bits together.
+	room := budget.MaxMicrocents - a.granted - settings.Overdraft
+	if amount > room {
+		a.close(remaining)
+		_, err := (budget.MaxMicrocents - room).Add(amount)
 		return budget.Adjustment{}, fmt.Errorf("grant to tenant %q, which has room for %s: %w", tenant, wording.Count(room, "microcent"), err)
 	}
 	// remaining is at most granted, so this sum doesn't overflow either.
-	a.granted = granted
+	a.granted += amount
 	remaining += amount
 	a.close(remaining)
 	return budget.Adjustment{Outcome: budget.Granted, Remaining: remaining}, nil
@@ -44,15 +50,21 @@ func (e *Engine) Withdraw(_ context.Context, tenant budget.TenantID, amount budg
 	if a == nil {
 		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
 	}
-	remaining, ok := a.debitIfAvailable(amount)
+	remaining := a.open()
 	if remaining == missing {
+		a.close(missing)
 		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
 	}
-	if !ok {
-		return budget.Adjustment{Outcome: budget.Insufficient, Remaining: remaining, Required: amount}, nil
+	if remaining < amount {
+		a.close(remaining)
+		return budget.Adjustment{Outcome: budget.Insufficient, Remaining: max(remaining, 0), Required: amount}, nil
 	}
+	before := a.reached()
 	a.granted -= amount
+	remaining -= amount
+	events := a.crossed(nil, before)
 	a.close(remaining)
+	e.report(events)
 	return budget.Adjustment{Outcome: budget.Withdrawn, Remaining: remaining}, nil
 }
 

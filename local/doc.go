@@ -10,8 +10,8 @@
 //
 // Every operation is linearizable, and exact up to [budget.MaxMicrocents]. The results of
 // Balance and Holds are consistent snapshots. TryReserve, Commit and Release without
-// options don't allocate, except that a reserve allocates when a tenant has more open
-// holds than ever before. Open holds are bounded by memory and by 2^32 per tenant; the
+// options don't allocate, except for a reserve when a tenant has more open holds than ever
+// before, and a commit that crosses a threshold. Open holds are bounded by memory and by 2^32 per tenant; the
 // memory of a tenant's holds, and of a deleted tenant, is reused but not freed.
 //
 // No operation blocks for long, so the context is ignored: an operation succeeds even if
@@ -38,11 +38,14 @@
 // # How it works
 //
 // An account is one atomic word, the remaining amount, and the fields that it guards. A
-// reserve is a compare-and-swap on that word (debitIfAvailable) that subtracts the cost and
-// sets the word's mark; then the goroutine records the hold and clears the mark.
-// Settlements set the mark in the same way. So Remaining and a refused reserve take no
-// lock, and any other operation waits only while another updates the account, for a few
-// nanoseconds.
+// reserve is a compare-and-swap on that word (debitIfAvailable) that takes the amount and
+// leaves a mark; then the goroutine records the hold and stores what remains. Settlements set
+// the mark in the same way. So Remaining and a refused reserve take no lock, and any other
+// operation waits only while another updates the account, for a few nanoseconds.
+//
+// The word of an account with settings is a constant that covers no cost; its remaining
+// amount is kept with the settings, under the lock. So a reserve of such an account locks it
+// and checks the settings, and other accounts pay nothing for them.
 //
 // A reserve of a tenant with ancestors locks its levels that exist, from the root to the
 // tenant, so that goroutines never wait for each other in a circle. It checks them all,
@@ -51,8 +54,8 @@
 // Whether a level exists is part of its word; a counter in the root (family.shape) shows
 // whether one was created or deleted in the meantime. The root keeps the time of all
 // accounts below it, so the first operation in a new millisecond, on any level, ends the
-// due holds of the whole family. A tenant without ancestors has one level, and its reserve does none of
-// this.
+// due holds of the whole family. A tenant without ancestors and settings has one level, and
+// its reserve does none of this.
 //
 // Two other designs were measured with everything else equal: a sync.Mutex for every
 // operation, and a compare-and-swap debit that takes a mutex only to record the hold. With

@@ -10,6 +10,8 @@ type Engine struct {
 	accounts accounts
 	clock    clock
 	holdTTL  int64 // milliseconds; 0 for none
+
+	onThreshold func(budget.Crossing) // nil for none
 }
 
 var _ budget.Engine = (*Engine)(nil)
@@ -20,7 +22,7 @@ func New(opts ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{holdTTL: cfg.holdTTL.Milliseconds()}
+	e := &Engine{holdTTL: cfg.holdTTL.Milliseconds(), onThreshold: cfg.onThreshold}
 	e.accounts.init()
 	e.clock.init(cfg.clock)
 	return e, nil

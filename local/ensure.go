@@ -7,8 +7,16 @@ import (
 )
 
 // EnsureTenant implements [budget.Engine].
-func (e *Engine) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
+func (e *Engine) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents, settings ...budget.Setting) (budget.Ensured, error) {
 	if err := budget.ValidateBudget(tenant, amount); err != nil {
+		return budget.Ensured{}, err
+	}
+	change, err := budget.NewChange(settings...)
+	if err != nil {
+		return budget.Ensured{}, err
+	}
+	initial := change.Apply(budget.Settings{})
+	if err := budget.ValidateOverdraft(tenant, amount, initial.Overdraft); err != nil {
 		return budget.Ensured{}, err
 	}
 	for {
@@ -18,7 +26,7 @@ func (e *Engine) EnsureTenant(_ context.Context, tenant budget.TenantID, amount 
 				return budget.Ensured{Outcome: budget.Exists, Remaining: remaining}, nil
 			}
 		}
-		if _, created := e.accounts.create(tenant, amount); created {
+		if _, created := e.accounts.create(tenant, amount, initial); created {
 			return budget.Ensured{Outcome: budget.Created, Remaining: amount}, nil
 		}
 	}

@@ -70,6 +70,40 @@ func ExampleWithClock() {
 	// Output: missing_reservation expired
 }
 
+// An overdraft lets work settle that cost more than its hold, and a threshold reports that the
+// budget is spent. Reserves never use the overdraft.
+func ExampleWithOnThreshold() {
+	ctx := context.Background()
+	engine, err := local.New(local.WithOnThreshold(func(c budget.Crossing) {
+		fmt.Printf("%s has spent %d %% of %s: %s\n", c.Tenant, c.Percent, c.Granted, c.Committed)
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := engine.EnsureTenant(ctx, "acme", 10*budget.Dollar, budget.Overdraft(2*budget.Dollar), budget.AtThresholds(80, 100)); err != nil {
+		log.Fatal(err)
+	}
+	res, err := engine.TryReserve(ctx, "acme", 10*budget.Dollar)
+	if err != nil {
+		log.Fatal(err)
+	}
+	settled, err := engine.Commit(ctx, res.ID, 11*budget.Dollar)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(settled.Outcome, settled.Remaining)
+	refused, err := engine.TryReserve(ctx, "acme", budget.Cent)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(refused.Outcome, refused.Remaining)
+	// Output:
+	// acme has spent 80 % of $10.00: $11.00
+	// acme has spent 100 % of $10.00: $11.00
+	// committed -$1.00
+	// insufficient $0.00
+}
+
 // answer is a function of your own service. It takes the interface, so that the program
 // can pass a coordinator and a test a local engine.
 func answer(ctx context.Context, engine budget.Engine, tenant budget.TenantID, question string) (string, error) {

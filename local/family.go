@@ -1,10 +1,6 @@
 package local
 
-import (
-	"sync/atomic"
-
-	"github.com/calybris/bursar/coordinator/budget"
-)
+import "sync/atomic"
 
 // family is the state that a root and the accounts below it share. An account is locked
 // after its ancestors. Tree also locks members that are not ancestors of each other, in the
@@ -23,7 +19,7 @@ type family struct {
 	// members with holds that the account counts.
 	members atomic.Pointer[[]*account]
 	// earliest has each member's due, which is a lower bound of the deadlines in its slots.
-	// The root's mark guards it.
+	// The root's lock guards it.
 	earliest bounds
 }
 
@@ -57,9 +53,9 @@ func (f *family) reshape() (done func()) {
 	return func() { f.shape.Add(1) }
 }
 
-// expire ends the holds of the members that are due by now, and returns the sum of those
+// expire ends the holds of the members that are due by now, and returns the sums of those
 // that the root counts. The root must be locked.
-func (f *family) expire(now int64) (atRoot budget.Microcents) {
+func (f *family) expire(now int64) (atRoot freed) {
 	f.earliest.visit(now, func(i int) int64 {
 		m := (*f.members.Load())[i]
 		depth := m.depth()
@@ -67,10 +63,15 @@ func (f *family) expire(now int64) (atRoot budget.Microcents) {
 		p.open(m, setMask&^(1<<depth))
 		sums := m.holds.expire(now)
 		for k := range depth {
-			p.remaining[k] += sums[k] // 0 if it is missing
-			p.levels[k].reserved -= sums[k]
+			l := p.levels[k]
+			p.remaining[k] += sums[k].amount // 0 if it is missing
+			l.reserved -= sums[k].amount
+			if k > 0 {
+				l.addBelow(-sums[k].holds)
+			}
 		}
-		atRoot += sums[depth]
+		atRoot.amount += sums[depth].amount
+		atRoot.holds += sums[depth].holds
 		m.due = m.holds.earliest.least()
 		p.close()
 		return m.due

@@ -70,7 +70,7 @@ func TestLocksFromRootToTenant(t *testing.T) {
 					close(done)
 				}()
 				time.Sleep(grace)
-				if word := e.accounts.find("acme/search/key-7").remaining.Load(); word < 0 {
+				if word := e.accounts.find("acme/search/key-7").word.Load(); word < 0 {
 					t.Errorf("the tenant is locked while %q is awaited", ancestor)
 				}
 				a.close(remaining)

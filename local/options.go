@@ -14,6 +14,8 @@ type Option func(*config)
 type config struct {
 	holdTTL time.Duration
 	clock   func() time.Time
+
+	onThreshold func(budget.Crossing)
 }
 
 // WithHoldTTL sets the time after which an unsettled hold is released: whole milliseconds
@@ -25,6 +27,15 @@ func WithHoldTTL(ttl time.Duration) Option { return func(c *config) { c.holdTTL 
 // engine's time stands still until the clock catches up. Defaults to nil, the engine's own
 // clock.
 func WithClock(now func() time.Time) Option { return func(c *config) { c.clock = now } }
+
+// WithOnThreshold sets a function that is called when an account crosses one of its
+// thresholds; see [budget.AtThresholds]. The operation that crossed it calls the function
+// before it returns: for each level, from the tenant up, in ascending order of the
+// percentages. The function must be safe for concurrent use, and may call the engine.
+// Defaults to nil, no function.
+func WithOnThreshold(report func(budget.Crossing)) Option {
+	return func(c *config) { c.onThreshold = report }
+}
 
 func newConfig(opts []Option) (config, error) {
 	c := config{holdTTL: budget.DefaultHoldTTL}

@@ -9,6 +9,7 @@ type path struct {
 	remaining [budget.MaxTenantLevels]budget.Microcents
 	n         int    // the distance of the farthest, plus 1
 	set       uint64 // the levels that take part, all of which exist and are locked
+	special   bool   // a locked level is missing or has settings
 }
 
 // open locks the levels of a tenant in a set and the tenant itself. They all take part,
@@ -21,6 +22,10 @@ func (p *path) open(tenant *account, set uint64) {
 // openExisting locks the levels of a tenant that exist and the tenant itself, and with them
 // the root even if it is missing. Existing levels take part.
 func (p *path) openExisting(tenant *account, withRoot bool) {
+	if tenant.parent == nil {
+		p.open(tenant, ownSet)
+		return
+	}
 	for attempt := 0; ; attempt++ {
 		shape := tenant.family.shape.Load()
 		if shape&1 == 0 {
@@ -39,7 +44,7 @@ func (p *path) openExisting(tenant *account, withRoot bool) {
 func (a *account) existing(withRoot bool) uint64 {
 	set := uint64(ownSet)
 	for bit, l := uint64(2), a.parent; l != nil; bit, l = bit<<1, l.parent {
-		if l.remaining.Load() != missing || withRoot && l.parent == nil {
+		if l.word.Load() != missingWord || withRoot && l.parent == nil {
 			set |= bit
 		}
 	}
@@ -58,14 +63,23 @@ func (p *path) choose(tenant *account, set uint64) {
 
 // lock locks the levels from the root to the tenant.
 func (p *path) lock() {
-	p.set = 0
+	p.set, p.special = 0, false
 	for k := p.n - 1; k >= 0; k-- {
-		if l := p.levels[k]; l != nil {
-			p.remaining[k] = l.open()
-			if p.remaining[k] != missing {
-				p.set |= 1 << k
-			}
+		l := p.levels[k]
+		if l == nil {
+			continue
 		}
+		// The first attempt of open, without the call.
+		if word := l.word.Load(); word >= 0 && l.word.CompareAndSwap(word, locked) {
+			p.remaining[k] = budget.Microcents(word)
+			p.set |= 1 << k
+			continue
+		}
+		p.remaining[k] = l.open()
+		if p.remaining[k] != missing {
+			p.set |= 1 << k
+		}
+		p.special = p.special || l.managed != nil || p.remaining[k] == missing
 	}
 }
 
@@ -74,7 +88,11 @@ func (p *path) lock() {
 func (p *path) close() {
 	for k := p.n - 1; k >= 0; k-- {
 		if l := p.levels[k]; l != nil {
-			l.close(p.remaining[k])
+			if p.special {
+				l.close(p.remaining[k])
+			} else {
+				l.closePlain(p.remaining[k])
+			}
 		}
 	}
 }
@@ -88,4 +106,19 @@ func (p *path) least() (least int) {
 		}
 	}
 	return least
+}
+
+// tightest returns the distance of the level with the least room for an excess, of equals the
+// nearest, and its room. The tenant must take part.
+func (p *path) tightest() (tightest int, room budget.Microcents) {
+	room = p.levels[0].room(p.remaining[0])
+	for k := 1; k < p.n; k++ {
+		if p.set>>k&1 == 0 {
+			continue
+		}
+		if r := p.levels[k].room(p.remaining[k]); r < room {
+			tightest, room = k, r
+		}
+	}
+	return tightest, room
 }

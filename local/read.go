@@ -24,7 +24,7 @@ func (e *Engine) Remaining(_ context.Context, tenant budget.TenantID) (budget.Re
 	if remaining == missing {
 		return budget.Remainder{Outcome: budget.MissingTenant}, nil
 	}
-	return budget.Remainder{Outcome: budget.Found, Remaining: remaining, Level: a.tenant}, nil
+	return budget.Remainder{Outcome: budget.Found, Remaining: max(remaining, 0), Level: a.tenant}, nil
 }
 
 // leastRemaining returns the least remaining amount of the tenant's levels.
@@ -36,7 +36,7 @@ func (a *account) leastRemaining() budget.Remainder {
 		return budget.Remainder{Outcome: budget.MissingTenant}
 	}
 	least := p.least()
-	return budget.Remainder{Outcome: budget.Found, Remaining: p.remaining[least], Level: p.levels[least].tenant}
+	return budget.Remainder{Outcome: budget.Found, Remaining: max(p.remaining[least], 0), Level: p.levels[least].tenant}
 }
 
 // Balance implements [budget.Engine].
@@ -150,6 +150,6 @@ func (a *account) balance(remaining budget.Microcents) budget.Balance {
 	}
 	return budget.Balance{
 		Outcome: budget.Found, Granted: a.granted,
-		Remaining: remaining, Reserved: a.reserved, Committed: a.committed,
+		Remaining: remaining, Reserved: a.reserved, Committed: a.committed, Settings: a.settings(),
 	}
 }

@@ -28,37 +28,41 @@ func (e *Engine) TryReserve(_ context.Context, tenant budget.TenantID, cost budg
 	if now := e.clock.now(); now > a.latest.Load() {
 		// The time of an account with a parent is that of its root, so it comes here always.
 		if a.parent != nil {
-			return a.reserveLevels(cost, ttl, now), nil
+			a.family.root.advance(now)
+			return a.reserveLevels(cost, ttl), nil
 		}
 		a.advanceSlow(now)
 	}
-	// The first attempt of debitIfAvailable, without the call. A marked word is less than any
-	// cost.
-	left := budget.Microcents(a.remaining.Load())
+	// The first attempt of debitIfAvailable, without the call. A word that isn't an amount is
+	// less than any cost.
+	left := budget.Microcents(a.word.Load())
 	remaining := left - cost // used only if left covers the cost
-	if left < cost || !a.remaining.CompareAndSwap(int64(left), int64(remaining)|mark) {
+	if left < cost || !a.word.CompareAndSwap(int64(left), locked) {
 		if left >= 0 && left < cost {
 			res.Outcome, res.Remaining, res.Level, res.Required = budget.Insufficient, left, a.tenant, cost
 			return res, nil
 		}
 		var ok bool
 		if remaining, ok = a.debitIfAvailable(cost); !ok {
-			return a.refusal(remaining, cost), nil
+			return a.reserveSlow(remaining, cost, ttl), nil
 		}
 	}
 	slot, generation := a.hold(cost, ttl)
-	a.close(remaining)
+	a.closePlain(remaining)
 	res.Outcome, res.Remaining, res.Level = budget.Reserved, remaining, a.tenant
 	res.ID = a.id(slot, generation)
 	return res, nil
 }
 
-// refusal returns the result of a reserve that debitIfAvailable refused.
-func (a *account) refusal(remaining, cost budget.Microcents) budget.Reservation {
-	if remaining == missing {
+// reserveSlow returns the result of a reserve that debitIfAvailable refused with this word.
+func (a *account) reserveSlow(word, cost budget.Microcents, ttl int64) budget.Reservation {
+	if word == missingWord {
 		return budget.Reservation{Outcome: budget.MissingTenant}
 	}
-	return budget.Reservation{Outcome: budget.Insufficient, Remaining: remaining, Level: a.tenant, Required: cost}
+	if word == managedWord {
+		return a.reserveLevels(cost, ttl)
+	}
+	return budget.Reservation{Outcome: budget.Insufficient, Remaining: word, Level: a.tenant, Required: cost}
 }
 
 func (a *account) id(slot, generation uint64) budget.ReservationID {
@@ -88,11 +92,10 @@ func until(now, ttl int64) int64 {
 	return never
 }
 
-// reserveLevels reserves for a tenant with ancestors. All levels are locked before the
-// first is checked, so the amounts are of one instant, and nothing is debited anywhere
-// before the cost is covered everywhere.
-func (a *account) reserveLevels(cost budget.Microcents, ttl, now int64) budget.Reservation {
-	a.family.root.advance(now)
+// reserveLevels reserves for a tenant with ancestors or settings. All levels are locked before
+// the first is checked, so the amounts are of one instant, and nothing is debited anywhere
+// before every check has passed everywhere.
+func (a *account) reserveLevels(cost budget.Microcents, ttl int64) budget.Reservation {
 	var p path
 	for withRoot := false; ; withRoot = true {
 		p.openExisting(a, withRoot)
@@ -100,10 +103,16 @@ func (a *account) reserveLevels(cost budget.Microcents, ttl, now int64) budget.R
 			p.close()
 			return budget.Reservation{Outcome: budget.MissingTenant}
 		}
+		if p.special {
+			if res := p.restrict(cost); res.Outcome != budget.Unknown {
+				p.close()
+				return res
+			}
+		}
 		least := p.least() // stays the same, since all levels are debited by the same amount
 		if p.remaining[least] < cost {
 			p.close()
-			return budget.Reservation{Outcome: budget.Insufficient, Remaining: p.remaining[least], Level: p.levels[least].tenant, Required: cost}
+			return budget.Reservation{Outcome: budget.Insufficient, Remaining: max(p.remaining[least], 0), Level: p.levels[least].tenant, Required: cost}
 		}
 		slot, generation, ok := p.hold(cost, ttl)
 		if !ok {
@@ -118,6 +127,31 @@ func (a *account) reserveLevels(cost budget.Microcents, ttl, now int64) budget.R
 	}
 }
 
+// restrict returns the refusal of the settings of a level, or the zero Reservation. A closed
+// level precedes a frozen one, and this one with a cap; of equals the nearest to the tenant.
+func (p *path) restrict(cost budget.Microcents) (res budget.Reservation) {
+	for k := range p.n {
+		l := p.levels[k]
+		if l == nil || l.managed == nil {
+			continue
+		}
+		s := &l.managed.settings
+		switch {
+		case s.Closed:
+			return budget.Reservation{Outcome: budget.Closed, Level: l.tenant}
+		case res.Outcome == budget.Frozen:
+		case s.Frozen:
+			res = budget.Reservation{Outcome: budget.Frozen, Level: l.tenant}
+		case res.Outcome == budget.Unknown:
+			holds := int64(l.holds.count()) + l.managed.below
+			if exceeded, limit := s.CappedBy(cost, l.reserved, holds); exceeded != budget.NoCap {
+				res = budget.Reservation{Outcome: budget.Capped, Level: l.tenant, Cap: exceeded, CapLimit: limit}
+			}
+		}
+	}
+	return res
+}
+
 // hold debits all levels and records the hold. It changes nothing and returns false if the
 // root must be locked first: the hold's deadline is earlier than any that the family has
 // for the tenant.
@@ -127,20 +161,22 @@ func (a *account) reserveLevels(cost budget.Microcents, ttl, now int64) budget.R
 // the lock; or the tenant's due, and so the deadline of this hold, is later than that time.
 func (p *path) hold(cost budget.Microcents, ttl int64) (number, generation uint64, ok bool) {
 	a := p.levels[0]
-	f := a.family
-	now := f.root.latest.Load()
+	now := a.time()
 	deadline := until(now, ttl)
-	if deadline < a.due {
+	if a.parent != nil && deadline < a.due {
 		if p.levels[p.n-1].parent != nil {
 			return 0, 0, false
 		}
 		a.due = deadline
-		f.earliest.lower(uint64(a.place), deadline)
+		a.family.earliest.lower(uint64(a.place), deadline)
 	}
 	for k := range p.n {
 		if p.set>>k&1 != 0 {
 			p.remaining[k] -= cost
 			p.levels[k].reserved += cost
+			if k > 0 && p.special {
+				p.levels[k].addBelow(1)
+			}
 		}
 	}
 	a.generation += setMask + 1

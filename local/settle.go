@@ -14,27 +14,35 @@ func (e *Engine) Commit(_ context.Context, id budget.ReservationID, actual budge
 	}
 	a := e.holder(id)
 	if a == nil || a.parent != nil && !ownOnly(id) {
-		return a.settleLevels(id, budget.Committed, actual)
+		return e.settleLevels(a, id, budget.Committed, actual, false)
 	}
 	place, generation := id.Bits()
 	s := a.settle(place&slotMask, generation, budget.Committed, actual)
 	if s.outcome != budget.Committed {
-		return s.refusal(a.tenant), nil
+		return e.notSettled(a, s, id, budget.Committed, actual)
 	}
 	res.Outcome, res.Remaining, res.Level, res.Actual = budget.Committed, s.remaining, a.tenant, actual
 	return res, nil
+}
+
+// CommitAvailable implements [budget.Engine].
+func (e *Engine) CommitAvailable(_ context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	if actual < 0 {
+		return budget.Settlement{Outcome: budget.InvalidAmount}, nil
+	}
+	return e.settleLevels(e.holder(id), id, budget.Committed, actual, true)
 }
 
 // Release implements [budget.Engine].
 func (e *Engine) Release(_ context.Context, id budget.ReservationID) (res budget.Settlement, err error) {
 	a := e.holder(id)
 	if a == nil || a.parent != nil && !ownOnly(id) {
-		return a.settleLevels(id, budget.Released, 0)
+		return e.settleLevels(a, id, budget.Released, 0, false)
 	}
 	place, generation := id.Bits()
 	s := a.settle(place&slotMask, generation, budget.Released, 0)
 	if s.outcome != budget.Released {
-		return s.refusal(a.tenant), nil
+		return e.notSettled(a, s, id, budget.Released, 0)
 	}
 	res.Outcome, res.Remaining, res.Level, res.Returned = budget.Released, s.remaining, a.tenant, s.held
 	return res, nil
@@ -66,28 +74,40 @@ type settled struct {
 	held      budget.Microcents
 }
 
-func (s settled) refusal(level budget.TenantID) budget.Settlement {
-	if s.outcome == budget.Overrun {
-		return budget.Settlement{Outcome: budget.Overrun, Remaining: s.remaining, Level: level}
+// notSettled returns the result of a settlement that settle has refused or left to
+// settleLevels.
+func (e *Engine) notSettled(a *account, s settled, id budget.ReservationID, outcome budget.Outcome, actual budget.Microcents) (budget.Settlement, error) {
+	if s.outcome == budget.Unknown {
+		return e.settleLevels(a, id, outcome, actual, false)
 	}
-	return budget.Settlement{Outcome: budget.MissingReservation, Prior: s.prior}
+	if s.outcome == budget.Overrun {
+		return budget.Settlement{Outcome: budget.Overrun, Remaining: s.remaining, Level: a.tenant}, nil
+	}
+	return budget.Settlement{Outcome: budget.MissingReservation, Prior: s.prior}, nil
 }
 
 // settle ends the hold with that slot number and generation, if it is open and remaining
 // covers the excess. It holds the account's lock throughout, so of two settlements of a
 // hold the second sees the first complete, and a hold whose settlement is refused is open
-// at every moment.
+// at every moment. If the account is missing or has settings, the outcome is Unknown.
 func (a *account) settle(number, generation uint64, outcome budget.Outcome, actual budget.Microcents) settled {
-	remaining := a.open()
+	// The first attempt of openPlain, without the call.
+	remaining := budget.Microcents(a.word.Load())
+	if remaining < 0 || !a.word.CompareAndSwap(int64(remaining), locked) {
+		var ok bool
+		if remaining, ok = a.openPlain(); !ok {
+			return settled{}
+		}
+	}
 	h := a.holds.at(number)
 	if h == nil || h.generation != generation {
-		a.close(remaining)
+		a.closePlain(remaining)
 		return settled{outcome: budget.MissingReservation}
 	}
 	now := a.time()
 	if !h.open() {
 		prior := h.prior(now)
-		a.close(remaining)
+		a.closePlain(remaining)
 		return settled{outcome: budget.MissingReservation, prior: prior}
 	}
 	// Neither amount is negative, so the difference doesn't overflow. Unless the
@@ -95,22 +115,22 @@ func (a *account) settle(number, generation uint64, outcome budget.Outcome, actu
 	held := h.held
 	excess := actual - held
 	if excess > remaining {
-		a.close(remaining)
+		a.closePlain(remaining)
 		return settled{outcome: budget.Overrun, remaining: remaining}
 	}
 	remaining -= excess
 	a.reserved -= held
 	a.committed += actual
 	a.holds.settle(number, h, outcome, actual, now)
-	a.close(remaining)
+	a.closePlain(remaining)
 	return settled{outcome: outcome, remaining: remaining, held: held}
 }
 
-// settleLevels is settle for a hold that debited ancestors of its tenant. The ID names the
-// hold's level set; if the hold is open, the levels exist. All are locked, and the excess is
-// checked at all, before anything moves at one. a is nil if the ID names no account, and so
-// no hold.
-func (a *account) settleLevels(id budget.ReservationID, outcome budget.Outcome, actual budget.Microcents) (budget.Settlement, error) {
+// settleLevels is settle for any hold. The ID names the hold's level set; if the hold is
+// open, the levels exist. All are locked, and the excess is checked at all, before anything
+// moves at one. An excess that isn't covered is an Overrun unless partial is set. a is nil if
+// the ID names no account, and so no hold.
+func (e *Engine) settleLevels(a *account, id budget.ReservationID, outcome budget.Outcome, actual budget.Microcents, partial bool) (budget.Settlement, error) {
 	if a == nil {
 		if err := id.Validate(); err != nil {
 			return budget.Settlement{}, err
@@ -118,14 +138,23 @@ func (a *account) settleLevels(id budget.ReservationID, outcome budget.Outcome, 
 		return budget.Settlement{Outcome: budget.MissingReservation}, nil
 	}
 	_, generation := id.Bits()
-	var p path
+	var p settlingPath
 	p.open(a, generation&setMask)
-	res := p.settle(id, outcome, actual)
+	res := p.settle(id, outcome, actual, partial)
 	p.close()
+	if p.events != nil {
+		e.report(p.events)
+	}
 	return res, nil
 }
 
-func (p *path) settle(id budget.ReservationID, outcome budget.Outcome, actual budget.Microcents) (res budget.Settlement) {
+// settlingPath is the path of a settlement.
+type settlingPath struct {
+	path
+	events []budget.Crossing // from the tenant up
+}
+
+func (p *settlingPath) settle(id budget.ReservationID, outcome budget.Outcome, actual budget.Microcents, partial bool) (res budget.Settlement) {
 	a := p.levels[0]
 	place, generation := id.Bits()
 	number := place & slotMask
@@ -134,30 +163,44 @@ func (p *path) settle(id budget.ReservationID, outcome budget.Outcome, actual bu
 	if h == nil || h.generation != generation {
 		return res
 	}
-	now := a.family.root.latest.Load()
+	now := a.time()
 	if !h.open() {
 		res.Prior = h.prior(now)
 		return res
 	}
 	held := h.held
 	excess := actual - held
-	least := p.least()
-	if excess > p.remaining[least] {
-		res.Outcome, res.Remaining, res.Level = budget.Overrun, p.remaining[least], p.levels[least].tenant
-		return res
+	if excess > 0 {
+		tightest, room := p.tightest()
+		if excess > room && !partial {
+			res.Outcome, res.Remaining, res.Level = budget.Overrun, p.remaining[tightest], p.levels[tightest].tenant
+			return res
+		}
+		// A level's reserved + room is at most granted + overdraft, so no sum overflows.
+		excess = min(excess, max(room, 0))
 	}
+	charge := held + excess
 	// All levels move by the same amount, so the one with the least stays the same.
+	least := p.least()
 	for k := range p.n {
-		if l := p.levels[k]; l != nil {
-			p.remaining[k] -= excess
-			l.reserved -= held
-			l.committed += actual
+		l := p.levels[k]
+		if l == nil {
+			continue
+		}
+		p.remaining[k] -= excess
+		l.reserved -= held
+		l.committed += charge
+		if p.special && l.managed != nil {
+			p.events = l.crossed(p.events, l.managed.settings.Thresholds.Reached(l.committed-charge, l.granted))
+			if k > 0 {
+				l.addBelow(-1)
+			}
 		}
 	}
-	a.holds.settle(number, h, outcome, actual, now)
+	a.holds.settle(number, h, outcome, charge, now)
 	res.Outcome, res.Remaining, res.Level = outcome, p.remaining[least], p.levels[least].tenant
 	if outcome == budget.Committed {
-		res.Actual = actual
+		res.Actual, res.Shortfall = charge, actual-charge
 	} else {
 		res.Returned = held
 	}

@@ -68,13 +68,12 @@ const (
 	slotMask = 1<<slotBits - 1 // also the highest slot number
 )
 
-// slots holds the holds of one account. It is guarded by the account's mark.
+// slots holds the holds of one account. It is guarded by the account's lock.
 //
 // The slot that left the ring of remembered holds last is reused first, so the slots in
 // use stay few and in the cache.
 type slots struct {
 	blocks [][]slot
-	count  int // open holds
 
 	free    []uint32           // ended and no longer remembered; the capacity covers every slot
 	ring    [remembered]uint32 // the slots whose holds ended last
@@ -95,6 +94,30 @@ func (s *slots) at(number uint64) *slot {
 	return nil
 }
 
+// count returns the number of open holds: the slots that are neither free nor in the ring.
+func (s *slots) count() int {
+	last := len(s.blocks) - 1
+	if last < 0 {
+		return 0
+	}
+	return last*fanOut + len(s.blocks[last]) - len(s.free) - int(min(s.endings, remembered))
+}
+
+// countIn returns the number of open holds in whose sets one of the levels is.
+func (s *slots) countIn(levels uint64) (holds int64) {
+	if s.count() == 0 {
+		return 0
+	}
+	for _, block := range s.blocks {
+		for i := range block {
+			if h := &block[i]; h.open() && h.set()&levels != 0 {
+				holds++
+			}
+		}
+	}
+	return holds
+}
+
 // add stores a hold and returns the number of its slot.
 func (s *slots) add(h slot) uint64 {
 	var number uint64
@@ -105,7 +128,6 @@ func (s *slots) add(h slot) uint64 {
 		number = s.grow()
 	}
 	s.blocks[number>>fanOutBits][number%fanOut] = h
-	s.count++
 	s.earliest.lower(number>>fanOutBits, h.until)
 	return number
 }
@@ -151,7 +173,6 @@ func (s *slots) settle(number uint64, h *slot, outcome budget.Outcome, actual bu
 // end ends the open hold in a slot.
 func (s *slots) end(number uint64, h *slot, outcome budget.Outcome, amount budget.Microcents, now int64) {
 	h.end(outcome, amount, now)
-	s.count--
 	oldest := &s.ring[s.endings%remembered]
 	if s.endings >= remembered {
 		s.free = append(s.free, *oldest)
@@ -160,12 +181,20 @@ func (s *slots) end(number uint64, h *slot, outcome budget.Outcome, amount budge
 	s.endings++
 }
 
-// freed holds sums of amounts, by the distance of a level from the tenant.
-type freed [budget.MaxTenantLevels]budget.Microcents
+// freed are the sums of holds that have ended.
+type freed struct {
+	amount budget.Microcents
+	holds  int64
+}
 
-// expire ends every hold that is due and returns the sums of their amounts, for each level
-// those of the holds in whose sets it is.
-func (s *slots) expire(now int64) (sums freed) {
+func (f *freed) add(amount budget.Microcents) {
+	f.amount += amount
+	f.holds++
+}
+
+// expire ends every hold that is due and returns their sums, by the distance of a level from
+// the tenant: for each level those of the holds in whose sets it is.
+func (s *slots) expire(now int64) (sums [budget.MaxTenantLevels]freed) {
 	s.earliest.visit(now, func(i int) int64 {
 		least := int64(never)
 		for in := range s.blocks[i] {
@@ -173,10 +202,10 @@ func (s *slots) expire(now int64) (sums freed) {
 			switch {
 			case !h.open():
 			case h.until <= now:
-				sums[0] += h.held
+				sums[0].add(h.held)
 				for k, others := 1, h.set()>>1; others != 0; k, others = k+1, others>>1 {
 					if others&1 != 0 {
-						sums[k] += h.held
+						sums[k].add(h.held)
 					}
 				}
 				s.end(uint64(i*fanOut+in), h, budget.Expired, h.held, now) //nolint:gosec // an index
@@ -198,10 +227,11 @@ type numbered struct {
 // list returns copies of the open holds in whose sets one of the levels is, in the order of
 // their slots.
 func (s *slots) list(levels uint64) []numbered {
-	if s.count == 0 {
+	count := s.count()
+	if count == 0 {
 		return nil
 	}
-	open := make([]numbered, 0, s.count)
+	open := make([]numbered, 0, count)
 	for i, block := range s.blocks {
 		for in := range block {
 			if h := &block[in]; h.open() && h.set()&levels != 0 {

@@ -46,27 +46,27 @@ func (m *model) settle(number uint64) {
 func (m *model) expireAt(t *testing.T, now int64) {
 	t.Helper()
 	m.now = now
-	var want freed
+	var want [budget.MaxTenantLevels]freed
 	for number, h := range m.open {
 		if h.until <= now {
 			for k := range want {
 				if h.set()>>k&1 != 0 {
-					want[k] += h.held
+					want[k].add(h.held)
 				}
 			}
 			delete(m.open, number)
 		}
 	}
 	if got := m.expire(now); got != want {
-		t.Fatalf("at %d the expired holds sum up to %d, want %d", now, got, want)
+		t.Fatalf("at %d the expired holds sum up to %+v, want %+v", now, got, want)
 	}
 }
 
 func (m *model) check(t *testing.T) {
 	t.Helper()
 	listed := m.list(ownSet)
-	if len(listed) != len(m.open) || m.count != len(m.open) {
-		t.Fatalf("%d holds are listed and %d counted, want %d", len(listed), m.count, len(m.open))
+	if len(listed) != len(m.open) || m.count() != len(m.open) {
+		t.Fatalf("%d holds are listed and %d counted, want %d", len(listed), m.count(), len(m.open))
 	}
 	for i, h := range listed {
 		if m.open[h.number] != h.slot {

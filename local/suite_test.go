@@ -8,11 +8,12 @@ import (
 )
 
 func factory(t testing.TB, c budgettest.Config) budgettest.Subject {
-	e, err := local.New(local.WithHoldTTL(c.HoldTTL), local.WithClock(c.Clock))
+	var crossings budgettest.CrossingLog
+	e, err := local.New(local.WithHoldTTL(c.HoldTTL), local.WithClock(c.Clock), local.WithOnThreshold(crossings.Add))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return budgettest.Subject{Engine: e, Levels: true}
+	return budgettest.Subject{Engine: e, Levels: true, Settings: true, Crossings: crossings.All}
 }
 
 func TestEngine(t *testing.T) {

@@ -19,7 +19,7 @@ const (
 	sleepFor      = 100 * time.Microsecond
 )
 
-// pause waits after a goroutine has found the word marked, or failed to swap it. attempt
+// pause waits after a goroutine has found the word locked, or failed to swap it. attempt
 // is the number of earlier attempts.
 func pause(attempt int) {
 	switch {

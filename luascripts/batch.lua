@@ -15,7 +15,9 @@
 --       8 account of each operation, one byte each, 1 the first; '' if A is 1
 --       9 arguments, end to end:
 --           reserve: cost (64), hold field (17 bytes); with its own TTL also the TTL (48)
---           commit, ensure, grant, withdraw: amount (64)
+--           commit, commit available, ensure, grant, withdraw: amount (64)
+--           ensure with settings: amount (64), change; configure: change. A change is the
+--             set of settings that it changes (8), flags of the account (8), settings
 --           merge: state (1 byte), amount (64), made or ended (48), deadline (48), and
 --             levels (8) if the tenant has a parent
 --      10 A account fields, with each tenant those of all its ancestors, then a hold field
@@ -25,11 +27,19 @@
 --       not exist), then values in the order of operations:
 --         committed, released: held (64), and if the tenant has a parent the levels that
 --           the settle moved (8)
---         overrun: the levels of the hold (8), if the tenant has a parent
---         balance, deleted, holds open: granted, reserved, committed, open holds (64 each)
+--           and of commit available the committed amount (64)
+--         overrun: the level that refuses, as a set (8), if the tenant has a parent
+--         of a reserve, closed and frozen: the level that refuses, as a set (8)
+--         capped: the level (8), the cap (1 byte), its limit (64)
+--         balance, deleted, holds open: granted, reserved, committed, open holds (64
+--           each), then as configured
+--         configured: flags of the account (8), and its settings if it has any
 --         known: state (1 byte), amount (64), made or ended (48), deadline (48)
+--       if flag 8 is set, the number of crossed thresholds (16), and for each the account
+--         (8), percent (16), committed, granted (64 each);
 --       and the damaged field if flag 4 is set.
---       Flags: 1 more is due, 2 the timers are not whole (run rebuild), 4 damage was met
+--       Flags: 1 more is due, 2 the timers are not whole (run rebuild), 4 damage was met,
+--       8 thresholds were crossed
 -- or    NOPARTITION, LAYOUT n, INCARNATION header, NOSESSION, CLONED, STALE,
 --       GAP and the session, its length in front (16), and its reply; EXPIRED time,
 --       CORRUPT field
@@ -84,14 +94,17 @@ sequence = sequence + 1
 local nowBytes = pack('>I6', now)
 local flags, damaged = 0, nil
 
--- readAccount returns the account of a record as a list: its numbers, then the record.
--- It returns nil without an account, and $CODE_CORRUPT too if the record is damaged.
+-- readAccount returns the account of a record as a list: its numbers, then the record, and
+-- its settings, if it has any, as a list of numbers with the thresholds at the end. It
+-- returns nil without an account, and $CODE_CORRUPT too if the record is damaged.
 -- No older hold is due before $DEADLINE, no younger one before $YOUNG (0: none has a
 -- deadline). The older ones, of which $OLDER are open, were made up to sequence $TURN.
 local function readAccount(record)
 	if not record or record == $DELETED then
 		return nil
-	elseif #record < $ACCOUNT_BYTES then
+	end
+	local tail = #record - $ACCOUNT_BYTES
+	if tail < 0 then
 		return nil, $CODE_CORRUPT
 	end
 	local a = { read($ACCOUNT, record) }
@@ -102,23 +115,62 @@ local function readAccount(record)
 		return nil, $CODE_CORRUPT
 	end
 	a[$RECORD] = record
+	local flags = a[$FLAGS]
+	if flags < $HAS_SETTINGS then
+		if tail > 0 then
+			return nil, $CODE_CORRUPT
+		end
+	else
+		if flags > $ACCOUNT_FLAGS or tail < $SETTINGS_BYTES then
+			return nil, $CODE_CORRUPT
+		end
+		local settings = { read($SETTINGS_FORM, record, $ACCOUNT_BYTES + 1) }
+		local count, at = settings[$THRESHOLDS], settings[$THRESHOLDS + 1]
+		settings[$THRESHOLDS + 1] = nil
+		if count > $MAX_THRESHOLDS or tail ~= $SETTINGS_BYTES + 2 * count
+			or settings[$OVERDRAFT_HI] > 2147483647 or settings[$CAP_HOLD_HI] > 2147483647 or settings[$CAP_RESERVED_HI] > 2147483647 then
+			return nil, $CODE_CORRUPT
+		end
+		local last = 0
+		for n = $THRESHOLDS + 1, $THRESHOLDS + count do
+			settings[n], at = read('>I2', record, at)
+			if settings[n] <= last or settings[n] > $MAX_THRESHOLD then
+				return nil, $CODE_CORRUPT
+			end
+			last = settings[n]
+		end
+		a[$SETTINGS] = settings
+	end
 	return a
 end
 
--- The accounts by their place in the batch, the changed ones (dirty), and the codes of
--- those that refuse their operations (blocked). Most batches are small: a table made
--- with room for its first entries costs half as much as one that has to grow.
-local account, fields, dirty, blocked = { nil }, { nil }, { nil }, {}
+-- The accounts by their place in the batch, the changed ones (dirty), the codes of those
+-- that refuse their operations (blocked), and which have flags or settings (configured, nil
+-- if none has). Most batches are small: a table made with room for its first entries costs
+-- half as much as one that has to grow.
+local account, fields, dirty, blocked, configured = { nil }, { nil }, { nil }, {}, nil
 for i = 1, accounts do
 	local a, code = readAccount(stored[3 + i])
 	fields[i] = ARGV[9 + i]
 	if a then
 		account[i] = a
+		if a[$FLAGS] ~= 0 then
+			configured = configured or {}
+			configured[i] = true
+		end
 	elseif code then
 		blocked[i] = code
 	end
 end
 local loaded = accounts -- expiry may read more of them
+local crossed, crossings, reached, cross = 0, { nil }, nil, nil
+if configured then
+	-- Here stands thresholds.lua.
+	$ON_THRESHOLDS
+	for i in pairs(configured) do
+		account[i][$REACHED] = reached(account[i])
+	end
+end
 
 -- The writes to come: arguments of HSET and ZADD; holds that operations settled; holds
 -- that a deadline or a repair ended; timers to remove; lists of fields to delete.

@@ -12,15 +12,15 @@
 -- the part of their records after the amount (owned).
 local ends, endsText, owned = ttl > 0 and now + ttl or 0, nil, { nil }
 local kindOf, placeOf = { byte(kinds, 1, operations) }, accounts > 1 and { byte(accountOf, 1, operations) }
-local neverApplied, priorOf, other
+local neverApplied, priorOf, other, paid
 
 for operation = 1, operations do
 	local kind, i, code = kindOf[operation], 1, nil
 	if placeOf then
 		i = placeOf[operation]
 	end
-	local a, several, field, value, state, heldHi, heldLo, number, since = account[i], parents and parents[i] > 0
-	if kind == $COMMIT or kind == $RELEASE or kind == $LOOKUP or $MERGES and kind == $MERGE then
+	local a, general, field, value, state, heldHi, heldLo, number, since = account[i], parents and parents[i] > 0 or configured and configured[i]
+	if kind ~= $RESERVE and (kind == $COMMIT or kind == $RELEASE or kind == $LOOKUP or kind == $COMMIT_AVAILABLE or $MERGES and kind == $MERGE) then
 		named = named + 1
 		field = ARGV[9 + accounts + named]
 		value = became[field] or stored[3 + accounts + named]
@@ -32,7 +32,7 @@ for operation = 1, operations do
 			$PRIOR
 		end
 	end
-	if not several and (kind == $RESERVE or kind == $RESERVE_TTL) then
+	if not general and (kind == $RESERVE or kind == $RESERVE_TTL) then
 		local at, next = ends, position + 25
 		if kind == $RESERVE_TTL then
 			at, next = read('>I6', arguments, next)
@@ -94,7 +94,7 @@ for operation = 1, operations do
 			end
 		end
 		position = next
-	elseif not several and (kind == $COMMIT or kind == $RELEASE) then
+	elseif not general and (kind == $COMMIT or kind == $RELEASE) then
 		if state ~= $IS_OPEN then
 			code = priorOf(i, field, value)
 		else
@@ -159,7 +159,7 @@ for operation = 1, operations do
 		if kind == $COMMIT then
 			position = position + 8
 		end
-	elseif several and (kind == $RESERVE or kind == $RESERVE_TTL or kind == $COMMIT or kind == $RELEASE or kind == $REMAINING) then
+	elseif kind == $COMMIT_AVAILABLE or general and (kind == $RESERVE or kind == $RESERVE_TTL or kind == $COMMIT or kind == $RELEASE or kind == $REMAINING) then
 		-- Here stands levels.lua.
 		$ON_LEVELS
 	else

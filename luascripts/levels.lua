@@ -1,5 +1,6 @@
--- levels: reserves, settles and Remaining of a tenant that has ancestors. The file stands
--- in the loop of decide.lua, so that no batch builds a function over all these locals.
+-- levels: reserves, settles and Remaining of a tenant that has ancestors or settings. The
+-- file stands in the loop of decide.lua, so that no batch builds a function over all these
+-- locals.
 -- uses: the locals of decide.lua's loop
 --
 -- Invariant: a reserve debits every level that exists, or none, and its hold keeps the set
@@ -7,12 +8,14 @@
 -- settle moves exactly the levels of the set that still are the same accounts: serials
 -- grow, so one that was created after the hold has a larger serial. Every check is made at
 -- all levels, from the tenant up, before the next check, and all of them before the first
--- change.
+-- change. Flags and caps stop only reserves. A settle leaves at least -overdraft to each
+-- level from which it takes more than it returns.
 local place, bit, part, newest, short = i, 1, 0, 0, false
+local above = parents and parents[i] > 0
 if kind == $REMAINING then
 	while place > 0 do
 		code = code or blocked[place]
-		place = parents[place]
+		place = parents and parents[place] or 0
 	end
 	code = code or a and $CODE_REMAINING or $CODE_NO_TENANT
 elseif kind == $RESERVE or kind == $RESERVE_TTL then
@@ -25,22 +28,46 @@ elseif kind == $RESERVE or kind == $RESERVE_TTL then
 		at, position = read('>I6', arguments, position)
 		at = at > 0 and now + at or 0
 	end
+	local closed, frozen, capped
 	while place > 0 do
 		local level = account[place]
 		code = code or blocked[place]
 		if level then
-			local h = level[$REMAINING_HI]
+			local h, flags = level[$REMAINING_HI], level[$FLAGS]
 			short = short or h < hi or h == hi and level[$REMAINING_LO] < lo
 			part, newest = part + bit, math.max(newest, level[$SERIAL])
+			if flags ~= 0 then
+				frozen = frozen or flags % 2 == 1 and bit
+				closed = closed or flags % 4 >= 2 and bit
+				local s = not capped and level[$SETTINGS]
+				if s then
+					local reservedHi, reservedLo = plus(level[$RESERVED_HI], level[$RESERVED_LO], hi, lo)
+					if (s[$CAP_HOLD_HI] > 0 or s[$CAP_HOLD_LO] > 0) and minus(s[$CAP_HOLD_HI], s[$CAP_HOLD_LO], hi, lo) < 0 then
+						capped = string.char(bit) .. $BY_CAP_HOLD .. pack('>I4I4', s[$CAP_HOLD_HI], s[$CAP_HOLD_LO])
+					elseif (s[$CAP_RESERVED_HI] > 0 or s[$CAP_RESERVED_LO] > 0) and minus(s[$CAP_RESERVED_HI], s[$CAP_RESERVED_LO], reservedHi, reservedLo) < 0 then
+						capped = string.char(bit) .. $BY_CAP_RESERVED .. pack('>I4I4', s[$CAP_RESERVED_HI], s[$CAP_RESERVED_LO])
+					elseif s[$CAP_HOLDS] > 0 and level[$HOLDS] >= s[$CAP_HOLDS] then
+						capped = string.char(bit) .. $BY_CAP_HOLDS .. pack('>I8', s[$CAP_HOLDS])
+					end
+				end
+			end
 		end
-		place, bit = parents[place], 2 * bit
+		place, bit = parents and parents[place] or 0, 2 * bit
 	end
 	if code or not a then
 		code = code or $CODE_NO_TENANT
+	elseif closed or frozen then
+		code = closed and $CODE_CLOSED or $CODE_FROZEN
+		valueCount = valueCount + 1
+		values[valueCount] = string.char(closed or frozen)
 	elseif $LOW_MEMORY then
 		code = $CODE_MEMORY
 	elseif maxHolds > 0 and a[$HOLDS] >= maxHolds then
 		code = $CODE_HOLDS_FULL
+	elseif capped then
+		code = $CODE_CAPPED
+		valueCount = valueCount + 1
+		values[valueCount] = capped
 	elseif short then
 		code = $CODE_INSUFFICIENT
 	else
@@ -62,7 +89,7 @@ elseif kind == $RESERVE or kind == $RESERVE_TTL then
 					level[generation] = at
 				end
 			end
-			place = parents[place]
+			place = parents and parents[place] or 0
 		end
 		if part > 1 then
 			newest = newest + $SEVERAL
@@ -76,7 +103,7 @@ elseif kind == $RESERVE or kind == $RESERVE_TTL then
 	end
 else
 	local ending, actual, hi, lo = $RELEASED, '\0\0\0\0\0\0\0\0', 0, 0
-	if kind == $COMMIT then
+	if kind ~= $RELEASE then
 		ending, actual = $COMMITTED, sub(arguments, position, position + 7)
 		hi, lo = read('>I4I4', actual)
 		position = position + 8
@@ -87,8 +114,9 @@ else
 	elseif sub(value, $HOLD_BYTES + 1) ~= sub(fields[i], 2) or a and a[$SERIAL] > newest then
 		code = $CODE_NO_HOLD
 	else
-		local backHi, backLo = minus(heldHi, heldLo, hi, lo) -- negative for an excess
-		local levels, wrong, full = byte(value, $HOLD_BYTES), false, false
+		local levels, wrong = byte(value, $HOLD_BYTES), false
+		local leastHi, leastLo, least -- what a level can pay, where it is least
+		local mostHi, mostLo = 0, 0 -- committed, where it is most
 		while place > 0 do
 			local level = account[place]
 			if levels % (2 * bit) >= bit then
@@ -96,21 +124,45 @@ else
 				if level and level[$SERIAL] <= newest then
 					part = part + bit
 					wrong = wrong or level[$HOLDS] == 0 or minus(level[$RESERVED_HI], level[$RESERVED_LO], heldHi, heldLo) < 0
-					short = short or plus(level[$REMAINING_HI], level[$REMAINING_LO], backHi, backLo) < 0
-					full = full or plus(level[$COMMITTED_HI], level[$COMMITTED_LO], hi, lo) > 2147483647
+					local h, l = level[$COMMITTED_HI], level[$COMMITTED_LO]
+					if h > mostHi or h == mostHi and l > mostLo then
+						mostHi, mostLo = h, l
+					end
+					local s
+					h, l, s = level[$REMAINING_HI], level[$REMAINING_LO], level[$SETTINGS]
+					if s then
+						h, l = plus(h, l, s[$OVERDRAFT_HI], s[$OVERDRAFT_LO])
+					end
+					if not least or h < leastHi or h == leastHi and l < leastLo then
+						leastHi, leastLo, least = h, l, bit
+					end
 				end
 			end
-			place, bit = parents[place], 2 * bit
+			place, bit = parents and parents[place] or 0, 2 * bit
+		end
+		local backHi, backLo = minus(heldHi, heldLo, hi, lo) -- negative for an excess
+		if backHi < 0 and least then
+			short = plus(leastHi, leastLo, backHi, backLo) < 0
+			if short and kind == $COMMIT_AVAILABLE then
+				if leastHi < 0 then
+					leastHi, leastLo = 0, 0
+				end
+				hi, lo = plus(heldHi, heldLo, leastHi, leastLo)
+				actual, short = pack('>I4I4', hi, lo), false
+				backHi, backLo = minus(heldHi, heldLo, hi, lo)
+			end
 		end
 		if code or not a then
 			code = code or $CODE_NO_TENANT
 		elseif wrong then
 			damaged, code = damaged or field, $CODE_CORRUPT
-		elseif short and backHi < 0 then
+		elseif short then
 			code = $CODE_OVERRUN
-			valueCount = valueCount + 1
-			values[valueCount] = string.char(part)
-		elseif full then
+			if above then
+				valueCount = valueCount + 1
+				values[valueCount] = string.char(least)
+			end
+		elseif plus(mostHi, mostLo, hi, lo) > 2147483647 then
 			code = $CODE_OVERFLOW
 		else
 			place, bit = i, 1
@@ -121,6 +173,9 @@ else
 					level[$RESERVED_HI], level[$RESERVED_LO] = minus(level[$RESERVED_HI], level[$RESERVED_LO], heldHi, heldLo)
 					level[$COMMITTED_HI], level[$COMMITTED_LO] = plus(level[$COMMITTED_HI], level[$COMMITTED_LO], hi, lo)
 					level[$HOLDS], dirty[place] = level[$HOLDS] - 1, true
+					if level[$SETTINGS] then
+						cross(place)
+					end
 					if since <= level[$TURN] then
 						level[$OLDER] = level[$OLDER] - 1
 						if level[$OLDER] <= 0 then
@@ -128,17 +183,20 @@ else
 						end
 					end
 				end
-				place, bit = parents[place], 2 * bit
+				place, bit = parents and parents[place] or 0, 2 * bit
 			end
 			valueCount = valueCount + 1
-			values[valueCount] = sub(value, 2, 9) .. string.char(part)
+			values[valueCount] = sub(value, 2, 9) .. (above and string.char(part) or '')
+			if kind == $COMMIT_AVAILABLE then
+				values[valueCount], paid = values[valueCount] .. actual, (paid or '') .. actual
+			end
 			value = ending .. sub(value, 2, 27) .. nowBytes .. sequenceBytes .. actual .. sub(value, $HOLD_BYTES)
 			set[size + 1], set[size + 2] = field, value
 			size = size + 2
 			became[field] = value
 			settledSize = settledSize + 1
 			settled[settledSize] = field
-			code = kind == $COMMIT and $CODE_COMMITTED or $CODE_RELEASED
+			code = kind == $RELEASE and $CODE_RELEASED or $CODE_COMMITTED
 		end
 	end
 end

@@ -84,6 +84,7 @@ func (c composer) batch(flags string, lowMemory, merges bool) Script {
 		more["FLAT_BYTES"] = number(FlatMergeBytes)
 	}
 	more["PRIOR"] = c.text(more, "prior.lua")
+	more["ON_THRESHOLDS"] = c.text(more, "thresholds.lua")
 	more["ON_LEVELS"] = c.text(more, "levels.lua")
 	more["OTHER_OPERATIONS"] = c.text(more, rare...)
 	return c.script(flags, more, "ledger.lua", "batch.lua", "expiry.lua", "holds.lua", "decide.lua", "write.lua")
@@ -145,6 +146,7 @@ var values = map[string]string{
 	"RELEASE": number(KindRelease), "ENSURE": number(KindEnsure), "GRANT": number(KindGrant),
 	"WITHDRAW": number(KindWithdraw), "BALANCE": number(KindBalance), "REMAINING": number(KindRemaining),
 	"LOOKUP": number(KindLookup), "DELETE": number(KindDelete), "MERGE": number(KindMerge),
+	"COMMIT_AVAILABLE": number(KindCommitAvailable), "ENSURE_WITH": number(KindEnsureWith), "CONFIGURE": number(KindConfigure),
 
 	"CODE_RESERVED": letter(CodeReserved), "CODE_INSUFFICIENT": letter(CodeInsufficient),
 	"CODE_NO_TENANT": letter(CodeNoTenant), "CODE_COMMITTED": letter(CodeCommitted),
@@ -160,6 +162,8 @@ var values = map[string]string{
 	"CODE_HOLDS_FULL": letter(CodeHoldsFull), "CODE_LOST": letter(CodeLost),
 	"CODE_MERGED": letter(CodeMerged), "CODE_MERGED_OVER": letter(CodeMergedOver),
 	"CODE_AS_HIGH": letter(CodeAsHigh), "CODE_FORGOTTEN": letter(CodeForgotten),
+	"CODE_CONFIGURED": letter(CodeConfigured), "CODE_CLOSED": letter(CodeClosed),
+	"CODE_FROZEN": letter(CodeFrozen), "CODE_CAPPED": letter(CodeCapped),
 	"CODE_OVERDUE": letter(CodeOverdue), "CODE_CORRUPT": letter(CodeCorrupt),
 
 	"OPEN": letter(HoldOpen), "COMMITTED": letter(HoldCommitted), "RELEASED": letter(HoldReleased), "EXPIRED": letter(HoldExpired),
@@ -175,7 +179,18 @@ var values = map[string]string{
 	"GRANTED_HI": number(1), "GRANTED_LO": number(2), "REMAINING_HI": number(3), "REMAINING_LO": number(4),
 	"RESERVED_HI": number(5), "RESERVED_LO": number(6), "COMMITTED_HI": number(7), "COMMITTED_LO": number(8),
 	"HOLDS": number(9), "SERIAL": number(10), "DEADLINE": number(11), "YOUNG": number(12), "OLDER": number(13),
-	"TURN": number(14), "RECORD": number(16),
+	"TURN": number(14), "FLAGS": number(15), "RECORD": number(16), "SETTINGS": number(17), "TAIL": number(18),
+	"REACHED": number(19),
+
+	// The numbers of settings, and their places.
+	"SETTINGS_FORM": "'>I4I4I4I4I4I4I4B'", "SETTINGS_BYTES": number(SettingsBytes),
+	"OVERDRAFT_HI": number(1), "OVERDRAFT_LO": number(2), "CAP_HOLD_HI": number(3), "CAP_HOLD_LO": number(4),
+	"CAP_RESERVED_HI": number(5), "CAP_RESERVED_LO": number(6), "CAP_HOLDS": number(7), "THRESHOLDS": number(8),
+	"MAX_THRESHOLDS": number(MaxThresholds), "MAX_THRESHOLD": number(MaxThreshold),
+	"HAS_SETTINGS": number(AccountSettings), "ACCOUNT_FLAGS": number(AccountFrozen + AccountClosed + AccountSettings),
+	"SET_OVERDRAFT": number(SetOverdraft), "SET_CAP_HOLD": number(SetCapHold), "SET_CAP_RESERVED": number(SetCapReserved),
+	"SET_CAP_HOLDS": number(SetCapHolds), "SET_THRESHOLDS": number(SetThresholds), "SET_FROZEN": number(SetFrozen), "SET_CLOSED": number(SetClosed),
+	"BY_CAP_HOLD": letter(CapHold), "BY_CAP_RESERVED": letter(CapReserved), "BY_CAP_HOLDS": letter(CapHolds),
 	"HOLD": "'>BI4I4I6I6I6I6'", "HOLD_HEAD": "'>BI4I4I6I6'", "HOLD_BYTES": number(HoldBytes), "TOMBSTONE_BYTES": number(TombstoneBytes),
 	"CONTROL": "'>I6I6I6I6I6I6I4I6'", "CONTROL_BYTES": number(ControlBytes), "SESSION_BYTES": number(SessionBytes),
 

@@ -189,9 +189,10 @@ type partition struct {
 	scripts Scripts
 	number  uint64
 	session string
+	reply   string // to the last batch
 }
 
-const testNode, testHeader = "nodenode", "3 1 0 abcdef0123456789"
+const testNode, testHeader = "nodenode", "4 1 0 abcdef0123456789"
 
 func newPartition(tb testing.TB) *partition {
 	tb.Helper()
@@ -200,7 +201,7 @@ func newPartition(tb testing.TB) *partition {
 	p.client.HSet(ctx, "{p}:ledger", "f", testHeader, "c", string(make([]byte, ControlBytes)))
 	p.client.Do(ctx, "zadd", "{p}:timers", "+inf", Sentinel)
 	p.client.ScriptLoad(ctx, p.scripts.Batch.Source)
-	reply, err := p.client.Eval(ctx, p.scripts.Open.Source, []string{"{p}:ledger"}, testNode, be(1, 8), "", "3 1 0 ").Text()
+	reply, err := p.client.Eval(ctx, p.scripts.Open.Source, []string{"{p}:ledger"}, testNode, be(1, 8), "", "4 1 0 ").Text()
 	if err != nil || reply[:7] != "OPEN \x00\x17" {
 		tb.Fatalf("%q %v", reply, err)
 	}
@@ -220,6 +221,7 @@ func (p *partition) send(kinds, of, args string, accounts int, fields ...any) st
 	if err != nil || reply[0] != 'A' {
 		p.Fatalf("%q %v", reply, err)
 	}
+	p.reply = reply
 	codes := reply[8 : 8+len(kinds)]
 	p.session = string(byte(SessionApplied)) + mark + reply[1:7] + codes
 	return codes
@@ -280,6 +282,91 @@ func TestAmountsAreExactAtTheBorders(t *testing.T) {
 		for _, held := range borders {
 			for _, actual := range borders {
 				check(granted, held, actual)
+			}
+		}
+	}
+}
+
+// Overdrafts and thresholds at the borders decide as exact arithmetic does.
+func TestSettingsAreExactAtTheBorders(t *testing.T) {
+	t.Parallel()
+	p := newPartition(t)
+	percents := []int64{1, 50, 100, 1000}
+	check := func(granted, overdraft, actual int64) {
+		t.Helper()
+		field, hold := fmt.Sprintf("at%d", p.number), "h"+testNode+be(p.number, 8)
+		change := string([]byte{SetOverdraft | SetThresholds, 0}) + be(uint64(overdraft), 8) + strings.Repeat("\x00", 20) + string(byte(len(percents)))
+		for _, percent := range percents {
+			change += be(uint64(percent), 2)
+		}
+		codes := p.send(string([]byte{KindEnsure, KindReserve, KindConfigure}), "", be(uint64(granted), 8)+be(1, 8)+hold+change, 1, field)
+		fits := overdraft <= math.MaxInt64-granted
+		payable, want := granted, string([]byte{CodeCreated, CodeReserved, CodeOverflow})
+		if fits {
+			payable, want = granted+overdraft, string([]byte{CodeCreated, CodeReserved, CodeConfigured})
+		}
+		if codes != want {
+			t.Fatalf("granted %d, overdraft %d: %s, want %s", granted, overdraft, codes, want)
+		}
+		codes = p.send(string([]byte{KindCommit, KindCommitAvailable}), "", be(uint64(actual), 8)+be(uint64(actual), 8), 1, field, hold, hold)
+		if want = string([]byte{CodeOverrun, CodeCommitted}); actual <= payable {
+			want = string([]byte{CodeCommitted, CodeWasCommitted})
+		}
+		committed := min(actual, payable)
+		if actual > payable {
+			p.session += be(uint64(committed), 8) // the charged amount
+		}
+		stored := be(uint64(granted), 8) + be(uint64(granted-committed), 8) + be(0, 8) + be(uint64(committed), 8)
+		if record := p.client.HGet(t.Context(), "{p}:ledger", field).Val(); codes != want || !strings.HasPrefix(record, stored) {
+			t.Fatalf("granted %d, overdraft %d, actual %d: %s and %x, want %s and %x", granted, overdraft, actual, codes, record, want, stored)
+		}
+		crossed, crossings := uint64(0), ""
+		for _, percent := range percents {
+			share := new(big.Int).Mul(big.NewInt(granted), big.NewInt(percent))
+			if fits && committed > 0 && share.Cmp(new(big.Int).Mul(big.NewInt(committed), big.NewInt(100))) <= 0 {
+				crossed++
+				crossings += "\x01" + be(uint64(percent), 2) + be(uint64(committed), 8) + be(uint64(granted), 8)
+			}
+		}
+		if crossed > 0 {
+			crossings = be(crossed, 2) + crossings
+		}
+		if flagged := p.reply[7]&FlagCrossed != 0; flagged != (crossed > 0) || !strings.HasSuffix(p.reply, crossings) {
+			t.Fatalf("granted %d, committed %d: crossed %x, want %x", granted, committed, p.reply, crossings)
+		}
+	}
+	for _, granted := range borders[1:] {
+		for _, overdraft := range borders {
+			for _, actual := range borders {
+				check(granted, overdraft, actual)
+			}
+		}
+	}
+}
+
+// The caps of an account are exact at the borders.
+func TestCapsAreExactAtTheBorders(t *testing.T) {
+	t.Parallel()
+	p := newPartition(t)
+	for _, limit := range borders {
+		for _, cost := range borders[1:] {
+			for place, by := range map[int]byte{8: CapHold, 16: CapReserved} {
+				field := fmt.Sprintf("at%d", p.number)
+				settings := []byte(strings.Repeat("\x00", SettingsBytes))
+				copy(settings[place:], be(uint64(limit), 8))
+				change := string([]byte{SetCapHold | SetCapReserved, 0}) + string(settings)
+				reserve := func() string { return be(uint64(cost), 8) + "h" + testNode + be(p.number<<10+uint64(place), 8) }
+				codes := p.send(string([]byte{KindEnsureWith, KindReserve}), "", be(math.MaxInt64, 8)+change+reserve(), 1, field)
+				want := string([]byte{CodeCreated, CodeReserved})
+				if limit > 0 && cost > limit {
+					want = string([]byte{CodeCreated, CodeCapped})
+				}
+				if codes != want {
+					t.Fatalf("cap %c of %d, cost %d: %s, want %s", by, limit, cost, codes, want)
+				}
+				if want[1] == CodeCapped && !strings.HasSuffix(p.reply, "\x01"+string(by)+be(uint64(limit), 8)) {
+					t.Fatalf("cap %c of %d: %x", by, limit, p.reply)
+				}
 			}
 		}
 	}

@@ -189,6 +189,9 @@ local function merge(i, field, value)
 	for n = 1, #places do
 		shift(account[places[n]], was, wasHi, wasLo, wasMade, state, hi, lo, ending)
 		dirty[places[n]] = true
+		if account[places[n]][$SETTINGS] then
+			cross(places[n])
+		end
 	end
 	if state == $IS_OPEN then
 		put(field, $OPEN .. amount .. serial .. sequenceBytes .. made .. deadlineBytes .. owner)

@@ -14,6 +14,10 @@ const (
 	KindLookup     = 'k'
 	KindDelete     = 'x'
 	KindMerge      = 'm'
+	// The same as KindCommit, but it charges no more than the levels can pay.
+	KindCommitAvailable = 'a'
+	KindEnsureWith      = 'E' // with settings
+	KindConfigure       = 'f'
 )
 
 // The codes of operations in a reply.
@@ -46,6 +50,10 @@ const (
 	CodeMergedOver   = 'u' // merged over another end
 	CodeAsHigh       = 'i' // nothing to merge
 	CodeForgotten    = 'o' // it was here, and its end is forgotten
+	CodeConfigured   = 'S'
+	CodeClosed       = 'z'
+	CodeFrozen       = 'f'
+	CodeCapped       = 'p'
 	CodeOverdue      = 'D' // undecided: the account has holds that are due; repeat it
 	CodeCorrupt      = '!' // undecided: the account or the hold is damaged
 )
@@ -85,6 +93,36 @@ const (
 	TombstoneBytes = 48
 	SessionBytes   = 23
 	ControlBytes   = 46
+	// SettingsBytes is the size of settings without thresholds, each of which adds 2.
+	SettingsBytes = 29
+	// MaxThresholds and MaxThreshold are those of package budget.
+	MaxThresholds = 16
+	MaxThreshold  = 1000
+)
+
+// The flags of an account.
+const (
+	AccountFrozen   = 1
+	AccountClosed   = 2
+	AccountSettings = 4 // settings follow the fixed part
+)
+
+// The settings of a change.
+const (
+	SetOverdraft = 1 << iota
+	SetCapHold
+	SetCapReserved
+	SetCapHolds
+	SetThresholds
+	SetFrozen
+	SetClosed
+)
+
+// The caps in a reply.
+const (
+	CapHold     = 'h'
+	CapReserved = 'r'
+	CapHolds    = 'n'
 )
 
 // The flags of a reply.
@@ -92,11 +130,12 @@ const (
 	FlagMoreDue     = 1
 	FlagNotWhole    = 2 // the timers have to be rebuilt
 	FlagDamageFound = 4
+	FlagCrossed     = 8 // thresholds were crossed
 )
 
 const (
 	// Layout is the version of the records.
-	Layout = 3
+	Layout = 4
 	// MaxOperations bounds a batch, so that no unpack in a script reaches Lua's limit.
 	MaxOperations = 512
 	// MaxAccounts bounds the accounts of a batch.

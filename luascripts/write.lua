@@ -38,8 +38,10 @@ for i = 1, loaded do
 		local a = account[i]
 		set[size + 1] = fields[i]
 		if a then
-			local tail = #a[$RECORD] > $ACCOUNT_BYTES and sub(a[$RECORD], $ACCOUNT_BYTES + 1) or ''
-			set[size + 2] = pack($ACCOUNT, unpack(a)) .. tail
+			set[size + 2] = pack($ACCOUNT, unpack(a))
+			if a[$FLAGS] >= $HAS_SETTINGS then
+				set[size + 2] = set[size + 2] .. (a[$TAIL] or sub(a[$RECORD], $ACCOUNT_BYTES + 1))
+			end
 		else
 			set[size + 2] = $DELETED
 			drop = drop or {}
@@ -54,11 +56,19 @@ end
 if damaged then
 	flags = flags + 4
 end
+if crossed > 0 then
+	flags, valueCount = flags + 8, valueCount + 1
+	values[valueCount] = pack('>I2', crossed) .. table.concat(crossings)
+end
 local results = table.concat(codes)
 local reply = 'A' .. nowBytes .. string.char(flags) .. results .. table.concat(values) .. (damaged or '')
 local session = $SESSION_APPLIED .. mark .. nowBytes
 if $MERGES and byte(terms, 17) == 1 then
 	session = $SESSION_REPAIRING .. mark .. nowBytes .. sub(terms, 9, 16)
+end
+if paid then
+	-- Of all codes only that of a commit of what is available doesn't show its effect.
+	results = results .. paid
 end
 set[size + 1], set[size + 2], set[size + 3], set[size + 4] = sessionField, session .. results, 'r' .. node, reply
 set[size + 5], set[size + 6] = 'c', pack($CONTROL, now, due, sequence, lastSerial, ringHead, ringTail, ringCount, endings)

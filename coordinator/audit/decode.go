@@ -36,7 +36,21 @@ func instant(name string, n uint64) Value {
 }
 func digest(name string, n uint64) Value { return valueOf(name, store.HexID(n)) }
 
-// bits shows flags: none has a meaning yet.
+// accountFlags shows the flags of an account in words.
+func accountFlags(name string, n uint64) Value {
+	var set []string
+	for _, flag := range []struct {
+		bit  uint64
+		word string
+	}{{luascripts.AccountFrozen, "frozen"}, {luascripts.AccountClosed, "closed"}, {luascripts.AccountSettings, "settings"}} {
+		if n&flag.bit != 0 {
+			set = append(set, flag.word)
+		}
+	}
+	return valueOf(name, n, strings.TrimSpace(fmt.Sprintf("%08b %s", n, strings.Join(set, ", "))))
+}
+
+// bits shows a set of levels.
 func bits(name string, n uint64) Value { return valueOf(name, n, fmt.Sprintf("%08b", n)) }
 
 // holdSerial shows the serial of a hold.
@@ -59,8 +73,10 @@ func words(known map[byte]string) func(name string, n uint64) Value {
 }
 
 // layoutOf lists parts that follow each other.
-func layoutOf(parts ...part) []part {
-	offset := 0
+func layoutOf(parts ...part) []part { return layoutAt(0, parts...) }
+
+// layoutAt lists parts that follow each other from an offset on.
+func layoutAt(offset int, parts ...part) []part {
 	for i := range parts {
 		parts[i].offset = offset
 		offset += parts[i].bytes
@@ -73,7 +89,10 @@ var (
 	accountParts = layoutOf(
 		part{"granted", 0, 8, amount}, part{"remaining", 0, 8, amount}, part{"reserved", 0, 8, amount}, part{"committed", 0, 8, amount},
 		part{"open holds counted", 0, 4, plain}, part{"serial", 0, 6, plain}, part{"no older hold due before", 0, 6, instant},
-		part{"no younger hold due before", 0, 6, instant}, part{"older holds counted", 0, 4, plain}, part{"last sequence of older holds", 0, 6, plain}, part{"flags", 0, 1, bits})
+		part{"no younger hold due before", 0, 6, instant}, part{"older holds counted", 0, 4, plain}, part{"last sequence of older holds", 0, 6, plain}, part{"flags", 0, 1, accountFlags})
+	settingsParts = layoutAt(luascripts.AccountBytes,
+		part{"overdraft", 0, 8, amount}, part{"cap of a hold", 0, 8, amount}, part{"cap of the reserved amount", 0, 8, amount},
+		part{"cap of open holds", 0, 4, plain}, part{"number of thresholds", 0, 1, plain})
 	controlParts = layoutOf(
 		part{"time", 0, 6, instant}, part{"no timer due before", 0, 6, instant}, part{"sequence", 0, 6, plain}, part{"last serial", 0, 6, plain},
 		part{"next record of settled holds", 0, 6, plain}, part{"oldest record of settled holds", 0, 6, plain},
@@ -143,11 +162,14 @@ func decodeAccount(record string) (Values, Kind, error) {
 		return Values{valueOf("state", "deleted", "deleted; the field goes with the next delete")}, store.DamagedAccount, nil
 	}
 	values := valuesOf(accountParts, record)
+	if len(record) > luascripts.AccountBytes {
+		values = append(values, valuesOf(settingsParts, record)...)
+		if percents := account.Settings.Thresholds.Percents(); len(percents) > 0 {
+			values = append(values, valueOf("thresholds", percents, account.Settings.Thresholds.String()+" %"))
+		}
+	}
 	if err != nil {
 		return values, store.DamagedAccount, err
-	}
-	if account.Tail != "" {
-		values = append(values, valueOf("tail", fmt.Sprintf("%x", account.Tail)))
 	}
 	if text := account.BalanceText(); text != "" {
 		return values, store.UnbalancedAccount, fmt.Errorf("%w: %s", store.ErrDamaged, text)
@@ -242,16 +264,8 @@ var codeWords = map[byte]string{
 	luascripts.CodeHoldsOpen: "holds open", luascripts.CodeHoldsFull: "too many holds", luascripts.CodeLost: "lost",
 	luascripts.CodeMerged: "merged", luascripts.CodeMergedOver: "merged over another end", luascripts.CodeAsHigh: "nothing to merge",
 	luascripts.CodeForgotten: "forgotten", luascripts.CodeOverdue: "overdue", luascripts.CodeCorrupt: "corrupt",
+	luascripts.CodeConfigured: "configured", luascripts.CodeClosed: "closed", luascripts.CodeFrozen: "frozen", luascripts.CodeCapped: "capped",
 }
-
-// valueBytes are what codes bring, as batch.lua lists it. Those of withLevels bring a byte
-// more if the tenant has an ancestor.
-var valueBytes = map[byte]int{
-	luascripts.CodeCommitted: 8, luascripts.CodeReleased: 8, luascripts.CodeBalance: 24, luascripts.CodeDeleted: 24,
-	luascripts.CodeHoldsOpen: 24, luascripts.CodeKnown: 21,
-}
-
-var withLevels = map[byte]int{luascripts.CodeCommitted: 1, luascripts.CodeReleased: 1, luascripts.CodeOverrun: 1}
 
 var replyParts = []part{{"time", 1, 6, instant}, {"flags", 7, 1, replyFlags}}
 
@@ -260,7 +274,7 @@ func replyFlags(name string, n uint64) Value {
 	for _, flag := range []struct {
 		bit  uint64
 		word string
-	}{{luascripts.FlagMoreDue, "more is due"}, {luascripts.FlagNotWhole, "the timers are not whole"}, {luascripts.FlagDamageFound, "damage was found"}} {
+	}{{luascripts.FlagMoreDue, "more is due"}, {luascripts.FlagNotWhole, "the timers are not whole"}, {luascripts.FlagDamageFound, "damage was found"}, {luascripts.FlagCrossed, "thresholds were crossed"}} {
 		if n&flag.bit != 0 {
 			set = append(set, flag.word)
 		}
@@ -278,35 +292,7 @@ func decodeReply(record string) (Values, Kind, error) {
 	if len(record) < 8 || record[0] != store.WordApplied {
 		return values, store.DamagedReply, fmt.Errorf("%w: %d bytes that begin with %.8q", store.ErrDamaged, len(record), record)
 	}
-	operations, ok := operationsOf(record[8:], record[7]&luascripts.FlagDamageFound != 0)
-	values = append(values, valueOf("operations", operations), codesOf(record[8:8+operations]))
-	if !ok {
-		return values, store.DamagedReply, fmt.Errorf("%w: %d bytes after the codes, which fit no batch", store.ErrDamaged, len(record)-8-operations)
-	}
 	return values, store.DamagedReply, nil
-}
-
-// operationsOf returns how many codes a reply begins with.
-func operationsOf(rest string, damaged bool) (operations int, ok bool) {
-	most, brought, levels := 0, 0, 0
-	if rest == "" {
-		return 0, true
-	}
-	for most < len(rest) && codeWords[rest[most]] != "" {
-		brought += valueBytes[rest[most]]
-		levels += withLevels[rest[most]]
-		most++
-	}
-	for n := most; n > 0; n-- {
-		before := len(rest) - n - brought // remaining of each account, and levels
-		accounts := min(n*budget.MaxTenantLevels, luascripts.MaxAccounts)
-		if before >= 8 && (damaged || before%8 <= levels && before-levels <= 8*accounts) {
-			return n, true
-		}
-		brought -= valueBytes[rest[n-1]]
-		levels -= withLevels[rest[n-1]]
-	}
-	return most, false
 }
 
 // counted says codes that follow each other once.

@@ -79,7 +79,7 @@ func TestInspectSoundRecords(t *testing.T) {
 
 	i, err = audit.InspectPartition(ctx, s.client, "bursar", s.index)
 	hasLines(t, "partition", text(t, i, err), fmt.Sprintf("partition %d of 4", s.index), "  accounts +[0-9]+", "  open holds +[0-9]+", "  committed holds +1", "  expired holds +1", "  released holds +0",
-		"  sessions +1", "  stored replies +1", "  records of settled holds +1", "  records of expired holds +1", "  other fields +2", "header", "  layout +3", "  incarnation +[0-9a-f]{16}",
+		"  sessions +1", "  stored replies +1", "  records of settled holds +1", "  records of expired holds +1", "  other fields +2", "header", "  layout +4", "  incarnation +[0-9a-f]{16}",
 		"control record", "  sequence +[0-9]+", "session of node [0-9a-f]{16}", `  state +applied \(a\)`, "  timer 1 +"+moment+"  .*", `  timers in all +\d+`)
 	if len(i.Damages) > 0 {
 		t.Errorf("%+v", i.Damages)
@@ -87,7 +87,7 @@ func TestInspectSoundRecords(t *testing.T) {
 
 	i, err = audit.InspectNode(ctx, s.client, "bursar", s.engine.Node.ID())
 	hasLines(t, "node", text(t, i, err), "node [0-9a-f]{16}", fmt.Sprintf("partition %d, session of node [0-9a-f]{16}", s.index), `  last batch +\d+`, "  digest +[0-9a-f]{16}",
-		fmt.Sprintf("partition %d, stored reply of node [0-9a-f]{16}", s.index), "  operations +1", "  codes +remaining", "  flags +none")
+		fmt.Sprintf("partition %d, stored reply of node [0-9a-f]{16}", s.index), "  codes +remaining", "  flags +none")
 	if len(i.Records) != 8 || len(i.Damages) > 0 {
 		t.Errorf("%d records, %+v", len(i.Records), i.Damages)
 	}
@@ -152,6 +152,8 @@ func TestInspectDamagedRecords(t *testing.T) {
 	sessions := func() (audit.Inspection, error) { return audit.InspectNode(ctx, s.client, "bursar", node) }
 	a, h, session, reply := s.account("acme/search"), s.held(s.hold), s.field(store.SessionField(node)), s.field(store.ReplyField(node))
 	control, header := s.field("c"), s.field("f")
+	// All flags; an overdraft of 5, caps of 6, 7 and 8. The thresholds follow.
+	settings := "\x07\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x08"
 	for _, c := range []struct {
 		name    string
 		damage  func()
@@ -162,7 +164,14 @@ func TestInspectDamagedRecords(t *testing.T) {
 	}{
 		{"account cut short", func() { a.set(a.was[:20]) }, a, tenant, store.DamagedAccount, []string{`  remaining +.*980 microcents\)`, "  reserved +cut off", "  flags +cut off", "  raw +20 bytes: .*"}},
 		{"account out of balance", func() { a.add(remainingAt, 8, 1) }, a, tenant, store.UnbalancedAccount, []string{`  remaining +.*981 microcents\)`}},
-		{"account with a tail", func() { a.set(a.was + "\x01\x02") }, a, tenant, "", []string{"  tail +0102"}},
+		{"account with settings", func() { a.set(a.was[:64] + settings + "\x02\x00\x32\x03\xe8") }, a, tenant, "", []string{
+			"  flags +00000111 frozen, closed, settings", `  overdraft +.* \(5 microcents\)`, `  cap of a hold +.* \(6 microcents\)`,
+			`  cap of the reserved amount +.* \(7 microcents\)`, "  cap of open holds +8", "  number of thresholds +2", "  thresholds +50,1000 %"}},
+		{"settings cut short", func() { a.set(a.was[:64] + settings) }, a, tenant, store.DamagedAccount, []string{"  cap of open holds +8", "  number of thresholds +cut off"}},
+		{"thresholds cut short", func() { a.set(a.was[:64] + settings + "\x02\x00\x32") }, a, tenant, store.DamagedAccount, []string{"  number of thresholds +2"}},
+		{"unsorted thresholds", func() { a.set(a.was[:64] + settings + "\x02\x00\x32\x00\x32") }, a, tenant, store.DamagedAccount, []string{"  number of thresholds +2"}},
+		{"unknown flags", func() { a.set(a.was[:64] + "\x08") }, a, tenant, store.DamagedAccount, []string{"  flags +00001000"}},
+		{"account with a tail", func() { a.set(a.was + "\x01\x02") }, a, tenant, store.DamagedAccount, []string{"  overdraft +cut off"}},
 		{"account of a deleted tenant", func() { a.set("-") }, a, tenant, "", []string{"  state +deleted; .*"}},
 		{"account off its holds", func() { h.add(heldAt, 8, 1) }, h, tenant, store.WrongSum, []string{"  sum of holds +21", `  partition \d: tenant "acme/search": reserved is 20, but its open holds sum up to 21: 1 too little; .*`}},
 		{"tenant without control", func() { control.remove() }, control, tenant, store.DamagedControl, []string{"  sum of holds +20"}},
@@ -176,10 +185,8 @@ func TestInspectDamagedRecords(t *testing.T) {
 		{"session in a repair", func() { session.set("r" + session.was[1:23] + "\x00\x00\x00\x00\x00\x00\x00\x07m") }, session, sessions, "", []string{`  state +more of a repair follows \(r\)`, "  last batch before the repair +7", "  codes +merged"}},
 		{"session of an unknown state", func() { session.set("?" + session.was[1:]) }, session, sessions, store.DamagedSession, []string{`  state +unknown \('\?'\)`}},
 		{"reply cut short", func() { reply.set("A\x00") }, reply, sessions, store.DamagedReply, []string{"  time +cut off"}},
-		{"reply of several", func() { reply.set(reply.was[:7] + "\x07" + "RRRCI!" + strings.Repeat("\x00", 16) + "damage") }, reply, sessions, "", []string{
-			"  operations +6", "  codes +3 × reserved, committed, insufficient, corrupt", "  flags +more is due, the timers are not whole, damage was found"}},
-		{"reply that does not fit", func() { reply.set(reply.was[:8] + "RR" + strings.Repeat("\x00", 5)) }, reply, sessions, store.DamagedReply, []string{"  codes +2 × reserved"}},
-		{"empty batch", func() { reply.set(reply.was[:8]) }, reply, sessions, "", []string{"  operations +0", "  codes +none"}},
+		{"reply with flags", func() { reply.set(reply.was[:7] + "\x0f" + reply.was[8:]) }, reply, sessions, "", []string{
+			"  flags +more is due, the timers are not whole, damage was found, thresholds were crossed"}},
 		{"control cut short", func() { control.set(control.was[:15]) }, control, partition, store.DamagedControl, []string{"  sequence +cut off", "  time +20.*"}},
 		{"header", func() { header.set("gar\x00bage") }, header, partition, store.DamagedHeader, []string{`  text +"gar\\x00bage"`}},
 		{"a hold in the partition", func() { h.set(h.was[:12]) }, h, partition, store.DamagedHold, []string{"damages", `  partition \d: reservation [0-9a-f]{32}: damaged record: hold of 12 bytes.*`}},

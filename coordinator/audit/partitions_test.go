@@ -45,7 +45,7 @@ func TestPartitions(t *testing.T) {
 		existing := p.Existing
 		for name, do := range map[string]func(){
 			"missing":         func() { client.Del(ctx, store.RecordKey(prefix)) },
-			"damaged":         func() { client.Set(ctx, store.RecordKey(prefix), "3 3", 0) },
+			"damaged":         func() { client.Set(ctx, store.RecordKey(prefix), "4 3", 0) },
 			"of another type": func() { client.Del(ctx, store.RecordKey(prefix)); client.HSet(ctx, store.RecordKey(prefix), "a", "b") },
 		} {
 			do()
@@ -73,7 +73,7 @@ func TestMixedPartitions(t *testing.T) {
 	ctx := t.Context()
 	fill(t, enginetest.Start(t, client, enginetest.Config{Partitions: 4}), names("t%d", 10)...)
 	record := client.Get(ctx, store.RecordKey("bursar")).Val()
-	stray := store.Header{Layout: 3, Partitions: 16, Index: 14, Incarnation: "0123456789abcdef"}
+	stray := store.Header{Layout: 4, Partitions: 16, Index: 14, Incarnation: "0123456789abcdef"}
 	client.HSet(ctx, store.KeysOf("bursar", 16, 14).Ledger, store.HeaderField, stray.String())
 	p := partitions(t, client, "bursar")
 	if p.Partitions != 4 || len(p.Damages) != 1 || p.Damages[0].Kind != store.MixedPartitions || p.Damages[0].What != "it has 4 partitions, but also some of 16" {
@@ -81,7 +81,7 @@ func TestMixedPartitions(t *testing.T) {
 	}
 	client.Del(ctx, store.KeysOf("bursar", 16, 14).Ledger)
 	for _, other := range []int{1, 2, 8, 1024} {
-		client.Set(ctx, store.RecordKey("bursar"), store.Record{Layout: 3, Partitions: other}.String(), 0)
+		client.Set(ctx, store.RecordKey("bursar"), store.Record{Layout: 4, Partitions: other}.String(), 0)
 		want := fmt.Sprintf("it has %d partitions, but also some of 4", other)
 		r := verify(t, client)
 		if n := slices.IndexFunc(r.Damages, func(d audit.Damage) bool { return d.Kind == store.MixedPartitions }); n < 0 || r.Damages[n].What != want {
@@ -112,7 +112,7 @@ func TestAnotherLayoutIsNamedInOneSentence(t *testing.T) {
 		ctx := t.Context()
 		client.HSet(ctx, "old*:{acme}:books", "f", "1 0123456789abcdef")
 		client.Set(ctx, store.RecordKey("new"), "9 whatever it likes", 0)
-		for prefix, want := range map[string]string{"old*": `prefix "old*" is in layout 1, and this program reads 3`, "new": `prefix "new" is in layout 9, and this program reads 3`} {
+		for prefix, want := range map[string]string{"old*": `prefix "old*" is in layout 1, and this program reads 4`, "new": `prefix "new" is in layout 9, and this program reads 4`} {
 			_, errRead := audit.Read(ctx, client, prefix)
 			_, errVerify := audit.Verify(ctx, client, prefix, audit.Options{})
 			for _, err := range []error{errRead, errVerify} {

@@ -137,7 +137,7 @@ func TestReadOfDamagedRecords(t *testing.T) {
 	if !errors.Is(err, audit.ErrUnreadable) || !strings.Contains(err.Error(), "1 record could not be read") || holds != 45 {
 		t.Errorf("EachHold: %d, %v", holds, err)
 	}
-	s.field("f").set("3 8 0 0123456789abcdef")
+	s.field("f").set("4 8 0 0123456789abcdef")
 	accounts = 0
 	err = audit.EachAccount(ctx, s.client, "bursar", func(budget.TenantID, budget.Balance) error { accounts++; return nil })
 	if !errors.Is(err, audit.ErrUnreadable) || !strings.Contains(err.Error(), "its header is of partition 0 of 8") || accounts == 0 || accounts > 20 {

@@ -22,14 +22,18 @@ import (
 // for those that were removed from the store by hand. Each check is made at all levels
 // before the next check. The other operations concern only the account that they name.
 type Engine interface {
-	// EnsureTenant creates the tenant with its budget unless it exists: Created; Exists,
-	// which changes nothing, whatever the amount. A negative budget is ErrInvalidAmount.
-	EnsureTenant(ctx context.Context, tenant TenantID, budget Microcents) (Ensured, error)
+	// EnsureTenant creates the tenant with its budget and its settings unless it exists:
+	// Created; Exists, which changes nothing, whatever the amount and the settings. A negative
+	// budget is ErrInvalidAmount, an invalid setting ErrInvalidSetting, and a budget and an
+	// overdraft beyond 64 bits ErrOverflow, also if the tenant exists.
+	EnsureTenant(ctx context.Context, tenant TenantID, budget Microcents, settings ...Setting) (Ensured, error)
 
 	// TryReserve holds cost: Insufficient{0, cost} if cost ≤ 0, which is checked first;
-	// MissingTenant, if the tenant itself doesn't exist; Insufficient{Remaining, Level,
-	// Required} if a level doesn't have the cost; Reserved{ID, Remaining, Level}. It accepts
-	// WithHoldTTL.
+	// MissingTenant, if the tenant itself doesn't exist; Closed{Level} and Frozen{Level} if a
+	// level is; Capped{Level, Cap, CapLimit} if a level has a cap that the hold would exceed,
+	// where all caps of a level are checked before those of the next;
+	// Insufficient{Remaining, Level, Required} if a level doesn't have the cost;
+	// Reserved{ID, Remaining, Level}. It accepts WithHoldTTL.
 	TryReserve(ctx context.Context, tenant TenantID, cost Microcents, opts ...ReserveOption) (Reservation, error)
 
 	// Commit settles a hold at its actual cost: InvalidAmount if it is negative, which is
@@ -38,6 +42,11 @@ type Engine interface {
 	// level doesn't cover the excess, and the hold stays open. An actual cost of zero is
 	// valid and charges nothing.
 	Commit(ctx context.Context, id ReservationID, actual Microcents) (Settlement, error)
+
+	// CommitAvailable is Commit, except that it is never an Overrun: of an excess that a level
+	// doesn't cover it commits what all levels can pay, and returns the rest as
+	// Committed{Shortfall}.
+	CommitAvailable(ctx context.Context, id ReservationID, actual Microcents) (Settlement, error)
 
 	// Release settles a hold without charging: MissingReservation; MissingTenant; Released.
 	Release(ctx context.Context, id ReservationID) (Settlement, error)
@@ -60,13 +69,31 @@ type Engine interface {
 	// the number of holds.
 	Holds(ctx context.Context, tenant TenantID) (HoldList, error)
 
-	// Grant adds to the budget: MissingTenant; Granted. An amount ≤ 0 is
-	// ErrInvalidAmount, a sum beyond 64 bits ErrOverflow.
+	// Grant adds to the budget: MissingTenant; Closed; Granted. An amount ≤ 0 is
+	// ErrInvalidAmount; a sum of budget and overdraft beyond 64 bits is ErrOverflow, after
+	// Closed.
 	Grant(ctx context.Context, tenant TenantID, amount Microcents) (Adjustment, error)
 
 	// Withdraw subtracts from the budget money that is neither reserved nor committed:
 	// MissingTenant; Insufficient; Withdrawn. An amount ≤ 0 is ErrInvalidAmount.
 	Withdraw(ctx context.Context, tenant TenantID, amount Microcents) (Adjustment, error)
+
+	// Configure changes settings of the account, and leaves the others as they are:
+	// MissingTenant; Closed; Configured. It may be repeated. An overdraft that doesn't fit 64
+	// bits together with the budget is ErrOverflow, after Closed. Without a setting it changes
+	// nothing.
+	Configure(ctx context.Context, tenant TenantID, settings ...Setting) (Configuration, error)
+
+	// FreezeTenant stops reserves of the tenant and of those below it, until UnfreezeTenant:
+	// MissingTenant; Closed; Configured. Settles and expiry go on.
+	FreezeTenant(ctx context.Context, tenant TenantID) (Configuration, error)
+
+	// UnfreezeTenant ends a freeze: MissingTenant; Closed; Configured.
+	UnfreezeTenant(ctx context.Context, tenant TenantID) (Configuration, error)
+
+	// CloseTenant stops reserves of the tenant and of those below it, grants, and changes of
+	// settings, forever: MissingTenant; Configured. Settles, expiry and Withdraw go on.
+	CloseTenant(ctx context.Context, tenant TenantID) (Configuration, error)
 }
 
 // The bounds of a hold's time to live.

@@ -13,6 +13,7 @@ import (
 // the holds have names instead of IDs, and times in milliseconds.
 type account struct {
 	Granted, Remaining, Reserved, Committed budget.Microcents
+	Settings                                budget.Settings
 	Holds                                   map[string]hold
 }
 
@@ -27,7 +28,8 @@ func accountOf(list budget.HoldList, names map[budget.ReservationID]string) acco
 	b := list.Balance
 	a := account{
 		Granted: b.Granted, Remaining: b.Remaining, Reserved: b.Reserved, Committed: b.Committed,
-		Holds: make(map[string]hold, len(list.Holds)),
+		Settings: b.Settings,
+		Holds:    make(map[string]hold, len(list.Holds)),
 	}
 	for _, h := range list.Holds {
 		name := names[h.ID]
@@ -62,9 +64,12 @@ func settleDue(list budget.HoldList, now time.Time) budget.HoldList {
 	return settled
 }
 
+// byPercents lets cmp compare thresholds by their text.
+var byPercents = cmp.Transformer("Percents", budget.Thresholds.String)
+
 // compareAccounts returns an error with the differences between two states, or nil.
 func compareAccounts(want, got map[budget.TenantID]account) error {
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, byPercents); diff != "" {
 		return fmt.Errorf("the states differ (-want +got):\n%s", diff)
 	}
 	return nil

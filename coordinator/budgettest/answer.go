@@ -16,6 +16,10 @@ type answer struct {
 	Remaining, Required budget.Microcents
 	Level               budget.TenantID
 	Actual, Returned    budget.Microcents
+	Shortfall           budget.Microcents
+	Cap                 budget.Cap
+	CapLimit            int64
+	Settings            budget.Settings // of Configure and the like
 	HasID               bool
 	Fate                budget.Fate
 	Account             account // of Balance and Holds
@@ -24,8 +28,13 @@ type answer struct {
 
 func settlementAnswer(res budget.Settlement, err error) answer {
 	return answer{
-		Outcome: res.Outcome, Prior: res.Prior, Remaining: res.Remaining, Level: res.Level, Actual: res.Actual, Returned: res.Returned, Err: errorName(err),
+		Outcome: res.Outcome, Prior: res.Prior, Remaining: res.Remaining, Level: res.Level, Actual: res.Actual, Returned: res.Returned,
+		Shortfall: res.Shortfall, Err: errorName(err),
 	}
+}
+
+func configurationAnswer(res budget.Configuration, err error) answer {
+	return answer{Outcome: res.Outcome, Settings: res.Settings, Err: errorName(err)}
 }
 
 // errorName returns the text of the budget error that err wraps, "other: " and the whole
@@ -38,6 +47,8 @@ func errorName(err error) string {
 		return budget.ErrInvalidAmount.Error()
 	case errors.Is(err, budget.ErrOverflow):
 		return budget.ErrOverflow.Error()
+	case errors.Is(err, budget.ErrInvalidSetting):
+		return budget.ErrInvalidSetting.Error()
 	default:
 		return "other: " + err.Error()
 	}
@@ -50,13 +61,19 @@ func (a answer) key() string {
 		return "error: " + a.Err
 	case a.Prior != budget.Unknown:
 		return a.Outcome.String() + " after " + a.Prior.String()
+	case a.Cap != budget.NoCap:
+		return a.Outcome.String() + " by " + a.Cap.String()
+	case a.Shortfall > 0:
+		return a.Outcome.String() + " with a shortfall"
+	case a.Remaining < 0:
+		return a.Outcome.String() + " in debt"
 	default:
 		return a.Outcome.String()
 	}
 }
 
 func compareAnswers(want, got answer) error {
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, byPercents); diff != "" {
 		return fmt.Errorf("the answers differ (-reference +subject):\n%s", diff)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
 )
@@ -58,8 +59,8 @@ func (e *naive) held(id budget.ReservationID) budget.Microcents {
 // overwrites replaces a tenant's budget when it is ensured again.
 type overwrites struct{ *naive }
 
-func (e overwrites) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
-	res, err := e.naive.EnsureTenant(ctx, tenant, amount)
+func (e overwrites) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, settings ...budget.Setting) (budget.Ensured, error) {
+	res, err := e.naive.EnsureTenant(ctx, tenant, amount, settings...)
 	if res.Outcome == budget.Exists {
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -155,6 +156,48 @@ func (e settlesTwice) Release(ctx context.Context, id budget.ReservationID) (bud
 	return res, err
 }
 
+// capsTwoSteps checks the caps and reserves in two steps.
+type capsTwoSteps struct{ *naive }
+
+func (e capsTwoSteps) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
+	list, err := e.Holds(ctx, tenant)
+	if err != nil || list.Outcome != budget.Found {
+		return e.naive.TryReserve(ctx, tenant, cost, opts...)
+	}
+	if by, limit := list.Balance.Settings.CappedBy(cost, list.Balance.Reserved, int64(len(list.Holds))); by != budget.NoCap {
+		return cappedAt(tenant, by, limit), nil
+	}
+	time.Sleep(10 * time.Microsecond) // let others reserve
+	return e.naive.TryReserve(ctx, tenant, cost, opts...)
+}
+
+// overdrawsTwoSteps reads what a commit can spend and commits in two steps.
+type overdrawsTwoSteps struct{ *naive }
+
+func (e overdrawsTwoSteps) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	b, err := e.Balance(ctx, id.Tenant())
+	if held := e.held(id); err != nil || held == 0 || actual <= held || b.Remaining+b.Settings.Overdraft < actual-held {
+		return e.naive.Commit(ctx, id, actual)
+	}
+	time.Sleep(10 * time.Microsecond) // let others commit
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.end(id, actual, budget.Committed)
+	return committed(e.accounts[id.Tenant()].Remaining, actual), nil
+}
+
+// crossesLate detects thresholds only when a hold is committed.
+type crossesLate struct{ *naive }
+
+func (e crossesLate) Withdraw(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {
+	events := len(e.crossings())
+	res, err := e.naive.Withdraw(ctx, tenant, amount)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.events = e.events[:events]
+	return res, err
+}
+
 // readsStale returns the result of the previous Remaining in every other call.
 type readsStale struct {
 	*naive
@@ -186,8 +229,8 @@ func broken(breaks func(*naive) storedEngine) Factory {
 	}
 }
 
-// brokenLevels returns the factory of a naive engine with a mistake in its levels.
-func brokenLevels(m mistake) Factory {
+// mistaken returns the factory of a naive engine with a mistake.
+func mistaken(m mistake) Factory {
 	return func(t testing.TB, c Config) Subject {
 		s := naiveFactory(t, c)
 		s.Engine.(*naive).mistake = m
@@ -195,10 +238,25 @@ func brokenLevels(m mistake) Factory {
 	}
 }
 
+func cappedTwoSteps(_ testing.TB, c Config) Subject {
+	e := newNaive(c)
+	e.mistake = ignoresCaps
+	return Subject{Engine: capsTwoSteps{e}, Settings: true}
+}
+
+func overdrawnTwoSteps(_ testing.TB, c Config) Subject {
+	return Subject{Engine: overdrawsTwoSteps{newNaive(c)}, Settings: true}
+}
+
+func crossedLate(_ testing.TB, c Config) Subject {
+	e := newNaive(c)
+	return Subject{Engine: crossesLate{e}, Settings: true, Crossings: e.crossings}
+}
+
 var brokenEngines = map[string]struct {
 	factory Factory
 	noticed []string // checks of Run that must fail; all pass on the naive engine
-	alone   bool     // one caller reveals the mistake, so Differential must detect it as well
+	alone   bool     // Differential must detect it as well: one caller often reveals the mistake
 }{
 	"rounds":         {broken(func(e *naive) storedEngine { return rounds{e} }), []string{"Vector/seed-02", "Commit/exact at every edge"}, true},
 	"refundsOverrun": {broken(func(e *naive) storedEngine { return refundsOverrun{e} }), []string{"Commit/above the remaining amount, then less", "Vector/seed-01"}, true},
@@ -221,32 +279,142 @@ var brokenEngines = map[string]struct {
 		return readsStale{e, new(sync.Mutex), make(map[budget.TenantID]int), make(map[budget.TenantID]budget.Remainder)}
 	}), []string{"Read/the remaining amount", "Linearizability/every answer fits one order of events"}, true},
 
-	"skipsMiddle": {brokenLevels(skipsMiddle), []string{
+	"skipsMiddle": {mistaken(skipsMiddle), []string{
 		"Levels/a reserve debits every level that exists", "Levels/a refusal names the level with the least and changes nothing",
 		"Levels/concurrent reserves are granted as far as every level covers them", "Levels/every answer fits one order of events",
 	}, true},
-	"debitsBeforeCheck": {brokenLevels(debitsBeforeCheck), []string{
+	"debitsBeforeCheck": {mistaken(debitsBeforeCheck), []string{
 		"Levels/a refusal names the level with the least and changes nothing", "Levels/every answer fits one order of events",
 	}, true},
-	"returnsToTenant": {brokenLevels(returnsToTenant), []string{
+	"returnsToTenant": {mistaken(returnsToTenant), []string{
 		"Levels/a settle returns the surplus at every level", "Levels/a deadline is kept at every level by every operation",
 		"Levels/the invariant while levels come and go", "Levels/every answer fits one order of events",
 	}, true},
-	"namesFarther": {brokenLevels(namesFarther), []string{
+	"namesFarther": {mistaken(namesFarther), []string{
 		"Levels/of equal levels the nearest is named", "Levels/six levels, exact at every edge",
 	}, true},
-	"chargesLaterLevel": {brokenLevels(chargesLaterLevel), []string{
+	"chargesLaterLevel": {mistaken(chargesLaterLevel), []string{
 		"Levels/a level that is created later has no part in a hold", "Levels/a deleted level limits nothing", "Levels/holds of the tenants below",
 	}, true},
-	"keepsDeadlineBelow": {brokenLevels(keepsDeadlineBelow), []string{
+	"keepsDeadlineBelow": {mistaken(keepsDeadlineBelow), []string{
 		"Levels/a deadline is kept at every level by every operation", "Levels/deadlines of many tenants below",
 		"Levels/a level with open holds below it is not deleted",
 	}, true},
-	"listsByPrefix":  {brokenLevels(listsByPrefix), []string{"Levels/the tree of a tenant"}, false},
-	"readsTreeTwice": {brokenLevels(readsTreeTwice), []string{"Levels/a tree is of one instant"}, false},
-	"countsOwnHolds": {brokenLevels(countsOwnHolds), []string{
+	"listsByPrefix":  {mistaken(listsByPrefix), []string{"Levels/the tree of a tenant"}, false},
+	"readsTreeTwice": {mistaken(readsTreeTwice), []string{"Levels/a tree is of one instant"}, false},
+	"countsOwnHolds": {mistaken(countsOwnHolds), []string{
 		"Levels/a level with open holds below it is not deleted", "Levels/a deadline is kept at every level by every operation",
 	}, true},
+
+	"ignoresFrozenAncestor": {mistaken(ignoresFrozenAncestor), []string{
+		"Settings/a freeze stops the tenants below", "Settings/no reserve below succeeds after a freeze",
+		"Settings/the nearest level that refuses is named", "Levels/every answer fits one order of events",
+	}, true},
+	"ignoresClosedAncestor": {mistaken(ignoresClosedAncestor), []string{
+		"Settings/a closed account stops the tenants below", "Settings/each check is made at all levels before the next",
+	}, true},
+	"freezeStopsSettles": {mistaken(freezeStopsSettles), []string{
+		"Settings/a frozen account refuses only reserves", "Settings/holds end while an account is frozen, capped or closed",
+		"Settings/no reserve succeeds after a freeze", "Linearizability/every answer fits one order of events",
+	}, true},
+	"freezeStopsExpiry": {mistaken(freezeStopsExpiry), []string{
+		"Settings/holds end while an account is frozen, capped or closed",
+	}, false},
+	"closeStopsWithdrawals": {mistaken(closeStopsWithdrawals), []string{
+		"Settings/a closed account refuses reserves, grants and settings", "Settings/a closed account stops the tenants below",
+	}, true},
+	"grantsToClosed": {mistaken(grantsToClosed), []string{
+		"Settings/a closed account refuses reserves, grants and settings", "Settings/no reserve or grant succeeds after a close",
+		"Linearizability/every answer fits one order of events",
+	}, true},
+	"reopens": {mistaken(reopens), []string{"Settings/what is closed is not frozen or opened"}, true},
+	"ignoresCaps": {mistaken(ignoresCaps), []string{
+		"Settings/each cap up to its limit", "Settings/a cap below what is held", "Settings/caps exact at every edge",
+		"Settings/concurrent reserves fill caps and exceed none", "Settings/caps are kept while holds end",
+		"Linearizability/every answer fits one order of events",
+	}, true},
+	"ignoresAncestorCaps": {mistaken(ignoresAncestorCaps), []string{
+		"Settings/caps count the holds of the tenants below", "Settings/the nearest level that refuses is named",
+		"Settings/caps of an ancestor are kept while holds end", "Levels/every answer fits one order of events",
+	}, true},
+	"capsTheLast": {mistaken(capsTheLast), []string{
+		"Settings/each cap up to its limit", "Settings/concurrent reserves fill caps and exceed none",
+	}, true},
+	"capsByEnded": {mistaken(capsByEnded), []string{
+		"Settings/a hold counts for caps until it ends", "Settings/caps count the holds of the tenants below",
+	}, true},
+	"capStopsSettles": {mistaken(capStopsSettles), []string{
+		"Settings/holds end while an account is frozen, capped or closed", "Settings/caps are kept while holds end",
+	}, true},
+	"capsTwoSteps": {cappedTwoSteps, []string{
+		"Settings/concurrent reserves fill caps and exceed none", "Settings/caps are kept while holds end",
+	}, false},
+	"checksLevelByLevel": {mistaken(checksLevelByLevel), []string{
+		"Settings/each check is made at all levels before the next",
+	}, true},
+	"checksMoneyFirst": {mistaken(checksMoneyFirst), []string{
+		"Settings/a reserve checks closed, frozen, caps and money in this order",
+	}, true},
+	"freezesBeforeCloses": {mistaken(freezesBeforeCloses), []string{
+		"Settings/a reserve checks closed, frozen, caps and money in this order",
+	}, true},
+	"reservesOverdraft": {mistaken(reservesOverdraft), []string{
+		"Settings/an overdraft is not for reserves", "Settings/every return of money pays the debt first",
+		"Linearizability/every answer fits one order of events",
+	}, true},
+	"overdrawsAtTenant": {mistaken(overdrawsAtTenant), []string{
+		"Settings/an overdraft covers at every level, or moves nothing", "Settings/commit available charges what all levels have",
+		"Settings/concurrent commits use overdrafts of two levels to the lower limit",
+	}, true},
+	"overdrawsTwoSteps": {overdrawnTwoSteps, []string{"Settings/concurrent commits use an overdraft to its limit"}, false},
+	"overrunsByRemaining": {mistaken(overrunsByRemaining), []string{
+		"Settings/an overdraft covers at every level, or moves nothing",
+	}, true},
+	"refusesInDebt": {mistaken(refusesInDebt), []string{"Settings/an overdraft below the debt"}, false},
+	"chargesShortfall": {mistaken(chargesShortfall), []string{
+		"Settings/commit available charges what there is", "Settings/commit available beyond an overdraft",
+		"Settings/concurrent commits use an overdraft to its limit", "Linearizability/every answer fits one order of events",
+	}, true},
+	"takesBackDebt": {mistaken(takesBackDebt), []string{
+		"Settings/commit available beyond an overdraft", "Settings/an overdraft below the debt",
+	}, false},
+	"availableOfTenant": {mistaken(availableOfTenant), []string{
+		"Settings/commit available charges what all levels have", "Levels/every answer fits one order of events",
+	}, true},
+	"hidesDebt": {mistaken(hidesDebt), []string{
+		"Settings/an overdraft covers an excess up to its limit", "Settings/the debt of each level",
+	}, true},
+	"showsDebt": {mistaken(showsDebt), []string{
+		"Settings/an overdraft is not for reserves", "Settings/the debt of each level",
+	}, true},
+	"grantsBeyondOverdraft": {mistaken(grantsBeyondOverdraft), []string{
+		"Settings/an overdraft and a budget beyond 64 bits are an error",
+	}, true},
+	"configuresBeyondGranted": {mistaken(configuresBeyondGranted), []string{
+		"Settings/an overdraft and a budget beyond 64 bits are an error",
+	}, true},
+	"forgetsOtherSettings": {mistaken(forgetsOtherSettings), []string{
+		"Settings/a change keeps the settings that it does not name", "Settings/concurrent changes of settings keep each other",
+		"Linearizability/every answer fits one order of events",
+	}, true},
+	"configuresExisting": {mistaken(configuresExisting), []string{"Settings/settings of a new tenant"}, true},
+	"keepsSettings": {mistaken(keepsSettings), []string{
+		"Settings/a recreated tenant has no settings", "Settings/each check is made at all levels before the next",
+	}, true},
+	"hidesSettings": {mistaken(hidesSettings), []string{
+		"Settings/a change keeps the settings that it does not name", "Settings/settings are read with the balance",
+	}, true},
+	"crossesAbove": {mistaken(crossesAbove), []string{
+		"Settings/a threshold is reached at exactly its amount", "Settings/thresholds exact at every edge",
+	}, false},
+	"crossesOnce": {mistaken(crossesOnce), []string{
+		"Settings/a threshold is crossed once until a grant", "Settings/several thresholds at once",
+	}, false},
+	"crossesRepeatedly": {mistaken(crossesRepeatedly), []string{
+		"Settings/a threshold is crossed once until a grant", "Settings/concurrent commits cross each threshold once",
+	}, false},
+	"crossesAtTenant": {mistaken(crossesAtTenant), []string{"Settings/thresholds of each level"}, false},
+	"crossesLate":     {crossedLate, []string{"Settings/a withdrawal and new thresholds cross"}, false},
 }
 
 func TestBrokenEnginesAreNoticed(t *testing.T) {

@@ -18,11 +18,13 @@ type fixture struct {
 	engine  budget.Engine
 	clock   *clock
 	tenants []budget.TenantID
+	// settings are those that the check has given to its tenants.
+	settings map[budget.TenantID]budget.Settings
 }
 
 func newFixture(t testing.TB, f Factory, c check) *fixture {
 	t.Helper()
-	x := &fixture{t: t, ctx: t.Context(), clock: newClock()}
+	x := &fixture{t: t, ctx: t.Context(), clock: newClock(), settings: make(map[budget.TenantID]budget.Settings)}
 	config := Config{HoldTTL: c.ttl, Clock: x.clock.now}
 	if c.ownClock {
 		config.Clock = nil
@@ -43,10 +45,15 @@ func (x *fixture) audit() {
 }
 
 // open creates a tenant, which must be new.
-func (x *fixture) open(tenant budget.TenantID, amount budget.Microcents) {
+func (x *fixture) open(tenant budget.TenantID, amount budget.Microcents, settings ...budget.Setting) {
 	x.t.Helper()
 	x.tenants = append(x.tenants, tenant)
-	expect(x, budget.Ensured{Outcome: budget.Created, Remaining: amount})(x.engine.EnsureTenant(x.ctx, tenant, amount))
+	change, err := budget.NewChange(settings...)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.settings[tenant] = change.Apply(budget.Settings{})
+	expect(x, budget.Ensured{Outcome: budget.Created, Remaining: amount})(x.engine.EnsureTenant(x.ctx, tenant, amount, settings...))
 }
 
 // hold reserves cost, checks the remaining amount after it, and returns the ID.
@@ -62,11 +69,12 @@ func (x *fixture) hold(tenant budget.TenantID, cost, remaining budget.Microcents
 	return id
 }
 
-// balance checks all terms of a tenant's balance.
+// balance checks a tenant's settings and all terms of its balance.
 func (x *fixture) balance(tenant budget.TenantID, granted, remaining, reserved, committed budget.Microcents) {
 	x.t.Helper()
 	expect(x, budget.Balance{
 		Outcome: budget.Found, Granted: granted, Remaining: remaining, Reserved: reserved, Committed: committed,
+		Settings: x.settings[tenant],
 	})(x.engine.Balance(x.ctx, tenant))
 }
 

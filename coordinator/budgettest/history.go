@@ -22,9 +22,10 @@ type recorder struct {
 	engine budget.Engine
 	// tenants are those of the history. With levels they are one family, in an order in
 	// which ancestors come first.
-	tenants []budget.TenantID
-	levels  bool
-	ticks   atomic.Int64
+	tenants  []budget.TenantID
+	levels   bool
+	settings bool // some operations are those of settings
+	ticks    atomic.Int64
 
 	mu     sync.Mutex
 	events []event
@@ -42,8 +43,8 @@ type event struct {
 	level       budget.TenantID
 }
 
-func newRecorder(x *fixture, levels bool, tenants ...budget.TenantID) *recorder {
-	return &recorder{ctx: x.ctx, engine: x.engine, tenants: tenants, levels: levels, ids: make(map[budget.TenantID][]budget.ReservationID)}
+func newRecorder(x *fixture, levels, settings bool, tenants ...budget.TenantID) *recorder {
+	return &recorder{ctx: x.ctx, engine: x.engine, tenants: tenants, levels: levels, settings: settings, ids: make(map[budget.TenantID][]budget.ReservationID)}
 }
 
 const (
@@ -96,6 +97,13 @@ var historyVerbs = []verb{
 	verbGrant, verbWithdraw, verbRemaining, verbBalance, verbHolds, verbEnsure,
 }
 
+// settingVerbs replace a third of them in histories with settings. A freeze is soon ended by
+// an unfreeze, so that other operations have more than one outcome.
+var settingVerbs = []verb{
+	verbConfigure, verbConfigure, verbConfigure, verbConfigure, verbCommitAvailable, verbCommitAvailable, verbCommitAvailable,
+	verbFreeze, verbUnfreeze, verbUnfreeze,
+}
+
 // choose returns a random operation. Budgets are small compared to the costs, so that
 // callers compete for the last of the money, and every caller settles the reservations of
 // all.
@@ -106,11 +114,18 @@ func (r *recorder) choose(random *rand.Rand, i int) event {
 		e.request.verb = verbEnsure
 	} else if r.levels && random.IntN(16) == 0 {
 		e.request.verb = verbDelete
+	} else if r.settings && random.IntN(3) == 0 {
+		e.request.verb = settingVerbs[random.IntN(len(settingVerbs))]
+	} else if r.settings && random.IntN(40) == 0 {
+		e.request.verb = verbClose
+	}
+	if e.request.verb == verbConfigure {
+		e.request.setting, e.request.amount = setting(random.IntN(int(setThresholds))), budget.Microcents(random.IntN(8))
 	}
 	if e.request.verb == verbEnsure {
 		e.request.amount += 8
 	}
-	if e.request.verb == verbCommit || e.request.verb == verbRelease {
+	if e.request.verb.settles() {
 		r.mu.Lock()
 		given := r.ids[e.request.tenant]
 		r.mu.Unlock()
@@ -155,11 +170,15 @@ func (e *event) apply(ctx context.Context, engine budget.Engine) error {
 	case verbReserve:
 		res, err := engine.TryReserve(ctx, tenant, amount)
 		e.reservation = res.ID
-		e.response = response{outcome: res.Outcome, remaining: res.Remaining, required: res.Required}
+		e.response = response{outcome: res.Outcome, remaining: res.Remaining, required: res.Required, cap: res.Cap, capLimit: res.CapLimit}
 		e.level = res.Level
 		return err
 	case verbCommit:
 		res, err := engine.Commit(ctx, e.reservation, amount)
+		e.response, e.level = settlementResponse(res), res.Level
+		return err
+	case verbCommitAvailable:
+		res, err := engine.CommitAvailable(ctx, e.reservation, amount)
 		e.response, e.level = settlementResponse(res), res.Level
 		return err
 	case verbRelease:
@@ -178,9 +197,22 @@ func (e *event) apply(ctx context.Context, engine budget.Engine) error {
 		res, err := engine.(levelled).DeleteTenant(ctx, tenant)
 		e.response = balanceResponse(res)
 		return err
+	case verbConfigure:
+		return e.configured(engine.Configure(ctx, tenant, e.request.setting.of(amount, nil)...))
+	case verbFreeze:
+		return e.configured(engine.FreezeTenant(ctx, tenant))
+	case verbUnfreeze:
+		return e.configured(engine.UnfreezeTenant(ctx, tenant))
+	case verbClose:
+		return e.configured(engine.CloseTenant(ctx, tenant))
 	case verbRemaining, verbBalance, verbHolds, verbLookup, verbAdvance, verbAbandon:
 	}
 	return e.applyRead(ctx, engine)
+}
+
+func (e *event) configured(res budget.Configuration, err error) error {
+	e.response = response{outcome: res.Outcome, settings: res.Settings}
+	return err
 }
 
 func (e *event) applyRead(ctx context.Context, engine budget.Engine) error {
@@ -202,12 +234,13 @@ func (e *event) applyRead(ctx context.Context, engine budget.Engine) error {
 }
 
 func settlementResponse(res budget.Settlement) response {
-	return response{outcome: res.Outcome, prior: res.Prior, remaining: res.Remaining, actual: res.Actual, returned: res.Returned}
+	return response{outcome: res.Outcome, prior: res.Prior, remaining: res.Remaining, actual: res.Actual, returned: res.Returned, shortfall: res.Shortfall}
 }
 
 func balanceResponse(res budget.Balance) response {
 	return response{
 		outcome: res.Outcome, granted: res.Granted, remaining: res.Remaining, reserved: res.Reserved, expended: res.Committed,
+		settings: res.Settings,
 	}
 }
 
@@ -270,7 +303,7 @@ func (r *recorder) history() []porcupine.Operation {
 		history = append(history, porcupine.Operation{ClientId: e.caller, Input: e.request, Output: e.response, Call: e.call, Return: e.ret})
 	}
 	for _, e := range r.events {
-		if e.request.verb == verbCommit || e.request.verb == verbRelease {
+		if e.request.verb.settles() {
 			e.request.slot = n.slots[e.reservation]
 		}
 		if e.request.verb == verbHolds && e.response.outcome == budget.Found {

@@ -33,6 +33,12 @@ func (e flat) Commit(ctx context.Context, id budget.ReservationID, actual budget
 	return e.settled(id, res), err
 }
 
+// CommitAvailable calls the engine, and removes the level from the result.
+func (e flat) CommitAvailable(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	res, err := e.Engine.CommitAvailable(ctx, id, actual)
+	return e.settled(id, res), err
+}
+
 // Release calls the engine, and removes the level from the result.
 func (e flat) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	res, err := e.Engine.Release(ctx, id)

@@ -84,6 +84,7 @@ func (x *fixture) delete(tenant budget.TenantID) (budget.Balance, error) {
 	b, err := engine.DeleteTenant(x.ctx, tenant)
 	if b.Outcome == budget.Deleted {
 		x.tenants = slices.DeleteFunc(x.tenants, func(t budget.TenantID) bool { return t == tenant })
+		delete(x.settings, tenant)
 	}
 	return b, err
 }

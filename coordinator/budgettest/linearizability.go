@@ -32,7 +32,8 @@ func linearizes(x *fixture) {
 // At least half of the operations must return without an error. Linearizability doesn't
 // call [Audit], since the engine may still be busy.
 func Linearizability(t *testing.T, f Factory) {
-	counts := newFixture(t, f, check{levels: keepsLevels(t, f)}).linearize()
+	levels, _ := features(t, f)
+	counts := newFixture(t, f, check{levels: levels}).linearize()
 	if counts.unknown*2 > counts.operations {
 		t.Errorf("%d of %d operations got no answer; histories without answers prove nothing", counts.unknown, counts.operations)
 	}
@@ -87,13 +88,14 @@ func (x *fixture) linearize() tally {
 }
 
 // newHistory returns a recorder. Each history starts without tenants, so it uses new ones,
-// all of one family.
+// all of one family. Every other history has settings.
 func (x *fixture) newHistory(round int) *recorder {
 	family := budget.TenantID(fmt.Sprintf("acme-%d", round))
+	settings := x.subject.Settings && round%2 == 1
 	if _, without := x.engine.(flat); without {
-		return newRecorder(x, false, family+"/ads", family+"/search")
+		return newRecorder(x, false, settings, family+"/ads", family+"/search")
 	}
-	return newRecorder(x, true, family, family+"/search", family+"/search/key-7", family+"/search/key-8")
+	return newRecorder(x, true, settings, family, family+"/search", family+"/search/key-7", family+"/search/key-8")
 }
 
 func (x *fixture) count(counts *tally, r *recorder) {

@@ -89,6 +89,22 @@ func (e *unreliable) Commit(ctx context.Context, id budget.ReservationID, actual
 	return through(e, func() (budget.Settlement, error) { return e.naive.Commit(ctx, id, actual) })
 }
 
+func (e *unreliable) CommitAvailable(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	return through(e, func() (budget.Settlement, error) { return e.naive.CommitAvailable(ctx, id, actual) })
+}
+
+func (e *unreliable) Configure(ctx context.Context, tenant budget.TenantID, settings ...budget.Setting) (budget.Configuration, error) {
+	return through(e, func() (budget.Configuration, error) { return e.naive.Configure(ctx, tenant, settings...) })
+}
+
+func (e *unreliable) FreezeTenant(ctx context.Context, tenant budget.TenantID) (budget.Configuration, error) {
+	return through(e, func() (budget.Configuration, error) { return e.naive.FreezeTenant(ctx, tenant) })
+}
+
+func (e *unreliable) UnfreezeTenant(ctx context.Context, tenant budget.TenantID) (budget.Configuration, error) {
+	return through(e, func() (budget.Configuration, error) { return e.naive.UnfreezeTenant(ctx, tenant) })
+}
+
 func (e *unreliable) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	return through(e, func() (budget.Settlement, error) { return e.naive.Release(ctx, id) })
 }
@@ -114,7 +130,7 @@ func TestUnknownOutcomesAreExplained(t *testing.T) {
 	for name, levels := range map[string]bool{"tenants": false, "levels": true} {
 		t.Run(name, func(t *testing.T) {
 			Linearizability(t, func(_ testing.TB, c Config) Subject {
-				return Subject{Engine: newUnreliable(c, false), Levels: levels}
+				return Subject{Engine: newUnreliable(c, false), Levels: levels, Settings: true}
 			})
 		})
 	}
@@ -135,6 +151,46 @@ func TestRetryThatDoublesIsNoticed(t *testing.T) {
 	})
 	if !failed || !strings.Contains(logged, "the history is Illegal") {
 		t.Errorf("failed %t, logged %q", failed, logged)
+	}
+}
+
+func TestModelJudgesSettings(t *testing.T) {
+	t.Parallel()
+	created := op(0, 1, request{verb: verbEnsure, amount: 10}, response{outcome: budget.Created, remaining: 10})
+	configure := func(call, ret int64, s setting, amount budget.Microcents, after budget.Settings) porcupine.Operation {
+		return op(call, ret, request{verb: verbConfigure, setting: s, amount: amount}, response{outcome: budget.Configured, settings: after})
+	}
+	reserve := func(call, ret int64, slot int, out response) porcupine.Operation {
+		return op(call, ret, request{verb: verbReserve, amount: 6, slot: slot}, out)
+	}
+	freeze := op(4, 7, request{verb: verbFreeze}, response{outcome: budget.Configured, settings: budget.Settings{Frozen: true}})
+	held := response{outcome: budget.Reserved, remaining: 4}
+	lends, caps := budget.Settings{Overdraft: 5}, budget.Settings{CapHolds: 1}
+	overdrawn := func(verb verb, out response) []porcupine.Operation {
+		return []porcupine.Operation{
+			created, configure(2, 3, setOverdraft, 5, lends), reserve(4, 5, 0, held), op(6, 7, request{verb: verb, amount: 16, slot: 0}, out),
+		}
+	}
+	for name, c := range map[string]struct {
+		history []porcupine.Operation
+		ok      bool
+	}{
+		"a reserve during a freeze":         {[]porcupine.Operation{created, freeze, reserve(5, 6, 0, held)}, true},
+		"a reserve after a freeze":          {[]porcupine.Operation{created, freeze, reserve(8, 9, 0, held)}, false},
+		"refused after a freeze":            {[]porcupine.Operation{created, freeze, reserve(8, 9, 0, response{outcome: budget.Frozen})}, true},
+		"refused before a freeze":           {[]porcupine.Operation{created, reserve(2, 3, 0, response{outcome: budget.Frozen}), freeze}, false},
+		"one of two below a cap":            {[]porcupine.Operation{created, configure(2, 3, setCapHolds, 1, caps), reserve(4, 7, 0, held), reserve(5, 6, 1, response{outcome: budget.Capped, cap: budget.HoldsCap, capLimit: 1})}, true},
+		"both below a cap":                  {[]porcupine.Operation{created, configure(2, 3, setCapHolds, 1, caps), reserve(4, 7, 0, held), reserve(5, 6, 1, response{outcome: budget.Insufficient, remaining: 4, required: 6})}, false},
+		"settings that were not made":       {[]porcupine.Operation{created, configure(2, 3, setCapHolds, 1, lends)}, false},
+		"an overrun of the overdraft":       {overdrawn(verbCommit, response{outcome: budget.Overrun, remaining: 4}), true},
+		"beyond the overdraft":              {overdrawn(verbCommit, response{outcome: budget.Committed, remaining: -6, actual: 16}), false},
+		"all of the overdraft":              {overdrawn(verbCommitAvailable, response{outcome: budget.Committed, remaining: -5, actual: 15, shortfall: 1}), true},
+		"less than all of the overdraft":    {overdrawn(verbCommitAvailable, response{outcome: budget.Committed, remaining: -4, actual: 14, shortfall: 2}), false},
+		"a shortfall that is not mentioned": {overdrawn(verbCommitAvailable, response{outcome: budget.Committed, remaining: -5, actual: 15}), false},
+	} {
+		if got := porcupine.CheckOperations(engineModel(), c.history); got != c.ok {
+			t.Errorf("%s: explained %t, want %t:\n%s", name, got, c.ok, formatHistory(c.history))
+		}
 	}
 }
 

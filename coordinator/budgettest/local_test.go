@@ -8,11 +8,12 @@ import (
 
 // localFactory returns the in-process engine, which has no store to read.
 func localFactory(t testing.TB, c Config) Subject {
-	engine, err := local.New(local.WithHoldTTL(c.HoldTTL), local.WithClock(c.Clock))
+	var crossings CrossingLog
+	engine, err := local.New(local.WithHoldTTL(c.HoldTTL), local.WithClock(c.Clock), local.WithOnThreshold(crossings.Add))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Subject{Engine: engine, Levels: true}
+	return Subject{Engine: engine, Levels: true, Settings: true, Crossings: crossings.All}
 }
 
 func TestLocalEnginePasses(t *testing.T) { Run(t, localFactory) }

@@ -22,20 +22,30 @@ const (
 	verbRelease
 	verbGrant
 	verbWithdraw
-	verbDelete  // only with levels
+	verbDelete // only with levels
+
+	verbCommitAvailable // this and the following only with settings
+	verbConfigure
+	verbFreeze
+	verbUnfreeze
+	verbClose
+
 	verbLookup  // in random operations only
 	verbAdvance // of the clock; in random operations only
 	verbAbandon // releases the hold of an unknown reserve; in histories only
 )
 
 var verbNames = [...]string{
-	"remaining", "balance", "holds", "ensure", "reserve", "commit", "release", "grant", "withdraw", "delete", "lookup", "advance", "abandon",
+	"remaining", "balance", "holds", "ensure", "reserve", "commit", "release", "grant", "withdraw", "delete",
+	"commit_available", "configure", "freeze", "unfreeze", "close", "lookup", "advance", "abandon",
 }
 
 func (v verb) String() string { return verbNames[v] }
 
 // names reports whether the operation takes the ID of a reservation.
-func (v verb) names() bool { return v == verbCommit || v == verbRelease || v == verbLookup }
+func (v verb) names() bool { return v.settles() || v == verbLookup }
+
+func (v verb) settles() bool { return v == verbCommit || v == verbCommitAvailable || v == verbRelease }
 
 // The maximum numbers of reservations and of accounts in a part of a history that is checked
 // alone. With these bounds, a state of the model is arrays that can be compared and copied.
@@ -51,6 +61,8 @@ type request struct {
 	tenant budget.TenantID
 	amount budget.Microcents
 	slot   int
+
+	setting setting // of verbConfigure, with the amount
 
 	account int      // number of the tenant's account; an ancestor has a lower number
 	levels  accounts // the tenant and its ancestors; 0 if these don't take part
@@ -69,7 +81,11 @@ type response struct {
 	remaining, required         budget.Microcents
 	level                       int // number of the account plus 1, or 0 without levels
 	actual, returned            budget.Microcents
+	shortfall                   budget.Microcents
 	granted, reserved, expended budget.Microcents
+	cap                         budget.Cap
+	capLimit                    int64
+	settings                    budget.Settings // of a balance, or after a change
 	holds                       *holdings
 }
 
@@ -92,7 +108,11 @@ type ledger struct {
 type terms struct {
 	exists                       bool
 	granted, remaining, expended budget.Microcents
+	settings                     budget.Settings
 }
+
+// payable returns the amount that a settle can spend.
+func (a terms) payable() budget.Microcents { return a.remaining + a.settings.Overdraft }
 
 // step defines the semantics of the model: it returns the state after an operation, and the
 // response.
@@ -107,8 +127,10 @@ func (l ledger) step(r request) (ledger, response) {
 		return l, response{outcome: budget.Created, remaining: r.amount}
 	case verbReserve:
 		return l.reserve(r)
-	case verbCommit, verbRelease, verbAbandon:
+	case verbCommit, verbCommitAvailable, verbRelease, verbAbandon:
 		return l.settle(r)
+	case verbConfigure, verbFreeze, verbUnfreeze, verbClose:
+		return l.configure(r)
 	case verbGrant, verbWithdraw:
 		return l.adjust(r)
 	case verbDelete:
@@ -136,19 +158,85 @@ func (l ledger) existing(r request) (levels accounts) {
 	return levels
 }
 
-// least returns the response completed with the least remaining of the levels.
-func (l ledger) least(r request, levels accounts, answer response) response {
+// at returns the response completed with an account and its remaining amount.
+func (l ledger) at(r request, account int, answer response) response {
+	answer.remaining = l.accounts[account].remaining
+	if r.levels != 0 {
+		answer.level = account + 1
+	}
+	return answer
+}
+
+// leastOf returns the account with the least amount of the levels, of equals the nearest.
+func (l ledger) leastOf(levels accounts, amount func(terms) budget.Microcents) int {
 	least := -1
 	for i := len(l.accounts) - 1; i >= 0; i-- { // the nearest first
-		if levels.has(i) && (least < 0 || l.accounts[i].remaining < l.accounts[least].remaining) {
+		if levels.has(i) && (least < 0 || amount(l.accounts[i]) < amount(l.accounts[least])) {
 			least = i
 		}
 	}
-	answer.remaining = l.accounts[least].remaining
-	if r.levels != 0 {
-		answer.level = least + 1
+	return least
+}
+
+// least returns the response completed with the least remaining of the levels.
+func (l ledger) least(r request, levels accounts, answer response) response {
+	return l.at(r, l.leastOf(levels, func(a terms) budget.Microcents { return a.remaining }), answer)
+}
+
+// free returns the response with the part of a remaining amount that can be taken.
+func (a response) free() response {
+	a.remaining = max(a.remaining, 0)
+	return a
+}
+
+// refusal returns the response of the nearest level that a setting lets refuse a reserve: by
+// the first check that fails.
+func (l ledger) refusal(r request, levels accounts) (response, bool) {
+	for _, check := range []func(account int) response{
+		func(account int) (answer response) {
+			if l.accounts[account].settings.Closed {
+				answer.outcome = budget.Closed
+			}
+			return answer
+		},
+		func(account int) (answer response) {
+			if l.accounts[account].settings.Frozen {
+				answer.outcome = budget.Frozen
+			}
+			return answer
+		},
+		func(account int) (answer response) {
+			reserved, holds := l.held(account)
+			answer.cap, answer.capLimit = l.accounts[account].settings.CappedBy(r.amount, reserved, holds)
+			if answer.cap != budget.NoCap {
+				answer.outcome = budget.Capped
+			}
+			return answer
+		},
+	} {
+		for i := len(l.accounts) - 1; i >= 0; i-- {
+			if !levels.has(i) {
+				continue
+			}
+			if answer := check(i); answer.outcome != budget.Unknown {
+				answer = l.at(r, i, answer)
+				answer.remaining = 0
+				return answer, true
+			}
+		}
 	}
-	return answer
+	return response{}, false
+}
+
+// held returns the sum and the number of the open holds of an account.
+func (l ledger) held(account int) (reserved budget.Microcents, holds int64) {
+	for slot, held := range l.open {
+		if l.sets[slot].has(account) {
+			reserved += held
+			holds++
+		}
+	}
+	return reserved, holds
 }
 
 func (l ledger) reserve(r request) (ledger, response) {
@@ -159,8 +247,11 @@ func (l ledger) reserve(r request) (ledger, response) {
 		return l, response{outcome: budget.MissingTenant}
 	}
 	levels := l.existing(r)
-	if refusal := l.least(r, levels, response{outcome: budget.Insufficient, required: r.amount}); refusal.remaining < r.amount {
+	if refusal, refused := l.refusal(r, levels); refused {
 		return l, refusal
+	}
+	if refusal := l.least(r, levels, response{outcome: budget.Insufficient, required: r.amount}); refusal.remaining < r.amount {
+		return l, refusal.free()
 	}
 	l.move(levels, -r.amount, 0)
 	l.open[r.slot], l.sets[r.slot] = r.amount, levels
@@ -180,19 +271,23 @@ func (l *ledger) move(levels accounts, remaining, expended budget.Microcents) {
 func (l ledger) settle(r request) (ledger, response) {
 	held, levels := l.open[r.slot], l.sets[r.slot]
 	switch {
-	case r.verb == verbCommit && r.amount < 0:
+	case r.verb != verbRelease && r.verb != verbAbandon && r.amount < 0:
 		return l, response{outcome: budget.InvalidAmount}
 	case held == 0:
 		return l, response{outcome: budget.MissingReservation, prior: l.ended[r.slot]}
 	}
-	if refusal := l.least(r, levels, response{outcome: budget.Overrun}); r.verb == verbCommit && r.amount-held > refusal.remaining {
-		return l, refusal
+	charge, least := r.amount, l.leastOf(levels, terms.payable)
+	if excess, payable := r.amount-held, l.accounts[least].payable(); excess > 0 && excess > payable {
+		if r.verb == verbCommit {
+			return l, l.at(r, least, response{outcome: budget.Overrun})
+		}
+		charge = held + max(payable, 0)
 	}
 	l.open[r.slot], l.sets[r.slot] = 0, 0
-	if r.verb == verbCommit {
-		l.move(levels, held-r.amount, r.amount)
+	if r.verb == verbCommit || r.verb == verbCommitAvailable {
+		l.move(levels, held-charge, charge)
 		l.ended[r.slot] = budget.Committed
-		return l, l.least(r, levels, response{outcome: budget.Committed, actual: r.amount})
+		return l, l.least(r, levels, response{outcome: budget.Committed, actual: charge, shortfall: r.amount - charge})
 	}
 	l.move(levels, held, 0)
 	l.ended[r.slot] = budget.Released
@@ -204,16 +299,41 @@ func (l ledger) adjust(r request) (ledger, response) {
 	switch {
 	case !own.exists:
 		return l, response{outcome: budget.MissingTenant}
+	case r.verb == verbGrant && own.settings.Closed:
+		return l, response{outcome: budget.Closed}
 	case r.verb == verbGrant:
 		own.granted += r.amount
 		own.remaining += r.amount
 		return l, response{outcome: budget.Granted, remaining: own.remaining}
 	case own.remaining < r.amount:
-		return l, response{outcome: budget.Insufficient, remaining: own.remaining, required: r.amount}
+		return l, response{outcome: budget.Insufficient, remaining: own.remaining, required: r.amount}.free()
 	}
 	own.granted -= r.amount
 	own.remaining -= r.amount
 	return l, response{outcome: budget.Withdrawn, remaining: own.remaining}
+}
+
+func (l ledger) configure(r request) (ledger, response) {
+	own := &l.accounts[r.account]
+	switch {
+	case !own.exists:
+		return l, response{outcome: budget.MissingTenant}
+	case own.settings.Closed && r.verb != verbClose:
+		return l, response{outcome: budget.Closed}
+	}
+	change, err := budget.NewChange(r.setting.of(r.amount, nil)...)
+	if err != nil {
+		panic(err)
+	}
+	if c, ok := stateChanges[r.verb]; ok {
+		change = c
+	}
+	own.settings = change.Apply(own.settings)
+	return l, response{outcome: budget.Configured, settings: own.settings}
+}
+
+var stateChanges = map[verb]budget.Change{
+	verbFreeze: budget.ChangeFrozen, verbUnfreeze: budget.ChangeUnfrozen, verbClose: budget.ChangeClosed,
 }
 
 func (l ledger) read(r request) response {
@@ -223,14 +343,10 @@ func (l ledger) read(r request) response {
 	}
 	answer := response{outcome: budget.Found, remaining: own.remaining}
 	if r.verb == verbRemaining {
-		return l.least(r, l.existing(r), answer)
+		return l.least(r, l.existing(r), answer).free()
 	}
-	answer.granted, answer.expended = own.granted, own.expended
-	for slot, held := range l.open {
-		if l.sets[slot].has(r.account) {
-			answer.reserved += held
-		}
-	}
+	answer.granted, answer.expended, answer.settings = own.granted, own.expended, own.settings
+	answer.reserved, _ = l.held(r.account)
 	return answer
 }
 
@@ -307,13 +423,15 @@ func describe(in request, out response) string {
 	switch in.verb {
 	case verbReserve:
 		question += fmt.Sprintf(" %d as r%d", in.amount, in.slot)
-	case verbCommit:
+	case verbCommit, verbCommitAvailable:
 		question += fmt.Sprintf(" r%d at %d", in.slot, in.amount)
 	case verbRelease, verbAbandon:
 		question += fmt.Sprintf(" r%d", in.slot)
 	case verbEnsure, verbGrant, verbWithdraw:
 		question += fmt.Sprintf(" %d", in.amount)
-	case verbRemaining, verbBalance, verbHolds, verbDelete, verbLookup, verbAdvance:
+	case verbConfigure:
+		question += fmt.Sprintf(" %s %d", in.setting, in.amount)
+	case verbRemaining, verbBalance, verbHolds, verbDelete, verbFreeze, verbUnfreeze, verbClose, verbLookup, verbAdvance:
 	}
 	if out.unknown {
 		return question + " -> no answer"

@@ -12,7 +12,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// mistake is a deliberate error of a naive engine in its levels.
+// mistake is a deliberate error of a naive engine in its levels or settings.
 type mistake uint8
 
 const (
@@ -26,6 +26,41 @@ const (
 	countsOwnHolds             // a level is deleted if only tenants below it have open holds
 	listsByPrefix              // a tree has all tenants whose names begin alike
 	readsTreeTwice             // the two halves of a tree are of two instants
+
+	ignoresFrozenAncestor   // a freeze stops only the tenant's own reserves
+	ignoresClosedAncestor   // a closed account stops only its own reserves
+	freezeStopsSettles      // a hold of a frozen tenant is not settled
+	freezeStopsExpiry       // a hold of a frozen tenant does not expire
+	closeStopsWithdrawals   // a closed account returns no money
+	grantsToClosed          // a closed account accepts grants
+	reopens                 // UnfreezeTenant opens a closed account
+	ignoresCaps             // no cap is checked
+	ignoresAncestorCaps     // only the caps of the tenant are checked
+	capsTheLast             // a reserve up to a cap is refused
+	capsByEnded             // ended holds count for CapHolds
+	capStopsSettles         // a commit above CapHold is an Overrun
+	checksLevelByLevel      // all checks at a level before the next level
+	checksMoneyFirst        // Insufficient before Capped
+	freezesBeforeCloses     // Frozen before Closed
+	reservesOverdraft       // a reserve uses the overdraft
+	overdrawsAtTenant       // the tenant's overdraft counts at all levels
+	overrunsByRemaining     // an Overrun names the level with the least remaining
+	refusesInDebt           // a commit without an excess is refused beyond the overdraft
+	chargesShortfall        // CommitAvailable charges all of the cost
+	takesBackDebt           // CommitAvailable beyond the overdraft charges less than the hold
+	availableOfTenant       // CommitAvailable charges what the tenant alone can pay
+	hidesDebt               // a settlement returns 0 for a negative remaining amount
+	showsDebt               // Remaining and refusals return a negative amount
+	grantsBeyondOverdraft   // a grant is checked without the overdraft
+	configuresBeyondGranted // an overdraft is checked without the budget
+	forgetsOtherSettings    // Configure resets the settings that it does not name
+	configuresExisting      // EnsureTenant configures a tenant that exists
+	keepsSettings           // a recreated tenant has the settings of the deleted one
+	hidesSettings           // Balance returns no settings
+	crossesAbove            // a threshold is crossed above its amount
+	crossesOnce             // a grant does not arm a threshold again
+	crossesRepeatedly       // each operation above a threshold crosses it
+	crossesAtTenant         // thresholds of roots are not crossed
 )
 
 // naive is an engine that is simple enough to be verified by reading: it has one lock, a
@@ -41,6 +76,9 @@ type naive struct {
 	holds    map[budget.ReservationID]budget.Hold
 	sets     map[budget.ReservationID][]budget.TenantID // the levels that a hold debited
 	ended    map[budget.ReservationID]budget.Fate
+	reached  map[budget.TenantID]budget.Thresholds // after the last operation
+	events   []budget.Crossing
+	left     map[budget.TenantID]budget.Settings // of deleted tenants, for keepsSettings
 	mistake  mistake
 }
 
@@ -54,13 +92,15 @@ func newNaive(c Config) *naive {
 		holds:    make(map[budget.ReservationID]budget.Hold),
 		sets:     make(map[budget.ReservationID][]budget.TenantID),
 		ended:    make(map[budget.ReservationID]budget.Fate),
+		reached:  make(map[budget.TenantID]budget.Thresholds),
+		left:     make(map[budget.TenantID]budget.Settings),
 	}
 }
 
 // naiveFactory returns a naive engine, with its own maps as its store.
 func naiveFactory(_ testing.TB, c Config) Subject {
 	e := newNaive(c)
-	return Subject{Engine: e, Stored: e.stored, Levels: true}
+	return Subject{Engine: e, Stored: e.stored, Levels: true, Settings: true, Crossings: e.crossings}
 }
 
 // begin takes the lock, ends the holds that are due and returns the tenant's account.
@@ -68,7 +108,7 @@ func (e *naive) begin(tenant budget.TenantID) (*budget.Balance, error) {
 	e.mu.Lock()
 	e.now = max(e.now, e.clock().UnixMilli())
 	for id, h := range e.holds {
-		if e.mistake == keepsDeadlineBelow && id.Tenant() != tenant {
+		if e.mistake == keepsDeadlineBelow && id.Tenant() != tenant || e.mistake == freezeStopsExpiry && e.frozen(id) {
 			continue
 		}
 		if !h.Deadline.IsZero() && h.Deadline.UnixMilli()+e.grace <= e.now {
@@ -76,6 +116,43 @@ func (e *naive) begin(tenant budget.TenantID) (*budget.Balance, error) {
 		}
 	}
 	return e.accounts[tenant], tenant.Validate()
+}
+
+// finish reports the thresholds that the operation crossed, and releases the lock.
+func (e *naive) finish() {
+	defer e.mu.Unlock()
+	for tenant, account := range e.accounts {
+		reached := account.Crossed()
+		if e.mistake == crossesAbove {
+			reached = account.Settings.Thresholds.Reached(account.Committed-1, account.Granted)
+		}
+		before := e.reached[tenant]
+		if e.mistake == crossesRepeatedly {
+			before = budget.Thresholds{}
+		}
+		for _, percent := range reached.Beyond(before) {
+			if e.mistake == crossesAtTenant && tenant.Parent() == "" {
+				continue
+			}
+			e.events = append(e.events, budget.Crossing{
+				Tenant: tenant, Percent: percent, Committed: account.Committed, Granted: account.Granted,
+			})
+		}
+		if e.mistake != crossesOnce || len(reached.Beyond(before)) > 0 {
+			e.reached[tenant] = reached
+		}
+	}
+}
+
+func (e *naive) crossings() []budget.Crossing {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.events)
+}
+
+func (e *naive) frozen(id budget.ReservationID) bool {
+	account := e.accounts[id.Tenant()]
+	return account != nil && account.Settings.Frozen
 }
 
 func (e *naive) end(id budget.ReservationID, spent budget.Microcents, how budget.Outcome) {
@@ -121,34 +198,68 @@ func (e *naive) set(id budget.ReservationID) []budget.TenantID {
 
 // least returns the level with the least remaining, of equals the nearest to the tenant.
 func (e *naive) least(levels []budget.TenantID) (least budget.TenantID, remaining budget.Microcents) {
+	return e.leastOf(levels, func(b *budget.Balance) budget.Microcents { return b.Remaining })
+}
+
+// payable returns the level with the least amount that a settle can spend, and the amount.
+func (e *naive) payable(levels []budget.TenantID) (least budget.TenantID, amount budget.Microcents) {
+	return e.leastOf(levels, func(b *budget.Balance) budget.Microcents {
+		if e.mistake == overdrawsAtTenant {
+			return b.Remaining + e.accounts[levels[0]].Settings.Overdraft
+		}
+		return b.Remaining + b.Settings.Overdraft
+	})
+}
+
+func (e *naive) leastOf(levels []budget.TenantID, amount func(*budget.Balance) budget.Microcents) (least budget.TenantID, leastAmount budget.Microcents) {
 	for _, level := range levels {
 		if e.accounts[level] == nil {
 			continue
 		}
-		r := e.accounts[level].Remaining
-		if least == "" || r < remaining || e.mistake == namesFarther && r == remaining {
-			least, remaining = level, r
+		a := amount(e.accounts[level])
+		if least == "" || a < leastAmount || e.mistake == namesFarther && a == leastAmount {
+			least, leastAmount = level, a
 		}
 	}
-	return least, remaining
+	return least, leastAmount
 }
 
-func (e *naive) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
+// free returns the part of a remaining amount that can be reserved or withdrawn.
+func (e *naive) free(remaining budget.Microcents) budget.Microcents {
+	if e.mistake == showsDebt {
+		return remaining
+	}
+	return max(remaining, 0)
+}
+
+func (e *naive) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents, settings ...budget.Setting) (budget.Ensured, error) {
 	account, _ := e.begin(tenant)
-	defer e.mu.Unlock()
+	defer e.finish()
 	if err := budget.ValidateBudget(tenant, amount); err != nil {
 		return budget.Ensured{}, err
 	}
+	change, err := budget.NewChange(settings...)
+	if err != nil {
+		return budget.Ensured{}, err
+	}
+	if err := e.fits(tenant, amount, change.Overdraft); err != nil {
+		return budget.Ensured{}, err
+	}
 	if account != nil {
+		if e.mistake == configuresExisting {
+			account.Settings = change.Apply(account.Settings)
+		}
 		return budget.Ensured{Outcome: budget.Exists, Remaining: account.Remaining}, nil
 	}
-	e.accounts[tenant] = &budget.Balance{Outcome: budget.Found, Granted: amount, Remaining: amount}
+	e.accounts[tenant] = &budget.Balance{
+		Outcome: budget.Found, Granted: amount, Remaining: amount, Settings: change.Apply(e.left[tenant]),
+	}
 	return budget.Ensured{Outcome: budget.Created, Remaining: amount}, nil
 }
 
 func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
 	account, err := e.begin(tenant)
-	defer e.mu.Unlock()
+	defer e.finish()
 	o, bad := budget.Apply(opts)
 	switch {
 	case err != nil:
@@ -164,13 +275,8 @@ func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budge
 	if e.mistake == skipsMiddle && len(levels) > 2 {
 		levels = []budget.TenantID{levels[0], levels[len(levels)-1]}
 	}
-	level, remaining := e.least(levels)
-	if remaining < cost {
-		if e.mistake == debitsBeforeCheck && e.accounts[tenant].Remaining >= cost {
-			e.accounts[tenant].Remaining -= cost
-			e.accounts[tenant].Committed += cost
-		}
-		return budget.Reservation{Outcome: budget.Insufficient, Remaining: remaining, Level: level, Required: cost}, nil
+	if refusal, refused := e.refuse(tenant, levels, cost); refused {
+		return refusal, nil
 	}
 	ttl := e.ttl
 	if o.HasHoldTTL {
@@ -188,13 +294,105 @@ func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budge
 		e.accounts[level].Remaining -= cost
 		e.accounts[level].Reserved += cost
 	}
-	level, remaining = e.least(levels)
+	level, remaining := e.least(levels)
 	return budget.Reservation{Outcome: budget.Reserved, ID: hold.ID, Remaining: remaining, Level: level}, nil
 }
 
+// refuse returns the refusal of a reserve by the first check that fails at a level.
+func (e *naive) refuse(tenant budget.TenantID, levels []budget.TenantID, cost budget.Microcents) (budget.Reservation, bool) {
+	closed := func(level budget.TenantID) budget.Reservation {
+		if !e.accounts[level].Settings.Closed || e.mistake == ignoresClosedAncestor && level != tenant {
+			return budget.Reservation{}
+		}
+		return budget.Reservation{Outcome: budget.Closed, Level: level}
+	}
+	frozen := func(level budget.TenantID) budget.Reservation {
+		if !e.accounts[level].Settings.Frozen || e.mistake == ignoresFrozenAncestor && level != tenant {
+			return budget.Reservation{}
+		}
+		return budget.Reservation{Outcome: budget.Frozen, Level: level}
+	}
+	capped := func(level budget.TenantID) budget.Reservation {
+		if e.mistake == ignoresCaps || e.mistake == ignoresAncestorCaps && level != tenant {
+			return budget.Reservation{}
+		}
+		by, limit := e.cappedBy(level, cost)
+		if by == budget.NoCap {
+			return budget.Reservation{}
+		}
+		return budget.Reservation{Outcome: budget.Capped, Level: level, Cap: by, CapLimit: limit}
+	}
+	insufficient := func(budget.TenantID) budget.Reservation { return e.insufficient(levels, cost) }
+	checks := []func(budget.TenantID) budget.Reservation{closed, frozen, capped, insufficient}
+	if e.mistake == checksMoneyFirst {
+		checks[2], checks[3] = checks[3], checks[2]
+	}
+	if e.mistake == freezesBeforeCloses {
+		checks[0], checks[1] = checks[1], checks[0]
+	}
+	if e.mistake == checksLevelByLevel {
+		for _, level := range levels {
+			for _, check := range checks {
+				if refusal := check(level); refusal.Outcome != budget.Unknown {
+					return refusal, true
+				}
+			}
+		}
+	}
+	for _, check := range checks {
+		for _, level := range levels {
+			if refusal := check(level); refusal.Outcome != budget.Unknown {
+				return refusal, true
+			}
+		}
+	}
+	return budget.Reservation{}, false
+}
+
+func (e *naive) cappedBy(level budget.TenantID, cost budget.Microcents) (budget.Cap, int64) {
+	account, open := e.accounts[level], int64(0)
+	for id := range e.holds {
+		if slices.Contains(e.set(id), level) {
+			open++
+		}
+	}
+	if e.mistake == capsByEnded {
+		open = int64(len(e.holds) + len(e.ended))
+	}
+	if e.mistake == capsTheLast {
+		cost, open = cost+1, open+1
+	}
+	return account.Settings.CappedBy(cost, account.Reserved, open)
+}
+
+// insufficient returns the refusal of a cost that a level doesn't have, if any.
+func (e *naive) insufficient(levels []budget.TenantID, cost budget.Microcents) budget.Reservation {
+	level, remaining := e.least(levels)
+	covered := remaining
+	if e.mistake == reservesOverdraft {
+		_, covered = e.payable(levels)
+	}
+	if cost <= covered {
+		return budget.Reservation{}
+	}
+	if own := e.accounts[levels[0]]; e.mistake == debitsBeforeCheck && own.Remaining >= cost {
+		own.Remaining -= cost
+		own.Committed += cost
+	}
+	return budget.Reservation{Outcome: budget.Insufficient, Remaining: e.free(remaining), Level: level, Required: cost}
+}
+
 func (e *naive) Commit(_ context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	return e.commit(id, actual, false)
+}
+
+func (e *naive) CommitAvailable(_ context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	return e.commit(id, actual, true)
+}
+
+func (e *naive) commit(id budget.ReservationID, actual budget.Microcents, available bool) (budget.Settlement, error) {
 	_, _ = e.begin(id.Tenant())
-	defer e.mu.Unlock()
+	defer e.finish()
 	if err := id.Validate(); err != nil {
 		return budget.Settlement{}, err
 	}
@@ -202,26 +400,57 @@ func (e *naive) Commit(_ context.Context, id budget.ReservationID, actual budget
 	switch {
 	case actual < 0:
 		return budget.Settlement{Outcome: budget.InvalidAmount}, nil
-	case !open:
+	case !open || e.mistake == freezeStopsSettles && e.frozen(id):
 		return budget.Settlement{Outcome: budget.MissingReservation, Prior: e.ended[id].Outcome}, nil
 	}
-	levels := e.set(id)
-	if level, remaining := e.least(levels); actual-h.Held > remaining {
-		return budget.Settlement{Outcome: budget.Overrun, Remaining: remaining, Level: level}, nil
+	levels, charge := e.set(id), actual
+	level, payable := e.payable(levels)
+	switch excess := actual - h.Held; {
+	case available:
+		charge = min(actual, h.Held+e.pays(id, payable))
+	case excess > 0 && excess > payable, e.mistake == refusesInDebt && excess > payable, e.mistake == capStopsSettles && e.capped(id, actual):
+		if e.mistake == overrunsByRemaining {
+			level, _ = e.least(levels)
+		}
+		return budget.Settlement{Outcome: budget.Overrun, Remaining: e.accounts[level].Remaining, Level: level}, nil
 	}
-	e.end(id, actual, budget.Committed)
+	e.end(id, charge, budget.Committed)
 	level, remaining := e.least(levels)
-	return budget.Settlement{Outcome: budget.Committed, Remaining: remaining, Level: level, Actual: actual}, nil
+	if e.mistake == hidesDebt {
+		remaining = max(remaining, 0)
+	}
+	return budget.Settlement{
+		Outcome: budget.Committed, Remaining: remaining, Level: level, Actual: charge, Shortfall: actual - charge,
+	}, nil
+}
+
+// pays returns the amount that CommitAvailable can charge beyond a hold.
+func (e *naive) pays(id budget.ReservationID, payable budget.Microcents) budget.Microcents {
+	if e.mistake == takesBackDebt {
+		return payable
+	}
+	if e.mistake == chargesShortfall {
+		return budget.MaxMicrocents - e.holds[id].Held
+	}
+	if e.mistake == availableOfTenant {
+		_, payable = e.payable(e.set(id)[:1])
+	}
+	return max(payable, 0)
+}
+
+func (e *naive) capped(id budget.ReservationID, actual budget.Microcents) bool {
+	limit := e.accounts[id.Tenant()].Settings.CapHold
+	return limit > 0 && actual > limit
 }
 
 func (e *naive) Release(_ context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	_, _ = e.begin(id.Tenant())
-	defer e.mu.Unlock()
+	defer e.finish()
 	if err := id.Validate(); err != nil {
 		return budget.Settlement{}, err
 	}
 	h, open := e.holds[id]
-	if !open {
+	if !open || e.mistake == freezeStopsSettles && e.frozen(id) {
 		return budget.Settlement{Outcome: budget.MissingReservation, Prior: e.ended[id].Outcome}, nil
 	}
 	e.end(id, 0, budget.Released)
@@ -231,7 +460,7 @@ func (e *naive) Release(_ context.Context, id budget.ReservationID) (budget.Sett
 
 func (e *naive) Lookup(_ context.Context, id budget.ReservationID) (budget.Fate, error) {
 	_, _ = e.begin(id.Tenant())
-	defer e.mu.Unlock()
+	defer e.finish()
 	if err := id.Validate(); err != nil {
 		return budget.Fate{}, err
 	}
@@ -246,7 +475,7 @@ func (e *naive) Lookup(_ context.Context, id budget.ReservationID) (budget.Fate,
 
 func (e *naive) Remaining(_ context.Context, tenant budget.TenantID) (budget.Remainder, error) {
 	account, err := e.begin(tenant)
-	defer e.mu.Unlock()
+	defer e.finish()
 	if err != nil {
 		return budget.Remainder{}, err
 	}
@@ -254,24 +483,28 @@ func (e *naive) Remaining(_ context.Context, tenant budget.TenantID) (budget.Rem
 		return budget.Remainder{Outcome: budget.MissingTenant}, nil
 	}
 	level, remaining := e.least(e.levels(tenant))
-	return budget.Remainder{Outcome: budget.Found, Remaining: remaining, Level: level}, nil
+	return budget.Remainder{Outcome: budget.Found, Remaining: e.free(remaining), Level: level}, nil
 }
 
 func (e *naive) Balance(_ context.Context, tenant budget.TenantID) (budget.Balance, error) {
 	account, err := e.begin(tenant)
-	defer e.mu.Unlock()
+	defer e.finish()
 	if err != nil {
 		return budget.Balance{}, err
 	}
 	if account == nil {
 		return budget.Balance{Outcome: budget.MissingTenant}, nil
 	}
-	return *account, nil
+	b := *account
+	if e.mistake == hidesSettings {
+		b.Settings = budget.Settings{}
+	}
+	return b, nil
 }
 
 func (e *naive) Holds(_ context.Context, tenant budget.TenantID) (budget.HoldList, error) {
 	account, err := e.begin(tenant)
-	defer e.mu.Unlock()
+	defer e.finish()
 	if err != nil {
 		return budget.HoldList{}, err
 	}
@@ -312,19 +545,26 @@ func (e *naive) Withdraw(_ context.Context, tenant budget.TenantID, amount budge
 
 func (e *naive) adjust(verb string, tenant budget.TenantID, amount, change budget.Microcents) (budget.Adjustment, error) {
 	account, _ := e.begin(tenant)
-	defer e.mu.Unlock()
+	defer e.finish()
 	if err := budget.ValidateAdjustment(verb, tenant, amount); err != nil {
 		return budget.Adjustment{}, err
 	}
-	if account == nil {
+	switch {
+	case account == nil:
 		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
-	}
-	if change < 0 && account.Remaining < amount {
-		return budget.Adjustment{Outcome: budget.Insufficient, Remaining: account.Remaining, Required: amount}, nil
+	case account.Settings.Closed && (change > 0 && e.mistake != grantsToClosed || change < 0 && e.mistake == closeStopsWithdrawals):
+		return budget.Adjustment{Outcome: budget.Closed}, nil
+	case change < 0 && account.Remaining < amount:
+		return budget.Adjustment{Outcome: budget.Insufficient, Remaining: e.free(account.Remaining), Required: amount}, nil
 	}
 	sum, err := account.Granted.Add(change)
 	if err != nil {
 		return budget.Adjustment{}, err
+	}
+	if e.mistake != grantsBeyondOverdraft {
+		if err := e.fits(tenant, sum, account.Settings.Overdraft); err != nil {
+			return budget.Adjustment{}, err
+		}
 	}
 	account.Granted = sum
 	account.Remaining += change
@@ -337,7 +577,7 @@ func (e *naive) adjust(verb string, tenant budget.TenantID, amount, change budge
 
 func (e *naive) DeleteTenant(_ context.Context, tenant budget.TenantID) (budget.Balance, error) {
 	account, err := e.begin(tenant)
-	defer e.mu.Unlock()
+	defer e.finish()
 	if err != nil {
 		return budget.Balance{}, err
 	}
@@ -354,13 +594,17 @@ func (e *naive) DeleteTenant(_ context.Context, tenant budget.TenantID) (budget.
 		return b, nil
 	}
 	delete(e.accounts, tenant)
+	delete(e.reached, tenant)
+	if e.mistake == keepsSettings {
+		e.left[tenant] = b.Settings
+	}
 	b.Outcome = budget.Deleted
 	return b, nil
 }
 
 func (e *naive) Tree(_ context.Context, tenant budget.TenantID) (budget.Tree, error) {
 	_, err := e.begin(tenant)
-	defer e.mu.Unlock()
+	defer e.finish()
 	if err != nil {
 		return budget.Tree{}, err
 	}
@@ -382,4 +626,56 @@ func (e *naive) Tree(_ context.Context, tenant budget.TenantID) (budget.Tree, er
 		}
 	}
 	return tree, nil
+}
+
+// fits returns ErrOverflow if a budget and an overdraft don't fit 64 bits together.
+func (e *naive) fits(tenant budget.TenantID, granted, overdraft budget.Microcents) error {
+	if e.mistake == configuresBeyondGranted {
+		return nil
+	}
+	return budget.ValidateOverdraft(tenant, granted, overdraft)
+}
+
+func (e *naive) Configure(_ context.Context, tenant budget.TenantID, settings ...budget.Setting) (budget.Configuration, error) {
+	change, err := budget.NewChange(settings...)
+	if err != nil {
+		return budget.Configuration{}, err
+	}
+	return e.change(tenant, change)
+}
+
+func (e *naive) FreezeTenant(_ context.Context, tenant budget.TenantID) (budget.Configuration, error) {
+	return e.change(tenant, budget.ChangeFrozen)
+}
+
+func (e *naive) UnfreezeTenant(_ context.Context, tenant budget.TenantID) (budget.Configuration, error) {
+	return e.change(tenant, budget.ChangeUnfrozen)
+}
+
+func (e *naive) CloseTenant(_ context.Context, tenant budget.TenantID) (budget.Configuration, error) {
+	return e.change(tenant, budget.ChangeClosed)
+}
+
+func (e *naive) change(tenant budget.TenantID, change budget.Change) (budget.Configuration, error) {
+	account, err := e.begin(tenant)
+	defer e.finish()
+	switch {
+	case err != nil:
+		return budget.Configuration{}, err
+	case account == nil:
+		return budget.Configuration{Outcome: budget.MissingTenant}, nil
+	case e.mistake == reopens && change.SetFrozen && !change.Frozen:
+		account.Settings.Closed = false
+	case account.Settings.Closed && !change.SetClosed:
+		return budget.Configuration{Outcome: budget.Closed}, nil
+	}
+	after := change.Apply(account.Settings)
+	if e.mistake == forgetsOtherSettings {
+		after = change.Settings
+	}
+	if err := e.fits(tenant, account.Granted, after.Overdraft); err != nil {
+		return budget.Configuration{}, err
+	}
+	account.Settings = after
+	return budget.Configuration{Outcome: budget.Configured, Settings: after}, nil
 }

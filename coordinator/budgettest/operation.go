@@ -2,6 +2,7 @@ package budgettest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
@@ -19,6 +20,46 @@ type operation struct {
 	offset int
 	ttl    time.Duration // own stands for the engine's default
 	jump   time.Duration // for verbAdvance
+
+	// For engines with settings:
+	instead    verb    // in place of verb, or sameVerb
+	setting    setting // of verbConfigure and verbEnsure
+	thresholds []int   // for setThresholds
+}
+
+// setting is a kind of [budget.Setting].
+type setting uint8
+
+const (
+	noSetting setting = iota
+	setOverdraft
+	setCapHold
+	setCapReserved
+	setCapHolds
+	setThresholds // in random operations only
+)
+
+var settingNames = [...]string{"nothing", "overdraft", "cap_hold", "cap_reserved", "cap_holds", "thresholds"}
+
+func (s setting) String() string { return settingNames[s] }
+
+// of returns the setting with an amount, or the thresholds. For noSetting it returns none.
+func (s setting) of(amount budget.Microcents, thresholds []int) []budget.Setting {
+	switch s {
+	case noSetting:
+		return nil
+	case setOverdraft:
+		return []budget.Setting{budget.Overdraft(amount)}
+	case setCapHold:
+		return []budget.Setting{budget.CapHold(amount)}
+	case setCapReserved:
+		return []budget.Setting{budget.CapReserved(amount)}
+	case setCapHolds:
+		return []budget.Setting{budget.CapHolds(int64(amount))}
+	case setThresholds:
+		return []budget.Setting{budget.AtThresholds(thresholds...)}
+	}
+	panic(fmt.Sprintf("budgettest: setting %d", s))
 }
 
 // basis is the base amount to which an operation's offset is added.
@@ -32,10 +73,15 @@ const (
 	fromExactFloat
 	fromLargest
 	fromSmallest
-	fromRoom // the largest possible grant
+	fromRoom     // the largest possible grant
+	fromDebt     // what a grant must pay before there is money
+	fromReserved // a cap at which nothing more can be reserved
+	fromPayable  // the largest actual cost of a commit
 )
 
-var basisNames = [...]string{"0", "remaining", "held", "held+remaining", "2^53", "2^63-1", "-2^63", "room"}
+var basisNames = [...]string{
+	"0", "remaining", "held", "held+remaining", "2^53", "2^63-1", "-2^63", "room", "debt", "reserved", "payable",
+}
 
 func (b basis) String() string { return basisNames[b] }
 
@@ -47,13 +93,29 @@ var (
 		verbReserve, verbWithdraw, verbRelease, verbBalance, verbRemaining, verbHolds, verbCommit, verbReserve,
 		verbAdvance, verbRelease, verbReserve, verbGrant, verbLookup, verbLookup, verbDelete, verbEnsure,
 	}
+	// A closed tenant must be deleted and created again before it accepts anything, so verbClose
+	// is the rarest.
+	insteadChoices = slices.Concat(rareVerbs, rareVerbs, []verb{verbClose, verbUnfreeze, verbFreeze, sameVerb})
+	rareVerbs      = []verb{
+		sameVerb, sameVerb, verbConfigure, sameVerb, verbCommitAvailable, sameVerb, sameVerb, verbUnfreeze, sameVerb, sameVerb,
+		verbConfigure, verbCommitAvailable, sameVerb, verbFreeze, sameVerb, sameVerb, verbConfigure, sameVerb, sameVerb, verbUnfreeze,
+		verbCommitAvailable, sameVerb, sameVerb, sameVerb,
+	}
+	settingChoices = []setting{
+		noSetting, setOverdraft, setCapReserved, setCapHolds, setOverdraft, noSetting, setCapHold, setOverdraft,
+		setThresholds, noSetting, setOverdraft, setCapHolds, noSetting, setOverdraft, setCapReserved, setOverdraft,
+	}
+	thresholdChoices = [][]int{
+		{100}, {50, 80, 100}, {}, {1, budget.MaxThreshold}, {0}, {80, 50}, {100, budget.MaxThreshold + 1}, {90},
+	}
 	tenantChoices = []budget.TenantID{
 		"acme", "acme/search", "globex", "acme/search/key-7", "acme/search", "acme", "acme/search/key-7", "acme/ads", "acme/search/key-7/a",
 	}
 	whichChoices = []int{0, 1, 0, 2, 3, 1, 6, never}
 	basisChoices = []basis{
-		fromZero, fromRemaining, fromHeld, fromHeldAndRemaining, fromZero, fromHeld, fromExactFloat, fromLargest,
-		fromZero, fromZero, fromHeld, fromZero, fromSmallest, fromRoom, fromZero, fromRoom,
+		fromZero, fromPayable, fromHeld, fromRemaining, fromHeldAndRemaining, fromZero, fromHeld, fromExactFloat,
+		fromLargest, fromReserved, fromDebt, fromZero, fromSmallest, fromRoom, fromZero, fromRoom,
+		fromZero, fromZero, fromHeld, fromZero,
 	}
 	offsetChoices = []int{0, 1, 2, -1, 10, 3, 1000, 100, 7, -2, 50, 500, 20, 5, 4, -7}
 	ttlChoices    = []time.Duration{
@@ -67,10 +129,11 @@ var (
 
 const (
 	own             = time.Duration(-1)
+	sameVerb        = verbRemaining
 	never           = -1 // a reservation that was never made
 	differentialTTL = 20 * time.Millisecond
 
-	operationBytes = 6
+	operationBytes = 7
 )
 
 // withoutLevels returns the operation for engines whose levels are not checked: it deletes no
@@ -79,6 +142,14 @@ func (op operation) withoutLevels() operation {
 	op.tenant = flatTenants[op.tenant]
 	if op.verb == verbDelete {
 		op.verb = verbBalance
+	}
+	return op
+}
+
+// withSettings returns the operation for engines whose settings are checked.
+func (op operation) withSettings() operation {
+	if op.instead != sameVerb {
+		op.verb = op.instead
 	}
 	return op
 }
@@ -102,6 +173,10 @@ func decode(data []byte) []operation {
 			offset: pick(offsetChoices, data[4]),
 			ttl:    pick(ttlChoices, data[5]),
 			jump:   pick(jumpChoices, data[5]),
+
+			instead:    pick(insteadChoices, data[6]),
+			setting:    pick(settingChoices, data[5]),
+			thresholds: pick(thresholdChoices, data[4]),
 		}
 		ops = append(ops, op)
 	}
@@ -121,11 +196,18 @@ func (op operation) String() string {
 			amount += " for " + op.ttl.String()
 		}
 		return fmt.Sprintf("reserve %s %s", op.tenant, amount)
-	case verbCommit, verbRelease, verbLookup, verbAbandon:
+	case verbCommit, verbCommitAvailable, verbRelease, verbLookup, verbAbandon:
 		return fmt.Sprintf("%s the latest but %d at %s (moved to %s: %t)", op.verb, op.which, amount, op.tenant, op.moved)
-	case verbEnsure, verbGrant, verbWithdraw:
+	case verbGrant, verbWithdraw:
 		return fmt.Sprintf("%s %s %s", op.verb, op.tenant, amount)
-	case verbRemaining, verbBalance, verbHolds, verbDelete:
+	case verbEnsure:
+		if op.setting == noSetting {
+			return fmt.Sprintf("%s %s %s", op.verb, op.tenant, amount)
+		}
+		return fmt.Sprintf("%s %s %s with %s %d %d", op.verb, op.tenant, amount, op.setting, op.offset, op.thresholds)
+	case verbConfigure:
+		return fmt.Sprintf("%s %s %s %s %d", op.verb, op.tenant, op.setting, amount, op.thresholds)
+	case verbRemaining, verbBalance, verbHolds, verbDelete, verbFreeze, verbUnfreeze, verbClose:
 	}
 	return fmt.Sprintf("%s %s", op.verb, op.tenant)
 }

@@ -19,6 +19,7 @@ type pair struct {
 	subject   side
 	clock     *clock
 	levels    bool // of both engines are compared
+	settings  bool // of both engines are compared
 	given     int  // number of reservations that both engines made
 	done      []operation
 	coverage  map[string]int // number of times that each verb had each outcome
@@ -40,6 +41,7 @@ func newPair(t testing.TB, reference, subject Factory, coverage map[string]int) 
 		subject:   side{Subject: subject(t, config), names: make(map[budget.ReservationID]string)},
 	}
 	p.levels = p.reference.Levels && p.subject.Levels
+	p.settings = p.reference.Settings && p.subject.Settings
 	return p
 }
 
@@ -47,6 +49,11 @@ func newPair(t testing.TB, reference, subject Factory, coverage map[string]int) 
 func (p *pair) perform(op operation) error {
 	if !p.levels {
 		op = op.withoutLevels()
+	}
+	if p.settings {
+		op = op.withSettings()
+	} else {
+		op.setting = noSetting
 	}
 	p.done = append(p.done, op)
 	err := p.apply(op)
@@ -119,10 +126,10 @@ const fabricatedSlot = -1
 // target returns the tenant of an operation and, for a settle or a lookup, the number of
 // its reservation.
 func (p *pair) target(op operation) (budget.TenantID, int) {
-	slot := p.given - 1 - op.which
-	if slot < 0 || op.which == never {
+	if op.which == never || p.given == 0 {
 		return op.tenant, fabricatedSlot
 	}
+	slot := p.given - 1 - op.which%p.given
 	if op.verb.names() && !op.moved {
 		return p.reference.ids[slot].Tenant(), slot
 	}
@@ -147,7 +154,7 @@ func (p *pair) amount(op operation, slot int) (budget.Microcents, error) {
 		}
 	}
 	remaining := list.Balance.Remaining
-	if op.verb == verbReserve || op.verb == verbCommit {
+	if op.verb == verbReserve || op.verb == verbCommit || op.verb == verbCommitAvailable {
 		least, err := p.reference.Engine.Remaining(p.ctx, tenant)
 		if err != nil {
 			return 0, fmt.Errorf("the reference's remaining of %q: %w", tenant, err)
@@ -171,6 +178,19 @@ func (p *pair) amount(op operation, slot int) (budget.Microcents, error) {
 		base = smallest
 	case fromRoom:
 		base = budget.MaxMicrocents - list.Balance.Granted
+		if op.verb != verbConfigure {
+			base -= list.Balance.Settings.Overdraft
+		}
+	case fromDebt:
+		base = list.Balance.Debt()
+	case fromReserved:
+		base = list.Balance.Reserved
+	case fromPayable:
+		payable, err := p.payable(tenant)
+		if err != nil {
+			return 0, err
+		}
+		base = held + payable
 	}
 	sum, err := base.Add(budget.Microcents(op.offset))
 	if err != nil {
@@ -179,17 +199,46 @@ func (p *pair) amount(op operation, slot int) (budget.Microcents, error) {
 	return sum, nil
 }
 
+// payable returns the amount that a settle can spend at all levels of a tenant.
+func (p *pair) payable(tenant budget.TenantID) (budget.Microcents, error) {
+	least := budget.MaxMicrocents
+	for ; tenant != ""; tenant = tenant.Parent() {
+		b, err := p.reference.Engine.Balance(p.ctx, tenant)
+		if err != nil {
+			return 0, fmt.Errorf("the reference's balance of %q: %w", tenant, err)
+		}
+		if b.Outcome == budget.Found {
+			least = min(least, b.Remaining+b.Settings.Overdraft)
+		}
+	}
+	if least == budget.MaxMicrocents {
+		return 0, nil
+	}
+	return least, nil
+}
+
 // call performs an operation on the side's engine.
 func (s *side) call(ctx context.Context, op operation, tenant budget.TenantID, slot int, amount budget.Microcents) answer {
 	switch op.verb {
 	case verbEnsure:
-		res, err := s.Engine.EnsureTenant(ctx, tenant, amount)
+		res, err := s.Engine.EnsureTenant(ctx, tenant, amount, op.setting.of(budget.Microcents(op.offset), op.thresholds)...)
 		return answer{Outcome: res.Outcome, Remaining: res.Remaining, Err: errorName(err)}
 	case verbReserve:
 		return s.reserve(ctx, op, tenant, amount)
 	case verbCommit:
 		res, err := s.Engine.Commit(ctx, s.id(tenant, slot), amount)
 		return settlementAnswer(res, err)
+	case verbCommitAvailable:
+		res, err := s.Engine.CommitAvailable(ctx, s.id(tenant, slot), amount)
+		return settlementAnswer(res, err)
+	case verbConfigure:
+		return configurationAnswer(s.Engine.Configure(ctx, tenant, op.setting.of(amount, op.thresholds)...))
+	case verbFreeze:
+		return configurationAnswer(s.Engine.FreezeTenant(ctx, tenant))
+	case verbUnfreeze:
+		return configurationAnswer(s.Engine.UnfreezeTenant(ctx, tenant))
+	case verbClose:
+		return configurationAnswer(s.Engine.CloseTenant(ctx, tenant))
 	case verbRelease:
 		res, err := s.Engine.Release(ctx, s.id(tenant, slot))
 		return settlementAnswer(res, err)
@@ -229,7 +278,10 @@ func (s *side) reserve(ctx context.Context, op operation, tenant budget.TenantID
 		opts = append(opts, budget.WithHoldTTL(op.ttl))
 	}
 	res, err := s.Engine.TryReserve(ctx, tenant, amount, opts...)
-	a := answer{Outcome: res.Outcome, Remaining: res.Remaining, Level: res.Level, Required: res.Required, HasID: !res.ID.IsZero(), Err: errorName(err)}
+	a := answer{
+		Outcome: res.Outcome, Remaining: res.Remaining, Level: res.Level, Required: res.Required, Cap: res.Cap, CapLimit: res.CapLimit,
+		HasID: !res.ID.IsZero(), Err: errorName(err),
+	}
 	if a.HasID {
 		s.names[res.ID] = "r" + strconv.Itoa(len(s.ids))
 		s.ids = append(s.ids, res.ID)

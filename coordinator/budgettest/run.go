@@ -1,6 +1,7 @@
 package budgettest
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -8,7 +9,7 @@ import (
 // Run tests an engine for conformance, vectors, concurrency and linearizability, with a
 // subtest for each check.
 func Run(t *testing.T, f Factory) {
-	for _, s := range suites(keepsLevels(t, f)) {
+	for _, s := range suites(features(t, f)) {
 		t.Run(s.name, func(t *testing.T) {
 			for _, c := range s.checks {
 				t.Run(c.name, func(t *testing.T) { c.apply(t, f) })
@@ -31,13 +32,16 @@ type check struct {
 	run      func(x *fixture)
 }
 
-// keepsLevels reports whether an engine's levels are to be checked.
-func keepsLevels(t testing.TB, f Factory) (levels bool) {
-	scoped(t, func(t testing.TB) { levels = f(t, Config{}).Levels })
-	return levels
+// features reports whether an engine's levels and settings are to be checked.
+func features(t testing.TB, f Factory) (levels, settings bool) {
+	scoped(t, func(t testing.TB) {
+		s := f(t, Config{})
+		levels, settings = s.Levels, s.Settings
+	})
+	return levels, settings
 }
 
-func suites(levels bool) []suite {
+func suites(levels, settings bool) []suite {
 	all := []suite{
 		{"Ensure", ensureChecks()},
 		{"Reserve", reserveChecks()},
@@ -54,6 +58,10 @@ func suites(levels bool) []suite {
 	}
 	if levels {
 		all = append(all, suite{"Levels", levelChecks()})
+	}
+	if settings {
+		checks := slices.DeleteFunc(settingChecks(), func(c check) bool { return c.levels && !levels })
+		all = append(all, suite{"Settings", checks})
 	}
 	return all
 }

@@ -21,8 +21,8 @@ type spread struct {
 func (s *spread) next() budget.Engine { return s.nodes[s.turn.Add(1)%uint64(len(s.nodes))] }
 
 // EnsureTenant calls EnsureTenant of the next node.
-func (s *spread) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
-	return s.next().EnsureTenant(ctx, tenant, amount)
+func (s *spread) EnsureTenant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents, settings ...budget.Setting) (budget.Ensured, error) {
+	return s.next().EnsureTenant(ctx, tenant, amount, settings...)
 }
 
 // TryReserve calls TryReserve of the next node.
@@ -38,6 +38,31 @@ func (s *spread) Commit(ctx context.Context, id budget.ReservationID, actual bud
 // Release calls Release of the next node.
 func (s *spread) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
 	return s.next().Release(ctx, id)
+}
+
+// CommitAvailable calls CommitAvailable of the next node.
+func (s *spread) CommitAvailable(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
+	return s.next().CommitAvailable(ctx, id, actual)
+}
+
+// Configure calls Configure of the next node.
+func (s *spread) Configure(ctx context.Context, tenant budget.TenantID, settings ...budget.Setting) (budget.Configuration, error) {
+	return s.next().Configure(ctx, tenant, settings...)
+}
+
+// FreezeTenant calls FreezeTenant of the next node.
+func (s *spread) FreezeTenant(ctx context.Context, tenant budget.TenantID) (budget.Configuration, error) {
+	return s.next().FreezeTenant(ctx, tenant)
+}
+
+// UnfreezeTenant calls UnfreezeTenant of the next node.
+func (s *spread) UnfreezeTenant(ctx context.Context, tenant budget.TenantID) (budget.Configuration, error) {
+	return s.next().UnfreezeTenant(ctx, tenant)
+}
+
+// CloseTenant calls CloseTenant of the next node.
+func (s *spread) CloseTenant(ctx context.Context, tenant budget.TenantID) (budget.Configuration, error) {
+	return s.next().CloseTenant(ctx, tenant)
 }
 
 // Lookup calls Lookup of the next node.

@@ -2,6 +2,8 @@ package budgettest
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +30,12 @@ type Subject struct {
 	// each node of a Spread, must then have the methods DeleteTenant and Tree, as package
 	// local's.
 	Levels bool
+	// Settings enables the checks of account settings, in all suites; those of several
+	// levels need Levels as well.
+	Settings bool
+	// Crossings returns the threshold events of all nodes so far, in any order. If it is
+	// nil, the checks of Settings don't check events.
+	Crossings func() []budget.Crossing
 }
 
 // levelled is an engine whose levels are checked.
@@ -65,4 +73,24 @@ func (s *scope) end() {
 		s.cleanups = s.cleanups[:last]
 		f()
 	}
+}
+
+// CrossingLog collects the events of thresholds, for [Subject.Crossings].
+type CrossingLog struct {
+	mu  sync.Mutex
+	all []budget.Crossing
+}
+
+// Add is the function to pass to an engine's WithOnThreshold.
+func (l *CrossingLog) Add(c budget.Crossing) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, c)
+}
+
+// All returns the events so far.
+func (l *CrossingLog) All() []budget.Crossing {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.all)
 }

@@ -5,13 +5,15 @@ import "testing"
 func TestNaiveEnginePasses(t *testing.T) { Run(t, naiveFactory) }
 
 func TestNaiveEngineWithoutAStorePasses(t *testing.T) {
-	Run(t, func(_ testing.TB, c Config) Subject { return Subject{Engine: newNaive(c), Levels: true} })
+	Run(t, func(_ testing.TB, c Config) Subject {
+		return Subject{Engine: newNaive(c), Levels: true, Settings: true}
+	})
 }
 
 func TestSpreadPasses(t *testing.T) {
 	Run(t, func(_ testing.TB, c Config) Subject {
 		e := newNaive(c)
-		return Subject{Engine: Spread(e, e, e), Stored: e.stored, Levels: true}
+		return Subject{Engine: Spread(e, e, e), Stored: e.stored, Levels: true, Settings: true, Crossings: e.crossings}
 	})
 }
 

@@ -116,7 +116,7 @@ func TestDoctorOfACluster(t *testing.T) {
 			continue
 		}
 		var n, inUse int
-		const want = `layout 3; this server has %d of the 32 partitions of prefix "bursar", %d of them in use`
+		const want = `layout 4; this server has %d of the 32 partitions of prefix "bursar", %d of them in use`
 		if _, err := fmt.Sscanf(c.Found, want, &n, &inUse); err != nil || n < 10 || n > 11 {
 			t.Errorf("%s: partitions: %s", c.Server, c.Found)
 		}

@@ -24,7 +24,7 @@ type scripted struct {
 	settled       []budget.ReservationID
 }
 
-func (s *scripted) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Ensured, error) {
+func (s *scripted) EnsureTenant(_ context.Context, tenant budget.TenantID, amount budget.Microcents, _ ...budget.Setting) (budget.Ensured, error) {
 	s.asked = append(s.asked, fmt.Sprintf("ensure %s %d", tenant, amount))
 	return budget.Ensured{Outcome: budget.Created, Remaining: amount}, s.err
 }

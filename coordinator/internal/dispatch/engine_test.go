@@ -25,6 +25,8 @@ import (
 )
 
 type engine struct {
+	budget.Engine // nil: the suites without levels and settings call only the methods below
+
 	n       *lane.Node
 	d       *Dispatcher
 	scripts luascripts.Scripts
@@ -44,7 +46,7 @@ func newEngine(client redis.UniversalClient, prefix string, clock func() time.Ti
 		}, Logger: slog.Default(), Observer: lane.NopObserver{}, Wake: d.Wake,
 	})
 	d.Bind(n)
-	return &engine{n, d, scripts}
+	return &engine{nil, n, d, scripts}
 }
 
 func (e *engine) do(ctx context.Context, kind byte, tenant budget.TenantID, amount budget.Microcents, id budget.ReservationID, ttl ...time.Duration) (lane.Answer, budget.ReservationID, error) {
@@ -58,7 +60,7 @@ func (e *engine) do(ctx context.Context, kind byte, tenant budget.TenantID, amou
 	return e.n.Do(ctx, c)
 }
 
-func (e *engine) EnsureTenant(ctx context.Context, t budget.TenantID, b budget.Microcents) (budget.Ensured, error) {
+func (e *engine) EnsureTenant(ctx context.Context, t budget.TenantID, b budget.Microcents, _ ...budget.Setting) (budget.Ensured, error) {
 	if err := budget.ValidateBudget(t, b); err != nil {
 		return budget.Ensured{}, err
 	}
@@ -123,7 +125,7 @@ func (e *engine) Balance(ctx context.Context, t budget.TenantID) (budget.Balance
 	if a.Outcome != budget.Found {
 		return budget.Balance{Outcome: a.Outcome}, err
 	}
-	return a.Balance, err
+	return *a.Balance, err
 }
 func (e *engine) Holds(ctx context.Context, t budget.TenantID) (budget.HoldList, error) {
 	a, _, err := e.do(ctx, luascripts.KindRemaining, t, 0, budget.ReservationID{})

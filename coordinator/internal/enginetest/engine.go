@@ -106,6 +106,12 @@ func (e *Engine) do(ctx context.Context, tenant budget.TenantID, c *lane.Call) (
 	return e.Node.Do(ctx, c)
 }
 
+// Configure changes the settings of an account.
+func (e *Engine) Configure(ctx context.Context, tenant budget.TenantID, change *budget.Change) (lane.Answer, error) {
+	a, _, err := e.do(ctx, tenant, lane.NewCall(luascripts.KindConfigure, tenant, change.Settings.Overdraft, budget.ReservationID{}).WithChange(change))
+	return a, err
+}
+
 // Reserve holds money, for the engine's hold TTL or the given one. It returns the zero id
 // if it could not.
 func (e *Engine) Reserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, ttl ...time.Duration) (budget.ReservationID, error) {

@@ -22,6 +22,8 @@ type Batch struct {
 	mark    string
 	encoder store.Encoder
 	answers []Answer
+	// crossings are the thresholds that the batch crossed.
+	crossings []budget.Crossing
 	// lowMemory is set once Redis replied OOM: the same bytes then go to the script that
 	// may write past maxmemory.
 	lowMemory bool
@@ -151,6 +153,9 @@ func (b *Batch) encode(env *store.Envelope) {
 		}
 		if p.amount {
 			e.Amount(c.amount)
+		}
+		if p.configures {
+			e.Change(c.change)
 		}
 		switch c.kind {
 		case luascripts.KindReserve:

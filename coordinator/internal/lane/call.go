@@ -38,9 +38,10 @@ type Call struct {
 
 	mustSend bool // a Do's settlement, which no queue limit may reject
 	internal bool // issued by the node; not counted against TotalQueue
-	retried  bool // release of an abandoned hold, repeated until it is answered
+	retried  bool // the node's own, repeated until it is answered; see insist
 	opening  bool // queued when the lane last sent OPEN
 	merged   state
+	change   *budget.Change // of settings
 }
 
 const (
@@ -60,10 +61,14 @@ type Answer struct {
 	Required  budget.Microcents
 	Actual    budget.Microcents
 	Returned  budget.Microcents
-	Balance   budget.Balance
-	Holds     int64 // number of open holds, for a balance
-	At, Until int64 // times of a hold that was looked up, Unix ms, 0 for none
-	Trace     any   // of the batch that carried the call
+	Shortfall budget.Microcents
+	Cap       budget.Cap
+	CapLimit  int64
+	Balance   *budget.Balance  // of a balance or a delete
+	Settings  *budget.Settings // of a configure
+	Holds     int64            // number of open holds, for a balance
+	At, Until int64            // times of a hold that was looked up, Unix ms, 0 for none
+	Trace     any              // of the batch that carried the call
 	Err       error
 
 	levels byte // that a reserve or a settle moved
@@ -82,6 +87,14 @@ func NewCall(kind byte, tenant budget.TenantID, amount budget.Microcents, id bud
 // WithTTL gives a reserve its own time to live.
 func (c *Call) WithTTL(ttl time.Duration) *Call {
 	c.kind, c.holdTTL = luascripts.KindReserveTTL, ttl
+	return c
+}
+
+// WithChange gives an ensure or a configure its change of settings.
+func (c *Call) WithChange(change *budget.Change) *Call {
+	if c.change = change; c.kind == luascripts.KindEnsure {
+		c.kind = luascripts.KindEnsureWith
+	}
 	return c
 }
 
@@ -171,7 +184,7 @@ func (c *Call) abandon(cause error) (unsent bool, err error) {
 // batch that isn't resolved. If the batch turns out to have made a hold for it, the hold
 // is released.
 func (c *Call) abandonedCopy() *Call {
-	p := &Call{kind: c.kind, tenant: c.tenant, amount: c.amount, id: c.id, internal: c.internal}
+	p := &Call{kind: c.kind, tenant: c.tenant, amount: c.amount, id: c.id, change: c.change, internal: c.internal}
 	p.state.Store(callAbandonedSent)
 	return p
 }
@@ -201,7 +214,7 @@ func (c *Call) Settles() bool { return c.properties().settles }
 // ensures reports whether the call is an EnsureTenant that was not abandoned before it
 // was sent.
 func (c *Call) ensures() bool {
-	return c.kind == luascripts.KindEnsure && c.state.Load() != callAbandoned
+	return c.properties().creates && c.state.Load() != callAbandoned
 }
 
 // Tenant returns the operation's tenant.

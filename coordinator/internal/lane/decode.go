@@ -1,6 +1,7 @@
 package lane
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -15,6 +16,26 @@ import (
 func (b *Batch) decode(text string) (answers []Answer, reply store.Reply, damaged string, err error) {
 	var room [luascripts.MaxAccounts]budget.Microcents
 	return b.replay(text, room[:len(b.tenants)])
+}
+
+// results returns the codes in the reply, and the amounts that commits of what is available
+// charged, as the session has them: with other results it is another session.
+func (b *Batch) results(text string) string {
+	codes := store.AppliedCodes(text, len(b.calls))
+	if !slices.ContainsFunc(b.calls, func(c *Call) bool { return c.kind == luascripts.KindCommitAvailable }) {
+		return codes
+	}
+	answers, _, _, err := b.decode(text)
+	if err != nil {
+		return codes // and resolve reports it
+	}
+	results := []byte(codes)
+	for i, c := range b.calls {
+		if c.kind == luascripts.KindCommitAvailable && answers[i].Outcome == budget.Committed {
+			results = binary.BigEndian.AppendUint64(results, uint64(answers[i].Actual)) //nolint:gosec // not negative
+		}
+	}
+	return string(results)
 }
 
 // replay decodes the reply, and leaves in remaining that of each account after the batch.
@@ -49,6 +70,7 @@ func (b *Batch) replay(text string, remaining []budget.Microcents) (answers []An
 			*own = store.NoAccount
 		}
 	}
+	b.crossings = reply.Crossings(b.tenants)
 	damaged, err = reply.End()
 	return answers, reply, damaged, err
 }
@@ -68,8 +90,10 @@ func (b *Batch) decodeLevels(r *store.Reply, code byte, call int, remaining []bu
 	case code == luascripts.CodeRemaining:
 		a.Outcome = budget.Found
 	case code == luascripts.CodeCommitted:
-		a.Outcome, a.Actual, change = budget.Committed, c.amount, r.Amount()-c.amount
+		held := r.Amount()
 		set = r.Levels()
+		decodeActual(r, c, &a)
+		change = held - a.Actual
 	case code == luascripts.CodeReleased:
 		a.Outcome, a.Returned = budget.Released, r.Amount()
 		set, change = r.Levels(), a.Returned
@@ -107,11 +131,12 @@ func decodeCode(r *store.Reply, code byte, c *Call, remaining *budget.Microcents
 		*remaining -= c.amount
 		a.Outcome = budget.Reserved
 	case luascripts.CodeInsufficient:
-		// A remaining below zero is debt left by a repair, and can't be reserved.
+		// A remaining below zero is debt, of an overdraft or a repair, and can't be reserved.
 		return Answer{Outcome: budget.Insufficient, Required: c.amount, Remaining: max(*remaining, 0), Level: c.tenant}, nil
 	case luascripts.CodeCommitted:
-		*remaining += r.Amount() - c.amount
-		a.Outcome, a.Actual = budget.Committed, c.amount
+		held := r.Amount()
+		decodeActual(r, c, &a)
+		*remaining += held - a.Actual
 	case luascripts.CodeReleased:
 		a.Outcome, a.Returned = budget.Released, r.Amount()
 		*remaining += a.Returned
@@ -131,13 +156,19 @@ func decodeCode(r *store.Reply, code byte, c *Call, remaining *budget.Microcents
 		return Answer{Outcome: budget.Found, Remaining: max(*remaining, 0), Level: c.tenant}, nil // as above
 	case luascripts.CodeBalance, luascripts.CodeDeleted, luascripts.CodeHoldsOpen:
 		a.Outcome = balanceOutcomes[code]
-		a.Balance = budget.Balance{
+		a.Balance = &budget.Balance{
 			Outcome: a.Outcome, Remaining: *remaining, Granted: r.Amount(), Reserved: r.Amount(), Committed: r.Amount(),
 		}
 		a.Holds = int64(r.Amount())
+		a.Balance.Settings = r.Settings()
 		if code == luascripts.CodeDeleted {
 			*remaining = 0
 		}
+	case luascripts.CodeConfigured:
+		settings := r.Settings()
+		return Answer{Outcome: budget.Configured, Settings: &settings}, nil
+	case luascripts.CodeClosed, luascripts.CodeFrozen, luascripts.CodeCapped:
+		return decodeRejection(r, code, c), nil
 	case luascripts.CodeKnown:
 		return decodeKnown(r.Known())
 	default:
@@ -145,6 +176,34 @@ func decodeCode(r *store.Reply, code byte, c *Call, remaining *budget.Microcents
 	}
 	a.Remaining, a.Level = *remaining, c.tenant
 	return a, nil
+}
+
+// decodeActual sets the amount that a commit charged.
+func decodeActual(r *store.Reply, c *Call, a *Answer) {
+	a.Outcome, a.Actual = budget.Committed, c.amount
+	if c.kind == luascripts.KindCommitAvailable {
+		a.Actual = r.Amount()
+		a.Shortfall = c.amount - a.Actual
+	}
+}
+
+// decodeRejection returns the answer of an operation that a level's settings refuse.
+func decodeRejection(r *store.Reply, code byte, c *Call) Answer {
+	a := Answer{Outcome: budget.Closed}
+	if !c.properties().makes {
+		return a
+	}
+	for _, level := range store.LevelsOf(c.tenant, r.Levels()) {
+		a.Level = level
+	}
+	switch code {
+	case luascripts.CodeFrozen:
+		a.Outcome = budget.Frozen
+	case luascripts.CodeCapped:
+		a.Outcome = budget.Capped
+		a.Cap, a.CapLimit = r.Cap()
+	}
+	return a
 }
 
 var balanceOutcomes = map[byte]budget.Outcome{
@@ -183,6 +242,9 @@ func decodeRefusal(code byte, c *Call) (Answer, error) {
 	case luascripts.CodeWasExpired:
 		return Answer{Outcome: budget.MissingReservation, Prior: budget.Expired}, nil
 	case luascripts.CodeOverflow:
+		if c.kind == luascripts.KindConfigure {
+			return Answer{Err: fmt.Errorf("%w: an overdraft of %d microcents beyond the budget of tenant %q", budget.ErrOverflow, c.amount, c.tenant)}, nil
+		}
 		return Answer{Err: fmt.Errorf("%w: %d microcents more for tenant %q", budget.ErrOverflow, c.amount, c.tenant)}, nil
 	case luascripts.CodeHoldsFull:
 		return Answer{Err: fmt.Errorf("tenant %q: %w: settle some, or raise WithMaxHolds", c.tenant, ErrTooManyHolds)}, nil

@@ -32,7 +32,7 @@ func TestOverdueCallsAreRepeated(t *testing.T) {
 	if kinds := sends(t, l); kinds != "qbe" {
 		t.Fatalf("sends %q, want the undecided calls first", kinds)
 	}
-	reply(l, applied("QBe", 7, 9, 1, 1, 2))
+	reply(l, applied("QBe", 7, 9, 1, 1, 2)+"\x00")
 	for _, c := range []*Call{first, second, later} {
 		if a := result(t, c); a.Err != nil || a.Remaining != 7 {
 			t.Errorf("answered %+v", a)

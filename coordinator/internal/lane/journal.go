@@ -17,9 +17,9 @@ import (
 // States are kept in chunks, since all of the lane's callers wait while room is made:
 // growing a single slice to 64 MiB took 30 ms at a time (BenchmarkJournal/pause).
 type journal struct {
-	chunks []chunk
-	states int // in all chunks
-	grants []grantRecord
+	chunks  []chunk
+	states  int // in all chunks
+	changes []changeRecord
 	// places maps tenants to their places in the last chunk.
 	places map[budget.TenantID]uint16
 }
@@ -66,15 +66,26 @@ type attempt struct {
 	code   byte
 }
 
-// grantRecord is a change of a budget. If a failover loses it, no node restores it, and
-// the loss is logged.
-type grantRecord struct {
+// changeRecord is a change of a budget, or of settings. If a failover loses it, the loss is
+// logged, and no node restores it unless it froze or closed the account.
+type changeRecord struct {
 	attempt
 	deferred []attempt // earlier ones
 	verb     string
 	tenant   budget.TenantID
 	amount   budget.Microcents
+	change   *budget.Change // of settings, or nil
 	at       int64
+}
+
+// stops reports whether the change froze or closed the account.
+func (g *changeRecord) stops() bool {
+	return g.change != nil && (g.change.SetFrozen && g.change.Frozen || g.change.SetClosed)
+}
+
+// resumes reports whether the change ended a freeze.
+func (g *changeRecord) resumes() bool {
+	return g.change != nil && g.change.SetFrozen && !g.change.Frozen
 }
 
 // stateBytes is the approximate memory of a state (BenchmarkJournal/memory).
@@ -128,8 +139,8 @@ func (j *journal) evict(at, window int64, must int) (evicted, early int) {
 		j.chunks = slices.Delete(j.chunks, 0, 1)
 	}
 	j.states -= evicted
-	for len(j.grants) > 0 && at-j.grants[0].at >= window {
-		j.grants = slices.Delete(j.grants, 0, 1)
+	for len(j.changes) > 0 && at-j.changes[0].at >= window {
+		j.changes = slices.Delete(j.changes, 0, 1)
 	}
 	if len(j.chunks) == 0 {
 		j.places = nil
@@ -180,14 +191,14 @@ func (b appliedBatch) tookEffect(c *Call) (made budget.ReservationID, took bool)
 func (b appliedBatch) changed(a attempt) bool {
 	switch b.codeOf(a) {
 	case luascripts.CodeReserved, luascripts.CodeCommitted, luascripts.CodeReleased,
-		luascripts.CodeCreated, luascripts.CodeGranted, luascripts.CodeWithdrawn, luascripts.CodeDeleted:
+		luascripts.CodeCreated, luascripts.CodeGranted, luascripts.CodeWithdrawn, luascripts.CodeDeleted, luascripts.CodeConfigured:
 		return true
 	}
 	return false
 }
 
-// hasGrant reports whether Redis has a recorded change of a budget.
-func (b appliedBatch) hasGrant(g *grantRecord) bool {
+// hasChange reports whether Redis has a recorded change of a budget.
+func (b appliedBatch) hasChange(g *changeRecord) bool {
 	if b.session == "" {
 		return false
 	}

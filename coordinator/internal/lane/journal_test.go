@@ -98,7 +98,7 @@ func TestJournalEvictsOnlyOldStates(t *testing.T) {
 	for i, at := range []int64{100, 150, 10} {
 		j.record(budget.NewReservationID("acme", 1, uint64(i)), state{state: luascripts.HoldOpen, at: at})
 	}
-	j.grants = []grantRecord{{at: 20}, {at: 120}}
+	j.changes = []changeRecord{{at: 20}, {at: 120}}
 	for _, c := range []struct{ at, must, evicted, early int }{
 		{at: 199},
 		{at: 249},
@@ -108,7 +108,7 @@ func TestJournalEvictsOnlyOldStates(t *testing.T) {
 			t.Errorf("%+v: %d evicted, %d of them early", c, evicted, early)
 		}
 	}
-	if j.states != 0 || len(j.grants) != 0 || j.places != nil {
+	if j.states != 0 || len(j.changes) != 0 || j.places != nil {
 		t.Errorf("left: %+v", j)
 	}
 }

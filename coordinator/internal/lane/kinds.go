@@ -9,6 +9,9 @@ type properties struct {
 	settles  bool // ends the hold that it names
 	optional bool // may be skipped once its caller has given up
 	amount   bool
+
+	configures bool // has a change of settings
+	creates    bool // an account, and its partition
 }
 
 // kinds is the lanes' part of the table of operations. A new kind starts here, with its
@@ -18,7 +21,7 @@ var kinds = [256]properties{
 	luascripts.KindReserveTTL: {makes: true, optional: true, amount: true},
 	luascripts.KindCommit:     {names: true, settles: true, amount: true},
 	luascripts.KindRelease:    {names: true, settles: true},
-	luascripts.KindEnsure:     {amount: true},
+	luascripts.KindEnsure:     {amount: true, creates: true},
 	luascripts.KindGrant:      {amount: true},
 	luascripts.KindWithdraw:   {amount: true},
 	luascripts.KindBalance:    {optional: true},
@@ -26,4 +29,8 @@ var kinds = [256]properties{
 	luascripts.KindLookup:     {names: true, optional: true},
 	luascripts.KindDelete:     {},
 	luascripts.KindMerge:      {names: true},
+
+	luascripts.KindCommitAvailable: {names: true, settles: true, amount: true},
+	luascripts.KindEnsureWith:      {amount: true, configures: true, creates: true},
+	luascripts.KindConfigure:       {configures: true},
 }

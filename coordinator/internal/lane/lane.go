@@ -417,12 +417,16 @@ func (l *Lane) deliver(c *Call, a Answer) bool {
 		if !l.lossLogged && !l.node.Dead() && !errors.Is(a.Err, ErrCorrupt) && !errors.Is(a.Err, ErrLayout) {
 			c.state.Store(callQueued)
 			l.mu.Lock()
-			l.queue.pushFront(c) // as in releaseAbandoned
+			l.queue.pushFront(c) // as in insist
 			l.mu.Unlock()
 			l.retryLater = true
 			return true
 		}
-		l.node.config.Logger.Error("bursar: could not release abandoned hold", "reservation", c.id, "error", a.Err)
+		if c.kind == luascripts.KindConfigure {
+			l.node.config.Logger.Error("bursar: could not repeat a lost freeze", "tenant", c.tenant, "error", a.Err)
+		} else {
+			l.node.config.Logger.Error("bursar: could not release abandoned hold", "reservation", c.id, "error", a.Err)
+		}
 	}
 	delivered := c.deliver(a)
 	if delivered || c.state.Load() != callAbandoned { // a caller that abandons an unsent call counts it itself

@@ -20,7 +20,7 @@ import (
 // A lane is a state machine, so a test can give it any replies in any order: the paths
 // below are rare on a real server, and each moves money.
 
-const testHeader = "3 1 0 0123456789abcdef"
+const testHeader = "4 1 0 0123456789abcdef"
 
 // testNode returns a node of one partition without repair, whose commands are not sent
 // anywhere, and its log.

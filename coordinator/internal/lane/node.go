@@ -49,6 +49,7 @@ type Observer interface {
 	Released(abandoned int)
 	Repaired(merged, unmerged int)
 	Evicted(states int)
+	Crossed(c budget.Crossing)
 }
 
 // NopObserver observes nothing.
@@ -63,6 +64,7 @@ func (NopObserver) TimersLost(int)               {} //nolint:revive // see Batch
 func (NopObserver) Released(int)                 {} //nolint:revive // see BatchSent
 func (NopObserver) Repaired(int, int)            {} //nolint:revive // see BatchSent
 func (NopObserver) Evicted(int)                  {} //nolint:revive // see BatchSent
+func (NopObserver) Crossed(budget.Crossing)      {} //nolint:revive // see BatchSent
 
 // A Node is one member of a fleet: its identity, its lanes and their shared state.
 type Node struct {

@@ -163,7 +163,7 @@ func (l *Lane) renumber() {
 
 // lostPartition returns the error of a call to a partition that is gone.
 func (l *Lane) lostPartition(c *Call) error {
-	if c.kind == luascripts.KindEnsure {
+	if c.properties().creates {
 		return l.recreated()
 	}
 	return fmt.Errorf("%w: partition %d of tenant %q is gone; the operation did not take effect", ErrGap, l.index, c.tenant)

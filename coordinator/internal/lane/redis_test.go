@@ -85,7 +85,7 @@ func TestDeleteWithinABatch(t *testing.T) {
 		}
 	}
 	want := budget.Balance{Outcome: budget.Found, Granted: 10, Remaining: 6, Reserved: 4}
-	if got := answers[5].Balance; got != want {
+	if got := answers[5].Balance; got == nil || *got != want {
 		t.Errorf("balance %+v, want %+v", got, want)
 	}
 }

@@ -19,7 +19,7 @@ func (l *Lane) record(b *Batch, answers []Answer) {
 	if !l.node.repairs() {
 		return
 	}
-	at, added := b.appliedAt, 0
+	at, added, changed := b.appliedAt, 0, false
 	for i, c := range b.calls {
 		p, done := c.properties(), attempt{b.number, uint16(i), answers[i].code}
 		keep := func(id budget.ReservationID, s state) {
@@ -38,12 +38,17 @@ func (l *Lane) record(b *Batch, answers []Answer) {
 		case a.Outcome == budget.Released && p.settles:
 			keep(c.id, state{state: luascripts.HoldReleased, amount: a.Returned, levels: a.levels})
 		case a.Outcome == budget.Committed && p.settles:
+			if c.kind == luascripts.KindCommitAvailable {
+				done.code = 0 // it doesn't show the amount, so no late duplicate repeats it
+			}
 			keep(c.id, state{state: luascripts.HoldCommitted, amount: a.Actual, levels: a.levels})
-		case a.Outcome == budget.Created, a.Outcome == budget.Granted, a.Outcome == budget.Withdrawn:
-			l.journal.grants = append(l.journal.grants, grantRecord{done, c.deferred, a.Outcome.String(), c.tenant, c.amount, at})
+		case a.Outcome == budget.Configured && c.change.IsZero():
+		case a.Outcome == budget.Created, a.Outcome == budget.Granted, a.Outcome == budget.Withdrawn, a.Outcome == budget.Configured:
+			l.journal.changes = append(l.journal.changes, changeRecord{done, c.deferred, a.Outcome.String(), c.tenant, c.amount, c.change, at})
+			changed = true
 		}
 	}
-	if added > 0 {
+	if added > 0 || changed {
 		l.acknowledged.Store(l.node.config.Now().UnixMilli())
 	}
 	l.enforceLimit(added, at)
@@ -77,7 +82,7 @@ func (n *Node) evictIdle(limit int64) bool {
 			l.mu.Lock()
 			if !l.running { // else the journal belongs to the goroutine that runs the lane
 				dropped += l.journal.states
-				l.journal = journal{}
+				l.journal = journal{changes: l.journal.changes} // few, and evicted by their own time
 			}
 			l.mu.Unlock()
 		}
@@ -123,7 +128,7 @@ func (l *Lane) recordAbandoned(b *Batch) {
 
 // startRepair collects the lost acknowledgements: those of batches beyond the session
 // that Redis has, "" for none, and those of its last batch that differ from the stored
-// reply. A lost grant or ensure is only reported, since only its caller may repeat it.
+// reply. Changes of accounts are no states: see findLostChanges.
 func (l *Lane) startRepair(last appliedBatch) {
 	l.merges = l.journal.pendingMerges(l.session.time, l.node.config.RepairWindow.Milliseconds(), last)
 	if l.repairSince = 0; last.session != "" {
@@ -132,17 +137,45 @@ func (l *Lane) startRepair(last appliedBatch) {
 			l.repairSince = min(l.repairSince, last.session.Number()-1)
 		}
 	}
-	kept := l.journal.grants[:0]
-	for _, g := range l.journal.grants {
-		if last.hasGrant(&g) {
-			kept = append(kept, g)
-			continue
-		}
-		l.node.config.Logger.Error("bursar: Redis lost a grant", "tenant", g.tenant, "lost", g.verb, "amount", g.amount, "remedy", "repeat it by hand")
-	}
-	l.journal.grants = kept
+	l.findLostChanges(last)
 	l.repaired = repairTally{}
 	l.node.ProbeAll()
+}
+
+// findLostChanges reports the lost changes of budgets and settings, since only their callers
+// may repeat them. A lost freeze or close is repeated, unless this node has unfrozen the
+// account since; a lost unfreeze is not: an account that may be frozen stays frozen.
+func (l *Lane) findLostChanges(last appliedBatch) {
+	var lost []changeRecord
+	stopped := make(map[budget.TenantID]*budget.Change)
+	kept := l.journal.changes[:0]
+	for _, g := range l.journal.changes {
+		has := last.hasChange(&g)
+		if has {
+			kept = append(kept, g)
+		} else {
+			lost = append(lost, g)
+		}
+		switch {
+		case g.resumes() && stopped[g.tenant] != nil && !stopped[g.tenant].SetClosed:
+			delete(stopped, g.tenant)
+		case g.stops() && !has && (stopped[g.tenant] == nil || !stopped[g.tenant].SetClosed):
+			stopped[g.tenant] = g.change
+		}
+	}
+	l.journal.changes = kept
+	for _, g := range lost {
+		switch {
+		case g.stops() && stopped[g.tenant] == g.change:
+			l.node.config.Logger.Warn("bursar: repeating a lost freeze", "tenant", g.tenant)
+			l.insist(&Call{kind: luascripts.KindConfigure, tenant: g.tenant, change: g.change})
+		case g.stops() && stopped[g.tenant] != nil: // the later one is repeated
+		case g.verb == budget.Configured.String():
+			l.node.config.Logger.Error("bursar: Redis lost a change of settings", "tenant", g.tenant, "remedy", "repeat it by hand")
+		default:
+			l.node.config.Logger.Error("bursar: Redis lost a grant", "tenant", g.tenant, "lost", g.verb, "amount", g.amount, "remedy", "repeat it by hand")
+		}
+	}
 }
 
 // repairTally counts the results of a repair.

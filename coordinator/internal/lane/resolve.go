@@ -160,7 +160,7 @@ func (l *Lane) Answer() {
 // applied advances the session to a batch that was applied.
 func (l *Lane) applied(b *Batch, reply string) {
 	l.session.time = store.AppliedTime(reply)
-	l.session.last = store.AppliedSession(b.mark, l.session.time, b.more, b.since, store.AppliedCodes(reply, len(b.calls)))
+	l.session.last = store.AppliedSession(b.mark, l.session.time, b.more, b.since, b.results(reply))
 	l.session.answeredAt, l.session.acknowledged = l.node.partitionClock(), b.number
 	l.alternate = len(b.calls) > 0
 	l.lossLogged = false
@@ -177,6 +177,10 @@ func (l *Lane) resolve(b *Batch, text string) {
 	}
 	l.end(b, Applied)
 	l.observe(reply.Flags, damaged, answers, b)
+	for _, c := range b.crossings {
+		l.node.config.Logger.Info("bursar: threshold crossed", "tenant", c.Tenant, "percent", c.Percent, "committed", c.Committed, "granted", c.Granted)
+		l.node.config.Observer.Crossed(c)
+	}
 	if b.repair {
 		l.mergesApplied(b, answers)
 		return
@@ -193,8 +197,11 @@ func (l *Lane) resolve(b *Batch, text string) {
 			overdue = append(overdue, c)
 			continue
 		}
-		if retried && answers[i].Outcome == budget.Released {
+		switch {
+		case retried && answers[i].Outcome == budget.Released:
 			released++
+		case retried && c.kind == luascripts.KindConfigure && answers[i].Outcome != budget.Configured && answers[i].Err == nil:
+			l.node.config.Logger.Error("bursar: could not repeat a lost freeze", "tenant", c.tenant, "error", answers[i].Outcome.Err())
 		}
 		if !l.deliver(c, answers[i]) && makes && answers[i].Outcome == budget.Reserved {
 			l.releaseAbandoned(id)
@@ -249,12 +256,19 @@ func (l *Lane) rebuilt(reply string) {
 	}
 }
 
+// releaseAbandoned releases a hold before the queued calls, so that a queued Lookup of the
+// id finds it released.
 func (l *Lane) releaseAbandoned(id budget.ReservationID) {
-	release := &Call{kind: luascripts.KindRelease, tenant: id.Tenant(), id: id, done: make(chan struct{}, 1), retried: true, internal: true}
+	l.insist(&Call{kind: luascripts.KindRelease, tenant: id.Tenant(), id: id})
+}
+
+// insist queues a call of the node's own before all others, and repeats it until it is
+// answered.
+func (l *Lane) insist(c *Call) {
+	c.done, c.retried, c.internal = make(chan struct{}, 1), true, true
 	l.node.internal.Add(1)
 	l.node.inFlight.Add(1)
 	l.mu.Lock()
-	// Before the queued calls, so that a queued Lookup of the id finds it released.
-	l.queue.pushFront(release)
+	l.queue.pushFront(c)
 	l.mu.Unlock()
 }

@@ -26,7 +26,7 @@ func TestAnotherIncarnationIsNotAdopted(t *testing.T) {
 	next := ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
 	l.Next()
 	session := string(byte(luascripts.SessionNew)) + be(l.openNumber, 8) + be(0, 8) + be(5, 6)
-	reply(l, "OPEN "+be(uint64(len(session)), 2)+session+"3 1 0 fedcba9876543210")
+	reply(l, "OPEN "+be(uint64(len(session)), 2)+session+"4 1 0 fedcba9876543210")
 	if a := result(t, next); !errors.Is(a.Err, ErrRecreated) {
 		t.Errorf("another incarnation: %v", a.Err)
 	}

@@ -19,11 +19,13 @@ type simOp struct {
 	tenant budget.TenantID
 	amount budget.Microcents
 	ttl    time.Duration // of a reserve with its own
-	hold   *simHold      // that it settles or looks up
+	change *budget.Change
+	hold   *simHold // that it settles or looks up
 
 	abandoned bool // its caller gave up
 	sent      bool // before it was abandoned
 	returned  bool
+	until     int // number of operations that had begun when it returned
 	answer    Answer
 }
 
@@ -31,6 +33,9 @@ func (op *simOp) String() string {
 	text := fmt.Sprintf("op %d (%c %s %d) of %s", op.name, op.kind, op.tenant, op.amount, op.node.name)
 	if op.hold != nil {
 		text += " on " + op.hold.String()
+	}
+	if op.change != nil {
+		text += fmt.Sprintf(" %+v", *op.change)
 	}
 	return text
 }
@@ -67,8 +72,11 @@ func (s *simulation) call(n *simNode, op *simOp) {
 		id = op.hold.id
 		op.tenant = id.Tenant()
 	}
-	op.c = &Call{kind: op.kind, tenant: op.tenant, amount: op.amount, holdTTL: op.ttl, id: id, done: make(chan struct{}, 1)}
+	op.c = &Call{kind: op.kind, tenant: op.tenant, amount: op.amount, holdTTL: op.ttl, id: id, change: op.change, done: make(chan struct{}, 1)}
 	s.ops = append(s.ops, op)
+	if op.change != nil {
+		s.overdrafts[op.tenant] = max(s.overdrafts[op.tenant], op.change.Overdraft)
+	}
 	s.logf("%s is queued", op)
 	if err := errors.Join(n.n.Admit(), n.n.LaneOf(op.tenant).enqueue(op.c)); err != nil {
 		s.failf("%s is rejected: %v", op, err)
@@ -89,6 +97,15 @@ func (s *simulation) ask() {
 		op.kind, op.hold = luascripts.KindCommit, s.someHold()
 		held := op.hold.made.amount
 		op.amount = budget.Microcents(s.random.Int64N(int64(held + held/4 + 1)))
+		beyond := s.random.IntN(4) == 0
+		if beyond {
+			op.amount *= 3
+		}
+		if s.random.IntN(4) == 0 {
+			if op.kind = luascripts.KindCommitAvailable; beyond && s.random.IntN(2) == 0 {
+				op.amount = budget.MaxMicrocents
+			}
+		}
 	case pick < 40:
 		op.kind, op.hold = luascripts.KindRelease, s.someHold()
 	case pick < 44:
@@ -99,6 +116,8 @@ func (s *simulation) ask() {
 		op.kind = luascripts.KindRemaining
 	case pick < 55:
 		s.askForAccount(op)
+	case pick < 55+s.configures:
+		s.askForSettings(op)
 	default:
 		op.kind, op.amount = luascripts.KindReserve, budget.Microcents(1+s.random.Int64N(300))*simScale
 		if op.tenant == "globex" {
@@ -164,9 +183,9 @@ func (s *simulation) collect(n *simNode) {
 		}
 		select {
 		case <-op.c.done:
-			op.returned, op.answer = true, op.c.answer
+			op.returned, op.answer, op.until = true, op.c.answer, len(s.ops)
 			s.logf("%s returns %s %d %v", op, op.answer.Outcome, op.answer.Remaining, op.answer.Err)
-			if b := op.answer.Balance; b.Remaining+b.Reserved+b.Committed != b.Granted {
+			if b := op.answer.Balance; b != nil && b.Remaining+b.Reserved+b.Committed != b.Granted {
 				s.failf("%s returned %+v", op, b)
 			}
 			if errors.Is(op.answer.Err, ErrCorrupt) && !s.isDamaged(op.tenant) {

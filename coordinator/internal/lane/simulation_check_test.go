@@ -54,6 +54,7 @@ func (s *simulation) check() {
 	}
 	for _, tenant := range simTenants {
 		s.checkGrants(tenant)
+		s.checkStops(tenant)
 	}
 }
 
@@ -91,7 +92,7 @@ func (s *simulation) checkHold(h *simHold, state store.Hold, forgotten bool) {
 		if op.acknowledged(budget.Committed) {
 			settled++
 			// Another node's commit of more may be merged over this one.
-			if lasting && (state.State != luascripts.HoldCommitted || state.Actual < op.amount || !s.mode.failovers && state.Actual != op.amount) {
+			if lasting && (state.State != luascripts.HoldCommitted || state.Actual < op.answer.Actual || !s.mode.failovers && state.Actual != op.answer.Actual) {
 				s.failf("%s returned committed, but Redis has %+v", op, state)
 			}
 		}
@@ -117,7 +118,7 @@ func (s *simulation) checkHold(h *simHold, state store.Hold, forgotten bool) {
 	// A commit that is restored without its hold has its own amount as Held, also after
 	// another node's commit of more was merged over it.
 	restored := s.mode.failovers && slices.ContainsFunc(s.ops, func(op *simOp) bool {
-		return op.hold == h && op.kind == luascripts.KindCommit && op.amount == state.Held
+		return op.hold == h && op.mayCharge(state.Held)
 	})
 	if state.State != 0 && state.Held != h.made.amount && !restored {
 		s.failf("%s returned reserved, but Redis has %+v", h.made, state)
@@ -157,7 +158,7 @@ func (s *simulation) attributable(h *simHold, state store.Hold) bool {
 	for _, op := range s.ops {
 		switch {
 		case op.hold != h:
-		case state.State == luascripts.HoldCommitted && op.kind == luascripts.KindCommit && op.amount == state.Actual && (op.acknowledged(budget.Committed) || op.unknown()):
+		case state.State == luascripts.HoldCommitted && op.mayCharge(state.Actual) && (op.acknowledged(budget.Committed) || op.unknown()):
 			return true
 		case state.State == luascripts.HoldReleased && op.kind == luascripts.KindRelease && (op.acknowledged(budget.Released) || op.unknown()):
 			return true
@@ -188,7 +189,7 @@ func (s *simulation) checkGrants(tenant budget.TenantID) {
 			case took:
 				acknowledged += amount
 			}
-		case luascripts.KindEnsure:
+		case luascripts.KindEnsure, luascripts.KindEnsureWith:
 			created += count(op.acknowledged(budget.Created))
 			unsureCreated += count(unknown)
 		case luascripts.KindDelete:

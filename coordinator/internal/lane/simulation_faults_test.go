@@ -42,7 +42,7 @@ func (s *simulation) refuse(m *message) {
 // arrive (again) later.
 func (s *simulation) lose(m *message) {
 	s.logf("%d is lost", m.name)
-	s.late = append(s.late, &message{name: m.name, index: m.index, args: m.args})
+	s.late = append(s.late, m.copy())
 	if m.lane.node.alive && s.random.IntN(2) == 0 {
 		m.lane.l.Abandoned()
 	}
@@ -105,7 +105,7 @@ func (s *simulation) removeNode(n *simNode) {
 	n.alive = false
 	s.inFlight = slices.DeleteFunc(s.inFlight, func(m *message) bool {
 		if m.lane.node == n {
-			s.late = append(s.late, &message{name: m.name, index: m.index, args: m.args})
+			s.late = append(s.late, m.copy())
 		}
 		return m.lane.node == n
 	})
@@ -219,6 +219,8 @@ func (s *simulation) damageRecord() {
 			return
 		}
 		tenant, bad = hold.Tenant, good[:1+s.random.IntN(luascripts.HoldBytes-1)]
+	} else if settings := len(good) - luascripts.AccountBytes; settings > 0 && s.random.IntN(2) == 0 {
+		bad = good[:luascripts.AccountBytes+s.random.IntN(settings)]
 	} else if i := s.random.IntN(32); s.random.IntN(2) == 0 {
 		bad = good[:i] + string([]byte{good[i] ^ 1<<s.random.IntN(8)}) + good[i+1:]
 	}

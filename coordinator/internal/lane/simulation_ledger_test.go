@@ -149,8 +149,10 @@ func (s *simulation) checkPartition(p *simPartition) {
 			s.failf("%s has %+v, but its holds sum up to %+v", tenant, a, sum)
 		case !s.isDamaged(tenant) && (isLate(a.Deadline, sum.deadline) || isLate(a.Young, sum.young)):
 			s.failf("%s has %+v, but its holds sum up to %+v", tenant, a, sum)
-		case a.Remaining < 0 && !s.mode.failovers:
-			s.failf("overspent: %s %+v", tenant, a)
+		case a.Remaining < -s.overdrafts[tenant] && !s.mode.failovers:
+			s.failf("overspent: %s %+v, its overdraft was at most %d", tenant, a, s.overdrafts[tenant])
+		case a.Settings.Overdraft > budget.MaxMicrocents-a.Granted:
+			s.failf("the budget and the overdraft don't fit 64 bits: %s %+v", tenant, a)
 		case s.config.MaxHolds > 0 && int(a.Holds) > s.config.MaxHolds && !s.mode.failovers && !hasLevelsBelow(tenant):
 			s.failf("%s has %d open holds, at most %d are allowed", tenant, a.Holds, s.config.MaxHolds)
 		}
@@ -277,6 +279,7 @@ func (s *simulation) checkExecuted(p *simPartition, before simLedger, m *message
 	}
 	if fresh {
 		s.checkDecided(p, m, text)
+		s.checkModel(p, &before, m, text)
 	}
 }
 
@@ -323,14 +326,10 @@ func (s *simulation) checkDecided(p *simPartition, m *message, reply string) {
 		case properties.makes, kinds[i] == luascripts.KindRemaining:
 			hold.Levels = store.AllLevels
 		}
-		m.least = ""
 		for _, level := range store.LevelsOf(tenant, hold.Levels) {
 			account, is := p.ledger.accounts[level]
 			if !is || hold.Serial != 0 && !hold.Debited(account.Serial) {
 				continue
-			}
-			if m.least == "" || account.Remaining < m.remaining[m.least] {
-				m.least = level
 			}
 			if overdue[level] != "" && strings.IndexByte(decided, codes[i]) >= 0 && kinds[i] != luascripts.KindMerge {
 				s.failf("%d decided %c of %s as %c, but %q of %s is due and open", m.name, kinds[i], tenant, codes[i], overdue[level], level)
@@ -359,9 +358,9 @@ func (s *simulation) checkLevels(p *simPartition, m *message, h store.Hold, chan
 	}
 }
 
-// checkRemaining checks that the node computes the remaining that is stored.
-func (s *simulation) checkRemaining(m *message, b *Batch, reply string) {
-	if m.remaining == nil || b == nil || b.repair || reply == "" || reply[0] != store.WordApplied || m.argv()[4] != b.mark {
+// checkAnswers checks that the node computes the remaining that is stored, and the answers.
+func (s *simulation) checkAnswers(m *message, b *Batch, reply string) {
+	if m.remaining == nil || b == nil || reply == "" || reply[0] != store.WordApplied || m.argv()[4] != b.mark {
 		return
 	}
 	remaining := make([]budget.Microcents, len(b.tenants))
@@ -370,27 +369,50 @@ func (s *simulation) checkRemaining(m *message, b *Batch, reply string) {
 		s.failf("%d: %v", m.name, err)
 		return
 	}
+	if b.repair {
+		s.checkMergedCrossings(m, b)
+		return
+	}
 	for place, tenant := range b.tenants {
 		stored, is := m.remaining[tenant]
 		if is && remaining[place] != stored && !s.isDamaged(tenant) || !is && b.nested && remaining[place] != store.NoAccount {
 			s.failf("%d left %d to %s (exists: %t), but the node computes %d", m.name, stored, tenant, is, remaining[place])
 		}
 	}
-	for i, c := range b.calls {
-		a := answers[i]
-		withRemaining := []budget.Outcome{
-			budget.Reserved, budget.Insufficient, budget.Committed, budget.Released, budget.Overrun,
-			budget.Created, budget.Exists, budget.Granted, budget.Withdrawn, budget.Found,
-		}
-		if c.kind == luascripts.KindLookup || !slices.Contains(withRemaining, a.Outcome) {
+	if !slices.Equal(b.crossings, m.crossings) {
+		s.failf("%d crossed the thresholds %+v, want %+v", m.name, b.crossings, m.crossings)
+	}
+	for i, want := range m.answers {
+		is, c := answers[i], m.calls[i]
+		if want.Outcome == budget.Unknown || s.isDamaged(c.tenant) {
 			continue
 		}
-		if i == len(b.calls)-1 && a.Level != m.least {
-			s.failf("%d: the last %c of %s is answered by level %q, want %q: %+v", m.name, c.kind, c.tenant, a.Level, m.least, m.remaining)
+		if (want.Balance == nil) != (is.Balance == nil) || want.Balance != nil && *want.Balance != *is.Balance {
+			s.failf("%d: %c of %s is answered with the balance %+v, want %+v", m.name, c.kind, c.tenant, is.Balance, want.Balance)
 		}
-		if stored := m.remaining[a.Level]; i == len(b.calls)-1 && a.Remaining != stored && a.Remaining != max(stored, 0) {
-			s.failf("%d: the last %c of %s leaves %d, but %s has %d", m.name, c.kind, c.tenant, a.Remaining, a.Level, stored)
+		if (want.Settings == nil) != (is.Settings == nil) || want.Settings != nil && *want.Settings != *is.Settings {
+			s.failf("%d: %c of %s is answered with the settings %+v, want %+v", m.name, c.kind, c.tenant, is.Settings, want.Settings)
 		}
+		is.Balance, is.levels, is.code, want.Balance = nil, 0, 0, nil
+		is.Settings, want.Settings = nil, nil
+		if is != want {
+			s.failf("%d: %c of %s is answered %+v, want %+v", m.name, c.kind, c.tenant, is, want)
+		}
+	}
+}
+
+// checkMergedCrossings checks which thresholds merges crossed. Each merge raises what is
+// committed, so the amounts of an event are those of some merge, not of the last.
+func (s *simulation) checkMergedCrossings(m *message, b *Batch) {
+	names := func(events []budget.Crossing) (names []string) {
+		for _, c := range events {
+			names = append(names, fmt.Sprint(c.Tenant, c.Percent))
+		}
+		slices.Sort(names)
+		return names
+	}
+	if is, want := names(b.crossings), names(m.crossings); !slices.Equal(is, want) {
+		s.failf("%d crossed the thresholds %v, want %v", m.name, is, want)
 	}
 }
 

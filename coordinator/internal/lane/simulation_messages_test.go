@@ -21,10 +21,18 @@ type message struct {
 	executed bool
 	reply    any
 	err      error
-	// remaining is each account's after the batch, nil if this was a duplicate. least is the
-	// level with the least of it of those that the batch's last operation concerned.
+	calls    []simCall // of a batch
+	// remaining is each account's after the batch, nil if this was a duplicate. answers are
+	// those that the node must give; one without an outcome is not known. crossings are the
+	// thresholds that the batch crossed.
 	remaining map[budget.TenantID]budget.Microcents
-	least     budget.TenantID
+	answers   []Answer
+	crossings []budget.Crossing
+}
+
+// copy returns the command as it was sent.
+func (m *message) copy() *message {
+	return &message{name: m.name, index: m.index, args: m.args, calls: m.calls}
 }
 
 // send sends the lane's next command, if it has one.
@@ -38,6 +46,9 @@ func (s *simulation) send(l *simLane) {
 		return
 	}
 	m := s.message(l, l.l.Index(), args)
+	if b := l.l.pending; b != nil && s.isBatch(m) {
+		m.calls = simCalls(b)
+	}
 	s.inFlight = append(s.inFlight, m)
 	s.logf("%s sends %d: %s", l.node.name, m.name, m)
 	if s.random.IntN(2) == 0 {
@@ -146,7 +157,7 @@ func (s *simulation) end(m *message, reply any, err error, f Failure) {
 	r := Reply{Value: reply, Err: err, Failure: f, Early: s.random.IntN(2) == 0}
 	r.Text, _ = reply.(string)
 	if err == nil {
-		s.checkRemaining(m, l.l.pending, r.Text)
+		s.checkAnswers(m, l.l.pending, r.Text)
 	}
 	l.l.Handle(r)
 	l.ready = l.l.Continue()

@@ -48,6 +48,11 @@ type simulation struct {
 	damaged  map[budget.TenantID]bool // root tenants: an account or a hold of one of their levels was damaged once
 	orphaned map[budget.TenantID]int  // accounts that were removed by hand
 	cloned   map[uint64]bool          // node IDs
+
+	// configures is the number of operations on settings, of 100; overdrafts are the largest
+	// that were asked for.
+	configures int
+	overdrafts map[budget.TenantID]budget.Microcents
 }
 
 // simMode selects the faults of a schedule.
@@ -181,6 +186,7 @@ func newSimulation(server *simredis.Server, seed uint64, mode simMode, log *stri
 	s := &simulation{
 		seed: seed, mode: mode, random: rand.New(rand.NewPCG(seed, 4)), entropy: rand.New(rand.NewPCG(seed, 5)), server: server, log: log, common: simredis.NewStore(),
 		damaged: make(map[budget.TenantID]bool), orphaned: make(map[budget.TenantID]int), cloned: make(map[uint64]bool),
+		overdrafts: make(map[budget.TenantID]budget.Microcents),
 	}
 	shipped, small := simScripts()
 	s.scripts = shipped
@@ -192,6 +198,8 @@ func newSimulation(server *simredis.Server, seed uint64, mode simMode, log *stri
 }
 
 func (s *simulation) run() []string {
+	// Half of the schedules have no settings: accounts without any have a path of their own.
+	s.configures = []int{0, 0, 5, 12}[s.random.IntN(4)]
 	s.begin([]int{1, 2, 4}[s.random.IntN(3)])
 	for range 1 + s.random.IntN(2) {
 		s.addNode()
@@ -226,7 +234,11 @@ func (s *simulation) begin(partitions int) {
 	}
 	s.addNode()
 	for _, tenant := range simTenants {
-		s.call(s.nodes[0], &simOp{kind: luascripts.KindEnsure, tenant: tenant, amount: simBudget(tenant)})
+		op := &simOp{kind: luascripts.KindEnsure, tenant: tenant, amount: simBudget(tenant)}
+		if s.configures > 0 && s.random.IntN(2) == 0 {
+			s.ensureWith(op)
+		}
+		s.call(s.nodes[0], op)
 		s.rest()
 	}
 }

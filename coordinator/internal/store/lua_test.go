@@ -88,6 +88,50 @@ func TestScriptsWriteWhatParsersRead(t *testing.T) {
 	checkDeletion(t, w, open)
 }
 
+// The parsers read the settings that the scripts write, and the scripts keep those that a
+// change doesn't name.
+func TestScriptsWriteSettingsThatParsersRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1, 16384, 10*time.Minute)
+	w.do(luascripts.KindEnsure, "acme", 100, budget.ReservationID{})
+	all := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, budget.MaxThreshold}
+	var want budget.Settings
+	apply := func(change budget.Change) {
+		t.Helper()
+		want = change.Apply(want)
+		a, err := w.engine.Configure(t.Context(), "acme", &change)
+		if err != nil || a.Outcome != budget.Configured || *a.Settings != want {
+			t.Errorf("configured %+v, %v, want %+v", a, err, want)
+		}
+		w.do(luascripts.KindGrant, "acme", 1, budget.ReservationID{}) // another change keeps them
+		record := w.client.HGet(t.Context(), w.keys.Ledger, store.AccountField("acme")).Val()
+		if account, ok, err := store.ParseAccount(record); !ok || err != nil || account.Settings != want {
+			t.Errorf("stored %q: %+v, %v, want %+v", record, account.Settings, err, want)
+		}
+		if bare := want.Overdraft|want.CapHold|want.CapReserved == 0 && want.CapHolds == 0 && want.Thresholds.IsZero(); bare != (len(record) == luascripts.AccountBytes) {
+			t.Errorf("%+v takes %d bytes", want, len(record))
+		}
+	}
+	configure := func(settings ...budget.Setting) {
+		t.Helper()
+		change, err := budget.NewChange(settings...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(change)
+	}
+	configure()
+	configure(budget.AtThresholds(all...))
+	configure(budget.Overdraft(1 << 62))
+	configure(budget.CapHold(budget.MaxMicrocents), budget.AtThresholds(80))
+	configure(budget.CapReserved(1<<33+1), budget.CapHolds(budget.MaxCapHolds))
+	apply(budget.ChangeFrozen)
+	configure(budget.Overdraft(0), budget.CapHolds(3))
+	configure(budget.AtThresholds(), budget.CapHold(0), budget.CapReserved(0), budget.CapHolds(0))
+	apply(budget.ChangeUnfrozen)
+	configure(budget.CapHolds(1))
+}
+
 func checkSession(t *testing.T, w *world, fields map[string]string) {
 	t.Helper()
 	node, now := w.engine.Node.ID(), w.now.UnixMilli()

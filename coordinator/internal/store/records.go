@@ -101,8 +101,7 @@ type Account struct {
 	Young    int64  // as Deadline, of its younger holds
 	Older    uint32 // open holds that count as older ones
 	Turn     uint64 // sequence of the partition up to which holds count as older ones
-	Flags    byte
-	Tail     string
+	Settings budget.Settings
 }
 
 // AccountField names the account of a tenant.
@@ -123,9 +122,14 @@ func ParseAccount(record string) (a Account, ok bool, err error) {
 		Granted: r.amount(), Remaining: r.amount(), Reserved: r.amount(), Committed: r.amount(),
 		Holds: uint32(r.uint(4)), Serial: r.uint(6), //nolint:gosec // as wide
 		Deadline: int64(r.uint(6)), Young: int64(r.uint(6)), //nolint:gosec // 48 bits
-		Older: uint32(r.uint(4)), Turn: r.uint(6), Flags: byte(r.uint(1)), //nolint:gosec // as wide
+		Older: uint32(r.uint(4)), Turn: r.uint(6), //nolint:gosec // as wide
 	}
-	a.Tail = r.rest
+	if a.Settings, err = r.settings(); err == nil && r.rest != "" {
+		err = fmt.Errorf("%w: account with %d bytes too many", ErrDamaged, len(r.rest))
+	}
+	if err != nil {
+		return Account{}, false, err
+	}
 	return a, true, nil
 }
 
@@ -142,7 +146,10 @@ func (a Account) Balanced() bool {
 
 // Balance is the account as callers see it.
 func (a Account) Balance() budget.Balance {
-	return budget.Balance{Outcome: budget.Found, Granted: a.Granted, Remaining: a.Remaining, Reserved: a.Reserved, Committed: a.Committed}
+	return budget.Balance{
+		Outcome: budget.Found, Granted: a.Granted, Remaining: a.Remaining, Reserved: a.Reserved, Committed: a.Committed,
+		Settings: a.Settings,
+	}
 }
 
 // Hold is an open hold, or the tombstone of one that has ended.
@@ -331,9 +338,9 @@ func (s Session) Since() uint64 {
 }
 
 // AppliedSession returns the session after a batch with that mark was applied with these
-// codes. If more is set, the repair that began after batch since goes on.
-func AppliedSession(mark string, time int64, more bool, since uint64, codes string) Session {
-	b := make([]byte, 0, luascripts.SessionBytes+8+len(codes))
+// results: its codes and the charged amounts. If more is set, the repair that began after batch since goes on.
+func AppliedSession(mark string, time int64, more bool, since uint64, results string) Session {
+	b := make([]byte, 0, luascripts.SessionBytes+8+len(results))
 	if more {
 		b = append(b, luascripts.SessionRepairing)
 	} else {
@@ -344,7 +351,7 @@ func AppliedSession(mark string, time int64, more bool, since uint64, codes stri
 	if more {
 		b = appendUint(b, since, 8)
 	}
-	return Session(append(b, codes...))
+	return Session(append(b, results...))
 }
 
 // reader takes integers off a record that is long enough.

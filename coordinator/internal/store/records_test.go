@@ -15,21 +15,21 @@ const someIncarnation = "0123456789abcdef"
 
 func TestRecordAndHeader(t *testing.T) {
 	t.Parallel()
-	record := Record{Layout: 3, Partitions: 16}
-	if got, err := ParseRecord(record.String()); err != nil || got != record || record.String() != "3 16" {
+	record := Record{Layout: 4, Partitions: 16}
+	if got, err := ParseRecord(record.String()); err != nil || got != record || record.String() != "4 16" {
 		t.Errorf("%+v, %v from %q", got, err, record)
 	}
 	if got, err := ParseRecord("2 something else"); err != nil || got.Layout != 2 || got.Partitions != 0 {
 		t.Errorf("of another layout: %+v, %v", got, err)
 	}
 	for _, text := range []string{
-		"", "3", "3 ", "3 16 ", "3 15", "3 2048", "3 0", "0 16", "-2 16", "3 +16", "3 016", "3  16", "x 16", "3 16 " + someIncarnation,
+		"", "4", "4 ", "4 16 ", "4 15", "4 2048", "4 0", "0 16", "-2 16", "4 +16", "4 016", "4  16", "x 16", "4 16 " + someIncarnation,
 	} {
 		if got, err := ParseRecord(text); err == nil {
 			t.Errorf("record %q was read: %+v", text, got)
 		}
 	}
-	header := Header{Layout: 3, Partitions: 16, Index: 15, Incarnation: someIncarnation}
+	header := Header{Layout: 4, Partitions: 16, Index: 15, Incarnation: someIncarnation}
 	if got, err := ParseHeader(header.String()); err != nil || got != header || header.String() != header.Begin()+someIncarnation {
 		t.Errorf("%+v, %v from %q", got, err, header)
 	}
@@ -37,8 +37,8 @@ func TestRecordAndHeader(t *testing.T) {
 		t.Errorf("of another layout: %+v, %v", got, err)
 	}
 	for _, text := range []string{
-		"", "3 16 15", "3 16 16 " + someIncarnation, "3 16 -1 " + someIncarnation, "3 3 1 " + someIncarnation, "3 16 15 0123", "3 16 15 0123456789abcdez",
-		"3 16 +1 " + someIncarnation,
+		"", "4 16 15", "4 16 16 " + someIncarnation, "4 16 -1 " + someIncarnation, "4 3 1 " + someIncarnation, "4 16 15 0123", "4 16 15 0123456789abcdez",
+		"4 16 +1 " + someIncarnation,
 	} {
 		if got, err := ParseHeader(text); err == nil {
 			t.Errorf("header %q was read: %+v", text, got)
@@ -88,7 +88,32 @@ func accountRecord(a Account) string {
 	b = appendUint(b, uint64(a.Young), 6)
 	b = appendUint(b, uint64(a.Older), 4)
 	b = appendUint(b, a.Turn, 6)
-	return string(append(b, a.Flags)) + a.Tail
+	return string(append(b, settingsRecord(a.Settings)...))
+}
+
+// settingsRecord writes the flags and the settings of an account.
+func settingsRecord(s budget.Settings) []byte {
+	var flags byte
+	if s.Frozen {
+		flags |= luascripts.AccountFrozen
+	}
+	if s.Closed {
+		flags |= luascripts.AccountClosed
+	}
+	if s.Frozen, s.Closed = false, false; s == (budget.Settings{}) {
+		return []byte{flags}
+	}
+	b := []byte{flags | luascripts.AccountSettings}
+	for _, amount := range []budget.Microcents{s.Overdraft, s.CapHold, s.CapReserved} {
+		b = appendUint(b, uint64(amount), 8)
+	}
+	b = appendUint(b, uint64(s.CapHolds), 4)
+	percents := s.Thresholds.Percents()
+	b = append(b, byte(len(percents)))
+	for _, percent := range percents {
+		b = appendUint(b, uint64(percent), 2)
+	}
+	return b
 }
 
 func holdRecord(h Hold) string {
@@ -119,18 +144,20 @@ func controlRecord(c Control) string {
 var (
 	someAccount = Account{
 		Granted: math.MaxInt64, Remaining: -5, Reserved: 3, Committed: math.MaxInt64 - 7, Holds: math.MaxUint32,
-		Serial: 1<<48 - 1, Deadline: 1<<48 - 2, Flags: 0xff, Tail: "more",
+		Serial: 1<<48 - 1, Deadline: 1<<48 - 2,
+		Settings: budget.Settings{Overdraft: 1<<62 + 1, CapHold: 2, CapReserved: 3, CapHolds: math.MaxUint32, Thresholds: someThresholds, Frozen: true, Closed: true},
 	}
-	someHold      = Hold{State: luascripts.HoldOpen, Held: math.MaxInt64, Made: 1, Deadline: 1<<48 - 1, Serial: 2, Sequence: 1<<48 - 3, Levels: 1, Tenant: "acme/search"}
-	someTombstone = Hold{State: luascripts.HoldCommitted, Held: 7, Made: 1, Ended: 5, Serial: 2, Sequence: 3, EndedSeq: 4, Actual: 9, Levels: 1, Tenant: "a"}
-	severalLevels = Hold{State: luascripts.HoldExpired, Held: 7, Made: 1, Ended: 5, Serial: 1<<47 - 1, Sequence: 3, EndedSeq: 4, Levels: 5, Tenant: "a/b/c"}
-	someControl   = Control{Time: 1, Due: 1<<48 - 1, Sequence: 3, LastSerial: 4, RingHead: 5, RingTail: 6, RingCount: math.MaxUint32, Endings: 8}
+	someThresholds, _ = budget.NewThresholds(50, 1000)
+	someHold          = Hold{State: luascripts.HoldOpen, Held: math.MaxInt64, Made: 1, Deadline: 1<<48 - 1, Serial: 2, Sequence: 1<<48 - 3, Levels: 1, Tenant: "acme/search"}
+	someTombstone     = Hold{State: luascripts.HoldCommitted, Held: 7, Made: 1, Ended: 5, Serial: 2, Sequence: 3, EndedSeq: 4, Actual: 9, Levels: 1, Tenant: "a"}
+	severalLevels     = Hold{State: luascripts.HoldExpired, Held: 7, Made: 1, Ended: 5, Serial: 1<<47 - 1, Sequence: 3, EndedSeq: 4, Levels: 5, Tenant: "a/b/c"}
+	someControl       = Control{Time: 1, Due: 1<<48 - 1, Sequence: 3, LastSerial: 4, RingHead: 5, RingTail: 6, RingCount: math.MaxUint32, Endings: 8}
 )
 
 func TestRecordsAndTheirPrefixes(t *testing.T) {
 	t.Parallel()
 	account := accountRecord(someAccount)
-	if got, ok, err := ParseAccount(account); !ok || err != nil || !cmp.Equal(got, someAccount) {
+	if got, ok, err := ParseAccount(account); !ok || err != nil || got != someAccount {
 		t.Errorf("account %+v, %v", got, err)
 	}
 	if _, ok, err := ParseAccount(luascripts.Deleted); ok || err != nil {
@@ -220,7 +247,7 @@ func TestNameField(t *testing.T) {
 // No bytes make a parser panic, and the scripts would write its result in the same bytes.
 func FuzzRecords(f *testing.F) {
 	for _, text := range []string{
-		"", "3 16 " + someIncarnation, "3 16 3 " + someIncarnation, accountRecord(someAccount), holdRecord(someHold), holdRecord(someTombstone),
+		"", "4 16 " + someIncarnation, "4 16 3 " + someIncarnation, accountRecord(someAccount), holdRecord(someHold), holdRecord(someTombstone),
 		controlRecord(someControl), string(AppliedSession(strings.Repeat("m", 16), 1, true, 5, "R")), "\x00\x17" + string(AppliedSession(strings.Repeat("m", 16), 1, false, 0, "")) + "rest",
 		"A\x00\x00\x00\x00\x00\x01\x04RK" + strings.Repeat("\x01", 60), luascripts.Deleted, "h0123456789abcdef", "s\xff\xff\xff\xff\xff\xff\xff\xff",
 	} {
@@ -289,7 +316,7 @@ func FuzzSnapshot(f *testing.F) {
 	f.Add("short", "a", "", "h", "o", "0")
 	f.Fuzz(func(t *testing.T, control, field, record, otherField, otherRecord, cursor string) {
 		for _, tenant := range []budget.TenantID{"", "acme"} {
-			s := NewSnapshot("3 4 1 "+someIncarnation, tenant, true)
+			s := NewSnapshot("4 4 1 "+someIncarnation, tenant, true)
 			s.Thorough = tenant == ""
 			for page := 0; !s.Done() && page < 10; page++ {
 				if page > 2 {

@@ -249,10 +249,10 @@ func TestSnapshotFallsBehind(t *testing.T) {
 	}
 
 	s = w.beginSnapshot()
-	w.client.HSet(t.Context(), w.keys.Ledger, "f", "3 1 0 0123456789abcdef")
-	expectNext("another partition replaced it", s, store.Refusal(store.WordIncarnation+" 3 1 0 0123456789abcdef"))
 	w.client.HSet(t.Context(), w.keys.Ledger, "f", "4 1 0 0123456789abcdef")
-	expectNext("of another layout", s, store.Refusal(store.WordLayout+" 4"))
+	expectNext("another partition replaced it", s, store.Refusal(store.WordIncarnation+" 4 1 0 0123456789abcdef"))
+	w.client.HSet(t.Context(), w.keys.Ledger, "f", "3 1 0 0123456789abcdef")
+	expectNext("of another layout", s, store.Refusal(store.WordLayout+" 3"))
 	w.client.Del(t.Context(), w.keys.Ledger)
 	expectNext("deleted", s, store.Refusal(store.WordNoPartition))
 }

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// Settings are stored as the flags of an account, and, if it has more than flags, a block:
+// overdraft, cap of a hold, cap of the reserved amount (64 bits each), cap of the open holds
+// (32), number of thresholds (8), and each in percent (16).
+
+// settings takes flags and the block, if there is one, off a record.
+func (r *reader) settings() (s budget.Settings, err error) {
+	if r.rest == "" {
+		return s, fmt.Errorf("%w: settings cut short", ErrDamaged)
+	}
+	flags := byte(r.uint(1)) //nolint:gosec // as wide
+	if flags > luascripts.AccountFrozen|luascripts.AccountClosed|luascripts.AccountSettings {
+		return s, fmt.Errorf("%w: unknown flags %08b of an account", ErrDamaged, flags)
+	}
+	s.Frozen, s.Closed = flags&luascripts.AccountFrozen != 0, flags&luascripts.AccountClosed != 0
+	if flags&luascripts.AccountSettings == 0 {
+		return s, nil
+	}
+	if len(r.rest) < luascripts.SettingsBytes {
+		return s, fmt.Errorf("%w: settings of %d bytes, want at least %d", ErrDamaged, len(r.rest), luascripts.SettingsBytes)
+	}
+	s.Overdraft, s.CapHold, s.CapReserved, s.CapHolds = r.amount(), r.amount(), r.amount(), int64(r.uint(4)) //nolint:gosec // 32 bits
+	percents := make([]int, r.uint(1))
+	if len(r.rest) < 2*len(percents) {
+		return s, fmt.Errorf("%w: settings with %d bytes for %d thresholds", ErrDamaged, len(r.rest), len(percents))
+	}
+	for i := range percents {
+		percents[i] = int(r.uint(2)) //nolint:gosec // 16 bits
+	}
+	if s.Thresholds, err = budget.NewThresholds(percents...); err != nil {
+		return s, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if s.Overdraft < 0 || s.CapHold < 0 || s.CapReserved < 0 {
+		return s, fmt.Errorf("%w: settings with a negative amount", ErrDamaged)
+	}
+	return s, nil
+}
+
+// Change adds a change of settings to the operation.
+func (e *Encoder) Change(c *budget.Change) {
+	var set, flags byte
+	for bit, on := range map[byte]bool{
+		luascripts.SetOverdraft: c.SetOverdraft, luascripts.SetCapHold: c.SetCapHold, luascripts.SetCapReserved: c.SetCapReserved,
+		luascripts.SetCapHolds: c.SetCapHolds, luascripts.SetThresholds: c.SetThresholds,
+		luascripts.SetFrozen: c.SetFrozen, luascripts.SetClosed: c.SetClosed,
+	} {
+		if on {
+			set |= bit
+		}
+	}
+	s := &c.Settings
+	if s.Frozen {
+		flags = luascripts.AccountFrozen
+	}
+	e.arguments = append(e.arguments, set, flags)
+	e.Amount(s.Overdraft)
+	e.Amount(s.CapHold)
+	e.Amount(s.CapReserved)
+	percents := s.Thresholds.Percents()
+	e.arguments = appendUint(e.arguments, uint64(s.CapHolds), 4) //nolint:gosec // validated: 32 bits
+	e.arguments = append(e.arguments, byte(len(percents)))       //nolint:gosec // at most MaxThresholds
+	for _, percent := range percents {
+		e.arguments = binary.BigEndian.AppendUint16(e.arguments, uint16(percent)) //nolint:gosec // at most MaxThreshold
+	}
+}
+
+// Settings returns the next value, the settings of an account.
+func (r *Reply) Settings() budget.Settings {
+	s, err := r.values.settings()
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("unreadable reply: %w", err)
+	}
+	return s
+}
+
+// Cap returns the next values, the cap that refused a reserve and its limit.
+func (r *Reply) Cap() (budget.Cap, int64) {
+	if !r.has(9) {
+		return budget.NoCap, 0
+	}
+	caps := map[byte]budget.Cap{luascripts.CapHold: budget.HoldCap, luascripts.CapReserved: budget.ReservedCap, luascripts.CapHolds: budget.HoldsCap}
+	return caps[byte(r.values.uint(1))], int64(r.values.uint(8)) //nolint:gosec // not negative
+}
+
+// Crossings returns the crossed thresholds, which follow all other values, of accounts by
+// their places.
+func (r *Reply) Crossings(tenants []budget.TenantID) []budget.Crossing {
+	if r.Flags&luascripts.FlagCrossed == 0 || !r.has(2) {
+		return nil
+	}
+	crossings := make([]budget.Crossing, r.values.uint(2))
+	for i := range crossings {
+		if !r.has(19) {
+			return nil
+		}
+		place := int(r.values.uint(1)) - 1 //nolint:gosec // 8 bits
+		if place < 0 || place >= len(tenants) {
+			r.err = fmt.Errorf("unreadable reply: a threshold of account %d, of %d", place+1, len(tenants))
+			return nil
+		}
+		crossings[i] = budget.Crossing{
+			Tenant: tenants[place], Percent: int(r.values.uint(2)), //nolint:gosec // 16 bits
+			Committed: r.values.amount(), Granted: r.values.amount(),
+		}
+	}
+	return crossings
+}

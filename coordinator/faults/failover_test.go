@@ -4,9 +4,12 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/redistest"
@@ -154,4 +157,35 @@ func laggedFailover(t *testing.T, load workload) int {
 		}
 	}
 	return f.lostCommits(stored(t, p.replica.Client()))
+}
+
+// A freeze that the promoted replica had not received is repeated by its node, before it
+// reserves again.
+func TestLostFreezeIsRepeated(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	f := &fleet{t: t, load: workload{HoldTTL: 10 * time.Minute}}
+	c := f.node(newClient(t, &redis.Options{Addr: p.proxy.addr()}))
+	for _, tenant := range []budget.TenantID{"acme", "acme/key", "thawed"} {
+		_, err := c.EnsureTenant(t.Context(), tenant, eachBudget)
+		must(t, err)
+	}
+	p.lag()
+	for _, change := range []func(context.Context, budget.TenantID) (budget.Configuration, error){c.FreezeTenant, c.UnfreezeTenant} {
+		r, err := change(t.Context(), "thawed")
+		must(t, errors.Join(err, r.Err()))
+	}
+	r, err := c.FreezeTenant(t.Context(), "acme")
+	must(t, errors.Join(err, r.Err()))
+	p.promote()
+	f.await("the node to find the promoted replica", 20*time.Second, func() bool {
+		b, err := c.Balance(t.Context(), "thawed")
+		return err == nil && b.Outcome == budget.Found
+	})
+	if got, err := c.TryReserve(t.Context(), "acme/key", 1); err != nil || got.Outcome != budget.Frozen || got.Level != "acme" {
+		t.Errorf("a reserve after the failover: %+v, %v", got, err)
+	}
+	if got, err := c.TryReserve(t.Context(), "thawed", 1); err != nil || got.Outcome != budget.Reserved {
+		t.Errorf("a reserve of an account that was unfrozen before the failover: %+v, %v", got, err)
+	}
 }

@@ -46,12 +46,30 @@ type process struct {
 
 const eachBudget = 1_000_000_000
 
+// tenants returns tenants of which every other one has two levels above it.
 func tenants(n int) []budget.TenantID {
 	var all []budget.TenantID
 	for i := range n {
-		all = append(all, budget.TenantID(fmt.Sprintf("tenant-%d", i)))
+		name := "tenant-%d"
+		if i%2 == 1 {
+			name = "org-%d/team/key"
+		}
+		all = append(all, budget.TenantID(fmt.Sprintf(name, i)))
 	}
 	return all
+}
+
+// ensure creates a tenant, and the levels above it with settings and a budget that is never
+// the least.
+func (f *fleet) ensure(c *coordinator.Coordinator, tenant budget.TenantID) {
+	f.t.Helper()
+	for level := tenant.Parent(); level != ""; level = level.Parent() {
+		_, err := c.EnsureTenant(f.t.Context(), level, 100*eachBudget, budget.Overdraft(eachBudget), budget.CapHold(1000), budget.AtThresholds(50))
+		must(f.t, err)
+	}
+	if r, err := c.EnsureTenant(f.t.Context(), tenant, eachBudget); err != nil || r.Outcome != budget.Created {
+		f.t.Fatal(r, err)
+	}
 }
 
 // start creates the tenants and the workers, and returns when all workers are at work.
@@ -75,9 +93,7 @@ func start(t *testing.T, admin redis.UniversalClient, workers int, load workload
 	f := &fleet{t: t, load: load}
 	c := f.node(admin)
 	for _, tenant := range load.Tenants {
-		if r, err := c.EnsureTenant(t.Context(), tenant, eachBudget); err != nil || r.Outcome != budget.Created {
-			t.Fatal(r, err)
-		}
+		f.ensure(c, tenant)
 	}
 	for i := range workers {
 		f.spawn(uint64(i))

@@ -49,6 +49,10 @@ func TestChangesWithAClosedOutput(t *testing.T) {
 		{"reserve --redis URL acme 50c", `\$0\.50 of acme is held as acme\.[0-9a-f]{32}`},
 		{"release --redis URL ID", `acme\.[0-9a-f]{32} is released`},
 		{"holds release --redis URL --tenant acme --yes", `1 of 1 hold released`},
+		{"tenant set --redis URL acme --cap-holds 5", `the settings of acme are changed`},
+		{"tenant freeze --redis URL acme", `acme is frozen`},
+		{"tenant unfreeze --redis URL --json acme", `acme is no longer frozen`},
+		{"tenant close --redis URL --yes acme", `acme is closed`},
 	} {
 		words := strings.Fields(strings.ReplaceAll(strings.ReplaceAll(c.command, "URL", address), "ID", lastID))
 		state, stderr := unread(t, words...)

@@ -42,6 +42,8 @@ func reserve(cc *cli.Context, out *output) error {
 			return missingTenant(cc, out, tenant)
 		case r.Outcome == budget.Insufficient:
 			return insufficient(cc, out, r.Level, r, r.Remaining, r.Required)
+		case r.Err() != nil:
+			return restricted(cc, out, r, amount)
 		}
 		out.did("%s of %s is held as %s", amount, wording.Name(tenant), r.ID)
 		return out.show(cc, r, func(w io.Writer) {
@@ -53,8 +55,9 @@ func reserve(cc *cli.Context, out *output) error {
 func commitCommand() *cli.Command {
 	return &cli.Command{
 		Name: "commit", Usage: "settle a reservation at its actual cost", ArgsUsage: "ID AMOUNT",
-		Description: "Any surplus goes back to the tenant; any shortfall is charged if the tenant can\ncover it. '$0' charges nothing.\n\n" + amountHelp,
-		Flags:       redisFlags(), Action: printing(commit),
+		Description: "Any surplus goes back to the tenant; any excess is charged if the tenant can cover it,\nwith its overdraft. '$0' charges nothing. With --available the excess is never refused:\nthe tenant pays what it can, and the rest is printed as the shortfall.\n\n" + amountHelp,
+		Flags:       redisFlags(&cli.BoolFlag{Name: "available", Usage: "charge as much of the excess as the tenant can pay"}),
+		Action:      printing(commit),
 	}
 }
 
@@ -72,7 +75,11 @@ func commit(cc *cli.Context, out *output) error {
 		return err
 	}
 	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
-		s, err := node.Commit(ctx, id, amount)
+		settle := node.Commit
+		if cc.Bool("available") {
+			settle = node.CommitAvailable
+		}
+		s, err := settle(ctx, id, amount)
 		return settled(cc, out, id, s, err)
 	})
 }
@@ -117,6 +124,9 @@ func settled(cc *cli.Context, out *output, id budget.ReservationID, s budget.Set
 		if s.Outcome == budget.Committed {
 			fmt.Fprintf(w, "committed %s; %s has %s left\n", s.Actual, wording.Name(s.Level), s.Remaining)
 		}
+		if s.Shortfall > 0 {
+			fmt.Fprintf(w, "shortfall %s, which was not charged\n", s.Shortfall)
+		}
 		if s.Outcome == budget.Released {
 			fmt.Fprintf(w, "released %s; %s has %s left\n", s.Returned, wording.Name(s.Level), s.Remaining)
 		}
@@ -125,7 +135,7 @@ func settled(cc *cli.Context, out *output, id budget.ReservationID, s budget.Set
 	}
 	switch {
 	case s.Outcome == budget.Overrun:
-		return refused("the cost is above the hold, and %s has only %s left for the difference; the hold stays open: commit less, or grant more", wording.Name(s.Level), s.Remaining)
+		return refused("the cost is above the hold, and %s has only %s left for the difference; the hold stays open: commit less, grant more, or give --available", wording.Name(s.Level), s.Remaining)
 	case s.Outcome == budget.MissingReservation && s.Prior != budget.Unknown:
 		return refused("%s is not open: it was %s before; see bursar lookup", id, s.Prior)
 	case s.Err() != nil:

@@ -35,8 +35,8 @@ func tenantCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "ensure", Usage: "create a tenant with its budget, unless it exists", ArgsUsage: "TENANT AMOUNT",
-				Description: "An existing tenant is not changed, whatever the amount. The first tenant of a prefix\nfixes its number of partitions permanently.\n\n" + amountHelp,
-				Flags:       redisFlags(partitionsFlag), Action: printing(ensureTenant),
+				Description: "An existing tenant is not changed, whatever the amount and the settings; see bursar\ntenant set. The first tenant of a prefix fixes its number of partitions permanently.\n\n" + settingsHelp + "\n\n" + amountHelp,
+				Flags:       redisFlags(append(settingFlags(), partitionsFlag)...), Action: printing(ensureTenant),
 			},
 			{
 				Name: "show", Usage: "print a tenant's balance", ArgsUsage: "TENANT",
@@ -60,6 +60,10 @@ func tenantCommand() *cli.Command {
 				Name: "withdraw", Usage: "take from a tenant's remaining budget", ArgsUsage: "TENANT AMOUNT", Description: amountHelp,
 				Flags: redisFlags(), Action: printing(adjust((*coordinator.Coordinator).Withdraw)),
 			},
+			setCommand(),
+			freezeCommand(),
+			unfreezeCommand(),
+			closeCommand(),
 			deleteCommand(),
 			watchCommand(),
 		},
@@ -96,6 +100,10 @@ func ensureTenant(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
+	settings, change, err := initialSettings(cc, tenant, amount)
+	if err != nil {
+		return err
+	}
 	wanted := cc.Int(partitionsName)
 	if cc.IsSet(partitionsName) {
 		if err := store.ValidatePartitions(wanted); err != nil {
@@ -103,20 +111,11 @@ func ensureTenant(cc *cli.Context, out *output) error {
 		}
 	}
 	ensure := func(ctx context.Context, node *coordinator.Coordinator) error {
-		r, err := node.EnsureTenant(ctx, tenant, amount)
+		r, err := node.EnsureTenant(ctx, tenant, amount, settings...)
 		if err != nil {
 			return unanswered(err, "it may be repeated: an existing tenant is not changed")
 		}
-		if r.Outcome == budget.Created {
-			out.did("%s is created with %s", wording.Name(tenant), r.Remaining)
-		}
-		return out.show(cc, fields{of{tenant}, r}, func(w io.Writer) {
-			if r.Outcome == budget.Created {
-				fmt.Fprintf(w, "created %s with %s\n", wording.Name(tenant), r.Remaining)
-			} else {
-				fmt.Fprintf(w, "%s already exists and was not changed; %s remains\n", wording.Name(tenant), r.Remaining)
-			}
-		})
+		return showEnsured(cc, out, tenant, r, change)
 	}
 	if wanted == 0 {
 		return withNode(cc, ensure)
@@ -185,6 +184,7 @@ func printBalance(w io.Writer, tenant budget.TenantID, b budget.Balance, holds i
 	if debt := b.Debt(); debt > 0 {
 		fmt.Fprintf(w, "debt       %s\n", debt)
 	}
+	printSettings(w, b.Settings, b.Crossed())
 }
 
 // missingTenant returns the error for a tenant that does not exist, and with --json
@@ -272,6 +272,9 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 			answer := fields{of{tenant}, r}
 			if r.Outcome == budget.Insufficient {
 				return insufficient(cc, out, tenant, answer, r.Remaining, r.Required)
+			}
+			if r.Outcome == budget.Closed {
+				return closed(cc, out, tenant, answer)
 			}
 			out.did("%s was %s", amount, r.Outcome)
 			return out.show(cc, answer, func(w io.Writer) {

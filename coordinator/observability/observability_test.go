@@ -79,12 +79,22 @@ func exerciseInstruments(t *testing.T, node *coordinator.Coordinator, server *re
 			t.Fatal(err)
 		}
 	}
+	if _, err := node.Configure(t.Context(), "acme", budget.AtThresholds(1, 50)); err != nil {
+		t.Fatal(err)
+	}
+	crossed, err := node.TryReserve(t.Context(), "acme", 2*budget.Cent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := node.Commit(t.Context(), crossed.ID, 2*budget.Cent); err != nil || s.Err() != nil {
+		t.Fatal(s, err)
+	}
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err := node.TryReserve(ctx, "acme", budget.Cent)
+	_, err = node.TryReserve(ctx, "acme", budget.Cent)
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)
 	}
@@ -227,6 +237,33 @@ func TestExpressionsFitTheInstruments(t *testing.T) {
 		family := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")
 		if !used[name] && !used[family+"_bucket"] && !used[family+"_count"] && !used[family+"_sum"] {
 			t.Errorf("neither the dashboard nor an alert uses %s", name)
+		}
+	}
+}
+
+var outcomes = regexp.MustCompile(`bursar_outcome=~?"([^"]*)"`)
+
+// TestOutcomesExist checks that selectors on bursar_outcome name existing outcomes: a
+// misspelt one would match nothing.
+func TestOutcomesExist(t *testing.T) {
+	t.Parallel()
+	var exprs []string
+	for _, p := range board(t).Panels {
+		for _, target := range p.Targets {
+			exprs = append(exprs, target.Expr)
+		}
+	}
+	for _, r := range alerts(t) {
+		exprs = append(exprs, r.Expr)
+	}
+	for _, expr := range exprs {
+		for _, selector := range outcomes.FindAllStringSubmatch(expr, -1) {
+			for name := range strings.SplitSeq(selector[1], "|") {
+				var outcome budget.Outcome
+				if err := outcome.UnmarshalText([]byte(name)); err != nil {
+					t.Errorf("%s: %v", expr, err)
+				}
+			}
 		}
 	}
 }

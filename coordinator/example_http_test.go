@@ -20,10 +20,7 @@ func paid(engine budget.Engine, limit budget.Microcents, next func(http.Response
 		tenant := budget.TenantID(r.Header.Get("X-Tenant")) // as authenticated
 		held, err := engine.TryReserve(r.Context(), tenant, limit)
 		if err == nil {
-			err = held.Err() // a refusal is an outcome, not an error
-		}
-		if held.Level != "" && err != nil { // the tenant or one above it, which the client may know
-			err = fmt.Errorf("%w: %s has %s left", err, held.Level, held.Remaining)
+			err = refusal(held) // an outcome, not an error
 		}
 		if err != nil {
 			refuse(w, err)
@@ -46,17 +43,30 @@ func paid(engine budget.Engine, limit budget.Microcents, next func(http.Response
 	})
 }
 
+// refusal returns the error of a refused reserve, with the level that refused: the tenant
+// or one above it, which the client may know.
+func refusal(held budget.Reservation) error {
+	switch {
+	case held.Level == "" || held.Err() == nil:
+		return held.Err()
+	case held.Outcome == budget.Insufficient:
+		return fmt.Errorf("%w: %s has %s left", held.Err(), held.Level, held.Remaining)
+	default: // capped, frozen or closed
+		return fmt.Errorf("%w: %s", held.Err(), held.Level)
+	}
+}
+
 // refuse writes the response for an error.
 func refuse(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
 	case errors.Is(err, budget.ErrInsufficient):
 		status = http.StatusPaymentRequired
-	case errors.Is(err, budget.ErrMissingTenant):
+	case errors.Is(err, budget.ErrMissingTenant), errors.Is(err, budget.ErrTenantFrozen), errors.Is(err, budget.ErrTenantClosed):
 		status = http.StatusForbidden
 	case errors.Is(err, budget.ErrInvalidTenant):
 		status = http.StatusBadRequest
-	case errors.Is(err, coordinator.ErrOverloaded): // nothing happened; a retry may succeed
+	case errors.Is(err, coordinator.ErrOverloaded), errors.Is(err, budget.ErrCapped): // nothing happened; a retry may succeed
 		status = http.StatusTooManyRequests
 		w.Header().Set("Retry-After", "1")
 	case errors.Is(err, coordinator.ErrUnavailable), errors.Is(err, coordinator.ErrUnknownOutcome):
@@ -83,12 +93,18 @@ func Example_http() {
 			log.Fatal(err)
 		}
 	}
+	_, err1 := node.EnsureTenant(ctx, "globex", budget.Dollar, budget.CapReserved(20*budget.Cent))
+	_, err2 := node.EnsureTenant(ctx, "initech", budget.Dollar)
+	_, err3 := node.FreezeTenant(ctx, "initech")
+	if err := errors.Join(err1, err2, err3); err != nil {
+		log.Fatal(err)
+	}
 	service := paid(node, 30*budget.Cent, func(w http.ResponseWriter, _ *http.Request) budget.Microcents {
 		fmt.Fprintln(w, "the answer")
 		return 25 * budget.Cent
 	})
 
-	for _, tenant := range []string{"acme/search", "acme/search", "nobody", "a//b"} {
+	for _, tenant := range []string{"acme/search", "acme/search", "globex", "initech", "nobody", "a//b"} {
 		request := httptest.NewRequest(http.MethodPost, "/complete", http.NoBody)
 		request.Header.Set("X-Tenant", tenant)
 		response := httptest.NewRecorder()
@@ -98,6 +114,8 @@ func Example_http() {
 	// Output:
 	// 200 the answer
 	// 402 insufficient budget: acme has $0.25 left
+	// 429 the hold exceeds a cap: globex
+	// 403 the account is frozen: initech
 	// 403 no such tenant
 	// 400 invalid tenant id "a//b": a level is empty; write names with one / between them
 }

@@ -286,7 +286,7 @@ func restricted(cc *cli.Context, out *output, r budget.Reservation, amount budge
 	case r.Outcome == budget.Closed:
 		return closed(cc, out, r.Level, r)
 	case r.Outcome == budget.Frozen:
-		return out.refusal(cc, r, "%s is frozen: nothing is reserved of it or below it; end it with bursar tenant unfreeze %s", level, argument)
+		return out.refusal(cc, r, "%s is frozen: it and the tenants below it reserve nothing; end it with bursar tenant unfreeze %s", level, argument)
 	case r.Cap == budget.HoldCap:
 		return out.refusal(cc, r, "%s limits each hold to %s, but %s was requested; reserve less, or raise it with bursar tenant set --%s AMOUNT %s",
 			level, limit, amount, capHoldName, argument)

@@ -163,7 +163,7 @@ for i = 1, accounts do
 	end
 end
 local loaded = accounts -- expiry may read more of them
-local crossed, crossings, reached, cross = 0, { nil }, nil, nil
+local crossed, crossings, reached, cross = 0, nil, nil, nil
 if configured then
 	-- Here stands thresholds.lua.
 	$ON_THRESHOLDS

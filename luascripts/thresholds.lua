@@ -33,7 +33,7 @@ cross = function(i)
 	local after = reached(a)
 	for n = $THRESHOLDS + 1, settings and $THRESHOLDS + settings[$THRESHOLDS] or 0 do
 		if after[settings[n]] and not before[settings[n]] then
-			crossed = crossed + 1
+			crossed, crossings = crossed + 1, crossings or {}
 			crossings[crossed] = pack('>BI2I4I4I4I4', i, settings[n], a[$COMMITTED_HI], a[$COMMITTED_LO], a[$GRANTED_HI], a[$GRANTED_LO])
 		end
 	end

@@ -254,7 +254,9 @@ var (
 	allocated    = &tolerance{decimals: 0, accepts: within(0.02), compiler: build.ofGo}
 	redisInstr   = &tolerance{decimals: 0, accepts: within(0.02), compiler: build.ofRedis}
 	localInstr   = &tolerance{decimals: 1, accepts: within(0.01), compiler: build.ofGo}
-	ratioOfRates = &tolerance{decimals: 2, accepts: func(now, accepted float64) bool { return now >= accepted/2 }}
+	// The same code reached 2.67 times INCR with 1,000 tenants on one host with two cores, and
+	// 0.96 on another.
+	ratioOfRates = &tolerance{decimals: 2, accepts: func(now, accepted float64) bool { return now >= accepted/4 }}
 )
 
 func within(part float64) func(now, accepted float64) bool {

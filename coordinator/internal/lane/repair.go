@@ -82,7 +82,7 @@ func (n *Node) evictIdle(limit int64) bool {
 			l.mu.Lock()
 			if !l.running { // else the journal belongs to the goroutine that runs the lane
 				dropped += l.journal.states
-				l.journal = journal{changes: l.journal.changes} // few, and evicted by their own time
+				l.journal = journal{}
 			}
 			l.mu.Unlock()
 		}

@@ -1,10 +1,13 @@
 package lane
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/internal/store"
@@ -301,6 +304,59 @@ func TestLostFreezeIsRepeated(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// freezeLost returns a node whose Redis has lost everything after its freezes of acme.
+func freezeLost(t *testing.T, freezes int, before func(n *Node)) (n *Node, l *Lane, log *bytes.Buffer) {
+	t.Helper()
+	n, l, log = openLane(t, func(c *Config) { c.RepairWindow, c.RepairBytes = time.Minute, 64*stateBytes })
+	for range freezes {
+		frozen := budget.ChangeFrozen
+		n.AdmitSettlement()
+		if err := l.enqueue(configureCall("acme", &frozen)); err != nil {
+			t.Fatal(err)
+		}
+		l.Next()
+		reply(l, "A"+be(5, 6)+"\x00"+string(byte(luascripts.CodeConfigured))+be(100, 8)+"\x01")
+		l.Continue()
+	}
+	before(n)
+	ask(t, n, l, luascripts.KindReserve, 10, budget.ReservationID{})
+	l.Continue()
+	l.Next()
+	reply(l, store.WordNoSession)
+	open(t, l)
+	return n, l, log
+}
+
+// A lane that has carried nothing but a freeze has no states, and its journal is not idle.
+func TestFreshFreezeIsNotEvicted(t *testing.T) {
+	t.Parallel()
+	_, l, log := freezeLost(t, 1, func(n *Node) {
+		n.recorded.Store(65) // other lanes fill the memory
+		n.evictIdle(64)
+	})
+	if kinds := sends(t, l); kinds != "fqr" {
+		t.Errorf("sends %q, want the freeze before a probe and the reserve:\n%s", kinds, log)
+	}
+}
+
+// A freeze that was made twice is repeated once, and the other one isn't reported as lost. If
+// its account is lost too, that is logged.
+func TestRepeatedFreezeIsReported(t *testing.T) {
+	t.Parallel()
+	n, l, log := freezeLost(t, 2, func(*Node) {})
+	none := string(byte(luascripts.CodeNoTenant))
+	sends(t, l) // the merge of the reserve
+	reply(l, "A"+be(5, 6)+"\x00"+none+be(0, 8))
+	if kinds := sends(t, l); kinds != "fqr" || strings.Contains(log.String(), "lost a change of settings") {
+		t.Errorf("sends %q:\n%s", kinds, log)
+	}
+	reply(l, "A"+be(5, 6)+"\x00"+none+none+none+be(0, 8)+be(0, 8))
+	wantResolved(t, n)
+	if !strings.Contains(log.String(), "could not repeat a lost freeze") {
+		t.Errorf("the log doesn't say that the freeze is lost:\n%s", log)
 	}
 }
 

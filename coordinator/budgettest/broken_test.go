@@ -308,14 +308,14 @@ var brokenEngines = map[string]struct {
 
 	"ignoresFrozenAncestor": {mistaken(ignoresFrozenAncestor), []string{
 		"Settings/a freeze stops the tenants below", "Settings/no reserve below succeeds after a freeze",
-		"Settings/the nearest level that refuses is named", "Levels/every answer fits one order of events",
+		"Settings/the nearest level that refuses is named",
 	}, true},
 	"ignoresClosedAncestor": {mistaken(ignoresClosedAncestor), []string{
 		"Settings/a closed account stops the tenants below", "Settings/each check is made at all levels before the next",
 	}, true},
 	"freezeStopsSettles": {mistaken(freezeStopsSettles), []string{
 		"Settings/a frozen account refuses only reserves", "Settings/holds end while an account is frozen, capped or closed",
-		"Settings/no reserve succeeds after a freeze", "Linearizability/every answer fits one order of events",
+		"Settings/no reserve succeeds after a freeze",
 	}, true},
 	"freezeStopsExpiry": {mistaken(freezeStopsExpiry), []string{
 		"Settings/holds end while an account is frozen, capped or closed",
@@ -325,17 +325,15 @@ var brokenEngines = map[string]struct {
 	}, true},
 	"grantsToClosed": {mistaken(grantsToClosed), []string{
 		"Settings/a closed account refuses reserves, grants and settings", "Settings/no reserve or grant succeeds after a close",
-		"Linearizability/every answer fits one order of events",
 	}, true},
 	"reopens": {mistaken(reopens), []string{"Settings/what is closed is not frozen or opened"}, true},
 	"ignoresCaps": {mistaken(ignoresCaps), []string{
 		"Settings/each cap up to its limit", "Settings/a cap below what is held", "Settings/caps exact at every edge",
 		"Settings/concurrent reserves fill caps and exceed none", "Settings/caps are kept while holds end",
-		"Linearizability/every answer fits one order of events",
 	}, true},
 	"ignoresAncestorCaps": {mistaken(ignoresAncestorCaps), []string{
 		"Settings/caps count the holds of the tenants below", "Settings/the nearest level that refuses is named",
-		"Settings/caps of an ancestor are kept while holds end", "Levels/every answer fits one order of events",
+		"Settings/caps of an ancestor are kept while holds end",
 	}, true},
 	"capsTheLast": {mistaken(capsTheLast), []string{
 		"Settings/each cap up to its limit", "Settings/concurrent reserves fill caps and exceed none",
@@ -360,7 +358,6 @@ var brokenEngines = map[string]struct {
 	}, true},
 	"reservesOverdraft": {mistaken(reservesOverdraft), []string{
 		"Settings/an overdraft is not for reserves", "Settings/every return of money pays the debt first",
-		"Linearizability/every answer fits one order of events",
 	}, true},
 	"overdrawsAtTenant": {mistaken(overdrawsAtTenant), []string{
 		"Settings/an overdraft covers at every level, or moves nothing", "Settings/commit available charges what all levels have",
@@ -373,13 +370,13 @@ var brokenEngines = map[string]struct {
 	"refusesInDebt": {mistaken(refusesInDebt), []string{"Settings/an overdraft below the debt"}, false},
 	"chargesShortfall": {mistaken(chargesShortfall), []string{
 		"Settings/commit available charges what there is", "Settings/commit available beyond an overdraft",
-		"Settings/concurrent commits use an overdraft to its limit", "Linearizability/every answer fits one order of events",
+		"Settings/concurrent commits use an overdraft to its limit",
 	}, true},
 	"takesBackDebt": {mistaken(takesBackDebt), []string{
 		"Settings/commit available beyond an overdraft", "Settings/an overdraft below the debt",
 	}, false},
 	"availableOfTenant": {mistaken(availableOfTenant), []string{
-		"Settings/commit available charges what all levels have", "Levels/every answer fits one order of events",
+		"Settings/commit available charges what all levels have",
 	}, true},
 	"hidesDebt": {mistaken(hidesDebt), []string{
 		"Settings/an overdraft covers an excess up to its limit", "Settings/the debt of each level",
@@ -395,7 +392,6 @@ var brokenEngines = map[string]struct {
 	}, true},
 	"forgetsOtherSettings": {mistaken(forgetsOtherSettings), []string{
 		"Settings/a change keeps the settings that it does not name", "Settings/concurrent changes of settings keep each other",
-		"Linearizability/every answer fits one order of events",
 	}, true},
 	"configuresExisting": {mistaken(configuresExisting), []string{"Settings/settings of a new tenant"}, true},
 	"keepsSettings": {mistaken(keepsSettings), []string{

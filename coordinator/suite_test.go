@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/calybris/bursar/coordinator"
@@ -61,6 +62,14 @@ func TestSuiteOnRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	budgettest.Run(t, on(server.Client(), server.Client()))
+}
+
+func TestSuiteOnMiniredis(t *testing.T) {
+	t.Parallel()
+	server := miniredis.RunT(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { client.Close() })
+	budgettest.Run(t, on(client))
 }
 
 func TestSuiteOnCluster(t *testing.T) {

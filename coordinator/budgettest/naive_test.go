@@ -118,43 +118,6 @@ func (e *naive) begin(tenant budget.TenantID) (*budget.Balance, error) {
 	return e.accounts[tenant], tenant.Validate()
 }
 
-// finish reports the thresholds that the operation crossed, and releases the lock.
-func (e *naive) finish() {
-	defer e.mu.Unlock()
-	for tenant, account := range e.accounts {
-		reached := account.Crossed()
-		if e.mistake == crossesAbove {
-			reached = account.Settings.Thresholds.Reached(account.Committed-1, account.Granted)
-		}
-		before := e.reached[tenant]
-		if e.mistake == crossesRepeatedly {
-			before = budget.Thresholds{}
-		}
-		for _, percent := range reached.Beyond(before) {
-			if e.mistake == crossesAtTenant && tenant.Parent() == "" {
-				continue
-			}
-			e.events = append(e.events, budget.Crossing{
-				Tenant: tenant, Percent: percent, Committed: account.Committed, Granted: account.Granted,
-			})
-		}
-		if e.mistake != crossesOnce || len(reached.Beyond(before)) > 0 {
-			e.reached[tenant] = reached
-		}
-	}
-}
-
-func (e *naive) crossings() []budget.Crossing {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Clone(e.events)
-}
-
-func (e *naive) frozen(id budget.ReservationID) bool {
-	account := e.accounts[id.Tenant()]
-	return account != nil && account.Settings.Frozen
-}
-
 func (e *naive) end(id budget.ReservationID, spent budget.Microcents, how budget.Outcome) {
 	held := e.holds[id].Held
 	for i, level := range e.set(id) {
@@ -199,16 +162,6 @@ func (e *naive) set(id budget.ReservationID) []budget.TenantID {
 // least returns the level with the least remaining, of equals the nearest to the tenant.
 func (e *naive) least(levels []budget.TenantID) (least budget.TenantID, remaining budget.Microcents) {
 	return e.leastOf(levels, func(b *budget.Balance) budget.Microcents { return b.Remaining })
-}
-
-// payable returns the level with the least amount that a settle can spend, and the amount.
-func (e *naive) payable(levels []budget.TenantID) (least budget.TenantID, amount budget.Microcents) {
-	return e.leastOf(levels, func(b *budget.Balance) budget.Microcents {
-		if e.mistake == overdrawsAtTenant {
-			return b.Remaining + e.accounts[levels[0]].Settings.Overdraft
-		}
-		return b.Remaining + b.Settings.Overdraft
-	})
 }
 
 func (e *naive) leastOf(levels []budget.TenantID, amount func(*budget.Balance) budget.Microcents) (least budget.TenantID, leastAmount budget.Microcents) {
@@ -298,73 +251,6 @@ func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budge
 	return budget.Reservation{Outcome: budget.Reserved, ID: hold.ID, Remaining: remaining, Level: level}, nil
 }
 
-// refuse returns the refusal of a reserve by the first check that fails at a level.
-func (e *naive) refuse(tenant budget.TenantID, levels []budget.TenantID, cost budget.Microcents) (budget.Reservation, bool) {
-	closed := func(level budget.TenantID) budget.Reservation {
-		if !e.accounts[level].Settings.Closed || e.mistake == ignoresClosedAncestor && level != tenant {
-			return budget.Reservation{}
-		}
-		return budget.Reservation{Outcome: budget.Closed, Level: level}
-	}
-	frozen := func(level budget.TenantID) budget.Reservation {
-		if !e.accounts[level].Settings.Frozen || e.mistake == ignoresFrozenAncestor && level != tenant {
-			return budget.Reservation{}
-		}
-		return budget.Reservation{Outcome: budget.Frozen, Level: level}
-	}
-	capped := func(level budget.TenantID) budget.Reservation {
-		if e.mistake == ignoresCaps || e.mistake == ignoresAncestorCaps && level != tenant {
-			return budget.Reservation{}
-		}
-		by, limit := e.cappedBy(level, cost)
-		if by == budget.NoCap {
-			return budget.Reservation{}
-		}
-		return budget.Reservation{Outcome: budget.Capped, Level: level, Cap: by, CapLimit: limit}
-	}
-	insufficient := func(budget.TenantID) budget.Reservation { return e.insufficient(levels, cost) }
-	checks := []func(budget.TenantID) budget.Reservation{closed, frozen, capped, insufficient}
-	if e.mistake == checksMoneyFirst {
-		checks[2], checks[3] = checks[3], checks[2]
-	}
-	if e.mistake == freezesBeforeCloses {
-		checks[0], checks[1] = checks[1], checks[0]
-	}
-	if e.mistake == checksLevelByLevel {
-		for _, level := range levels {
-			for _, check := range checks {
-				if refusal := check(level); refusal.Outcome != budget.Unknown {
-					return refusal, true
-				}
-			}
-		}
-	}
-	for _, check := range checks {
-		for _, level := range levels {
-			if refusal := check(level); refusal.Outcome != budget.Unknown {
-				return refusal, true
-			}
-		}
-	}
-	return budget.Reservation{}, false
-}
-
-func (e *naive) cappedBy(level budget.TenantID, cost budget.Microcents) (budget.Cap, int64) {
-	account, open := e.accounts[level], int64(0)
-	for id := range e.holds {
-		if slices.Contains(e.set(id), level) {
-			open++
-		}
-	}
-	if e.mistake == capsByEnded {
-		open = int64(len(e.holds) + len(e.ended))
-	}
-	if e.mistake == capsTheLast {
-		cost, open = cost+1, open+1
-	}
-	return account.Settings.CappedBy(cost, account.Reserved, open)
-}
-
 // insufficient returns the refusal of a cost that a level doesn't have, if any.
 func (e *naive) insufficient(levels []budget.TenantID, cost budget.Microcents) budget.Reservation {
 	level, remaining := e.least(levels)
@@ -422,25 +308,6 @@ func (e *naive) commit(id budget.ReservationID, actual budget.Microcents, availa
 	return budget.Settlement{
 		Outcome: budget.Committed, Remaining: remaining, Level: level, Actual: charge, Shortfall: actual - charge,
 	}, nil
-}
-
-// pays returns the amount that CommitAvailable can charge beyond a hold.
-func (e *naive) pays(id budget.ReservationID, payable budget.Microcents) budget.Microcents {
-	if e.mistake == takesBackDebt {
-		return payable
-	}
-	if e.mistake == chargesShortfall {
-		return budget.MaxMicrocents - e.holds[id].Held
-	}
-	if e.mistake == availableOfTenant {
-		_, payable = e.payable(e.set(id)[:1])
-	}
-	return max(payable, 0)
-}
-
-func (e *naive) capped(id budget.ReservationID, actual budget.Microcents) bool {
-	limit := e.accounts[id.Tenant()].Settings.CapHold
-	return limit > 0 && actual > limit
 }
 
 func (e *naive) Release(_ context.Context, id budget.ReservationID) (budget.Settlement, error) {
@@ -626,56 +493,4 @@ func (e *naive) Tree(_ context.Context, tenant budget.TenantID) (budget.Tree, er
 		}
 	}
 	return tree, nil
-}
-
-// fits returns ErrOverflow if a budget and an overdraft don't fit 64 bits together.
-func (e *naive) fits(tenant budget.TenantID, granted, overdraft budget.Microcents) error {
-	if e.mistake == configuresBeyondGranted {
-		return nil
-	}
-	return budget.ValidateOverdraft(tenant, granted, overdraft)
-}
-
-func (e *naive) Configure(_ context.Context, tenant budget.TenantID, settings ...budget.Setting) (budget.Configuration, error) {
-	change, err := budget.NewChange(settings...)
-	if err != nil {
-		return budget.Configuration{}, err
-	}
-	return e.change(tenant, change)
-}
-
-func (e *naive) FreezeTenant(_ context.Context, tenant budget.TenantID) (budget.Configuration, error) {
-	return e.change(tenant, budget.ChangeFrozen)
-}
-
-func (e *naive) UnfreezeTenant(_ context.Context, tenant budget.TenantID) (budget.Configuration, error) {
-	return e.change(tenant, budget.ChangeUnfrozen)
-}
-
-func (e *naive) CloseTenant(_ context.Context, tenant budget.TenantID) (budget.Configuration, error) {
-	return e.change(tenant, budget.ChangeClosed)
-}
-
-func (e *naive) change(tenant budget.TenantID, change budget.Change) (budget.Configuration, error) {
-	account, err := e.begin(tenant)
-	defer e.finish()
-	switch {
-	case err != nil:
-		return budget.Configuration{}, err
-	case account == nil:
-		return budget.Configuration{Outcome: budget.MissingTenant}, nil
-	case e.mistake == reopens && change.SetFrozen && !change.Frozen:
-		account.Settings.Closed = false
-	case account.Settings.Closed && !change.SetClosed:
-		return budget.Configuration{Outcome: budget.Closed}, nil
-	}
-	after := change.Apply(account.Settings)
-	if e.mistake == forgetsOtherSettings {
-		after = change.Settings
-	}
-	if err := e.fits(tenant, account.Granted, after.Overdraft); err != nil {
-		return budget.Configuration{}, err
-	}
-	account.Settings = after
-	return budget.Configuration{Outcome: budget.Configured, Settings: after}, nil
 }

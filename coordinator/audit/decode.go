@@ -36,17 +36,24 @@ func instant(name string, n uint64) Value {
 }
 func digest(name string, n uint64) Value { return valueOf(name, store.HexID(n)) }
 
-// accountFlags shows the flags of an account in words.
-func accountFlags(name string, n uint64) Value {
-	var set []string
-	for _, flag := range []struct {
-		bit  uint64
-		word string
-	}{{luascripts.AccountFrozen, "frozen"}, {luascripts.AccountClosed, "closed"}, {luascripts.AccountSettings, "settings"}} {
-		if n&flag.bit != 0 {
-			set = append(set, flag.word)
+// flag is a bit of a record, in words.
+type flag struct {
+	bit  uint64
+	word string
+}
+
+func wordsOf(n uint64, flags ...flag) (set []string) {
+	for _, f := range flags {
+		if n&f.bit != 0 {
+			set = append(set, f.word)
 		}
 	}
+	return set
+}
+
+// accountFlags shows the flags of an account in words.
+func accountFlags(name string, n uint64) Value {
+	set := wordsOf(n, flag{luascripts.AccountFrozen, "frozen"}, flag{luascripts.AccountClosed, "closed"}, flag{luascripts.AccountSettings, "settings"})
 	return valueOf(name, n, strings.TrimSpace(fmt.Sprintf("%08b %s", n, strings.Join(set, ", "))))
 }
 
@@ -270,15 +277,8 @@ var codeWords = map[byte]string{
 var replyParts = []part{{"time", 1, 6, instant}, {"flags", 7, 1, replyFlags}}
 
 func replyFlags(name string, n uint64) Value {
-	var set []string
-	for _, flag := range []struct {
-		bit  uint64
-		word string
-	}{{luascripts.FlagMoreDue, "more is due"}, {luascripts.FlagNotWhole, "the timers are not whole"}, {luascripts.FlagDamageFound, "damage was found"}, {luascripts.FlagCrossed, "thresholds were crossed"}} {
-		if n&flag.bit != 0 {
-			set = append(set, flag.word)
-		}
-	}
+	set := wordsOf(n, flag{luascripts.FlagMoreDue, "more is due"}, flag{luascripts.FlagNotWhole, "the timers are not whole"},
+		flag{luascripts.FlagDamageFound, "damage was found"}, flag{luascripts.FlagCrossed, "thresholds were crossed"})
 	if len(set) == 0 {
 		return valueOf(name, set, "none")
 	}

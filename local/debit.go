@@ -6,7 +6,7 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// The words that are no amount. Any other word is the remaining amount, which is not negative.
+// The words that aren't amounts. Any other word is the remaining amount, which is not negative.
 const (
 	locked      = math.MinInt64
 	missingWord = -1 // the account doesn't exist

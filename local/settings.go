@@ -35,7 +35,7 @@ func (a *account) manage(settings budget.Settings, remaining budget.Microcents) 
 }
 
 // countBelow returns the number of open holds of tenants below that the account counts. The
-// account must be locked, so none of them changes meanwhile.
+// account must be locked, so none of them changes while they are counted.
 func (a *account) countBelow() (holds int64) {
 	if a.family == nil || a.reserved == 0 { // a hold's amount is never 0
 		return 0

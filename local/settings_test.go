@@ -458,7 +458,7 @@ func TestSettingsAllocateNothing(t *testing.T) {
 				s, _ := e.Commit(ctx, res.ID, 90)
 				return s.Outcome == budget.Committed
 			},
-			"reserve and commit what is available": func() bool {
+			"reserve and commit available": func() bool {
 				res, _ := e.TryReserve(ctx, tenant, 100)
 				s, _ := e.CommitAvailable(ctx, res.ID, 110)
 				return s.Outcome == budget.Committed

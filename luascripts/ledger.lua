@@ -20,7 +20,7 @@
 --                  tenant's, the serial is the largest of theirs + 2^47
 --   s<node>        session: state, number (64), digest (64), time (48); in a repair
 --                  also the last batch before it (64); the codes of the last batch, and
---                  the amounts (64 each) that its commits of what is available charged
+--                  the amounts (64 each) that its CommitAvailable operations charged
 --   r<node>        the reply to the session's last batch
 --   d<n>           ring record: time (48) and the fields of settled holds
 --   e<n>           timed record: due time (48) and the fields of holds that a deadline

@@ -115,8 +115,8 @@ else
 		code = $CODE_NO_HOLD
 	else
 		local levels, wrong = byte(value, $HOLD_BYTES), false
-		local leastHi, leastLo, least -- what a level can pay, where it is least
-		local mostHi, mostLo = 0, 0 -- committed, where it is most
+		local leastHi, leastLo, least -- the least amount that a level can pay
+		local mostHi, mostLo = 0, 0 -- the largest committed amount of a level
 		while place > 0 do
 			local level = account[place]
 			if levels % (2 * bit) >= bit then

@@ -67,7 +67,7 @@ if $MERGES and byte(terms, 17) == 1 then
 	session = $SESSION_REPAIRING .. mark .. nowBytes .. sub(terms, 9, 16)
 end
 if paid then
-	-- Of all codes only that of a commit of what is available doesn't show its effect.
+	-- Of all codes only that of a CommitAvailable doesn't show its effect.
 	results = results .. paid
 end
 set[size + 1], set[size + 2], set[size + 3], set[size + 4] = sessionField, session .. results, 'r' .. node, reply

@@ -31,7 +31,7 @@ type Engine interface {
 	// TryReserve holds cost: Insufficient{0, cost} if cost ≤ 0, which is checked first;
 	// MissingTenant, if the tenant itself doesn't exist; Closed{Level} and Frozen{Level} if a
 	// level is; Capped{Level, Cap, CapLimit} if a level has a cap that the hold would exceed,
-	// where all caps of a level are checked before those of the next;
+	// all caps of a level before those of the next;
 	// Insufficient{Remaining, Level, Required} if a level doesn't have the cost;
 	// Reserved{ID, Remaining, Level}. It accepts WithHoldTTL.
 	TryReserve(ctx context.Context, tenant TenantID, cost Microcents, opts ...ReserveOption) (Reservation, error)
@@ -44,7 +44,7 @@ type Engine interface {
 	Commit(ctx context.Context, id ReservationID, actual Microcents) (Settlement, error)
 
 	// CommitAvailable is Commit, except that it is never an Overrun: of an excess that a level
-	// doesn't cover it commits what all levels can pay, and returns the rest as
+	// doesn't cover it commits the part that all levels can pay, and returns the rest as
 	// Committed{Shortfall}.
 	CommitAvailable(ctx context.Context, id ReservationID, actual Microcents) (Settlement, error)
 
@@ -85,14 +85,14 @@ type Engine interface {
 	Configure(ctx context.Context, tenant TenantID, settings ...Setting) (Configuration, error)
 
 	// FreezeTenant stops reserves of the tenant and of those below it, until UnfreezeTenant:
-	// MissingTenant; Closed; Configured. Settles and expiry go on.
+	// MissingTenant; Closed; Configured. Commits, releases and expiry continue.
 	FreezeTenant(ctx context.Context, tenant TenantID) (Configuration, error)
 
 	// UnfreezeTenant ends a freeze: MissingTenant; Closed; Configured.
 	UnfreezeTenant(ctx context.Context, tenant TenantID) (Configuration, error)
 
 	// CloseTenant stops reserves of the tenant and of those below it, grants, and changes of
-	// settings, forever: MissingTenant; Configured. Settles, expiry and Withdraw go on.
+	// settings, forever: MissingTenant; Configured. Commits, releases, expiry and Withdraw continue.
 	CloseTenant(ctx context.Context, tenant TenantID) (Configuration, error)
 }
 

@@ -95,7 +95,7 @@ func (b Balance) Crossed() Thresholds {
 	return b.Settings.Thresholds.Reached(b.Committed, b.Granted)
 }
 
-// Debt returns the amount that is spent or held beyond the budget: 0, unless settles used
+// Debt returns the amount that is spent or held beyond the budget: 0, unless commits used
 // an overdraft, or a repair after a failover found money that was spent twice. Grants pay
 // the debt first.
 func (b Balance) Debt() Microcents { return max(-b.Remaining, 0) }

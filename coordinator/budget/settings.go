@@ -12,14 +12,14 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// Settings are what an account has beside its amounts. The zero value has none of them: an
-// account without settings costs nothing for those that it doesn't use.
+// Settings are the overdraft, the caps, the thresholds and the state of an account. The zero
+// value has none of them, and costs nothing.
 type Settings struct {
-	// Overdraft is the amount that settles may spend beyond the budget: the excess of a
+	// Overdraft is the amount that commits may spend beyond the budget: the excess of a
 	// commit is paid while remaining + Overdraft covers it. Reserves never use it.
 	Overdraft Microcents `json:"overdraft,omitzero"`
 	// CapHold is the largest cost of one hold, CapReserved the largest sum of open holds, and
-	// CapHolds the largest number of them; 0 is no cap. Only reserves are Capped.
+	// CapHolds the largest number of them; 0 means none. Only reserves are Capped.
 	CapHold     Microcents `json:"cap_hold,omitzero"`
 	CapReserved Microcents `json:"cap_reserved,omitzero"`
 	CapHolds    int64      `json:"cap_holds,omitzero"`
@@ -27,7 +27,7 @@ type Settings struct {
 	// granted shrinks; see Crossing.
 	Thresholds Thresholds `json:"thresholds,omitzero"`
 	// Frozen and Closed reject what takes money. A closed account also rejects grants and
-	// further settings, and stays closed. Settles and expiry go on.
+	// further settings, and stays closed. Commits, releases and expiry continue.
 	Frozen bool `json:"frozen,omitzero"`
 	Closed bool `json:"closed,omitzero"`
 }
@@ -170,8 +170,8 @@ func CapHold(limit Microcents) Setting {
 	return Setting{func(c *Change) { c.CapHold, c.SetCapHold = limit, true }}
 }
 
-// CapReserved sets [Settings.CapReserved]; 0 removes it. It may be below what is reserved: then
-// nothing is reserved until enough holds have ended.
+// CapReserved sets [Settings.CapReserved]; 0 removes it. It may be below the reserved
+// amount: reserves are then rejected until enough holds have ended.
 func CapReserved(limit Microcents) Setting {
 	return Setting{func(c *Change) { c.CapReserved, c.SetCapReserved = limit, true }}
 }
@@ -302,9 +302,9 @@ func (c *Cap) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// CappedBy returns the cap that a reserve of cost exceeds in an account with so much reserved in
-// so many holds, and its limit, which is a number for HoldsCap; NoCap if it exceeds none. For
-// engines.
+// CappedBy returns the cap that a reserve of cost exceeds in an account with this reserved
+// amount and number of open holds, and its limit, which is a number for HoldsCap. It returns
+// NoCap if the reserve exceeds none. For engines.
 func (s Settings) CappedBy(cost, reserved Microcents, holds int64) (Cap, int64) {
 	switch {
 	case s.CapHold > 0 && cost > s.CapHold:

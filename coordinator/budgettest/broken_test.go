@@ -171,7 +171,7 @@ func (e capsTwoSteps) TryReserve(ctx context.Context, tenant budget.TenantID, co
 	return e.naive.TryReserve(ctx, tenant, cost, opts...)
 }
 
-// overdrawsTwoSteps reads what a commit can spend and commits in two steps.
+// overdrawsTwoSteps reads the amount that a commit can spend, and commits in two steps.
 type overdrawsTwoSteps struct{ *naive }
 
 func (e overdrawsTwoSteps) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
@@ -326,9 +326,9 @@ var brokenEngines = map[string]struct {
 	"grantsToClosed": {mistaken(grantsToClosed), []string{
 		"Settings/a closed account refuses reserves, grants and settings", "Settings/no reserve or grant succeeds after a close",
 	}, true},
-	"reopens": {mistaken(reopens), []string{"Settings/what is closed is not frozen or opened"}, true},
+	"reopens": {mistaken(reopens), []string{"Settings/a closed account is not frozen or opened"}, true},
 	"ignoresCaps": {mistaken(ignoresCaps), []string{
-		"Settings/each cap up to its limit", "Settings/a cap below what is held", "Settings/caps exact at every edge",
+		"Settings/each cap up to its limit", "Settings/a cap below the reserved amount", "Settings/caps exact at every edge",
 		"Settings/concurrent reserves fill caps and exceed none", "Settings/caps are kept while holds end",
 	}, true},
 	"ignoresAncestorCaps": {mistaken(ignoresAncestorCaps), []string{
@@ -360,7 +360,7 @@ var brokenEngines = map[string]struct {
 		"Settings/an overdraft is not for reserves", "Settings/every return of money pays the debt first",
 	}, true},
 	"overdrawsAtTenant": {mistaken(overdrawsAtTenant), []string{
-		"Settings/an overdraft covers at every level, or moves nothing", "Settings/commit available charges what all levels have",
+		"Settings/an overdraft covers at every level, or moves nothing", "Settings/commit available charges the least amount of all levels",
 		"Settings/concurrent commits use overdrafts of two levels to the lower limit",
 	}, true},
 	"overdrawsTwoSteps": {overdrawnTwoSteps, []string{"Settings/concurrent commits use an overdraft to its limit"}, false},
@@ -369,14 +369,14 @@ var brokenEngines = map[string]struct {
 	}, true},
 	"refusesInDebt": {mistaken(refusesInDebt), []string{"Settings/an overdraft below the debt"}, false},
 	"chargesShortfall": {mistaken(chargesShortfall), []string{
-		"Settings/commit available charges what there is", "Settings/commit available beyond an overdraft",
+		"Settings/commit available charges the available amount", "Settings/commit available beyond an overdraft",
 		"Settings/concurrent commits use an overdraft to its limit",
 	}, true},
 	"takesBackDebt": {mistaken(takesBackDebt), []string{
 		"Settings/commit available beyond an overdraft", "Settings/an overdraft below the debt",
 	}, false},
 	"availableOfTenant": {mistaken(availableOfTenant), []string{
-		"Settings/commit available charges what all levels have",
+		"Settings/commit available charges the least amount of all levels",
 	}, true},
 	"hidesDebt": {mistaken(hidesDebt), []string{
 		"Settings/an overdraft covers an excess up to its limit", "Settings/the debt of each level",

@@ -74,7 +74,7 @@ const (
 	fromLargest
 	fromSmallest
 	fromRoom     // the largest possible grant
-	fromDebt     // what a grant must pay before there is money
+	fromDebt     // the amount that a grant pays before remaining is positive
 	fromReserved // a cap at which nothing more can be reserved
 	fromPayable  // the largest actual cost of a commit
 )

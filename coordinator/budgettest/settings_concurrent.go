@@ -45,7 +45,7 @@ func concurrentOverdraftLevels(x *fixture) {
 }
 
 // overdraw holds all of the 320 that the tenants have, and commits 4 for each held 1: in full
-// while the overdraft lasts, then what it still covers.
+// while the overdraft lasts, then the rest that it covers.
 func (x *fixture) overdraw(overdraft budget.Microcents, tenants ...budget.TenantID) {
 	const each, actual = 20, 4
 	ids := make([][]budget.ReservationID, callers)

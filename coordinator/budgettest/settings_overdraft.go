@@ -14,13 +14,13 @@ func overdraftChecks() []check {
 		{name: "every return of money pays the debt first", ttl: holdTTL, run: overdraftRepaid},
 		{name: "an overdraft below the debt", run: overdraftLowered},
 		{name: "overdrafts exact at every edge", run: overdraftEdges},
-		{name: "commit available charges what there is", run: availableCharges},
+		{name: "commit available charges the available amount", run: availableCharges},
 		{name: "commit available is otherwise a commit", ttl: holdTTL, run: availableCommits},
 		{name: "commit available beyond an overdraft", run: availableOverdraft},
 		{name: "an overdraft covers at every level, or moves nothing", levels: true, run: overdraftAtLevels},
 		{name: "the debt of each level", levels: true, run: overdraftDebts},
 		{name: "a level that is created later lends nothing", levels: true, run: overdraftCreatedLater},
-		{name: "commit available charges what all levels have", levels: true, run: availableAtLevels},
+		{name: "commit available charges the least amount of all levels", levels: true, run: availableAtLevels},
 	}
 }
 
@@ -105,7 +105,7 @@ func overdraftRepaid(x *fixture) {
 }
 
 // overdraftLowered lowers an overdraft below the debt: no excess is paid, but every hold can
-// still settle at what it holds.
+// still settle at its own amount.
 func overdraftLowered(x *fixture) {
 	x.open("acme", 100, budget.Overdraft(50))
 	var ids []budget.ReservationID

@@ -7,17 +7,17 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// refusalChecks are the checks of what a frozen, closed or capped account refuses, and of
-// what it must not refuse.
+// refusalChecks are the checks of the operations that a frozen, closed or capped account
+// rejects, and of those that it must not reject.
 func refusalChecks() []check {
 	return []check{
 		{name: "a reserve checks closed, frozen, caps and money in this order", run: refuseInOrder},
 		{name: "a frozen account refuses only reserves", run: refuseFrozen},
 		{name: "a closed account refuses reserves, grants and settings", run: refuseClosed},
 		{name: "holds end while an account is frozen, capped or closed", ttl: holdTTL, run: refuseNoEnd},
-		{name: "what is closed is not frozen or opened", run: refuseReopening},
+		{name: "a closed account is not frozen or opened", run: refuseReopening},
 		{name: "each cap up to its limit", run: capLimits},
-		{name: "a cap below what is held", run: capBelowHeld},
+		{name: "a cap below the reserved amount", run: capBelowHeld},
 		{name: "a hold counts for caps until it ends", ttl: holdTTL, run: capUntilEnd},
 		{name: "caps exact at every edge", run: capEdges},
 		{name: "each check is made at all levels before the next", levels: true, run: refuseAtLevels},

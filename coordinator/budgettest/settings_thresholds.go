@@ -38,7 +38,7 @@ func (x *fixture) awaitCrossings(n int) []budget.Crossing {
 	return got
 }
 
-// crossings waits for the events of the check so far. An event that must not be may come late,
+// crossings waits for the events of the check so far. An event that is wrong may come late,
 // so each call compares all of them.
 func (x *fixture) crossings(want ...budget.Crossing) {
 	x.t.Helper()

@@ -18,7 +18,7 @@ func (b *Batch) decode(text string) (answers []Answer, reply store.Reply, damage
 	return b.replay(text, room[:len(b.tenants)])
 }
 
-// results returns the codes in the reply, and the amounts that commits of what is available
+// results returns the codes in the reply, and the amounts that CommitAvailable operations
 // charged, as the session has them: with other results it is another session.
 func (b *Batch) results(text string) string {
 	codes := store.AppliedCodes(text, len(b.calls))

@@ -128,7 +128,7 @@ func (l *Lane) recordAbandoned(b *Batch) {
 
 // startRepair collects the lost acknowledgements: those of batches beyond the session
 // that Redis has, "" for none, and those of its last batch that differ from the stored
-// reply. Changes of accounts are no states: see findLostChanges.
+// reply. Changes of accounts aren't states: see findLostChanges.
 func (l *Lane) startRepair(last appliedBatch) {
 	l.merges = l.journal.pendingMerges(l.session.time, l.node.config.RepairWindow.Milliseconds(), last)
 	if l.repairSince = 0; last.session != "" {

@@ -72,8 +72,8 @@ func TestOverdraftIsExact(t *testing.T) {
 	s.expectAccounts(t, [3]budget.Microcents{-20, 0, 520}, [3]budget.Microcents{-20, 0, 520}, [3]budget.Microcents{-20, 0, 520})
 }
 
-// CommitAvailable pays what all levels can pay, and at least the hold: also below the
-// overdraft, which was lowered, and if the cost doesn't fit 64 bits beside what is committed.
+// CommitAvailable pays the amount that all levels can pay, and at least the hold: also below the
+// overdraft, which was lowered, and if the cost doesn't fit 64 bits together with the committed amount.
 func TestCommitAvailable(t *testing.T) {
 	t.Parallel()
 	s := begun(t, 1)
@@ -356,11 +356,11 @@ func TestRepeatedFreezeIsReported(t *testing.T) {
 	reply(l, "A"+be(5, 6)+"\x00"+none+none+none+be(0, 8)+be(0, 8))
 	wantResolved(t, n)
 	if !strings.Contains(log.String(), "could not repeat a lost freeze") {
-		t.Errorf("the log doesn't say that the freeze is lost:\n%s", log)
+		t.Errorf("no line reports that the freeze is lost:\n%s", log)
 	}
 }
 
-// A late duplicate of a commit of what is available may pay another amount. The node notices,
+// A late duplicate of a CommitAvailable may pay another amount. The node notices,
 // even if the duplicate is applied in the millisecond of the original.
 func TestLateDuplicatePaysAnotherAmount(t *testing.T) {
 	t.Parallel()

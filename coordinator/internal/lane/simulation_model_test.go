@@ -36,7 +36,7 @@ type simModel struct {
 	maxHolds int64
 }
 
-// undecided are the codes of operations that changed nothing, whatever the rules say.
+// undecided are the codes of operations that changed nothing, whatever the rules demand.
 const undecided = string(luascripts.CodeCorrupt) + string(luascripts.CodeOverdue)
 
 // needsMemory are the codes of operations that a Redis past maxmemory refuses.

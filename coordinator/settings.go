@@ -21,8 +21,8 @@ func (c *Coordinator) Configure(ctx context.Context, tenant budget.TenantID, set
 }
 
 // FreezeTenant implements [budget.Engine]. It may be repeated after any error. Once it has
-// returned, no node reserves. If a failover loses the freeze, this node repeats it (see
-// [WithRepair]).
+// returned, every node rejects reserves of the tenant and of those below it. If a failover
+// loses the freeze, this node repeats it (see [WithRepair]).
 func (c *Coordinator) FreezeTenant(ctx context.Context, tenant budget.TenantID) (budget.Configuration, error) {
 	return c.configure(ctx, opFreeze, tenant, budget.ChangeFrozen)
 }

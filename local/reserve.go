@@ -127,8 +127,8 @@ func (a *account) reserveLevels(cost budget.Microcents, ttl int64) budget.Reserv
 	}
 }
 
-// restrict returns the refusal of the settings of a level, or the zero Reservation. A closed
-// level precedes a frozen one, and this one with a cap; of equals the nearest to the tenant.
+// restrict returns the refusal by the settings of a level, or the zero Reservation. Closed
+// comes before Frozen, and Frozen before Capped; of several levels the nearest is named.
 func (p *path) restrict(cost budget.Microcents) (res budget.Reservation) {
 	for k := range p.n {
 		l := p.levels[k]

@@ -197,7 +197,7 @@ func (b appliedBatch) changed(a attempt) bool {
 	return false
 }
 
-// hasChange reports whether Redis has a recorded change of a budget.
+// hasChange reports whether Redis has a recorded change of a budget or of settings.
 func (b appliedBatch) hasChange(g *changeRecord) bool {
 	if b.session == "" {
 		return false

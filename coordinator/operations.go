@@ -153,7 +153,7 @@ func (c *Coordinator) Remaining(ctx context.Context, tenant budget.TenantID) (bu
 }
 
 // Balance implements [budget.Engine].
-func (c *Coordinator) Balance(ctx context.Context, tenant budget.TenantID) (budget.Balance, error) {
+func (c *Coordinator) Balance(ctx context.Context, tenant budget.TenantID, opts ...budget.BalanceOption) (budget.Balance, error) {
 	a, err := c.read(ctx, opBalance, tenant)
 	if err != nil {
 		return budget.Balance{}, err

@@ -40,7 +40,7 @@ func (a *account) leastRemaining() budget.Remainder {
 }
 
 // Balance implements [budget.Engine].
-func (e *Engine) Balance(_ context.Context, tenant budget.TenantID) (budget.Balance, error) {
+func (e *Engine) Balance(_ context.Context, tenant budget.TenantID, opts ...budget.BalanceOption) (budget.Balance, error) {
 	a, err := e.account(tenant)
 	if err != nil {
 		return budget.Balance{}, err

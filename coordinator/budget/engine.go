@@ -61,8 +61,9 @@ type Engine interface {
 	Remaining(ctx context.Context, tenant TenantID) (Remainder, error)
 
 	// Balance returns all terms of the invariant for the one account, read atomically:
-	// MissingTenant; Found.
-	Balance(ctx context.Context, tenant TenantID) (Balance, error)
+	// MissingTenant; Found. It accepts AtEpoch; the error is then ErrNoEpoch, after
+	// MissingTenant, if the account keeps no such epoch.
+	Balance(ctx context.Context, tenant TenantID, opts ...BalanceOption) (Balance, error)
 
 	// Holds returns the open holds that the account counts, including those of tenants
 	// below it, and the balance, read atomically: MissingTenant; Found. Its cost grows with

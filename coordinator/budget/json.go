@@ -32,6 +32,9 @@ type wire struct {
 	Deadline  time.Time     `json:"deadline,omitzero"`
 	Settings  *Settings     `json:"settings,omitzero"`
 	Crossed   *Thresholds   `json:"crossed,omitzero"`
+	Epoch     Epoch         `json:"epoch,omitzero"`
+	Ended     Microcents    `json:"ended,omitzero"`
+	Renews    Instant       `json:"renews,omitzero"`
 }
 
 // known returns a pointer to amount if outcome is among naming, the outcomes that set this
@@ -53,6 +56,7 @@ func (r Reservation) MarshalJSON() ([]byte, error) {
 	w := wire{
 		Outcome: r.Outcome, ID: r.ID, Remaining: known(r.Remaining, r.Outcome, Reserved, Insufficient),
 		Level: r.Level, Required: known(r.Required, r.Outcome, Insufficient), Cap: r.Cap, CapLimit: r.CapLimit,
+		Renews: r.Renews,
 	}
 	if r.Outcome == Insufficient && r.Required <= 0 {
 		w.Remaining = nil // such a cost is refused before the balance is read
@@ -88,7 +92,7 @@ func (r Configuration) MarshalJSON() ([]byte, error) {
 
 // MarshalJSON writes what the outcome names.
 func (r Remainder) MarshalJSON() ([]byte, error) {
-	return json.Marshal(wire{Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Found), Level: r.Level})
+	return json.Marshal(wire{Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Found), Level: r.Level, Renews: r.Renews})
 }
 
 // MarshalJSON writes what the outcome names.
@@ -96,7 +100,7 @@ func (b Balance) MarshalJSON() ([]byte, error) {
 	term := func(amount Microcents) *Microcents { return known(amount, b.Outcome, Found, Deleted, HoldsOpen) }
 	w := wire{
 		Outcome: b.Outcome, Granted: term(b.Granted), Remaining: term(b.Remaining),
-		Reserved: term(b.Reserved), Committed: term(b.Committed),
+		Reserved: term(b.Reserved), Committed: term(b.Committed), Epoch: b.Epoch, Ended: b.Ended,
 	}
 	if b.Settings != (Settings{}) {
 		w.Settings = &b.Settings

@@ -35,6 +35,8 @@ type Reservation struct {
 	// number of open holds for HoldsCap.
 	Cap      Cap   `json:"cap,omitzero"`
 	CapLimit int64 `json:"cap_limit,omitzero"`
+	// Renews is when Level's window renews its budget, if Insufficient names a level with one.
+	Renews Instant `json:"renews,omitzero"`
 }
 
 // Settlement is the result of Commit, CommitAvailable and Release:
@@ -76,6 +78,7 @@ type Remainder struct {
 	Outcome   Outcome    `json:"outcome"`
 	Remaining Microcents `json:"remaining"`
 	Level     TenantID   `json:"level,omitzero"`
+	Renews    Instant    `json:"renews,omitzero"` // when Level's window renews its budget, if it has one
 }
 
 // Balance is the result of Balance: Found with all terms of the invariant, read
@@ -88,6 +91,12 @@ type Balance struct {
 	Reserved  Microcents `json:"reserved"`
 	Committed Microcents `json:"committed"`
 	Settings  Settings   `json:"settings,omitzero"`
+	// Epoch is the one whose terms these are, if the account has had a window. Granted may be
+	// below 0 then, after debt has passed on.
+	Epoch Epoch `json:"epoch,omitzero"`
+	// Ended is the amount that open holds of ended epochs reserve there. It isn't part of
+	// Reserved, except that caps count it.
+	Ended Microcents `json:"ended,omitzero"`
 }
 
 // Crossed returns the thresholds that committed has reached.
@@ -176,8 +185,8 @@ func (r HoldList) Audit() error {
 			return fmt.Errorf("hold %s of %s: not a possible hold", h.ID, wording.Count(h.Held, "microcent"))
 		}
 	}
-	if sum != b.Reserved {
-		return fmt.Errorf("the open holds (%d) sum up to %d, but reserved is %d", len(r.Holds), sum, b.Reserved)
+	if sum != b.Reserved+b.Ended {
+		return fmt.Errorf("the open holds (%d) sum up to %d, but reserved is %d, and %d in ended epochs", len(r.Holds), sum, b.Reserved, b.Ended)
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ type Settings struct {
 	// Thresholds are reported when the account reaches them, because committed grows or
 	// granted shrinks; see Crossing.
 	Thresholds Thresholds `json:"thresholds,omitzero"`
+	// Window makes the budget renew.
+	Window Window `json:"window,omitzero"`
 	// Frozen and Closed reject what takes money. A closed account also rejects grants and
 	// further settings, and stays closed. Commits, releases and expiry continue.
 	Frozen bool `json:"frozen,omitzero"`
@@ -45,6 +47,8 @@ const (
 // ErrInvalidSetting is wrapped by the error of a setting with a value that no account can
 // have. The text names the setting and the values that it accepts.
 var ErrInvalidSetting = errors.New("invalid setting")
+
+var errNoPeriod = fmt.Errorf("%w: a window without a period has no boundaries", ErrInvalidSetting)
 
 // Thresholds is an ascending list of percentages of granted, of at most MaxThresholds. Values
 // can be compared with ==.
@@ -155,7 +159,7 @@ type Setting struct{ set func(*Change) }
 // sets.
 type Change struct {
 	Settings
-	SetOverdraft, SetCapHold, SetCapReserved, SetCapHolds, SetThresholds, SetFrozen, SetClosed bool
+	SetOverdraft, SetCapHold, SetCapReserved, SetCapHolds, SetThresholds, SetWindow, SetFrozen, SetClosed bool
 
 	errs []error
 }
@@ -225,7 +229,7 @@ func NewChange(settings ...Setting) (c Change, err error) {
 
 // IsZero reports whether the change sets nothing.
 func (c Change) IsZero() bool {
-	return !c.SetOverdraft && !c.SetCapHold && !c.SetCapReserved && !c.SetCapHolds && !c.SetThresholds && !c.SetFrozen && !c.SetClosed
+	return !c.SetOverdraft && !c.SetCapHold && !c.SetCapReserved && !c.SetCapHolds && !c.SetThresholds && !c.SetWindow && !c.SetFrozen && !c.SetClosed
 }
 
 // Apply returns the settings after the change, for engines.
@@ -244,6 +248,12 @@ func (c Change) Apply(s Settings) Settings {
 	}
 	if c.SetThresholds {
 		s.Thresholds = c.Thresholds
+	}
+	if c.SetWindow {
+		amount := s.Window.Amount
+		if s.Window = c.Window; s.Window.Period != NoPeriod && s.Window.Amount == 0 {
+			s.Window.Amount = amount
+		}
 	}
 	if c.SetFrozen {
 		s.Frozen = c.Frozen

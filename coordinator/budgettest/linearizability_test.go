@@ -113,8 +113,8 @@ func (e *unreliable) Withdraw(ctx context.Context, tenant budget.TenantID, amoun
 	return through(e, func() (budget.Adjustment, error) { return e.naive.Withdraw(ctx, tenant, amount) })
 }
 
-func (e *unreliable) Balance(ctx context.Context, tenant budget.TenantID) (budget.Balance, error) {
-	return through(e, func() (budget.Balance, error) { return e.naive.Balance(ctx, tenant) })
+func (e *unreliable) Balance(ctx context.Context, tenant budget.TenantID, opts ...budget.BalanceOption) (budget.Balance, error) {
+	return through(e, func() (budget.Balance, error) { return e.naive.Balance(ctx, tenant, opts...) })
 }
 
 func (e *unreliable) Grant(ctx context.Context, tenant budget.TenantID, amount budget.Microcents) (budget.Adjustment, error) {

@@ -353,7 +353,7 @@ func (e *naive) Remaining(_ context.Context, tenant budget.TenantID) (budget.Rem
 	return budget.Remainder{Outcome: budget.Found, Remaining: e.free(remaining), Level: level}, nil
 }
 
-func (e *naive) Balance(_ context.Context, tenant budget.TenantID) (budget.Balance, error) {
+func (e *naive) Balance(_ context.Context, tenant budget.TenantID, opts ...budget.BalanceOption) (budget.Balance, error) {
 	account, err := e.begin(tenant)
 	defer e.finish()
 	if err != nil {

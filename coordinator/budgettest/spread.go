@@ -76,8 +76,8 @@ func (s *spread) Remaining(ctx context.Context, tenant budget.TenantID) (budget.
 }
 
 // Balance calls Balance of the next node.
-func (s *spread) Balance(ctx context.Context, tenant budget.TenantID) (budget.Balance, error) {
-	return s.next().Balance(ctx, tenant)
+func (s *spread) Balance(ctx context.Context, tenant budget.TenantID, opts ...budget.BalanceOption) (budget.Balance, error) {
+	return s.next().Balance(ctx, tenant, opts...)
 }
 
 // Holds calls Holds of the next node.

@@ -120,7 +120,7 @@ func (e *engine) Remaining(ctx context.Context, t budget.TenantID) (budget.Remai
 	a, _, err := e.do(ctx, luascripts.KindRemaining, t, 0, budget.ReservationID{})
 	return budget.Remainder{Outcome: a.Outcome, Remaining: a.Remaining}, err
 }
-func (e *engine) Balance(ctx context.Context, t budget.TenantID) (budget.Balance, error) {
+func (e *engine) Balance(ctx context.Context, t budget.TenantID, _ ...budget.BalanceOption) (budget.Balance, error) {
 	a, _, err := e.do(ctx, luascripts.KindBalance, t, 0, budget.ReservationID{})
 	if a.Outcome != budget.Found {
 		return budget.Balance{Outcome: a.Outcome}, err

@@ -55,7 +55,7 @@ func (c *Coordinator) TryReserve(ctx context.Context, tenant budget.TenantID, co
 		return budget.Reservation{}, err
 	}
 	r := budget.Reservation{
-		Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Required: a.Required, Cap: a.Cap, CapLimit: a.CapLimit,
+		Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Required: a.Required, Cap: a.Cap, CapLimit: a.CapLimit, Renews: a.Renews,
 	}
 	if a.Outcome == budget.Reserved {
 		r.ID = id
@@ -149,12 +149,23 @@ func (c *Coordinator) Remaining(ctx context.Context, tenant budget.TenantID) (bu
 	if err != nil {
 		return budget.Remainder{}, err
 	}
-	return budget.Remainder{Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level}, nil
+	return budget.Remainder{Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Renews: a.Renews}, nil
 }
 
 // Balance implements [budget.Engine].
 func (c *Coordinator) Balance(ctx context.Context, tenant budget.TenantID, opts ...budget.BalanceOption) (budget.Balance, error) {
-	a, err := c.read(ctx, opBalance, tenant)
+	o, err := budget.ApplyBalance(opts)
+	if err != nil {
+		return budget.Balance{}, err
+	}
+	if err := tenant.Validate(); err != nil {
+		return budget.Balance{}, err
+	}
+	call := lane.NewCall(opBalance.kind(), tenant, 0, budget.ReservationID{})
+	if o.At != 0 {
+		call.AtEpoch(o.At)
+	}
+	a, _, err := c.do(ctx, opBalance, call)
 	if err != nil {
 		return budget.Balance{}, err
 	}

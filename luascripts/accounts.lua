@@ -25,7 +25,13 @@ local function changeAt()
 	local to = from + $SETTINGS_BYTES - 1
 	to = to + 2 * byte(arguments, to)
 	position = to + 1
-	return set, flags, sub(arguments, from, to)
+	local window
+	if set >= $SET_WINDOW then
+		window = { read('>BBBI4I4I4I4', arguments, position) }
+		position = window[8] + window[3]
+		window[3] = sub(arguments, position - window[3], position - 1)
+	end
+	return set, flags, sub(arguments, from, to), window
 end
 
 -- tailOf returns the settings of an account as they are stored, with none for ''.
@@ -34,9 +40,46 @@ local function tailOf(a)
 	return tail ~= '' and tail or string.rep('\0', $SETTINGS_BYTES)
 end
 
--- configure makes a change of an account; false, and nothing changed, if its budget and
--- overdraft would not fit 64 bits.
-local function configure(i, a, set, flags, new)
+-- windowOf returns the window of an account after a change to spec (period, first day, zone,
+-- carry-over, amount), nil for none, and what the change adds to the current epoch. A change
+-- of the calendar forgets the boundaries, and one of the amount alone doesn't.
+local function windowOf(a, spec)
+	local was, period, first, zone, amountHi, amountLo = a[$WINDOW], spec[1], spec[2], spec[3], spec[6], spec[7]
+	if period == 0 and (not was or #was[$KEPT] == 0) then
+		return nil, 0, 0
+	end
+	local hi, lo = a[$GRANTED_HI], a[$GRANTED_LO]
+	if was and was[$PERIOD] > 0 then
+		hi, lo = was[$AMOUNT_HI], was[$AMOUNT_LO]
+	elseif hi < 0 then
+		hi, lo = 0, 0
+	end
+	local moreHi, moreLo = minus(amountHi, amountLo, hi, lo)
+	if amountHi == 0 and amountLo == 0 or moreHi < 0 then
+		moreHi, moreLo = 0, 0
+	end
+	if amountHi == 0 and amountLo == 0 then
+		amountHi, amountLo = hi, lo
+	end
+	if period == 0 then
+		amountHi, amountLo = 0, 0
+	end
+	local w = { period, first, spec[4], spec[5], amountHi, amountLo, now, now, 0, 0, zone, {}, {} }
+	if was then
+		w[$START], w[$ENDED_HI], w[$ENDED_LO], w[$KEPT] = was[$START], was[$ENDED_HI], was[$ENDED_LO], was[$KEPT]
+		if period == was[$PERIOD] and first == was[$FIRST] and zone == was[$ZONE] then
+			w[$MARK], w[$AHEAD] = was[$MARK], was[$AHEAD]
+		end
+	else
+		w[$TEXT] = pack($WINDOW_FORM, period, first, spec[4], spec[5], amountHi, amountLo, now, now, 0, 0, #zone, 0, 0) .. zone
+	end
+	return w, moreHi, moreLo
+end
+
+-- configure makes a change of an account; false, and nothing changed, if its budget, or what
+-- its window grants, would not fit 64 bits with the overdraft. An account that is created with
+-- a window begins with its budget, whatever the window grants.
+local function configure(i, a, set, flags, new, spec, created)
 	local tail, at = tailOf(a), 1
 	local parts = {}
 	local function choose(bit, bytes)
@@ -50,7 +93,16 @@ local function configure(i, a, set, flags, new)
 	choose($SET_THRESHOLDS, 2 * $MAX_THRESHOLDS + 1) -- to the end
 	tail = table.concat(parts)
 	local settings = { read($SETTINGS_FORM, tail) }
-	if plus(a[$GRANTED_HI], a[$GRANTED_LO], settings[$OVERDRAFT_HI], settings[$OVERDRAFT_LO]) > 2147483647 then
+	local w, moreHi, moreLo = a[$WINDOW], 0, 0
+	if spec then
+		w, moreHi, moreLo = windowOf(a, spec)
+		if created then
+			moreHi, moreLo = 0, 0
+		end
+	end
+	local gH, gL = plus(a[$GRANTED_HI], a[$GRANTED_LO], moreHi, moreLo)
+	if gH > 2147483647 or plus(gH, gL, settings[$OVERDRAFT_HI], settings[$OVERDRAFT_LO]) > 2147483647
+		or w and plus(w[$AMOUNT_HI], w[$AMOUNT_LO], settings[$OVERDRAFT_HI], settings[$OVERDRAFT_LO]) > 2147483647 then
 		return false
 	end
 	local next = settings[$THRESHOLDS + 1]
@@ -63,18 +115,26 @@ local function configure(i, a, set, flags, new)
 	if set % (2 * $SET_FROZEN) >= $SET_FROZEN then
 		frozen = flags % 2
 	end
-	local result = frozen + ((closed or set >= $SET_CLOSED) and 2 or 0)
-	if tail == string.rep('\0', $SETTINGS_BYTES) then
+	local result = frozen + ((closed or set % (2 * $SET_CLOSED) >= $SET_CLOSED) and 2 or 0)
+	if tail == string.rep('\0', $SETTINGS_BYTES) and not w then
 		tail, settings = '', nil
 	else
-		result = result + $HAS_SETTINGS
+		result = result + $HAS_SETTINGS + (w and $HAS_WINDOW or 0)
 	end
 	if not cross then
 		-- Here stands thresholds.lua.
 		$ON_THRESHOLDS
 	end
 	a[$REACHED] = a[$REACHED] or reached(a)
-	a[$FLAGS], a[$TAIL], a[$SETTINGS], dirty[i] = result, tail, settings, true
+	a[$FLAGS], a[$TAIL], a[$SETTINGS], a[$WINDOW], dirty[i] = result, tail, settings, w, true
+	a[$GRANTED_HI], a[$GRANTED_LO] = gH, gL
+	a[$REMAINING_HI], a[$REMAINING_LO] = plus(a[$REMAINING_HI], a[$REMAINING_LO], moreHi, moreLo)
+	if w then
+		windowed = true
+		if w[$PERIOD] > 0 and #w[$AHEAD] == 0 then
+			blocked[i] = $CODE_WINDOW -- until a node renews it
+		end
+	end
 	configured = configured or {}
 	configured[i] = true
 	cross(i)
@@ -82,7 +142,9 @@ local function configure(i, a, set, flags, new)
 end
 
 local function settingsOf(a)
+	local w = a[$WINDOW]
 	return string.char(a[$FLAGS]) .. (a[$FLAGS] >= $HAS_SETTINGS and tailOf(a) or '')
+		.. (w and (w[$TEXT] or windowText(w)) .. pack('>i4I4', a[$REMAINING_HI], a[$REMAINING_LO]) or '')
 end
 
 local function ensure(i, hi, lo)
@@ -98,7 +160,7 @@ local function ensure(i, hi, lo)
 	return $CODE_CREATED
 end
 
-local function reconfigure(i, set, flags, new)
+local function reconfigure(i, set, flags, new, window)
 	local a = account[i]
 	if blocked[i] then
 		return blocked[i]
@@ -106,7 +168,7 @@ local function reconfigure(i, set, flags, new)
 		return $CODE_NO_TENANT
 	elseif a[$FLAGS] % 4 >= 2 and set ~= $SET_CLOSED then
 		return $CODE_CLOSED
-	elseif set ~= 0 and not configure(i, a, set, flags, new) then
+	elseif set ~= 0 and not configure(i, a, set, flags, new, window) then
 		return $CODE_OVERFLOW
 	end
 	reply(settingsOf(a))
@@ -146,6 +208,62 @@ local function adjust(kind, i, hi, lo)
 	return kind == $WITHDRAW and $CODE_WITHDRAWN or $CODE_GRANTED
 end
 
+-- renew adds the boundaries that an account lacks, unless another node has, and begins the
+-- epoch of now.
+local function renew(i)
+	local mark, omitted, count = read('>I6I4B', arguments, position)
+	local times = { read('>' .. string.rep('I6', count), arguments, position + 11) }
+	position = position + 11 + 6 * count
+	local a = account[i]
+	if blocked[i] and blocked[i] ~= $CODE_WINDOW then
+		return blocked[i]
+	elseif not a then
+		return $CODE_NO_TENANT
+	end
+	local w = a[$WINDOW]
+	if w and w[$PERIOD] > 0 and w[$MARK] == mark then
+		for n = 1, count do
+			w[$AHEAD][#w[$AHEAD] + 1] = times[n]
+		end
+		w[$MARK], w[$TEXT], blocked[i], dirty[i] = times[count], nil, nil, true
+		enter(i, omitted)
+	end
+	reply(pack('>i4I4', a[$REMAINING_HI], a[$REMAINING_LO]))
+	return $CODE_RENEWED
+end
+
+-- epochAt returns the terms of the epoch that contains a time.
+local function epochAt(i)
+	local at = read('>I6', arguments, position)
+	position = position + 6
+	local a = account[i]
+	if blocked[i] then
+		return blocked[i]
+	elseif not a then
+		return $CODE_NO_TENANT
+	end
+	local w = a[$WINDOW]
+	local start, epoch, ends = w and w[$START], a, w and w[$AHEAD][1] or 0
+	if w and at < start then
+		local n = 1
+		while w[$KEPT][n] and w[$KEPT][n] > at do
+			n = n + 1
+		end
+		start = w[$KEPT][n]
+		epoch = start and epochOf(i, start)
+		if start and not epoch then
+			return $CODE_CORRUPT
+		end
+		ends = start and epoch[$EPOCH_END]
+	end
+	if not start or ends > 0 and at >= ends then
+		return $CODE_NO_EPOCH
+	end
+	reply(pack('>i4I4i4I4I4I4I4I4I6I6', epoch[$GRANTED_HI], epoch[$GRANTED_LO], epoch[$REMAINING_HI], epoch[$REMAINING_LO],
+		epoch[$RESERVED_HI], epoch[$RESERVED_LO], epoch[$COMMITTED_HI], epoch[$COMMITTED_LO], start, ends) .. settingsOf(a))
+	return $CODE_EPOCH
+end
+
 local function look(kind, i)
 	local a = account[i]
 	if blocked[i] then
@@ -155,12 +273,18 @@ local function look(kind, i)
 	elseif kind == $REMAINING then
 		return $CODE_REMAINING
 	end
-	reply(pack('>I4I4I4I4I4I4I8', a[$GRANTED_HI], a[$GRANTED_LO], a[$RESERVED_HI], a[$RESERVED_LO],
+	reply(pack('>i4I4I4I4I4I4I8', a[$GRANTED_HI], a[$GRANTED_LO], a[$RESERVED_HI], a[$RESERVED_LO],
 		a[$COMMITTED_HI], a[$COMMITTED_LO], a[$HOLDS]) .. settingsOf(a))
 	if kind == $BALANCE then
 		return $CODE_BALANCE
 	elseif a[$HOLDS] > 0 or a[$RESERVED_HI] ~= 0 or a[$RESERVED_LO] ~= 0 then
 		return $CODE_HOLDS_OPEN
+	end
+	local w = a[$WINDOW]
+	for n = 1, w and #w[$KEPT] or 0 do
+		local name = 'p' .. pack('>I6', w[$KEPT][n]) .. sub(fields[i], 2)
+		epochs[name] = epochs[name] or {}
+		epochs[name][$DROPPED] = true
 	end
 	account[i], dirty[i], owned[i] = nil, true, nil
 	if configured then
@@ -200,15 +324,19 @@ other = function(kind, i, field, value)
 		return ensure(i, amountAt())
 	elseif kind == $ENSURE_WITH then
 		local code = ensure(i, amountAt())
-		local set, flags, new = changeAt()
+		local set, flags, new, window = changeAt()
 		if code == $CODE_CREATED then
-			configure(i, account[i], set, flags, new)
+			configure(i, account[i], set, flags, new, window, true)
 		end
 		return code
 	elseif kind == $CONFIGURE then
 		return reconfigure(i, changeAt())
 	elseif kind == $GRANT or kind == $WITHDRAW then
 		return adjust(kind, i, amountAt())
+	elseif kind == $RENEW then
+		return renew(i)
+	elseif kind == $EPOCH then
+		return epochAt(i)
 	elseif kind == $BALANCE or kind == $REMAINING or kind == $DELETE then
 		return look(kind, i)
 	elseif kind == $LOOKUP then

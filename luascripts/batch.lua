@@ -17,13 +17,23 @@
 --           reserve: cost (64), hold field (17 bytes); with its own TTL also the TTL (48)
 --           commit, commit available, ensure, grant, withdraw: amount (64)
 --           ensure with settings: amount (64), change; configure: change. A change is the
---             set of settings that it changes (8), flags of the account (8), settings
+--             set of settings that it changes (8), flags of the account (8), settings, and
+--             if it changes the window, then its period, first day, zone's length (8 each),
+--             carry-over, amount (64 each), zone
+--           renew: time from which boundaries are missing (48), number of passed ones that
+--             are left out (32), number of boundaries (8), and these (48 each)
+--           epoch: time (48)
 --           merge: state (1 byte), amount (64), made or ended (48), deadline (48), and
 --             levels (8) if the tenant has a parent
 --      10 A account fields, with each tenant those of all its ancestors, then a hold field
 --         for each commit, release, lookup, merge
--- Reply A, time (48), flags (8), a code an operation, remaining of each account as the
---       first operation met it (64 each; -2^63 if parents are given and the account does
+-- Reply A, time (48), flags (8), a code an operation; if flag 16 is set, the windows: the
+--         number of accounts with one (8), for each the account (8), its next boundary (48),
+--         and if that is 0, then the time from which boundaries are missing (48), period,
+--         first day, zone's length (8 each), zone; then the number of settles into ended
+--         epochs (16), and for each and each of its levels the operation (16, the first is
+--         0), the account (8), and what remains of it then (64); the remaining of each
+--         account as the first operation met it (64 each; -2^63 if parents are given and the account does
 --       not exist), then values in the order of operations:
 --         committed, released: held (64), and if the tenant has a parent the levels that
 --           the settle moved (8)
@@ -33,13 +43,17 @@
 --         capped: the level (8), the cap (1 byte), its limit (64)
 --         balance, deleted, holds open: granted, reserved, committed, open holds (64
 --           each), then as configured
---         configured: flags of the account (8), and its settings if it has any
+--         configured: flags of the account (8), its settings and its window if it has any,
+--           and with a window what remains (64)
+--         epoch: granted, remaining, reserved, committed (64 each), start, end (48 each),
+--           then as configured
+--         renewed: remaining (64)
 --         known: state (1 byte), amount (64), made or ended (48), deadline (48)
 --       if flag 8 is set, the number of crossed thresholds (16), and for each the account
 --         (8), percent (16), committed, granted (64 each);
 --       and the damaged field if flag 4 is set.
 --       Flags: 1 more is due, 2 the timers are not whole (run rebuild), 4 damage was met,
---       8 thresholds were crossed
+--       8 thresholds were crossed, 16 an account has a window
 -- or    NOPARTITION, LAYOUT n, INCARNATION header, NOSESSION, CLONED, STALE,
 --       GAP and the session, its length in front (16), and its reply; EXPIRED time,
 --       CORRUPT field
@@ -94,9 +108,13 @@ sequence = sequence + 1
 local nowBytes = pack('>I6', now)
 local flags, damaged = 0, nil
 
+-- Whether an account has a window; the ended epochs that were read, by field; and the
+-- functions of windows.lua.
+local windowed, epochs, epochOf, passOn, coverOf, enter, windowText = false, nil, nil, nil, nil, nil, nil
+
 -- readAccount returns the account of a record as a list: its numbers, then the record, and
--- its settings, if it has any, as a list of numbers with the thresholds at the end. It
--- returns nil without an account, and $CODE_CORRUPT too if the record is damaged.
+-- its settings, if it has any, as a list of numbers with the thresholds at the end, and its
+-- window. It returns nil without an account, and $CODE_CORRUPT too if the record is damaged.
 -- No older hold is due before $DEADLINE, no younger one before $YOUNG (0: none has a
 -- deadline). The older ones, of which $OLDER are open, were made up to sequence $TURN.
 local function readAccount(record)
@@ -111,7 +129,7 @@ local function readAccount(record)
 	local lo = a[$REMAINING_LO] + a[$RESERVED_LO] + a[$COMMITTED_LO]
 	local low = lo % 4294967296
 	if low ~= a[$GRANTED_LO] or a[$REMAINING_HI] + a[$RESERVED_HI] + a[$COMMITTED_HI] + (lo - low) / 4294967296 ~= a[$GRANTED_HI]
-		or a[$GRANTED_HI] > 2147483647 or a[$RESERVED_HI] > 2147483647 or a[$COMMITTED_HI] > 2147483647 then
+		or a[$GRANTED_HI] < 0 and a[$FLAGS] < $HAS_WINDOW or a[$RESERVED_HI] > 2147483647 or a[$COMMITTED_HI] > 2147483647 then
 		return nil, $CODE_CORRUPT
 	end
 	a[$RECORD] = record
@@ -127,7 +145,9 @@ local function readAccount(record)
 		local settings = { read($SETTINGS_FORM, record, $ACCOUNT_BYTES + 1) }
 		local count, at = settings[$THRESHOLDS], settings[$THRESHOLDS + 1]
 		settings[$THRESHOLDS + 1] = nil
-		if count > $MAX_THRESHOLDS or tail ~= $SETTINGS_BYTES + 2 * count
+		local rest = tail - $SETTINGS_BYTES - 2 * count
+		if count > $MAX_THRESHOLDS or flags < $HAS_WINDOW and rest ~= 0 or flags >= $HAS_WINDOW and rest < $WINDOW_BYTES
+			or flags % $HAS_WINDOW < $HAS_SETTINGS
 			or settings[$OVERDRAFT_HI] > 2147483647 or settings[$CAP_HOLD_HI] > 2147483647 or settings[$CAP_RESERVED_HI] > 2147483647 then
 			return nil, $CODE_CORRUPT
 		end
@@ -140,6 +160,22 @@ local function readAccount(record)
 			last = settings[n]
 		end
 		a[$SETTINGS] = settings
+		if rest > 0 then
+			local w = { read($WINDOW_FORM, record, at) }
+			local zone, ahead, kept = w[$ZONE], w[$AHEAD], w[$KEPT]
+			if rest ~= $WINDOW_BYTES + zone + 6 * (ahead + kept) then
+				return nil, $CODE_CORRUPT
+			end
+			local from = at + $WINDOW_BYTES
+			local function times(count, position)
+				local list = count > 0 and { read('>' .. string.rep('I6', count), record, position) } or {}
+				list[count + 1] = nil
+				return list
+			end
+			w[$ZONE] = sub(record, from, from + zone - 1)
+			w[$AHEAD], w[$KEPT] = times(ahead, from + zone), times(kept, from + zone + 6 * ahead)
+			a[$WINDOW], a[$TAIL], w[$TEXT], windowed = w, sub(record, $ACCOUNT_BYTES + 1, at - 1), sub(record, at), true
+		end
 	end
 	return a
 end
@@ -164,12 +200,9 @@ for i = 1, accounts do
 end
 local loaded = accounts -- expiry may read more of them
 local crossed, crossings, reached, cross = 0, nil, nil, nil
-if configured then
-	-- Here stands thresholds.lua.
-	$ON_THRESHOLDS
-	for i in pairs(configured) do
-		account[i][$REACHED] = reached(account[i])
-	end
+if windowed then
+	-- Here stands windows.lua.
+	$ON_WINDOWS
 end
 
 -- The writes to come: arguments of HSET and ZADD; holds that operations settled; holds

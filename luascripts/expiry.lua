@@ -47,7 +47,7 @@ if due ~= 0 and due <= now then
 			if #value < $HOLD_BYTES then
 				return damage(field)
 			end
-			local _, hi, lo, number, since, _, ends = read($HOLD, value)
+			local _, hi, lo, number, since, made, ends = read($HOLD, value)
 			if ends > now then -- a timer ends no hold that is not due itself
 				return schedule(ends, field)
 			elseif ends == 0 then
@@ -73,19 +73,30 @@ if due ~= 0 and due <= now then
 						end
 						local a = account[i]
 						if a and (a[$SERIAL] == number or several and a[$SERIAL] <= number - $SEVERAL) then
-							local h, l = minus(a[$RESERVED_HI], a[$RESERVED_LO], hi, lo)
-							if h < 0 or a[$HOLDS] == 0 then
+							if a[$WINDOW] and not epochOf then
+								-- Here stands windows.lua.
+								$ON_WINDOWS
+							end
+							local epoch = a[$WINDOW] and epochOf(i, made) or not a[$WINDOW] and a
+							local h, l
+							if epoch then
+								h, l = minus(epoch[$RESERVED_HI], epoch[$RESERVED_LO], hi, lo)
+							end
+							if not epoch or h < 0 or a[$HOLDS] == 0 then
 								return damage(field)
 							end
 							if pass == 2 then
-								a[$RESERVED_HI], a[$RESERVED_LO], a[$HOLDS], dirty[i] = h, l, a[$HOLDS] - 1, true
+								epoch[$RESERVED_HI], epoch[$RESERVED_LO], a[$HOLDS], dirty[i] = h, l, a[$HOLDS] - 1, true
 								if since <= a[$TURN] then
 									a[$OLDER] = a[$OLDER] - 1
 									if a[$OLDER] <= 0 then
 										a[$DEADLINE], a[$YOUNG], a[$OLDER], a[$TURN] = a[$YOUNG], 0, a[$HOLDS], sequence
 									end
 								end
-								a[$REMAINING_HI], a[$REMAINING_LO] = plus(a[$REMAINING_HI], a[$REMAINING_LO], hi, lo)
+								epoch[$REMAINING_HI], epoch[$REMAINING_LO] = plus(epoch[$REMAINING_HI], epoch[$REMAINING_LO], hi, lo)
+								if epoch ~= a then
+									passOn(i, epoch, hi, lo, minus(0, 0, hi, lo))
+								end
 							end
 						end -- else its account was deleted: no money is held by it
 					end
@@ -143,5 +154,16 @@ for i = 1, loaded do
 		else
 			a[$DEADLINE], a[$YOUNG] = passed and due or first, passedToo and due or second
 		end
+	end
+end
+-- Of the accounts with settings, those that may be read enter the epoch of now.
+if configured then
+	-- Here stands thresholds.lua.
+	$ON_THRESHOLDS
+	for i in pairs(configured) do
+		if account[i][$WINDOW] and not blocked[i] then
+			enter(i)
+		end
+		account[i][$REACHED] = reached(account[i])
 	end
 end

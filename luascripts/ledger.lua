@@ -10,7 +10,17 @@
 --   a<tenant>      account: granted, remaining, reserved, committed (64 bits each),
 --                  open holds (32), serial, earliest deadline of the older and of the
 --                  younger ones (48 each), older ones (32), sequence up to which they
---                  were made (48), flags (8), tail
+--                  were made (48), flags (8), tail: if flag 4 is set, the settings: overdraft,
+--                  cap of a hold, of the reserved amount (64 each), of the holds (32), number
+--                  of thresholds (8), these (16 each); if flag 8 is set, the window: period,
+--                  first day (8 each), carry-over, amount of an epoch (64 each), start of the
+--                  current epoch, time from which boundaries are missing (48 each), reserved
+--                  in ended epochs (64), zone's length, number of boundaries (8 each) and of
+--                  kept epochs (16), zone, these (48 each; of the epochs the starts, newest
+--                  first). Granted may be below 0 only with a window
+--   p<start><tenant>
+--                  ended epoch (start: 48 bits): granted, remaining, reserved, committed, moved
+--                  to the current epoch (64 each), end (48)
 --   h<id>          open hold: o, held (64), account serial, sequence, made, deadline
 --                  (48 each), levels (8), tenant
 --                  tombstone: c, l or x, held (64), account serial, sequence, made,

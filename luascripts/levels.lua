@@ -8,9 +8,10 @@
 -- settle moves exactly the levels of the set that still are the same accounts: serials
 -- grow, so one that was created after the hold has a larger serial. Every check is made at
 -- all levels, from the tenant up, before the next check, and all of them before the first
--- change. Flags and caps stop only reserves. A settle leaves at least -overdraft to each
+-- change. At each level a settle moves the epoch to which its hold belongs (windows.lua).
+-- Flags and caps stop only reserves. A settle leaves at least -overdraft to each
 -- level from which it takes more than it returns.
-local place, bit, part, newest, short = i, 1, 0, 0, false
+local place, bit, part, newest, short, made = i, 1, 0, 0, false, nil
 local above = parents and parents[i] > 0
 if kind == $REMAINING then
 	while place > 0 do
@@ -42,6 +43,10 @@ elseif kind == $RESERVE or kind == $RESERVE_TTL then
 				local s = not capped and level[$SETTINGS]
 				if s then
 					local reservedHi, reservedLo = plus(level[$RESERVED_HI], level[$RESERVED_LO], hi, lo)
+					local w = level[$WINDOW]
+					if w then
+						reservedHi, reservedLo = plus(reservedHi, reservedLo, w[$ENDED_HI], w[$ENDED_LO])
+					end
 					if (s[$CAP_HOLD_HI] > 0 or s[$CAP_HOLD_LO] > 0) and minus(s[$CAP_HOLD_HI], s[$CAP_HOLD_LO], hi, lo) < 0 then
 						capped = string.char(bit) .. $BY_CAP_HOLD .. pack('>I4I4', s[$CAP_HOLD_HI], s[$CAP_HOLD_LO])
 					elseif (s[$CAP_RESERVED_HI] > 0 or s[$CAP_RESERVED_LO] > 0) and minus(s[$CAP_RESERVED_HI], s[$CAP_RESERVED_LO], reservedHi, reservedLo) < 0 then
@@ -115,6 +120,7 @@ else
 		code = $CODE_NO_HOLD
 	else
 		local levels, wrong = byte(value, $HOLD_BYTES), false
+		made = windowed and read('>I6', value, 22)
 		local leastHi, leastLo, least -- the least amount that a level can pay
 		local mostHi, mostLo = 0, 0 -- the largest committed amount of a level
 		while place > 0 do
@@ -123,14 +129,21 @@ else
 				code = code or blocked[place]
 				if level and level[$SERIAL] <= newest then
 					part = part + bit
-					wrong = wrong or level[$HOLDS] == 0 or minus(level[$RESERVED_HI], level[$RESERVED_LO], heldHi, heldLo) < 0
-					local h, l = level[$COMMITTED_HI], level[$COMMITTED_LO]
+					local epoch, h, l = level, nil, nil
+					if level[$WINDOW] then
+						epoch = epochOf(place, made)
+					end
+					wrong = wrong or not epoch or level[$HOLDS] == 0 or minus(epoch[$RESERVED_HI], epoch[$RESERVED_LO], heldHi, heldLo) < 0
+					epoch = epoch or level
+					h, l = epoch[$COMMITTED_HI], epoch[$COMMITTED_LO]
 					if h > mostHi or h == mostHi and l > mostLo then
 						mostHi, mostLo = h, l
 					end
 					local s
 					h, l, s = level[$REMAINING_HI], level[$REMAINING_LO], level[$SETTINGS]
-					if s then
+					if epoch ~= level then
+						h, l = coverOf(place, epoch)
+					elseif s then
 						h, l = plus(h, l, s[$OVERDRAFT_HI], s[$OVERDRAFT_LO])
 					end
 					if not least or h < leastHi or h == leastHi and l < leastLo then
@@ -169,10 +182,16 @@ else
 			while place > 0 do
 				if part % (2 * bit) >= bit then
 					local level = account[place]
-					level[$REMAINING_HI], level[$REMAINING_LO] = plus(level[$REMAINING_HI], level[$REMAINING_LO], backHi, backLo)
-					level[$RESERVED_HI], level[$RESERVED_LO] = minus(level[$RESERVED_HI], level[$RESERVED_LO], heldHi, heldLo)
-					level[$COMMITTED_HI], level[$COMMITTED_LO] = plus(level[$COMMITTED_HI], level[$COMMITTED_LO], hi, lo)
+					local epoch = level[$WINDOW] and epochOf(place, made) or level
+					epoch[$REMAINING_HI], epoch[$REMAINING_LO] = plus(epoch[$REMAINING_HI], epoch[$REMAINING_LO], backHi, backLo)
+					epoch[$RESERVED_HI], epoch[$RESERVED_LO] = minus(epoch[$RESERVED_HI], epoch[$RESERVED_LO], heldHi, heldLo)
+					epoch[$COMMITTED_HI], epoch[$COMMITTED_LO] = plus(epoch[$COMMITTED_HI], epoch[$COMMITTED_LO], hi, lo)
 					level[$HOLDS], dirty[place] = level[$HOLDS] - 1, true
+					if epoch ~= level then
+						passOn(place, epoch, backHi, backLo, minus(0, 0, heldHi, heldLo))
+						late = late or {}
+						late[#late + 1] = pack('>I2Bi4I4', operation - 1, place, level[$REMAINING_HI], level[$REMAINING_LO])
+					end
 					if level[$SETTINGS] then
 						cross(place)
 					end

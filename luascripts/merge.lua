@@ -7,19 +7,29 @@
 -- the accounts from the stored state to the merged one, so that the law holds, reserved
 -- is the sum of the open holds, and a repeat changes nothing. The accounts are those of the
 -- hold's levels: of the stored hold those that still are the same accounts, of an absent
--- one those that exist. Either all of them move or none. It does not check the
+-- one those that exist, each with the epoch to which the hold belongs. Either all of them move or
+-- none. It does not check the
 -- balance: money spent twice in the meantime makes remaining negative. A hold that is
 -- absent although its batch was applied has ended, its tombstone is dropped, and it stays
 -- absent; unless a late duplicate of that batch was applied and refused it, which the
 -- stored reply shows.
 local order = { [$IS_OPEN] = 1, [$IS_RELEASED] = 2, [$IS_EXPIRED] = 2, [$IS_COMMITTED] = 3 }
 
--- shift moves an account from one state of a hold to another; false, and nothing
--- moved, if a sum would not fit 64 bits, or if it is only to check that. Remaining stays
--- above -2^63, which in a reply is that of an account that does not exist.
-local function shift(a, was, wasHi, wasLo, wasMade, state, hi, lo, ending, check)
-	local rH, rL, sH, sL = a[$REMAINING_HI], a[$REMAINING_LO], a[$RESERVED_HI], a[$RESERVED_LO]
-	local cH, cL, holds = a[$COMMITTED_HI], a[$COMMITTED_LO], a[$HOLDS]
+-- shift moves an account, and the epoch to which a hold of that time belongs, from one state
+-- of the hold to another; false, and nothing moved, if a sum would not fit 64 bits, or if it is
+-- only to check that. Remaining stays above -2^63, which in a reply is that of an account that
+-- does not exist.
+local function shift(i, made, was, wasHi, wasLo, wasMade, state, hi, lo, ending, check)
+	local a = account[i]
+	local epoch = a
+	if a[$WINDOW] then
+		epoch = epochOf(i, made)
+	end
+	if not epoch then
+		return false
+	end
+	local rH, rL, sH, sL = epoch[$REMAINING_HI], epoch[$REMAINING_LO], epoch[$RESERVED_HI], epoch[$RESERVED_LO]
+	local cH, cL, holds = epoch[$COMMITTED_HI], epoch[$COMMITTED_LO], a[$HOLDS]
 	if was == $IS_OPEN then
 		rH, rL = plus(rH, rL, wasHi, wasLo)
 		sH, sL = minus(sH, sL, wasHi, wasLo)
@@ -36,16 +46,23 @@ local function shift(a, was, wasHi, wasLo, wasMade, state, hi, lo, ending, check
 		rH, rL = minus(rH, rL, hi, lo)
 		cH, cL = plus(cH, cL, hi, lo)
 	end
+	local backHi, backLo = minus(rH, rL, epoch[$REMAINING_HI], epoch[$REMAINING_LO])
 	if sH < 0 or cH < 0 or holds < 0 or sH > 2147483647 or cH > 2147483647 or rH > 2147483647 or rH <= -2147483648 then
 		return false
+	elseif epoch ~= a and math.abs(plus(a[$REMAINING_HI], a[$REMAINING_LO], backHi, backLo)) >= 2147483647 then
+		return false -- at most that much moves on
 	elseif check then
 		return true
 	end
 	if a[$HOLDS] == 0 and state == $IS_OPEN then
 		a[$DEADLINE], a[$YOUNG], a[$OLDER], a[$TURN] = 0, 0, 0, sequence
 	end
-	a[$REMAINING_HI], a[$REMAINING_LO], a[$RESERVED_HI], a[$RESERVED_LO] = rH, rL, sH, sL
-	a[$COMMITTED_HI], a[$COMMITTED_LO], a[$HOLDS] = cH, cL, holds
+	local keptHi, keptLo = minus(sH, sL, epoch[$RESERVED_HI], epoch[$RESERVED_LO])
+	epoch[$REMAINING_HI], epoch[$REMAINING_LO], epoch[$RESERVED_HI], epoch[$RESERVED_LO] = rH, rL, sH, sL
+	epoch[$COMMITTED_HI], epoch[$COMMITTED_LO], a[$HOLDS] = cH, cL, holds
+	if epoch ~= a then
+		passOn(i, epoch, backHi, backLo, keptHi, keptLo)
+	end
 	if was == $IS_OPEN and wasMade <= a[$TURN] then
 		a[$OLDER] = a[$OLDER] - 1
 		if a[$OLDER] <= 0 then
@@ -62,6 +79,18 @@ local function shift(a, was, wasHi, wasLo, wasMade, state, hi, lo, ending, check
 		end
 	end
 	return true
+end
+
+-- madeBy returns the time, at or before made, at which a hold that is restored counts as made
+-- for an account. A clock may have gone back with the failover, and an epoch may not have
+-- begun yet: the hold belongs to the one that the account is in.
+local function madeBy(i, made)
+	local w = account[i][$WINDOW]
+	if w and w[$PERIOD] > 0 then
+		local next = w[$AHEAD][1]
+		made = math.min(made, next and next - 1 or w[$MARK])
+	end
+	return math.min(made, now)
 end
 
 -- levelsOf returns the places of the accounts of a set of levels that exist and whose
@@ -124,7 +153,7 @@ local nothing = '\0\0\0\0\0\0\0\0'
 
 local function merge(i, field, value)
 	local state, hi, lo, at, ending = read('>BI4I4I6I6', arguments, position)
-	local letter, amount, made = sub(arguments, position, position), sub(arguments, position + 1, position + 8), sub(arguments, position + 9, position + 14)
+	local letter, amount, made, madeAt = sub(arguments, position, position), sub(arguments, position + 1, position + 8), sub(arguments, position + 9, position + 14), nil
 	local deadlineBytes = sub(arguments, position + 15, position + 20)
 	position = position + 21
 	local levels, newest = 1, lastSerial
@@ -168,8 +197,14 @@ local function merge(i, field, value)
 	end
 	local serial, owner
 	if value then
+		madeAt = read('>I6', made)
 		serial, owner = sub(value, 10, 15), string.char(levels) .. sub(fields[i], 2)
 	else
+		madeAt = read('>I6', made)
+		for n = 1, #places do
+			madeAt = madeBy(places[n], madeAt)
+		end
+		made = pack('>I6', madeAt)
 		serial, owner = pack('>I6', part > 1 and last + $SEVERAL or last), string.char(part) .. sub(fields[i], 2)
 		local never, session = neverApplied(field)
 		if session and not never and not refusedAgain(field, session) then
@@ -182,12 +217,12 @@ local function merge(i, field, value)
 		end
 	end
 	for n = 1, #places do
-		if not shift(account[places[n]], was, wasHi, wasLo, wasMade, state, hi, lo, ending, true) then
+		if not shift(places[n], madeAt, was, wasHi, wasLo, wasMade, state, hi, lo, ending, true) then
 			return $CODE_OVERFLOW
 		end
 	end
 	for n = 1, #places do
-		shift(account[places[n]], was, wasHi, wasLo, wasMade, state, hi, lo, ending)
+		shift(places[n], madeAt, was, wasHi, wasLo, wasMade, state, hi, lo, ending)
 		dirty[places[n]] = true
 		if account[places[n]][$SETTINGS] then
 			cross(places[n])

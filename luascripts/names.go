@@ -18,6 +18,8 @@ const (
 	KindCommitAvailable = 'a'
 	KindEnsureWith      = 'E' // with settings
 	KindConfigure       = 'f'
+	KindRenew           = 'v' // the boundaries of a window
+	KindEpoch           = 't' // the terms of the epoch that contains a time
 )
 
 // The codes of operations in a reply.
@@ -54,6 +56,10 @@ const (
 	CodeClosed       = 'z'
 	CodeFrozen       = 'f'
 	CodeCapped       = 'p'
+	CodeRenewed      = 'N'
+	CodeEpoch        = 'P'
+	CodeNoEpoch      = 'j' // it is not kept
+	CodeWindow       = 'w' // undecided: the next boundary of a window isn't known; renew it and repeat
 	CodeOverdue      = 'D' // undecided: the account has holds that are due; repeat it
 	CodeCorrupt      = '!' // undecided: the account or the hold is damaged
 )
@@ -84,6 +90,7 @@ const (
 	FieldReply   = 'r'
 	FieldRing    = 'd'
 	FieldEndings = 'e'
+	FieldEpoch   = 'p'
 )
 
 // The sizes of records' fixed parts.
@@ -95,6 +102,9 @@ const (
 	ControlBytes   = 46
 	// SettingsBytes is the size of settings without thresholds, each of which adds 2.
 	SettingsBytes = 29
+	// WindowBytes is the size of a window without its zone, and its times of 6 bytes each.
+	WindowBytes = 42
+	EpochBytes  = 46
 	// MaxThresholds and MaxThreshold are those of package budget.
 	MaxThresholds = 16
 	MaxThreshold  = 1000
@@ -105,6 +115,7 @@ const (
 	AccountFrozen   = 1
 	AccountClosed   = 2
 	AccountSettings = 4 // settings follow the fixed part
+	AccountWindow   = 8 // a window follows the settings
 )
 
 // The settings of a change.
@@ -116,6 +127,7 @@ const (
 	SetThresholds
 	SetFrozen
 	SetClosed
+	SetWindow
 )
 
 // The caps in a reply.
@@ -131,6 +143,7 @@ const (
 	FlagNotWhole    = 2 // the timers have to be rebuilt
 	FlagDamageFound = 4
 	FlagCrossed     = 8 // thresholds were crossed
+	FlagWindows     = 16
 )
 
 const (

@@ -1,4 +1,4 @@
--- thresholds: finds the thresholds that an operation crosses. The file stands in batch.lua,
+-- thresholds: finds the thresholds that an operation crosses. The file stands in expiry.lua,
 -- for batches with accounts that have flags or settings, and in accounts.lua, which makes
 -- such accounts.
 -- uses: the locals of batch.lua
@@ -34,7 +34,7 @@ cross = function(i)
 	for n = $THRESHOLDS + 1, settings and $THRESHOLDS + settings[$THRESHOLDS] or 0 do
 		if after[settings[n]] and not before[settings[n]] then
 			crossed, crossings = crossed + 1, crossings or {}
-			crossings[crossed] = pack('>BI2I4I4I4I4', i, settings[n], a[$COMMITTED_HI], a[$COMMITTED_LO], a[$GRANTED_HI], a[$GRANTED_LO])
+			crossings[crossed] = pack('>BI2I4I4i4I4', i, settings[n], a[$COMMITTED_HI], a[$COMMITTED_LO], a[$GRANTED_HI], a[$GRANTED_LO])
 		end
 	end
 	a[$REACHED] = after

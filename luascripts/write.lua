@@ -41,6 +41,9 @@ for i = 1, loaded do
 			set[size + 2] = pack($ACCOUNT, unpack(a))
 			if a[$FLAGS] >= $HAS_SETTINGS then
 				set[size + 2] = set[size + 2] .. (a[$TAIL] or sub(a[$RECORD], $ACCOUNT_BYTES + 1))
+				if a[$WINDOW] then
+					set[size + 2] = set[size + 2] .. (a[$WINDOW][$TEXT] or windowText(a[$WINDOW]))
+				end
 			end
 		else
 			set[size + 2] = $DELETED
@@ -60,8 +63,21 @@ if crossed > 0 then
 	flags, valueCount = flags + 8, valueCount + 1
 	values[valueCount] = pack('>I2', crossed) .. table.concat(crossings)
 end
+local windows = ''
+if windowed then
+	local texts = { '', '' }
+	for i = 1, accounts do
+		local w = account[i] and account[i][$WINDOW]
+		if w and w[$PERIOD] > 0 then
+			local next = blocked[i] ~= $CODE_WINDOW and w[$AHEAD][1] or 0
+			texts[#texts + 1] = pack('>BI6', i, next) .. (next == 0 and pack('>I6BBB', w[$MARK], w[$PERIOD], w[$FIRST], #w[$ZONE]) .. w[$ZONE] or '')
+		end
+	end
+	flags, texts[1] = flags + $WINDOWS_FOLLOW, string.char(#texts - 2)
+	windows = table.concat(texts) .. pack('>I2', late and #late or 0) .. (late and table.concat(late) or '')
+end
 local results = table.concat(codes)
-local reply = 'A' .. nowBytes .. string.char(flags) .. results .. table.concat(values) .. (damaged or '')
+local reply = 'A' .. nowBytes .. string.char(flags) .. results .. windows .. table.concat(values) .. (damaged or '')
 local session = $SESSION_APPLIED .. mark .. nowBytes
 if $MERGES and byte(terms, 17) == 1 then
 	session = $SESSION_REPAIRING .. mark .. nowBytes .. sub(terms, 9, 16)
@@ -74,6 +90,16 @@ set[size + 1], set[size + 2], set[size + 3], set[size + 4] = sessionField, sessi
 set[size + 5], set[size + 6] = 'c', pack($CONTROL, now, due, sequence, lastSerial, ringHead, ringTail, ringCount, endings)
 if timedSize > 0 then
 	call('ZADD', timers, unpack(timed, 1, timedSize))
+end
+if epochs then
+	for name, e in pairs(epochs) do
+		if e[$DROPPED] then
+			drop = drop or {}
+			drop[#drop + 1] = { name }
+		elseif e[$CHANGED] then
+			call('HSET', ledger, name, pack($EPOCH_FORM, unpack(e, 1, $EPOCH_END)))
+		end
+	end
 end
 call('HSET', ledger, unpack(set, 1, size + 6))
 for i = 1, drop and #drop or 0 do

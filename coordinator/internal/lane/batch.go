@@ -163,6 +163,10 @@ func (b *Batch) encode(env *store.Envelope) {
 		case luascripts.KindReserveTTL:
 			e.NewHold(c.id)
 			e.Time(c.holdTTL.Milliseconds())
+		case luascripts.KindEpoch:
+			e.Time(c.at)
+		case luascripts.KindRenew:
+			e.Renewal(c.renewal.mark, &c.renewal.Renewal)
 		case luascripts.KindMerge:
 			e.State(c.merged.state)
 			e.Amount(c.merged.amount)

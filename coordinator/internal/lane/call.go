@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/luascripts"
 )
 
@@ -42,6 +43,8 @@ type Call struct {
 	opening  bool // queued when the lane last sent OPEN
 	merged   state
 	change   *budget.Change // of settings
+	at       int64          // in the epoch to read, Unix ms
+	renewal  *renewal
 }
 
 const (
@@ -71,8 +74,12 @@ type Answer struct {
 	Trace     any              // of the batch that carried the call
 	Err       error
 
-	levels byte // that a reserve or a settle moved
-	code   byte // in the reply
+	Renews budget.Instant // when Level's window renews
+
+	levels  byte // that a reserve or a settle moved
+	code    byte // in the reply
+	epochs  *store.Epochs
+	missing *store.WindowAhead // boundaries of Level's window
 }
 
 var calls = sync.Pool{New: func() any { return &Call{done: make(chan struct{}, 1)} }}
@@ -95,6 +102,12 @@ func (c *Call) WithChange(change *budget.Change) *Call {
 	if c.change = change; c.kind == luascripts.KindEnsure {
 		c.kind = luascripts.KindEnsureWith
 	}
+	return c
+}
+
+// AtEpoch makes a balance that of the epoch that contains a time.
+func (c *Call) AtEpoch(at budget.Instant) *Call {
+	c.kind, c.at = luascripts.KindEpoch, int64(at)
 	return c
 }
 

@@ -59,6 +59,9 @@ func (b *Batch) replay(text string, remaining []budget.Microcents) (answers []An
 		own := &remaining[b.places[i]]
 		if b.parents[b.places[i]] == store.NoParent {
 			answers[i], err = decodeCode(&reply, code, c, own)
+			if left, late := reply.LateRemaining(i, int(b.places[i])); late {
+				*own, answers[i].Remaining = left, left
+			}
 		} else {
 			answers[i], err = b.decodeLevels(&reply, code, i, remaining)
 		}
@@ -66,6 +69,9 @@ func (b *Batch) replay(text string, remaining []budget.Microcents) (answers []An
 			return nil, reply, "", err
 		}
 		answers[i].code = code
+		if len(reply.Windows) > 0 {
+			b.decodeWindow(&reply, i, &answers[i])
+		}
 		if code == luascripts.CodeDeleted && b.nested {
 			*own = store.NoAccount
 		}
@@ -108,6 +114,9 @@ func (b *Batch) decodeLevels(r *store.Reply, code byte, call int, remaining []bu
 			continue
 		}
 		remaining[place] += change
+		if left, late := r.LateRemaining(call, int(place)); late {
+			remaining[place] = left
+		}
 		a.levels |= bit
 		if least == store.NoParent || remaining[place] < remaining[least] {
 			least = place
@@ -160,13 +169,25 @@ func decodeCode(r *store.Reply, code byte, c *Call, remaining *budget.Microcents
 			Outcome: a.Outcome, Remaining: *remaining, Granted: r.Amount(), Reserved: r.Amount(), Committed: r.Amount(),
 		}
 		a.Holds = int64(r.Amount())
-		a.Balance.Settings = r.Settings()
+		a.Balance.Settings, a.epochs = r.Settings(remaining)
+		a.Balance.Remaining = *remaining
+		if a.epochs != nil {
+			a.Balance.Epoch, a.Balance.Ended = a.epochs.Epoch(), a.epochs.Ended
+		}
 		if code == luascripts.CodeDeleted {
 			*remaining = 0
 		}
 	case luascripts.CodeConfigured:
-		settings := r.Settings()
+		settings, _ := r.Settings(remaining)
 		return Answer{Outcome: budget.Configured, Settings: &settings}, nil
+	case luascripts.CodeEpoch:
+		b := r.Epoch()
+		if b.Settings, a.epochs = r.Settings(remaining); a.epochs != nil && b.Epoch.Start == budget.Instant(a.epochs.Start) {
+			b.Ended = a.epochs.Ended
+		}
+		a.Outcome, a.Balance = budget.Found, &b
+	case luascripts.CodeRenewed:
+		*remaining, a.Outcome = r.Amount(), budget.Found
 	case luascripts.CodeClosed, luascripts.CodeFrozen, luascripts.CodeCapped:
 		return decodeRejection(r, code, c), nil
 	case luascripts.CodeKnown:
@@ -176,6 +197,25 @@ func decodeCode(r *store.Reply, code byte, c *Call, remaining *budget.Microcents
 	}
 	a.Remaining, a.Level = *remaining, c.tenant
 	return a, nil
+}
+
+// decodeWindow sets when the level of a refusal renews, and the boundaries that a call waits for.
+func (b *Batch) decodeWindow(r *store.Reply, call int, a *Answer) {
+	switch {
+	case a.code == luascripts.CodeWindow:
+		for place := int16(b.places[call]); place != store.NoParent; place = b.parents[place] {
+			for i := range r.Windows {
+				if w := &r.Windows[i]; w.Account == int(place) && w.Next == 0 {
+					a.missing, a.Level = w, b.tenants[place]
+					return
+				}
+			}
+		}
+	case a.code == luascripts.CodeInsufficient && b.calls[call].properties().makes, a.code == luascripts.CodeRemaining:
+		if place, ok := b.byName[a.Level]; ok {
+			a.Renews = r.Renews(int(place))
+		}
+	}
 }
 
 // decodeActual sets the amount that a commit charged.
@@ -231,7 +271,7 @@ func decodeRefusal(code byte, c *Call) (Answer, error) {
 	switch code {
 	case luascripts.CodeNoTenant:
 		return Answer{Outcome: budget.MissingTenant}, nil
-	case luascripts.CodeNoHold, luascripts.CodeLost, luascripts.CodeOverdue:
+	case luascripts.CodeNoHold, luascripts.CodeLost, luascripts.CodeOverdue, luascripts.CodeWindow:
 		return Answer{Outcome: budget.MissingReservation}, nil
 	case luascripts.CodeNotKnown:
 		return Answer{Outcome: budget.NotKnown}, nil
@@ -246,6 +286,8 @@ func decodeRefusal(code byte, c *Call) (Answer, error) {
 			return Answer{Err: fmt.Errorf("%w: an overdraft of %d microcents beyond the budget of tenant %q", budget.ErrOverflow, c.amount, c.tenant)}, nil
 		}
 		return Answer{Err: fmt.Errorf("%w: %d microcents more for tenant %q", budget.ErrOverflow, c.amount, c.tenant)}, nil
+	case luascripts.CodeNoEpoch:
+		return Answer{Err: fmt.Errorf("%w: tenant %q at %s: choose a time in the current epoch or one of the last three", budget.ErrNoEpoch, c.tenant, budget.Instant(c.at))}, nil
 	case luascripts.CodeHoldsFull:
 		return Answer{Err: fmt.Errorf("tenant %q: %w: settle some, or raise WithMaxHolds", c.tenant, ErrTooManyHolds)}, nil
 	case luascripts.CodeMemory:

@@ -33,4 +33,7 @@ var kinds = [256]properties{
 	luascripts.KindCommitAvailable: {names: true, settles: true, amount: true},
 	luascripts.KindEnsureWith:      {amount: true, configures: true, creates: true},
 	luascripts.KindConfigure:       {configures: true},
+
+	luascripts.KindEpoch: {optional: true},
+	luascripts.KindRenew: {},
 }

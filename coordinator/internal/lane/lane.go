@@ -422,9 +422,11 @@ func (l *Lane) deliver(c *Call, a Answer) bool {
 			l.retryLater = true
 			return true
 		}
-		if c.kind == luascripts.KindConfigure {
+		switch c.kind {
+		case luascripts.KindRenew: // the calls that need it are answered the same
+		case luascripts.KindConfigure:
 			l.node.config.Logger.Error("bursar: could not repeat a lost freeze", "tenant", c.tenant, "error", a.Err)
-		} else {
+		default:
 			l.node.config.Logger.Error("bursar: could not release abandoned hold", "reservation", c.id, "error", a.Err)
 		}
 	}

@@ -134,13 +134,16 @@ func (l *Lane) batchReplied(reply string, early bool) {
 // mayWait reports whether the next batch may be made before the callers of b are answered:
 // there are calls for it, and the reply changes nothing that it depends on.
 func (l *Lane) mayWait(b *Batch, reply string) bool {
-	if queued, _ := l.Calls(); queued == 0 || b.repair || l.backlog || l.rebuild != "" || store.AppliedFlags(reply) != 0 {
+	if queued, _ := l.Calls(); queued == 0 || b.repair || l.backlog || l.rebuild != "" || store.AppliedFlags(reply)&^luascripts.FlagWindows != 0 {
 		return false
 	}
-	// Overdue calls and releases that are repeated are queued before all others.
-	return strings.IndexByte(store.AppliedCodes(reply, len(b.calls)), luascripts.CodeOverdue) < 0 &&
+	// Undecided calls and releases that are repeated are queued before all others.
+	return !strings.ContainsAny(store.AppliedCodes(reply, len(b.calls)), undecidedCodes) &&
 		!slices.ContainsFunc(b.calls, func(c *Call) bool { return c.retried })
 }
+
+// undecidedCodes are those of calls that are repeated.
+const undecidedCodes = string(luascripts.CodeOverdue) + string(luascripts.CodeWindow)
 
 // Answering reports whether there are callers for Answer.
 func (l *Lane) Answering() bool { return l.unanswered != nil }
@@ -188,13 +191,17 @@ func (l *Lane) resolve(b *Batch, text string) {
 	l.record(b, answers)
 	l.deferMissing(b, answers)
 	released := 0
-	var overdue []*Call
+	var again []*Call
+	var renewals []*Call
 	for i, c := range b.calls {
 		// Once delivered, the call may already be in use by another caller.
 		id, retried, makes := c.id, c.retried, c.properties().makes
-		if answers[i].code == luascripts.CodeOverdue {
+		if answers[i].code == luascripts.CodeWindow {
+			renewals, answers[i].Err = appendRenewal(renewals, &answers[i], b.appliedAt)
+		}
+		if answers[i].code == luascripts.CodeOverdue || answers[i].code == luascripts.CodeWindow && answers[i].Err == nil {
 			c.deferred = append(c.deferred, attempt{number: b.number, place: uint16(i)})
-			overdue = append(overdue, c)
+			again = append(again, c)
 			continue
 		}
 		switch {
@@ -207,7 +214,10 @@ func (l *Lane) resolve(b *Batch, text string) {
 			l.releaseAbandoned(id)
 		}
 	}
-	l.requeueCalls(overdue)
+	l.requeueCalls(again)
+	for _, c := range renewals {
+		l.insist(c)
+	}
 	if released > 0 {
 		l.node.config.Observer.Released(released)
 		l.node.config.Logger.Info("bursar: released abandoned holds", "partition", l.index, "holds", released)

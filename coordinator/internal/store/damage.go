@@ -34,6 +34,7 @@ const (
 	DamagedSession    DamageKind = "session"    // cut short or of an unknown state
 	DamagedReply      DamageKind = "reply"      // a node's stored reply is cut short
 	DamagedEndings    DamageKind = "endings"    // a record of ended holds is cut short
+	DamagedEpoch      DamageKind = "epoch"      // an ended epoch is cut short or doesn't add up
 	UnknownField      DamageKind = "field"      // no node writes such a field
 	IncompleteTimers  DamageKind = "timers"     // missing, or without the sentinel
 	WrongDue          DamageKind = "due"        // a timer is due before the partition looks for one
@@ -91,6 +92,11 @@ func NameField(field string, tenant budget.TenantID) string {
 			return "reservation " + id.String()
 		}
 		return fmt.Sprintf("reservation %x", rest)
+	case kind == luascripts.FieldEpoch:
+		if tenant, start, ok := EpochOfField(field); ok {
+			return fmt.Sprintf("ended epoch from %s of tenant %q", budget.Instant(start), tenant)
+		}
+		return fmt.Sprintf("field %q", field)
 	case kind == luascripts.FieldSession && len(rest) == 8:
 		return "session of node " + HexID(number())
 	case kind == luascripts.FieldReply && len(rest) == 8:

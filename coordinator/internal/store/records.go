@@ -102,6 +102,7 @@ type Account struct {
 	Older    uint32 // open holds that count as older ones
 	Turn     uint64 // sequence of the partition up to which holds count as older ones
 	Settings budget.Settings
+	Epochs   *Epochs // nil without a window
 }
 
 // AccountField names the account of a tenant.
@@ -124,7 +125,7 @@ func ParseAccount(record string) (a Account, ok bool, err error) {
 		Deadline: int64(r.uint(6)), Young: int64(r.uint(6)), //nolint:gosec // 48 bits
 		Older: uint32(r.uint(4)), Turn: r.uint(6), //nolint:gosec // as wide
 	}
-	if a.Settings, err = r.settings(); err == nil && r.rest != "" {
+	if a.Settings, a.Epochs, err = r.settings(); err == nil && r.rest != "" {
 		err = fmt.Errorf("%w: account with %d bytes too many", ErrDamaged, len(r.rest))
 	}
 	if err != nil {
@@ -134,22 +135,27 @@ func ParseAccount(record string) (a Account, ok bool, err error) {
 }
 
 // Balanced reports whether remaining + reserved + committed = granted, none of them
-// but remaining below zero.
+// but remaining below zero, and granted only with a window.
 func (a Account) Balanced() bool {
-	if a.Granted < 0 || a.Reserved < 0 || a.Committed < 0 {
+	if a.Granted < 0 && a.Epochs == nil || a.Reserved < 0 || a.Committed < 0 {
 		return false
 	}
 	spent := uint64(a.Reserved) + uint64(a.Committed)
+	if a.Granted < 0 {
+		return a.Remaining < 0 && a.Granted == budget.Microcents(uint64(a.Remaining)+spent) //nolint:gosec // as below
+	}
 	return a.Granted == budget.Microcents(uint64(a.Remaining)+spent) && //nolint:gosec // wraps as the sum does
 		(a.Remaining >= 0) == (spent <= uint64(a.Granted))
 }
 
 // Balance is the account as callers see it.
 func (a Account) Balance() budget.Balance {
-	return budget.Balance{
+	b := budget.Balance{
 		Outcome: budget.Found, Granted: a.Granted, Remaining: a.Remaining, Reserved: a.Reserved, Committed: a.Committed,
 		Settings: a.Settings,
 	}
+	a.Epochs.describe(&b)
+	return b
 }
 
 // Hold is an open hold, or the tombstone of one that has ended.

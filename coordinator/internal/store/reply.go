@@ -37,6 +37,8 @@ type Reply struct {
 	Time      int64 // partition time, Unix ms
 	Flags     byte
 	Codes     string
+	Windows   []WindowAhead // of the accounts that have one
+	late      []lateSettle
 	remaining string // of the accounts, 8 bytes each
 	values    reader
 	err       error
@@ -51,9 +53,14 @@ func ParseReply(text string, operations, accounts int) (Reply, error) {
 		return Reply{}, fmt.Errorf("unreadable reply %.60q to %d operations on %d accounts", text, operations, accounts)
 	}
 	r := Reply{Time: AppliedTime(text), Flags: text[7], Codes: text[8 : 8+operations]}
-	rest := text[8+operations:]
-	r.remaining, r.values = rest[:8*accounts], reader{rest[8*accounts:]}
-	return r, nil
+	r.values = reader{text[8+operations:]}
+	if r.Flags&luascripts.FlagWindows != 0 {
+		r.windows()
+	}
+	if r.has(8 * accounts) {
+		r.remaining = r.values.text(8 * accounts)
+	}
+	return r, r.err
 }
 
 // AppliedTime returns the time in the reply to an applied batch, or 0 if it is too short.

@@ -12,37 +12,47 @@ import (
 // overdraft, cap of a hold, cap of the reserved amount (64 bits each), cap of the open holds
 // (32), number of thresholds (8), and each in percent (16).
 
-// settings takes flags and the block, if there is one, off a record.
-func (r *reader) settings() (s budget.Settings, err error) {
+// settings takes flags, the block, if there is one, and the window, if there is one, off a
+// record. e is nil without a window.
+func (r *reader) settings() (s budget.Settings, e *Epochs, err error) {
 	if r.rest == "" {
-		return s, fmt.Errorf("%w: settings cut short", ErrDamaged)
+		return s, nil, fmt.Errorf("%w: settings cut short", ErrDamaged)
 	}
 	flags := byte(r.uint(1)) //nolint:gosec // as wide
-	if flags > luascripts.AccountFrozen|luascripts.AccountClosed|luascripts.AccountSettings {
-		return s, fmt.Errorf("%w: unknown flags %08b of an account", ErrDamaged, flags)
+	if flags > luascripts.AccountFrozen|luascripts.AccountClosed|luascripts.AccountSettings|luascripts.AccountWindow {
+		return s, nil, fmt.Errorf("%w: unknown flags %08b of an account", ErrDamaged, flags)
 	}
 	s.Frozen, s.Closed = flags&luascripts.AccountFrozen != 0, flags&luascripts.AccountClosed != 0
 	if flags&luascripts.AccountSettings == 0 {
-		return s, nil
+		if flags&luascripts.AccountWindow != 0 {
+			err = fmt.Errorf("%w: window without settings", ErrDamaged)
+		}
+		return s, nil, err
 	}
 	if len(r.rest) < luascripts.SettingsBytes {
-		return s, fmt.Errorf("%w: settings of %d bytes, want at least %d", ErrDamaged, len(r.rest), luascripts.SettingsBytes)
+		return s, nil, fmt.Errorf("%w: settings of %d bytes, want at least %d", ErrDamaged, len(r.rest), luascripts.SettingsBytes)
 	}
 	s.Overdraft, s.CapHold, s.CapReserved, s.CapHolds = r.amount(), r.amount(), r.amount(), int64(r.uint(4)) //nolint:gosec // 32 bits
 	percents := make([]int, r.uint(1))
 	if len(r.rest) < 2*len(percents) {
-		return s, fmt.Errorf("%w: settings with %d bytes for %d thresholds", ErrDamaged, len(r.rest), len(percents))
+		return s, nil, fmt.Errorf("%w: settings with %d bytes for %d thresholds", ErrDamaged, len(r.rest), len(percents))
 	}
 	for i := range percents {
 		percents[i] = int(r.uint(2)) //nolint:gosec // 16 bits
 	}
 	if s.Thresholds, err = budget.NewThresholds(percents...); err != nil {
-		return s, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return s, nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if s.Overdraft < 0 || s.CapHold < 0 || s.CapReserved < 0 {
-		return s, fmt.Errorf("%w: settings with a negative amount", ErrDamaged)
+		return s, nil, fmt.Errorf("%w: settings with a negative amount", ErrDamaged)
 	}
-	return s, nil
+	if flags&luascripts.AccountWindow != 0 {
+		s.Window, e, err = r.epochs()
+	}
+	if s.Window.Period == budget.NoPeriod {
+		s.Window = budget.Window{} // it was removed, and its epochs are kept
+	}
+	return s, e, err
 }
 
 // Change adds a change of settings to the operation.
@@ -51,7 +61,7 @@ func (e *Encoder) Change(c *budget.Change) {
 	for bit, on := range map[byte]bool{
 		luascripts.SetOverdraft: c.SetOverdraft, luascripts.SetCapHold: c.SetCapHold, luascripts.SetCapReserved: c.SetCapReserved,
 		luascripts.SetCapHolds: c.SetCapHolds, luascripts.SetThresholds: c.SetThresholds,
-		luascripts.SetFrozen: c.SetFrozen, luascripts.SetClosed: c.SetClosed,
+		luascripts.SetFrozen: c.SetFrozen, luascripts.SetClosed: c.SetClosed, luascripts.SetWindow: c.SetWindow,
 	} {
 		if on {
 			set |= bit
@@ -71,15 +81,22 @@ func (e *Encoder) Change(c *budget.Change) {
 	for _, percent := range percents {
 		e.arguments = binary.BigEndian.AppendUint16(e.arguments, uint16(percent)) //nolint:gosec // at most MaxThreshold
 	}
+	if c.SetWindow {
+		e.appendWindow(&s.Window)
+	}
 }
 
-// Settings returns the next value, the settings of an account.
-func (r *Reply) Settings() budget.Settings {
-	s, err := r.values.settings()
+// Settings returns the next value, the settings of an account. With a window it has epochs, and
+// what remains replaces remaining.
+func (r *Reply) Settings(remaining *budget.Microcents) (s budget.Settings, e *Epochs) {
+	s, e, err := r.values.settings()
 	if err != nil && r.err == nil {
 		r.err = fmt.Errorf("unreadable reply: %w", err)
 	}
-	return s
+	if e != nil {
+		*remaining = r.Amount()
+	}
+	return s, e
 }
 
 // Cap returns the next values, the cap that refused a reserve and its limit.

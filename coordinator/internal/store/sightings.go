@@ -162,6 +162,9 @@ func (s *Snapshot) countAt(a *AccountSnapshot, field string, hold Hold) {
 	if a.Sum += uint64(hold.Held); a.Sum < uint64(hold.Held) { //nolint:gosec // not negative
 		a.Sum = math.MaxUint64
 	}
+	if a.Epochs != nil && (hold.Made >= a.Epochs.Start || len(a.Epochs.Kept) == 0) {
+		a.Current += uint64(hold.Held) //nolint:gosec // not negative
+	}
 	first := &a.Earliest[1]
 	if hold.Sequence <= a.Turn {
 		first = &a.Earliest[0]
@@ -233,6 +236,11 @@ func (s *Snapshot) addOther(field, record string) {
 		if len(record) < minReply || record[0] != WordApplied {
 			bad(DamagedReply, "%d bytes that begin with %.8q", len(record), record)
 		}
+	case kind == luascripts.FieldEpoch:
+		tenant, _, ok := EpochOfField(field)
+		if _, err := ParseEpoch(record); err != nil || !ok {
+			s.damage(DamagedEpoch, field, tenant, fmt.Sprintf("%d bytes: %v", len(record), err))
+		}
 	case (kind == luascripts.FieldRing || kind == luascripts.FieldEndings) && rest == 6:
 		if len(record) < 6+HoldFieldBytes || (len(record)-6)%HoldFieldBytes != 0 {
 			bad(DamagedEndings, "%d bytes, want 6 and %d for each hold", len(record), HoldFieldBytes)
@@ -268,9 +276,14 @@ func (s *Snapshot) compare() {
 
 // MismatchText describes how an account differs from its holds.
 func (a *AccountSnapshot) MismatchText() string {
-	text := fmt.Sprintf("reserved is %d, but its open holds sum up to %d", a.Reserved, a.Sum)
+	reserved, text := int64(a.Reserved), fmt.Sprintf("reserved is %d", a.Reserved)
+	if a.Epochs != nil {
+		reserved += int64(a.Epochs.Ended)
+		text += fmt.Sprintf(" (its open holds of this epoch sum up to %d), and %d in ended epochs", a.Current, a.Epochs.Ended)
+	}
+	text += fmt.Sprintf(", but its open holds sum up to %d", a.Sum)
 	if a.Sum <= math.MaxInt64 {
-		text += offBy(int64(a.Reserved) - int64(a.Sum))
+		text += offBy(reserved - int64(a.Sum))
 	}
 	return text + fmt.Sprintf("; it counts %d open holds, and there are %d", a.Account.Holds, a.Count)
 }

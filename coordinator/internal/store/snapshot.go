@@ -96,15 +96,24 @@ type AccountSnapshot struct {
 	Account
 	Sequence uint64
 	Sum      uint64 // of the open holds, saturated
+	Current  uint64 // of those of the current epoch, if the account has a window
 	Count    int
 	Older    uint32        // number of them that the record should count as older
 	Earliest [2]int64      // deadlines of the older and of the younger ones, 0 for none
 	Holds    []budget.Hold // if KeepHolds is set
 }
 
-// Matches reports whether reserved and the number of holds agree with the holds.
+// Matches reports whether reserved and the number of holds agree with the holds, and with those
+// of the current epoch.
 func (a *AccountSnapshot) Matches() bool {
-	return a.Reserved >= 0 && uint64(a.Reserved) == a.Sum && int(a.Account.Holds) == a.Count
+	reserved := uint64(a.Reserved) //nolint:gosec // checked here
+	if a.Epochs != nil {
+		if reserved != a.Current {
+			return false
+		}
+		reserved += uint64(a.Epochs.Ended) //nolint:gosec // checked when it was read
+	}
+	return a.Reserved >= 0 && reserved == a.Sum && int(a.Account.Holds) == a.Count
 }
 
 // deadlineText describes how the deadlines or the number of older holds in the account's

@@ -81,6 +81,9 @@ const (
 func (f *fleet) check(client redis.UniversalClient, l loss) {
 	f.t.Helper()
 	checkBalances(f.t, client, f.load.Tenants)
+	if f.load.Roll {
+		f.checkEpochs(client)
+	}
 	state := stored(f.t, client)
 	acknowledged := make(map[budget.ReservationID]bool)
 	wrong := 0
@@ -129,6 +132,27 @@ func (f *fleet) check(client redis.UniversalClient, l loss) {
 	}
 	if wrong > 10 {
 		f.t.Errorf("and %d more", wrong-10)
+	}
+}
+
+// checkEpochs checks that money was spent on both sides of the boundary, at each level with a
+// window.
+func (f *fleet) checkEpochs(client redis.UniversalClient) {
+	f.t.Helper()
+	c := f.node(client)
+	for _, tenant := range f.load.Tenants {
+		for level := tenant.Parent(); level != ""; level = level.Parent() {
+			for _, at := range []time.Time{f.boundary.Add(-time.Millisecond), f.boundary} {
+				if !f.before && at.Before(f.boundary) {
+					continue // the machine is too busy
+				}
+				b, err := c.Balance(f.t.Context(), level, budget.AtEpoch(at))
+				must(f.t, err)
+				if b.Committed == 0 || !b.Conserved() {
+					f.t.Errorf("the epoch of %s at %s: %+v, want an amount that is committed", level, at, b)
+				}
+			}
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 func TestClusterMasterKilled(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.WithMasters(3), redistest.WithReplicas(1), redistest.WithConfig("cluster-node-timeout 1000"))
-	f := start(t, cluster.Client(), 2, workload{Addrs: cluster.Addrs(), Cluster: true, Tenants: tenants(24), Timeout: 20 * time.Second})
+	f := start(t, cluster.Client(), 2, workload{Addrs: cluster.Addrs(), Cluster: true, Tenants: tenants(24), Timeout: 20 * time.Second, Roll: true})
 	f.awaitCommits(200)
 	cluster.Masters()[0].Kill()
 	if f.inFlight() == 0 {

@@ -13,7 +13,7 @@ import (
 func TestKilledRedisWithAOF(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithConfig("appendonly yes", "appendfsync always"))
-	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Timeout: 100 * time.Millisecond})
+	f := start(t, server.Client(), 2, workload{Addrs: []string{server.Addr()}, Timeout: 100 * time.Millisecond, Roll: true})
 	for range 3 {
 		f.awaitCommits(200)
 		f.killInFlight(server)

@@ -29,6 +29,9 @@ type fleet struct {
 	t       *testing.T
 	load    workload
 	workers []*process
+	// boundary is that of the windows of a workload that rolls.
+	boundary time.Time
+	before   bool // the workers were at work before it
 }
 
 // process is one worker process.
@@ -64,7 +67,11 @@ func tenants(n int) []budget.TenantID {
 func (f *fleet) ensure(c *coordinator.Coordinator, tenant budget.TenantID) {
 	f.t.Helper()
 	for level := tenant.Parent(); level != ""; level = level.Parent() {
-		_, err := c.EnsureTenant(f.t.Context(), level, 100*eachBudget, budget.Overdraft(eachBudget), budget.CapHold(1000), budget.AtThresholds(50))
+		settings := []budget.Setting{budget.Overdraft(eachBudget), budget.CapHold(1000), budget.AtThresholds(50)}
+		if f.load.Roll {
+			settings = append(settings, budget.InWindow(budget.Window{Period: budget.Hour, Carry: 50 * eachBudget}))
+		}
+		_, err := c.EnsureTenant(f.t.Context(), level, 100*eachBudget, settings...)
 		must(f.t, err)
 	}
 	if r, err := c.EnsureTenant(f.t.Context(), tenant, eachBudget); err != nil || r.Outcome != budget.Created {
@@ -91,6 +98,11 @@ func start(t *testing.T, admin redis.UniversalClient, workers int, load workload
 		load.Tenants = tenants(6)
 	}
 	f := &fleet{t: t, load: load}
+	if load.Roll {
+		const ahead = 3 * time.Second
+		f.boundary = time.Now().Truncate(time.Hour).Add(time.Hour)
+		f.load.Offset = time.Until(f.boundary) - ahead
+	}
 	c := f.node(admin)
 	for _, tenant := range load.Tenants {
 		f.ensure(c, tenant)
@@ -99,6 +111,7 @@ func start(t *testing.T, admin redis.UniversalClient, workers int, load workload
 		f.spawn(uint64(i))
 	}
 	f.awaitCallers()
+	f.before = f.load.now().Before(f.boundary)
 	return f
 }
 
@@ -118,6 +131,9 @@ func (f *fleet) awaitCallers() {
 // node returns a coordinator of the test itself.
 func (f *fleet) node(client redis.UniversalClient, opts ...coordinator.Option) *coordinator.Coordinator {
 	f.t.Helper()
+	if f.load.Roll {
+		opts = append(opts, coordinator.WithClock(f.load.now))
+	}
 	c, err := coordinator.New(f.t.Context(), client, append(opts, coordinator.WithLogger(slog.New(slog.DiscardHandler)),
 		coordinator.WithHoldTTL(f.load.HoldTTL), coordinator.WithRetention(10*time.Minute, 1_000_000))...)
 	if err != nil {
@@ -273,6 +289,10 @@ func (f *fleet) logs() string {
 // node is closed.
 func (f *fleet) stop() {
 	f.t.Helper()
+	if f.load.Roll {
+		f.await("the boundary", 20*time.Second, func() bool { return f.load.now().After(f.boundary) })
+		f.awaitCommits(100)
+	}
 	for _, p := range f.workers {
 		_ = p.stdin.Close()
 	}

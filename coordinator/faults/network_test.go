@@ -20,7 +20,7 @@ func TestNetwork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)
 			p := interpose(t, server.Addr())
-			f := start(t, server.Client(), 2, workload{Addrs: []string{p.addr()}, Timeout: 150 * time.Millisecond})
+			f := start(t, server.Client(), 2, workload{Addrs: []string{p.addr()}, Timeout: 150 * time.Millisecond, Roll: true})
 			inFlight := 0
 			for range 4 {
 				f.awaitCommits(100)

@@ -39,17 +39,21 @@ func TestMain(m *testing.M) {
 
 // workload is the configuration of a worker.
 type workload struct {
-	Seed      uint64
-	Addrs     []string
-	Sentinel  string // the name of the primary that Sentinels at Addrs watch
-	Cluster   bool
-	Tenants   []budget.TenantID
-	Callers   int
-	Timeout   time.Duration // of a caller
-	Pause     time.Duration // between two operations of a caller
-	Work      time.Duration // between a reservation and its settlement
-	HoldTTL   time.Duration
-	NoRepair  bool
+	Seed     uint64
+	Addrs    []string
+	Sentinel string // the name of the primary that Sentinels at Addrs watch
+	Cluster  bool
+	Tenants  []budget.TenantID
+	Callers  int
+	Timeout  time.Duration // of a caller
+	Pause    time.Duration // between two operations of a caller
+	Work     time.Duration // between a reservation and its settlement
+	HoldTTL  time.Duration
+	NoRepair bool
+	// Roll gives the levels above tenants a window whose boundary falls into the test, by clocks
+	// that are Offset ahead.
+	Roll      bool
+	Offset    time.Duration
 	Ensure    bool // callers ensure their tenant now and then, as fleets do when they start
 	LeaveOpen int  // one in this many reservations is not settled, 0 for none
 }
@@ -81,6 +85,8 @@ func (w workload) client() redis.UniversalClient {
 	}
 }
 
+func (w workload) now() time.Time { return time.Now().Add(w.Offset) }
+
 type worker struct {
 	workload
 	node *coordinator.Coordinator
@@ -108,6 +114,9 @@ func work(text string) error {
 	opts := []coordinator.Option{
 		coordinator.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, nil))),
 		coordinator.WithHoldTTL(w.HoldTTL), coordinator.WithRetention(10*time.Minute, 1_000_000),
+	}
+	if w.Roll {
+		opts = append(opts, coordinator.WithClock(w.now))
 	}
 	if w.NoRepair {
 		opts = append(opts, coordinator.WithRepair(0, 0))

@@ -16,7 +16,7 @@ func (e *Engine) EnsureTenant(_ context.Context, tenant budget.TenantID, amount 
 		return budget.Ensured{}, err
 	}
 	initial := change.Apply(budget.Settings{})
-	if err := budget.ValidateOverdraft(tenant, amount, initial.Overdraft); err != nil {
+	if err := change.ValidateEnsure(tenant, amount); err != nil {
 		return budget.Ensured{}, err
 	}
 	for {

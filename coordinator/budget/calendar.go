@@ -13,7 +13,7 @@ func (w Window) calendar() (calendar, error) {
 	if err != nil {
 		return calendar{}, err
 	}
-	if normal.Period == NoPeriod {
+	if normal.Period == NoPeriod || normal.Period.Rolling() {
 		return calendar{}, errNoPeriod
 	}
 	zone, err := normal.location()

@@ -48,7 +48,7 @@ const (
 // have. The text names the setting and the values that it accepts.
 var ErrInvalidSetting = errors.New("invalid setting")
 
-var errNoPeriod = fmt.Errorf("%w: a window without a period has no boundaries", ErrInvalidSetting)
+var errNoPeriod = fmt.Errorf("%w: only a window of the calendar has boundaries", ErrInvalidSetting)
 
 // Thresholds is an ascending list of percentages of granted, of at most MaxThresholds. Values
 // can be compared with ==.
@@ -276,6 +276,16 @@ func ValidateOverdraft(tenant TenantID, granted, overdraft Microcents) error {
 			wording.Count(overdraft, "microcent"), tenant, wording.Count(MaxMicrocents-granted, "microcent"), err)
 	}
 	return nil
+}
+
+// ValidateEnsure checks the settings of an EnsureTenant against its budget: they must fit 64 bits
+// with the overdraft, and a rolling window has one amount. For engines.
+func (c Change) ValidateEnsure(tenant TenantID, budget Microcents) error {
+	if c.Window.Period.Rolling() && c.Window.Amount != 0 && c.Window.Amount != budget {
+		return fmt.Errorf("%w: a window of the last %s with an amount of %s, and a budget of %s, for tenant %q; give the amount as the budget",
+			ErrInvalidSetting, c.Window.Period, wording.Count(c.Window.Amount, "microcent"), wording.Count(budget, "microcent"), tenant)
+	}
+	return ValidateOverdraft(tenant, max(budget, c.Window.Amount), c.Overdraft)
 }
 
 // Cap is a cap that refused a reserve.

@@ -12,8 +12,11 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-// Window makes a budget renew: it divides time into epochs, each of which begins with a budget
-// of its own. The zero Window is none. Values can be compared with ==.
+// Window makes a budget renew, by the calendar or as time passes. The zero Window is none.
+// Values can be compared with ==.
+//
+// A window of the calendar divides time into epochs, each of which begins with a budget of its
+// own.
 //
 // An account has the terms of each epoch apart: granted, remaining, reserved and committed,
 // with the invariant for each. A hold belongs to the epoch in which it was made, at each of its
@@ -32,8 +35,15 @@ import (
 // The last three ended epochs of an account can be read with [AtEpoch], as can all that have
 // open holds. Grants, withdrawals and caps concern the current epoch. An Amount that is raised
 // counts at once, a lowered one from the next epoch.
+//
+// A rolling window covers the last 24 hours, 7 or 30 days, and has no epochs. Granted is Amount
+// at any time, with grants and withdrawals; committed is what holds of the window have cost. It
+// divides time into parts of an hour, of 6 or 24 hours. A commit counts in the part in which its
+// hold was made, and returns to remaining when all of that part is older than the window; a
+// commit after that charges this account nothing. A change of Amount counts at once.
 type Window struct {
-	// Period is the length of an epoch. Its boundaries are instants of Zone's clock.
+	// Period is the length of an epoch, whose boundaries are instants of Zone's clock, or that of
+	// a rolling window, which has neither Zone nor Carry.
 	Period Period `json:"period,omitzero"`
 	// Zone is the name of a time zone in the IANA database, such as Europe/Berlin; "" is UTC.
 	Zone string `json:"zone,omitzero"`
@@ -50,20 +60,43 @@ type Window struct {
 // CarryAll as [Window.Carry] passes on all that remains.
 const CarryAll = MaxMicrocents
 
-// Period is the length of an epoch in the calendar.
+// Period is the length of an epoch in the calendar, or of a rolling window.
 type Period uint8
 
 // The periods. An hour begins when the clock of the zone shows a full hour, a day at the first
-// instant of its date.
+// instant of its date. The last three are those of rolling windows.
 const (
 	NoPeriod Period = iota
 	Hour
 	Day
 	Week
 	Month
+	Last24Hours
+	Last7Days
+	Last30Days
 )
 
-var periodNames = [...]string{NoPeriod: "none", Hour: "hour", Day: "day", Week: "week", Month: "month"}
+var periodNames = [...]string{
+	NoPeriod: "none", Hour: "hour", Day: "day", Week: "week", Month: "month",
+	Last24Hours: "24h", Last7Days: "7d", Last30Days: "30d",
+}
+
+// Rolling reports whether the window rolls as time passes.
+func (p Period) Rolling() bool { return p >= Last24Hours && p <= Last30Days }
+
+// Parts returns the number of parts of a rolling window and the length of each, for engines. It
+// contains the current part, too.
+func (p Period) Parts() (n int, length time.Duration) {
+	switch p {
+	case Last24Hours:
+		return 24, time.Hour
+	case Last7Days:
+		return 28, 6 * time.Hour
+	case Last30Days:
+		return 30, 24 * time.Hour
+	}
+	return 0, 0
+}
 
 // String returns the name of the period, as in JSON.
 func (p Period) String() string {
@@ -103,6 +136,12 @@ func InWindow(w Window) Setting {
 
 // normal returns the validated window with its defaults filled in, so that equal windows are ==.
 func (w Window) normal() (Window, error) {
+	if w.Period.Rolling() {
+		if w != (Window{Period: w.Period, Amount: max(w.Amount, 0)}) {
+			return Window{}, fmt.Errorf("%w: a rolling window of %s; give no more than an amount, 0 or more", ErrInvalidSetting, w.Period)
+		}
+		return w, nil
+	}
 	if w.Zone == "" {
 		w.Zone = time.UTC.String()
 	}

@@ -42,7 +42,7 @@ end
 
 -- windowOf returns the window of an account after a change to spec (period, first day, zone,
 -- carry-over, amount), nil for none, and what the change adds to the current epoch. A change
--- of the calendar forgets the boundaries, and one of the amount alone doesn't.
+-- of the calendar forgets the boundaries, or the ring, and one of the amount alone doesn't.
 local function windowOf(a, spec)
 	local was, period, first, zone, amountHi, amountLo = a[$WINDOW], spec[1], spec[2], spec[3], spec[6], spec[7]
 	if period == 0 and (not was or #was[$KEPT] == 0) then
@@ -55,7 +55,8 @@ local function windowOf(a, spec)
 		hi, lo = 0, 0
 	end
 	local moreHi, moreLo = minus(amountHi, amountLo, hi, lo)
-	if amountHi == 0 and amountLo == 0 or moreHi < 0 then
+	local rolls = ($RINGS)[period]
+	if amountHi == 0 and amountLo == 0 or moreHi < 0 and not rolls then
 		moreHi, moreLo = 0, 0
 	end
 	if amountHi == 0 and amountLo == 0 then
@@ -65,13 +66,17 @@ local function windowOf(a, spec)
 		amountHi, amountLo = 0, 0
 	end
 	local w = { period, first, spec[4], spec[5], amountHi, amountLo, now, now, 0, 0, zone, {}, {} }
+	if rolls then
+		w[$MARK] = now - now % ($PART_MS)[period]
+		w[$RING] = string.rep('\0', rolls - 8) .. pack('>I4I4', a[$COMMITTED_HI], a[$COMMITTED_LO])
+	end
 	if was then
 		w[$START], w[$ENDED_HI], w[$ENDED_LO], w[$KEPT] = was[$START], was[$ENDED_HI], was[$ENDED_LO], was[$KEPT]
 		if period == was[$PERIOD] and first == was[$FIRST] and zone == was[$ZONE] then
-			w[$MARK], w[$AHEAD] = was[$MARK], was[$AHEAD]
+			w[$MARK], w[$AHEAD], w[$RING] = was[$MARK], was[$AHEAD], was[$RING]
 		end
 	else
-		w[$TEXT] = pack($WINDOW_FORM, period, first, spec[4], spec[5], amountHi, amountLo, now, now, 0, 0, #zone, 0, 0) .. zone
+		w[$TEXT] = pack($WINDOW_FORM, period, first, spec[4], spec[5], amountHi, amountLo, now, w[$MARK], 0, 0, #zone, 0, 0) .. zone .. (w[$RING] or '')
 	end
 	return w, moreHi, moreLo
 end
@@ -131,7 +136,7 @@ local function configure(i, a, set, flags, new, spec, created)
 	a[$REMAINING_HI], a[$REMAINING_LO] = plus(a[$REMAINING_HI], a[$REMAINING_LO], moreHi, moreLo)
 	if w then
 		windowed = true
-		if w[$PERIOD] > 0 and #w[$AHEAD] == 0 then
+		if w[$PERIOD] > 0 and #w[$AHEAD] == 0 and not w[$RING] then
 			blocked[i] = $CODE_WINDOW -- until a node renews it
 		end
 	end
@@ -256,7 +261,7 @@ local function epochAt(i)
 		end
 		ends = start and epoch[$EPOCH_END]
 	end
-	if not start or ends > 0 and at >= ends then
+	if not start or w[$RING] and epoch == a or ends > 0 and at >= ends then
 		return $CODE_NO_EPOCH
 	end
 	reply(pack('>i4I4i4I4I4I4I4I4I6I6', epoch[$GRANTED_HI], epoch[$GRANTED_LO], epoch[$REMAINING_HI], epoch[$REMAINING_LO],

@@ -110,7 +110,7 @@ local flags, damaged = 0, nil
 
 -- Whether an account has a window; the ended epochs that were read, by field; and the
 -- functions of windows.lua.
-local windowed, epochs, epochOf, passOn, coverOf, enter, windowText = false, nil, nil, nil, nil, nil, nil
+local windowed, epochs, epochOf, passOn, coverOf, partOf, addToPart, enter, renewsAt, windowText = false, nil, nil, nil, nil, nil, nil, nil, nil, nil
 
 -- readAccount returns the account of a record as a list: its numbers, then the record, and
 -- its settings, if it has any, as a list of numbers with the thresholds at the end, and its
@@ -163,7 +163,8 @@ local function readAccount(record)
 		if rest > 0 then
 			local w = { read($WINDOW_FORM, record, at) }
 			local zone, ahead, kept = w[$ZONE], w[$AHEAD], w[$KEPT]
-			if rest ~= $WINDOW_BYTES + zone + 6 * (ahead + kept) then
+			local ring = ($RINGS)[w[$PERIOD]] or 0
+			if rest ~= $WINDOW_BYTES + zone + 6 * (ahead + kept) + ring then
 				return nil, $CODE_CORRUPT
 			end
 			local from = at + $WINDOW_BYTES
@@ -174,6 +175,7 @@ local function readAccount(record)
 			end
 			w[$ZONE] = sub(record, from, from + zone - 1)
 			w[$AHEAD], w[$KEPT] = times(ahead, from + zone), times(kept, from + zone + 6 * ahead)
+			w[$RING] = ring > 0 and sub(record, -ring)
 			a[$WINDOW], a[$TAIL], w[$TEXT], windowed = w, sub(record, $ACCOUNT_BYTES + 1, at - 1), sub(record, at), true
 		end
 	end

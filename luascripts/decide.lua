@@ -13,7 +13,7 @@
 local ends, endsText, owned = ttl > 0 and now + ttl or 0, nil, { nil }
 local kindOf, placeOf = { byte(kinds, 1, operations) }, accounts > 1 and { byte(accountOf, 1, operations) }
 local neverApplied, priorOf, other, paid
-local late -- settles into ended epochs
+local late -- settles into ended epochs, or outside of a rolling window
 
 for operation = 1, operations do
 	local kind, i, code = kindOf[operation], 1, nil

@@ -17,7 +17,9 @@
 --                  current epoch, time from which boundaries are missing (48 each), reserved
 --                  in ended epochs (64), zone's length, number of boundaries (8 each) and of
 --                  kept epochs (16), zone, these (48 each; of the epochs the starts, newest
---                  first). Granted may be below 0 only with a window
+--                  first), and if it rolls, the committed amounts of its parts (64 each, the
+--                  oldest first), of which the last one begins at the time from which boundaries
+--                  are missing. Granted may be below 0 only with a window
 --   p<start><tenant>
 --                  ended epoch (start: 48 bits): granted, remaining, reserved, committed, moved
 --                  to the current epoch (64 each), end (48)

@@ -133,10 +133,11 @@ else
 					if level[$WINDOW] then
 						epoch = epochOf(place, made)
 					end
+					local outside = level[$WINDOW] and level[$WINDOW][$RING] and epoch == level and not partOf(place, made)
 					wrong = wrong or not epoch or level[$HOLDS] == 0 or minus(epoch[$RESERVED_HI], epoch[$RESERVED_LO], heldHi, heldLo) < 0
 					epoch = epoch or level
 					h, l = epoch[$COMMITTED_HI], epoch[$COMMITTED_LO]
-					if h > mostHi or h == mostHi and l > mostLo then
+					if not outside and (h > mostHi or h == mostHi and l > mostLo) then
 						mostHi, mostLo = h, l
 					end
 					local s
@@ -146,7 +147,7 @@ else
 					elseif s then
 						h, l = plus(h, l, s[$OVERDRAFT_HI], s[$OVERDRAFT_LO])
 					end
-					if not least or h < leastHi or h == leastHi and l < leastLo then
+					if not outside and (not least or h < leastHi or h == leastHi and l < leastLo) then
 						leastHi, leastLo, least = h, l, bit
 					end
 				end
@@ -182,13 +183,25 @@ else
 			while place > 0 do
 				if part % (2 * bit) >= bit then
 					local level = account[place]
-					local epoch = level[$WINDOW] and epochOf(place, made) or level
+					local w, costHi, costLo, backHi, backLo = level[$WINDOW], hi, lo, backHi, backLo
+					local epoch, outside = w and epochOf(place, made) or level, false
+					if w and w[$RING] and epoch == level then
+						local at = partOf(place, made)
+						outside = not at
+						if at then
+							addToPart(place, at, hi, lo)
+						else
+							costHi, costLo, backHi, backLo = 0, 0, heldHi, heldLo
+						end
+					end
 					epoch[$REMAINING_HI], epoch[$REMAINING_LO] = plus(epoch[$REMAINING_HI], epoch[$REMAINING_LO], backHi, backLo)
 					epoch[$RESERVED_HI], epoch[$RESERVED_LO] = minus(epoch[$RESERVED_HI], epoch[$RESERVED_LO], heldHi, heldLo)
-					epoch[$COMMITTED_HI], epoch[$COMMITTED_LO] = plus(epoch[$COMMITTED_HI], epoch[$COMMITTED_LO], hi, lo)
+					epoch[$COMMITTED_HI], epoch[$COMMITTED_LO] = plus(epoch[$COMMITTED_HI], epoch[$COMMITTED_LO], costHi, costLo)
 					level[$HOLDS], dirty[place] = level[$HOLDS] - 1, true
 					if epoch ~= level then
 						passOn(place, epoch, backHi, backLo, minus(0, 0, heldHi, heldLo))
+					end
+					if epoch ~= level or outside then
 						late = late or {}
 						late[#late + 1] = pack('>I2Bi4I4', operation - 1, place, level[$REMAINING_HI], level[$REMAINING_LO])
 					end

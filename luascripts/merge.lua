@@ -28,6 +28,12 @@ local function shift(i, made, was, wasHi, wasLo, wasMade, state, hi, lo, ending,
 	if not epoch then
 		return false
 	end
+	local rolling = epoch == a and a[$WINDOW] and a[$WINDOW][$RING]
+	local part = rolling and partOf(i, made)
+	if rolling and not part then -- the window doesn't contain the hold any more
+		wasHi, wasLo = was == $IS_OPEN and wasHi or 0, was == $IS_OPEN and wasLo or 0
+		hi, lo = state == $IS_OPEN and hi or 0, state == $IS_OPEN and lo or 0
+	end
 	local rH, rL, sH, sL = epoch[$REMAINING_HI], epoch[$REMAINING_LO], epoch[$RESERVED_HI], epoch[$RESERVED_LO]
 	local cH, cL, holds = epoch[$COMMITTED_HI], epoch[$COMMITTED_LO], a[$HOLDS]
 	if was == $IS_OPEN then
@@ -60,6 +66,10 @@ local function shift(i, made, was, wasHi, wasLo, wasMade, state, hi, lo, ending,
 	local keptHi, keptLo = minus(sH, sL, epoch[$RESERVED_HI], epoch[$RESERVED_LO])
 	epoch[$REMAINING_HI], epoch[$REMAINING_LO], epoch[$RESERVED_HI], epoch[$RESERVED_LO] = rH, rL, sH, sL
 	epoch[$COMMITTED_HI], epoch[$COMMITTED_LO], a[$HOLDS] = cH, cL, holds
+	if part then
+		local wasIn, isIn = was == $IS_COMMITTED, state == $IS_COMMITTED
+		addToPart(i, part, minus(isIn and hi or 0, isIn and lo or 0, wasIn and wasHi or 0, wasIn and wasLo or 0))
+	end
 	if epoch ~= a then
 		passOn(i, epoch, backHi, backLo, keptHi, keptLo)
 	end
@@ -88,7 +98,7 @@ local function madeBy(i, made)
 	local w = account[i][$WINDOW]
 	if w and w[$PERIOD] > 0 then
 		local next = w[$AHEAD][1]
-		made = math.min(made, next and next - 1 or w[$MARK])
+		made = math.min(made, next and next - 1 or w[$RING] and made or w[$MARK])
 	end
 	return math.min(made, now)
 end

@@ -8,7 +8,10 @@
 -- belongs to the epoch with the latest start at or before the time when it was made; if
 -- there is none, to the oldest that is kept.
 --
--- Invariant: the law holds in each epoch; an ended one has nothing below zero. Money moves
+-- A rolling window has no epochs, but a ring: the committed amounts of its parts, the oldest
+-- first, of which the last one begins at the time that is its mark.
+--
+-- Invariant: the law holds in each epoch, and committed is the sum of a ring; an ended one has nothing below zero. Money moves
 -- between an ended epoch and the current one in one step, out of the one and into the other:
 -- an ended epoch has moved the least of the carry-over and of what remains of it with what
 -- it has moved, so that debt moves as a whole. Reserved of an ended epoch is the sum of the
@@ -68,6 +71,53 @@ epochOf = function(i, made)
 		n = n + 1
 	end
 	return load(i, kept[n])
+end
+
+-- partOf returns the place in an account's ring of the part that contains a time, from 0 on, or
+-- nil if that has left the window.
+partOf = function(i, time)
+	local w = account[i][$WINDOW]
+	local length, last = ($PART_MS)[w[$PERIOD]], #w[$RING] / 8 - 1
+	local place = last - (w[$MARK] - (time - time % length)) / length
+	return place >= 0 and math.min(place, last) or nil
+end
+
+-- addToPart adds to a part of an account's ring.
+addToPart = function(i, place, hi, lo)
+	local w = account[i][$WINDOW]
+	local from = 8 * place + 1
+	hi, lo = plus(hi, lo, read('>I4I4', w[$RING], from))
+	w[$RING], w[$TEXT] = sub(w[$RING], 1, from - 1) .. pack('>I4I4', hi, lo) .. sub(w[$RING], from + 8), nil
+end
+
+-- slide returns what was committed in the parts that have left the window.
+local function slide(i)
+	local a = account[i]
+	local w = a[$WINDOW]
+	local length = ($PART_MS)[w[$PERIOD]]
+	local newest = now - now % length
+	local left = math.min((newest - w[$MARK]) / length, #w[$RING] / 8)
+	if left <= 0 then
+		return
+	end
+	local hi, lo = 0, 0
+	for place = 0, left - 1 do
+		hi, lo = plus(hi, lo, read('>I4I4', w[$RING], 8 * place + 1))
+	end
+	a[$COMMITTED_HI], a[$COMMITTED_LO] = minus(a[$COMMITTED_HI], a[$COMMITTED_LO], hi, lo)
+	a[$REMAINING_HI], a[$REMAINING_LO] = plus(a[$REMAINING_HI], a[$REMAINING_LO], hi, lo)
+	w[$RING] = sub(w[$RING], 8 * left + 1) .. string.rep('\0', 8 * left)
+	w[$MARK], w[$TEXT], dirty[i] = newest, nil, true
+end
+
+-- renewsAt returns when an account's budget next grows by itself, 0 for never.
+renewsAt = function(w)
+	for from = 1, w[$RING] and #w[$RING] or 0, 8 do
+		if sub(w[$RING], from, from + 7) ~= '\0\0\0\0\0\0\0\0' then
+			return w[$MARK] + (from + 7) / 8 * ($PART_MS)[w[$PERIOD]]
+		end
+	end
+	return w[$AHEAD][1] or 0
 end
 
 -- room returns what the granted amount of an account may still grow by.
@@ -156,6 +206,9 @@ end
 -- account if its next boundary is not known.
 enter = function(i, omitted)
 	local w = account[i][$WINDOW]
+	if w[$RING] then
+		return slide(i)
+	end
 	local ahead = w[$AHEAD]
 	local last = ahead[#ahead]
 	if omitted or last and last > now then
@@ -179,7 +232,7 @@ windowText = function(w)
 			end
 		end
 		w[$TEXT] = pack($WINDOW_FORM, w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], #w[$ZONE], #w[$AHEAD], #w[$KEPT])
-			.. w[$ZONE] .. table.concat(times)
+			.. w[$ZONE] .. table.concat(times) .. (w[$RING] or '')
 	end
 	return w[$TEXT]
 end

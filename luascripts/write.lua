@@ -69,7 +69,7 @@ if windowed then
 	for i = 1, accounts do
 		local w = account[i] and account[i][$WINDOW]
 		if w and w[$PERIOD] > 0 then
-			local next = blocked[i] ~= $CODE_WINDOW and w[$AHEAD][1] or 0
+			local next = blocked[i] ~= $CODE_WINDOW and (renewsAt and renewsAt(w) or w[$AHEAD][1]) or 0
 			texts[#texts + 1] = pack('>BI6', i, next) .. (next == 0 and pack('>I6BBB', w[$MARK], w[$PERIOD], w[$FIRST], #w[$ZONE]) .. w[$ZONE] or '')
 		end
 	end

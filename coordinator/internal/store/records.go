@@ -137,7 +137,7 @@ func ParseAccount(record string) (a Account, ok bool, err error) {
 // Balanced reports whether remaining + reserved + committed = granted, none of them
 // but remaining below zero, and granted only with a window.
 func (a Account) Balanced() bool {
-	if a.Granted < 0 && a.Epochs == nil || a.Reserved < 0 || a.Committed < 0 {
+	if a.Granted < 0 && a.Epochs == nil || !a.Epochs.Contains(a.Committed) || a.Reserved < 0 || a.Committed < 0 {
 		return false
 	}
 	spent := uint64(a.Reserved) + uint64(a.Committed)

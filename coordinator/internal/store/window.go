@@ -16,10 +16,16 @@ type Epochs struct {
 	Ahead []int64 // boundaries, ascending
 	Kept  []int64 // starts of the ended epochs that are kept, descending
 	Ended budget.Microcents
+	// Ring is what is committed by part of a rolling window, the oldest first. Mark is the start
+	// of the last part.
+	Ring []budget.Microcents
 }
 
-// Epoch returns the current epoch.
+// Epoch returns the current epoch. A rolling window has none.
 func (e *Epochs) Epoch() budget.Epoch {
+	if len(e.Ring) > 0 {
+		return budget.Epoch{}
+	}
 	epoch := budget.Epoch{Start: budget.Instant(e.Start)}
 	if len(e.Ahead) > 0 {
 		epoch.End = budget.Instant(e.Ahead[0])
@@ -72,6 +78,14 @@ func (r *reader) epochs() (w budget.Window, e *Epochs, err error) {
 	for range kept {
 		e.Kept = append(e.Kept, r.time())
 	}
+	if parts, _ := w.Period.Parts(); parts > 0 {
+		if len(r.rest) < 8*(parts+1) {
+			return w, nil, fmt.Errorf("%w: rolling window cut short", ErrDamaged)
+		}
+		for range parts + 1 {
+			e.Ring = append(e.Ring, r.amount())
+		}
+	}
 	return w, e, e.check(w)
 }
 
@@ -80,8 +94,11 @@ func (e *Epochs) check(w budget.Window) error {
 	if w.Carry < 0 || w.Amount < 0 || e.Ended < 0 {
 		return fmt.Errorf("%w: window with a negative amount", ErrDamaged)
 	}
-	if w.Period > budget.Month {
+	if w.Period > budget.Last30Days {
 		return fmt.Errorf("%w: window of unknown period %d", ErrDamaged, w.Period)
+	}
+	if w.Period.Rolling() {
+		return e.checkRing(w)
 	}
 	last := e.Start
 	for _, at := range e.Ahead {
@@ -93,7 +110,11 @@ func (e *Epochs) check(w budget.Window) error {
 	if e.Mark < last {
 		return fmt.Errorf("%w: boundaries are missing from %d, but %d is known", ErrDamaged, e.Mark, last)
 	}
-	last = e.Start
+	return e.checkKept()
+}
+
+func (e *Epochs) checkKept() error {
+	last := e.Start
 	for _, at := range e.Kept {
 		if at >= last {
 			return fmt.Errorf("%w: ended epoch from %d, before another from %d", ErrDamaged, at, last)
@@ -101,6 +122,32 @@ func (e *Epochs) check(w budget.Window) error {
 		last = at
 	}
 	return nil
+}
+
+// checkRing returns nil for a rolling window that nodes write.
+func (e *Epochs) checkRing(w budget.Window) error {
+	_, length := w.Period.Parts()
+	if e.Mark%length.Milliseconds() != 0 || len(e.Ahead) > 0 {
+		return fmt.Errorf("%w: rolling window whose last part begins at %d, with %d boundaries", ErrDamaged, e.Mark, len(e.Ahead))
+	}
+	for _, amount := range e.Ring {
+		if amount < 0 {
+			return fmt.Errorf("%w: rolling window with a negative amount", ErrDamaged)
+		}
+	}
+	return e.checkKept()
+}
+
+// Contains reports whether an account's ring adds up to its committed amount; without a
+// rolling window it does.
+func (e *Epochs) Contains(committed budget.Microcents) bool {
+	if e == nil || len(e.Ring) == 0 {
+		return true
+	}
+	for _, amount := range e.Ring {
+		committed -= amount
+	}
+	return committed == 0
 }
 
 // EndedEpoch is the record of an ended epoch.

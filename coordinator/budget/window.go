@@ -103,6 +103,9 @@ func InWindow(w Window) Setting {
 
 // normal returns the validated window with its defaults filled in, so that equal windows are ==.
 func (w Window) normal() (Window, error) {
+	if w == (Window{}) {
+		return Window{}, nil
+	}
 	if w.Zone == "" {
 		w.Zone = time.UTC.String()
 	}
@@ -111,10 +114,7 @@ func (w Window) normal() (Window, error) {
 	}
 	switch {
 	case w.Period == NoPeriod:
-		if w != (Window{Zone: w.Zone}) {
-			return Window{}, fmt.Errorf("%w: a window without a period; give one of %s", ErrInvalidSetting, strings.Join(periodNames[1:], ", "))
-		}
-		return Window{}, nil
+		return Window{}, fmt.Errorf("%w: a window without a period; give one of %s", ErrInvalidSetting, strings.Join(periodNames[1:], ", "))
 	case int(w.Period) >= len(periodNames):
 		return Window{}, fmt.Errorf("%w: unknown period %d; give one of %s", ErrInvalidSetting, w.Period, strings.Join(periodNames[1:], ", "))
 	case w.Day != 0 && w.Period != Month:

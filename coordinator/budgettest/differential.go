@@ -31,9 +31,8 @@ const maxRuns = 8
 // The reference is the trusted engine; the subject is the one with Stored, if any.
 func Differential(t *testing.T, reference, subject Factory) {
 	coverage := make(map[string]int)
-	levels, settings := features(t, reference)
-	subjectLevels, subjectSettings := features(t, subject)
-	lacking := func() []string { return uncovered(coverage, levels && subjectLevels, settings && subjectSettings) }
+	able := abilitiesOf(t, reference).and(abilitiesOf(t, subject))
+	lacking := func() []string { return uncovered(coverage, able) }
 	for runs := 0; runs < maxRuns && (runs == 0 || len(lacking()) > 0); runs++ {
 		differential(t, reference, subject, coverage)
 	}
@@ -61,7 +60,7 @@ func differential(t testing.TB, reference, subject Factory, coverage map[string]
 				op := step.Draw(rt, "opening")
 				op.verb, op.instead, op.tenant = verbEnsure, sameVerb, tenant
 				perform(op)
-				if p.settings {
+				if p.able.settings {
 					p.open(tenant, func() operation { return step.Draw(rt, "opening") }, perform)
 				}
 			}
@@ -177,15 +176,15 @@ var ancestorSettingOutcomesToSee = []string{
 	"commit_available committed at an ancestor",
 }
 
-func uncovered(coverage map[string]int, levels, settings bool) []string {
+func uncovered(coverage map[string]int, able abilities) []string {
 	expected := slices.Clone(outcomesToSee)
-	if levels {
+	if able.levels {
 		expected = append(expected, levelOutcomesToSee...)
 	}
-	if settings {
+	if able.settings {
 		expected = append(expected, settingOutcomesToSee...)
 	}
-	if levels && settings {
+	if able.levels && able.settings {
 		expected = append(expected, ancestorSettingOutcomesToSee...)
 	}
 	var lacking []string

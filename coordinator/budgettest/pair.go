@@ -18,9 +18,8 @@ type pair struct {
 	reference side
 	subject   side
 	clock     *clock
-	levels    bool // of both engines are compared
-	settings  bool // of both engines are compared
-	given     int  // number of reservations that both engines made
+	able      abilities // of both engines
+	given     int       // number of reservations that both engines made
 	done      []operation
 	coverage  map[string]int // number of times that each verb had each outcome
 }
@@ -40,17 +39,16 @@ func newPair(t testing.TB, reference, subject Factory, coverage map[string]int) 
 		reference: side{Subject: reference(t, config), names: make(map[budget.ReservationID]string)},
 		subject:   side{Subject: subject(t, config), names: make(map[budget.ReservationID]string)},
 	}
-	p.levels = p.reference.Levels && p.subject.Levels
-	p.settings = p.reference.Settings && p.subject.Settings
+	p.able = p.reference.abilities().and(p.subject.abilities())
 	return p
 }
 
 // perform applies one operation. An error lists all operations so far.
 func (p *pair) perform(op operation) error {
-	if !p.levels {
+	if !p.able.levels {
 		op = op.withoutLevels()
 	}
-	if p.settings {
+	if p.able.settings {
 		op = op.withSettings()
 	} else {
 		op.setting = noSetting
@@ -82,7 +80,7 @@ func (p *pair) apply(op operation) error {
 	want := p.reference.call(p.ctx, op, tenant, slot, amount)
 	got := p.subject.call(p.ctx, op, tenant, slot, amount)
 	p.coverage[op.verb.String()+" "+want.key()]++
-	if !p.levels {
+	if !p.able.levels {
 		want.Level, got.Level = "", ""
 	} else if want.Level != "" && want.Level != tenant {
 		p.coverage[op.verb.String()+" "+want.key()+" at an ancestor"]++
@@ -300,11 +298,11 @@ func (s *side) id(tenant budget.TenantID, slot int) budget.ReservationID {
 
 // compareState compares every account of both engines.
 func (p *pair) compareState() error {
-	want, err := p.reference.state(p.ctx, p.clock, p.levels)
+	want, err := p.reference.state(p.ctx, p.clock, p.able.levels)
 	if err != nil {
 		return fmt.Errorf("reference: %w", err)
 	}
-	got, err := p.subject.state(p.ctx, p.clock, p.levels)
+	got, err := p.subject.state(p.ctx, p.clock, p.able.levels)
 	if err != nil {
 		return fmt.Errorf("subject: %w", err)
 	}

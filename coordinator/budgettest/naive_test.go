@@ -491,7 +491,9 @@ func (e *naive) DeleteTenant(_ context.Context, tenant budget.TenantID) (budget.
 	}
 	delete(e.accounts, tenant)
 	delete(e.reached, tenant)
-	delete(e.past, tenant)
+	if e.mistake != keepsDeleted {
+		delete(e.past, tenant)
+	}
 	if e.mistake == keepsSettings {
 		e.left[tenant] = b.Settings
 	}
@@ -518,7 +520,9 @@ func (e *naive) Tree(_ context.Context, tenant budget.TenantID) (budget.Tree, er
 			e.mu.Lock()
 		}
 		if a := e.accounts[name]; a != nil && (name == tenant || strings.HasPrefix(string(name), below)) {
-			e.roll(name)
+			if e.mistake != listsUnrolled {
+				e.roll(name)
+			}
 			tree.Outcome, tree.Instant = budget.Found, true
 			tree.Accounts = append(tree.Accounts, budget.Account{Tenant: name, Balance: *a})
 		}

@@ -27,18 +27,19 @@ const (
 	forgivesByEpoch                // debt beyond an epoch's amount does not pass on
 	carriesAll                     // what passes on ignores the cap
 	carriesNothing                 // only debt passes on
-	carriesUncapped64              // what passes on may exceed 64 bits
+	carriesBeyond64                // what passes on may exceed 64 bits
 	keepsMoved                     // an ended epoch keeps what it has passed on
 	settlesCurrent                 // a hold of an ended epoch settles in the current one
 	settlesNewestEnded             // a hold of an ended epoch settles in the newest of these
 	losesLate                      // what returns to an ended epoch does not pass on
 	lateIgnoresCap                 // what returns to an ended epoch passes on beyond the cap
-	lateKeepsDebt                  // an excess in an ended epoch does not change the current one
+	lateBeyond64                   // what returns to an ended epoch passes on beyond 64 bits
+	roomWraps                      // the room for what passes on overflows
 	coversByCurrent                // the excess of a late commit need only be covered by the current epoch
 	coversByOwn                    // the excess of a late commit need only be covered by its epoch
-	coversWithoutLoan              // the overdraft does not cover the excess of a late commit
+	coversWithoutOverdraft         // the overdraft does not cover the excess of a late commit
+	coversByDebt                   // a current epoch beyond its overdraft counts for late commits
 	raisesNext                     // a raised amount counts from the next epoch
-	raisesGranted                  // a raised amount counts for granted, but can't be spent
 	raisesNew                      // a new tenant has the window's amount at once
 	lowersNow                      // a lowered amount counts at once
 	resetsFirst                    // the first window makes the account as new
@@ -46,16 +47,23 @@ const (
 	keepsBoundary                  // a changed window has the boundaries of the former one
 	forgetsAmount                  // a window without an amount has the granted one
 	dropsAtRemoval                 // a removed window removes the ended epochs
+	startsAgain                    // a window after a removed one starts an epoch
 	keepsTwo                       // two ended epochs are kept
 	keepsFour                      // four ended epochs are kept
 	dropsHolds                     // the fourth last ended epoch is dropped, with its holds
+	dropsSettled                   // an older epoch is dropped when its last hold ends
 	includesEnd                    // an epoch contains its end
 	hidesRenews                    // refusals and reads don't return the next boundary
 	deletesEnded                   // an account with holds of ended epochs only is deleted
+	keepsDeleted                   // a recreated tenant has the ended epochs of the deleted one
 	capsForgetEnded                // CapReserved counts the holds of the current epoch
 	capsForgetEndedHolds           // CapHolds counts the holds of the current epoch
 	crossesFirstEpoch              // thresholds are not armed again in a new epoch
+	crossesOfLast                  // what an ended epoch committed counts for thresholds of the current one
 	configuresBeyondAmount         // the window's amount is checked without the overdraft
+	listsUnrolled                  // a tree has the epochs of the last operations
+
+	lastWindowMistake
 )
 
 // pastEpoch is an ended epoch: its terms, and what it has passed on to the epochs after it.
@@ -156,7 +164,7 @@ func (e *naive) passes(account *budget.Balance, remaining budget.Microcents) bud
 		return min(remaining, room)
 	case carriesNothing:
 		return min(remaining, 0)
-	case carriesUncapped64:
+	case carriesBeyond64:
 		return min(remaining, w.Carry)
 	default:
 	}
@@ -217,12 +225,20 @@ func (e *naive) endLate(account *budget.Balance, past *pastEpoch, held, spent bu
 	whole := past.Remaining + past.moved // as if nothing had been passed on
 	passes := min(carry, whole+back) - min(carry, whole)
 	switch {
-	case e.mistake == losesLate && back > 0, e.mistake == lateKeepsDebt && back < 0 && past.Remaining+back >= 0:
+	case e.mistake == losesLate && back > 0:
 		passes = 0
 	case e.mistake == lateIgnoresCap && back > 0:
 		passes = back
 	}
-	passes = min(passes, past.Remaining+back, sum(budget.MaxMicrocents, -account.Settings.Overdraft, -account.Granted))
+	room := sum(budget.MaxMicrocents, -account.Settings.Overdraft, -account.Granted)
+	switch e.mistake {
+	case roomWraps:
+		room = budget.MaxMicrocents - account.Settings.Overdraft - account.Granted
+	case lateBeyond64:
+		room = budget.MaxMicrocents
+	default:
+	}
+	passes = min(passes, past.Remaining+back, room)
 	past.Reserved -= held
 	past.Committed += spent
 	past.Remaining += back - passes
@@ -231,6 +247,10 @@ func (e *naive) endLate(account *budget.Balance, past *pastEpoch, held, spent bu
 	account.Granted += passes
 	account.Remaining += passes
 	account.Ended -= held
+	if e.mistake == crossesOfLast {
+		account.Committed += spent
+		account.Remaining -= spent
+	}
 }
 
 // arm forgets thresholds that an account has no longer reached.
@@ -244,7 +264,7 @@ func (e *naive) arm(level budget.TenantID) {
 // could pay had it passed on nothing, of which the current one must pay its part, too.
 func (e *naive) payableLate(account *budget.Balance, past *pastEpoch) budget.Microcents {
 	overdraft := account.Settings.Overdraft
-	if e.mistake == coversWithoutLoan {
+	if e.mistake == coversWithoutOverdraft {
 		overdraft = 0
 	}
 	own := sum(past.moved, overdraft)
@@ -254,6 +274,8 @@ func (e *naive) payableLate(account *budget.Balance, past *pastEpoch) budget.Mic
 		own = current
 	case coversByOwn:
 		current = own
+	case coversByDebt:
+		current = account.Remaining + overdraft
 	default:
 	}
 	return sum(past.Remaining, min(own, current))
@@ -292,7 +314,7 @@ func (e *naive) setWindow(tenant budget.TenantID, after *budget.Balance, was, ch
 	if first {
 		amount = after.Granted
 	}
-	if after.Settings.Window.Amount == 0 && (first || e.mistake == forgetsAmount) {
+	if change.Amount == 0 && (first || e.mistake == forgetsAmount) {
 		after.Settings.Window.Amount = max(after.Granted, 0)
 	}
 	if err := e.raise(after, amount, change.Amount, isNew); err != nil {
@@ -301,7 +323,7 @@ func (e *naive) setWindow(tenant budget.TenantID, after *budget.Balance, was, ch
 	if first && e.mistake == resetsFirst {
 		after.Granted, after.Remaining, after.Reserved, after.Committed = after.Settings.Window.Amount, after.Settings.Window.Amount, 0, 0
 	}
-	if after.Epoch == (budget.Epoch{}) || !first && e.mistake == restartsEpoch {
+	if after.Epoch == (budget.Epoch{}) || !first && e.mistake == restartsEpoch || first && e.mistake == startsAgain {
 		after.Epoch.Start = now
 	}
 	same := was
@@ -325,11 +347,7 @@ func (e *naive) raise(after *budget.Balance, was, amount budget.Microcents, isNe
 	}
 	difference := budget.Microcents(granted.Int64()) - after.Granted
 	after.Granted += difference
-	if e.mistake == raisesGranted {
-		after.Committed += difference
-	} else {
-		after.Remaining += difference
-	}
+	after.Remaining += difference
 	return nil
 }
 
@@ -347,7 +365,10 @@ func (e *naive) balanceAt(tenant budget.TenantID, at budget.Instant) (budget.Bal
 	contains := func(b budget.Balance) bool {
 		return b.Epoch.Start != 0 && b.Epoch.Start <= at && (b.Epoch.End == 0 || at < b.Epoch.End || e.mistake == includesEnd && at == b.Epoch.End)
 	}
-	for _, past := range e.past[tenant] {
+	for i, past := range e.past[tenant] {
+		if e.mistake == dropsSettled && i < len(e.past[tenant])-3 && past.Reserved == 0 {
+			continue
+		}
 		if contains(past.Balance) {
 			b := past.Balance
 			b.Settings = account.Settings

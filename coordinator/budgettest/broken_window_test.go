@@ -67,6 +67,8 @@ var brokenWindows = map[string]struct {
 	}},
 	"coversWithoutOverdraft": {coversWithoutOverdraft, []string{"a late excess with an overdraft", "late commits exact at every edge"}},
 	"coversByDebt":           {coversByDebt, []string{"a late excess with an overdraft"}},
+	"coversBeyond64":         {coversBeyond64, []string{"a late excess beyond 64 bits of its epoch"}},
+	"lateTakesBack":          {lateTakesBack, []string{"a late excess is paid by its own epoch first"}},
 	"raisesNext": {raisesNext, []string{
 		"a raised amount counts at once, a lowered one from the next epoch", "the first window's amount",
 	}},

@@ -39,6 +39,8 @@ const (
 	coversByOwn                    // the excess of a late commit need only be covered by its epoch
 	coversWithoutOverdraft         // the overdraft does not cover the excess of a late commit
 	coversByDebt                   // a current epoch beyond its overdraft counts for late commits
+	coversBeyond64                 // the excess of a late commit may exceed 64 bits
+	lateTakesBack                  // an excess takes back what would not have been passed on, although its epoch has it
 	raisesNext                     // a raised amount counts from the next epoch
 	raisesNew                      // a new tenant has the window's amount at once
 	lowersNow                      // a lowered amount counts at once
@@ -218,8 +220,8 @@ func (e *naive) lateHolds(level budget.TenantID) (n int64) {
 	return n
 }
 
-// endLate ends a hold in an ended epoch of an account, which passes on a part of what returns,
-// or takes back a part of the excess.
+// endLate ends a hold in an ended epoch of an account, which passes on a part of what returns.
+// An excess is paid by what remains in that epoch, then by what it had passed on.
 func (e *naive) endLate(account *budget.Balance, past *pastEpoch, held, spent budget.Microcents) {
 	back, carry := held-spent, account.Settings.Window.Carry
 	whole := past.Remaining + past.moved // as if nothing had been passed on
@@ -229,6 +231,8 @@ func (e *naive) endLate(account *budget.Balance, past *pastEpoch, held, spent bu
 		passes = 0
 	case e.mistake == lateIgnoresCap && back > 0:
 		passes = back
+	case back < 0 && e.mistake != lateTakesBack:
+		passes = min(past.Remaining+back, 0)
 	}
 	room := sum(budget.MaxMicrocents, -account.Settings.Overdraft, -account.Granted)
 	switch e.mistake {
@@ -278,7 +282,11 @@ func (e *naive) payableLate(account *budget.Balance, past *pastEpoch) budget.Mic
 		current = account.Remaining + overdraft
 	default:
 	}
-	return sum(past.Remaining, min(own, current))
+	room := budget.MaxMicrocents - past.Granted // for what the epoch is granted afterwards
+	if e.mistake == coversBeyond64 {
+		room = budget.MaxMicrocents
+	}
+	return sum(past.Remaining, min(own, current, room))
 }
 
 // sum returns the sum, or the nearest amount of 64 bits.

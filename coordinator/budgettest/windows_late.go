@@ -18,6 +18,8 @@ func lateChecks() []check {
 		{name: "a late surplus after an overdraft was lowered", run: lateLowered},
 		{name: "a late excess is covered by its epoch and the current one", run: lateExcess},
 		{name: "a late excess with an overdraft", run: lateOverdraft},
+		{name: "a late excess is paid by its own epoch first", run: lateOwnFirst},
+		{name: "a late excess beyond 64 bits of its epoch", run: lateBeyond},
 		{name: "a late commit of the available amount", run: lateAvailable},
 		{name: "late commits exact at every edge", run: lateEdges},
 	}
@@ -254,6 +256,48 @@ func lateOverdraft(x *fixture) {
 	expect(x, overrun(80))(x.engine.Commit(x.ctx, ids["owed"], 51)) // 20 of the overdraft are used
 	expect(x, committed(70, 50))(x.engine.Commit(x.ctx, ids["owed"], 50))
 	x.past("owed", noon, march(2), figures{130, 0, 0, 130})
+}
+
+// lateOwnFirst has a current epoch without money, and ended epochs that kept more than the
+// carry-over would let them keep: it was raised, or there was no room for what returned.
+func lateOwnFirst(x *fixture) {
+	const most = budget.MaxMicrocents
+	x.openIn("raised", 100, daily(100, 0))
+	x.openIn("room", 100, daily(100, budget.CarryAll))
+	raised := x.hold("raised", 40, 60)
+	first, second := x.hold("room", 40, 60), x.hold("room", 30, 30)
+	x.at(march(2))
+	x.setWindow("raised", daily(0, budget.CarryAll), 100)
+	x.hold("raised", 100, 0)
+	expect(x, overrun(0))(x.engine.Commit(x.ctx, raised, 101))
+	expect(x, committed(0, 60))(x.engine.Commit(x.ctx, raised, 60))
+	x.current("raised", march(2), march(3), figures{100, 0, 100}, 0)
+	x.past("raised", noon, march(2), figures{100, 40, 0, 60})
+
+	expect(x, granted(most))(x.engine.Grant(x.ctx, "room", most-130))
+	expect(x, released(most, 40))(x.engine.Release(x.ctx, first))
+	expect(x, withdrawn(0))(x.engine.Withdraw(x.ctx, "room", most))
+	x.past("room", noon, march(2), figures{70, 40, 30})
+	expect(x, overrun(0))(x.engine.Commit(x.ctx, second, 71))
+	expect(x, committed(0, 70))(x.engine.Commit(x.ctx, second, 70))
+	x.current("room", march(2), march(3), figures{}, 0)
+	x.past("room", noon, march(2), figures{70, 0, 0, 70})
+}
+
+// lateBeyond has an overdraft that would let an ended epoch commit more than 64 bits.
+func lateBeyond(x *fixture) {
+	const most = budget.MaxMicrocents
+	x.openIn("acme", most, daily(1, 0))
+	first, second := x.hold("acme", 10, most-10), x.hold("acme", 5, most-15)
+	x.spend("acme", most-17)
+	x.at(march(2))
+	x.configure("acme", budget.Overdraft(most-1))
+	x.past("acme", noon, march(2), figures{most, 2, 15, most - 17})
+	expect(x, overrun(1))(x.engine.Commit(x.ctx, first, 13))
+	expect(x, committed(1, 12))(x.engine.Commit(x.ctx, first, 12))
+	expect(x, short(1, 5, 1))(x.engine.CommitAvailable(x.ctx, second, 6))
+	x.current("acme", march(2), march(3), figures{1, 1}, 0)
+	x.past("acme", noon, march(2), figures{most, 0, 0, most})
 }
 
 func lateAvailable(x *fixture) {

@@ -136,6 +136,7 @@ coverOf = function(i, e)
 		hi, lo = 0, 0
 	end
 	hi, lo = least(hi, lo, plus(e[$MOVED_HI], e[$MOVED_LO], s[$OVERDRAFT_HI], s[$OVERDRAFT_LO]))
+	hi, lo = least(hi, lo, minus(2147483647, 4294967295, e[$GRANTED_HI], e[$GRANTED_LO]))
 	return plus(e[$REMAINING_HI], e[$REMAINING_LO], hi, lo)
 end
 
@@ -149,6 +150,9 @@ passOn = function(i, e, backHi, backLo, keptHi, keptLo)
 	local wasHi, wasLo = least(w[$CARRY_HI], w[$CARRY_LO], minus(hi, lo, backHi, backLo))
 	hi, lo = least(w[$CARRY_HI], w[$CARRY_LO], hi, lo)
 	hi, lo = minus(hi, lo, wasHi, wasLo)
+	if backHi < 0 then -- the epoch pays first
+		hi, lo = 0, 0
+	end
 	hi, lo = least(hi, lo, e[$REMAINING_HI], e[$REMAINING_LO])
 	hi, lo = least(hi, lo, room(a, a[$GRANTED_HI], a[$GRANTED_LO]))
 	e[$REMAINING_HI], e[$REMAINING_LO] = minus(e[$REMAINING_HI], e[$REMAINING_LO], hi, lo)

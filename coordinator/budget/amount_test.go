@@ -121,7 +121,7 @@ func TestErrorsOfOneMicrocent(t *testing.T) {
 		{sum, "amount overflows 64 bits: 9223372036854775807 + 1 microcent"},
 		{cost, "invalid amount: 1 token at -1 microcents a million; neither may be negative"},
 		{negative, "invalid amount: -1 tokens at 1 microcent a million; neither may be negative"},
-		{hold.Audit(), "the open holds (2) sum up to 2, but reserved is 1"},
+		{hold.Audit(), "the open holds (2) sum up to 2, but reserved is 1, and 0 in ended epochs"},
 	} {
 		if c.err == nil || c.err.Error() != c.want {
 			t.Errorf("%v, want %s", c.err, c.want)

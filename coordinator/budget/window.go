@@ -142,6 +142,9 @@ func (w Window) normal() (Window, error) {
 		}
 		return w, nil
 	}
+	if w == (Window{}) {
+		return Window{}, nil
+	}
 	if w.Zone == "" {
 		w.Zone = time.UTC.String()
 	}
@@ -150,10 +153,7 @@ func (w Window) normal() (Window, error) {
 	}
 	switch {
 	case w.Period == NoPeriod:
-		if w != (Window{Zone: w.Zone}) {
-			return Window{}, fmt.Errorf("%w: a window without a period; give one of %s", ErrInvalidSetting, strings.Join(periodNames[1:], ", "))
-		}
-		return Window{}, nil
+		return Window{}, fmt.Errorf("%w: a window without a period; give one of %s", ErrInvalidSetting, strings.Join(periodNames[1:], ", "))
 	case int(w.Period) >= len(periodNames):
 		return Window{}, fmt.Errorf("%w: unknown period %d; give one of %s", ErrInvalidSetting, w.Period, strings.Join(periodNames[1:], ", "))
 	case w.Day != 0 && w.Period != Month:

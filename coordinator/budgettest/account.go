@@ -14,6 +14,8 @@ import (
 type account struct {
 	Granted, Remaining, Reserved, Committed budget.Microcents
 	Settings                                budget.Settings
+	Epoch                                   budget.Epoch
+	Ended                                   budget.Microcents
 	Holds                                   map[string]hold
 }
 
@@ -28,8 +30,8 @@ func accountOf(list budget.HoldList, names map[budget.ReservationID]string) acco
 	b := list.Balance
 	a := account{
 		Granted: b.Granted, Remaining: b.Remaining, Reserved: b.Reserved, Committed: b.Committed,
-		Settings: b.Settings,
-		Holds:    make(map[string]hold, len(list.Holds)),
+		Settings: b.Settings, Epoch: b.Epoch, Ended: b.Ended,
+		Holds: make(map[string]hold, len(list.Holds)),
 	}
 	for _, h := range list.Holds {
 		name := names[h.ID]
@@ -49,7 +51,7 @@ func accountOf(list budget.HoldList, names map[budget.ReservationID]string) acco
 }
 
 // settleDue ends the holds that are due in a list that was read from the store, as the
-// engine does in its next operation on the tenant.
+// engine does in its next operation on the tenant. The account must have no ended epochs.
 func settleDue(list budget.HoldList, now time.Time) budget.HoldList {
 	settled := list
 	settled.Holds = nil

@@ -149,15 +149,15 @@ func TestSettleDueEndsWhatTheEngineWould(t *testing.T) {
 func TestDifferentialNamesMissingOutcomes(t *testing.T) {
 	t.Parallel()
 	coverage := make(map[string]int)
-	all := len(outcomesToSee) + len(levelOutcomesToSee) + len(settingOutcomesToSee) + len(ancestorSettingOutcomesToSee)
-	if lacking := uncovered(coverage, true, true); len(lacking) != all || len(lacking) < 60 {
+	all := len(outcomesToSee) + len(levelOutcomesToSee) + len(settingOutcomesToSee) + len(ancestorSettingOutcomesToSee) + len(windowOutcomesToSee)
+	if lacking := uncovered(coverage, abilities{true, true, true}); len(lacking) != all || len(lacking) < 60 {
 		t.Errorf("missing outcomes of an empty run: %q", lacking)
 	}
 	for _, outcome := range outcomesToSee {
 		coverage[outcome] = 1
 	}
 	coverage["commit overrun"] = 0
-	if lacking := uncovered(coverage, false, false); !slices.Equal(lacking, []string{"commit overrun"}) {
+	if lacking := uncovered(coverage, abilities{}); !slices.Equal(lacking, []string{"commit overrun"}) {
 		t.Errorf("got %q", lacking)
 	}
 }

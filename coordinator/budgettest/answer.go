@@ -19,6 +19,7 @@ type answer struct {
 	Shortfall           budget.Microcents
 	Cap                 budget.Cap
 	CapLimit            int64
+	Renews              budget.Instant
 	Settings            budget.Settings // of Configure and the like
 	HasID               bool
 	Fate                budget.Fate
@@ -49,6 +50,8 @@ func errorName(err error) string {
 		return budget.ErrOverflow.Error()
 	case errors.Is(err, budget.ErrInvalidSetting):
 		return budget.ErrInvalidSetting.Error()
+	case errors.Is(err, budget.ErrNoEpoch):
+		return budget.ErrNoEpoch.Error()
 	default:
 		return "other: " + err.Error()
 	}

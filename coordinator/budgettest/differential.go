@@ -24,16 +24,16 @@ const maxRuns = 8
 // Differential applies the same random operations to two engines and compares the results
 // and the whole state after each step. The operations use a few tenants, on up to four
 // levels of one family if both engines have Subject.Levels; settings if both have
-// Subject.Settings; amounts around 0, 2^53, 2^63-1 and the remaining and held amounts; and a
-// clock that passes deadlines. The test fails if an outcome didn't occur, so it needs at
-// least rapid's default number of checks. A failure prints rapid's seed.
+// Subject.Settings; windows if both have Subject.Windows, with a clock that jumps to their
+// boundaries; amounts around 0, 2^53, 2^63-1 and the remaining and held amounts; and a clock
+// that passes deadlines. The test fails if an outcome didn't occur, so it needs at least
+// rapid's default number of checks. A failure prints rapid's seed.
 //
 // The reference is the trusted engine; the subject is the one with Stored, if any.
 func Differential(t *testing.T, reference, subject Factory) {
 	coverage := make(map[string]int)
-	levels, settings := features(t, reference)
-	subjectLevels, subjectSettings := features(t, subject)
-	lacking := func() []string { return uncovered(coverage, levels && subjectLevels, settings && subjectSettings) }
+	able := abilitiesOf(t, reference).and(abilitiesOf(t, subject))
+	lacking := func() []string { return uncovered(coverage, able) }
 	for runs := 0; runs < maxRuns && (runs == 0 || len(lacking()) > 0); runs++ {
 		differential(t, reference, subject, coverage)
 	}
@@ -61,7 +61,7 @@ func differential(t testing.TB, reference, subject Factory, coverage map[string]
 				op := step.Draw(rt, "opening")
 				op.verb, op.instead, op.tenant = verbEnsure, sameVerb, tenant
 				perform(op)
-				if p.settings {
+				if p.able.settings {
 					p.open(tenant, func() operation { return step.Draw(rt, "opening") }, perform)
 				}
 			}
@@ -74,14 +74,21 @@ func differential(t testing.TB, reference, subject Factory, coverage map[string]
 	})
 }
 
-// open gives a tenant money, a setting, a hold and, in a part of the cases, a debt. Without
-// them, too few of the random operations of a case would meet an account that its settings
-// limit.
+// open gives a tenant money, a setting, holds and, in a part of the cases, a debt; or money, a
+// window, holds, a later time and then another setting, a hold and a commit. Without them, too
+// few of the random operations of a case would meet an account that its settings limit.
 func (p *pair) open(tenant budget.TenantID, draw func() operation, perform func(operation)) {
 	perform(operation{verb: verbEnsure, tenant: tenant, offset: 1000})
-	for _, verb := range []verb{verbReserve, verbConfigure, verbReserve, verbCommit} {
+	verbs := []verb{verbReserve, verbConfigure, verbReserve, verbCommit}
+	if p.able.windows {
+		verbs = []verb{verbConfigure, verbReserve, verbReserve, verbAdvance, verbConfigure, verbReserve, verbCommit}
+	}
+	for i, verb := range verbs {
 		op := draw()
-		op.verb, op.instead, op.tenant = verb, sameVerb, tenant
+		op.verb, op.instead, op.tenant, op.toward = verb, sameVerb, tenant, op.toward.of(verb)
+		if p.able.windows && i > 0 {
+			op.window = windowChange{}
+		}
 		switch {
 		case verb == verbReserve:
 			op.basis = fromZero
@@ -177,16 +184,19 @@ var ancestorSettingOutcomesToSee = []string{
 	"commit_available committed at an ancestor",
 }
 
-func uncovered(coverage map[string]int, levels, settings bool) []string {
+func uncovered(coverage map[string]int, able abilities) []string {
 	expected := slices.Clone(outcomesToSee)
-	if levels {
+	if able.levels {
 		expected = append(expected, levelOutcomesToSee...)
 	}
-	if settings {
+	if able.settings {
 		expected = append(expected, settingOutcomesToSee...)
 	}
-	if levels && settings {
+	if able.levels && able.settings {
 		expected = append(expected, ancestorSettingOutcomesToSee...)
+	}
+	if able.windows {
+		expected = append(expected, windowOutcomesToSee...)
 	}
 	var lacking []string
 	for _, outcome := range expected {

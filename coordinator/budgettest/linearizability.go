@@ -32,8 +32,7 @@ func linearizes(x *fixture) {
 // At least half of the operations must return without an error. Linearizability doesn't
 // call [Audit], since the engine may still be busy.
 func Linearizability(t *testing.T, f Factory) {
-	levels, _ := features(t, f)
-	counts := newFixture(t, f, check{levels: levels}).linearize()
+	counts := newFixture(t, f, check{levels: abilitiesOf(t, f).levels}).linearize()
 	if counts.unknown*2 > counts.operations {
 		t.Errorf("%d of %d operations got no answer; histories without answers prove nothing", counts.unknown, counts.operations)
 	}

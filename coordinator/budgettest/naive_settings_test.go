@@ -29,7 +29,7 @@ func (e *naive) finish() {
 				Tenant: tenant, Percent: percent, Committed: account.Committed, Granted: account.Granted,
 			})
 		}
-		if e.mistake != crossesOnce || len(reached.Beyond(before)) > 0 {
+		if e.mistake != crossesOnce && e.mistake != crossesFirstEpoch || len(reached.Beyond(before)) > 0 {
 			e.reached[tenant] = reached
 		}
 	}
@@ -46,11 +46,16 @@ func (e *naive) frozen(id budget.ReservationID) bool {
 	return account != nil && account.Settings.Frozen
 }
 
-// payable returns the level with the least amount that a settle can spend, and the amount.
-func (e *naive) payable(levels []budget.TenantID) (least budget.TenantID, amount budget.Microcents) {
-	return e.leastOf(levels, func(b *budget.Balance) budget.Microcents {
+// payable returns the level with the least amount that a settle of a hold, or of one that
+// would be made now, can spend, and the amount.
+func (e *naive) payable(levels []budget.TenantID, id budget.ReservationID) (least budget.TenantID, amount budget.Microcents) {
+	return e.leastOf(levels, func(level budget.TenantID) budget.Microcents {
+		b := e.accounts[level]
 		if e.mistake == overdrawsAtTenant {
 			return b.Remaining + e.accounts[levels[0]].Settings.Overdraft
+		}
+		if past := e.epochOf(id, level); past != nil {
+			return e.payableLate(b, past)
 		}
 		return b.Remaining + b.Settings.Overdraft
 	})
@@ -120,7 +125,14 @@ func (e *naive) cappedBy(level budget.TenantID, cost budget.Microcents) (budget.
 	if e.mistake == capsTheLast {
 		cost, open = cost+1, open+1
 	}
-	return account.Settings.CappedBy(cost, account.Reserved, open)
+	reserved := account.Reserved + account.Ended
+	if e.mistake == capsForgetEnded {
+		reserved = account.Reserved
+	}
+	if e.mistake == capsForgetEndedHolds {
+		open -= e.lateHolds(level)
+	}
+	return account.Settings.CappedBy(cost, reserved, open)
 }
 
 // pays returns the amount that CommitAvailable can charge beyond a hold.
@@ -132,7 +144,7 @@ func (e *naive) pays(id budget.ReservationID, payable budget.Microcents) budget.
 		return budget.MaxMicrocents - e.holds[id].Held
 	}
 	if e.mistake == availableOfTenant {
-		_, payable = e.payable(e.set(id)[:1])
+		_, payable = e.payable(e.set(id)[:1], id)
 	}
 	return max(payable, 0)
 }
@@ -183,13 +195,33 @@ func (e *naive) change(tenant budget.TenantID, change budget.Change) (budget.Con
 	case account.Settings.Closed && !change.SetClosed:
 		return budget.Configuration{Outcome: budget.Closed}, nil
 	}
-	after := change.Apply(account.Settings)
-	if e.mistake == forgetsOtherSettings {
-		after = change.Settings
-	}
-	if err := e.fits(tenant, account.Granted, after.Overdraft); err != nil {
+	if err := e.apply(tenant, account, change, false); err != nil {
 		return budget.Configuration{}, err
 	}
-	account.Settings = after
-	return budget.Configuration{Outcome: budget.Configured, Settings: after}, nil
+	return budget.Configuration{Outcome: budget.Configured, Settings: account.Settings}, nil
+}
+
+// apply changes the settings of an account, which may be new, or returns ErrOverflow.
+func (e *naive) apply(tenant budget.TenantID, account *budget.Balance, change budget.Change, isNew bool) error {
+	after := *account
+	after.Settings = change.Apply(account.Settings)
+	if e.mistake == forgetsOtherSettings && !isNew {
+		after.Settings = change.Settings
+		after.Settings.Window = account.Settings.Window
+	}
+	if change.SetWindow {
+		if err := e.setWindow(tenant, &after, account.Settings.Window, change.Window, isNew); err != nil {
+			return err
+		}
+	}
+	if err := e.fits(tenant, after.Granted, after.Settings.Overdraft); err != nil {
+		return err
+	}
+	if e.mistake != configuresBeyondAmount {
+		if err := e.fits(tenant, after.Settings.Window.Amount, after.Settings.Overdraft); err != nil {
+			return err
+		}
+	}
+	*account = after
+	return nil
 }

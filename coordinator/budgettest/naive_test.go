@@ -2,6 +2,7 @@ package budgettest
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -61,6 +62,8 @@ const (
 	crossesOnce             // a grant does not arm a threshold again
 	crossesRepeatedly       // each operation above a threshold crosses it
 	crossesAtTenant         // thresholds of roots are not crossed
+
+	firstWindowMistake // and those after it are in naive_window_test.go
 )
 
 // naive is an engine that is simple enough to be verified by reading: it has one lock, a
@@ -79,6 +82,7 @@ type naive struct {
 	reached  map[budget.TenantID]budget.Thresholds // after the last operation
 	events   []budget.Crossing
 	left     map[budget.TenantID]budget.Settings // of deleted tenants, for keepsSettings
+	past     map[budget.TenantID][]*pastEpoch    // the ended epochs that are kept, the oldest first
 	mistake  mistake
 }
 
@@ -94,19 +98,24 @@ func newNaive(c Config) *naive {
 		ended:    make(map[budget.ReservationID]budget.Fate),
 		reached:  make(map[budget.TenantID]budget.Thresholds),
 		left:     make(map[budget.TenantID]budget.Settings),
+		past:     make(map[budget.TenantID][]*pastEpoch),
 	}
 }
 
 // naiveFactory returns a naive engine, with its own maps as its store.
 func naiveFactory(_ testing.TB, c Config) Subject {
 	e := newNaive(c)
-	return Subject{Engine: e, Stored: e.stored, Levels: true, Settings: true, Crossings: e.crossings}
+	return Subject{Engine: e, Stored: e.stored, Levels: true, Settings: true, Windows: true, Crossings: e.crossings}
 }
 
-// begin takes the lock, ends the holds that are due and returns the tenant's account.
+// begin takes the lock, ends the holds that are due, begins the tenant's present epoch, and
+// returns its account.
 func (e *naive) begin(tenant budget.TenantID) (*budget.Balance, error) {
 	e.mu.Lock()
 	e.now = max(e.now, e.clock().UnixMilli())
+	if e.mistake == rollsBeforeDue {
+		e.roll(tenant)
+	}
 	for id, h := range e.holds {
 		if e.mistake == keepsDeadlineBelow && id.Tenant() != tenant || e.mistake == freezeStopsExpiry && e.frozen(id) {
 			continue
@@ -115,6 +124,7 @@ func (e *naive) begin(tenant budget.TenantID) (*budget.Balance, error) {
 			e.end(id, 0, budget.Expired)
 		}
 	}
+	e.roll(tenant)
 	return e.accounts[tenant], tenant.Validate()
 }
 
@@ -123,6 +133,13 @@ func (e *naive) end(id budget.ReservationID, spent budget.Microcents, how budget
 	for i, level := range e.set(id) {
 		account := e.accounts[level]
 		if account == nil {
+			continue
+		}
+		if past := e.epochOf(id, level); past != nil {
+			e.endLate(account, past, held, spent)
+			if how == budget.Expired {
+				e.arm(level)
+			}
 			continue
 		}
 		account.Reserved -= held
@@ -161,15 +178,15 @@ func (e *naive) set(id budget.ReservationID) []budget.TenantID {
 
 // least returns the level with the least remaining, of equals the nearest to the tenant.
 func (e *naive) least(levels []budget.TenantID) (least budget.TenantID, remaining budget.Microcents) {
-	return e.leastOf(levels, func(b *budget.Balance) budget.Microcents { return b.Remaining })
+	return e.leastOf(levels, func(level budget.TenantID) budget.Microcents { return e.accounts[level].Remaining })
 }
 
-func (e *naive) leastOf(levels []budget.TenantID, amount func(*budget.Balance) budget.Microcents) (least budget.TenantID, leastAmount budget.Microcents) {
+func (e *naive) leastOf(levels []budget.TenantID, amount func(budget.TenantID) budget.Microcents) (least budget.TenantID, leastAmount budget.Microcents) {
 	for _, level := range levels {
 		if e.accounts[level] == nil {
 			continue
 		}
-		a := amount(e.accounts[level])
+		a := amount(level)
 		if least == "" || a < leastAmount || e.mistake == namesFarther && a == leastAmount {
 			least, leastAmount = level, a
 		}
@@ -195,7 +212,8 @@ func (e *naive) EnsureTenant(_ context.Context, tenant budget.TenantID, amount b
 	if err != nil {
 		return budget.Ensured{}, err
 	}
-	if err := e.fits(tenant, amount, change.Overdraft); err != nil {
+	created := &budget.Balance{Outcome: budget.Found, Granted: amount, Remaining: amount, Settings: e.left[tenant]}
+	if err := e.apply(tenant, created, change, true); err != nil {
 		return budget.Ensured{}, err
 	}
 	if account != nil {
@@ -204,10 +222,8 @@ func (e *naive) EnsureTenant(_ context.Context, tenant budget.TenantID, amount b
 		}
 		return budget.Ensured{Outcome: budget.Exists, Remaining: account.Remaining}, nil
 	}
-	e.accounts[tenant] = &budget.Balance{
-		Outcome: budget.Found, Granted: amount, Remaining: amount, Settings: change.Apply(e.left[tenant]),
-	}
-	return budget.Ensured{Outcome: budget.Created, Remaining: amount}, nil
+	e.accounts[tenant] = created
+	return budget.Ensured{Outcome: budget.Created, Remaining: created.Remaining}, nil
 }
 
 func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
@@ -225,6 +241,7 @@ func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budge
 		return budget.Reservation{Outcome: budget.MissingTenant}, nil
 	}
 	levels := e.levels(tenant)
+	e.rollLevels(levels)
 	if e.mistake == skipsMiddle && len(levels) > 2 {
 		levels = []budget.TenantID{levels[0], levels[len(levels)-1]}
 	}
@@ -256,7 +273,7 @@ func (e *naive) insufficient(levels []budget.TenantID, cost budget.Microcents) b
 	level, remaining := e.least(levels)
 	covered := remaining
 	if e.mistake == reservesOverdraft {
-		_, covered = e.payable(levels)
+		_, covered = e.payable(levels, budget.ReservationID{})
 	}
 	if cost <= covered {
 		return budget.Reservation{}
@@ -265,7 +282,9 @@ func (e *naive) insufficient(levels []budget.TenantID, cost budget.Microcents) b
 		own.Remaining -= cost
 		own.Committed += cost
 	}
-	return budget.Reservation{Outcome: budget.Insufficient, Remaining: e.free(remaining), Level: level, Required: cost}
+	return budget.Reservation{
+		Outcome: budget.Insufficient, Remaining: e.free(remaining), Level: level, Required: cost, Renews: e.renews(level),
+	}
 }
 
 func (e *naive) Commit(_ context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
@@ -290,7 +309,8 @@ func (e *naive) commit(id budget.ReservationID, actual budget.Microcents, availa
 		return budget.Settlement{Outcome: budget.MissingReservation, Prior: e.ended[id].Outcome}, nil
 	}
 	levels, charge := e.set(id), actual
-	level, payable := e.payable(levels)
+	e.rollLevels(levels)
+	level, payable := e.payable(levels, id)
 	switch excess := actual - h.Held; {
 	case available:
 		charge = min(actual, h.Held+e.pays(id, payable))
@@ -320,6 +340,7 @@ func (e *naive) Release(_ context.Context, id budget.ReservationID) (budget.Sett
 	if !open || e.mistake == freezeStopsSettles && e.frozen(id) {
 		return budget.Settlement{Outcome: budget.MissingReservation, Prior: e.ended[id].Outcome}, nil
 	}
+	e.rollLevels(e.set(id))
 	e.end(id, 0, budget.Released)
 	level, remaining := e.least(e.set(id))
 	return budget.Settlement{Outcome: budget.Released, Remaining: remaining, Level: level, Returned: h.Held}, nil
@@ -349,18 +370,23 @@ func (e *naive) Remaining(_ context.Context, tenant budget.TenantID) (budget.Rem
 	if account == nil {
 		return budget.Remainder{Outcome: budget.MissingTenant}, nil
 	}
+	e.rollLevels(e.levels(tenant))
 	level, remaining := e.least(e.levels(tenant))
-	return budget.Remainder{Outcome: budget.Found, Remaining: e.free(remaining), Level: level}, nil
+	return budget.Remainder{Outcome: budget.Found, Remaining: e.free(remaining), Level: level, Renews: e.renews(level)}, nil
 }
 
 func (e *naive) Balance(_ context.Context, tenant budget.TenantID, opts ...budget.BalanceOption) (budget.Balance, error) {
 	account, err := e.begin(tenant)
 	defer e.finish()
-	if err != nil {
-		return budget.Balance{}, err
+	o, bad := budget.ApplyBalance(opts)
+	if err != nil || bad != nil {
+		return budget.Balance{}, errors.Join(err, bad)
 	}
 	if account == nil {
 		return budget.Balance{Outcome: budget.MissingTenant}, nil
+	}
+	if o.At != 0 {
+		return e.balanceAt(tenant, o.At)
 	}
 	b := *account
 	if e.mistake == hidesSettings {
@@ -452,7 +478,10 @@ func (e *naive) DeleteTenant(_ context.Context, tenant budget.TenantID) (budget.
 		return budget.Balance{Outcome: budget.MissingTenant}, nil
 	}
 	b := *account
-	open := b.Reserved > 0
+	open := b.Reserved+b.Ended > 0
+	if e.mistake == deletesEnded {
+		open = b.Reserved > 0
+	}
 	if e.mistake == countsOwnHolds {
 		open = slices.ContainsFunc(slices.Collect(maps.Keys(e.holds)), func(id budget.ReservationID) bool { return id.Tenant() == tenant })
 	}
@@ -462,6 +491,9 @@ func (e *naive) DeleteTenant(_ context.Context, tenant budget.TenantID) (budget.
 	}
 	delete(e.accounts, tenant)
 	delete(e.reached, tenant)
+	if e.mistake != keepsDeleted {
+		delete(e.past, tenant)
+	}
 	if e.mistake == keepsSettings {
 		e.left[tenant] = b.Settings
 	}
@@ -488,6 +520,9 @@ func (e *naive) Tree(_ context.Context, tenant budget.TenantID) (budget.Tree, er
 			e.mu.Lock()
 		}
 		if a := e.accounts[name]; a != nil && (name == tenant || strings.HasPrefix(string(name), below)) {
+			if e.mistake != listsUnrolled {
+				e.roll(name)
+			}
 			tree.Outcome, tree.Instant = budget.Found, true
 			tree.Accounts = append(tree.Accounts, budget.Account{Tenant: name, Balance: *a})
 		}

@@ -25,6 +25,8 @@ type operation struct {
 	instead    verb    // in place of verb, or sameVerb
 	setting    setting // of verbConfigure and verbEnsure
 	thresholds []int   // for setThresholds
+
+	windowing // for engines with windows
 }
 
 // setting is a kind of [budget.Setting].
@@ -133,7 +135,7 @@ const (
 	never           = -1 // a reservation that was never made
 	differentialTTL = 20 * time.Millisecond
 
-	operationBytes = 7
+	operationBytes = 9
 )
 
 // withoutLevels returns the operation for engines whose levels are not checked: it deletes no
@@ -177,6 +179,8 @@ func decode(data []byte) []operation {
 			instead:    pick(insteadChoices, data[6]),
 			setting:    pick(settingChoices, data[5]),
 			thresholds: pick(thresholdChoices, data[4]),
+
+			windowing: decodeWindowing(data[7], data[8]),
 		}
 		ops = append(ops, op)
 	}
@@ -190,7 +194,7 @@ func (op operation) String() string {
 	amount := fmt.Sprintf("%s%+d", op.basis, op.offset)
 	switch op.verb {
 	case verbAdvance:
-		return fmt.Sprintf("advance %s", op.jump)
+		return fmt.Sprintf("advance %s%s", op.jump, op.windowing.of(op.tenant))
 	case verbReserve:
 		if op.ttl != own {
 			amount += " for " + op.ttl.String()
@@ -201,11 +205,17 @@ func (op operation) String() string {
 	case verbGrant, verbWithdraw:
 		return fmt.Sprintf("%s %s %s", op.verb, op.tenant, amount)
 	case verbEnsure:
+		if op.window.set {
+			amount += " with " + op.window.String()
+		}
 		if op.setting == noSetting {
 			return fmt.Sprintf("%s %s %s", op.verb, op.tenant, amount)
 		}
 		return fmt.Sprintf("%s %s %s with %s %d %d", op.verb, op.tenant, amount, op.setting, op.offset, op.thresholds)
 	case verbConfigure:
+		if op.window.set {
+			return fmt.Sprintf("%s %s %s %s", op.verb, op.tenant, op.window, amount)
+		}
 		return fmt.Sprintf("%s %s %s %s %d", op.verb, op.tenant, op.setting, amount, op.thresholds)
 	case verbRemaining, verbBalance, verbHolds, verbDelete, verbFreeze, verbUnfreeze, verbClose:
 	}

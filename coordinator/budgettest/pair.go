@@ -18,11 +18,12 @@ type pair struct {
 	reference side
 	subject   side
 	clock     *clock
-	levels    bool // of both engines are compared
-	settings  bool // of both engines are compared
-	given     int  // number of reservations that both engines made
-	done      []operation
-	coverage  map[string]int // number of times that each verb had each outcome
+	able      abilities        // of both engines
+	made      []budget.Instant // of the reservations that both engines made
+	windowed
+	given    int // number of reservations that both engines made
+	done     []operation
+	coverage map[string]int // number of times that each verb had each outcome
 }
 
 // side is one engine of a pair, with the IDs that it returned and their names.
@@ -40,20 +41,24 @@ func newPair(t testing.TB, reference, subject Factory, coverage map[string]int) 
 		reference: side{Subject: reference(t, config), names: make(map[budget.ReservationID]string)},
 		subject:   side{Subject: subject(t, config), names: make(map[budget.ReservationID]string)},
 	}
-	p.levels = p.reference.Levels && p.subject.Levels
-	p.settings = p.reference.Settings && p.subject.Settings
+	p.able = p.reference.abilities().and(p.subject.abilities())
 	return p
 }
 
 // perform applies one operation. An error lists all operations so far.
 func (p *pair) perform(op operation) error {
-	if !p.levels {
+	if !p.able.levels {
 		op = op.withoutLevels()
 	}
-	if p.settings {
+	if p.able.settings {
 		op = op.withSettings()
 	} else {
 		op.setting = noSetting
+	}
+	if p.able.windows {
+		op = op.withWindows()
+	} else {
+		op.windowing = windowing{}
 	}
 	p.done = append(p.done, op)
 	err := p.apply(op)
@@ -71,18 +76,27 @@ func (p *pair) perform(op operation) error {
 // state.
 func (p *pair) apply(op operation) error {
 	if op.verb == verbAdvance {
-		p.clock.advance(op.jump)
-		return p.compareState()
+		return p.advance(op)
 	}
 	tenant, slot := p.target(op)
 	amount, err := p.amount(op, slot)
 	if err != nil {
 		return err
 	}
+	late, err := p.late(op, slot)
+	if err != nil {
+		return err
+	}
 	want := p.reference.call(p.ctx, op, tenant, slot, amount)
 	got := p.subject.call(p.ctx, op, tenant, slot, amount)
 	p.coverage[op.verb.String()+" "+want.key()]++
-	if !p.levels {
+	if late {
+		p.coverage[op.verb.String()+" "+want.key()+" late"]++
+	}
+	if op.window.set && (op.verb == verbConfigure || op.verb == verbEnsure) {
+		p.coverage[op.verb.String()+" "+want.key()+" with a window"]++
+	}
+	if !p.able.levels {
 		want.Level, got.Level = "", ""
 	} else if want.Level != "" && want.Level != tenant {
 		p.coverage[op.verb.String()+" "+want.key()+" at an ancestor"]++
@@ -99,8 +113,13 @@ func (p *pair) apply(op operation) error {
 	}
 	if want.HasID {
 		p.given++
+		p.made = append(p.made, budget.InstantOf(p.clock.instant()))
 	}
+	p.quiet = false
 	if err := p.compareState(); err != nil {
+		return fmt.Errorf("after %s: %w", request, err)
+	}
+	if err := p.compareEpochs(tenant); err != nil {
 		return fmt.Errorf("after %s: %w", request, err)
 	}
 	return nil
@@ -194,7 +213,10 @@ func (p *pair) amount(op operation, slot int) (budget.Microcents, error) {
 	}
 	sum, err := base.Add(budget.Microcents(op.offset))
 	if err != nil {
-		return base, nil
+		sum = base
+	}
+	if op.verb == verbReserve && p.able.windows {
+		return p.reservable(tenant, sum)
 	}
 	return sum, nil
 }
@@ -221,7 +243,7 @@ func (p *pair) payable(tenant budget.TenantID) (budget.Microcents, error) {
 func (s *side) call(ctx context.Context, op operation, tenant budget.TenantID, slot int, amount budget.Microcents) answer {
 	switch op.verb {
 	case verbEnsure:
-		res, err := s.Engine.EnsureTenant(ctx, tenant, amount, op.setting.of(budget.Microcents(op.offset), op.thresholds)...)
+		res, err := s.Engine.EnsureTenant(ctx, tenant, amount, op.settings(budget.Microcents(op.offset))...)
 		return answer{Outcome: res.Outcome, Remaining: res.Remaining, Err: errorName(err)}
 	case verbReserve:
 		return s.reserve(ctx, op, tenant, amount)
@@ -232,7 +254,7 @@ func (s *side) call(ctx context.Context, op operation, tenant budget.TenantID, s
 		res, err := s.Engine.CommitAvailable(ctx, s.id(tenant, slot), amount)
 		return settlementAnswer(res, err)
 	case verbConfigure:
-		return configurationAnswer(s.Engine.Configure(ctx, tenant, op.setting.of(amount, op.thresholds)...))
+		return configurationAnswer(s.Engine.Configure(ctx, tenant, op.settings(amount)...))
 	case verbFreeze:
 		return configurationAnswer(s.Engine.FreezeTenant(ctx, tenant))
 	case verbUnfreeze:
@@ -269,7 +291,7 @@ func (s *side) call(ctx context.Context, op operation, tenant budget.TenantID, s
 	case verbRemaining, verbAdvance, verbAbandon:
 	}
 	res, err := s.Engine.Remaining(ctx, tenant)
-	return answer{Outcome: res.Outcome, Remaining: res.Remaining, Level: res.Level, Err: errorName(err)}
+	return answer{Outcome: res.Outcome, Remaining: res.Remaining, Level: res.Level, Renews: res.Renews, Err: errorName(err)}
 }
 
 func (s *side) reserve(ctx context.Context, op operation, tenant budget.TenantID, amount budget.Microcents) answer {
@@ -280,7 +302,7 @@ func (s *side) reserve(ctx context.Context, op operation, tenant budget.TenantID
 	res, err := s.Engine.TryReserve(ctx, tenant, amount, opts...)
 	a := answer{
 		Outcome: res.Outcome, Remaining: res.Remaining, Level: res.Level, Required: res.Required, Cap: res.Cap, CapLimit: res.CapLimit,
-		HasID: !res.ID.IsZero(), Err: errorName(err),
+		Renews: res.Renews, HasID: !res.ID.IsZero(), Err: errorName(err),
 	}
 	if a.HasID {
 		s.names[res.ID] = "r" + strconv.Itoa(len(s.ids))
@@ -300,19 +322,21 @@ func (s *side) id(tenant budget.TenantID, slot int) budget.ReservationID {
 
 // compareState compares every account of both engines.
 func (p *pair) compareState() error {
-	want, err := p.reference.state(p.ctx, p.clock, p.levels)
+	want, err := p.reference.state(p.ctx, p.clock, p.able)
 	if err != nil {
 		return fmt.Errorf("reference: %w", err)
 	}
-	got, err := p.subject.state(p.ctx, p.clock, p.levels)
+	got, err := p.subject.state(p.ctx, p.clock, p.able)
 	if err != nil {
 		return fmt.Errorf("subject: %w", err)
 	}
+	p.note(want)
 	return compareAccounts(want, got)
 }
 
-// state reads a side's accounts, from its store if it has one, else from its engine.
-func (s *side) state(ctx context.Context, c *clock, levels bool) (map[budget.TenantID]account, error) {
+// state reads a side's accounts, from its store if it has one, else from its engine. Accounts
+// with windows are read from the engine: the store may have an epoch that has ended.
+func (s *side) state(ctx context.Context, c *clock, able abilities) (map[budget.TenantID]account, error) {
 	lists := make(map[budget.TenantID]budget.HoldList)
 	if s.Stored != nil {
 		stored, err := s.Stored(ctx)
@@ -324,10 +348,13 @@ func (s *side) state(ctx context.Context, c *clock, levels bool) (map[budget.Ten
 				return nil, fmt.Errorf("tenant %q in the store: %w", tenant, err)
 			}
 		}
-		maps.Copy(lists, stored)
-	} else {
+		if !able.windows {
+			maps.Copy(lists, stored)
+		}
+	}
+	if s.Stored == nil || able.windows {
 		for tenant, other := range flatTenants {
-			if !levels {
+			if !able.levels {
 				tenant = other
 			}
 			list, err := s.Engine.Holds(ctx, tenant)
@@ -345,7 +372,10 @@ func (s *side) state(ctx context.Context, c *clock, levels bool) (map[budget.Ten
 	}
 	accounts := make(map[budget.TenantID]account, len(lists))
 	for tenant, list := range lists {
-		accounts[tenant] = accountOf(settleDue(list, c.now()), s.names)
+		if s.Stored != nil && !able.windows {
+			list = settleDue(list, c.now())
+		}
+		accounts[tenant] = accountOf(list, s.names)
 	}
 	return accounts, nil
 }

@@ -9,12 +9,16 @@ import (
 // Run tests an engine for conformance, vectors, concurrency and linearizability, with a
 // subtest for each check.
 func Run(t *testing.T, f Factory) {
-	for _, s := range suites(features(t, f)) {
+	able := abilitiesOf(t, f)
+	for _, s := range suites(able) {
 		t.Run(s.name, func(t *testing.T) {
 			for _, c := range s.checks {
 				t.Run(c.name, func(t *testing.T) { c.apply(t, f) })
 			}
 		})
+	}
+	if !able.windows {
+		t.Run("Windows", func(t *testing.T) { t.Skip("the engine has no windows: Subject.Windows is false") })
 	}
 }
 
@@ -32,16 +36,13 @@ type check struct {
 	run      func(x *fixture)
 }
 
-// features reports whether an engine's levels and settings are to be checked.
-func features(t testing.TB, f Factory) (levels, settings bool) {
-	scoped(t, func(t testing.TB) {
-		s := f(t, Config{})
-		levels, settings = s.Levels, s.Settings
-	})
-	return levels, settings
+// abilitiesOf returns the abilities of a factory's engines.
+func abilitiesOf(t testing.TB, f Factory) (able abilities) {
+	scoped(t, func(t testing.TB) { able = f(t, Config{}).abilities() })
+	return able
 }
 
-func suites(levels, settings bool) []suite {
+func suites(able abilities) []suite {
 	all := []suite{
 		{"Ensure", ensureChecks()},
 		{"Reserve", reserveChecks()},
@@ -56,12 +57,17 @@ func suites(levels, settings bool) []suite {
 		{"Concurrency", concurrencyChecks()},
 		{"Linearizability", linearizabilityChecks()},
 	}
-	if levels {
+	if able.levels {
 		all = append(all, suite{"Levels", levelChecks()})
 	}
-	if settings {
-		checks := slices.DeleteFunc(settingChecks(), func(c check) bool { return c.levels && !levels })
-		all = append(all, suite{"Settings", checks})
+	possible := func(checks []check) []check {
+		return slices.DeleteFunc(checks, func(c check) bool { return c.levels && !able.levels })
+	}
+	if able.settings {
+		all = append(all, suite{"Settings", possible(settingChecks())})
+	}
+	if able.windows {
+		all = append(all, suite{"Windows", possible(windowChecks())})
 	}
 	return all
 }

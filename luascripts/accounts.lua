@@ -51,15 +51,13 @@ local function windowOf(a, spec)
 	local hi, lo = a[$GRANTED_HI], a[$GRANTED_LO]
 	if was and was[$PERIOD] > 0 then
 		hi, lo = was[$AMOUNT_HI], was[$AMOUNT_LO]
-	elseif hi < 0 then
-		hi, lo = 0, 0
 	end
 	local moreHi, moreLo = minus(amountHi, amountLo, hi, lo)
 	local rolls = ($RINGS)[period]
 	if amountHi == 0 and amountLo == 0 or moreHi < 0 and not rolls then
 		moreHi, moreLo = 0, 0
 	end
-	if amountHi == 0 and amountLo == 0 then
+	if amountHi == 0 and amountLo == 0 and hi >= 0 then
 		amountHi, amountLo = hi, lo
 	end
 	if period == 0 then

@@ -37,3 +37,16 @@ func TestLastDayOfLeapYear(t *testing.T) {
 		}
 	}
 }
+
+// TestZonesStayLoaded checks that a zone is read from the database once.
+func TestZonesStayLoaded(t *testing.T) {
+	t.Parallel()
+	w := Window{Period: Day, Zone: "Europe/Berlin"}
+	first, err := w.location()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := w.location(); err != nil || first != second {
+		t.Errorf("the zone was loaded twice: %v", err)
+	}
+}

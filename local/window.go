@@ -225,11 +225,15 @@ func (a *account) settleAt(made int64, held, actual, remaining budget.Microcents
 }
 
 // settle moves the amounts of a hold, and returns the difference that it makes to what the epoch
-// passes on, which is at most limit.
+// passes on, which is at most limit. An excess is paid by what remains in the epoch first.
 func (e *epoch) settle(held, actual, carry, limit budget.Microcents) (passed budget.Microcents) {
 	back := held - actual
-	before := e.remaining + e.moved
-	passed = min(min(carry, before+back)-min(carry, before), e.remaining+back, limit)
+	if back < 0 {
+		passed = min(e.remaining+back, 0)
+	} else {
+		before := e.remaining + e.moved
+		passed = min(min(carry, before+back)-min(carry, before), limit)
+	}
 	e.reserved -= held
 	e.committed += actual
 	e.remaining += back - passed

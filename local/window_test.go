@@ -150,6 +150,25 @@ func TestExcessOfEndedEpoch(t *testing.T) {
 	}
 }
 
+// TestExcessIsPaidByItsEpochFirst raises the carry-over after an epoch that has kept 60.
+func TestExcessIsPaidByItsEpochFirst(t *testing.T) {
+	t.Parallel()
+	e, now := newAt(t, "2026-03-31T22:30")
+	e.mustEnsure(t, "acme", 100, budget.InWindow(budget.Window{Period: budget.Hour}))
+	id := e.mustHold(t, "acme", 40, 0)
+	now.Store(at("2026-03-31T23:30"))
+	e.mustConfigure(t, "acme", budget.InWindow(budget.Window{Period: budget.Hour, Carry: budget.CarryAll}))
+	e.mustHold(t, "acme", 100, 0)
+	if res := must[budget.Settlement](t)(e.Commit(t.Context(), id, 101)); res.Outcome != budget.Overrun {
+		t.Errorf("%+v, want an overrun", res)
+	}
+	if res := must[budget.Settlement](t)(e.Commit(t.Context(), id, 100)); res.Outcome != budget.Committed || res.Remaining != 0 {
+		t.Errorf("%+v, want it committed", res)
+	}
+	e.expect(t, "acme", "2026-03-31T22:30", terms{100, 0, 0, 100, 0})
+	e.expect(t, "acme", "", terms{100, 0, 100, 0, 0})
+}
+
 // TestBoundaryToTheMillisecond reserves all a millisecond before a boundary, and again at it.
 // The day in Berlin has 23 hours.
 func TestBoundaryToTheMillisecond(t *testing.T) {

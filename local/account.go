@@ -17,12 +17,18 @@ import (
 //
 // Invariants while the word isn't locked:
 //   - remaining + reserved + committed = granted;
-//   - none is negative, except the remaining amount of an account that has had an overdraft;
+//   - none is negative, except the remaining amount of an account that has had an overdraft,
+//     and the granted amount of one whose debt has passed on to another epoch;
 //   - reserved + committed doesn't overflow, nor does granted + overdraft;
 //   - the word is managedWord if and only if the account has a managed;
-//   - reserved is the sum of the open holds whose level sets contain the account;
+//   - reserved is the sum of the open holds whose level sets contain the account, without those
+//     that belong to an ended epoch of it;
 //   - the deadline of each such hold is later than the time of the family's root;
 //   - if the account is missing, there are no such holds.
+//
+// If the account has a window, the four amounts are those of its current epoch; see epochs. That
+// is the epoch of the last operation that read the account: the next one begins a new epoch, with
+// openCurrent or path.roll, if a boundary has passed.
 //
 // A hold is in the slots of its tenant. It is made, settled and ended only while all
 // accounts of its level set are locked. So locking one account freezes all holds that it
@@ -46,7 +52,8 @@ type account struct {
 
 	parent *account // nil for a root
 	family *family  // nil for a root without accounts below it
-	// managed has the settings. It is nil for an account that is missing or has none.
+	// managed has the settings and the epochs. It is nil for an account that is missing or has
+	// neither.
 	managed *managed
 	// due is the lower bound of the deadlines of the holds that the family has for this
 	// account. It changes only while the root is locked, too.
@@ -73,7 +80,7 @@ func (a *account) create(granted budget.Microcents, settings budget.Settings) bo
 		return false
 	}
 	a.granted, a.committed = granted, 0
-	a.manage(settings, granted)
+	a.manage(settings, granted, a.time())
 	a.close(granted)
 	return true
 }
@@ -82,13 +89,13 @@ func (a *account) create(granted budget.Microcents, settings budget.Settings) bo
 // of accounts.
 func (a *account) delete() budget.Balance {
 	defer a.family.reshape()()
-	remaining := a.open()
+	remaining := a.openCurrent()
 	if remaining == missing {
 		a.close(missing)
 		return budget.Balance{Outcome: budget.MissingTenant}
 	}
 	b := a.balance(remaining)
-	if a.reserved > 0 { // a hold's amount is never 0
+	if a.reservedInAll() > 0 { // a hold's amount is never 0
 		a.close(remaining)
 		b.Outcome = budget.HoldsOpen
 		return b
@@ -114,14 +121,13 @@ func (a *account) advanceSlow(now int64) {
 	}
 	remaining := a.open()
 	if now > a.latest.Load() {
-		expired := a.holds.expire(now)[0].amount
+		p := path{n: 1}
+		p.levels[0], p.remaining[0] = a, remaining
+		p.expire(now)
+		remaining = p.remaining[0]
 		if a.family != nil {
-			below := a.family.expire(now)
-			expired += below.amount
-			a.addBelow(-below.holds)
+			remaining = a.family.expire(now, remaining)
 		}
-		a.reserved -= expired
-		remaining += expired
 		// Store the time last: a goroutine that loads it may lock an account below, without
 		// locking this one.
 		a.latest.Store(now)

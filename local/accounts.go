@@ -88,8 +88,8 @@ func (t *table) insert(a *account) {
 	t.places[i&last].Store(a)
 }
 
-// create returns the tenant's account and reports whether this call created it.
-func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents, settings budget.Settings) (*account, bool) {
+// create returns the tenant's account, advanced to now, and reports whether this call created it.
+func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents, settings budget.Settings, now int64) (*account, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.find(tenant)
@@ -97,6 +97,7 @@ func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents, set
 		// Copy the ID, since the caller's string may be a small part of a large one.
 		a = s.insert(budget.TenantID(strings.Clone(string(tenant))))
 	}
+	a.advance(now)
 	return a, a.create(granted, settings)
 }
 

@@ -17,19 +17,16 @@ func (e *Engine) Grant(_ context.Context, tenant budget.TenantID, amount budget.
 	if a == nil {
 		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
 	}
-	remaining := a.open()
+	remaining := a.openCurrent()
 	if remaining == missing {
 		a.close(missing)
 		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
 	}
-	settings := a.settings()
-	if settings.Closed {
+	if a.settings().Closed {
 		a.close(remaining)
 		return budget.Adjustment{Outcome: budget.Closed}, nil
 	}
-	// Neither is negative, and they fit 64 bits together.
-	room := budget.MaxMicrocents - a.granted - settings.Overdraft
-	if amount > room {
+	if room := a.grantable(); amount > room {
 		a.close(remaining)
 		_, err := (budget.MaxMicrocents - room).Add(amount)
 		return budget.Adjustment{}, fmt.Errorf("grant to tenant %q, which has room for %s: %w", tenant, wording.Count(room, "microcent"), err)
@@ -50,7 +47,7 @@ func (e *Engine) Withdraw(_ context.Context, tenant budget.TenantID, amount budg
 	if a == nil {
 		return budget.Adjustment{Outcome: budget.MissingTenant}, nil
 	}
-	remaining := a.open()
+	remaining := a.openCurrent()
 	if remaining == missing {
 		a.close(missing)
 		return budget.Adjustment{Outcome: budget.MissingTenant}, nil

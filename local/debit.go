@@ -10,7 +10,7 @@ import (
 const (
 	locked      = math.MinInt64
 	missingWord = -1 // the account doesn't exist
-	managedWord = -2 // the account has settings, and its remaining amount is in them
+	managedWord = -2 // the account has a managed, with its remaining amount
 )
 
 // missing is the remaining amount of an account that doesn't exist. That of any other is
@@ -99,19 +99,29 @@ func (a *account) close(remaining budget.Microcents) {
 // closePlain is close for an account that exists and has no settings.
 func (a *account) closePlain(remaining budget.Microcents) { a.word.Store(int64(remaining)) }
 
-// look returns the remaining amount, or missing. Like a refusal, it locks nothing and is final,
-// unless the account has settings.
-func (a *account) look() budget.Microcents {
+// openCurrent is open for an operation that reads the account: it also begins the epoch of the
+// family's time.
+func (a *account) openCurrent() budget.Microcents {
+	remaining := a.open()
+	if a.managed != nil {
+		return a.roll(remaining, a.time())
+	}
+	return remaining
+}
+
+// look returns the remaining amount, or missing, and when the account's window renews it. Like a
+// refusal, it locks nothing and is final, unless the account has settings.
+func (a *account) look() (remaining budget.Microcents, renews budget.Instant) {
 	for attempt := 0; ; attempt++ {
 		switch current := a.word.Load(); {
 		case current >= 0:
-			return budget.Microcents(current)
+			return budget.Microcents(current), 0
 		case current == missingWord:
-			return missing
+			return missing, 0
 		case current == managedWord:
-			remaining := a.openSlow()
+			remaining, renews = a.openCurrent(), a.renews()
 			a.close(remaining)
-			return remaining
+			return remaining, renews
 		}
 		pause(attempt)
 	}

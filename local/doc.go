@@ -47,6 +47,11 @@
 // amount is kept with the settings, under the lock. So a reserve of such an account locks it
 // and checks the settings, and other accounts pay nothing for them.
 //
+// An account with a window has the amounts of its current epoch, and keeps the ended epochs
+// with the settings. An operation that reads the account begins the epoch of its own time
+// first, under the same lock (roll). A hold doesn't record its epochs: at each level it belongs
+// to the epoch in which it was made.
+//
 // A reserve of a tenant with ancestors locks its levels that exist, from the root to the
 // tenant, so that goroutines never wait for each other in a circle. It checks them all,
 // debits them all, and records one hold, in the tenant's account, with the set of levels

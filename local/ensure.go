@@ -16,17 +16,20 @@ func (e *Engine) EnsureTenant(_ context.Context, tenant budget.TenantID, amount 
 		return budget.Ensured{}, err
 	}
 	initial := change.Apply(budget.Settings{})
+	if initial.Window.Period != budget.NoPeriod && initial.Window.Amount == 0 {
+		initial.Window.Amount = amount
+	}
 	if err := change.ValidateEnsure(tenant, amount); err != nil {
 		return budget.Ensured{}, err
 	}
 	for {
 		if a := e.accounts.find(tenant); a != nil {
 			a.advance(e.clock.now())
-			if remaining := a.look(); remaining != missing {
+			if remaining, _ := a.look(); remaining != missing {
 				return budget.Ensured{Outcome: budget.Exists, Remaining: remaining}, nil
 			}
 		}
-		if _, created := e.accounts.create(tenant, amount, initial); created {
+		if _, created := e.accounts.create(tenant, amount, initial, e.clock.now()); created {
 			return budget.Ensured{Outcome: budget.Created, Remaining: amount}, nil
 		}
 	}

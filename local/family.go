@@ -1,6 +1,10 @@
 package local
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
 
 // family is the state that a root and the accounts below it share. An account is locked
 // after its ancestors. Tree also locks members that are not ancestors of each other, in the
@@ -53,25 +57,17 @@ func (f *family) reshape() (done func()) {
 	return func() { f.shape.Add(1) }
 }
 
-// expire ends the holds of the members that are due by now, and returns the sums of those
-// that the root counts. The root must be locked.
-func (f *family) expire(now int64) (atRoot freed) {
+// expire ends the holds of the members that are due by now, and returns what then remains at
+// the root, which must be locked.
+func (f *family) expire(now int64, atRoot budget.Microcents) budget.Microcents {
 	f.earliest.visit(now, func(i int) int64 {
 		m := (*f.members.Load())[i]
 		depth := m.depth()
 		var p path
 		p.open(m, setMask&^(1<<depth))
-		sums := m.holds.expire(now)
-		for k := range depth {
-			l := p.levels[k]
-			p.remaining[k] += sums[k].amount // 0 if it is missing
-			l.reserved -= sums[k].amount
-			if k > 0 {
-				l.addBelow(-sums[k].holds)
-			}
-		}
-		atRoot.amount += sums[depth].amount
-		atRoot.holds += sums[depth].holds
+		p.levels[depth], p.remaining[depth], p.n = f.root, atRoot, depth+1
+		p.expire(now)
+		atRoot, p.n = p.remaining[depth], depth // the root stays locked
 		m.due = m.holds.earliest.least()
 		p.close()
 		return m.due

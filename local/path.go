@@ -1,6 +1,10 @@
 package local
 
-import "github.com/calybris/bursar/coordinator/budget"
+import (
+	"math"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
 
 // path is a set of locked levels of one tenant, with their remaining amounts, by distance
 // from the tenant. The zero path is ready to be opened.
@@ -9,7 +13,7 @@ type path struct {
 	remaining [budget.MaxTenantLevels]budget.Microcents
 	n         int    // the distance of the farthest, plus 1
 	set       uint64 // the levels that take part, all of which exist and are locked
-	special   bool   // a locked level is missing or has settings
+	special   bool   // a locked level is missing or has a managed
 }
 
 // open locks the levels of a tenant in a set and the tenant itself. They all take part,
@@ -108,17 +112,63 @@ func (p *path) least() (least int) {
 	return least
 }
 
-// tightest returns the distance of the level with the least room for an excess, of equals the
-// nearest, and its room. The tenant must take part.
-func (p *path) tightest() (tightest int, room budget.Microcents) {
-	room = p.levels[0].room(p.remaining[0])
+// tightest returns the distance of the level with the least room for an excess of a hold that was
+// made at a time, of equals the nearest, and its room. The tenant must take part.
+func (p *path) tightest(made int64) (tightest int, room budget.Microcents) {
+	room = p.levels[0].room(p.remaining[0], made)
 	for k := 1; k < p.n; k++ {
 		if p.set>>k&1 == 0 {
 			continue
 		}
-		if r := p.levels[k].room(p.remaining[k]); r < room {
+		if r := p.levels[k].room(p.remaining[k], made); r < room {
 			tightest, room = k, r
 		}
 	}
 	return tightest, room
+}
+
+// roll begins the epochs of now at all levels that take part. now must be the family's time, read
+// after the levels were locked: then no level is in a later epoch, and a hold that is made at now
+// is in the current epoch of each.
+func (p *path) roll(now int64) {
+	if !p.special {
+		return
+	}
+	for k := range p.n {
+		if l := p.levels[k]; l != nil && l.managed != nil {
+			p.remaining[k] = l.roll(p.remaining[k], now)
+		}
+	}
+}
+
+// expire ends the holds of the tenant that are due by now. The path must have all levels.
+func (p *path) expire(now int64) {
+	// All holds that were made since then are in the current epoch of each level, so their sums
+	// suffice.
+	current := int64(math.MinInt64)
+	for k := range p.n {
+		if m := p.levels[k].managed; m != nil {
+			current = max(current, m.epochs.lastEnd())
+		}
+	}
+	sums, earlier := p.levels[0].holds.expire(now, current)
+	for k := range p.n {
+		l := p.levels[k]
+		p.remaining[k] += sums[k].amount // 0 if it is missing
+		l.reserved -= sums[k].amount
+		if k > 0 {
+			l.addBelow(-sums[k].holds)
+		}
+	}
+	for i := range earlier {
+		h := &earlier[i]
+		for k := range p.n {
+			if h.set()>>k&1 != 0 {
+				p.remaining[k] = p.levels[k].settleAt(h.since, h.held, 0, p.remaining[k])
+				if k > 0 {
+					p.levels[k].addBelow(-1)
+				}
+			}
+		}
+	}
 }

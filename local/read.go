@@ -20,11 +20,11 @@ func (e *Engine) Remaining(_ context.Context, tenant budget.TenantID) (budget.Re
 	if a.parent != nil {
 		return a.leastRemaining(), nil
 	}
-	remaining := a.look()
+	remaining, renews := a.look()
 	if remaining == missing {
 		return budget.Remainder{Outcome: budget.MissingTenant}, nil
 	}
-	return budget.Remainder{Outcome: budget.Found, Remaining: max(remaining, 0), Level: a.tenant}, nil
+	return budget.Remainder{Outcome: budget.Found, Remaining: max(remaining, 0), Level: a.tenant, Renews: renews}, nil
 }
 
 // leastRemaining returns the least remaining amount of the tenant's levels.
@@ -35,8 +35,10 @@ func (a *account) leastRemaining() budget.Remainder {
 	if p.set&ownSet == 0 {
 		return budget.Remainder{Outcome: budget.MissingTenant}
 	}
+	p.roll(a.time())
 	least := p.least()
-	return budget.Remainder{Outcome: budget.Found, Remaining: max(p.remaining[least], 0), Level: p.levels[least].tenant}
+	level := p.levels[least]
+	return budget.Remainder{Outcome: budget.Found, Remaining: max(p.remaining[least], 0), Level: level.tenant, Renews: level.renews()}
 }
 
 // Balance implements [budget.Engine].
@@ -45,13 +47,24 @@ func (e *Engine) Balance(_ context.Context, tenant budget.TenantID, opts ...budg
 	if err != nil {
 		return budget.Balance{}, err
 	}
+	var at budget.Instant
+	if len(opts) > 0 {
+		o, err := budget.ApplyBalance(opts)
+		if err != nil {
+			return budget.Balance{}, err
+		}
+		at = o.At
+	}
 	if a == nil {
 		return budget.Balance{Outcome: budget.MissingTenant}, nil
 	}
-	remaining := a.open()
+	remaining := a.openCurrent()
 	b := a.balance(remaining)
+	if at != 0 && b.Outcome == budget.Found {
+		b, err = a.balanceAt(at, b)
+	}
 	a.close(remaining)
-	return b, nil
+	return b, err
 }
 
 // Lookup implements [budget.Engine].
@@ -110,7 +123,7 @@ type slotList struct {
 // counted returns the balance of the account and the holds that it counts. While it is
 // locked none of them changes, so the accounts below can be locked one after the other.
 func (a *account) counted() (b budget.Balance, lists []slotList) {
-	remaining := a.open()
+	remaining := a.openCurrent()
 	defer a.close(remaining)
 	b = a.balance(remaining)
 	if open := a.holds.list(ownSet); len(open) > 0 {
@@ -148,8 +161,12 @@ func (a *account) balance(remaining budget.Microcents) budget.Balance {
 	if remaining == missing {
 		return budget.Balance{Outcome: budget.MissingTenant}
 	}
-	return budget.Balance{
+	b := budget.Balance{
 		Outcome: budget.Found, Granted: a.granted,
-		Remaining: remaining, Reserved: a.reserved, Committed: a.committed, Settings: a.settings(),
+		Remaining: remaining, Reserved: a.reserved, Committed: a.committed,
 	}
+	if m := a.managed; m != nil {
+		b.Settings, b.Epoch, b.Ended = m.settings, m.epochs.current(), m.epochs.reserved()
+	}
+	return b
 }

@@ -103,7 +103,9 @@ func (a *account) reserveLevels(cost budget.Microcents, ttl int64) budget.Reserv
 			p.close()
 			return budget.Reservation{Outcome: budget.MissingTenant}
 		}
+		now := a.time()
 		if p.special {
+			p.roll(now)
 			if res := p.restrict(cost); res.Outcome != budget.Unknown {
 				p.close()
 				return res
@@ -111,10 +113,11 @@ func (a *account) reserveLevels(cost budget.Microcents, ttl int64) budget.Reserv
 		}
 		least := p.least() // stays the same, since all levels are debited by the same amount
 		if p.remaining[least] < cost {
+			level, renews := p.levels[least], p.levels[least].renews()
 			p.close()
-			return budget.Reservation{Outcome: budget.Insufficient, Remaining: max(p.remaining[least], 0), Level: p.levels[least].tenant, Required: cost}
+			return budget.Reservation{Outcome: budget.Insufficient, Remaining: max(p.remaining[least], 0), Level: level.tenant, Required: cost, Renews: renews}
 		}
-		slot, generation, ok := p.hold(cost, ttl)
+		slot, generation, ok := p.hold(cost, now, ttl)
 		if !ok {
 			p.close()
 			continue
@@ -144,7 +147,7 @@ func (p *path) restrict(cost budget.Microcents) (res budget.Reservation) {
 			res = budget.Reservation{Outcome: budget.Frozen, Level: l.tenant}
 		case res.Outcome == budget.Unknown:
 			holds := int64(l.holds.count()) + l.managed.below
-			if exceeded, limit := s.CappedBy(cost, l.reserved, holds); exceeded != budget.NoCap {
+			if exceeded, limit := s.CappedBy(cost, l.reservedInAll(), holds); exceeded != budget.NoCap {
 				res = budget.Reservation{Outcome: budget.Capped, Level: l.tenant, Cap: exceeded, CapLimit: limit}
 			}
 		}
@@ -156,12 +159,11 @@ func (p *path) restrict(cost budget.Microcents) (res budget.Reservation) {
 // root must be locked first: the hold's deadline is earlier than any that the family has
 // for the tenant.
 //
-// If the root isn't locked, another goroutine may be ending the holds of the family that are
+// now is the family's time. If the root isn't locked, another goroutine may be ending the holds of the family that are
 // due by a time later than now. Either it has yet to come to this tenant, and will wait for
 // the lock; or the tenant's due, and so the deadline of this hold, is later than that time.
-func (p *path) hold(cost budget.Microcents, ttl int64) (number, generation uint64, ok bool) {
+func (p *path) hold(cost budget.Microcents, now, ttl int64) (number, generation uint64, ok bool) {
 	a := p.levels[0]
-	now := a.time()
 	deadline := until(now, ttl)
 	if a.parent != nil && deadline < a.due {
 		if p.levels[p.n-1].parent != nil {

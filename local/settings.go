@@ -6,8 +6,9 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// managed is the part of an account that has settings. Its word is managedWord, which covers
-// no cost, so every operation on it takes the lock, and reads the settings under the lock.
+// managed is the part of an account that has settings, or epochs. Its word is managedWord, which
+// covers no cost, so every operation on it takes the lock, and reads the settings under the lock.
+// An account with a window is managed, because its amounts depend on the time.
 //
 // The remaining amount is here because it may be negative, which an amount in the word can't
 // be. Nor can the word be remaining + overdraft, which is negative after an overdraft is
@@ -16,28 +17,31 @@ type managed struct {
 	settings  budget.Settings
 	remaining budget.Microcents // while the account isn't locked
 	below     int64             // open holds of tenants below that the account counts, if CapHolds is set
+	epochs    *epochs           // nil for an account that has no window and keeps no ended epoch
 }
 
-// manage sets the account's settings. An account without settings and debt needs no managed.
-// The account must be locked.
-func (a *account) manage(settings budget.Settings, remaining budget.Microcents) {
-	if settings == (budget.Settings{}) && remaining >= 0 {
-		a.managed = nil
-		return
+// manage sets the account's settings at a time. An account without settings, debt and epochs
+// needs no managed. The account must be locked.
+func (a *account) manage(settings budget.Settings, remaining budget.Microcents, now int64) {
+	m := a.managed
+	if m == nil {
+		m = new(managed)
 	}
-	if a.managed == nil {
-		a.managed = new(managed)
+	if settings.CapHolds > 0 && m.settings.CapHolds == 0 {
+		m.below = a.countBelow()
 	}
-	if settings.CapHolds > 0 && a.managed.settings.CapHolds == 0 {
-		a.managed.below = a.countBelow()
+	m.setWindow(settings.Window, now)
+	m.settings = settings
+	if settings == (budget.Settings{}) && remaining >= 0 && m.epochs == nil {
+		m = nil
 	}
-	a.managed.settings = settings
+	a.managed = m
 }
 
 // countBelow returns the number of open holds of tenants below that the account counts. The
 // account must be locked, so none of them changes while they are counted.
 func (a *account) countBelow() (holds int64) {
-	if a.family == nil || a.reserved == 0 { // a hold's amount is never 0
+	if a.family == nil || a.reservedInAll() == 0 { // a hold's amount is never 0
 		return 0
 	}
 	for _, m := range *a.family.members.Load() {
@@ -65,13 +69,26 @@ func (a *account) settings() budget.Settings {
 	return a.managed.settings
 }
 
-// room returns the largest excess that a settlement can debit from the account. It is
-// negative if the debt exceeds the overdraft. The account must be locked.
-func (a *account) room(remaining budget.Microcents) budget.Microcents {
+// room returns the largest excess that a settlement of a hold that was made at a time can debit
+// from the account. It is negative if the debt exceeds the overdraft. The account must be locked.
+func (a *account) room(remaining budget.Microcents, made int64) budget.Microcents {
 	if a.managed == nil {
 		return remaining
 	}
-	return remaining + a.managed.settings.Overdraft // at most granted + overdraft, so it doesn't overflow
+	overdraft := a.managed.settings.Overdraft
+	if e := a.managed.epochs.endedAt(made); e != nil {
+		return e.room(remaining, overdraft)
+	}
+	return remaining + overdraft // at most granted + overdraft, so it doesn't overflow
+}
+
+// grantable returns the largest amount that can be added to granted.
+func (a *account) grantable() budget.Microcents {
+	room := budget.MaxMicrocents - a.settings().Overdraft
+	if a.granted >= room-budget.MaxMicrocents {
+		return room - a.granted
+	}
+	return budget.MaxMicrocents // granted is that far below 0
 }
 
 // reached returns the thresholds that the account has reached. It must be locked.
@@ -140,29 +157,51 @@ func (e *Engine) change(tenant budget.TenantID, change budget.Change) (budget.Co
 	if a == nil {
 		return budget.Configuration{Outcome: budget.MissingTenant}, nil
 	}
-	remaining := a.open()
-	res, events, err := a.change(change, remaining)
+	remaining := a.openCurrent()
+	var res budget.Configuration
+	var events []budget.Crossing
+	settings := a.settings()
+	switch {
+	case remaining == missing:
+		res.Outcome = budget.MissingTenant
+	case settings.Closed && !change.SetClosed:
+		res.Outcome = budget.Closed
+	case settings.Closed:
+		res.Outcome, res.Settings = budget.Configured, settings
+	default:
+		remaining, events, err = a.change(change, remaining)
+		if err == nil {
+			res.Outcome, res.Settings = budget.Configured, a.settings()
+		}
+	}
 	a.close(remaining)
 	e.report(events)
 	return res, err
 }
 
-func (a *account) change(change budget.Change, remaining budget.Microcents) (res budget.Configuration, events []budget.Crossing, err error) {
-	if remaining == missing {
-		return budget.Configuration{Outcome: budget.MissingTenant}, nil, nil
-	}
-	settings := a.settings()
-	if settings.Closed {
-		if !change.SetClosed {
-			return budget.Configuration{Outcome: budget.Closed}, nil, nil
+// change changes the settings of an account that is locked and not closed, and returns what then
+// remains.
+func (a *account) change(change budget.Change, remaining budget.Microcents) (budget.Microcents, []budget.Crossing, error) {
+	settings := change.Apply(a.settings())
+	granted := a.granted
+	if change.SetWindow && settings.Window.Period != budget.NoPeriod {
+		var err error
+		if granted, err = a.amountSet(change.Window.Amount, &settings.Window); err != nil {
+			return remaining, nil, err
 		}
-		return budget.Configuration{Outcome: budget.Configured, Settings: settings}, nil, nil
 	}
-	settings = change.Apply(settings)
-	if err := budget.ValidateOverdraft(a.tenant, a.granted, settings.Overdraft); err != nil {
-		return budget.Configuration{}, nil, err
+	if err := validateOverdraft(a.tenant, granted, settings); err != nil {
+		return remaining, nil, err
 	}
 	before := a.reached()
-	a.manage(settings, remaining)
-	return budget.Configuration{Outcome: budget.Configured, Settings: settings}, a.crossed(nil, before), nil
+	remaining += granted - a.granted
+	a.granted = granted
+	a.manage(settings, remaining, a.time())
+	return remaining, a.crossed(nil, before), nil
+}
+
+// validateOverdraft returns ErrOverflow if the overdraft doesn't fit 64 bits together with the
+// budget, or with that of an epoch.
+func validateOverdraft(tenant budget.TenantID, granted budget.Microcents, settings budget.Settings) error {
+	return budget.ValidateOverdraft(tenant, max(granted, settings.Window.Amount), settings.Overdraft)
 }

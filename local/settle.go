@@ -168,35 +168,39 @@ func (p *settlingPath) settle(id budget.ReservationID, outcome budget.Outcome, a
 		res.Prior = h.prior(now)
 		return res
 	}
+	p.roll(now)
 	held := h.held
 	excess := actual - held
 	if excess > 0 {
-		tightest, room := p.tightest()
+		tightest, room := p.tightest(h.since)
 		if excess > room && !partial {
 			res.Outcome, res.Remaining, res.Level = budget.Overrun, p.remaining[tightest], p.levels[tightest].tenant
 			return res
 		}
-		// A level's reserved + room is at most granted + overdraft, so no sum overflows.
+		// A level's reserved + room is at most granted + overdraft, and in an ended epoch at most
+		// MaxMicrocents, so no sum overflows.
 		excess = min(excess, max(room, 0))
 	}
 	charge := held + excess
-	// All levels move by the same amount, so the one with the least stays the same.
-	least := p.least()
 	for k := range p.n {
 		l := p.levels[k]
 		if l == nil {
 			continue
 		}
-		p.remaining[k] -= excess
-		l.reserved -= held
-		l.committed += charge
 		if p.special && l.managed != nil {
-			p.events = l.crossed(p.events, l.managed.settings.Thresholds.Reached(l.committed-charge, l.granted))
+			before := l.reached()
+			p.remaining[k] = l.settleAt(h.since, held, charge, p.remaining[k])
+			p.events = l.crossed(p.events, before)
 			if k > 0 {
 				l.addBelow(-1)
 			}
+			continue
 		}
+		p.remaining[k] -= excess
+		l.reserved -= held
+		l.committed += charge
 	}
+	least := p.least()
 	a.holds.settle(number, h, outcome, charge, now)
 	res.Outcome, res.Remaining, res.Level = outcome, p.remaining[least], p.levels[least].tenant
 	if outcome == budget.Committed {

@@ -192,15 +192,19 @@ func (f *freed) add(amount budget.Microcents) {
 	f.holds++
 }
 
-// expire ends every hold that is due and returns their sums, by the distance of a level from
-// the tenant: for each level those of the holds in whose sets it is.
-func (s *slots) expire(now int64) (sums [budget.MaxTenantLevels]freed) {
+// expire ends every hold that is due. It returns copies of those that were made before since,
+// and the sums of the others, by the distance of a level from the tenant: for each level those
+// of the holds in whose sets it is.
+func (s *slots) expire(now, since int64) (sums [budget.MaxTenantLevels]freed, earlier []slot) {
 	s.earliest.visit(now, func(i int) int64 {
 		least := int64(never)
 		for in := range s.blocks[i] {
 			h := &s.blocks[i][in]
 			switch {
 			case !h.open():
+			case h.until <= now && h.since < since:
+				earlier = append(earlier, *h)
+				s.end(uint64(i*fanOut+in), h, budget.Expired, h.held, now) //nolint:gosec // an index
 			case h.until <= now:
 				sums[0].add(h.held)
 				for k, others := 1, h.set()>>1; others != 0; k, others = k+1, others>>1 {
@@ -215,7 +219,7 @@ func (s *slots) expire(now int64) (sums [budget.MaxTenantLevels]freed) {
 		}
 		return least
 	})
-	return sums
+	return sums, earlier
 }
 
 // numbered is a copy of an open hold, with the number of its slot.

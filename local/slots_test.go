@@ -1,7 +1,9 @@
 package local
 
 import (
+	"cmp"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -45,11 +47,16 @@ func (m *model) settle(number uint64) {
 
 func (m *model) expireAt(t *testing.T, now int64) {
 	t.Helper()
+	since := m.now - 50
 	m.now = now
 	var want [budget.MaxTenantLevels]freed
+	var earlier []slot
 	for number, h := range m.open {
 		if h.until <= now {
-			for k := range want {
+			if h.since < since {
+				earlier = append(earlier, h)
+			}
+			for k := 0; k < len(want) && h.since >= since; k++ {
 				if h.set()>>k&1 != 0 {
 					want[k].add(h.held)
 				}
@@ -57,8 +64,15 @@ func (m *model) expireAt(t *testing.T, now int64) {
 			delete(m.open, number)
 		}
 	}
-	if got := m.expire(now); got != want {
+	got, gotEarlier := m.expire(now, since)
+	if got != want {
 		t.Fatalf("at %d the expired holds sum up to %+v, want %+v", now, got, want)
+	}
+	byGeneration := func(a, b slot) int { return cmp.Compare(a.generation, b.generation) }
+	slices.SortFunc(earlier, byGeneration)
+	slices.SortFunc(gotEarlier, byGeneration)
+	if !slices.Equal(gotEarlier, earlier) {
+		t.Fatalf("at %d the expired holds from before %d are %+v, want %+v", now, since, gotEarlier, earlier)
 	}
 }
 

@@ -45,7 +45,7 @@ func (a *account) tree() (tree budget.Tree) {
 	if len(members) > budget.MaxTreeInstant {
 		root.close(atRoot)
 		for _, m := range members {
-			remaining := m.open()
+			remaining := m.openCurrent()
 			add(m, remaining)
 			m.close(remaining)
 		}
@@ -53,8 +53,11 @@ func (a *account) tree() (tree budget.Tree) {
 	}
 	remaining := make([]budget.Microcents, len(members))
 	for i, m := range members {
-		if remaining[i] = atRoot; m != root {
-			remaining[i] = m.open()
+		if m == root {
+			atRoot = root.roll(atRoot, root.time())
+			remaining[i] = atRoot
+		} else {
+			remaining[i] = m.openCurrent()
 		}
 	}
 	tree.Instant = true

@@ -34,7 +34,7 @@ func (c calendar) next(t time.Time) time.Time {
 		date = date.AddDate(0, 0, -int(7+date.Weekday()-c.window.Weekday)%7-7)
 	case Month:
 		date = time.Date(year, month-1, c.window.Day, 0, 0, 0, 0, time.UTC)
-	default:
+	case NoPeriod, Hour, Day:
 		date = date.AddDate(0, 0, -1)
 	}
 	for {
@@ -46,7 +46,7 @@ func (c calendar) next(t time.Time) time.Time {
 			date = date.AddDate(0, 0, 7)
 		case Month:
 			date = date.AddDate(0, 1, 0)
-		default:
+		case NoPeriod, Hour, Day:
 			date = date.AddDate(0, 0, 1)
 		}
 	}
@@ -56,7 +56,7 @@ func (c calendar) next(t time.Time) time.Time {
 // given as its midnight in UTC, or a later one.
 func (c calendar) firstInstant(date time.Time) time.Time {
 	for t := date.Add(-36 * time.Hour).In(c.zone); ; {
-		start, end := t.ZoneBounds()
+		start, end := zoneBounds(t)
 		_, offset := t.Zone()
 		first := date.Add(-time.Duration(offset) * time.Second)
 		if first.Before(start) {
@@ -73,7 +73,7 @@ func (c calendar) firstInstant(date time.Time) time.Time {
 func (c calendar) nextHour(t time.Time) time.Time {
 	t = t.Truncate(time.Millisecond).Add(time.Millisecond).In(c.zone)
 	for {
-		_, end := t.ZoneBounds()
+		_, end := zoneBounds(t)
 		_, offset := t.Zone()
 		shift := time.Duration(offset) * time.Second
 		local := t.Add(shift).UTC()
@@ -86,4 +86,15 @@ func (c calendar) nextHour(t time.Time) time.Time {
 		}
 		t = end
 	}
+}
+
+// zoneBounds returns the bounds of t's offset, or a part of them with t in it. In years beyond
+// the table of a zone, for which it has only a rule, ZoneBounds ends the year after 365 days, so
+// before the last day of a leap year, which then has no end after it.
+func zoneBounds(t time.Time) (start, end time.Time) {
+	start, end = t.ZoneBounds()
+	if !end.IsZero() && !end.After(t) {
+		end = end.AddDate(0, 0, 1)
+	}
+	return start, end
 }

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/calybris/bursar/coordinator/wording"
@@ -173,15 +174,23 @@ func (w Window) normal() (Window, error) {
 	return w, err
 }
 
+// zones has the time zones that were loaded, by name. An account's window finds its zone here for
+// as long as the process lives, whatever becomes of the files of the database.
+var zones sync.Map
+
 // location returns the window's time zone. "Local" is none: the nodes of a fleet may differ in it.
 func (w Window) location() (*time.Location, error) {
 	if w.Zone == "Local" || len(w.Zone) > maxZone {
 		return nil, fmt.Errorf("%w: time zone %q; give a name of the IANA database, such as Europe/Berlin", ErrInvalidSetting, w.Zone)
 	}
+	if zone, ok := zones.Load(w.Zone); ok {
+		return zone.(*time.Location), nil //nolint:forcetypeassert // it has only these
+	}
 	zone, err := time.LoadLocation(w.Zone)
 	if err != nil {
 		return nil, fmt.Errorf("%w: time zone %q: %w; give a name of the IANA database, such as Europe/Berlin, and install tzdata or import time/tzdata", ErrInvalidSetting, w.Zone, err)
 	}
+	zones.Store(w.Zone, zone)
 	return zone, nil
 }
 

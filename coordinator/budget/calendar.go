@@ -56,9 +56,8 @@ func (c calendar) next(t time.Time) time.Time {
 // given as its midnight in UTC, or a later one.
 func (c calendar) firstInstant(date time.Time) time.Time {
 	for t := date.Add(-36 * time.Hour).In(c.zone); ; {
-		start, end := t.ZoneBounds()
-		_, offset := t.Zone()
-		first := date.Add(-time.Duration(offset) * time.Second)
+		start, end, offset := zoneBounds(t)
+		first := date.Add(-offset)
 		if first.Before(start) {
 			first = start
 		}
@@ -73,9 +72,7 @@ func (c calendar) firstInstant(date time.Time) time.Time {
 func (c calendar) nextHour(t time.Time) time.Time {
 	t = t.Truncate(time.Millisecond).Add(time.Millisecond).In(c.zone)
 	for {
-		_, end := t.ZoneBounds()
-		_, offset := t.Zone()
-		shift := time.Duration(offset) * time.Second
+		_, end, shift := zoneBounds(t)
 		local := t.Add(shift).UTC()
 		hour := local.Truncate(time.Hour)
 		if hour.Before(local) {
@@ -86,4 +83,16 @@ func (c calendar) nextHour(t time.Time) time.Time {
 		}
 		t = end
 	}
+}
+
+// zoneBounds returns a part of time around t in which the offset of its zone is the same. The
+// end is after t: that of ZoneBounds isn't on the last day of a leap year from 2040 on, since it
+// takes each year of a zone's rule for 365 days.
+func zoneBounds(t time.Time) (start, end time.Time, offset time.Duration) {
+	start, end = t.ZoneBounds()
+	if !end.IsZero() && !end.After(t) {
+		end = t.Add(time.Hour)
+	}
+	_, seconds := t.Zone()
+	return start, end, time.Duration(seconds) * time.Second
 }

@@ -131,6 +131,10 @@ local function configure(i, a, set, flags, new, spec, created)
 	a[$REMAINING_HI], a[$REMAINING_LO] = plus(a[$REMAINING_HI], a[$REMAINING_LO], moreHi, moreLo)
 	if w then
 		windowed = true
+		if not enter then
+			-- Here stands windows.lua.
+			$ON_WINDOWS
+		end
 		if w[$PERIOD] > 0 and #w[$AHEAD] == 0 then
 			blocked[i] = $CODE_WINDOW -- until a node renews it
 		end

@@ -213,7 +213,8 @@ local function adjust(kind, i, hi, lo)
 end
 
 -- renew adds the boundaries that an account lacks, unless another node has, and begins the
--- epoch of now.
+-- epoch of now. After a failover to an earlier clock the ones that are left out may be ahead:
+-- then it adds none, and the node renews again.
 local function renew(i)
 	local mark, omitted, count = read('>I6I4B', arguments, position)
 	local times = { read('>' .. string.rep('I6', count), arguments, position + 11) }
@@ -225,7 +226,7 @@ local function renew(i)
 		return $CODE_NO_TENANT
 	end
 	local w = a[$WINDOW]
-	if w and w[$PERIOD] > 0 and w[$MARK] == mark then
+	if w and w[$PERIOD] > 0 and w[$MARK] == mark and (omitted == 0 or times[2] <= now) then
 		for n = 1, count do
 			w[$AHEAD][#w[$AHEAD] + 1] = times[n]
 		end

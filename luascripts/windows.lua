@@ -95,10 +95,13 @@ passOn = function(i, e, backHi, backLo, keptHi, keptLo)
 	local a = account[i]
 	local w = a[$WINDOW]
 	w[$ENDED_HI], w[$ENDED_LO] = plus(w[$ENDED_HI], w[$ENDED_LO], keptHi, keptLo)
-	local hi, lo = plus(e[$REMAINING_HI], e[$REMAINING_LO], e[$MOVED_HI], e[$MOVED_LO])
-	local wasHi, wasLo = least(w[$CARRY_HI], w[$CARRY_LO], minus(hi, lo, backHi, backLo))
-	hi, lo = least(w[$CARRY_HI], w[$CARRY_LO], hi, lo)
-	hi, lo = minus(hi, lo, wasHi, wasLo)
+	local hi, lo = 0, 0 -- of an excess the ended epoch pays what it can
+	if backHi >= 0 then
+		hi, lo = plus(e[$REMAINING_HI], e[$REMAINING_LO], e[$MOVED_HI], e[$MOVED_LO])
+		local wasHi, wasLo = least(w[$CARRY_HI], w[$CARRY_LO], minus(hi, lo, backHi, backLo))
+		hi, lo = least(w[$CARRY_HI], w[$CARRY_LO], hi, lo)
+		hi, lo = minus(hi, lo, wasHi, wasLo)
+	end
 	hi, lo = least(hi, lo, e[$REMAINING_HI], e[$REMAINING_LO])
 	hi, lo = least(hi, lo, room(a, a[$GRANTED_HI], a[$GRANTED_LO]))
 	e[$REMAINING_HI], e[$REMAINING_LO] = minus(e[$REMAINING_HI], e[$REMAINING_LO], hi, lo)

@@ -136,6 +136,9 @@ else
 					wrong = wrong or not epoch or level[$HOLDS] == 0 or minus(epoch[$RESERVED_HI], epoch[$RESERVED_LO], heldHi, heldLo) < 0
 					epoch = epoch or level
 					h, l = epoch[$COMMITTED_HI], epoch[$COMMITTED_LO]
+					if epoch ~= level then -- its granted grows with an excess
+						h, l = plus(h, l, minus(epoch[$RESERVED_HI], epoch[$RESERVED_LO], heldHi, heldLo))
+					end
 					if h > mostHi or h == mostHi and l > mostLo then
 						mostHi, mostLo = h, l
 					end

@@ -51,8 +51,6 @@ local function windowOf(a, spec)
 	local hi, lo = a[$GRANTED_HI], a[$GRANTED_LO]
 	if was and was[$PERIOD] > 0 then
 		hi, lo = was[$AMOUNT_HI], was[$AMOUNT_LO]
-	elseif hi < 0 then
-		hi, lo = 0, 0
 	end
 	local moreHi, moreLo = minus(amountHi, amountLo, hi, lo)
 	if amountHi == 0 and amountLo == 0 or moreHi < 0 then
@@ -61,7 +59,7 @@ local function windowOf(a, spec)
 	if amountHi == 0 and amountLo == 0 then
 		amountHi, amountLo = hi, lo
 	end
-	if period == 0 then
+	if period == 0 or amountHi < 0 then
 		amountHi, amountLo = 0, 0
 	end
 	local w = { period, first, spec[4], spec[5], amountHi, amountLo, now, now, 0, 0, zone, {}, {} }

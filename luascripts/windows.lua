@@ -152,7 +152,6 @@ local function roll(i, omitted)
 	a[$GRANTED_HI], a[$GRANTED_LO], a[$REMAINING_HI], a[$REMAINING_LO] = hi, lo, hi, lo
 	a[$RESERVED_HI], a[$RESERVED_LO], a[$COMMITTED_HI], a[$COMMITTED_LO] = 0, 0, 0, 0
 	w[$START], w[$AHEAD], w[$KEPT], w[$TEXT], dirty[i] = ahead[passed], rest, kept, nil, true
-	a[$REACHED] = {}
 end
 
 -- enter makes an account ready for an operation: it begins the epoch of now, or blocks the

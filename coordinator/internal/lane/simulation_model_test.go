@@ -40,7 +40,8 @@ type simModel struct {
 	now      int64 // partition time
 	sequence uint64
 	accounts map[budget.TenantID]*simAccount
-	ended    map[string]bool // holds
+	ended    map[string]bool  // holds
+	made     map[string]int64 // times of the merged holds
 	maxHolds int64
 	late     map[lateSettle]budget.Microcents // that then remained
 }
@@ -103,6 +104,11 @@ func (s *simulation) checkDecision(m *message, model *simModel, i int, code byte
 
 // checkLeft checks the accounts that a batch left behind.
 func (s *simulation) checkLeft(p *simPartition, m *message, model *simModel) {
+	for field, made := range model.made {
+		if h, _ := p.ledger.state(field); h.Made != made {
+			s.failf("%d merged %q, made at %d, as %+v", m.name, field, made, h)
+		}
+	}
 	for tenant := range p.ledger.accounts {
 		if model.accounts[tenant] == nil {
 			s.failf("%d left %s, which must not exist", m.name, tenant)
@@ -153,7 +159,7 @@ func (model *simModel) crossings(tenant budget.TenantID, before map[budget.Tenan
 // of the batch, the epoch of now has begun.
 func (s *simulation) newSimModel(p *simPartition, before *simLedger, config string, accounts []string, reply *store.Reply) *simModel {
 	model := &simModel{
-		before: before, now: reply.Time, sequence: p.ledger.control.Sequence, accounts: make(map[budget.TenantID]*simAccount, len(before.accounts)), ended: make(map[string]bool),
+		before: before, now: reply.Time, sequence: p.ledger.control.Sequence, accounts: make(map[budget.TenantID]*simAccount, len(before.accounts)), ended: make(map[string]bool), made: make(map[string]int64),
 		maxHolds: int64(binary.BigEndian.Uint32([]byte(config[24:]))), late: make(map[lateSettle]budget.Microcents),
 	}
 	for tenant := range before.accounts {

@@ -280,6 +280,7 @@ func (model *simModel) merge(c simCall) {
 			made = min(made, model.now, a.last())
 		}
 	}
+	model.made[field] = made
 	if !known && c.merged.state == luascripts.HoldOpen && c.merged.until != 0 && c.merged.until <= model.now {
 		return // it ends at once
 	}

@@ -1,0 +1,92 @@
+package coordinator
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// nodeWithClock returns a node with a clock, and functions that return its time and move it.
+func nodeWithClock(t *testing.T) (c *Coordinator, at func() time.Time, advance func(time.Duration)) {
+	t.Helper()
+	var ms atomic.Int64
+	ms.Store(time.Date(2026, time.March, 1, 10, 30, 0, 0, time.UTC).UnixMilli())
+	at = func() time.Time { return time.UnixMilli(ms.Load()).UTC() }
+	c, _ = startNode(t, WithHoldTTL(24*time.Hour), WithClock(at))
+	return c, at, func(d time.Duration) { ms.Add(d.Milliseconds()) }
+}
+
+func ensureWindow(t *testing.T, c *Coordinator, tenant budget.TenantID, amount budget.Microcents, w budget.Window) {
+	t.Helper()
+	if r, err := c.EnsureTenant(t.Context(), tenant, amount, budget.InWindow(w)); err != nil || r.Outcome != budget.Created {
+		t.Fatalf("EnsureTenant(%s) = %+v, %v", tenant, r, err)
+	}
+}
+
+// Tree shows accounts that have had no operation since a boundary as Balance does.
+func TestTreeBeginsEpochs(t *testing.T) {
+	t.Parallel()
+	c, at, advance := nodeWithClock(t)
+	hourly, daily := budget.Window{Period: budget.Hour}, budget.Window{Period: budget.Day, Carry: budget.CarryAll}
+	ensureWindow(t, c, "acme", 100, hourly)
+	for i := range 300 {
+		ensureWindow(t, c, numbered("acme/key", i), 10, hourly)
+	}
+	ensureWindow(t, c, "acme/daily", 50, daily)
+	ensure(t, c, "acme/flat", 7)
+	if r, err := c.TryReserve(t.Context(), "acme/key-1", 4); err != nil || r.Err() != nil {
+		t.Fatal(r, err)
+	}
+	for range 3 {
+		advance(time.Hour)
+		start := at().Truncate(time.Hour)
+		tree, err := c.Tree(t.Context(), "acme")
+		if err != nil || !tree.Instant || len(tree.Accounts) != 303 {
+			t.Fatalf("Tree = %d accounts at one instant %t, %v", len(tree.Accounts), tree.Instant, err)
+		}
+		for _, a := range tree.Accounts {
+			b, err := c.Balance(t.Context(), a.Tenant)
+			if err != nil || b != a.Balance {
+				t.Errorf("Tree has %+v of %s, Balance is %+v, %v", a.Balance, a.Tenant, b, err)
+			}
+			if b.Settings.Window.Period == budget.Hour && b.Epoch.Start != budget.InstantOf(start) {
+				t.Errorf("the epoch of %s is %+v at %s", a.Tenant, b.Epoch, at())
+			}
+		}
+	}
+	tree, err := c.Tree(t.Context(), "acme/key-1")
+	if err != nil || len(tree.Accounts) != 1 || tree.Accounts[0].Balance.Ended != 4 || tree.Accounts[0].Balance.Remaining != 10 {
+		t.Errorf("the tree of a leaf is %+v, %v", tree, err)
+	}
+}
+
+// Holds lists the holds of all epochs with the present one's balance.
+func TestHoldsOfEpochs(t *testing.T) {
+	t.Parallel()
+	c, _, advance := nodeWithClock(t)
+	ensureWindow(t, c, "acme", 100, budget.Window{Period: budget.Hour})
+	first := reserve(t, c, 10)
+	advance(time.Hour)
+	second := reserve(t, c, 20)
+	for want := range 2 {
+		list, err := c.Holds(t.Context(), "acme")
+		if err != nil || list.Audit() != nil || len(list.Holds) != 2 {
+			t.Fatalf("Holds = %+v, %v, %v", list, err, list.Audit())
+		}
+		b, err := c.Balance(t.Context(), "acme")
+		if err != nil || b != list.Balance || b.Ended != []budget.Microcents{10, 30}[want] {
+			t.Errorf("the balance is %+v, that of Holds %+v, %v", b, list.Balance, err)
+		}
+		advance(time.Hour)
+	}
+	for _, id := range []budget.ReservationID{first, second} {
+		if s, err := c.Commit(t.Context(), id, 1); err != nil || s.Err() != nil {
+			t.Error(s, err)
+		}
+	}
+	if list, err := c.Holds(t.Context(), "acme"); err != nil || list.Audit() != nil || list.Balance.Ended != 0 || len(list.Holds) != 0 {
+		t.Errorf("Holds = %+v, %v", list, err)
+	}
+}

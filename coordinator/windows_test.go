@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/redistest"
 )
 
 // nodeWithClock returns a node with a clock, and functions that return its time and move it.
@@ -60,6 +61,37 @@ func TestTreeBeginsEpochs(t *testing.T) {
 	if err != nil || len(tree.Accounts) != 1 || tree.Accounts[0].Balance.Ended != 4 || tree.Accounts[0].Balance.Remaining != 10 {
 		t.Errorf("the tree of a leaf is %+v, %v", tree, err)
 	}
+}
+
+// The gauges of an observed tenant are those of its current epoch, and without a window there
+// are none of epochs.
+func TestGaugesOfEpochs(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, time.March, 1, 10, 30, 0, 0, time.UTC)
+	c, reader, _ := telemetered(t, redistest.Start(t), WithObservedTenants("acme", "flat"), WithHoldTTL(24*time.Hour),
+		WithClock(func() time.Time { return now }))
+	ensureWindow(t, c, "acme", 100, budget.Window{Period: budget.Hour, Amount: 70, Carry: 5})
+	ensure(t, c, "flat", 7)
+	reserve(t, c, 30)
+	want := func(tenant string, values map[string]int64) {
+		t.Helper()
+		got, _ := read(t, reader)
+		for name, value := range values {
+			if v := got.of("bursar.tenant."+name, "bursar.tenant.id", tenant); v != value {
+				t.Errorf("at %s bursar.tenant.%s of %s is %d, want %d", now, name, tenant, v, value)
+			}
+		}
+		for _, p := range got["bursar.tenant.epoch.end"] {
+			if of, _ := p.attributes.Value(tenantKey); of.AsString() == "flat" {
+				t.Errorf("a tenant without a window renews at %d", p.value)
+			}
+		}
+	}
+	boundary := now.Add(30 * time.Minute).Unix()
+	want("acme", map[string]int64{"granted": 100, "remaining": 70, "reserved": 30, "holds": 1, "ended": 0, "epoch.end": boundary})
+	now = now.Add(time.Hour)
+	want("acme", map[string]int64{"granted": 75, "remaining": 75, "reserved": 0, "holds": 1, "ended": 30, "epoch.end": boundary + 3600})
+	want("flat", map[string]int64{"granted": 7, "remaining": 7})
 }
 
 // Holds lists the holds of all epochs with the present one's balance.

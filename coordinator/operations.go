@@ -17,7 +17,7 @@ func (c *Coordinator) EnsureTenant(ctx context.Context, tenant budget.TenantID, 
 	if len(settings) > 0 {
 		change, err := budget.NewChange(settings...)
 		if err == nil {
-			err = budget.ValidateOverdraft(tenant, amount, change.Overdraft)
+			err = budget.ValidateOverdraft(tenant, max(amount, change.Window.Amount), change.Overdraft)
 		}
 		if err != nil {
 			return budget.Ensured{}, err

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,6 +24,19 @@ func ensureWindow(t *testing.T, c *Coordinator, tenant budget.TenantID, amount b
 	t.Helper()
 	if r, err := c.EnsureTenant(t.Context(), tenant, amount, budget.InWindow(w)); err != nil || r.Outcome != budget.Created {
 		t.Fatalf("EnsureTenant(%s) = %+v, %v", tenant, r, err)
+	}
+}
+
+// A window that can't be granted with the overdraft creates nothing.
+func TestEnsureTooLargeWindow(t *testing.T) {
+	t.Parallel()
+	c, _ := startNode(t)
+	r, err := c.EnsureTenant(t.Context(), "acme", 100, budget.Overdraft(1), budget.InWindow(budget.Window{Period: budget.Day, Amount: budget.MaxMicrocents}))
+	if !errors.Is(err, budget.ErrOverflow) {
+		t.Errorf("EnsureTenant = %+v, %v", r, err)
+	}
+	if b, err := c.Balance(t.Context(), "acme"); err != nil || b.Outcome != budget.MissingTenant {
+		t.Errorf("Balance = %+v, %v", b, err)
 	}
 }
 

@@ -189,11 +189,10 @@ func windowText(w budget.Window) string {
 		zone = "UTC"
 	}
 	text += fmt.Sprintf(" in %s, %s each", zone, w.Amount)
-	switch w.Carry {
-	case 0:
-	case budget.CarryAll:
+	switch {
+	case w.Carry == budget.CarryAll:
 		text += ", all that remains passes on"
-	default:
+	case w.Carry > 0:
 		text += fmt.Sprintf(", up to %s passes on", w.Carry)
 	}
 	return text

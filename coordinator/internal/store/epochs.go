@@ -129,7 +129,7 @@ func (s *Snapshot) checkEpochs(r rereading, e *Epochs, page map[string]string) {
 	}
 	if whole && e != nil && sum != uint64(e.Ended) { //nolint:gosec // not negative
 		s.damage(WrongEnded, AccountField(r.tenant), r.tenant, fmt.Sprintf("its holds of ended epochs reserve %d, but its ended epochs (%d) reserve %d%s",
-			e.Ended, len(e.Kept), sum, offBy(int64(e.Ended)-int64(sum)))) //nolint:gosec // bounded above
+			e.Ended, len(e.Kept), sum, offBy(int64(e.Ended)-int64(sum))))
 	}
 	for _, field := range r.epochs {
 		if record, exists := page[field]; exists && !kept[field] {

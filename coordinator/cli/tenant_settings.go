@@ -349,7 +349,7 @@ func lookBeforeClose(ctx context.Context, cc *cli.Context, out *output, node *co
 		return exit.With(exit.Usage, fmt.Errorf("%s is already closed; nothing was changed", wording.Name(tenant)))
 	}
 	return exit.With(exit.Usage, fmt.Errorf("this would close %s permanently: granted %s, remaining %s, reserved %s, committed %s; add --yes to do it",
-		wording.Name(tenant), b.Granted, b.Remaining, b.Reserved, b.Committed))
+		wording.Name(tenant), b.Granted, b.Remaining, b.Reserved+b.Ended, b.Committed))
 }
 
 // closed returns the error for a tenant that is closed, and with --json prints the answer.

@@ -46,6 +46,7 @@ elseif kind == $RESERVE or kind == $RESERVE_TTL then
 					local w = level[$WINDOW]
 					if w then
 						reservedHi, reservedLo = plus(reservedHi, reservedLo, w[$ENDED_HI], w[$ENDED_LO])
+						short = short or reservedHi > 2147483647 -- the sum must fit 64 bits
 					end
 					if (s[$CAP_HOLD_HI] > 0 or s[$CAP_HOLD_LO] > 0) and minus(s[$CAP_HOLD_HI], s[$CAP_HOLD_LO], hi, lo) < 0 then
 						capped = string.char(bit) .. $BY_CAP_HOLD .. pack('>I4I4', s[$CAP_HOLD_HI], s[$CAP_HOLD_LO])

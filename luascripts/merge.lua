@@ -53,6 +53,14 @@ local function shift(i, made, was, wasHi, wasLo, wasMade, state, hi, lo, ending,
 		cH, cL = plus(cH, cL, hi, lo)
 	end
 	local backHi, backLo = minus(rH, rL, epoch[$REMAINING_HI], epoch[$REMAINING_LO])
+	local w = a[$WINDOW]
+	if w then -- what is reserved in all epochs must fit 64 bits
+		local addedHi, addedLo = minus(sH, sL, epoch[$RESERVED_HI], epoch[$RESERVED_LO])
+		local allHi, allLo = plus(a[$RESERVED_HI], a[$RESERVED_LO], w[$ENDED_HI], w[$ENDED_LO])
+		if plus(allHi, allLo, addedHi, addedLo) > 2147483647 then
+			return false
+		end
+	end
 	if sH < 0 or cH < 0 or holds < 0 or sH > 2147483647 or cH > 2147483647 or rH > 2147483647 or rH <= -2147483648 then
 		return false
 	elseif epoch ~= a and math.abs(plus(a[$REMAINING_HI], a[$REMAINING_LO], backHi, backLo)) >= 2147483647 then

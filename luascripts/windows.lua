@@ -16,7 +16,7 @@
 -- an ended epoch has moved the least of the carry-over and of what remains of it with what
 -- it has moved, so that debt moves as a whole. Reserved of an ended epoch is the sum of the
 -- holds that were made in it, and an account's sum over them is in its record. An epoch
--- with a hold is kept. Boundaries that are stored are never changed, and a roll passes all
+-- with a hold is kept. What is reserved in all epochs fits 64 bits. Boundaries that are stored are never changed, and a roll passes all
 -- of those up to now, once.
 
 epochs = epochs or {}

@@ -56,9 +56,8 @@ func (c calendar) next(t time.Time) time.Time {
 // given as its midnight in UTC, or a later one.
 func (c calendar) firstInstant(date time.Time) time.Time {
 	for t := date.Add(-36 * time.Hour).In(c.zone); ; {
-		start, end := zoneBounds(t)
-		_, offset := t.Zone()
-		first := date.Add(-time.Duration(offset) * time.Second)
+		start, end, offset := zoneBounds(t)
+		first := date.Add(-offset)
 		if first.Before(start) {
 			first = start
 		}
@@ -73,9 +72,7 @@ func (c calendar) firstInstant(date time.Time) time.Time {
 func (c calendar) nextHour(t time.Time) time.Time {
 	t = t.Truncate(time.Millisecond).Add(time.Millisecond).In(c.zone)
 	for {
-		_, end := zoneBounds(t)
-		_, offset := t.Zone()
-		shift := time.Duration(offset) * time.Second
+		_, end, shift := zoneBounds(t)
 		local := t.Add(shift).UTC()
 		hour := local.Truncate(time.Hour)
 		if hour.Before(local) {
@@ -88,13 +85,14 @@ func (c calendar) nextHour(t time.Time) time.Time {
 	}
 }
 
-// zoneBounds returns the bounds of t's offset, or a part of them with t in it. In years beyond
-// the table of a zone, for which it has only a rule, ZoneBounds ends the year after 365 days, so
-// before the last day of a leap year, which then has no end after it.
-func zoneBounds(t time.Time) (start, end time.Time) {
+// zoneBounds returns a part of time around t in which the offset of its zone is the same. The
+// end is after t: that of ZoneBounds isn't on the last day of a leap year for which the zone has
+// only a rule, since it takes such a year for 365 days.
+func zoneBounds(t time.Time) (start, end time.Time, offset time.Duration) {
 	start, end = t.ZoneBounds()
 	if !end.IsZero() && !end.After(t) {
-		end = end.AddDate(0, 0, 1)
+		end = t.Add(time.Hour)
 	}
-	return start, end
+	_, seconds := t.Zone()
+	return start, end, time.Duration(seconds) * time.Second
 }

@@ -23,7 +23,9 @@
 // Subject.Levels enables the checks of tenants with ancestors in all of them: in Run the
 // suite Levels, and in the others histories and operations on a tree of tenants. Without it
 // no tenant of a suite is an ancestor of another. Subject.Settings does the same for the
-// settings of accounts: in Run it enables the suite Settings.
+// settings of accounts: in Run it enables the suite Settings; and Subject.Windows for their
+// windows: in Run it enables the suite Windows, and in Differential a clock that jumps to
+// boundaries. The histories have no windows.
 //
 // After every test, [Audit] checks the invariant of every account, in the engine's own
 // results and in its store.

@@ -49,7 +49,11 @@ func (e *naive) frozen(id budget.ReservationID) bool {
 // payable returns the level with the least amount that a settle of a hold, or of one that
 // would be made now, can spend, and the amount.
 func (e *naive) payable(levels []budget.TenantID, id budget.ReservationID) (least budget.TenantID, amount budget.Microcents) {
-	return e.leastOf(levels, func(level budget.TenantID) budget.Microcents {
+	charged := e.charged(id, levels)
+	if len(charged) == 0 {
+		return levels[0], budget.MaxMicrocents - e.holds[id].Held
+	}
+	return e.leastOf(charged, func(level budget.TenantID) budget.Microcents {
 		b := e.accounts[level]
 		if e.mistake == overdrawsAtTenant {
 			return b.Remaining + e.accounts[levels[0]].Settings.Overdraft
@@ -146,6 +150,9 @@ func (e *naive) pays(id budget.ReservationID, payable budget.Microcents) budget.
 	if e.mistake == availableOfTenant {
 		_, payable = e.payable(e.set(id)[:1], id)
 	}
+	if e.mistake == outsideLimits {
+		_, payable = e.payable(e.set(id), budget.ReservationID{})
+	}
 	return max(payable, 0)
 }
 
@@ -195,9 +202,11 @@ func (e *naive) change(tenant budget.TenantID, change budget.Change) (budget.Con
 	case account.Settings.Closed && !change.SetClosed:
 		return budget.Configuration{Outcome: budget.Closed}, nil
 	}
+	was := account.Settings.Window
 	if err := e.apply(tenant, account, change, false); err != nil {
 		return budget.Configuration{}, err
 	}
+	e.rewind(tenant, account, was)
 	return budget.Configuration{Outcome: budget.Configured, Settings: account.Settings}, nil
 }
 

@@ -83,6 +83,7 @@ type naive struct {
 	events   []budget.Crossing
 	left     map[budget.TenantID]budget.Settings // of deleted tenants, for keepsSettings
 	past     map[budget.TenantID][]*pastEpoch    // the ended epochs that are kept, the oldest first
+	rings    map[budget.TenantID]*ring           // of accounts with rolling windows
 	mistake  mistake
 }
 
@@ -99,6 +100,7 @@ func newNaive(c Config) *naive {
 		reached:  make(map[budget.TenantID]budget.Thresholds),
 		left:     make(map[budget.TenantID]budget.Settings),
 		past:     make(map[budget.TenantID][]*pastEpoch),
+		rings:    make(map[budget.TenantID]*ring),
 	}
 }
 
@@ -142,9 +144,10 @@ func (e *naive) end(id budget.ReservationID, spent budget.Microcents, how budget
 			}
 			continue
 		}
+		cost := e.charge(id, level, spent)
 		account.Reserved -= held
-		account.Committed += spent
-		account.Remaining += held - spent
+		account.Committed += cost
+		account.Remaining += held - cost
 		if e.mistake == returnsToTenant && i > 0 && spent < held {
 			account.Remaining -= held - spent
 			account.Committed += held - spent
@@ -212,6 +215,11 @@ func (e *naive) EnsureTenant(_ context.Context, tenant budget.TenantID, amount b
 	if err != nil {
 		return budget.Ensured{}, err
 	}
+	if e.mistake != ensuresOther && (account == nil || e.mistake != ensuresExisting) {
+		if err := change.ValidateEnsure(tenant, amount); err != nil {
+			return budget.Ensured{}, err
+		}
+	}
 	created := &budget.Balance{Outcome: budget.Found, Granted: amount, Remaining: amount, Settings: e.left[tenant]}
 	if err := e.apply(tenant, created, change, true); err != nil {
 		return budget.Ensured{}, err
@@ -223,6 +231,7 @@ func (e *naive) EnsureTenant(_ context.Context, tenant budget.TenantID, amount b
 		return budget.Ensured{Outcome: budget.Exists, Remaining: account.Remaining}, nil
 	}
 	e.accounts[tenant] = created
+	e.rewind(tenant, created, budget.Window{})
 	return budget.Ensured{Outcome: budget.Created, Remaining: created.Remaining}, nil
 }
 
@@ -320,13 +329,17 @@ func (e *naive) commit(id budget.ReservationID, actual budget.Microcents, availa
 		}
 		return budget.Settlement{Outcome: budget.Overrun, Remaining: e.accounts[level].Remaining, Level: level}, nil
 	}
+	shown := charge
+	if e.mistake == outsideCostsNothing && e.outside(id, levels[0]) {
+		shown = 0
+	}
 	e.end(id, charge, budget.Committed)
 	level, remaining := e.least(levels)
 	if e.mistake == hidesDebt {
 		remaining = max(remaining, 0)
 	}
 	return budget.Settlement{
-		Outcome: budget.Committed, Remaining: remaining, Level: level, Actual: charge, Shortfall: actual - charge,
+		Outcome: budget.Committed, Remaining: remaining, Level: level, Actual: shown, Shortfall: actual - charge,
 	}, nil
 }
 
@@ -388,7 +401,7 @@ func (e *naive) Balance(_ context.Context, tenant budget.TenantID, opts ...budge
 	if o.At != 0 {
 		return e.balanceAt(tenant, o.At)
 	}
-	b := *account
+	b := e.shown(account)
 	if e.mistake == hidesSettings {
 		b.Settings = budget.Settings{}
 	}
@@ -408,7 +421,7 @@ func (e *naive) Holds(_ context.Context, tenant budget.TenantID) (budget.HoldLis
 }
 
 func (e *naive) list(tenant budget.TenantID) budget.HoldList {
-	list := budget.HoldList{Outcome: budget.Found, Balance: *e.accounts[tenant]}
+	list := budget.HoldList{Outcome: budget.Found, Balance: e.shown(e.accounts[tenant])}
 	for id, h := range e.holds {
 		if slices.Contains(e.set(id), tenant) {
 			list.Holds = append(list.Holds, h)
@@ -461,6 +474,9 @@ func (e *naive) adjust(verb string, tenant budget.TenantID, amount, change budge
 	}
 	account.Granted = sum
 	account.Remaining += change
+	if e.mistake == grantsRaiseAmount && change > 0 && account.Settings.Window.Period.Rolling() {
+		account.Settings.Window.Amount += change
+	}
 	outcome := budget.Granted
 	if change < 0 {
 		outcome = budget.Withdrawn
@@ -477,7 +493,7 @@ func (e *naive) DeleteTenant(_ context.Context, tenant budget.TenantID) (budget.
 	if account == nil {
 		return budget.Balance{Outcome: budget.MissingTenant}, nil
 	}
-	b := *account
+	b := e.shown(account)
 	open := b.Reserved+b.Ended > 0
 	if e.mistake == deletesEnded {
 		open = b.Reserved > 0
@@ -493,6 +509,9 @@ func (e *naive) DeleteTenant(_ context.Context, tenant budget.TenantID) (budget.
 	delete(e.reached, tenant)
 	if e.mistake != keepsDeleted {
 		delete(e.past, tenant)
+	}
+	if e.mistake != keepsDeletedRing {
+		delete(e.rings, tenant)
 	}
 	if e.mistake == keepsSettings {
 		e.left[tenant] = b.Settings
@@ -524,7 +543,7 @@ func (e *naive) Tree(_ context.Context, tenant budget.TenantID) (budget.Tree, er
 				e.roll(name)
 			}
 			tree.Outcome, tree.Instant = budget.Found, true
-			tree.Accounts = append(tree.Accounts, budget.Account{Tenant: name, Balance: *a})
+			tree.Accounts = append(tree.Accounts, budget.Account{Tenant: name, Balance: e.shown(a)})
 		}
 	}
 	return tree, nil

@@ -95,11 +95,16 @@ func (e *naive) rollLevels(levels []budget.TenantID) {
 }
 
 // roll begins the present epoch of an account: it ends the current one at its boundary, then
-// passes through every epoch without an operation.
+// passes through every epoch without an operation. A rolling window slides.
 func (e *naive) roll(tenant budget.TenantID) {
 	account := e.accounts[tenant]
-	if account == nil || account.Epoch.End == 0 || e.mistake == neverRolls ||
-		e.mistake == sleepsFrozen && account.Settings.Frozen || e.mistake == sleepsClosed && account.Settings.Closed {
+	if account == nil || e.mistake == sleepsFrozen && account.Settings.Frozen || e.mistake == sleepsClosed && account.Settings.Closed {
+		return
+	}
+	if r := e.rings[tenant]; r != nil {
+		e.slide(tenant, account, r)
+	}
+	if account.Epoch.End == 0 || e.mistake == neverRolls {
 		return
 	}
 	now := budget.Instant(e.now)
@@ -224,6 +229,9 @@ func (e *naive) lateHolds(level budget.TenantID) (n int64) {
 // An excess is paid by what remains in that epoch, then by what it had passed on.
 func (e *naive) endLate(account *budget.Balance, past *pastEpoch, held, spent budget.Microcents) {
 	back, carry := held-spent, account.Settings.Window.Carry
+	if e.mistake == latePassesOn && account.Settings.Window.Period.Rolling() {
+		carry = budget.CarryAll
+	}
 	whole := past.Remaining + past.moved // as if nothing had been passed on
 	passes := min(carry, whole+back) - min(carry, whole)
 	switch {
@@ -331,8 +339,13 @@ func (e *naive) setWindow(tenant budget.TenantID, after *budget.Balance, was, ch
 	if first && e.mistake == resetsFirst {
 		after.Granted, after.Remaining, after.Reserved, after.Committed = after.Settings.Window.Amount, after.Settings.Window.Amount, 0, 0
 	}
-	if after.Epoch == (budget.Epoch{}) || !first && e.mistake == restartsEpoch || first && e.mistake == startsAgain {
+	rolls := after.Settings.Window.Period.Rolling()
+	if after.Epoch == (budget.Epoch{}) || !first && e.mistake == restartsEpoch || first && e.mistake == startsAgain || rolls && e.mistake == rollingRestarts {
 		after.Epoch.Start = now
+	}
+	if rolls {
+		after.Epoch.End = 0
+		return nil
 	}
 	same := was
 	same.Amount, same.Carry = after.Settings.Window.Amount, after.Settings.Window.Carry
@@ -342,10 +355,12 @@ func (e *naive) setWindow(tenant budget.TenantID, after *budget.Balance, was, ch
 	return nil
 }
 
-// raise adds to the current epoch the difference to a larger amount.
+// raise adds to the current epoch the difference to a larger amount, and to a rolling window that
+// to a smaller one, too.
 func (e *naive) raise(after *budget.Balance, was, amount budget.Microcents, isNew bool) error {
 	larger := amount > was && (!isNew || e.mistake == raisesNew) && e.mistake != raisesNext
-	if amount == 0 || !larger && (amount > was || e.mistake != lowersNow) {
+	smaller := amount < was && (e.mistake == lowersNow || after.Settings.Window.Period.Rolling() && e.mistake != lowersNext)
+	if amount == 0 || !larger && !smaller {
 		return nil
 	}
 	granted := new(big.Int).Sub(big.NewInt(int64(amount)), big.NewInt(int64(was)))
@@ -354,22 +369,28 @@ func (e *naive) raise(after *budget.Balance, was, amount budget.Microcents, isNe
 		return budget.ErrOverflow
 	}
 	difference := budget.Microcents(granted.Int64()) - after.Granted
+	if e.mistake == lowersToZero {
+		difference = max(difference, -max(after.Remaining, 0))
+	}
 	after.Granted += difference
 	after.Remaining += difference
 	return nil
 }
 
-// renews returns the next boundary of a level.
+// renews returns the next boundary of a level, or when its rolling window next returns an amount.
 func (e *naive) renews(level budget.TenantID) budget.Instant {
 	if e.mistake == hidesRenews {
 		return 0
+	}
+	if r := e.rings[level]; r != nil {
+		return e.turns(r)
 	}
 	return e.accounts[level].Epoch.End
 }
 
 // balanceAt returns the balance of the epoch that contains a time.
 func (e *naive) balanceAt(tenant budget.TenantID, at budget.Instant) (budget.Balance, error) {
-	account := *e.accounts[tenant]
+	account := e.shown(e.accounts[tenant])
 	contains := func(b budget.Balance) bool {
 		return b.Epoch.Start != 0 && b.Epoch.Start <= at && (b.Epoch.End == 0 || at < b.Epoch.End || e.mistake == includesEnd && at == b.Epoch.End)
 	}

@@ -3,6 +3,7 @@ package budgettest
 import (
 	"fmt"
 	"time"
+	_ "time/tzdata" // the checks use several zones
 
 	"github.com/calybris/bursar/coordinator/budget"
 )

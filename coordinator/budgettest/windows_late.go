@@ -42,7 +42,7 @@ func lateCommits(x *fixture) {
 	expect(x, committed(100, 55))(x.engine.Commit(x.ctx, third, 55))
 	x.past("acme", noon, march(2), figures{100, 0, 0, 100})
 	x.current("acme", march(3), march(4), figures{100, 100}, 0)
-	for _, id := range []budget.ReservationID{second, third, fourth} {
+	for _, id := range []budget.ReservationID{second, third, fourth} { // an engine may have forgotten the first
 		expect(x, missing(budget.Committed))(x.engine.Commit(x.ctx, id, 1))
 	}
 }

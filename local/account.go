@@ -17,8 +17,9 @@ import (
 //
 // Invariants while the word isn't locked:
 //   - remaining + reserved + committed = granted;
-//   - none is negative, except the remaining amount of an account that has had an overdraft,
-//     and the granted amount of one whose debt has passed on to another epoch;
+//   - none is negative, except the remaining amount of an account that has had an overdraft, the
+//     granted amount of one whose debt has passed on to another epoch, and both of one whose
+//     rolling window has had a larger amount;
 //   - reserved + committed doesn't overflow, nor does granted + overdraft;
 //   - the word is managedWord if and only if the account has a managed;
 //   - reserved is the sum of the open holds whose level sets contain the account, without those
@@ -28,7 +29,7 @@ import (
 //
 // If the account has a window, the four amounts are those of its current epoch; see epochs. That
 // is the epoch of the last operation that read the account: the next one begins a new epoch, with
-// openCurrent or path.roll, if a boundary has passed.
+// openCurrent or path.roll, if a boundary has passed. They move a rolling window, too.
 //
 // A hold is in the slots of its tenant. It is made, settled and ended only while all
 // accounts of its level set are locked. So locking one account freezes all holds that it

@@ -127,9 +127,9 @@ func (p *path) tightest(made int64) (tightest int, room budget.Microcents) {
 	return tightest, room
 }
 
-// roll begins the epochs of now at all levels that take part. now must be the family's time, read
-// after the levels were locked: then no level is in a later epoch, and a hold that is made at now
-// is in the current epoch of each.
+// roll begins the epochs of now at all levels that take part, and moves rolling windows there. now
+// must be the family's time, read after the levels were locked: then no level is in a later epoch
+// or part, and a hold that is made at now is in the current ones of each.
 func (p *path) roll(now int64) {
 	if !p.special {
 		return
@@ -144,7 +144,7 @@ func (p *path) roll(now int64) {
 // expire ends the holds of the tenant that are due by now. The path must have all levels.
 func (p *path) expire(now int64) {
 	// All holds that were made since then are in the current epoch of each level, so their sums
-	// suffice.
+	// suffice. They commit nothing, so no ring changes.
 	current := int64(math.MinInt64)
 	for k := range p.n {
 		if m := p.levels[k].managed; m != nil {

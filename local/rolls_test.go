@@ -70,7 +70,7 @@ func TestStoppedAccountsRoll(t *testing.T) {
 // failure returns the error of an operation.
 func failure[T any](_ T, err error) error { return err }
 
-// TestOperationsRoll makes one operation after a boundary.
+// TestOperationsRoll makes one operation after a boundary of epochs, and of parts.
 func TestOperationsRoll(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -129,23 +129,29 @@ func TestOperationsRoll(t *testing.T) {
 	}
 	test := func(name string, run operation, begins bool) {
 		for _, tenant := range []budget.TenantID{"acme", "acme/search"} {
-			e, now := newAt(t, "2026-03-31T22:30")
-			e.mustEnsure(t, tenant, 100, budget.InWindow(budget.Window{Period: budget.Hour}))
-			e.mustEnsure(t, "acme/ads", 100)
-			e.mustEnsure(t, tenant+"/missing", 100)
-			must[budget.Balance](t)(e.DeleteTenant(t.Context(), tenant+"/missing"))
-			id := e.mustHold(t, tenant, 10, 0)
-			e.mustHold(t, tenant, 1, 40*time.Minute)
-			now.Store(at("2026-03-31T23:30"))
-			if err := run(e, tenant, id); err != nil {
-				t.Error(err)
-			}
-			want := at("2026-03-31T22:30")
-			if begins {
-				want = at("2026-03-31T23:00")
-			}
-			if start := e.accounts.find(tenant).managed.epochs.start; start != want {
-				t.Errorf("%s, %q: the epoch starts at %s, want %s", name, tenant, instant(start), instant(want))
+			for _, period := range []budget.Period{budget.Hour, budget.Last24Hours} {
+				e, now := newAt(t, "2026-03-31T22:00")
+				e.mustEnsure(t, tenant, 100, budget.InWindow(budget.Window{Period: period}))
+				e.mustEnsure(t, "acme/ads", 100)
+				e.mustEnsure(t, tenant+"/missing", 100)
+				must[budget.Balance](t)(e.DeleteTenant(t.Context(), tenant+"/missing"))
+				id := e.mustHold(t, tenant, 10, 0)
+				e.mustHold(t, tenant, 1, 40*time.Minute)
+				now.Store(at("2026-03-31T23:30"))
+				if err := run(e, tenant, id); err != nil {
+					t.Error(err)
+				}
+				epochs := e.accounts.find(tenant).managed.epochs
+				want, start := at("2026-03-31T22:00"), epochs.start
+				if begins {
+					want = at("2026-03-31T23:00")
+				}
+				if r := epochs.ring; r != nil {
+					start = r.newest * r.length
+				}
+				if start != want {
+					t.Errorf("%s, %q, %s: the epoch or the last part starts at %s, want %s", name, tenant, period, instant(start), instant(want))
+				}
 			}
 		}
 	}
@@ -231,6 +237,9 @@ func (a *account) checkEpochs() error {
 			if reserved[i] += h.held; h.since >= end {
 				return fmt.Errorf("%q: a hold made at %d is in an epoch that ended at %d", a.tenant, h.since, end)
 			}
+			if r := a.rolling(); r != nil && r.part(h.since) > r.newest {
+				return fmt.Errorf("%q: a hold was made in part %d, after the last one, %d", a.tenant, r.part(h.since), r.newest)
+			}
 		}
 		return nil
 	}
@@ -257,6 +266,28 @@ func (a *account) checkEpochs() error {
 	}
 	if remaining+a.reserved+a.committed != a.granted || a.reserved != reserved[len(kept)] {
 		return fmt.Errorf("%q: %d + %d + %d of %d, with holds of %d", a.tenant, remaining, a.reserved, a.committed, a.granted, reserved[len(kept)])
+	}
+	return a.checkRing()
+}
+
+// checkRing checks the invariants of the ring of a rolling window. The account must be locked.
+func (a *account) checkRing() error {
+	r := a.rolling()
+	if rolls := a.settings().Window.Period.Rolling(); rolls != (r != nil) {
+		return fmt.Errorf("%q: a rolling window: %t; a ring: %t", a.tenant, rolls, r != nil)
+	}
+	if r == nil {
+		return nil
+	}
+	sum := budget.Microcents(0)
+	for _, amount := range r.parts {
+		if sum += amount; amount < 0 {
+			return fmt.Errorf("%q: a negative part of %v", a.tenant, r.parts)
+		}
+	}
+	n, length := a.settings().Window.Period.Parts()
+	if sum != a.committed || len(r.parts) != n+1 || r.length != length.Milliseconds() || r.newest > r.part(a.time()) || a.managed.epochs.next() != never {
+		return fmt.Errorf("%q: %+v with %d committed, at %d", a.tenant, r, a.committed, a.time())
 	}
 	return nil
 }
@@ -376,7 +407,8 @@ func (e *Engine) rollCycle(tenant budget.TenantID, random *rand.Rand, now *atomi
 	return settled.Actual, err
 }
 
-// TestWindowChangesAtOnce changes windows, overdrafts and levels at random while they are used.
+// TestWindowChangesAtOnce changes windows, of which half are rolling ones, overdrafts and levels at
+// random while they are used.
 func TestWindowChangesAtOnce(t *testing.T) {
 	t.Parallel()
 	const cycles = 4000
@@ -395,14 +427,18 @@ func TestWindowChangesAtOnce(t *testing.T) {
 					Period: budget.Period(1 + random.IntN(3)), // Hour to Week
 					Amount: budget.Microcents(random.IntN(3) * 200), Carry: []budget.Microcents{0, 100, budget.CarryAll}[random.IntN(3)],
 				}
-				if random.IntN(4) == 0 {
+				switch random.IntN(8) {
+				case 0, 1:
 					window = budget.Window{}
+				case 2, 3, 4:
+					window.Period, window.Carry = budget.Last24Hours+budget.Period(random.IntN(3)), 0
 				}
 				var err error
 				switch random.IntN(24) {
 				case 0:
 					_, err = e.DeleteTenant(context.Background(), tenant)
 				case 1:
+					window.Amount = 0
 					_, err = e.EnsureTenant(context.Background(), tenant, 300, budget.InWindow(window))
 				case 2:
 					_, err = e.Configure(context.Background(), tenant, budget.InWindow(window), budget.Overdraft(budget.Microcents(random.IntN(90))))

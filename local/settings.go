@@ -30,7 +30,7 @@ func (a *account) manage(settings budget.Settings, remaining budget.Microcents, 
 	if settings.CapHolds > 0 && m.settings.CapHolds == 0 {
 		m.below = a.countBelow()
 	}
-	m.setWindow(settings.Window, now)
+	m.setWindow(settings.Window, a.committed, now)
 	m.settings = settings
 	if settings == (budget.Settings{}) && remaining >= 0 && m.epochs == nil {
 		m = nil
@@ -70,7 +70,8 @@ func (a *account) settings() budget.Settings {
 }
 
 // room returns the largest excess that a settlement of a hold that was made at a time can debit
-// from the account. It is negative if the debt exceeds the overdraft. The account must be locked.
+// from the account. It is negative if the debt exceeds the overdraft, and any amount if a rolling
+// window doesn't contain the hold any more. The account must be locked and current.
 func (a *account) room(remaining budget.Microcents, made int64) budget.Microcents {
 	if a.managed == nil {
 		return remaining
@@ -78,6 +79,9 @@ func (a *account) room(remaining budget.Microcents, made int64) budget.Microcent
 	overdraft := a.managed.settings.Overdraft
 	if e := a.managed.epochs.endedAt(made); e != nil {
 		return e.room(remaining, overdraft)
+	}
+	if r := a.rolling(); r != nil && r.at(made) == nil {
+		return budget.MaxMicrocents
 	}
 	return remaining + overdraft // at most granted + overdraft, so it doesn't overflow
 }

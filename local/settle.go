@@ -178,7 +178,8 @@ func (p *settlingPath) settle(id budget.ReservationID, outcome budget.Outcome, a
 			return res
 		}
 		// A level's reserved + room is at most granted + overdraft, and in an ended epoch at most
-		// MaxMicrocents, so no sum overflows.
+		// MaxMicrocents, so no sum overflows. A rolling window that doesn't contain the hold any
+		// more has room for any excess, and is charged nothing.
 		excess = min(excess, max(room, 0))
 	}
 	charge := held + excess

@@ -10,7 +10,8 @@ import (
 )
 
 // epochs are those of an account that has a window, or has had one. The account itself has the
-// terms of the current epoch. The account's lock guards them.
+// terms of the current epoch. The account's lock guards them. While the window is a rolling one, no
+// epoch ends, and the ring divides what is committed in the current one.
 //
 // Invariants:
 //   - ended is in the order of time, and each epoch ends at or before the start of the next one;
@@ -18,11 +19,14 @@ import (
 //     after the time at which the hold was made, or to the oldest if all starts are: no earlier
 //     start is known. endedAt finds it;
 //   - an ended epoch is kept while holds are open in it, and if it is among the last keptEpochs;
-//   - ahead ends after the family's time at the last roll, unless there is no window.
+//   - ahead ends after the family's time at the last roll if the window is one of the calendar, and
+//     is empty otherwise;
+//   - ring is nil unless the window is a rolling one.
 type epochs struct {
 	start int64   // of the current epoch, Unix ms
-	ahead []int64 // the next boundaries, Unix ms, ascending; none without a window
+	ahead []int64 // the next boundaries, Unix ms, ascending
 	ended []epoch
+	ring  *ring
 }
 
 // keptEpochs is the number of ended epochs that are kept although no holds are open in them.
@@ -58,9 +62,9 @@ func (e *epochs) lastEnd() int64 {
 	return e.start
 }
 
-// current returns the bounds of the current epoch.
+// current returns the bounds of the current epoch. A rolling window shows none.
 func (e *epochs) current() (bounds budget.Epoch) {
-	if e == nil {
+	if e == nil || e.ring != nil {
 		return budget.Epoch{}
 	}
 	bounds.Start = budget.Instant(e.start)
@@ -103,27 +107,37 @@ func (a *account) reservedInAll() budget.Microcents {
 	return ended + min(a.reserved, budget.MaxMicrocents-ended)
 }
 
-// renews returns when the account's window renews its budget, or 0. The account must be locked.
+// renews returns when the account's window renews its budget, or a part of it, or 0. The account
+// must be locked.
 func (a *account) renews() budget.Instant {
 	if a.managed == nil {
 		return 0
+	}
+	if r := a.rolling(); r != nil {
+		return r.renews()
 	}
 	return a.managed.epochs.current().End
 }
 
 // setWindow changes the epochs for a window, and is followed by the change of the settings. The
-// start of an epoch that is known stays, since it divides the holds.
-func (m *managed) setWindow(w budget.Window, now int64) {
+// start of an epoch that is known stays, since it divides the holds. So does a ring, unless the
+// period changes.
+func (m *managed) setWindow(w budget.Window, committed budget.Microcents, now int64) {
+	if sameBoundaries(w, m.settings.Window) {
+		return // without a window before and after, too
+	}
+	if m.epochs == nil {
+		m.epochs = &epochs{start: now}
+	}
+	e := m.epochs
+	e.ahead, e.ring = nil, nil
 	switch {
-	case w.Period == budget.NoPeriod && m.epochs == nil:
-	case w.Period == budget.NoPeriod:
-		if m.epochs.ahead = nil; len(m.epochs.ended) == 0 {
-			m.epochs = nil
-		}
-	case m.epochs == nil:
-		m.epochs = &epochs{start: now, ahead: renewal(w, now, now).Boundaries}
-	case !sameBoundaries(w, m.settings.Window):
-		m.epochs.ahead = renewal(w, now, now).Boundaries
+	case w.Period.Rolling():
+		e.ring = newRing(w.Period, committed, now)
+	case w.Period != budget.NoPeriod:
+		e.ahead = renewal(w, now, now).Boundaries
+	case len(e.ended) == 0:
+		m.epochs = nil
 	}
 }
 
@@ -143,29 +157,41 @@ func renewal(w budget.Window, mark, now int64) budget.Renewal {
 }
 
 // amountSet sets the amount of a window to one that was given, or to what the account has if
-// none was. It returns what is then granted: an amount that is raised counts at once.
+// none was. It returns what is then granted: an amount that is raised counts at once, and one that
+// is lowered if the window is a rolling one.
+//
+// granted and remaining may fall below 0. But remaining minus the amount never falls below
+// -MaxMicrocents, so neither overflows: with the amount, the overdraft that a settlement takes from
+// remaining fits 64 bits; an amount that is lowered here lowers remaining by the same; and the debt
+// that an epoch passes on is at most its own.
 func (a *account) amountSet(amount budget.Microcents, w *budget.Window) (granted budget.Microcents, err error) {
 	before := a.settings().Window
 	hadWindow := before.Period != budget.NoPeriod
+	counts := func(old budget.Microcents) bool { return amount > old || w.Period.Rolling() }
 	switch {
 	case amount == 0 && hadWindow: // it stays
 	case amount == 0:
 		w.Amount = max(a.granted, 0)
-	case hadWindow && amount > before.Amount:
+	case hadWindow && counts(before.Amount):
 		if granted, err = a.granted.Add(amount - before.Amount); err != nil {
 			return 0, fmt.Errorf("raise the amount of tenant %q from %d to %d: %w", a.tenant, before.Amount, amount, err)
 		}
 		return granted, nil
-	case !hadWindow && amount > a.granted:
+	case !hadWindow && counts(a.granted):
 		return amount, nil
 	}
 	return a.granted, nil
 }
 
-// roll begins the epoch of a time, if the current one has ended by then, and returns what
-// remains. The holds that were due by that time must have ended, each in its own epoch. The
-// account must be locked.
+// roll begins the epoch of a time, if the current one has ended by then, or moves a rolling window
+// to that time, and returns what remains. The holds that were due by that time must have ended,
+// each in its own epoch. The account must be locked.
 func (a *account) roll(remaining budget.Microcents, now int64) budget.Microcents {
+	if r := a.rolling(); r != nil {
+		left := r.slide(now) // at most committed, so that remaining stays at most granted
+		a.committed -= left
+		return remaining + left
+	}
 	if a.managed == nil || now < a.managed.epochs.next() {
 		return remaining
 	}
@@ -210,13 +236,17 @@ func (e *epochs) drop() {
 }
 
 // settleAt moves the amounts of a hold that was made at a time and ends at an actual cost, in
-// its epoch, and returns what remains in the current one. The account must be locked.
+// its epoch, and returns what remains in the current one. A rolling window that doesn't contain the
+// hold any more is charged nothing. The account must be locked and, unless the cost is 0, current.
 func (a *account) settleAt(made int64, held, actual, remaining budget.Microcents) budget.Microcents {
 	if a.managed != nil {
 		if e := a.managed.epochs.endedAt(made); e != nil {
 			passed := e.settle(held, actual, a.managed.settings.Window.Carry, a.grantable())
 			a.granted += passed
 			return remaining + passed
+		}
+		if r := a.rolling(); r != nil {
+			actual = r.commit(made, actual)
 		}
 	}
 	a.reserved -= held
@@ -257,7 +287,7 @@ func (e *epoch) room(remaining, overdraft budget.Microcents) budget.Microcents {
 // current epoch. The account must be locked.
 func (a *account) balanceAt(at budget.Instant, current budget.Balance) (budget.Balance, error) {
 	if m := a.managed; m != nil && m.epochs != nil {
-		if at >= current.Epoch.Start && int64(at) < m.epochs.next() {
+		if m.epochs.ring == nil && at >= current.Epoch.Start && int64(at) < m.epochs.next() {
 			return current, nil
 		}
 		for i := range m.epochs.ended {

@@ -369,28 +369,41 @@ func TestLostWindowIsReported(t *testing.T) {
 }
 
 // A merged hold that was made in an epoch which the partition has lost is made at the last
-// instant of the current one.
+// instant of the one that the account is in: because its clock is behind, or because due holds
+// keep the account from entering the next one.
 func TestMergedHoldIsMadeInTheCurrentEpoch(t *testing.T) {
 	t.Parallel()
-	s := begun(t, 1)
-	s.setWindow(t, "wayne", hourly)
-	n := NewNode(s.nodeConfig(1))
-	s.read(t, n, "wayne")
-	replica := s.partitions[0].store.Clone()
-	s.nextHour()
-	boundary := s.server.Now
-	c := NewCall(luascripts.KindReserve, "wayne", 100*simScale, budget.ReservationID{}).WithTTL(0)
-	s.carryCall(t, n, c)
-	s.partitions[0].store = replica
-	s.server.Now = boundary - 1
-	s.read(t, n, "wayne")
-	s.server.Now = boundary
-	if b := s.read(t, n, "wayne"); b.Ended != 100*simScale || b.Reserved != 0 {
-		t.Errorf("after the boundary: %+v", b)
-	}
-	h, err := store.ParseHold(s.partitions[0].store.Hash(s.partitions[0].keys.Ledger)[store.HoldField(c.id)])
-	if err != nil || h.Made != boundary-1 {
-		t.Errorf("%+v, %v; want one made at %d", h, err, boundary-1)
+	for name, overdue := range map[string]bool{"the clock is behind": false, "a hold is due": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := begun(t, 1)
+			p := s.partitions[0]
+			s.setWindow(t, "wayne", hourly)
+			if overdue {
+				s.perform(reserveOf("wayne", 1))
+			}
+			n := NewNode(s.nodeConfig(1))
+			s.read(t, n, "wayne")
+			replica := p.store.Clone()
+			s.nextHour()
+			boundary := s.server.Now
+			c := NewCall(luascripts.KindReserve, "wayne", 100*simScale, budget.ReservationID{}).WithTTL(0)
+			s.carryCall(t, n, c)
+			if p.store = replica; overdue {
+				p.store.DeleteKey(p.keys.Timers)
+			} else {
+				s.server.Now = boundary - 1
+			}
+			s.read(t, n, "wayne")
+			s.server.Now = boundary
+			if b := s.read(t, n, "wayne"); b.Ended != 100*simScale || b.Reserved != 0 {
+				t.Errorf("after the boundary: %+v", b)
+			}
+			h, err := store.ParseHold(p.store.Hash(p.keys.Ledger)[store.HoldField(c.id)])
+			if err != nil || h.Made != boundary-1 {
+				t.Errorf("%+v, %v; want one made at %d", h, err, boundary-1)
+			}
+		})
 	}
 }
 

@@ -214,7 +214,7 @@ func (a *simAccount) cover(made int64) *big.Int {
 	if own.Sign() < 0 {
 		own = new(big.Int)
 	}
-	return own.Add(bigOf(e.Remaining), bigLess(own, bigSum(e.Moved, a.Settings.Overdraft)))
+	return own.Add(bigOf(e.Remaining), bigLess(own, bigSum(e.Moved, a.Settings.Overdraft), bigSum(budget.MaxMicrocents, -e.Granted)))
 }
 
 // move changes what the epoch of a hold that was made at a time has reserved and committed.

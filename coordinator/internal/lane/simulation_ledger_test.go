@@ -471,8 +471,11 @@ func (s *simulation) checkAudit(p *simPartition, audit *store.Snapshot) {
 	}
 	for _, d := range audit.Damages {
 		h := store.Hold{Tenant: budget.TenantID(d.Field[1:]), Levels: store.OwnLevel}
-		if d.Field[0] == luascripts.FieldHold {
+		switch d.Field[0] {
+		case luascripts.FieldHold:
 			h, _ = p.ledger.state(d.Field)
+		case luascripts.FieldEpoch:
+			h.Tenant, _, _ = store.EpochOfField(d.Field)
 		}
 		if !s.isDamaged(h.Tenant) && !s.isOrphan(h) {
 			s.failf("an audit of partition %d finds %+v", p.index, d)

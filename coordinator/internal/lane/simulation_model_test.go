@@ -370,7 +370,7 @@ func (model *simModel) decideSettle(c simCall, a *Answer) (code byte) {
 	for _, level := range levels {
 		committed := level.Committed
 		if e := level.epochOf(h.Made); e != nil {
-			committed = amountOf(bigSum(e.Committed, e.Reserved, -h.Held))
+			committed = e.Committed
 		}
 		if a.Actual > budget.MaxMicrocents-committed {
 			*a = Answer{}

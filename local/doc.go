@@ -52,7 +52,7 @@
 // first, under the same lock (roll). A hold doesn't record its epochs: at each level it belongs
 // to the epoch in which it was made.
 //
-// A rolling window has one epoch, without an end, and a ring of what is committed by part. The
+// A rolling window has one epoch, without an end, and a ring of the committed amounts of its parts. The
 // operation that would begin an epoch moves the window to its own time instead (slide).
 //
 // A reserve of a tenant with ancestors locks its levels that exist, from the root to the

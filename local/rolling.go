@@ -4,15 +4,15 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// ring is what is committed in an account with a rolling window, by part of time. The account's
+// ring has the committed amount of each part of a rolling window. The account's
 // lock guards it.
 //
 // Invariants while the account isn't locked:
 //   - the sum of all parts is the account's committed amount, and no part is negative: slide and
-//     commit return what they take off and add, and settleAt and roll do the same to committed;
+//     commit return the amounts that they take off and add, and settleAt and roll do the same to committed;
 //   - the last part is that of the family's time when an operation last slid the ring, so no hold
 //     that the account counts was made in a later part;
-//   - what was committed before the window was set is in the part in which it was set.
+//   - the amount committed before the window was set is in the part in which it was set.
 type ring struct {
 	length int64               // of a part, ms
 	newest int64               // number of the last part: its start, Unix ms, divided by length
@@ -46,7 +46,7 @@ func (r *ring) at(made int64) *budget.Microcents {
 	return nil
 }
 
-// slide moves the window to a time, and returns what was committed in the parts that have left it.
+// slide moves the window to a time, and returns the committed amount of the parts that have left it.
 func (r *ring) slide(now int64) (left budget.Microcents) {
 	passed := r.part(now) - r.newest
 	if passed <= 0 {

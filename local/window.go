@@ -11,7 +11,7 @@ import (
 
 // epochs are those of an account that has a window, or has had one. The account itself has the
 // terms of the current epoch. The account's lock guards them. While the window is a rolling one, no
-// epoch ends, and the ring divides what is committed in the current one.
+// epoch ends, and the ring divides the committed amount of the current one.
 //
 // Invariants:
 //   - ended is in the order of time, and each epoch ends at or before the start of the next one;
@@ -35,7 +35,7 @@ const keptEpochs = 3
 // epoch is an ended epoch. Invariants:
 //   - remaining + reserved + committed = granted, and none is negative;
 //   - reserved is the sum of the open holds that belong to it;
-//   - remaining + moved is what would remain if the epoch had passed on nothing.
+//   - remaining + moved would remain if the epoch had passed on nothing.
 type epoch struct {
 	start, end int64 // Unix ms
 
@@ -74,7 +74,7 @@ func (e *epochs) current() (bounds budget.Epoch) {
 	return bounds
 }
 
-// reserved returns what is reserved in ended epochs, at most MaxMicrocents.
+// reserved returns the amount reserved in ended epochs, at most MaxMicrocents.
 func (e *epochs) reserved() (sum budget.Microcents) {
 	if e == nil {
 		return 0
@@ -97,7 +97,7 @@ func (e *epochs) endedAt(made int64) *epoch {
 	return &e.ended[i]
 }
 
-// reservedInAll returns what is reserved in all epochs, at most MaxMicrocents. The account must
+// reservedInAll returns the amount reserved in all epochs, at most MaxMicrocents. The account must
 // be locked.
 func (a *account) reservedInAll() budget.Microcents {
 	if a.managed == nil {
@@ -157,7 +157,7 @@ func renewal(w budget.Window, mark, now int64) budget.Renewal {
 }
 
 // amountSet sets the amount of a window to one that was given, or to what the account has if
-// none was. It returns what is then granted: an amount that is raised counts at once, and one that
+// none was. It returns the granted amount after that: an amount that is raised counts at once, and one that
 // is lowered if the window is a rolling one.
 //
 // granted and remaining may fall below 0. But remaining minus the amount never falls below
@@ -274,7 +274,7 @@ func (e *epoch) settle(held, actual, carry, limit budget.Microcents) (passed bud
 
 // room returns the largest excess that a hold of the epoch can debit, given what remains in the
 // current one: it must be covered as if the epoch had passed on nothing, and the current epoch
-// must cover what it is to return of that. The granted amount doesn't overflow.
+// must cover its part of that. The granted amount doesn't overflow.
 func (e *epoch) room(remaining, overdraft budget.Microcents) budget.Microcents {
 	returnable := min(max(remaining+overdraft, 0), budget.MaxMicrocents-e.granted)
 	if e.moved <= budget.MaxMicrocents-overdraft {

@@ -54,7 +54,7 @@ local function shift(i, made, was, wasHi, wasLo, wasMade, state, hi, lo, ending,
 	end
 	local backHi, backLo = minus(rH, rL, epoch[$REMAINING_HI], epoch[$REMAINING_LO])
 	local w = a[$WINDOW]
-	if w then -- what is reserved in all epochs must fit 64 bits
+	if w then -- the reserved amounts of all epochs fit 64 bits together
 		local addedHi, addedLo = minus(sH, sL, epoch[$RESERVED_HI], epoch[$RESERVED_LO])
 		local allHi, allLo = plus(a[$RESERVED_HI], a[$RESERVED_LO], w[$ENDED_HI], w[$ENDED_LO])
 		if plus(allHi, allLo, addedHi, addedLo) > 2147483647 then

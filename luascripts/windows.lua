@@ -11,13 +11,14 @@
 -- A rolling window has no epochs, but a ring: the committed amounts of its parts, the oldest
 -- first, of which the last one begins at the time that is its mark.
 --
--- Invariant: the law holds in each epoch, and committed is the sum of a ring; an ended one has nothing below zero. Money moves
--- between an ended epoch and the current one in one step, out of the one and into the other:
--- an ended epoch has moved the least of the carry-over and of what remains of it with what
--- it has moved, so that debt moves as a whole. Reserved of an ended epoch is the sum of the
--- holds that were made in it, and an account's sum over them is in its record. An epoch
--- with a hold is kept. What is reserved in all epochs fits 64 bits. Boundaries that are stored are never changed, and a roll passes all
--- of those up to now, once.
+-- Invariant: the law holds in each epoch; an ended one has nothing below zero, and committed
+-- of a rolling window is the sum of its ring. Money moves between an ended epoch and the current
+-- one in one step, out of the one and into the other: an ended epoch has moved the least of the
+-- carry-over and of its remaining amount with the amount that it has moved, so that debt moves
+-- as a whole. Reserved of an ended epoch is the sum of the holds that were made in it, and an
+-- account's record has the sum over its ended epochs. An epoch with a hold is kept. The reserved
+-- amounts of all epochs fit 64 bits together. Stored boundaries are never changed, and a roll
+-- passes all of those up to now, once.
 
 epochs = epochs or {}
 
@@ -90,7 +91,7 @@ addToPart = function(i, place, hi, lo)
 	w[$RING], w[$TEXT] = sub(w[$RING], 1, from - 1) .. pack('>I4I4', hi, lo) .. sub(w[$RING], from + 8), nil
 end
 
--- slide returns what was committed in the parts that have left the window.
+-- slide moves a rolling window to now: the committed amounts of parts that leave it return.
 local function slide(i)
 	local a = account[i]
 	local w = a[$WINDOW]
@@ -146,7 +147,7 @@ passOn = function(i, e, backHi, backLo, keptHi, keptLo)
 	local a = account[i]
 	local w = a[$WINDOW]
 	w[$ENDED_HI], w[$ENDED_LO] = plus(w[$ENDED_HI], w[$ENDED_LO], keptHi, keptLo)
-	local hi, lo = 0, 0 -- of an excess the ended epoch pays what it can
+	local hi, lo = 0, 0 -- of an excess the ended epoch pays as much as it can
 	if backHi >= 0 then
 		hi, lo = plus(e[$REMAINING_HI], e[$REMAINING_LO], e[$MOVED_HI], e[$MOVED_LO])
 		local wasHi, wasLo = least(w[$CARRY_HI], w[$CARRY_LO], minus(hi, lo, backHi, backLo))

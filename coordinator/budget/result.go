@@ -35,7 +35,7 @@ type Reservation struct {
 	// number of open holds for HoldsCap.
 	Cap      Cap   `json:"cap,omitzero"`
 	CapLimit int64 `json:"cap_limit,omitzero"`
-	// Renews is when Level's window renews its budget, if Insufficient names a level with one.
+	// Renews is the time at which Level's window renews its budget, if Insufficient names a level with one.
 	Renews Instant `json:"renews,omitzero"`
 }
 

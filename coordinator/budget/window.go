@@ -28,7 +28,7 @@ import (
 //
 // What remains at the end of an epoch passes on: min(Carry, remaining + n × Amount), after n
 // epochs without any operation on the account, which so have the same effect as others.
-// Debt always passes on. An epoch is granted Amount and what was passed on to it. If holds of an
+// Debt always passes on. An epoch is granted Amount and the amount passed on to it. If holds of an
 // ended epoch settle, what passes on from it changes accordingly, and with it granted and
 // remaining of the current epoch. An excess must be covered by the own epoch, as if nothing
 // had been passed on, and the part that the current epoch pays by that one, too.
@@ -38,7 +38,7 @@ import (
 // counts at once, a lowered one from the next epoch.
 //
 // A rolling window covers the last 24 hours, 7 or 30 days, and has no epochs. Granted is Amount
-// at any time, with grants and withdrawals; committed is what holds of the window have cost. It
+// at any time, with grants and withdrawals; committed is the cost of the window's holds. It
 // divides time into parts of an hour, of 6 or 24 hours. A commit counts in the part in which its
 // hold was made, and returns to remaining when all of that part is older than the window; a
 // commit after that charges this account nothing. A change of Amount counts at once.
@@ -51,7 +51,7 @@ type Window struct {
 	// Weekday is the first day of a week; Day that of a month, 1 to 28, with 0 for 1.
 	Weekday time.Weekday `json:"weekday,omitzero"`
 	Day     int          `json:"day,omitzero"`
-	// Amount is what each epoch is granted; 0 leaves it as it is, or means the account's
+	// Amount is granted to each epoch; 0 leaves it as it is, or means the account's
 	// budget when it gets its first window.
 	Amount Microcents `json:"amount,omitzero"`
 	// Carry is the most that an epoch passes on to the next: 0 for nothing, or CarryAll.

@@ -80,7 +80,7 @@ func (x *fixture) setWindow(tenant budget.TenantID, w budget.Window, amount budg
 	expect(x, configured(x.settings[tenant]))(x.engine.Configure(x.ctx, tenant, budget.InWindow(w)))
 }
 
-// current checks the current epoch of a tenant; ended is what holds of ended epochs reserve.
+// current checks the current epoch of a tenant; ended is the amount that holds of ended epochs reserve.
 func (x *fixture) current(tenant budget.TenantID, start, end time.Time, f figures, ended budget.Microcents) {
 	x.t.Helper()
 	want := f.balance(start, end, x.settings[tenant])

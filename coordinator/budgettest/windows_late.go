@@ -153,7 +153,7 @@ func lateRoom(x *fixture) {
 }
 
 // lateLowered removes the overdraft that a debt used, so that what the current epoch may be
-// granted is more than 64 bits above what it is.
+// granted is more than 64 bits above it.
 func lateLowered(x *fixture) {
 	x.openIn("acme", 100, daily(100, budget.CarryAll), budget.Overdraft(250))
 	first, second := x.hold("acme", 50, 50), x.hold("acme", 50, 0)
@@ -195,7 +195,7 @@ func lateExcess(x *fixture) {
 	x.past("all", noon, march(2), figures{100, 0, 0, 100})
 
 	x.hold("busy", 130, 30)
-	lacks("busy", ids["busy"], 30, 71) // and the current one has spent what was passed on
+	lacks("busy", ids["busy"], 30, 71) // and the current one has spent the amount passed on
 	expect(x, committed(0, 70))(x.engine.Commit(x.ctx, ids["busy"], 70))
 	x.current("busy", march(2), march(3), figures{130, 0, 130}, 0)
 	x.past("busy", noon, march(2), figures{70, 0, 0, 70})

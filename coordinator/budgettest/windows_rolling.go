@@ -360,7 +360,7 @@ func rollingCaps(x *fixture) {
 	x.spend("number", 20)
 	first := x.hold("sum", 40, 40)
 	second := x.hold("number", 1, 79)
-	x.at(hour(30)) // what was spent has left, and the holds have not
+	x.at(hour(30)) // the spent amount has left, and the holds have not
 	expect(x, cappedAt("", budget.HoldCap, 40))(x.engine.TryReserve(x.ctx, "sum", 41))
 	expect(x, cappedAt("", budget.ReservedCap, 50))(x.engine.TryReserve(x.ctx, "sum", 11))
 	x.hold("sum", 10, 50)

@@ -121,7 +121,7 @@ func rollingAmount(x *fixture) {
 	x.rolled("acme", figures{150, 70, 10, 70}, 0)
 	x.setWindow("acme", dayLong(120), 120)
 	x.rolled("acme", figures{120, 40, 10, 70}, 0)
-	x.setWindow("acme", dayLong(50), 50) // below what is spent
+	x.setWindow("acme", dayLong(50), 50) // below the spent amount
 	x.rolled("acme", figures{50, -30, 10, 70}, 0)
 	x.lacks("acme", 0, hour(25))
 	expect(x, lacking(0, 1))(x.engine.Withdraw(x.ctx, "acme", 1))
@@ -234,7 +234,7 @@ func rollingRemoved(x *fixture) {
 	x.balance("acme", 100, 100, 0, 0)
 }
 
-// rollingBelowZero removes a window after its amount was lowered below what was withdrawn.
+// rollingBelowZero removes a window after its amount was lowered below the withdrawn amount.
 func rollingBelowZero(x *fixture) {
 	x.openIn("acme", 100, dayLong(100), budget.AtThresholds(50))
 	x.hold("acme", 20, 80)

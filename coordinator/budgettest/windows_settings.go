@@ -240,7 +240,7 @@ func windowRemoved(x *fixture) {
 	x.past("globex", noon, march(2), figures{40, 0, 40})
 	expect(x, released(100, 30))(x.engine.Release(x.ctx, id))
 	expect(x, overrun(100))(x.engine.Commit(x.ctx, first, 91))
-	expect(x, committed(98, 32))(x.engine.Commit(x.ctx, first, 32)) // of what was passed on
+	expect(x, committed(98, 32))(x.engine.Commit(x.ctx, first, 32)) // of the amount passed on
 	x.past("globex", noon, march(2), figures{42, 0, 10, 32})
 	expect(x, released(98, 10))(x.engine.Release(x.ctx, second)) // nothing passes on without a window
 	x.past("globex", noon, march(2), figures{42, 10, 0, 32})

@@ -262,7 +262,7 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 }
 
 // insufficient returns the error for an insufficient budget, and with --json prints the
-// answer. renews is when the budget renews, 0 for never.
+// answer. renews is the time at which the budget renews, 0 for never.
 func insufficient(cc *cli.Context, out *output, tenant budget.TenantID, answer any, remaining, required budget.Microcents, renews budget.Instant) error {
 	more := ""
 	if renews != 0 {

@@ -27,7 +27,7 @@ const (
 	maxEpochs = 4000
 )
 
-// planAgain collects what is to be read again: the balanced accounts, and ended epochs whose
+// planAgain collects the records to read again: the balanced accounts, and ended epochs whose
 // account is missing.
 func (s *Snapshot) planAgain() {
 	found := s.epochs

@@ -8,7 +8,7 @@ import (
 	"github.com/calybris/bursar/luascripts"
 )
 
-// Epochs are what the record of an account with a window has beside its settings. Times are
+// Epochs are the part of an account's record that a window adds to its settings. Times are
 // Unix ms.
 type Epochs struct {
 	Start int64   // of the current epoch
@@ -16,7 +16,7 @@ type Epochs struct {
 	Ahead []int64 // boundaries, ascending
 	Kept  []int64 // starts of the ended epochs that are kept, descending
 	Ended budget.Microcents
-	// Ring is what is committed by part of a rolling window, the oldest first. Mark is the start
+	// Ring has the committed amount of each part of a rolling window, the oldest first. Mark is the start
 	// of the last part.
 	Ring []budget.Microcents
 }
@@ -160,7 +160,7 @@ func (e *Epochs) Contains(committed budget.Microcents) bool {
 type EndedEpoch struct {
 	Granted, Remaining, Reserved, Committed budget.Microcents
 
-	Moved budget.Microcents // what it has passed on, below 0 for debt
+	Moved budget.Microcents // the amount passed on, below 0 for debt
 	End   int64
 }
 
@@ -215,7 +215,7 @@ func (e *Encoder) Renewal(mark int64, r *budget.Renewal) {
 	}
 }
 
-// WindowAhead is what a reply says of the window of an account of the batch.
+// WindowAhead is the part of a reply about the window of one of the batch's accounts.
 type WindowAhead struct {
 	Account int
 	Next    int64 // boundary; 0 if it isn't known
@@ -224,7 +224,7 @@ type WindowAhead struct {
 	Window budget.Window
 }
 
-// lateSettle is what remained of an account after a settle into an ended epoch of it.
+// lateSettle is the remaining amount of an account after a settle into an ended epoch of it.
 type lateSettle struct {
 	operation, account int
 	remaining          budget.Microcents

@@ -29,7 +29,7 @@ func testNode(t *testing.T, change func(*Config)) (*Node, *bytes.Buffer) {
 	log := &bytes.Buffer{}
 	next := uint64(40)
 	config := Config{
-		Prefix: "p", Partitions: 1, Scripts: luascripts.Compose(luascripts.Redis),
+		Prefix: "p", Partitions: 1, Scripts: composeSources(nil),
 		Store:       store.Config{HoldTTL: 900_000, Retention: 600_000, Ring: 100, MaxHolds: 100},
 		RepairBytes: 1 << 20, TenantQueue: 1 << 14, TotalQueue: 1 << 16, CallTimeout: time.Second,
 		Now: time.Now, Entropy: func() uint64 { next++; return next },

@@ -456,7 +456,7 @@ func TestPatchesToTheLuaAreNoticed(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			if p.tests != "" {
-				p.run(t, filepath.Join("..", "..", "..", "luascripts", p.file))
+				p.runWithLua(t)
 				return
 			}
 			shipped := composeSources([]replacement{{p.file, p.old, p.broken}})
@@ -486,6 +486,20 @@ func TestPatchesToTheLaneAreNoticed(t *testing.T) {
 			p.run(t, p.file)
 		})
 	}
+}
+
+// runWithLua runs the patch's tests with the broken Lua.
+func (p patch) runWithLua(t *testing.T) {
+	t.Helper()
+	r := replacement{p.file, p.old, p.broken}
+	composeSources([]replacement{r}) // panics if the text is outdated
+	broken, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	p.check(t, exec.CommandContext(ctx, os.Args[0], "-test.run", "^("+p.tests+")$", "-sim.broken", string(broken)))
 }
 
 // run runs tests of the package as it is with the broken file.
@@ -522,7 +536,13 @@ func (p patch) run(t *testing.T, file string) {
 	} else {
 		args = append(args, "-run", "^("+p.tests+")$")
 	}
-	out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput()
+	p.check(t, exec.CommandContext(ctx, "go", args...))
+}
+
+// check checks that a command's tests fail.
+func (p patch) check(t *testing.T, command *exec.Cmd) {
+	t.Helper()
+	out, err := command.CombinedOutput()
 	found := noticed.FindStringSubmatch(string(out))
 	switch {
 	case err == nil, p.tests == "" && found == nil, !strings.Contains(string(out), "--- FAIL"):

@@ -1,6 +1,7 @@
 package lane
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -142,7 +143,7 @@ var simScripts = sync.OnceValues(func() (shipped, small luascripts.Scripts) {
 })
 
 // A replacement replaces a text that occurs once in a file of the Lua.
-type replacement struct{ file, old, new string }
+type replacement struct{ File, Old, New string }
 
 var simBounds = []replacement{
 	{"expiry.lua", "2 * operations + 64", "operations + 1"},
@@ -170,12 +171,19 @@ func composeSources(replacements []replacement) luascripts.Scripts {
 			files[entry.Name()] = &fstest.MapFile{Data: text}
 		}
 	}
-	for _, r := range replacements {
-		file := files[r.file]
-		if n := strings.Count(string(file.Data), r.old); n != 1 {
-			panic(fmt.Sprintf("%s has %q %d times, want once", r.file, r.old, n))
+	if *simBroken != "" {
+		var broken replacement
+		if err := json.Unmarshal([]byte(*simBroken), &broken); err != nil {
+			panic(err)
 		}
-		file.Data = []byte(strings.Replace(string(file.Data), r.old, r.new, 1))
+		replacements = slices.Concat([]replacement{broken}, replacements)
+	}
+	for _, r := range replacements {
+		file := files[r.File]
+		if n := strings.Count(string(file.Data), r.Old); n != 1 {
+			panic(fmt.Sprintf("%s has %q %d times, want once", r.File, r.Old, n))
+		}
+		file.Data = []byte(strings.Replace(string(file.Data), r.Old, r.New, 1))
 	}
 	return luascripts.ComposeFrom(luascripts.Redis, files)
 }
@@ -448,6 +456,9 @@ func (s *simulation) askAll() {
 }
 
 var simFirst = flag.Uint64("sim.first", 0, "the first seed")
+
+// simBroken is a [replacement] that breaks a rule, for the tests that must notice it.
+var simBroken = flag.String("sim.broken", "", "a replacement in a file of the Lua, as JSON")
 
 var simSchedules = flag.Uint64("sim.schedules", 200, "the number of schedules of each mode")
 

@@ -24,7 +24,7 @@ import (
 func begun(t *testing.T, partitions int) *simulation {
 	t.Helper()
 	s := newSimulation(simredis.NewServer(), 0, simMode{}, nil)
-	s.scripts = luascripts.Compose(luascripts.Redis)
+	s.scripts = composeSources(nil)
 	s.begin(partitions)
 	s.config = store.Config{HoldTTL: simHoldTTL.Milliseconds(), Retention: simRetention.Milliseconds(), Ring: 100, MaxHolds: 100}
 	s.addNode()
@@ -420,7 +420,7 @@ func TestLargestBatch(t *testing.T) {
 	now := time.UnixMilli(simBegan)
 	s := newSimulation(simredis.NewServer(), 0, simMode{}, nil)
 	config := s.nodeConfig(1)
-	config.Scripts, config.Store = luascripts.Compose(luascripts.Redis), store.Config{HoldTTL: 1000, Retention: 1000, Ring: 1}
+	config.Scripts, config.Store = composeSources(nil), store.Config{HoldTTL: 1000, Retention: 1000, Ring: 1}
 	config.TenantQueue, config.TotalQueue = 10_000, 10_000
 	config.Clock = func() time.Time { return now }
 	config.Now = config.Clock

@@ -5,6 +5,7 @@ package main
 
 import (
 	"os"
+	_ "time/tzdata" // for the time zones of windows on machines without tzdata
 
 	"github.com/calybris/bursar/bench"
 	"github.com/calybris/bursar/coordinator/cli"

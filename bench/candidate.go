@@ -24,6 +24,7 @@ type candidate struct {
 	pools     []*pool
 	ledger    *metrics.Ledger
 	contended *candidate // the same in the contention test; nil without one
+	epochs    int64      // that its accounts have begun after their first, by their balances
 
 	accounts func(context.Context) (map[budget.TenantID]budget.HoldList, error) // of an engine
 	store    baseline.Store                                                     // of a baseline, over a separate connection
@@ -181,7 +182,7 @@ func (t *target) contentionTenants(hold budget.Microcents) (tenantSet, error) {
 // most calls in flight.
 func (b *benchRun) contend(ctx context.Context) error {
 	config := b.config
-	config.Rate, config.Speed, config.HoldTime, config.Warmup, config.Processes = 0, 0, 0, 0, false
+	config.Rate, config.Speed, config.HoldTime, config.Warmup, config.Processes, config.RollEvery = 0, 0, 0, 0, false, 0
 	burst := workload.Burst{Tenants: contentionTenantCount, Workers: config.Nodes * config.Concurrency, Requests: contentionRequests, Hold: b.work.TypicalHold()}
 	for _, c := range b.candidates {
 		if !c.decides() || ctx.Err() != nil {

@@ -45,6 +45,7 @@ type Config struct {
 	Concurrency int             // workers per node
 	Levels      int             // of each tenant; above 1, all tenants are below one root
 	FanOut      int             // maximum number of groups directly below the root or a group
+	RollEvery   time.Duration   // interval at which the budgets renew; 0 for never
 	Duration    time.Duration   // at most; with a Trace, 0 is unlimited
 	Warmup      time.Duration   // before the first round, not measured; or AutoWarmup
 	Baselines   []string        // names of package baseline; each takes as long again as Bursar
@@ -61,6 +62,7 @@ type Config struct {
 	Logger *slog.Logger          `json:"-"` // of the engine's warnings; or nil
 	Watch  func(report.Progress) `json:"-"` // gets the progress about four times a second; or nil
 
+	rollFrom time.Time                                     // start of the first interval of RollEvery
 	patience time.Duration                                 // for tests: replaces prepareTimeout and contentionLimit, unless 0
 	tamper   func(*target) error                           // for tests: runs before the check of balances
 	meet     func(name string, node redis.UniversalClient) // for tests: gets each client of a baseline
@@ -99,7 +101,7 @@ func (c Config) Validate() error {
 	for _, name := range c.Baselines {
 		errs = append(errs, require(slices.Contains(baseline.All, name), "baseline %q: give some of %v", name, baseline.All))
 	}
-	errs = append(errs, c.Spec.Validate(), c.validateLevels(), c.validateEngine(), c.validatePrefix())
+	errs = append(errs, c.Spec.Validate(), c.validateLevels(), c.validateWindows(), c.validateEngine(), c.validatePrefix())
 	return exit.With(exit.Usage, errors.Join(errs...))
 }
 
@@ -127,6 +129,10 @@ func (c Config) runner() runner.Config {
 	if c.HoldsBefore > 0 {
 		f.HoldTTL = 2 * maxDuration // they outlive the measurement
 	}
+	if c.RollEvery > 0 {
+		f.RollEvery, f.RollFrom = c.RollEvery, c.rollFrom.UnixMilli()
+		f.HoldTTL, f.Tick = budget.MaxHoldTTL, min(f.Tick, maxRollTick)
+	}
 	return f
 }
 
@@ -150,6 +156,7 @@ func (c Config) validateEngine() error {
 		unless(!c.Processes, "--processes: the local engine is in this process; leave it out"),
 		unless(c.Redis == "", "--engine local uses no Redis: leave out --redis"),
 		unless(c.Nodes == 1, "--engine local is a single node: leave out --nodes %d", c.Nodes),
+		unless(c.RollEvery == 0, "--roll-every: windows are those of accounts in Redis; leave it out"),
 		unless(c.Partitions == 0, "--partitions are of keys in Redis: leave it out"),
 		unless(c.Prefix == "", "--prefix is of keys in Redis: leave it out"),
 		workload.Require(remote || len(c.Baselines) == 0,

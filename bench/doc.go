@@ -21,6 +21,12 @@
 // ([workload.Spec.Trace]). Budgets differ by a factor of 64 million in powers of two, so
 // that some run out on slow and on fast machines; with [workload.Storm] all run out.
 //
+// With [Config.RollEvery] all budgets renew during the run. No window of a calendar is as
+// short, so accounts have hourly windows, and the nodes a clock with an hour more after each
+// interval; batches that are in flight then are repeated, since they are too old by that
+// clock. Latencies are also counted by second, to compare the seconds with a boundary with
+// the others. All that remains passes on, so that the check covers the budgets of all epochs.
+//
 // # Measurements
 //
 // A decision is one answer of the engine, including refusals; a cycle is a reserve and its

@@ -24,7 +24,8 @@ const (
 type ancestor struct {
 	tenant  budget.TenantID
 	granted budget.Microcents
-	below   []int // numbers of the tenants
+	below   []int          // numbers of the tenants
+	first   budget.Instant // start of its first epoch, with windows
 }
 
 func (c Config) validateLevels() error {
@@ -67,10 +68,8 @@ func (s tenantSet) levelled(levels, fanOut int) tenantSet {
 // debits them.
 func createAncestors(ctx context.Context, s tenantSet, node budget.Engine) error {
 	return runner.ForEach(ctx, len(s.above), func(i int) error {
-		ensured, err := node.EnsureTenant(ctx, s.above[i].tenant, s.above[i].granted)
-		if err == nil && ensured.Outcome != budget.Created {
-			err = fmt.Errorf("creating tenant %q: the answer is %s", s.above[i].tenant, ensured.Outcome)
-		}
+		first, err := s.create(ctx, node, s.above[i].tenant, s.above[i].granted)
+		s.above[i].first = first
 		return exit.With(exit.Unavailable, err)
 	})
 }

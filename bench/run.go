@@ -42,6 +42,7 @@ func Run(ctx context.Context, c Config) (result report.Report, err error) {
 	if err != nil {
 		return report.Report{}, err
 	}
+	c.rollFrom = time.Now()
 	opening, opened := context.WithTimeout(ctx, cmp.Or(c.patience, prepareTimeout))
 	defer opened()
 	t, err := openTarget(ctx, opening, c, work.TypicalHold())
@@ -126,6 +127,9 @@ func (b *benchRun) setUp(ctx context.Context) (err error) {
 	}
 	for _, p := range b.target.ours.pools {
 		p.runner.KeepTimeline()
+		if b.config.RollEvery > 0 {
+			p.runner.KeepSeconds(b.config.runner())
+		}
 	}
 	if b.config.Watch == nil {
 		return nil
@@ -239,6 +243,7 @@ func (b *benchRun) report() report.Report {
 			r.Outcomes[outcome.String()] += p.runner.Counts[outcome]
 		}
 	}
+	r.Windows = c.describeWindows(best.runner)
 	r.Workload.Unsent = best.runner.Unsent
 	if trace, ok := workload.TraceOf(b.work); ok && c.Speed > 0 {
 		r.Workload.Offered = offered(trace, c.Speed, best)

@@ -46,7 +46,8 @@ type tenantSet struct {
 	prefix  string
 	tenants []budget.TenantID
 	budgets []budget.Microcents
-	above   []ancestor // of the tenants, with --levels
+	above   []ancestor       // of the tenants, with --levels
+	first   []budget.Instant // starts of the tenants' first epochs; nil without windows
 }
 
 // openTarget returns a target whose tenants exist and are known to every node. opening
@@ -54,7 +55,10 @@ type tenantSet struct {
 func openTarget(ctx, opening context.Context, c Config, unit budget.Microcents) (*target, error) {
 	t := new(target)
 	var err error
-	if t.budgets, err = budgetsOf(c, unit); err != nil {
+	if t.budgets, err = budgetsOf(c, unit); err == nil {
+		err = c.validateEpochs(t.budgets)
+	}
+	if err != nil {
 		return t, err
 	}
 	name := baseline.Bursar
@@ -245,6 +249,9 @@ func (t *target) setUpBursar(ctx context.Context, c Config, e *candidate, sizes 
 	e.accounts = func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
 		return audit.Read(ctx, t.space.Client(), e.tenantSet.prefix)
 	}
+	if c.RollEvery > 0 {
+		e.tenantSet = e.tenantSet.windowed()
+	}
 	if c.Processes {
 		return t.setUpProcesses(ctx, c, e, sizes)
 	}
@@ -398,9 +405,9 @@ func createTenants(ctx context.Context, s tenantSet, nodes []budget.Engine) erro
 		return err
 	}
 	return runner.ForEach(ctx, len(s.tenants), func(i int) error {
-		ensured, err := nodes[0].EnsureTenant(ctx, s.tenants[i], s.budgets[i])
-		if err == nil && ensured.Outcome != budget.Created {
-			err = fmt.Errorf("creating tenant %q: the answer is %s", s.tenants[i], ensured.Outcome)
+		first, err := s.create(ctx, nodes[0], s.tenants[i], s.budgets[i])
+		if s.first != nil {
+			s.first[i] = first
 		}
 		for _, node := range nodes {
 			if err == nil {

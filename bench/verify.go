@@ -30,6 +30,9 @@ func (b *benchRun) checkBalances(ctx context.Context, result *report.Report) err
 			}
 			if checked == b.target.ours {
 				result.Books, result.Audited = found, true
+				if result.Windows != nil {
+					result.Windows.Epochs = c.epochs
+				}
 			} else {
 				addWrong(&result.Books, found, c.name, checked == c.contended)
 			}
@@ -50,6 +53,7 @@ func (c *candidate) readMoney(ctx context.Context) (money report.Overspending, b
 		return money, books, nil
 	}
 	spent := make([]budget.Microcents, len(c.tenantSet.tenants))
+	set := c.tenantSet
 	var stored map[budget.TenantID]budget.HoldList
 	if c.accounts == nil {
 		err = runner.ForEach(ctx, len(spent), func(i int) (err error) {
@@ -60,15 +64,16 @@ func (c *candidate) readMoney(ctx context.Context) (money report.Overspending, b
 			return err
 		})
 	} else if stored, err = c.accounts(ctx); err == nil {
-		books = c.tenantSet.verify(stored, c.ledger)
-		for i, tenant := range c.tenantSet.tenants {
+		set, stored, c.epochs = set.overEpochs(stored)
+		books = set.verify(stored, c.ledger)
+		for i, tenant := range set.tenants {
 			spent[i] = spentOf(stored[tenant].Balance)
 		}
 	}
 	if err != nil {
 		return money, books, exit.With(exit.Unavailable, err)
 	}
-	return c.overspending(spent), books, nil
+	return c.overspending(set.budgets, spent), books, nil
 }
 
 // spentOf returns the amount spent or held. A sum beyond 64 bits is above every budget.
@@ -81,12 +86,12 @@ func spentOf(b budget.Balance) budget.Microcents {
 }
 
 // overspending compares the amounts spent with the budgets and with the workers' answers.
-func (c *candidate) overspending(spent []budget.Microcents) report.Overspending {
+func (c *candidate) overspending(budgets, spent []budget.Microcents) report.Overspending {
 	sum := report.Overspending{Kept: true}
 	for i, amount := range spent {
-		sum.Granted += c.tenantSet.budgets[i]
+		sum.Granted += budgets[i]
 		sum.Spent += amount
-		if over := amount - c.tenantSet.budgets[i]; over > 0 {
+		if over := amount - budgets[i]; over > 0 {
 			sum.Overspent += over
 			sum.Tenants++
 		}

@@ -17,6 +17,12 @@ func TestNothingHeavyIsLinked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if standard, err := exec.Command("go", "list", "-deps", ".").Output(); err != nil || strings.Contains(string(standard), "time/tzdata\n") {
+		t.Errorf("the time zones are linked, %v: that is the program's choice", err)
+	}
+	if program, err := exec.Command("go", "list", "-deps", "..").Output(); err != nil || !strings.Contains(string(program), "time/tzdata\n") {
+		t.Errorf("the command has no time zones, %v", err)
+	}
 	modules := strings.Fields(string(printed))
 	slices.Sort(modules)
 	want := []string{

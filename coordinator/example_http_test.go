@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"time"
 
 	"github.com/calybris/bursar/coordinator"
@@ -14,8 +15,8 @@ import (
 )
 
 // paid runs next with limit held for the request's tenant, and charges the cost that next
-// reports. It starts no work without holding money for it.
-func paid(engine budget.Engine, limit budget.Microcents, next func(http.ResponseWriter, *http.Request) budget.Microcents) http.Handler {
+// reports. It starts no work without holding money for it. now is time.Now.
+func paid(engine budget.Engine, now func() time.Time, limit budget.Microcents, next func(http.ResponseWriter, *http.Request) budget.Microcents) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tenant := budget.TenantID(r.Header.Get("X-Tenant")) // as authenticated
 		held, err := engine.TryReserve(r.Context(), tenant, limit)
@@ -23,6 +24,9 @@ func paid(engine budget.Engine, limit budget.Microcents, next func(http.Response
 			err = refusal(held) // an outcome, not an error
 		}
 		if err != nil {
+			if held.Renews != 0 {
+				renewal(r.Context(), w.Header(), engine, held, limit, now())
+			}
 			refuse(w, err)
 			return
 		}
@@ -49,6 +53,8 @@ func refusal(held budget.Reservation) error {
 	switch {
 	case held.Level == "" || held.Err() == nil:
 		return held.Err()
+	case held.Renews != 0:
+		return fmt.Errorf("%w: %s has %s left; it renews at %s", held.Err(), held.Level, held.Remaining, held.Renews)
 	case held.Outcome == budget.Insufficient:
 		return fmt.Errorf("%w: %s has %s left", held.Err(), held.Level, held.Remaining)
 	default: // capped, frozen or closed
@@ -56,10 +62,25 @@ func refusal(held budget.Reservation) error {
 	}
 }
 
+// renewal sets the fields of a refused request whose level renews: Retry-After, and those of
+// draft-ietf-httpapi-ratelimit-headers, in requests that cost the limit. Their number is the
+// quota of an epoch of w seconds; r requests are left, and t seconds.
+func renewal(ctx context.Context, h http.Header, engine budget.Engine, held budget.Reservation, limit budget.Microcents, now time.Time) {
+	seconds := func(d time.Duration) int64 { return max(int64((d+time.Second-1)/time.Second), 1) }
+	left := seconds(held.Renews.Time().Sub(now))
+	h.Set("Retry-After", strconv.FormatInt(left, 10))
+	h.Set("RateLimit", fmt.Sprintf(`"budget";r=%d;t=%d`, held.Remaining/limit, left))
+	if b, err := engine.Balance(ctx, held.Level); err == nil && b.Epoch.End != 0 {
+		h.Set("RateLimit-Policy", fmt.Sprintf(`"budget";q=%d;w=%d`, b.Settings.Window.Amount/limit, seconds(b.Epoch.End.Time().Sub(b.Epoch.Start.Time()))))
+	}
+}
+
 // refuse writes the response for an error.
 func refuse(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
+	case errors.Is(err, budget.ErrInsufficient) && w.Header().Get("Retry-After") != "":
+		status = http.StatusTooManyRequests // until the budget renews
 	case errors.Is(err, budget.ErrInsufficient):
 		status = http.StatusPaymentRequired
 	case errors.Is(err, budget.ErrMissingTenant), errors.Is(err, budget.ErrTenantFrozen), errors.Is(err, budget.ErrTenantClosed):
@@ -78,12 +99,14 @@ func refuse(w http.ResponseWriter, err error) {
 
 // A service reserves before the work and commits after it. If the missing money is only
 // held by other requests, respond with 429 instead of 402, so that the client tries
-// again: compare Balance's Reserved with the missing amount.
+// again: compare Balance's Reserved with the missing amount. A level with a window gets 429
+// and the time until it renews.
 func Example_http() {
 	client, stop := exampleRedis()
 	defer stop()
 	ctx := context.Background()
-	node, err := coordinator.New(ctx, client)
+	now := func() time.Time { return time.Date(2026, time.March, 1, 12, 15, 0, 0, time.UTC) } // time.Now in a service
+	node, err := coordinator.New(ctx, client, coordinator.WithClock(now))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -96,25 +119,31 @@ func Example_http() {
 	_, err1 := node.EnsureTenant(ctx, "globex", budget.Dollar, budget.CapReserved(20*budget.Cent))
 	_, err2 := node.EnsureTenant(ctx, "initech", budget.Dollar)
 	_, err3 := node.FreezeTenant(ctx, "initech")
-	if err := errors.Join(err1, err2, err3); err != nil {
+	_, err4 := node.EnsureTenant(ctx, "umbrella", 20*budget.Cent, budget.InWindow(budget.Window{Period: budget.Hour, Amount: 90 * budget.Cent}))
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		log.Fatal(err)
 	}
-	service := paid(node, 30*budget.Cent, func(w http.ResponseWriter, _ *http.Request) budget.Microcents {
+	service := paid(node, now, 30*budget.Cent, func(w http.ResponseWriter, _ *http.Request) budget.Microcents {
 		fmt.Fprintln(w, "the answer")
 		return 25 * budget.Cent
 	})
 
-	for _, tenant := range []string{"acme/search", "acme/search", "globex", "initech", "nobody", "a//b"} {
+	for _, tenant := range []string{"acme/search", "acme/search", "globex", "umbrella", "initech", "nobody", "a//b"} {
 		request := httptest.NewRequest(http.MethodPost, "/complete", http.NoBody)
 		request.Header.Set("X-Tenant", tenant)
 		response := httptest.NewRecorder()
 		service.ServeHTTP(response, request)
 		fmt.Print(response.Code, " ", response.Body)
+		if limit := response.Header().Get("RateLimit"); limit != "" {
+			fmt.Println("   ", response.Header().Get("Retry-After"), limit, response.Header().Get("RateLimit-Policy"))
+		}
 	}
 	// Output:
 	// 200 the answer
 	// 402 insufficient budget: acme has $0.25 left
 	// 429 the hold exceeds a cap: globex
+	// 429 insufficient budget: umbrella has $0.20 left; it renews at 2026-03-01T13:00:00Z
+	//     2700 "budget";r=0;t=2700 "budget";q=3;w=2700
 	// 403 the account is frozen: initech
 	// 403 no such tenant
 	// 400 invalid tenant id "a//b": a level is empty; write names with one / between them

@@ -92,6 +92,46 @@ func ExampleCoordinator_Do() {
 	// refused: insufficient budget
 }
 
+// A budget that renews each day, and holds settle in the epoch in which they were made.
+func ExampleCoordinator_Configure() {
+	client, stop := exampleRedis()
+	defer stop()
+	ctx := context.Background()
+	clock := time.Date(2026, time.March, 1, 23, 30, 0, 0, time.UTC)
+	node, err := coordinator.New(ctx, client, coordinator.WithClock(func() time.Time { return clock })) // Redis' clock by default
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeNode(node)
+	if _, err := node.EnsureTenant(ctx, "acme", 10*budget.Dollar); err != nil {
+		log.Fatal(err)
+	}
+	_, err = node.Configure(ctx, "acme", budget.InWindow(budget.Window{Period: budget.Day, Carry: 3 * budget.Dollar}))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	res, err := node.TryReserve(ctx, "acme", 6*budget.Dollar, budget.WithHoldTTL(time.Hour))
+	if err != nil {
+		log.Fatal(err)
+	}
+	refused, err := node.TryReserve(ctx, "acme", 6*budget.Dollar)
+	fmt.Println(refused.Outcome, "until", refused.Renews, err)
+
+	clock = clock.Add(45 * time.Minute) // the next day: up to $3 of the remaining $4 pass on
+	today, err := node.Balance(ctx, "acme")
+	fmt.Println("granted", today.Granted, "ended", today.Ended, err)
+	settled, err := node.Commit(ctx, res.ID, 5*budget.Dollar) // in the epoch of yesterday
+	fmt.Println(settled.Outcome, "remaining", settled.Remaining, err)
+	yesterday, err := node.Balance(ctx, "acme", budget.AtEpoch(clock.Add(-30*time.Minute)))
+	fmt.Println("committed", yesterday.Committed, "until", yesterday.Epoch.End, err)
+	// Output:
+	// insufficient until 2026-03-02T00:00:00Z <nil>
+	// granted $13.00 ended $6.00 <nil>
+	// committed remaining $13.00 <nil>
+	// committed $5.00 until 2026-03-02T00:00:00Z <nil>
+}
+
 // An id settles on any node, and survives as text.
 func ExampleCoordinator_Commit() {
 	client, stop := exampleRedis()

@@ -21,7 +21,8 @@ func (c *Coordinator) Holds(ctx context.Context, tenant budget.TenantID) (budget
 	return list, err
 }
 
-// holdsAttempts bounds how often Holds starts over if holds end faster than it reads.
+// holdsAttempts bounds how often Holds starts over if holds end faster than it reads, or the
+// account's epoch ends.
 const holdsAttempts = 5
 
 // listHolds also returns the trace of the batch that ended the due holds.
@@ -37,10 +38,20 @@ func (c *Coordinator) listHolds(ctx context.Context, tenant budget.TenantID) (li
 		return budget.HoldList{Outcome: a.Outcome, Balance: budget.Balance{Outcome: a.Outcome}}, a.Trace, err
 	}
 	for range holdsAttempts {
-		list, err = c.readHolds(ctx, tenant)
+		var behind bool
+		list, behind, err = c.readHolds(ctx, tenant)
+		if behind {
+			err = c.beginEpochs(ctx, []budget.TenantID{tenant})
+			if err == nil {
+				continue
+			}
+		}
 		if !errors.Is(err, store.ErrBehind) {
 			return list, a.Trace, err
 		}
+	}
+	if err == nil {
+		return list, a.Trace, nil // its epoch was current during the call
 	}
 	return budget.HoldList{}, a.Trace, fmt.Errorf("%w: tenant %q: %w: raise WithRetention", ErrUnavailable, tenant, err)
 }
@@ -53,24 +64,26 @@ func (c *Coordinator) bounded(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeout(ctx, c.config.callTimeout)
 }
 
-func (c *Coordinator) readHolds(ctx context.Context, tenant budget.TenantID) (budget.HoldList, error) {
+// readHolds also reports whether the account must begin its present epoch first.
+func (c *Coordinator) readHolds(ctx context.Context, tenant budget.TenantID) (list budget.HoldList, behind bool, err error) {
 	l := c.node.LaneOf(tenant)
 	s := store.NewSnapshot(l.Header(), tenant, true)
 	for !s.Done() {
 		if err := c.readPage(ctx, l, tenant, s.Args(), s.Add); err != nil {
-			return budget.HoldList{}, err
+			return budget.HoldList{}, false, err
 		}
 	}
 	account := s.Accounts[tenant]
 	switch {
 	case len(s.Damages) > 0:
-		return budget.HoldList{}, fmt.Errorf("%w: tenant %q: %s: run bursar inspect %q", ErrCorrupt, tenant, s.Damages[0].What, tenant)
+		return budget.HoldList{}, false, fmt.Errorf("%w: tenant %q: %s: run bursar inspect %q", ErrCorrupt, tenant, s.Damages[0].What, tenant)
 	case account == nil:
-		return budget.HoldList{Outcome: budget.MissingTenant, Balance: budget.Balance{Outcome: budget.MissingTenant}}, nil
+		return budget.HoldList{Outcome: budget.MissingTenant, Balance: budget.Balance{Outcome: budget.MissingTenant}}, false, nil
 	case !account.Matches():
-		return budget.HoldList{}, fmt.Errorf("%w: tenant %q: %s reserved in %d holds, and its holds are %d of %d microcents: run bursar verify",
+		return budget.HoldList{}, false, fmt.Errorf("%w: tenant %q: %s reserved in %d holds, and its holds are %d of %d microcents: run bursar verify",
 			ErrCorrupt, tenant, account.Reserved, account.Account.Holds, account.Count, account.Sum)
 	}
 	slices.SortFunc(account.Holds, func(a, b budget.Hold) int { return a.ID.Compare(b.ID) })
-	return budget.HoldList{Outcome: budget.Found, Balance: account.Balance(), Holds: account.Holds}, nil
+	list = budget.HoldList{Outcome: budget.Found, Balance: account.Balance(), Holds: account.Holds}
+	return list, account.Behind(s.Control.Time), nil
 }

@@ -179,6 +179,7 @@ var errorTypes = []struct {
 	{ErrLayout, "layout"},
 	{ErrUnavailable, "unavailable"},
 	{budget.ErrOverflow, "overflow"},
+	{budget.ErrNoEpoch, "no_epoch"},
 	{context.Canceled, "canceled"},
 	{context.DeadlineExceeded, "deadline_exceeded"},
 }

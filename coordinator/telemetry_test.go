@@ -42,6 +42,8 @@ var instruments = []string{
 	"bursar.repair.merged {reservation} counter []",
 	"bursar.repair.unmerged {reservation} counter []",
 	"bursar.tenant.committed {microcent} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
+	"bursar.tenant.ended {microcent} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
+	"bursar.tenant.epoch.end s gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
 	"bursar.tenant.granted {microcent} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
 	"bursar.tenant.holds {hold} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
 	"bursar.tenant.remaining {microcent} gauge [bursar.key.prefix bursar.tenant.id db.namespace server.address server.port]",
@@ -249,7 +251,7 @@ func TestTelemetryReadBack(t *testing.T) {
 	if _, err := c.TryReserve(t.Context(), "acme", 1, budget.WithHoldTTL(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := c.Configure(t.Context(), "acme", budget.AtThresholds(4, 5)); err != nil || r.Err() != nil {
+	if r, err := c.Configure(t.Context(), "acme", budget.AtThresholds(4, 5), budget.InWindow(budget.Window{Period: budget.Month})); err != nil || r.Err() != nil {
 		t.Fatal(r, err)
 	}
 	settleAll(t, c, id, gone)
@@ -295,6 +297,7 @@ func TestTelemetryReadBack(t *testing.T) {
 		{957, "bursar.tenant.remaining", []string{"bursar.tenant.id", "acme"}},
 		{8, "bursar.tenant.reserved", []string{"bursar.tenant.id", "acme"}},
 		{45, "bursar.tenant.committed", []string{"bursar.tenant.id", "acme"}},
+		{0, "bursar.tenant.ended", []string{"bursar.tenant.id", "acme"}},
 		{2, "bursar.tenant.holds", []string{"bursar.tenant.id", "acme"}},
 	} {
 		if v := got.of(c.name, c.attributes...); v != c.want {

@@ -14,6 +14,7 @@ import (
 // tenantGauges report the balances of the tenants of WithObservedTenants.
 type tenantGauges struct {
 	granted, remaining, reserved, committed, holds metric.Int64ObservableGauge
+	ended, epochEnd                                metric.Int64ObservableGauge // of accounts with a window
 }
 
 func newTenantGauges(meter metric.Meter) (tenantGauges, error) {
@@ -24,17 +25,19 @@ func newTenantGauges(meter metric.Meter) (tenantGauges, error) {
 		return g
 	}
 	g := tenantGauges{
-		granted:   gauge("granted", "{microcent}", "The budget of an observed tenant."),
+		granted:   gauge("granted", "{microcent}", "The budget of an observed tenant, with a window that of the current epoch."),
 		remaining: gauge("remaining", "{microcent}", "The remaining budget of an observed tenant."),
 		reserved:  gauge("reserved", "{microcent}", "The amount reserved by the open holds of an observed tenant."),
-		committed: gauge("committed", "{microcent}", "The amount that an observed tenant has spent."),
+		committed: gauge("committed", "{microcent}", "The amount that an observed tenant has spent, with a window in the current epoch."),
 		holds:     gauge("holds", "{hold}", "The number of open holds of an observed tenant."),
+		ended:     gauge("ended", "{microcent}", "The amount reserved in ended epochs by the open holds of an observed tenant."),
+		epochEnd:  gauge("epoch.end", "s", "The Unix time at which the budget of an observed tenant renews."),
 	}
 	return g, errors.Join(errs...)
 }
 
 func (g tenantGauges) all() []metric.Observable {
-	return []metric.Observable{g.granted, g.remaining, g.reserved, g.committed, g.holds}
+	return []metric.Observable{g.granted, g.remaining, g.reserved, g.committed, g.holds, g.ended, g.epochEnd}
 }
 
 // observeTimeout bounds how long a collection of metrics waits for Redis.
@@ -61,6 +64,10 @@ func (g tenantGauges) observe(ctx context.Context, c *Coordinator, o metric.Obse
 		o.ObserveInt64(g.reserved, int64(a.Balance.Reserved), labels)
 		o.ObserveInt64(g.committed, int64(a.Balance.Committed), labels)
 		o.ObserveInt64(g.holds, a.Holds, labels)
+		if end := a.Balance.Epoch.End; end != 0 {
+			o.ObserveInt64(g.ended, int64(a.Balance.Ended), labels)
+			o.ObserveInt64(g.epochEnd, end.Time().Unix(), labels)
+		}
 	}
 	return errors.Join(errs...)
 }

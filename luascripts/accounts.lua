@@ -57,10 +57,10 @@ local function windowOf(a, spec)
 	if amountHi == 0 and amountLo == 0 or moreHi < 0 and not rolls then
 		moreHi, moreLo = 0, 0
 	end
-	if amountHi == 0 and amountLo == 0 and hi >= 0 then
+	if amountHi == 0 and amountLo == 0 then
 		amountHi, amountLo = hi, lo
 	end
-	if period == 0 then
+	if period == 0 or amountHi < 0 then
 		amountHi, amountLo = 0, 0
 	end
 	local w = { period, first, spec[4], spec[5], amountHi, amountLo, now, now, 0, 0, zone, {}, {} }
@@ -134,6 +134,10 @@ local function configure(i, a, set, flags, new, spec, created)
 	a[$REMAINING_HI], a[$REMAINING_LO] = plus(a[$REMAINING_HI], a[$REMAINING_LO], moreHi, moreLo)
 	if w then
 		windowed = true
+		if not enter then
+			-- Here stands windows.lua.
+			$ON_WINDOWS
+		end
 		if w[$PERIOD] > 0 and #w[$AHEAD] == 0 and not w[$RING] then
 			blocked[i] = $CODE_WINDOW -- until a node renews it
 		end
@@ -212,7 +216,8 @@ local function adjust(kind, i, hi, lo)
 end
 
 -- renew adds the boundaries that an account lacks, unless another node has, and begins the
--- epoch of now.
+-- epoch of now. After a failover to an earlier clock the ones that are left out may be ahead:
+-- then it adds none, and the node renews again.
 local function renew(i)
 	local mark, omitted, count = read('>I6I4B', arguments, position)
 	local times = { read('>' .. string.rep('I6', count), arguments, position + 11) }
@@ -224,7 +229,7 @@ local function renew(i)
 		return $CODE_NO_TENANT
 	end
 	local w = a[$WINDOW]
-	if w and w[$PERIOD] > 0 and w[$MARK] == mark then
+	if w and w[$PERIOD] > 0 and w[$MARK] == mark and (omitted == 0 or times[2] <= now) then
 		for n = 1, count do
 			w[$AHEAD][#w[$AHEAD] + 1] = times[n]
 		end

@@ -129,7 +129,7 @@ local function readAccount(record)
 	local lo = a[$REMAINING_LO] + a[$RESERVED_LO] + a[$COMMITTED_LO]
 	local low = lo % 4294967296
 	if low ~= a[$GRANTED_LO] or a[$REMAINING_HI] + a[$RESERVED_HI] + a[$COMMITTED_HI] + (lo - low) / 4294967296 ~= a[$GRANTED_HI]
-		or a[$GRANTED_HI] < 0 and a[$FLAGS] < $HAS_WINDOW or a[$RESERVED_HI] > 2147483647 or a[$COMMITTED_HI] > 2147483647 then
+		or a[$RESERVED_HI] > 2147483647 or a[$COMMITTED_HI] > 2147483647 then
 		return nil, $CODE_CORRUPT
 	end
 	a[$RECORD] = record

@@ -63,7 +63,9 @@ local function shift(i, made, was, wasHi, wasLo, wasMade, state, hi, lo, ending,
 	end
 	if sH < 0 or cH < 0 or holds < 0 or sH > 2147483647 or cH > 2147483647 or rH > 2147483647 or rH <= -2147483648 then
 		return false
-	elseif epoch ~= a and math.abs(plus(a[$REMAINING_HI], a[$REMAINING_LO], backHi, backLo)) >= 2147483647 then
+	elseif epoch ~= a and plus(sH, sL, cH, cL) > 2147483647 then
+		return false -- its granted grows with debt
+	elseif epoch ~= a and plus(a[$REMAINING_HI], a[$REMAINING_LO], backHi, backLo) <= -2147483648 then
 		return false -- at most that much moves on
 	elseif check then
 		return true

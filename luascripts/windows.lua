@@ -146,12 +146,12 @@ passOn = function(i, e, backHi, backLo, keptHi, keptLo)
 	local a = account[i]
 	local w = a[$WINDOW]
 	w[$ENDED_HI], w[$ENDED_LO] = plus(w[$ENDED_HI], w[$ENDED_LO], keptHi, keptLo)
-	local hi, lo = plus(e[$REMAINING_HI], e[$REMAINING_LO], e[$MOVED_HI], e[$MOVED_LO])
-	local wasHi, wasLo = least(w[$CARRY_HI], w[$CARRY_LO], minus(hi, lo, backHi, backLo))
-	hi, lo = least(w[$CARRY_HI], w[$CARRY_LO], hi, lo)
-	hi, lo = minus(hi, lo, wasHi, wasLo)
-	if backHi < 0 then -- the epoch pays first
-		hi, lo = 0, 0
+	local hi, lo = 0, 0 -- of an excess the ended epoch pays what it can
+	if backHi >= 0 then
+		hi, lo = plus(e[$REMAINING_HI], e[$REMAINING_LO], e[$MOVED_HI], e[$MOVED_LO])
+		local wasHi, wasLo = least(w[$CARRY_HI], w[$CARRY_LO], minus(hi, lo, backHi, backLo))
+		hi, lo = least(w[$CARRY_HI], w[$CARRY_LO], hi, lo)
+		hi, lo = minus(hi, lo, wasHi, wasLo)
 	end
 	hi, lo = least(hi, lo, e[$REMAINING_HI], e[$REMAINING_LO])
 	hi, lo = least(hi, lo, room(a, a[$GRANTED_HI], a[$GRANTED_LO]))
@@ -203,7 +203,6 @@ local function roll(i, omitted)
 	a[$GRANTED_HI], a[$GRANTED_LO], a[$REMAINING_HI], a[$REMAINING_LO] = hi, lo, hi, lo
 	a[$RESERVED_HI], a[$RESERVED_LO], a[$COMMITTED_HI], a[$COMMITTED_LO] = 0, 0, 0, 0
 	w[$START], w[$AHEAD], w[$KEPT], w[$TEXT], dirty[i] = ahead[passed], rest, kept, nil, true
-	a[$REACHED] = {}
 end
 
 -- enter makes an account ready for an operation: it begins the epoch of now, or blocks the

@@ -10,6 +10,7 @@ import (
 // Sample has the answers that workers received in a short time.
 type Sample struct {
 	From, To           time.Duration // since the phase began
+	Ended              int64         // Unix µs by the machine's clock
 	Warming            bool
 	Decisions, Refused int64      // answers, and refused reserves
 	Latency            *Histogram // of decisions

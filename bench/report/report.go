@@ -10,18 +10,19 @@ import (
 // Report is the result of a run, and the JSON output of bench --json. Later versions add
 // fields and remove none.
 type Report struct {
-	Engine      string `json:"engine"`
-	Redis       string `json:"redis,omitempty"`          // address without a password
-	Variable    string `json:"redis_variable,omitempty"` // environment variable with the address, if no flag had it
-	Partitions  int    `json:"partitions,omitempty"`
-	Nodes       int    `json:"nodes"`
-	Processes   bool   `json:"processes,omitempty"` // whether each node was a process
-	Tenants     int    `json:"tenants"`
-	Levels      int    `json:"levels,omitempty"` // of each tenant
-	Concurrency int    `json:"concurrency"`      // workers per node
-	Seed        uint64 `json:"seed"`
-	Trace       string `json:"trace,omitempty"`
-	Interrupted bool   `json:"interrupted"` // by the user
+	Engine      string   `json:"engine"`
+	Redis       string   `json:"redis,omitempty"`          // address without a password
+	Variable    string   `json:"redis_variable,omitempty"` // environment variable with the address, if no flag had it
+	Partitions  int      `json:"partitions,omitempty"`
+	Nodes       int      `json:"nodes"`
+	Processes   bool     `json:"processes,omitempty"` // whether each node was a process
+	Tenants     int      `json:"tenants"`
+	Levels      int      `json:"levels,omitempty"`  // of each tenant
+	Windows     *Windows `json:"windows,omitempty"` // nil unless budgets renewed
+	Concurrency int      `json:"concurrency"`       // workers per node
+	Seed        uint64   `json:"seed"`
+	Trace       string   `json:"trace,omitempty"`
+	Interrupted bool     `json:"interrupted"` // by the user
 
 	Began   time.Time `json:"began,omitzero"`
 	Command string    `json:"command,omitempty"` // command line without a password
@@ -51,6 +52,17 @@ type Report struct {
 	Sweep      *Sweep           `json:"sweep,omitempty"`      // of bench sweep
 	Conditions []Condition      `json:"conditions,omitempty"` // of --fail-if
 	Comparison *Comparison      `json:"comparison,omitempty"` // of --compare-to
+}
+
+// Windows describes budgets that renewed during a run, and the latency of decisions in the
+// measured seconds in which they did.
+type Windows struct {
+	EverySeconds float64 `json:"every_seconds"`
+	Epochs       int64   `json:"epochs"`           // that all accounts began or skipped, by their balances
+	Boundaries   int     `json:"boundaries"`       // seconds with one
+	P99          float64 `json:"p99_us"`           // median of these seconds
+	Highest      float64 `json:"highest_p99_us"`   // of these seconds
+	Others       float64 `json:"p99_of_others_us"` // median of the other seconds
 }
 
 // Workload describes the requests.

@@ -106,3 +106,13 @@ func (r Report) achieved() float64 {
 	}
 	return float64(r.Outcomes[budget.Reserved.String()]+r.Outcomes[budget.Insufficient.String()]) / r.Seconds
 }
+
+// String describes the windows in one line.
+func (w Windows) String() string {
+	text := fmt.Sprintf("hours, by a clock that skips to the next one every %g s; all that remains passes on; epochs begun: %d", w.EverySeconds, w.Epochs)
+	if w.Boundaries > 0 && w.Others > 0 {
+		text += fmt.Sprintf("; median p99 of the seconds with a boundary (%d): %s (at most %s), of the others: %s",
+			w.Boundaries, latency(w.P99), latency(w.Highest), latency(w.Others))
+	}
+	return text
+}

@@ -217,7 +217,7 @@ type sampler struct {
 }
 
 func (s *sampler) take() {
-	now := metrics.Sample{From: s.last, To: time.Since(s.start), Warming: s.warming, Latency: metrics.NewHistogram(s.finest)}
+	now := metrics.Sample{From: s.last, To: time.Since(s.start), Ended: time.Now().UnixMicro(), Warming: s.warming, Latency: metrics.NewHistogram(s.finest)}
 	s.reserve.Take(now.Latency)
 	s.commit.Take(now.Latency)
 	for _, w := range s.workers {
@@ -232,6 +232,9 @@ func (s *sampler) take() {
 }
 
 func (r *Runner) sampled(now metrics.Sample) {
+	if r.seconds != nil {
+		r.seconds.Add(now) // first, since the timeline keeps the histogram
+	}
 	if r.timeline != nil {
 		r.timeline.Add(now)
 	}

@@ -34,7 +34,17 @@ type Config struct {
 	// Options of the coordinators:
 	Partitions int // 0 is their default
 	HoldTTL    time.Duration
-	MaxHolds   int // per tenant
+	MaxHolds   int           // per tenant
+	RollEvery  time.Duration // interval at which their clock skips to the next hour; 0 for Redis' clock
+	RollFrom   int64         // start of the first interval, Unix ms by the machine's clock
+}
+
+// Clock returns the coordinators' clock: that of the machine, with an hour more after each
+// interval of RollEvery. All processes have the same. It begins at a full hour.
+func (c Config) Clock() time.Time {
+	from := time.UnixMilli(c.RollFrom)
+	since := max(time.Since(from), 0)
+	return from.UTC().Truncate(time.Hour).Add(since/c.RollEvery*time.Hour + since%c.RollEvery)
 }
 
 // Runner has the workers of all nodes, and their results over all rounds.
@@ -60,6 +70,7 @@ type Runner struct {
 	remaining *metrics.LastRemaining
 
 	timeline *metrics.Timeline    // nil unless it is kept
+	seconds  *metrics.Seconds     // nil unless budgets renew
 	OnSample func(metrics.Sample) // gets each sample, one at a time; or nil
 }
 
@@ -101,6 +112,14 @@ func (r *Runner) Pids() (pids []int) {
 
 // KeepTimeline makes the runner collect what Timeline returns.
 func (r *Runner) KeepTimeline() { r.timeline = metrics.NewTimeline(r.tick) }
+
+// KeepSeconds makes the runner collect what Seconds returns.
+func (r *Runner) KeepSeconds(c Config) {
+	r.seconds = metrics.NewSeconds(time.UnixMilli(c.RollFrom), c.RollEvery)
+}
+
+// Seconds returns the latencies of each second, or nil.
+func (r *Runner) Seconds() *metrics.Seconds { return r.seconds }
 
 // Open reports whether the runner has an open loop.
 func (r *Runner) Open() bool { return r.arrivals.Open() }
@@ -170,6 +189,10 @@ func NewCoordinator(ctx context.Context, client redis.UniversalClient, c Config,
 	}
 	if c.Partitions != 0 {
 		options = append(options, coordinator.WithPartitions(c.Partitions))
+	}
+	if c.RollEvery != 0 {
+		// No end of a hold is forgotten at a skip, which no real boundary does either.
+		options = append(options, coordinator.WithClock(c.Clock), coordinator.WithRetention(24*time.Hour, coordinator.DefaultRetentionHolds))
 	}
 	node, err := coordinator.New(ctx, client, options...)
 	return node, exit.OfStart(err)

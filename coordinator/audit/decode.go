@@ -53,7 +53,7 @@ func wordsOf(n uint64, flags ...flag) (set []string) {
 
 // accountFlags shows the flags of an account in words.
 func accountFlags(name string, n uint64) Value {
-	set := wordsOf(n, flag{luascripts.AccountFrozen, "frozen"}, flag{luascripts.AccountClosed, "closed"}, flag{luascripts.AccountSettings, "settings"})
+	set := wordsOf(n, flag{luascripts.AccountFrozen, "frozen"}, flag{luascripts.AccountClosed, "closed"}, flag{luascripts.AccountSettings, "settings"}, flag{luascripts.AccountWindow, "window"})
 	return valueOf(name, n, strings.TrimSpace(fmt.Sprintf("%08b %s", n, strings.Join(set, ", "))))
 }
 
@@ -100,6 +100,15 @@ var (
 	settingsParts = layoutAt(luascripts.AccountBytes,
 		part{"overdraft", 0, 8, amount}, part{"cap of a hold", 0, 8, amount}, part{"cap of the reserved amount", 0, 8, amount},
 		part{"cap of open holds", 0, 4, plain}, part{"number of thresholds", 0, 1, plain})
+	// windowParts begin after the settings, of which thresholds are a part.
+	windowParts = []part{
+		{"period", 0, 1, period}, {"first day", 1, 1, plain}, {"carry-over", 2, 8, carry}, {"amount of an epoch", 10, 8, amount},
+		{"epoch began", 18, 6, instant}, {"boundaries missing from", 24, 6, instant}, {"reserved in ended epochs", 30, 8, amount},
+		{"length of the zone", 38, 1, plain}, {"boundaries ahead", 39, 1, plain}, {"ended epochs kept", 40, 2, plain},
+	}
+	epochParts = layoutOf(
+		part{"granted", 0, 8, amount}, part{"remaining", 0, 8, amount}, part{"reserved", 0, 8, amount}, part{"committed", 0, 8, amount},
+		part{"passed on", 0, 8, amount}, part{"ended", 0, 6, instant})
 	controlParts = layoutOf(
 		part{"time", 0, 6, instant}, part{"no timer due before", 0, 6, instant}, part{"sequence", 0, 6, plain}, part{"last serial", 0, 6, plain},
 		part{"next record of settled holds", 0, 6, plain}, part{"oldest record of settled holds", 0, 6, plain},
@@ -148,6 +157,9 @@ func decode(field, record string) (Values, Kind, error) {
 		return decodeSession(record)
 	case field[0] == luascripts.FieldReply:
 		return decodeReply(record)
+	case field[0] == luascripts.FieldEpoch:
+		_, err := store.ParseEpoch(record)
+		return valuesOf(epochParts, record), store.DamagedEpoch, err
 	default:
 		return Values{}, store.UnknownField, nil
 	}
@@ -174,6 +186,7 @@ func decodeAccount(record string) (Values, Kind, error) {
 		if percents := account.Settings.Thresholds.Percents(); len(percents) > 0 {
 			values = append(values, valueOf("thresholds", percents, account.Settings.Thresholds.String()+" %"))
 		}
+		values = append(values, windowOf(record)...)
 	}
 	if err != nil {
 		return values, store.DamagedAccount, err
@@ -182,6 +195,46 @@ func decodeAccount(record string) (Values, Kind, error) {
 		return values, store.UnbalancedAccount, fmt.Errorf("%w: %s", store.ErrDamaged, text)
 	}
 	return values, store.DamagedAccount, nil
+}
+
+// windowOf shows the window of an account, as far as the record goes.
+func windowOf(record string) Values {
+	const countAt = luascripts.AccountBytes + luascripts.SettingsBytes - 1
+	if record[luascripts.AccountBytes-1]&luascripts.AccountWindow == 0 || len(record) <= countAt {
+		return nil
+	}
+	record = record[min(countAt+1+2*int(record[countAt]), len(record)):]
+	values := valuesOf(windowParts, record)
+	if len(record) < luascripts.WindowBytes {
+		return values
+	}
+	zone, ahead, kept := int(record[38]), int(record[39]), int(record[40])<<8|int(record[41])
+	record = record[luascripts.WindowBytes:]
+	values = append(values, valueOf("zone", record[:min(zone, len(record))]))
+	record = record[min(zone, len(record)):]
+	for i := 0; i < ahead+kept && len(record) >= 6; i++ {
+		name := fmt.Sprintf("boundary %d", i+1)
+		if i >= ahead {
+			name = fmt.Sprintf("ended epoch %d began", i-ahead+1)
+		}
+		values = append(values, part{name, 0, 6, instant}.value(record))
+		record = record[6:]
+	}
+	return values
+}
+
+// period shows the period of a window; without one the window was removed.
+func period(name string, n uint64) Value {
+	p := budget.Period(n) //nolint:gosec // one byte
+	return valueOf(name, p.String(), fmt.Sprintf("%s (%d)", p, n))
+}
+
+// carry shows the most that an epoch passes on.
+func carry(name string, n uint64) Value {
+	if budget.Microcents(n) == budget.CarryAll { //nolint:gosec // its 64 bits
+		return valueOf(name, budget.CarryAll, "all that remains")
+	}
+	return amount(name, n)
 }
 
 func decodeHold(record string) (Values, Kind, error) {
@@ -234,7 +287,7 @@ func codesOf(text string) Value {
 // The kinds of fields, in the order in which they are counted.
 var kindNames = []string{
 	"accounts", "open holds", "committed holds", "released holds", "expired holds", "sessions", "stored replies",
-	"records of settled holds", "records of expired holds", "other fields",
+	"records of settled holds", "records of expired holds", "ended epochs", "other fields",
 }
 
 func kindOf(field, record string) string {
@@ -253,6 +306,8 @@ func kindOf(field, record string) string {
 		return "records of settled holds"
 	case luascripts.FieldEndings:
 		return "records of expired holds"
+	case luascripts.FieldEpoch:
+		return "ended epochs"
 	}
 	return "other fields"
 }
@@ -272,13 +327,14 @@ var codeWords = map[byte]string{
 	luascripts.CodeMerged: "merged", luascripts.CodeMergedOver: "merged over another end", luascripts.CodeAsHigh: "nothing to merge",
 	luascripts.CodeForgotten: "forgotten", luascripts.CodeOverdue: "overdue", luascripts.CodeCorrupt: "corrupt",
 	luascripts.CodeConfigured: "configured", luascripts.CodeClosed: "closed", luascripts.CodeFrozen: "frozen", luascripts.CodeCapped: "capped",
+	luascripts.CodeRenewed: "renewed", luascripts.CodeEpoch: "epoch", luascripts.CodeNoEpoch: "no epoch", luascripts.CodeWindow: "boundaries are missing",
 }
 
 var replyParts = []part{{"time", 1, 6, instant}, {"flags", 7, 1, replyFlags}}
 
 func replyFlags(name string, n uint64) Value {
 	set := wordsOf(n, flag{luascripts.FlagMoreDue, "more is due"}, flag{luascripts.FlagNotWhole, "the timers are not whole"},
-		flag{luascripts.FlagDamageFound, "damage was found"}, flag{luascripts.FlagCrossed, "thresholds were crossed"})
+		flag{luascripts.FlagDamageFound, "damage was found"}, flag{luascripts.FlagCrossed, "thresholds were crossed"}, flag{luascripts.FlagWindows, "windows"})
 	if len(set) == 0 {
 		return valueOf(name, set, "none")
 	}

@@ -240,8 +240,33 @@ func InspectTenant(ctx context.Context, client redis.UniversalClient, prefix str
 		return Inspection{}, fmt.Errorf("%w: partition %d has no account of tenant %q", ErrAbsent, index, tenant)
 	}
 	n.add(index, field, record, tenant)
+	if err := n.addEpochs(ctx, index, record, tenant); err != nil {
+		return Inspection{}, err
+	}
 	err = n.sumUp(ctx, index, header, tenant)
 	return n.Inspection, err
+}
+
+// addEpochs adds the ended epochs that an account keeps. One that is missing may have been
+// dropped since the account was read.
+func (n *inspector) addEpochs(ctx context.Context, index int, account string, tenant budget.TenantID) error {
+	a, _, err := store.ParseAccount(account)
+	if err != nil || a.Epochs == nil {
+		return nil //nolint:nilerr // recorded as a damage
+	}
+	for _, start := range a.Epochs.Kept {
+		field := store.EpochField(tenant, start)
+		record, ok, err := n.read(ctx, n.keys(index).Ledger, field)
+		if err != nil {
+			return err
+		}
+		if ok {
+			n.add(index, field, record, tenant)
+		} else {
+			n.fact(store.NameField(field, tenant), nil, "missing")
+		}
+	}
+	return nil
 }
 
 // checkKeys adds the damages of a partition's keys and header. It reports whether the

@@ -170,7 +170,8 @@ func TestInspectDamagedRecords(t *testing.T) {
 		{"settings cut short", func() { a.set(a.was[:64] + settings) }, a, tenant, store.DamagedAccount, []string{"  cap of open holds +8", "  number of thresholds +cut off"}},
 		{"thresholds cut short", func() { a.set(a.was[:64] + settings + "\x02\x00\x32") }, a, tenant, store.DamagedAccount, []string{"  number of thresholds +2"}},
 		{"unsorted thresholds", func() { a.set(a.was[:64] + settings + "\x02\x00\x32\x00\x32") }, a, tenant, store.DamagedAccount, []string{"  number of thresholds +2"}},
-		{"unknown flags", func() { a.set(a.was[:64] + "\x08") }, a, tenant, store.DamagedAccount, []string{"  flags +00001000"}},
+		{"unknown flags", func() { a.set(a.was[:64] + "\x10") }, a, tenant, store.DamagedAccount, []string{"  flags +00010000"}},
+		{"a window without settings", func() { a.set(a.was[:64] + "\x08") }, a, tenant, store.DamagedAccount, []string{"  flags +00001000 window"}},
 		{"account with a tail", func() { a.set(a.was + "\x01\x02") }, a, tenant, store.DamagedAccount, []string{"  overdraft +cut off"}},
 		{"account of a deleted tenant", func() { a.set("-") }, a, tenant, "", []string{"  state +deleted; .*"}},
 		{"account off its holds", func() { h.add(heldAt, 8, 1) }, h, tenant, store.WrongSum, []string{"  sum of holds +21", `  partition \d: tenant "acme/search": reserved is 20, but its open holds sum up to 21: 1 too little; .*`}},
@@ -185,8 +186,8 @@ func TestInspectDamagedRecords(t *testing.T) {
 		{"session in a repair", func() { session.set("r" + session.was[1:23] + "\x00\x00\x00\x00\x00\x00\x00\x07m") }, session, sessions, "", []string{`  state +more of a repair follows \(r\)`, "  last batch before the repair +7", "  codes +merged"}},
 		{"session of an unknown state", func() { session.set("?" + session.was[1:]) }, session, sessions, store.DamagedSession, []string{`  state +unknown \('\?'\)`}},
 		{"reply cut short", func() { reply.set("A\x00") }, reply, sessions, store.DamagedReply, []string{"  time +cut off"}},
-		{"reply with flags", func() { reply.set(reply.was[:7] + "\x0f" + reply.was[8:]) }, reply, sessions, "", []string{
-			"  flags +more is due, the timers are not whole, damage was found, thresholds were crossed"}},
+		{"reply with flags", func() { reply.set(reply.was[:7] + "\x1f" + reply.was[8:]) }, reply, sessions, "", []string{
+			"  flags +more is due, the timers are not whole, damage was found, thresholds were crossed, windows"}},
 		{"control cut short", func() { control.set(control.was[:15]) }, control, partition, store.DamagedControl, []string{"  sequence +cut off", "  time +20.*"}},
 		{"header", func() { header.set("gar\x00bage") }, header, partition, store.DamagedHeader, []string{`  text +"gar\\x00bage"`}},
 		{"a hold in the partition", func() { h.set(h.was[:12]) }, h, partition, store.DamagedHold, []string{"damages", `  partition \d: reservation [0-9a-f]{32}: damaged record: hold of 12 bytes.*`}},

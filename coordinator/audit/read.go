@@ -103,6 +103,30 @@ func foreignHeader(key string, h store.Header, partitions, index int) string {
 	return fmt.Sprintf("%s is the key of partition %d of %d, but its header is of partition %d of %d", key, index, partitions, h.Index, h.Partitions)
 }
 
+// Balance returns the stored balance of one account: MissingTenant; Found. It may be that of
+// an epoch that has ended, and its reserved amount may include holds that are due.
+func Balance(ctx context.Context, client redis.UniversalClient, prefix string, tenant budget.TenantID) (budget.Balance, error) {
+	b := budget.Balance{Outcome: budget.MissingTenant}
+	err := eachPartition(ctx, client, prefix, tenant, func(w *walk, keys store.Keys) error {
+		field := store.AccountField(tenant)
+		record, err := client.HGet(ctx, keys.Ledger, field).Result()
+		if errors.Is(err, redis.Nil) {
+			return nil
+		}
+		if err != nil {
+			return reading(keys.Ledger, err)
+		}
+		account, ok, err := store.ParseAccount(record)
+		if err != nil {
+			w.damaged(keys.Ledger, field, tenant, err)
+		} else if ok {
+			b = account.Balance()
+		}
+		return nil
+	})
+	return b, err
+}
+
 // EachAccount visits the accounts under a key prefix, page by page, each once and with
 // its balance at one instant. It may miss an account that is created or deleted during
 // the visit, and any account of a partition that moves to another server. It stops at the

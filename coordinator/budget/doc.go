@@ -26,6 +26,19 @@
 // and the sum of the open holds equals reserved: the tenant's own, and those of tenants
 // below it that took from its account. A [Balance] holds all four terms, read atomically.
 //
+// # Windows
+//
+// A [Window] makes a budget renew, each hour, day, week or month of a time zone. Each epoch has
+// the four terms and the invariant of its own, and a hold settles in the epoch in which it was
+// made:
+//
+//	_, err = engine.Configure(ctx, "acme", budget.InWindow(budget.Window{
+//		Period: budget.Day, Zone: "Europe/Berlin", Amount: 20 * budget.Dollar,
+//	}))
+//
+// A [Balance] has the terms of the current epoch, or with [AtEpoch] those of an ended one. An
+// insufficient [Reservation] says when its level renews.
+//
 // # Scope
 //
 // This package holds only the types and rules that all engines must agree on, and imports

@@ -3,6 +3,7 @@ package budget_test
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
 )
@@ -25,6 +26,28 @@ func ExampleCostOf() {
 	cost, err := budget.CostOf(1234, 3*budget.Dollar)
 	fmt.Println(cost, err)
 	// Output: $0.003702 <nil>
+}
+
+// The days of a zone begin at their first instant, also if the clock skips midnight.
+func ExampleWindow_Boundaries() {
+	zone := "America/Sao_Paulo"
+	w := budget.Window{Period: budget.Day, Zone: zone}
+	boundaries, err := w.Boundaries(time.Date(2018, time.November, 3, 12, 0, 0, 0, time.UTC), 2)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	local, err := time.LoadLocation(zone)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, at := range boundaries {
+		fmt.Println(at.In(local).Format(time.DateTime), "is", at.Format(time.RFC3339))
+	}
+	// Output:
+	// 2018-11-04 01:00:00 is 2018-11-04T03:00:00Z
+	// 2018-11-05 00:00:00 is 2018-11-05T02:00:00Z
 }
 
 // A refusal is an outcome; Err is for callers who prefer errors.Is.

@@ -2,11 +2,13 @@ package budgettest
 
 import "testing"
 
-// brokenWindows lists the checks of windows that must notice each mistake.
-var brokenWindows = map[string]struct {
+// brokenWindow is a mistake of the naive engine, with the checks of windows that must notice it.
+type brokenWindow struct {
 	mistake mistake
 	noticed []string
-}{
+}
+
+var brokenWindows = map[string]brokenWindow{
 	"neverRolls": {neverRolls, []string{
 		"an epoch begins at its boundary and not before", "every operation begins the epoch", "epochs of every period",
 		"concurrent operations begin an epoch once",
@@ -21,10 +23,12 @@ var brokenWindows = map[string]struct {
 	"rollsEarly": {rollsEarly, []string{
 		"an epoch begins at its boundary and not before", "every operation begins the epoch", "days of 23 and 25 hours in Berlin",
 	}},
-	"rollsBeforeDue":  {rollsBeforeDue, []string{"holds that are due end before the epoch does"}},
-	"rollsTenantOnly": {rollsTenantOnly, []string{"a reserve begins the epoch of each level"}},
-	"sleepsFrozen":    {sleepsFrozen, []string{"a frozen or closed account begins epochs"}},
-	"sleepsClosed":    {sleepsClosed, []string{"a frozen or closed account begins epochs"}},
+	"rollsBeforeDue": {rollsBeforeDue, []string{"holds that are due end before the epoch does"}},
+	"rollsTenantOnly": {rollsTenantOnly, []string{
+		"a reserve begins the epoch of each level", "a reserve and a read let the parts of each level leave",
+	}},
+	"sleepsFrozen": {sleepsFrozen, []string{"a frozen or closed account begins epochs", "a rolling window of a frozen or closed account"}},
+	"sleepsClosed": {sleepsClosed, []string{"a frozen or closed account begins epochs", "a rolling window of a frozen or closed account"}},
 	"startsAtOperation": {startsAtOperation, []string{
 		"an epoch begins at its boundary and not before", "an account asleep for a month rolls once",
 	}},
@@ -71,6 +75,7 @@ var brokenWindows = map[string]struct {
 	"lateTakesBack":          {lateTakesBack, []string{"a late excess is paid by its own epoch first"}},
 	"raisesNext": {raisesNext, []string{
 		"a raised amount counts at once, a lowered one from the next epoch", "the first window's amount",
+		"another amount of a rolling window counts at once", "the first rolling window's amount",
 	}},
 	"raisesNew": {raisesNew, []string{"a window of a new tenant"}},
 	"lowersNow": {lowersNow, []string{
@@ -82,27 +87,38 @@ var brokenWindows = map[string]struct {
 	"forgetsAmount": {forgetsAmount, []string{
 		"a raised amount counts at once, a lowered one from the next epoch", "a changed period ends the epoch at its first boundary",
 	}},
-	"dropsAtRemoval":         {dropsAtRemoval, []string{"a removed window ends no epoch"}},
-	"startsAgain":            {startsAgain, []string{"a window after a removed one"}},
-	"keepsTwo":               {keepsTwo, []string{"the last three ended epochs are kept"}},
-	"keepsFour":              {keepsFour, []string{"the last three ended epochs are kept", "an ended epoch with holds is kept"}},
-	"dropsHolds":             {dropsHolds, []string{"an ended epoch with holds is kept", "holds of several epochs end each in its own"}},
-	"dropsSettled":           {dropsSettled, []string{"an ended epoch with holds is kept"}},
-	"includesEnd":            {includesEnd, []string{"the epoch at a time", "an epoch begins at its boundary and not before"}},
-	"hidesRenews":            {hidesRenews, []string{"an epoch begins at its boundary and not before", "a refusal and a read name the window of their level"}},
-	"deletesEnded":           {deletesEnded, []string{"an account with holds of an ended epoch is not deleted"}},
-	"keepsDeleted":           {keepsDeleted, []string{"an account with holds of an ended epoch is not deleted"}},
-	"capsForgetEnded":        {capsForgetEnded, []string{"caps count the holds of all epochs"}},
-	"capsForgetEndedHolds":   {capsForgetEndedHolds, []string{"caps count the holds of all epochs"}},
-	"crossesFirstEpoch":      {crossesFirstEpoch, []string{"thresholds can be crossed in each epoch"}},
-	"crossesOfLast":          {crossesOfLast, []string{"thresholds can be crossed in each epoch"}},
-	"configuresBeyondAmount": {configuresBeyondAmount, []string{"amounts and overdrafts beyond 64 bits are errors"}},
-	"listsUnrolled":          {listsUnrolled, []string{"a tree shows the present epochs"}},
+	"dropsAtRemoval": {dropsAtRemoval, []string{"a removed window ends no epoch"}},
+	"startsAgain":    {startsAgain, []string{"a window after a removed one"}},
+	"keepsTwo":       {keepsTwo, []string{"the last three ended epochs are kept"}},
+	"keepsFour":      {keepsFour, []string{"the last three ended epochs are kept", "an ended epoch with holds is kept"}},
+	"dropsHolds":     {dropsHolds, []string{"an ended epoch with holds is kept", "holds of several epochs end each in its own"}},
+	"dropsSettled":   {dropsSettled, []string{"an ended epoch with holds is kept"}},
+	"includesEnd":    {includesEnd, []string{"the epoch at a time", "an epoch begins at its boundary and not before"}},
+	"hidesRenews": {hidesRenews, []string{
+		"an epoch begins at its boundary and not before", "a refusal and a read name the window of their level",
+		"a refusal and a read return when the oldest amount leaves",
+	}},
+	"deletesEnded":         {deletesEnded, []string{"an account with holds of an ended epoch is not deleted"}},
+	"keepsDeleted":         {keepsDeleted, []string{"an account with holds of an ended epoch is not deleted"}},
+	"capsForgetEnded":      {capsForgetEnded, []string{"caps count the holds of all epochs", "caps of an account with a rolling window"}},
+	"capsForgetEndedHolds": {capsForgetEndedHolds, []string{"caps count the holds of all epochs", "caps of an account with a rolling window"}},
+	"crossesFirstEpoch":    {crossesFirstEpoch, []string{"thresholds can be crossed in each epoch"}},
+	"crossesOfLast":        {crossesOfLast, []string{"thresholds can be crossed in each epoch"}},
+	"configuresBeyondAmount": {configuresBeyondAmount, []string{
+		"amounts and overdrafts beyond 64 bits are errors", "a rolling window's amount beyond 64 bits",
+	}},
+	"listsUnrolled": {listsUnrolled, []string{"a tree shows the present epochs", "a tree shows what rolling windows contain"}},
 }
 
 func TestBrokenWindowsAreNoticed(t *testing.T) {
+	noticeAll(t, brokenWindows, firstWindowMistake, lastWindowMistake)
+}
+
+// noticeAll checks that the checks notice the mistakes of a table, which must have all between
+// first and last.
+func noticeAll(t *testing.T, table map[string]brokenWindow, first, last mistake) {
 	seen := make(map[mistake]bool)
-	for name, b := range brokenWindows {
+	for name, b := range table {
 		seen[b.mistake] = true
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -113,7 +129,7 @@ func TestBrokenWindowsAreNoticed(t *testing.T) {
 			}
 		})
 	}
-	for m := firstWindowMistake + 1; m < lastWindowMistake; m++ {
+	for m := first + 1; m < last; m++ {
 		if !seen[m] {
 			t.Errorf("mistake %d is not in the table", m)
 		}

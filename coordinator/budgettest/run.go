@@ -67,7 +67,11 @@ func suites(able abilities) []suite {
 		all = append(all, suite{"Settings", possible(settingChecks())})
 	}
 	if able.windows {
-		all = append(all, suite{"Windows", possible(windowChecks())})
+		checks := windowChecks()
+		if able.rolling {
+			checks = append(checks, rollingChecks()...)
+		}
+		all = append(all, suite{"Windows", possible(checks)})
 	}
 	return all
 }

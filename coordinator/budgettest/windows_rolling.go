@@ -372,6 +372,17 @@ func rollingCaps(x *fixture) {
 	x.hold("number", 1, 98)
 	expect(x, cappedAt("", budget.ReservedCap, 50))(x.engine.TryReserve(x.ctx, "sum", 1))
 	expect(x, cappedAt("", budget.HoldsCap, 2))(x.engine.TryReserve(x.ctx, "number", 1))
+
+	x.openIn("ended", 100, daily(100, 0), budget.CapReserved(50), budget.CapHolds(2))
+	third := x.hold("ended", 30, 70)
+	x.at(march(3))
+	x.setWindow("ended", dayLong(0), 100)
+	expect(x, cappedAt("", budget.ReservedCap, 50))(x.engine.TryReserve(x.ctx, "ended", 21))
+	x.hold("ended", 20, 80)
+	x.configure("ended", budget.CapReserved(51))
+	expect(x, cappedAt("", budget.HoldsCap, 2))(x.engine.TryReserve(x.ctx, "ended", 1))
+	expect(x, released(80, 30))(x.engine.Release(x.ctx, third))
+	x.hold("ended", 31, 49)
 }
 
 func rollingThresholds(x *fixture) {

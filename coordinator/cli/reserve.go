@@ -41,7 +41,7 @@ func reserve(cc *cli.Context, out *output) error {
 		case r.Outcome == budget.MissingTenant:
 			return missingTenant(cc, out, tenant)
 		case r.Outcome == budget.Insufficient:
-			return insufficient(cc, out, r.Level, r, r.Remaining, r.Required)
+			return insufficient(cc, out, r.Level, r, r.Remaining, r.Required, r.Renews)
 		case r.Err() != nil:
 			return restricted(cc, out, r, amount)
 		}

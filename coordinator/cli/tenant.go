@@ -35,16 +35,13 @@ func tenantCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "ensure", Usage: "create a tenant with its budget, unless it exists", ArgsUsage: "TENANT AMOUNT",
-				Description: "An existing tenant is not changed, whatever the amount and the settings; see bursar\ntenant set. The first tenant of a prefix fixes its number of partitions permanently.\n\n" + settingsHelp + "\n\n" + amountHelp,
-				Flags:       redisFlags(append(settingFlags(), partitionsFlag)...), Action: printing(ensureTenant),
+				Description: "An existing tenant is not changed, whatever the amount and the settings; see bursar\ntenant set. The first tenant of a prefix fixes its number of partitions permanently.\n\n" + settingsHelp + "\n\n" + windowHelp + "\n\n" + amountHelp,
+				Flags:       redisFlags(append(settingFlags(), dryRunFlag, partitionsFlag)...), Action: printing(ensureTenant),
 			},
-			{
-				Name: "show", Usage: "print a tenant's balance", ArgsUsage: "TENANT",
-				Flags: redisFlags(), Action: printing(showTenant),
-			},
+			showCommand(),
 			{
 				Name: "list", Usage: "print every tenant's balance",
-				Description: "Reads Redis' state page by page, without stopping a busy Redis: each line is\nconsistent, but the lines are read at different times. A hold that is past its\ndeadline counts as reserved until the next operation on its tenant.",
+				Description: "Reads Redis' state page by page, without stopping a busy Redis: each line is\nconsistent, but the lines are read at different times. A hold that is past its\ndeadline counts as reserved until the next operation on its tenant, and a tenant has the\nbalance of an ended epoch until then.",
 				Flags:       redisFlags(), Action: printing(listTenants),
 			},
 			{
@@ -100,7 +97,11 @@ func ensureTenant(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	settings, change, err := initialSettings(cc, tenant, amount)
+	r, err := requestedBy(cc)
+	if err != nil {
+		return err
+	}
+	planned, err := r.initial(tenant, amount)
 	if err != nil {
 		return err
 	}
@@ -111,20 +112,24 @@ func ensureTenant(cc *cli.Context, out *output) error {
 		}
 	}
 	ensure := func(ctx context.Context, node *coordinator.Coordinator) error {
-		r, err := node.EnsureTenant(ctx, tenant, amount, settings...)
+		r, err := node.EnsureTenant(ctx, tenant, amount, planned.settings...)
 		if err != nil {
 			return unanswered(err, "it may be repeated: an existing tenant is not changed")
 		}
-		return showEnsured(cc, out, tenant, r, change)
-	}
-	if wanted == 0 {
-		return withNode(cc, ensure)
+		return showEnsured(cc, out, tenant, r, planned)
 	}
 	return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
-		if err := checkPartitions(ctx, c, wanted); err != nil {
-			return err
+		var opts []coordinator.Option
+		if wanted != 0 {
+			if err := checkPartitions(ctx, c, wanted); err != nil {
+				return err
+			}
+			opts = append(opts, coordinator.WithPartitions(wanted))
 		}
-		return onNode(ctx, cc, c, ensure, coordinator.WithPartitions(wanted))
+		if cc.Bool(dryRunName) {
+			return previewEnsure(ctx, cc, out, c, tenant, amount, planned)
+		}
+		return onNode(ctx, cc, c, ensure, opts...)
 	})
 }
 
@@ -157,34 +162,6 @@ func oneTenant(cc *cli.Context) (budget.TenantID, error) {
 		return "", err
 	}
 	return tenantArgument(given[0])
-}
-
-func showTenant(cc *cli.Context, out *output) error {
-	tenant, err := oneTenant(cc)
-	if err != nil {
-		return err
-	}
-	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
-		list, err := node.Holds(ctx, tenant)
-		if err != nil {
-			return unanswered(err, runAgain)
-		}
-		if list.Outcome == budget.MissingTenant {
-			return missingTenant(cc, out, tenant)
-		}
-		return out.show(cc, account(tenant, list), func(w io.Writer) {
-			printBalance(w, tenant, list.Balance, len(list.Holds))
-		})
-	})
-}
-
-func printBalance(w io.Writer, tenant budget.TenantID, b budget.Balance, holds int) {
-	fmt.Fprintf(w, "tenant     %s\ngranted    %s\nremaining  %s\nreserved   %s in %s\ncommitted  %s\n",
-		wording.Name(tenant), b.Granted, b.Remaining, b.Reserved, wording.Count(holds, "open hold"), b.Committed)
-	if debt := b.Debt(); debt > 0 {
-		fmt.Fprintf(w, "debt       %s\n", debt)
-	}
-	printSettings(w, b.Settings, b.Crossed())
 }
 
 // missingTenant returns the error for a tenant that does not exist, and with --json
@@ -271,7 +248,7 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 			}
 			answer := fields{of{tenant}, r}
 			if r.Outcome == budget.Insufficient {
-				return insufficient(cc, out, tenant, answer, r.Remaining, r.Required)
+				return insufficient(cc, out, tenant, answer, r.Remaining, r.Required, 0)
 			}
 			if r.Outcome == budget.Closed {
 				return closed(cc, out, tenant, answer)
@@ -285,7 +262,11 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 }
 
 // insufficient returns the error for an insufficient budget, and with --json prints the
-// answer.
-func insufficient(cc *cli.Context, out *output, tenant budget.TenantID, answer any, remaining, required budget.Microcents) error {
-	return out.refusal(cc, answer, "insufficient budget: %s has %s left, but %s was requested", wording.Name(tenant), remaining, required)
+// answer. renews is when the budget renews, 0 for never.
+func insufficient(cc *cli.Context, out *output, tenant budget.TenantID, answer any, remaining, required budget.Microcents, renews budget.Instant) error {
+	more := ""
+	if renews != 0 {
+		more = "; it renews at " + renews.String()
+	}
+	return out.refusal(cc, answer, "insufficient budget: %s has %s left, but %s was requested%s", wording.Name(tenant), remaining, required, more)
 }

@@ -32,6 +32,7 @@ type deleted struct {
 	budget.Balance
 	withdrawn budget.Microcents
 	ended     []budget.Hold
+	earlier   budget.Microcents // held by those of them that were of ended epochs
 }
 
 func (d *deleted) json() fields {
@@ -64,10 +65,10 @@ func deleteTenant(cc *cli.Context, out *output) error {
 			return out.refusal(cc, deletion.json(), "%s was deleted concurrently%s", name, deletion.soFar())
 		case deletion.Outcome == budget.HoldsOpen:
 			return out.refusal(cc, deletion.json(), "%s has open holds of %s%s; see bursar holds list --tenant %s, settle them, or give --force",
-				name, deletion.Reserved, deletion.soFar(), wording.Word(tenant))
+				name, deletion.Reserved+deletion.Ended, deletion.soFar(), wording.Word(tenant))
 		case deletion.Outcome == budget.Found:
 			return exit.With(exit.Usage, fmt.Errorf("this would delete %s: granted %s, remaining %s, reserved %s, committed %s; add --yes to do it",
-				name, deletion.Granted, deletion.Remaining, deletion.Reserved, deletion.Committed))
+				name, deletion.Granted, deletion.Remaining, deletion.Reserved+deletion.Ended, deletion.Committed))
 		}
 		out.did("%s is deleted%s", name, deletion.soFar())
 		return out.show(cc, deletion.json(), func(w io.Writer) { deletion.print(w) })
@@ -77,7 +78,7 @@ func deleteTenant(cc *cli.Context, out *output) error {
 // look sets the outcome that a deletion would have, without deleting: Found if it would
 // succeed.
 func (d *deleted) look(ctx context.Context, node *coordinator.Coordinator, force bool) (err error) {
-	if d.Balance, err = node.Balance(ctx, d.tenant); err == nil && d.Reserved > 0 && !force {
+	if d.Balance, err = node.Balance(ctx, d.tenant); err == nil && d.Reserved+d.Ended > 0 && !force {
 		d.Outcome = budget.HoldsOpen
 	}
 	return err
@@ -137,6 +138,9 @@ func (d *deleted) end(ctx context.Context, node *coordinator.Coordinator) error 
 		}
 		if s.Outcome == budget.Committed {
 			d.ended = append(d.ended, hold)
+			if ofEnded(hold, list.Balance) {
+				d.earlier += hold.Held
+			}
 		}
 	}
 	return nil
@@ -159,9 +163,9 @@ func (d *deleted) soFar() string {
 }
 
 func (d *deleted) print(w io.Writer) {
-	held := d.held()
+	held := d.held() - d.earlier
 	fmt.Fprintf(w, "deleted %s: its budget was %s, of which %s was committed, %s held and %s left\n",
-		wording.Name(d.tenant), d.Granted+d.withdrawn, d.Committed-held, held, d.Remaining+d.withdrawn)
+		wording.Name(d.tenant), d.Granted+d.withdrawn, max(d.Committed-held, 0), held, d.Remaining+d.withdrawn)
 	for _, hold := range d.ended {
 		fmt.Fprintf(w, "ended %s: %s, held since %s\n", hold.ID, hold.Held, instant(hold.Made, "-"))
 	}

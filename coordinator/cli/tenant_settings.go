@@ -13,6 +13,7 @@ import (
 
 	"github.com/calybris/bursar/coordinator"
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/connect"
 	"github.com/calybris/bursar/coordinator/cli/exit"
 	"github.com/calybris/bursar/coordinator/wording"
 )
@@ -33,13 +34,13 @@ set on, so a level's caps count the holds of all tenants below it.`
 
 // settingFlags returns the flags of settings, for tenant set and tenant ensure.
 func settingFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringFlag{Name: overdraftName, Usage: "let commits spend `AMOUNT` beyond the budget"},
 		&cli.StringFlag{Name: capHoldName, Usage: "limit each hold to `AMOUNT`"},
 		&cli.StringFlag{Name: capReservedName, Usage: "limit the sum of all open holds to `AMOUNT`"},
 		&cli.StringFlag{Name: capHoldsName, Usage: "limit the number of open holds to `N`"},
 		&cli.StringSliceFlag{Name: thresholdName, Usage: "report when `PERCENT` of the budget is committed; may be repeated"},
-	}
+	}, windowFlags()...)
 }
 
 // settingsOf returns the settings that the flags give. An error names the flag.
@@ -108,39 +109,90 @@ func thresholdSetting(cc *cli.Context, name string) (budget.Setting, error) {
 	return budget.AtThresholds(percents...), err
 }
 
-// initialSettings returns the settings for a new tenant, and their effect. An error means
-// that no tenant with this budget can have them.
-func initialSettings(cc *cli.Context, tenant budget.TenantID, amount budget.Microcents) ([]budget.Setting, budget.Change, error) {
-	settings, err := settingsOf(cc)
+// requested are the changes of settings that the flags of a command ask for.
+type requested struct {
+	settings []budget.Setting // all but the window
+	window   windowChange
+}
+
+func requestedBy(cc *cli.Context) (r requested, err error) {
+	if r.settings, err = settingsOf(cc); err == nil {
+		r.window, err = windowOf(cc)
+	}
+	return r, err
+}
+
+func (r requested) isZero() bool { return len(r.settings) == 0 && r.window.given == "" }
+
+// plan is a change of an account's settings with its effect.
+type plan struct {
+	settings []budget.Setting
+	after    budget.Settings
+	granted  budget.Microcents // of the current epoch, after a window's amount was raised
+}
+
+// plan returns the effect of the changes on a tenant with this balance. The first epoch of a
+// new tenant, whose balance has no outcome, has its budget, whatever the window grants. An
+// error means that the tenant can't have such settings.
+func (r requested) plan(tenant budget.TenantID, b budget.Balance) (p plan, err error) {
+	p.settings, p.granted = slices.Clone(r.settings), b.Granted
+	if r.window.given != "" {
+		w, err := r.window.apply(tenant, b.Settings.Window)
+		if err != nil {
+			return p, err
+		}
+		p.settings = append(p.settings, budget.InWindow(w))
+	}
+	change, err := budget.NewChange(p.settings...)
 	if err != nil {
-		return nil, budget.Change{}, err
+		return p, err
 	}
-	change, err := budget.NewChange(settings...)
-	if err == nil {
-		err = budget.ValidateOverdraft(tenant, amount, change.Overdraft)
+	p.after = change.Apply(b.Settings)
+	if w := &p.after.Window; w.Period != budget.NoPeriod {
+		before := max(b.Granted, 0)
+		if b.Settings.Window.Period != budget.NoPeriod {
+			before = b.Settings.Window.Amount
+		}
+		if w.Amount == 0 {
+			w.Amount = before
+		}
+		if _, err = w.Amount.Add(p.after.Overdraft); err != nil {
+			return p, fmt.Errorf("--%s: %s in each epoch and an overdraft of %s: %w: lower one of them", windowAmountName, w.Amount, p.after.Overdraft, err)
+		}
+		if b.Outcome == budget.Found {
+			if p.granted, err = b.Granted.Add(max(w.Amount-before, 0)); err != nil {
+				return p, fmt.Errorf("--%s: %w", windowAmountName, err)
+			}
+		}
 	}
-	if err != nil {
-		return nil, budget.Change{}, exit.With(exit.Usage, fmt.Errorf("--%s: %w", overdraftName, err))
+	if err = budget.ValidateOverdraft(tenant, p.granted, p.after.Overdraft); err != nil {
+		return p, fmt.Errorf("--%s: %w", overdraftName, err)
 	}
-	return settings, change, nil
+	return p, nil
+}
+
+// initial is plan for a new tenant.
+func (r requested) initial(tenant budget.TenantID, amount budget.Microcents) (plan, error) {
+	p, err := r.plan(tenant, budget.Balance{Granted: amount})
+	return p, exit.With(exit.Usage, err)
 }
 
 // showEnsured prints the result of tenant ensure. A tenant that exists keeps its settings.
-func showEnsured(cc *cli.Context, out *output, tenant budget.TenantID, r budget.Ensured, change budget.Change) error {
+func showEnsured(cc *cli.Context, out *output, tenant budget.TenantID, r budget.Ensured, p plan) error {
 	name := wording.Name(tenant)
 	if r.Outcome == budget.Created {
 		out.did("%s is created with %s", name, r.Remaining)
 		applied := struct {
 			Settings budget.Settings `json:"settings,omitzero"`
-		}{change.Settings}
+		}{p.after}
 		return out.show(cc, fields{of{tenant}, r, applied}, func(w io.Writer) {
 			fmt.Fprintf(w, "created %s with %s\n", name, r.Remaining)
-			printSettings(w, change.Settings, budget.Thresholds{})
+			printSettings(w, p.after, budget.Thresholds{})
 		})
 	}
 	return out.show(cc, fields{of{tenant}, r}, func(w io.Writer) {
 		fmt.Fprintf(w, "%s already exists and was not changed; %s remains\n", name, r.Remaining)
-		if !change.IsZero() {
+		if len(p.settings) > 0 {
 			fmt.Fprintf(w, "the settings were not applied; use bursar tenant set\n")
 		}
 	})
@@ -149,8 +201,8 @@ func showEnsured(cc *cli.Context, out *output, tenant budget.TenantID, r budget.
 func setCommand() *cli.Command {
 	return &cli.Command{
 		Name: "set", Usage: "change a tenant's settings, and print all of them", ArgsUsage: "TENANT",
-		Description: "Needs at least one flag of a setting; the other settings stay as they are.\n\n" + settingsHelp + "\n\n" + amountHelp,
-		Flags:       redisFlags(settingFlags()...), Action: printing(setTenant),
+		Description: "Needs at least one flag of a setting; the other settings stay as they are.\n\n" + settingsHelp + "\n\n" + windowHelp + "\n\n" + amountHelp,
+		Flags:       redisFlags(append(settingFlags(), dryRunFlag)...), Action: printing(setTenant),
 	}
 }
 
@@ -159,26 +211,53 @@ func setTenant(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	settings, err := settingsOf(cc)
+	r, err := requestedBy(cc)
 	if err != nil {
 		return err
 	}
-	if len(settings) == 0 {
-		return exit.With(exit.Usage, fmt.Errorf("%s needs at least one of --%s, --%s, --%s, --%s and --%s; see %s --help",
-			cc.Command.HelpName, overdraftName, capHoldName, capReservedName, capHoldsName, thresholdName, cc.Command.HelpName))
+	if r.isZero() {
+		return exit.With(exit.Usage, fmt.Errorf("%s needs at least one of --%s, --%s, --%s, --%s, --%s and --%s; see %s --help",
+			cc.Command.HelpName, overdraftName, capHoldName, capReservedName, capHoldsName, thresholdName, windowName, cc.Command.HelpName))
+	}
+	if cc.Bool(dryRunName) {
+		return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
+			return previewSet(ctx, cc, out, c, tenant, r)
+		})
 	}
 	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
-		c, err := node.Configure(ctx, tenant, settings...)
-		if errors.Is(err, budget.ErrOverflow) {
-			err = fmt.Errorf("--%s: %w", overdraftName, err)
+		return r.configure(ctx, cc, out, node, tenant)
+	})
+}
+
+// configure changes a tenant's settings. A change of a window needs the present one.
+func (r requested) configure(ctx context.Context, cc *cli.Context, out *output, node *coordinator.Coordinator, tenant budget.TenantID) error {
+	settings := r.settings
+	if r.window.given != "" {
+		b, err := node.Balance(ctx, tenant)
+		switch {
+		case err != nil:
+			return unanswered(err, runAgain)
+		case b.Outcome == budget.MissingTenant:
+			return missingTenant(cc, out, tenant)
+		case b.Settings.Closed:
+			return closed(cc, out, tenant, fields{of{tenant}, budget.Configuration{Outcome: budget.Closed}})
 		}
-		return configured(cc, out, tenant, c, err, "the settings of "+wording.Name(tenant)+" are changed", func(w io.Writer) {
-			fmt.Fprintf(w, "tenant     %s\n", wording.Name(tenant))
-			printSettings(w, c.Settings, budget.Thresholds{})
-			if c.Settings == (budget.Settings{}) {
-				fmt.Fprintln(w, "settings   none")
-			}
-		})
+		planned, err := r.plan(tenant, b)
+		if err != nil {
+			return exit.With(exit.Refused, err)
+		}
+		settings = planned.settings
+	}
+	c, err := node.Configure(ctx, tenant, settings...)
+	if errors.Is(err, budget.ErrOverflow) {
+		err = fmt.Errorf("--%s: %w", overdraftName, err)
+	}
+	return configured(cc, out, tenant, c, err, "the settings of "+wording.Name(tenant)+" are changed", func(w io.Writer) {
+		fmt.Fprintf(w, "tenant     %s\n", wording.Name(tenant))
+		printSettings(w, c.Settings, budget.Thresholds{})
+		if c.Settings == (budget.Settings{}) {
+			fmt.Fprintln(w, "settings   none")
+		}
 	})
 }
 
@@ -270,7 +349,7 @@ func lookBeforeClose(ctx context.Context, cc *cli.Context, out *output, node *co
 		return exit.With(exit.Usage, fmt.Errorf("%s is already closed; nothing was changed", wording.Name(tenant)))
 	}
 	return exit.With(exit.Usage, fmt.Errorf("this would close %s permanently: granted %s, remaining %s, reserved %s, committed %s; add --yes to do it",
-		wording.Name(tenant), b.Granted, b.Remaining, b.Reserved, b.Committed))
+		wording.Name(tenant), b.Granted, b.Remaining, b.Reserved+b.Ended, b.Committed))
 }
 
 // closed returns the error for a tenant that is closed, and with --json prints the answer.
@@ -319,6 +398,9 @@ func printSettings(w io.Writer, s budget.Settings, reached budget.Thresholds) {
 	}
 	if !s.Thresholds.IsZero() {
 		fmt.Fprintf(w, "thresholds %s\n", percents(s.Thresholds, reached))
+	}
+	if s.Window.Period != budget.NoPeriod {
+		fmt.Fprintf(w, "window     %s\n", windowText(s.Window))
 	}
 	switch {
 	case s.Closed:

@@ -17,7 +17,7 @@ import (
 func watchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "watch", Usage: "print tenants' balances continuously, and export them as metrics", ArgsUsage: "TENANT…",
-		Description: "Prints a line for each tenant at every interval, until Ctrl-C, with the thresholds that\nit has reached. With the OTEL_* variables set it exports the balances as metrics, for\nexample for Prometheus at :9464 with OTEL_METRICS_EXPORTER=prometheus.",
+		Description: "Prints a line for each tenant at every interval, until Ctrl-C, with the thresholds that\nit has reached, the holds of ended epochs, and when its budget renews. With the OTEL_* variables set it exports the balances as metrics, for\nexample for Prometheus at :9464 with OTEL_METRICS_EXPORTER=prometheus.",
 		Flags: redisFlags(
 			&cli.DurationFlag{Name: "every", Usage: "interval between two lines of a tenant, at least 100ms", Value: 10 * time.Second},
 			&cli.IntFlag{Name: "times", Usage: "stop after `N` lines for each tenant", DefaultText: "never"},
@@ -102,7 +102,8 @@ func watchOnce(ctx context.Context, cc *cli.Context, out *output, node *coordina
 	if crossed := b.Crossed(); !crossed.IsZero() {
 		reached = "  reached " + percents(crossed, budget.Thresholds{})
 	}
-	fmt.Fprintf(out, "%s  %s  remaining %s  reserved %s in %s  committed %s%s\n",
-		instant(now, ""), wording.Name(tenant), b.Remaining, b.Reserved, wording.Count(len(list.Holds), "hold"), b.Committed, reached)
+	ended := holdsOfEnded(list)
+	fmt.Fprintf(out, "%s  %s  remaining %s  reserved %s in %s  committed %s%s%s\n",
+		instant(now, ""), wording.Name(tenant), b.Remaining, b.Reserved, wording.Count(len(list.Holds)-ended, "hold"), b.Committed, reached, epochText(b, ended))
 	return out.err
 }

@@ -79,7 +79,7 @@ func exerciseInstruments(t *testing.T, node *coordinator.Coordinator, server *re
 			t.Fatal(err)
 		}
 	}
-	if _, err := node.Configure(t.Context(), "acme", budget.AtThresholds(1, 50)); err != nil {
+	if _, err := node.Configure(t.Context(), "acme", budget.AtThresholds(1, 50), budget.InWindow(budget.Window{Period: budget.Month})); err != nil {
 		t.Fatal(err)
 	}
 	crossed, err := node.TryReserve(t.Context(), "acme", 2*budget.Cent)
@@ -314,7 +314,7 @@ func TestAlertsAreExplained(t *testing.T) {
 	}
 }
 
-var money = regexp.MustCompile(`bursar_tenant_(granted|remaining|reserved|committed)\b`)
+var money = regexp.MustCompile(`bursar_tenant_(granted|remaining|reserved|committed|ended)\b`)
 
 // TestMoneyIsInDollars checks that panels convert the gauges, which are in microcents, to
 // dollars (1e8 microcents).

@@ -205,7 +205,7 @@ func (b *Batch) decodeWindow(r *store.Reply, call int, a *Answer) {
 	case a.code == luascripts.CodeWindow:
 		for place := int16(b.places[call]); place != store.NoParent; place = b.parents[place] {
 			for i := range r.Windows {
-				if w := &r.Windows[i]; w.Account == int(place) && w.Next == 0 {
+				if w := &r.Windows[i]; w.Account == int(place) && w.Next == 0 && !w.Window.Period.Rolling() {
 					a.missing, a.Level = w, b.tenants[place]
 					return
 				}

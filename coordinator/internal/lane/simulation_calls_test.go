@@ -20,6 +20,7 @@ type simOp struct {
 	amount budget.Microcents
 	ttl    time.Duration // of a reserve with its own
 	change *budget.Change
+	at     int64    // in the epoch to read
 	hold   *simHold // that it settles or looks up
 
 	abandoned bool // its caller gave up
@@ -72,7 +73,7 @@ func (s *simulation) call(n *simNode, op *simOp) {
 		id = op.hold.id
 		op.tenant = id.Tenant()
 	}
-	op.c = &Call{kind: op.kind, tenant: op.tenant, amount: op.amount, holdTTL: op.ttl, id: id, change: op.change, done: make(chan struct{}, 1)}
+	op.c = &Call{kind: op.kind, tenant: op.tenant, amount: op.amount, holdTTL: op.ttl, id: id, change: op.change, at: op.at, done: make(chan struct{}, 1)}
 	s.ops = append(s.ops, op)
 	if op.change != nil {
 		s.overdrafts[op.tenant] = max(s.overdrafts[op.tenant], op.change.Overdraft)
@@ -112,6 +113,9 @@ func (s *simulation) ask() {
 		op.kind, op.hold = luascripts.KindLookup, s.someHold()
 	case pick < 46:
 		op.kind = luascripts.KindBalance
+		if s.windows && s.random.IntN(4) > 0 {
+			op.kind, op.at = luascripts.KindEpoch, s.someTime(op.tenant)
+		}
 	case pick < 47:
 		op.kind = luascripts.KindRemaining
 	case pick < 55:

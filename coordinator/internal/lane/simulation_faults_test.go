@@ -67,13 +67,7 @@ func (s *simulation) passTime() {
 // pause lets everything come to rest, and then advances the clock until tombstones
 // expire, or sessions.
 func (s *simulation) pause() {
-	full := s.server.Full
-	s.server.Full = false
-	s.rest()
-	s.probe()
-	s.rest()
-	s.server.Full = full
-	s.late = nil
+	s.comeToRest()
 	long := simRetention
 	if s.random.IntN(2) == 0 && !s.mode.failovers && len(s.cloned) == 0 {
 		// Sessions expire. Without the maker's session a repair can't decide whether a
@@ -83,6 +77,17 @@ func (s *simulation) pause() {
 	s.server.Now += long.Milliseconds() + s.random.Int64N(60_000)
 	s.logf("after a pause the time is %d", s.server.Now-simBegan)
 	s.truncateHistory()
+}
+
+// comeToRest finishes everything in progress, and restores everything that was lost.
+func (s *simulation) comeToRest() {
+	full := s.server.Full
+	s.server.Full = false
+	s.rest()
+	s.probe()
+	s.rest()
+	s.server.Full = full
+	s.late = nil
 }
 
 // truncateHistory makes the stored state the oldest that a replica can have.
@@ -172,6 +177,8 @@ func (s *simulation) failover() {
 	s.server.Now += s.random.Int64N(60)
 	if !s.mode.quick {
 		s.server.Now += batchValidity.Milliseconds() + 1
+	} else if s.windows && s.random.IntN(2) == 0 {
+		s.server.Now -= s.random.Int64N(10_000)
 	}
 }
 
@@ -250,6 +257,12 @@ func (s *simulation) repairRecords() {
 // isDamaged reports whether a record of one of the tenant's levels, or of one below it,
 // was damaged once: a hold of several levels can't end while one of them is damaged.
 func (s *simulation) isDamaged(tenant budget.TenantID) bool { return s.damaged[tenant.Root()] }
+
+// isBad reports whether a record is stored as it was damaged.
+func (s *simulation) isBad(p *simPartition, field string) bool {
+	d, is := p.damages[field]
+	return is && p.store.Hash(p.keys.Ledger)[field] == d.bad
+}
 
 // isOrphan reports whether an account of the hold's levels was removed by hand.
 func (s *simulation) isOrphan(h store.Hold) bool {

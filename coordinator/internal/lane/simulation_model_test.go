@@ -1,7 +1,9 @@
 package lane
 
 import (
+	"cmp"
 	"encoding/binary"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -17,12 +19,16 @@ type simCall struct {
 	amount budget.Microcents
 	id     budget.ReservationID
 	change *budget.Change
+
+	at      int64 // in the epoch to read
+	renewal *renewal
+	merged  state
 }
 
 func simCalls(b *Batch) []simCall {
 	calls := make([]simCall, len(b.calls))
 	for i, c := range b.calls {
-		calls[i] = simCall{c.kind, c.tenant, c.amount, c.id, c.change}
+		calls[i] = simCall{c.kind, c.tenant, c.amount, c.id, c.change, c.at, c.renewal, c.merged}
 	}
 	return calls
 }
@@ -31,9 +37,13 @@ func simCalls(b *Batch) []simCall {
 // the accounts before it.
 type simModel struct {
 	before   *simLedger
-	accounts map[budget.TenantID]*store.Account
-	ended    map[string]bool // holds
+	now      int64 // partition time
+	sequence uint64
+	accounts map[budget.TenantID]*simAccount
+	ended    map[string]bool  // holds
+	made     map[string]int64 // times of the merged holds
 	maxHolds int64
+	late     map[lateSettle]budget.Microcents // that then remained
 }
 
 // undecided are the codes of operations that changed nothing, whatever the rules demand.
@@ -44,71 +54,84 @@ const needsMemory = "RIEGFVp"
 
 // checkModel checks the codes of a batch and the accounts that it left behind, and computes
 // the answers that its node must give.
-func (s *simulation) checkModel(p *simPartition, before *simLedger, m *message, reply string) {
+func (s *simulation) checkModel(p *simPartition, before *simLedger, m *message, text string) {
 	argv := m.argv()
 	accounts := argv[9:][:binary.BigEndian.Uint16([]byte(argv[5][6:]))]
 	m.crossings = nil
-	merges := strings.IndexByte(argv[6], luascripts.KindMerge) >= 0
-	s.checkSettings(p, before, m, accounts, merges)
-	if merges {
+	s.checkClosed(p, before, m, accounts)
+	reply, err := store.ParseReply(text, len(m.calls), len(accounts))
+	if err != nil {
+		s.failf("%d: %v", m.name, err)
 		return
 	}
-	model := newSimModel(p, before, argv[0], accounts)
+	model := s.newSimModel(p, before, argv[0], accounts, &reply)
 	m.answers = make([]Answer, len(m.calls))
 	for i, c := range m.calls {
-		code := reply[8+i]
+		code := reply.Codes[i]
 		if c.kind == luascripts.KindLookup || strings.IndexByte(undecided, code) >= 0 {
 			continue
 		}
-		want := model.decide(c, &m.answers[i])
-		memory := code == luascripts.CodeMemory && strings.IndexByte(needsMemory, want) >= 0
-		if memory || want == 0 && strings.IndexByte("CLOV", code) < 0 {
-			m.answers[i] = Answer{}
-			continue
-		}
-		if code != want {
-			s.failf("%d decided %c of %s %d as %c, want %c: %+v", m.name, c.kind, c.tenant, c.amount, code, max(want, '?'), model.levels(c.tenant, store.AllLevels))
+		reached := model.crossed(c.tenant)
+		if c.kind == luascripts.KindMerge {
+			if code == luascripts.CodeMerged || code == luascripts.CodeMergedOver {
+				model.merge(c)
+			}
+		} else if !s.checkDecision(m, model, i, code) {
 			return
 		}
-		before := model.crossed(c.tenant)
-		model.apply(c, code, &m.answers[i])
-		m.crossings = append(m.crossings, model.crossings(c.tenant, before)...)
+		m.crossings = append(m.crossings, model.crossings(c.tenant, reached)...)
 	}
-	for _, field := range accounts {
-		tenant := budget.TenantID(field[1:])
-		is, exists := p.ledger.accounts[tenant]
-		want := model.accounts[tenant]
-		if exists != (want != nil) {
-			s.failf("%d left %s (exists: %t), want %+v", m.name, tenant, exists, want)
-		} else if exists && (is.Balance() != want.Balance() || is.Holds != want.Holds) {
-			s.failf("%d left %s with %+v, want %+v", m.name, tenant, is, *want)
+	s.checkLeft(p, m, model)
+	s.checkWindows(p, m, model, accounts, &reply)
+}
+
+// checkDecision checks the code of an operation, and carries the operation out in the model.
+func (s *simulation) checkDecision(m *message, model *simModel, i int, code byte) bool {
+	c := m.calls[i]
+	want := model.decide(c, &m.answers[i])
+	memory := code == luascripts.CodeMemory && strings.IndexByte(needsMemory, want) >= 0
+	if memory || want == 0 && strings.IndexByte("CLOV", code) < 0 {
+		m.answers[i] = Answer{}
+		return true
+	}
+	if code != want {
+		s.failf("%d decided %c of %s %d as %c, want %c: %+v", m.name, c.kind, c.tenant, c.amount, code, max(want, '?'), model.levels(c.tenant, store.AllLevels))
+		return false
+	}
+	model.apply(i, c, code, &m.answers[i])
+	return true
+}
+
+// checkLeft checks the accounts that a batch left behind.
+func (s *simulation) checkLeft(p *simPartition, m *message, model *simModel) {
+	for field, made := range model.made {
+		if h, _ := p.ledger.state(field); h.Made != made {
+			s.failf("%d merged %q, made at %d, as %+v", m.name, field, made, h)
+		}
+	}
+	for tenant := range p.ledger.accounts {
+		if model.accounts[tenant] == nil {
+			s.failf("%d left %s, which must not exist", m.name, tenant)
+		}
+	}
+	for tenant, want := range model.accounts {
+		if _, exists := p.ledger.accounts[tenant]; !exists {
+			s.failf("%d left no %s, want %s", m.name, tenant, want)
+			continue
+		}
+		if is := p.ledger.copyAccount(tenant); !is.equals(want) {
+			s.failf("%d left %s with %s, want %s", m.name, tenant, is, want)
 		}
 	}
 }
 
-// checkSettings computes the thresholds that merges crossed, and checks that a closed account
-// stays closed.
-func (s *simulation) checkSettings(p *simPartition, before *simLedger, m *message, accounts []string, merges bool) {
+// checkClosed checks that a closed account stays closed.
+func (s *simulation) checkClosed(p *simPartition, before *simLedger, m *message, accounts []string) {
 	for _, field := range accounts {
 		tenant := budget.TenantID(field[1:])
 		is, exists := p.ledger.accounts[tenant]
-		was := before.accounts[tenant]
-		if !exists {
-			continue
-		}
-		var reached budget.Thresholds
-		if was.Serial == is.Serial {
-			balance := was.Balance()
-			reached = balance.Crossed()
-			if was.Settings.Closed && !is.Settings.Closed {
-				s.failf("%d opened %s, which was closed", m.name, tenant)
-			}
-		}
-		if is.Settings.Thresholds.IsZero() || !merges {
-			continue
-		}
-		for _, percent := range is.Balance().Crossed().Beyond(reached) {
-			m.crossings = append(m.crossings, budget.Crossing{Tenant: tenant, Percent: percent, Committed: is.Committed, Granted: is.Granted})
+		if was := before.accounts[tenant]; exists && was.Serial == is.Serial && was.Settings.Closed && !is.Settings.Closed {
+			s.failf("%d opened %s, which was closed", m.name, tenant)
 		}
 	}
 }
@@ -132,40 +155,59 @@ func (model *simModel) crossings(tenant budget.TenantID, before map[budget.Tenan
 	return events
 }
 
-// newSimModel returns the accounts as they are once the due holds have ended.
-func newSimModel(p *simPartition, before *simLedger, config string, accounts []string) *simModel {
+// newSimModel returns the accounts as they are once the due holds have ended and, for those
+// of the batch, the epoch of now has begun.
+func (s *simulation) newSimModel(p *simPartition, before *simLedger, config string, accounts []string, reply *store.Reply) *simModel {
 	model := &simModel{
-		before: before, accounts: make(map[budget.TenantID]*store.Account, len(accounts)),
-		maxHolds: int64(binary.BigEndian.Uint32([]byte(config[24:]))),
+		before: before, now: reply.Time, sequence: p.ledger.control.Sequence, accounts: make(map[budget.TenantID]*simAccount, len(before.accounts)), ended: make(map[string]bool), made: make(map[string]int64),
+		maxHolds: int64(binary.BigEndian.Uint32([]byte(config[24:]))), late: make(map[lateSettle]budget.Microcents),
+	}
+	for tenant := range before.accounts {
+		model.accounts[tenant] = before.copyAccount(tenant)
+	}
+	var expired []string
+	for field, h := range p.ledger.holds {
+		if was := before.holds[field]; was.Open() && h.State == luascripts.HoldExpired && h.EndedSeq == p.ledger.control.Sequence {
+			expired = append(expired, field)
+		}
+	}
+	slices.SortFunc(expired, func(a, b string) int {
+		return cmp.Or(cmp.Compare(before.holds[a].Deadline, before.holds[b].Deadline), cmp.Compare(a, b))
+	})
+	for _, field := range expired {
+		model.end(-1, field, before.holds[field], 0)
 	}
 	for _, field := range accounts {
 		tenant := budget.TenantID(field[1:])
-		if a, is := before.accounts[tenant]; is {
-			model.accounts[tenant] = &a
-		}
-	}
-	for field, h := range p.ledger.holds {
-		if h.State != luascripts.HoldExpired || h.EndedSeq != p.ledger.control.Sequence {
-			continue
-		}
-		if was := before.holds[field]; was.Open() {
-			model.end(field, was, 0)
+		a := model.accounts[tenant]
+		if a != nil && !s.isBad(p, field) && !a.overdue(reply) {
+			a.enter(model.now)
 		}
 	}
 	return model
 }
 
-func (model *simModel) end(field string, h store.Hold, actual budget.Microcents) {
-	if model.ended == nil {
-		model.ended = make(map[string]bool)
-	}
+// overdue reports whether a batch that left due holds open finds that the account may have one.
+// It then refuses all operations on the account.
+func (a *simAccount) overdue(reply *store.Reply) bool {
+	due := func(bound int64) bool { return bound != 0 && bound <= reply.Time }
+	return reply.Flags&(luascripts.FlagMoreDue|luascripts.FlagNotWhole) != 0 && a.Holds > 0 && (due(a.Deadline) || due(a.Young))
+}
+
+// end ends a hold by an operation, or by its deadline.
+func (model *simModel) end(operation int, field string, h store.Hold, actual budget.Microcents) {
 	model.ended[field] = true
 	for _, level := range store.LevelsOf(h.Tenant, h.Levels) {
 		if a := model.accounts[level]; a != nil && h.Debited(a.Serial) {
-			a.Reserved -= h.Held
-			a.Remaining += h.Held - actual
-			a.Committed += actual
 			a.Holds--
+			if operation < 0 && h.Sequence <= a.Turn {
+				if a.Older--; a.Older == 0 {
+					a.Deadline, a.Young, a.Older, a.Turn = a.Young, 0, a.Holds, model.sequence
+				}
+			}
+			if a.move(h.Made, -h.Held, actual) && operation >= 0 {
+				model.late[lateSettle{operation, level}] = a.Remaining
+			}
 		}
 	}
 }
@@ -182,28 +224,29 @@ func (model *simModel) levels(tenant budget.TenantID, set byte) (levels []simLev
 
 type simLevel struct {
 	tenant budget.TenantID
-	*store.Account
+	*simAccount
 }
 
 // leastOf returns the level that can give least, the nearest of equals.
-func leastOf(levels []simLevel, give func(simLevel) budget.Microcents) simLevel {
+func leastOf(levels []simLevel, give func(simLevel) *big.Int) simLevel {
 	least := levels[0]
 	for _, level := range levels {
-		if give(level) < give(least) {
+		if give(level).Cmp(give(least)) < 0 {
 			least = level
 		}
 	}
 	return least
 }
 
-func remainingOf(l simLevel) budget.Microcents { return l.Remaining }
-
-func spendableOf(l simLevel) budget.Microcents { return l.Remaining + l.Settings.Overdraft }
+func remainingOf(l simLevel) *big.Int { return bigOf(l.Remaining) }
 
 // decide returns the code that an operation must have, and fills in the answer unless the
 // operation has an effect; 0 for one that must end or find nothing.
 func (model *simModel) decide(c simCall, a *Answer) (code byte) {
 	own := model.accounts[c.tenant]
+	if model.waits(c) {
+		return luascripts.CodeWindow
+	}
 	switch c.kind {
 	case luascripts.KindReserve, luascripts.KindReserveTTL:
 		return model.decideReserve(c, a)
@@ -219,7 +262,6 @@ func (model *simModel) decide(c simCall, a *Answer) (code byte) {
 	if own == nil {
 		return luascripts.CodeNoTenant
 	}
-	overdraft := own.Settings.Overdraft
 	switch c.kind {
 	case luascripts.KindConfigure:
 		others := *c.change
@@ -227,7 +269,7 @@ func (model *simModel) decide(c simCall, a *Answer) (code byte) {
 		if own.Settings.Closed && !(c.change.SetClosed && others.IsZero()) {
 			a.Outcome = budget.Closed
 			return luascripts.CodeClosed
-		} else if c.change.Apply(own.Settings).Overdraft > budget.MaxMicrocents-own.Granted {
+		} else if copied := *own; !copied.configure(c.change, model.now, false) {
 			return luascripts.CodeOverflow
 		}
 		return luascripts.CodeConfigured
@@ -235,7 +277,7 @@ func (model *simModel) decide(c simCall, a *Answer) (code byte) {
 		if own.Settings.Closed {
 			a.Outcome = budget.Closed
 			return luascripts.CodeClosed
-		} else if c.amount > budget.MaxMicrocents-own.Granted-overdraft {
+		} else if bigOf(c.amount).Cmp(own.room(own.Granted)) > 0 {
 			return luascripts.CodeOverflow
 		}
 		return luascripts.CodeGranted
@@ -249,6 +291,15 @@ func (model *simModel) decide(c simCall, a *Answer) (code byte) {
 		least := leastOf(model.levels(c.tenant, store.AllLevels), remainingOf)
 		*a = Answer{Outcome: budget.Found, Level: least.tenant, Remaining: max(least.Remaining, 0)}
 		return luascripts.CodeRemaining
+	case luascripts.KindRenew:
+		return luascripts.CodeRenewed
+	case luascripts.KindEpoch:
+		balance, kept := own.at(c.at)
+		if !kept {
+			return luascripts.CodeNoEpoch
+		}
+		*a = Answer{Outcome: budget.Found, Level: c.tenant, Remaining: own.Remaining, Balance: &balance}
+		return luascripts.CodeEpoch
 	}
 	balance := own.Balance()
 	*a = Answer{Outcome: budget.Found, Level: c.tenant, Remaining: own.Remaining, Balance: &balance, Holds: int64(own.Holds)}
@@ -286,7 +337,7 @@ func (model *simModel) decideReserve(c simCall, a *Answer) (code byte) {
 	case model.maxHolds > 0 && int64(own.Holds) >= model.maxHolds:
 		return luascripts.CodeHoldsFull
 	case first(func(l simLevel) bool {
-		a.Cap, a.CapLimit = l.Settings.CappedBy(c.amount, l.Reserved, int64(l.Holds))
+		a.Cap, a.CapLimit = l.Settings.CappedBy(c.amount, l.Reserved+l.endedReserved(), int64(l.Holds))
 		return a.Cap != budget.NoCap
 	}):
 		a.Outcome = budget.Capped
@@ -304,9 +355,11 @@ func (model *simModel) decideSettle(c simCall, a *Answer) (code byte) {
 	if len(levels) == 0 {
 		return 0
 	}
-	least := leastOf(levels, spendableOf)
-	payable := h.Held + max(spendableOf(least), 0)
-	if c.amount > h.Held && c.amount > payable && c.kind == luascripts.KindCommit {
+	coverOf := func(l simLevel) *big.Int { return l.cover(h.Made) }
+	least := leastOf(levels, coverOf)
+	excess := max(coverOf(least).Int64(), 0)
+	payable := h.Held + min(budget.Microcents(excess), budget.MaxMicrocents-h.Held)
+	if c.amount > payable && c.kind == luascripts.KindCommit {
 		*a = Answer{Outcome: budget.Overrun, Level: least.tenant, Remaining: least.Remaining}
 		return luascripts.CodeOverrun
 	}
@@ -315,7 +368,11 @@ func (model *simModel) decideSettle(c simCall, a *Answer) (code byte) {
 		a.Shortfall = c.amount - a.Actual
 	}
 	for _, level := range levels {
-		if a.Actual > budget.MaxMicrocents-level.Committed {
+		committed := level.Committed
+		if e := level.epochOf(h.Made); e != nil {
+			committed = amountOf(bigSum(e.Committed, e.Reserved, -h.Held))
+		}
+		if a.Actual > budget.MaxMicrocents-committed {
 			*a = Answer{}
 			return luascripts.CodeOverflow
 		}
@@ -340,7 +397,7 @@ func (model *simModel) openHold(c simCall) (h store.Hold, levels []simLevel) {
 }
 
 // apply changes the accounts as an operation with this code does, and fills in its answer.
-func (model *simModel) apply(c simCall, code byte, a *Answer) {
+func (model *simModel) apply(operation int, c simCall, code byte, a *Answer) {
 	own := model.accounts[c.tenant]
 	switch code {
 	case luascripts.CodeReserved:
@@ -357,14 +414,14 @@ func (model *simModel) apply(c simCall, code byte, a *Answer) {
 		if a.Outcome = budget.Committed; code == luascripts.CodeReleased {
 			*a = Answer{Outcome: budget.Released, Returned: h.Held}
 		}
-		model.end(store.HoldField(c.id), h, a.Actual)
+		model.end(operation, store.HoldField(c.id), h, a.Actual)
 		least := leastOf(levels, remainingOf)
 		a.Level, a.Remaining = least.tenant, least.Remaining
 	case luascripts.CodeCreated:
 		// No hold debited it: an account's serial is larger than all before.
-		own = &store.Account{Granted: c.amount, Remaining: c.amount, Serial: 1 << 62}
+		own = &simAccount{Account: store.Account{Granted: c.amount, Remaining: c.amount, Serial: 1 << 62}}
 		if c.change != nil {
-			own.Settings = c.change.Apply(own.Settings)
+			own.configure(c.change, model.now, true)
 		}
 		model.accounts[c.tenant] = own
 		*a = Answer{Outcome: budget.Created, Level: c.tenant, Remaining: own.Remaining}
@@ -377,9 +434,16 @@ func (model *simModel) apply(c simCall, code byte, a *Answer) {
 		own.Remaining += amount
 		*a = Answer{Outcome: outcome, Level: c.tenant, Remaining: own.Remaining}
 	case luascripts.CodeConfigured:
-		own.Settings = c.change.Apply(own.Settings)
+		own.configure(c.change, model.now, false)
 		settings := own.Settings
 		*a = Answer{Outcome: budget.Configured, Settings: &settings}
+	case luascripts.CodeRenewed:
+		// The boundaries that it leaves out must have passed.
+		times, omits := c.renewal.Boundaries, c.renewal.Omitted > 0
+		if own.hasPeriod() && own.Epochs.Mark == c.renewal.mark && !(omits && times[1] > model.now) {
+			own.renew(times[len(times)-1], model.now)
+		}
+		*a = Answer{Outcome: budget.Found, Level: c.tenant, Remaining: own.Remaining}
 	case luascripts.CodeDeleted:
 		delete(model.accounts, c.tenant)
 	}

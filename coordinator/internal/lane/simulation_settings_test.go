@@ -35,7 +35,7 @@ func (s *simulation) askForSettings(op *simOp) {
 func (s *simulation) ensureWith(op *simOp) {
 	change := s.someChange(op.tenant)
 	op.kind, op.amount, op.change = luascripts.KindEnsureWith, simBudget(op.tenant), &change
-	change.Overdraft = min(change.Overdraft, budget.MaxMicrocents-op.amount) // else it is not sent
+	change.Overdraft = min(change.Overdraft, budget.MaxMicrocents-max(op.amount, change.Window.Amount)) // else it is not sent
 }
 
 // someChange returns a change whose amounts the tenant's holds reach.
@@ -50,6 +50,9 @@ func (s *simulation) someChange(tenant budget.TenantID) budget.Change {
 		return budget.Microcents(most*unit/2 + s.random.Int64N(most*unit/2))
 	}
 	chosen := s.random.IntN(32)
+	if s.windows && s.random.IntN(2) == 0 {
+		chosen |= 1 // debt passes on
+	}
 	if chosen&1 != 0 {
 		overdraft := some(300)
 		if s.random.IntN(12) == 0 {
@@ -74,6 +77,9 @@ func (s *simulation) someChange(tenant budget.TenantID) budget.Change {
 			}
 		}
 		add(budget.AtThresholds(percents...))
+	}
+	if s.windows && s.random.IntN(4) > 0 {
+		add(budget.InWindow(s.someWindow(tenant)))
 	}
 	change, err := budget.NewChange(settings...)
 	if err != nil {

@@ -53,6 +53,9 @@ type simulation struct {
 	// that were asked for.
 	configures int
 	overdrafts map[budget.TenantID]budget.Microcents
+	windows    bool                     // accounts may have them
+	renewing   map[budget.TenantID]bool // had a window
+	jumped     int64                    // in all, ms
 }
 
 // simMode selects the faults of a schedule.
@@ -186,7 +189,7 @@ func newSimulation(server *simredis.Server, seed uint64, mode simMode, log *stri
 	s := &simulation{
 		seed: seed, mode: mode, random: rand.New(rand.NewPCG(seed, 4)), entropy: rand.New(rand.NewPCG(seed, 5)), server: server, log: log, common: simredis.NewStore(),
 		damaged: make(map[budget.TenantID]bool), orphaned: make(map[budget.TenantID]int), cloned: make(map[uint64]bool),
-		overdrafts: make(map[budget.TenantID]budget.Microcents),
+		overdrafts: make(map[budget.TenantID]budget.Microcents), renewing: make(map[budget.TenantID]bool),
 	}
 	shipped, small := simScripts()
 	s.scripts = shipped
@@ -200,6 +203,7 @@ func newSimulation(server *simredis.Server, seed uint64, mode simMode, log *stri
 func (s *simulation) run() []string {
 	// Half of the schedules have no settings: accounts without any have a path of their own.
 	s.configures = []int{0, 0, 5, 12}[s.random.IntN(4)]
+	s.windows = s.configures > 0 && s.random.IntN(3) > 0
 	s.begin([]int{1, 2, 4}[s.random.IntN(3)])
 	for range 1 + s.random.IntN(2) {
 		s.addNode()
@@ -218,12 +222,18 @@ func (s *simulation) run() []string {
 // begin makes the partitions, a node and all tenants.
 func (s *simulation) begin(partitions int) {
 	s.server.Now, s.server.Full = simBegan, false
+	if s.windows {
+		s.server.Now = simNext(budget.Window{Period: budget.Hour, Zone: "UTC"}, simBegan) - s.random.Int64N(20_000)
+	}
 	s.server.Forget()
 	s.config = store.Config{
 		HoldTTL:   []time.Duration{simHoldTTL / 10, simHoldTTL, 0}[s.random.IntN(3)].Milliseconds(),
 		Retention: simRetention.Milliseconds(),
 		Ring:      []int{1, 5, 4096}[s.random.IntN(3)],
 		MaxHolds:  []int{0, 3, 100_000}[s.random.IntN(3)],
+	}
+	if s.windows && s.random.IntN(2) == 0 {
+		s.config.HoldTTL = 0 // holds outlive their epochs
 	}
 	for i := range partitions {
 		p := &simPartition{index: i, keys: store.KeysOf(simPrefix, partitions, i), store: simredis.NewStore(), damages: make(map[string]simDamage)}
@@ -235,7 +245,7 @@ func (s *simulation) begin(partitions int) {
 	s.addNode()
 	for _, tenant := range simTenants {
 		op := &simOp{kind: luascripts.KindEnsure, tenant: tenant, amount: simBudget(tenant)}
-		if s.configures > 0 && s.random.IntN(2) == 0 {
+		if s.configures > 0 && s.random.IntN(2) == 0 || s.windows && s.random.IntN(2) == 0 {
 			s.ensureWith(op)
 		}
 		s.call(s.nodes[0], op)
@@ -307,6 +317,9 @@ func (s *simulation) step() {
 	}
 	if ops := s.waitingOps(); len(ops) > 0 {
 		add(1, func() { s.abandon(ops[s.random.IntN(len(ops))]) })
+	}
+	if s.windows {
+		add(3, s.jump)
 	}
 	if s.random.IntN(10) == 0 {
 		choices = s.faults()
@@ -382,6 +395,9 @@ func (s *simulation) rest() {
 func (s *simulation) finish() {
 	s.logf("the faults end")
 	s.server.Full = false
+	for _, p := range s.partitions { // clocks may have gone back
+		s.server.Now = max(s.server.Now, p.ledger.control.Time)
+	}
 	s.rest()
 	for len(s.late) > 0 && len(s.wrong) == 0 {
 		s.deliverLate()

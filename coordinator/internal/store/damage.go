@@ -34,7 +34,9 @@ const (
 	DamagedSession    DamageKind = "session"    // cut short or of an unknown state
 	DamagedReply      DamageKind = "reply"      // a node's stored reply is cut short
 	DamagedEndings    DamageKind = "endings"    // a record of ended holds is cut short
-	DamagedEpoch      DamageKind = "epoch"      // an ended epoch is cut short or doesn't add up
+	DamagedEpoch      DamageKind = "epoch"      // an ended epoch is missing, cut short, or doesn't add up
+	OrphanedEpoch     DamageKind = "unkept"     // an ended epoch that no account keeps
+	WrongEnded        DamageKind = "ended"      // an account's sum over its ended epochs isn't theirs
 	UnknownField      DamageKind = "field"      // no node writes such a field
 	IncompleteTimers  DamageKind = "timers"     // missing, or without the sentinel
 	WrongDue          DamageKind = "due"        // a timer is due before the partition looks for one

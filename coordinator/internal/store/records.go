@@ -134,10 +134,11 @@ func ParseAccount(record string) (a Account, ok bool, err error) {
 	return a, true, nil
 }
 
-// Balanced reports whether remaining + reserved + committed = granted, none of them
-// but remaining below zero, and granted only with a window.
+// Balanced reports whether remaining + reserved + committed = granted, without overflow, and
+// neither reserved nor committed is below zero. Granted is if a window passed on debt, or if the
+// amount of a rolling window was lowered.
 func (a Account) Balanced() bool {
-	if a.Granted < 0 && a.Epochs == nil || !a.Epochs.Contains(a.Committed) || a.Reserved < 0 || a.Committed < 0 {
+	if !a.Epochs.Contains(a.Committed) || a.Reserved < 0 || a.Committed < 0 {
 		return false
 	}
 	spent := uint64(a.Reserved) + uint64(a.Committed)

@@ -62,19 +62,6 @@ func (s *Snapshot) checkAccount(field string, tenant budget.TenantID, a *Account
 	}
 }
 
-// addAgain checks an account again after its holds were compared, since it may have been
-// changed by hand in between. An account that was deleted is not returned.
-func (s *Snapshot) addAgain(field, record string) {
-	tenant := budget.TenantID(field[1:])
-	account, ok, err := ParseAccount(record)
-	switch {
-	case err != nil:
-		s.damage(DamagedAccount, field, tenant, err.Error())
-	case ok && !account.Balanced():
-		s.damage(UnbalancedAccount, field, tenant, account.BalanceText())
-	}
-}
-
 func (s *Snapshot) addHold(field, record string) {
 	open := record != "" && record[0] == luascripts.HoldOpen
 	if s.skips(record) || open && s.phase == readingAccounts {
@@ -238,9 +225,14 @@ func (s *Snapshot) addOther(field, record string) {
 		}
 	case kind == luascripts.FieldEpoch:
 		tenant, _, ok := EpochOfField(field)
-		if _, err := ParseEpoch(record); err != nil || !ok {
-			s.damage(DamagedEpoch, field, tenant, fmt.Sprintf("%d bytes: %v", len(record), err))
+		if !ok {
+			bad(DamagedEpoch, "its field names no tenant")
+			return
 		}
+		if _, err := ParseEpoch(record); err != nil {
+			s.damage(DamagedEpoch, field, tenant, err.Error())
+		}
+		s.epochs[tenant] = append(s.epochs[tenant], field)
 	case (kind == luascripts.FieldRing || kind == luascripts.FieldEndings) && rest == 6:
 		if len(record) < 6+HoldFieldBytes || (len(record)-6)%HoldFieldBytes != 0 {
 			bad(DamagedEndings, "%d bytes, want 6 and %d for each hold", len(record), HoldFieldBytes)
@@ -261,7 +253,6 @@ func (s *Snapshot) compare() {
 		if !a.Balanced() {
 			continue // its other terms mean nothing
 		}
-		s.again = append(s.again, field)
 		if !a.Matches() {
 			s.damage(WrongSum, field, tenant, a.MismatchText())
 		}
@@ -269,7 +260,7 @@ func (s *Snapshot) compare() {
 			s.damage(WrongDeadline, field, tenant, text)
 		}
 	}
-	if len(s.again) > 0 {
+	if s.planAgain(); len(s.again) > 0 {
 		s.phase = rereadingAccounts
 	}
 }

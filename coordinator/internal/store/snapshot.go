@@ -30,7 +30,7 @@ type Snapshot struct {
 	// Tenant limits the snapshot to one account, with the holds that it counts; "" means all.
 	Tenant budget.TenantID
 	// Thorough also checks the timers of holds, all other records, and at the end each
-	// account again. Tenant must be "".
+	// account again, with its ended epochs. Tenant must be "".
 	Thorough bool
 	// KeepHolds fills AccountSnapshot.Holds.
 	KeepHolds bool
@@ -66,9 +66,11 @@ type Snapshot struct {
 	reported   map[reportKey]bool
 	seen       map[[16]byte]byte // levels at which a hold was counted, by its id
 	ended      []sighting        // ended holds seen before all accounts were read
-	again      []string          // accounts to read again
-	ringHead   uint64            // next record of settled holds when the last hold was read
-	endings    uint64            // next record of expired holds at that time
+	again      []rereading
+	reread     map[string]string            // records of a page that reads accounts again
+	epochs     map[budget.TenantID][]string // fields of ended epochs that were found, by tenant
+	ringHead   uint64                       // next record of settled holds when the last hold was read
+	endings    uint64                       // next record of expired holds at that time
 }
 
 type sighting struct {
@@ -139,14 +141,15 @@ func NewSnapshot(header string, tenant budget.TenantID, keep bool) *Snapshot {
 		Accounts: make(map[budget.TenantID]*AccountSnapshot), Unnamed: make(map[DamageKind]int), header: header,
 		cursor: "0", ring: "-1", timed: "-1", bySerial: make(map[uint64]budget.TenantID),
 		unreadable: make(map[budget.TenantID]bool), reported: make(map[reportKey]bool), seen: make(map[[16]byte]byte),
+		epochs: make(map[budget.TenantID][]string),
 	}
 }
 
 const (
 	// pageFields is the usual number of fields of a page.
 	pageFields = 500
-	// rereadAccounts is the number of accounts that a page reads by name.
-	rereadAccounts = 500
+	// rereadFields is about the number of fields that a page reads by name.
+	rereadFields = 500
 	// MaxNamed bounds the named damages of holds, for each kind.
 	MaxNamed = 1000
 )
@@ -171,7 +174,7 @@ func (s *Snapshot) Args() []any {
 	case readingHolds:
 		pattern = "h*"
 	case rereadingAccounts:
-		named = s.again[:min(len(s.again), rereadAccounts)]
+		_, named = s.nextAgain()
 	case readingEndings, snapshotDone:
 	}
 	timers := "0"
@@ -321,8 +324,8 @@ func (s *Snapshot) turn() {
 			s.compare()
 		}
 	case rereadingAccounts:
-		s.again = s.again[min(len(s.again), rereadAccounts):]
-		if len(s.again) == 0 {
+		s.endAgain(s.reread)
+		if s.reread = nil; len(s.again) == 0 {
 			s.phase = snapshotDone
 		}
 	case snapshotDone:
@@ -336,7 +339,10 @@ func (s *Snapshot) addField(field, record string) {
 	case field[0] == luascripts.FieldHold:
 		s.addHold(field, record)
 	case s.phase == rereadingAccounts:
-		s.addAgain(field, record)
+		if s.reread == nil {
+			s.reread = make(map[string]string)
+		}
+		s.reread[field] = record
 	case field[0] == luascripts.FieldAccount:
 		s.addAccount(field, record)
 	case s.Thorough:

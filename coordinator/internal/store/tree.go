@@ -30,6 +30,7 @@ type Tree struct {
 	cursor  string
 	records map[string]string // of accounts, by field
 	control Control           // of the first page of the scan
+	now     int64             // partition's time at the last page, Unix ms
 	scans   int
 	phase   treePhase
 }
@@ -82,6 +83,7 @@ func (t *Tree) Add(reply []any) error {
 		return err
 	}
 	scanned := t.phase == beginningTree
+	t.now = control.Time
 	switch {
 	case t.phase == readingTree:
 		clear(t.records) // accounts that were deleted are not returned
@@ -117,22 +119,26 @@ func (t *Tree) end(instant bool) {
 }
 
 // Accounts returns the accounts, in the order of their names, or ErrDamaged if the record
-// of one can't be read.
-func (t *Tree) Accounts() ([]budget.Account, error) {
-	var all []budget.Account
+// of one can't be read. Those that are behind the time of the last page need an
+// operation before their records have their balances.
+func (t *Tree) Accounts() (all []budget.Account, behind []budget.TenantID, err error) {
 	for field, record := range t.records {
 		tenant := budget.TenantID(field[1:])
 		a, exists, err := ParseAccount(record)
 		if err == nil && exists && !a.Balanced() {
 			err = fmt.Errorf("%w: %s", ErrDamaged, a.BalanceText())
 		}
-		if err == nil && exists {
-			all = append(all, budget.Account{Tenant: tenant, Balance: a.Balance()})
-		}
 		if err != nil {
-			return nil, fmt.Errorf("tenant %q: %w", tenant, err)
+			return nil, nil, fmt.Errorf("tenant %q: %w", tenant, err)
+		}
+		if !exists {
+			continue
+		}
+		all = append(all, budget.Account{Tenant: tenant, Balance: a.Balance()})
+		if a.Behind(t.now) {
+			behind = append(behind, tenant)
 		}
 	}
 	slices.SortFunc(all, func(a, b budget.Account) int { return a.Tenant.Compare(b.Tenant) })
-	return all, nil
+	return all, behind, nil
 }

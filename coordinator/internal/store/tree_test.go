@@ -40,7 +40,7 @@ func (w *world) create(tenant budget.TenantID) {
 
 func (w *world) wantTree(what string, tree *store.Tree, instant bool, accounts int) {
 	w.t.Helper()
-	all, err := tree.Accounts()
+	all, _, err := tree.Accounts()
 	if err != nil || tree.Instant != instant || len(all) != accounts {
 		w.t.Errorf("%s: %d accounts, %v, at one instant %t; want %d, %t", what, len(all), err, tree.Instant, accounts, instant)
 	}
@@ -67,7 +67,7 @@ func TestTree(t *testing.T) {
 		}
 	})
 	w.wantTree("an account is deleted", tree, true, 99)
-	all, _ := tree.Accounts()
+	all, _, _ := tree.Accounts()
 	for _, a := range all {
 		if want := map[bool]budget.Microcents{true: 101, false: 100}[a.Tenant == "acme/key-7"]; a.Balance.Granted != want {
 			t.Errorf("%q has %d, want %d", a.Tenant, a.Balance.Granted, want)
@@ -94,13 +94,13 @@ func TestTree(t *testing.T) {
 		n++
 		w.create(budget.TenantID(fmt.Sprintf("acme/key-5/%d", n)))
 	})
-	if all, err := tree.Accounts(); err != nil || tree.Instant || len(all) < n/2 {
+	if all, _, err := tree.Accounts(); err != nil || tree.Instant || len(all) < n/2 {
 		t.Errorf("accounts are created all the time: %d of %d accounts, %v, at one instant %t", len(all), n, err, tree.Instant)
 	}
 
 	w.client.HSet(t.Context(), w.keys.Ledger, "aacme/key-9", "damaged")
 	tree, _ = w.tree("acme", nothing)
-	if _, err := tree.Accounts(); !errors.Is(err, store.ErrDamaged) {
+	if _, _, err := tree.Accounts(); !errors.Is(err, store.ErrDamaged) {
 		t.Errorf("a damaged account: %v", err)
 	}
 }

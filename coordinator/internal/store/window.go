@@ -39,6 +39,12 @@ func (e *Epochs) Overdue(now int64) bool {
 	return e != nil && len(e.Ahead) > 0 && e.Ahead[0] <= now
 }
 
+// Behind reports whether the account's epoch has ended by now, or its end isn't known yet, so
+// that the next operation changes the record first.
+func (a Account) Behind(now int64) bool {
+	return a.Epochs.Overdue(now) || a.Settings.Window.Period != budget.NoPeriod && len(a.Epochs.Ahead) == 0
+}
+
 // describe sets what a balance has of its account's epochs.
 func (e *Epochs) describe(b *budget.Balance) {
 	if e != nil {

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/calybris/bursar/coordinator/audit"
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/cli/connect"
+	"github.com/calybris/bursar/coordinator/cli/exit"
+	"github.com/calybris/bursar/coordinator/wording"
+)
+
+const dryRunName = "dry-run"
+
+var dryRunFlag = &cli.BoolFlag{Name: dryRunName, Usage: "change nothing; print the settings and the next boundaries of the window"}
+
+// previewBoundaries is the number of boundaries that a dry run prints.
+const previewBoundaries = 8
+
+// boundary is an instant at which a window renews its budget.
+type boundary struct {
+	Local time.Time `json:"local"` // by the clock of the window's zone
+	UTC   time.Time `json:"utc"`
+}
+
+// boundariesOf returns the first boundaries of a window after a time, or none without a window.
+func boundariesOf(w budget.Window, after time.Time) ([]boundary, error) {
+	if w.Period == budget.NoPeriod {
+		return nil, nil
+	}
+	instants, err := w.Boundaries(after, previewBoundaries)
+	boundaries := make([]boundary, len(instants))
+	for i, at := range instants {
+		boundaries[i] = boundary{at.In(zoneOf(w)), at}
+	}
+	return boundaries, err
+}
+
+// preview is the result of a dry run.
+type preview struct {
+	Tenant     budget.TenantID   `json:"tenant"`
+	Outcome    budget.Outcome    `json:"outcome"` // that the command would have
+	DryRun     bool              `json:"dry_run"`
+	Granted    budget.Microcents `json:"granted"`
+	Settings   budget.Settings   `json:"settings,omitzero"`
+	Boundaries []boundary        `json:"boundaries,omitempty"`
+}
+
+func (p preview) print(w io.Writer) {
+	fmt.Fprintf(w, "dry run: nothing was changed\ntenant     %s\ngranted    %s\n", wording.Name(p.Tenant), p.Granted)
+	printSettings(w, p.Settings, budget.Thresholds{})
+	label := "boundaries"
+	for _, b := range p.Boundaries {
+		fmt.Fprintf(w, "%-10s %s  %s\n", label, localTime(b.Local, b.Local.Location()), instant(b.UTC, ""))
+		label = ""
+	}
+}
+
+// previewEnsure prints the tenant that tenant ensure would create. It writes nothing to Redis,
+// so it reads the account without a node.
+func previewEnsure(ctx context.Context, cc *cli.Context, out *output, c *connect.Connection, tenant budget.TenantID, amount budget.Microcents, planned plan) error {
+	b, err := audit.Balance(ctx, c.Client, c.Prefix, tenant)
+	if err != nil {
+		return ofState(err)
+	}
+	if b.Outcome == budget.Found {
+		p := preview{Tenant: tenant, Outcome: budget.Exists, DryRun: true, Granted: b.Granted, Settings: b.Settings}
+		return out.show(cc, p, func(w io.Writer) {
+			fmt.Fprintf(w, "dry run: %s already exists and would not be changed; see bursar tenant set\n", wording.Name(tenant))
+		})
+	}
+	return showPreview(ctx, cc, out, c, preview{Tenant: tenant, Outcome: budget.Created, Granted: amount, Settings: planned.after})
+}
+
+// previewSet prints the settings that tenant set would leave.
+func previewSet(ctx context.Context, cc *cli.Context, out *output, c *connect.Connection, tenant budget.TenantID, r requested) error {
+	b, err := audit.Balance(ctx, c.Client, c.Prefix, tenant)
+	if err != nil {
+		return ofState(err)
+	}
+	if b.Outcome == budget.MissingTenant {
+		return missingTenant(cc, out, tenant)
+	}
+	if b.Settings.Closed {
+		return closed(cc, out, tenant, fields{of{tenant}, budget.Configuration{Outcome: budget.Closed}})
+	}
+	planned, err := r.plan(tenant, b)
+	if err != nil {
+		return exit.With(exit.Refused, err)
+	}
+	return showPreview(ctx, cc, out, c, preview{Tenant: tenant, Outcome: budget.Configured, Granted: planned.granted, Settings: planned.after})
+}
+
+// showPreview prints a preview, with boundaries from Redis' time on.
+func showPreview(ctx context.Context, cc *cli.Context, out *output, c *connect.Connection, p preview) error {
+	now, err := c.Client.Time(ctx).Result()
+	if err == nil {
+		p.Boundaries, err = boundariesOf(p.Settings.Window, now)
+	}
+	if err != nil {
+		return exit.With(exit.Unavailable, err)
+	}
+	p.DryRun = true
+	return out.show(cc, p, p.print)
+}

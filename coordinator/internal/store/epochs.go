@@ -1,0 +1,146 @@
+package store
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
+
+// A thorough snapshot reads each account once more at its end, together with its ended epochs:
+// in one page, and so at one sequence, since a roll between two pages moves amounts between
+// them. If the account keeps other epochs by then, it is read again.
+
+// rereading is an account that is to be read again, with fields of epochs.
+type rereading struct {
+	tenant   budget.TenantID
+	epochs   []string
+	attempts int
+}
+
+const (
+	// maxRereadings bounds how often an account is read again because it rolls.
+	maxRereadings = 5
+	// maxEpochs bounds the epochs that are read in one page. An account with more is not
+	// compared with them.
+	maxEpochs = 4000
+)
+
+// planAgain collects what is to be read again: the balanced accounts, and ended epochs whose
+// account is missing.
+func (s *Snapshot) planAgain() {
+	found := s.epochs
+	for tenant, a := range s.Accounts {
+		if a.Balanced() { // the other terms of others mean nothing
+			s.again = append(s.again, rereading{tenant: tenant, epochs: withKept(found[tenant], tenant, a.Epochs)})
+		}
+		delete(found, tenant)
+	}
+	for tenant, epochs := range found {
+		if !s.unreadable[tenant] {
+			s.again = append(s.again, rereading{tenant: tenant, epochs: epochs})
+		}
+	}
+	s.epochs = nil
+}
+
+// withKept adds the epochs that an account keeps to fields, each once.
+func withKept(fields []string, tenant budget.TenantID, e *Epochs) []string {
+	if e != nil {
+		for _, start := range e.Kept {
+			fields = append(fields, EpochField(tenant, start))
+		}
+	}
+	slices.Sort(fields)
+	return slices.Compact(fields)
+}
+
+// nextAgain returns the accounts that the next page reads, and their fields.
+func (s *Snapshot) nextAgain() (accounts []rereading, fields []string) {
+	for i := 0; i < len(s.again) && len(fields) < rereadFields; i++ {
+		r := s.again[i]
+		if len(r.epochs) > maxEpochs {
+			r.epochs = nil
+		}
+		if len(fields) > 0 && len(fields)+len(r.epochs) > maxEpochs {
+			break
+		}
+		fields = append(append(fields, AccountField(r.tenant)), r.epochs...)
+		accounts = append(accounts, r)
+	}
+	return accounts, fields
+}
+
+// endAgain checks the accounts of a page that read them again. Fields that are gone are not
+// returned.
+func (s *Snapshot) endAgain(page map[string]string) {
+	accounts, _ := s.nextAgain()
+	s.again = s.again[len(accounts):]
+	for _, r := range accounts {
+		field := AccountField(r.tenant)
+		var epochs *Epochs
+		if record, exists := page[field]; exists {
+			account, _, err := ParseAccount(record)
+			if err != nil {
+				s.damage(DamagedAccount, field, r.tenant, err.Error())
+				continue
+			}
+			if text := account.BalanceText(); text != "" {
+				s.damage(UnbalancedAccount, field, r.tenant, text)
+			}
+			epochs = account.Epochs
+		}
+		s.checkEpochs(r, epochs, page)
+	}
+}
+
+// checkEpochs compares an account with its ended epochs, all of one page.
+func (s *Snapshot) checkEpochs(r rereading, e *Epochs, page map[string]string) {
+	all := withKept(slices.Clone(r.epochs), r.tenant, e)
+	if len(all) > len(r.epochs) {
+		if r.attempts++; r.attempts < maxRereadings && len(all) <= maxEpochs {
+			s.again = append(s.again, rereading{r.tenant, all, r.attempts})
+		}
+		return
+	}
+	sum, whole, kept := uint64(0), true, make(map[string]bool)
+	for i := range numberKept(e) {
+		field := EpochField(r.tenant, e.Kept[i])
+		kept[field] = true
+		record, exists := page[field]
+		epoch, err := ParseEpoch(record)
+		next := e.Start
+		if i > 0 {
+			next = e.Kept[i-1]
+		}
+		switch {
+		case !exists:
+			s.damage(DamagedEpoch, field, r.tenant, "its account keeps it, and it is missing")
+		case err != nil:
+			s.damage(DamagedEpoch, field, r.tenant, err.Error())
+		case epoch.End <= e.Kept[i] || epoch.End > next:
+			s.damage(DamagedEpoch, field, r.tenant, fmt.Sprintf("it ends at %d, and the next one begins at %d", epoch.End, next))
+		}
+		whole = whole && exists && err == nil
+		if sum += uint64(epoch.Reserved); sum > math.MaxInt64 { //nolint:gosec // not negative
+			sum = math.MaxInt64
+		}
+	}
+	if whole && e != nil && sum != uint64(e.Ended) { //nolint:gosec // not negative
+		s.damage(WrongEnded, AccountField(r.tenant), r.tenant, fmt.Sprintf("its holds of ended epochs reserve %d, but its ended epochs (%d) reserve %d%s",
+			e.Ended, len(e.Kept), sum, offBy(int64(e.Ended)-int64(sum))))
+	}
+	for _, field := range r.epochs {
+		if record, exists := page[field]; exists && !kept[field] {
+			s.damage(OrphanedEpoch, field, r.tenant, fmt.Sprintf("no account keeps it; its record has %d bytes", len(record)))
+		}
+	}
+}
+
+func numberKept(e *Epochs) int {
+	if e == nil {
+		return 0
+	}
+	return len(e.Kept)
+}

@@ -20,7 +20,8 @@ import (
 //   - none is negative, except the remaining amount of an account that has had an overdraft, the
 //     granted amount of one whose debt has passed on to another epoch, and both of one whose
 //     rolling window has had a larger amount;
-//   - reserved + committed doesn't overflow, nor does granted + overdraft;
+//   - reserved + committed doesn't overflow, nor does granted + overdraft, nor what is reserved in
+//     all epochs: path.overfull refuses reserves, and nothing else adds to it;
 //   - the word is managedWord if and only if the account has a managed;
 //   - reserved is the sum of the open holds whose level sets contain the account, without those
 //     that belong to an ended epoch of it;

@@ -112,6 +112,20 @@ func (p *path) least() (least int) {
 	return least
 }
 
+// overfull reports whether a level would have more reserved in all epochs than fits 64 bits. In one
+// epoch the invariant of the account bounds it.
+func (p *path) overfull(cost budget.Microcents) bool {
+	if !p.special {
+		return false
+	}
+	for k := range p.n {
+		if l := p.levels[k]; l != nil && l.managed != nil && l.reservedInAll() > budget.MaxMicrocents-cost {
+			return true
+		}
+	}
+	return false
+}
+
 // tightest returns the distance of the level with the least room for an excess of a hold that was
 // made at a time, of equals the nearest, and its room. The tenant must take part.
 func (p *path) tightest(made int64) (tightest int, room budget.Microcents) {

@@ -112,7 +112,7 @@ func (a *account) reserveLevels(cost budget.Microcents, ttl int64) budget.Reserv
 			}
 		}
 		least := p.least() // stays the same, since all levels are debited by the same amount
-		if p.remaining[least] < cost {
+		if p.remaining[least] < cost || p.overfull(cost) {
 			level, renews := p.levels[least], p.levels[least].renews()
 			p.close()
 			return budget.Reservation{Outcome: budget.Insufficient, Remaining: max(p.remaining[least], 0), Level: level.tenant, Required: cost, Renews: renews}

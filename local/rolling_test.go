@@ -112,7 +112,7 @@ func TestCommitCountsWhereItsHoldWasMade(t *testing.T) {
 	e.mustEnsure(t, search, 500, rolling(budget.Last7Days, 0))
 	e.mustEnsure(t, key, 100, rolling(budget.Last24Hours, 0))
 	first, second, third := e.mustHold(t, key, 10, 0), e.mustHold(t, key, 20, 0), e.mustHold(t, key, 30, 0)
-	now.Store(at("2026-03-03T09:00"))
+	now.Store(at("2026-03-03T10:59")) // the part of the holds is the oldest of the day's window
 	e.commit(t, first, 15)
 	e.expect(t, key, "", terms{100, 35, 50, 15, 0})
 	if got := e.renews(t, key); int64(got) != at("2026-03-03T11:00") {
@@ -287,12 +287,19 @@ func TestDebtOfAnEndedEpoch(t *testing.T) {
 	t.Parallel()
 	e, now := newAt(t, "2026-03-31T22:30")
 	e.mustEnsure(t, "acme", 100, budget.Overdraft(50), budget.InWindow(budget.Window{Period: budget.Hour}))
-	id := e.mustHold(t, "acme", 90, 0)
+	first, second := e.mustHold(t, "acme", 50, 0), e.mustHold(t, "acme", 40, 0)
 	now.Store(at("2026-03-31T23:30"))
 	e.mustConfigure(t, "acme", rolling(budget.Last24Hours, 0))
-	e.commit(t, id, 130)
-	e.expect(t, "acme", "2026-03-31T22:30", terms{130, 0, 0, 130, 0})
-	e.expect(t, "acme", "", terms{70, 70, 0, 0, 0})
+	e.commit(t, first, 90)
+	e.expect(t, "acme", "2026-03-31T22:30", terms{130, 0, 40, 90, 0})
+	e.expect(t, "acme", "", terms{70, 70, 0, 0, 40})
+	now.Store(at("2026-04-02T00:00")) // no window of 24 hours contains the second hold
+	if res := must[budget.Settlement](t)(e.Commit(t.Context(), second, 61)); res.Outcome != budget.Overrun {
+		t.Errorf("%+v, want an overrun", res)
+	}
+	e.commit(t, second, 60)
+	e.expect(t, "acme", "2026-03-31T22:30", terms{150, 0, 0, 150, 0})
+	e.expect(t, "acme", "", terms{50, 50, 0, 0, 0})
 	if err := e.accounts.find("acme").checkEpochs(); err != nil {
 		t.Error(err)
 	}
@@ -304,6 +311,11 @@ func TestRollingAmounts(t *testing.T) {
 	const largest = budget.MaxMicrocents
 	day := func(amount budget.Microcents) budget.Setting { return rolling(budget.Last24Hours, amount) }
 	e, _ := newAt(t, "2026-03-31T22:30")
+	e.mustEnsure(t, "umbrella", 100)
+	e.spend(t, "umbrella", 70)
+	e.mustConfigure(t, "umbrella", day(60))
+	e.expect(t, "umbrella", "", terms{60, -10, 0, 70, 0})
+
 	e.mustEnsure(t, "acme", largest)
 	must[budget.Adjustment](t)(e.Withdraw(t.Context(), "acme", 3))
 	e.mustConfigure(t, "acme", day(largest))
@@ -444,7 +456,7 @@ func (s *spending) add(part int64, amount budget.Microcents) {
 // was spent, and so the third.
 func TestSlidesAtOnce(t *testing.T) {
 	t.Parallel()
-	const amount, flat, overdraft = 4000, 1_000_000, 100
+	const amount, flat, overdraft = 8000, 1_000_000, 100
 	windows := [3]budget.Window{
 		{Period: budget.Last24Hours, Amount: amount}, {Period: budget.Day, Zone: "Europe/Berlin", Carry: budget.CarryAll, Amount: amount}, {},
 	}
@@ -543,10 +555,10 @@ func (e *Engine) slideCycles(tenant budget.TenantID, random *rand.Rand, now *ato
 				holds = append(holds, res.ID)
 			}
 			if random.IntN(3) == 0 {
-				now.Add(random.Int64N(10 * 60_000))
+				now.Add(random.Int64N(60 * 60_000))
 			}
-			if random.IntN(300) == 0 {
-				now.Add(random.Int64N(30 * 60 * 60_000))
+			if cycle < cycles-100 && len(holds) > 0 && random.IntN(100) == 0 {
+				now.Add((25 + random.Int64N(10)) * 60 * 60_000)
 			}
 		}
 		if len(holds) == 0 || cycle < cycles && len(holds) < open && random.IntN(2) == 0 {

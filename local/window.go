@@ -74,13 +74,13 @@ func (e *epochs) current() (bounds budget.Epoch) {
 	return bounds
 }
 
-// reserved returns the amount reserved in ended epochs, at most MaxMicrocents.
+// reserved returns the amount reserved in ended epochs.
 func (e *epochs) reserved() (sum budget.Microcents) {
 	if e == nil {
 		return 0
 	}
 	for i := range e.ended {
-		sum += min(e.ended[i].reserved, budget.MaxMicrocents-sum)
+		sum += e.ended[i].reserved
 	}
 	return sum
 }
@@ -97,14 +97,12 @@ func (e *epochs) endedAt(made int64) *epoch {
 	return &e.ended[i]
 }
 
-// reservedInAll returns the amount reserved in all epochs, at most MaxMicrocents. The account must
-// be locked.
+// reservedInAll returns the amount reserved in all epochs. The account must be locked.
 func (a *account) reservedInAll() budget.Microcents {
 	if a.managed == nil {
 		return a.reserved
 	}
-	ended := a.managed.epochs.reserved()
-	return ended + min(a.reserved, budget.MaxMicrocents-ended)
+	return a.reserved + a.managed.epochs.reserved()
 }
 
 // renews returns when the account's window renews its budget, or a part of it, or 0. The account

@@ -446,8 +446,8 @@ func TestWindowOverflow(t *testing.T) {
 	e.expect(t, "debtor", "", terms{largest - 90, largest - 90, 0, 0, 0})
 }
 
-// TestEndedOverflow has an overdraft that fits the current epoch, but not an ended one, and holds
-// of ended epochs that don't fit 64 bits together.
+// TestEndedOverflow has an overdraft that fits the current epoch, but not an ended one, and reserves
+// that don't fit 64 bits with the holds of an ended epoch.
 func TestEndedOverflow(t *testing.T) {
 	t.Parallel()
 	const largest = budget.MaxMicrocents
@@ -466,21 +466,32 @@ func TestEndedOverflow(t *testing.T) {
 	e.expect(t, "acme", "2026-03-31T22:30", terms{largest, 0, 0, largest, 0})
 
 	e.mustEnsure(t, "globex", largest, budget.InWindow(budget.Window{Period: budget.Hour}), budget.CapReserved(largest))
-	for range 4 {
-		e.mustHold(t, "globex", largest, 0)
-		e.mustConfigure(t, "globex", budget.CapReserved(0))
-		now.Add(time.Hour.Milliseconds())
-	}
-	if b := e.mustBalance(t, "globex"); b.Ended != largest {
-		t.Errorf("%+v, want the largest amount in ended epochs", b)
-	}
-	e.mustConfigure(t, "globex", budget.CapReserved(largest))
-	if res := must[budget.Reservation](t)(e.TryReserve(t.Context(), "globex", 1)); res.Cap != budget.ReservedCap {
+	e.mustEnsure(t, "globex/search", 10)
+	id = e.mustHold(t, "globex", largest-3, 0)
+	now.Store(at("2026-04-01T00:30"))
+	e.mustHold(t, "globex/search", 2, 0)
+	if res := must[budget.Reservation](t)(e.TryReserve(t.Context(), "globex", 2)); res.Cap != budget.ReservedCap {
 		t.Errorf("%+v, want it capped", res)
+	}
+	e.mustConfigure(t, "globex", budget.CapReserved(0))
+	renews := budget.Instant(at("2026-04-01T01:00"))
+	for _, refused := range []budget.Reservation{
+		{Outcome: budget.Insufficient, Remaining: largest - 2, Level: "globex", Required: 2, Renews: renews},
+		{Outcome: budget.Insufficient, Remaining: 8, Level: "globex/search", Required: 2},
+	} {
+		if res := must[budget.Reservation](t)(e.TryReserve(t.Context(), refused.Level, 2)); res != refused {
+			t.Errorf("%+v, want %+v", res, refused)
+		}
+	}
+	e.mustHold(t, "globex/search", 1, 0)
+	if b := e.mustBalance(t, "globex"); b.Ended != largest-3 || b.Reserved != 3 {
+		t.Errorf("%+v, want the largest amount in all epochs", b)
 	}
 	if b := must[budget.Balance](t)(e.DeleteTenant(t.Context(), "globex")); b.Outcome != budget.HoldsOpen {
 		t.Errorf("deleted with open holds: %+v", b)
 	}
+	must[budget.Settlement](t)(e.Release(t.Context(), id))
+	e.mustHold(t, "globex", largest-3, 0)
 }
 
 // TestCapsOfAllEpochs caps an account that has open holds in an ended epoch and the current one.

@@ -149,7 +149,8 @@ func TestSettleDueEndsWhatTheEngineWould(t *testing.T) {
 func TestDifferentialNamesMissingOutcomes(t *testing.T) {
 	t.Parallel()
 	coverage := make(map[string]int)
-	all := len(outcomesToSee) + len(levelOutcomesToSee) + len(settingOutcomesToSee) + len(ancestorSettingOutcomesToSee) + len(windowOutcomesToSee)
+	all := len(outcomesToSee) + len(levelOutcomesToSee) + len(settingOutcomesToSee) + len(ancestorSettingOutcomesToSee) + len(windowOutcomesToSee) +
+		len(rollingOutcomesToSee)
 	if lacking := uncovered(coverage, abilities{true, true, true, true}); len(lacking) != all || len(lacking) < 60 {
 		t.Errorf("missing outcomes of an empty run: %q", lacking)
 	}

@@ -25,7 +25,7 @@ const maxRuns = 8
 // and the whole state after each step. The operations use a few tenants, on up to four
 // levels of one family if both engines have Subject.Levels; settings if both have
 // Subject.Settings; windows if both have Subject.Windows, with a clock that jumps to their
-// boundaries; amounts around 0, 2^53, 2^63-1 and the remaining and held amounts; and a clock
+// boundaries and to the ends of parts; amounts around 0, 2^53, 2^63-1 and the remaining and held amounts; and a clock
 // that passes deadlines. The test fails if an outcome didn't occur, so it needs at least
 // rapid's default number of checks. A failure prints rapid's seed.
 //
@@ -90,6 +90,8 @@ func (p *pair) open(tenant budget.TenantID, draw func() operation, perform func(
 			op.window = windowChange{}
 		}
 		switch {
+		case verb == verbAdvance && op.lasts && p.rolls(tenant):
+			op.toward = beyondFourth
 		case verb == verbReserve:
 			op.basis = fromZero
 		case verb == verbCommit && op.basis == fromZero:
@@ -197,6 +199,9 @@ func uncovered(coverage map[string]int, able abilities) []string {
 	}
 	if able.windows {
 		expected = append(expected, windowOutcomesToSee...)
+	}
+	if able.rolling {
+		expected = append(expected, rollingOutcomesToSee...)
 	}
 	var lacking []string
 	for _, outcome := range expected {

@@ -56,7 +56,7 @@ func (p *pair) perform(op operation) error {
 		op.setting = noSetting
 	}
 	if p.able.windows {
-		op = op.withWindows()
+		op = op.withWindows(p.able.rolling)
 	} else {
 		op.windowing = windowing{}
 	}
@@ -90,11 +90,15 @@ func (p *pair) apply(op operation) error {
 	want := p.reference.call(p.ctx, op, tenant, slot, amount)
 	got := p.subject.call(p.ctx, op, tenant, slot, amount)
 	p.coverage[op.verb.String()+" "+want.key()]++
-	if late {
-		p.coverage[op.verb.String()+" "+want.key()+" late"]++
+	if late != "" {
+		p.coverage[op.verb.String()+" "+want.key()+" "+late]++
 	}
 	if op.window.set && (op.verb == verbConfigure || op.verb == verbEnsure) {
-		p.coverage[op.verb.String()+" "+want.key()+" with a window"]++
+		kind := " with a window"
+		if op.window.window.Period.Rolling() {
+			kind = " with a rolling window"
+		}
+		p.coverage[op.verb.String()+" "+want.key()+kind]++
 	}
 	if !p.able.levels {
 		want.Level, got.Level = "", ""

@@ -88,6 +88,14 @@ var (
 		{},
 		{true, false, budget.Window{Period: budget.Hour, Zone: "Asia/Kathmandu", Carry: exactFloat}},
 		{true, false, budget.Window{Period: budget.Day, Day: 3}},
+		{true, true, budget.Window{Period: budget.Last24Hours}},
+		{true, false, budget.Window{Period: budget.Last24Hours}},
+		{true, true, budget.Window{Period: budget.Last7Days}},
+		{true, false, budget.Window{Period: budget.Last30Days}},
+		{true, false, budget.Window{Period: budget.Last24Hours}},
+		{true, true, budget.Window{Period: budget.Last24Hours}},
+		{true, true, budget.Window{Period: budget.Last30Days}},
+		{true, false, budget.Window{Period: budget.Last7Days}},
 	}
 	towardChoices = []toward{
 		nowhere, nowhere, toBoundary, nowhere, nowhere, beforeBoundary, nowhere, nowhere, afterBoundary, nowhere, nowhere, toSecond, nowhere,
@@ -100,6 +108,13 @@ var (
 		"commit committed late", "commit overrun late", "release released late", "commit_available committed late",
 		"commit_available committed with a shortfall late", "advance to a boundary", "epoch found", "epoch error: " + budget.ErrNoEpoch.Error(),
 	}
+	// rollingOutcomesToSee lists further outcomes, of accounts with rolling windows.
+	rollingOutcomesToSee = []string{
+		"configure configured with a rolling window", "ensure created with a rolling window",
+		"ensure error: " + budget.ErrInvalidSetting.Error() + " with a rolling window",
+		"commit committed outside", "commit_available committed outside",
+		"advance to the end of a part", "advance until a part leaves",
+	}
 )
 
 func decodeWindowing(first, second byte) windowing {
@@ -108,8 +123,12 @@ func decodeWindowing(first, second byte) windowing {
 	}
 }
 
-// withWindows returns the operation for engines whose windows are checked.
-func (op operation) withWindows() operation {
+// withWindows returns the operation for engines whose windows are checked, with rolling ones or
+// without.
+func (op operation) withWindows(rolling bool) operation {
+	if op.window.window.Period.Rolling() && !rolling {
+		op.window = windowChange{}
+	}
 	if op.toward != nowhere {
 		op.verb = verbAdvance
 	}
@@ -178,6 +197,9 @@ func (p *pair) destination(op operation) (time.Time, error) {
 	if err != nil {
 		return now, fmt.Errorf("the reference's balance of %q: %w", op.tenant, err)
 	}
+	if w := b.Settings.Window; w.Period.Rolling() {
+		return p.rollingDestination(op, w.Period)
+	}
 	if b.Epoch.End == 0 {
 		return jump, nil
 	}
@@ -196,13 +218,62 @@ func (p *pair) destination(op operation) (time.Time, error) {
 	return target, nil
 }
 
-// late reports whether an operation settles a hold of an ended epoch of the hold's tenant.
-func (p *pair) late(op operation, slot int) (bool, error) {
+// rolls reports whether an account of the reference has a rolling window.
+func (p *pair) rolls(tenant budget.TenantID) bool {
+	b, err := p.reference.Engine.Balance(p.ctx, tenant)
+	return err == nil && b.Settings.Window.Period.Rolling()
+}
+
+// rollingDestination returns the time to which an operation moves the clock if its tenant has a
+// rolling window: about when the oldest part with an amount leaves or, if there is none, when the
+// current part ends; when that ends; or when it leaves.
+func (p *pair) rollingDestination(op operation, period budget.Period) (time.Time, error) {
+	parts, length := period.Parts()
+	start := p.clock.now().Truncate(length)
+	left, err := p.reference.Engine.Remaining(p.ctx, op.tenant)
+	if err != nil {
+		return start, fmt.Errorf("the reference's remaining of %q: %w", op.tenant, err)
+	}
+	target, what := start.Add(length), "advance to the end of a part"
+	if left.Renews != 0 && op.toward != toSecond {
+		target, what = left.Renews.Time(), "advance until a part leaves"
+	}
+	switch op.toward {
+	case beforeBoundary:
+		target = target.Add(-time.Millisecond)
+	case afterBoundary:
+		target = target.Add(time.Millisecond)
+	case beyondFourth:
+		target = start.Add(time.Duration(parts+1) * length)
+	case nowhere, toBoundary, toSecond, pastTenWeeks:
+	}
+	if target.Before(p.clock.now()) {
+		return p.clock.now().Add(op.jump), nil
+	}
+	p.coverage[what]++
+	return target, nil
+}
+
+// late returns "late" if an operation settles a hold of an ended epoch of the hold's tenant, or
+// "outside" if the rolling window of the tenant doesn't contain the hold, else "".
+func (p *pair) late(op operation, slot int) (string, error) {
 	if !p.able.windows || !op.verb.settles() || slot == fabricatedSlot {
-		return false, nil
+		return "", nil
 	}
 	b, err := p.reference.Engine.Balance(p.ctx, p.reference.ids[slot].Tenant())
-	return p.made[slot] < b.Epoch.Start, err
+	if err != nil {
+		return "", fmt.Errorf("the reference's balance of a hold's tenant: %w", err)
+	}
+	if parts, length := b.Settings.Window.Period.Parts(); parts > 0 {
+		oldest := p.clock.now().Truncate(length).Add(-time.Duration(parts) * length)
+		if p.made[slot] < budget.InstantOf(oldest) {
+			return "outside", nil
+		}
+	}
+	if p.made[slot] < b.Epoch.Start {
+		return "late", nil
+	}
+	return "", nil
 }
 
 // reservable returns an amount that an operation may reserve: the sum of all open holds of an

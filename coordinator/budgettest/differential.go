@@ -199,8 +199,6 @@ func uncovered(coverage map[string]int, able abilities) []string {
 	}
 	if able.windows {
 		expected = append(expected, windowOutcomesToSee...)
-	}
-	if able.rolling {
 		expected = append(expected, rollingOutcomesToSee...)
 	}
 	var lacking []string

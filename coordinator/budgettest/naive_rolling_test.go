@@ -80,7 +80,7 @@ func (e *naive) partOf(r *ring, at int64) int64 {
 func (e *naive) oldestPart(r *ring) int64 {
 	now := e.now
 	parts, _ := r.period.Parts()
-	switch e.mistake {
+	switch e.mistake { //nolint:exhaustive // others concern other rules
 	case slidesLate:
 		now--
 	case slidesEarly:
@@ -89,7 +89,6 @@ func (e *naive) oldestPart(r *ring) int64 {
 		parts++
 	case slidesPartEarly:
 		parts--
-	default:
 	}
 	return e.partOf(r, now) - int64(parts)
 }
@@ -166,15 +165,14 @@ func (e *naive) charge(id budget.ReservationID, level budget.TenantID, spent bud
 		return spent
 	}
 	part := e.partOf(r, e.holds[id].Made.UnixMilli())
-	switch e.mistake {
+	switch e.mistake { //nolint:exhaustive // others concern other rules
 	case countsAtCommit:
 		part = e.partOf(r, e.now)
 	case countsFromSet:
 		part = max(part, e.partOf(r, r.set))
-	default:
 	}
 	if oldest := e.oldestPart(r); part < oldest {
-		switch e.mistake {
+		switch e.mistake { //nolint:exhaustive // others concern other rules
 		case outsideCountsNow:
 			part = e.partOf(r, e.now)
 		case outsideCountsOldest:
@@ -203,12 +201,11 @@ func (e *naive) turns(r *ring) budget.Instant {
 		return 0
 	}
 	leaves := slices.Min(found) + int64(parts) + 1
-	switch e.mistake {
+	switch e.mistake { //nolint:exhaustive // others concern other rules
 	case renewsNewest:
 		leaves = slices.Max(found) + int64(parts) + 1
 	case renewsPartEarly:
 		leaves--
-	default:
 	}
 	return budget.Instant(leaves * length.Milliseconds())
 }

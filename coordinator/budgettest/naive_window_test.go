@@ -76,7 +76,7 @@ type pastEpoch struct {
 
 // keptEpochs is the number of ended epochs that are kept without holds.
 func (e *naive) keptEpochs() int {
-	switch e.mistake {
+	switch e.mistake { //nolint:exhaustive // others concern other rules
 	case keepsTwo:
 		return 2
 	case keepsFour:
@@ -108,12 +108,11 @@ func (e *naive) roll(tenant budget.TenantID) {
 		return
 	}
 	now := budget.Instant(e.now)
-	switch e.mistake {
+	switch e.mistake { //nolint:exhaustive // others concern other rules
 	case rollsLate:
 		now--
 	case rollsEarly:
 		now++
-	default:
 	}
 	if account.Epoch.End > now {
 		return
@@ -162,7 +161,7 @@ func (e *naive) endEpoch(tenant budget.TenantID, account *budget.Balance) {
 // passes returns what an epoch with a remaining amount passes on to the next.
 func (e *naive) passes(account *budget.Balance, remaining budget.Microcents) budget.Microcents {
 	w, room := account.Settings.Window, budget.MaxMicrocents-account.Settings.Overdraft-account.Settings.Window.Amount
-	switch e.mistake {
+	switch e.mistake { //nolint:exhaustive // others concern other rules
 	case forgetsDebt:
 		remaining = max(remaining, 0)
 	case forgivesByEpoch:
@@ -173,7 +172,6 @@ func (e *naive) passes(account *budget.Balance, remaining budget.Microcents) bud
 		return min(remaining, 0)
 	case carriesBeyond64:
 		return min(remaining, w.Carry)
-	default:
 	}
 	return min(remaining, w.Carry, room)
 }
@@ -243,12 +241,11 @@ func (e *naive) endLate(account *budget.Balance, past *pastEpoch, held, spent bu
 		passes = min(past.Remaining+back, 0)
 	}
 	room := sum(budget.MaxMicrocents, -account.Settings.Overdraft, -account.Granted)
-	switch e.mistake {
+	switch e.mistake { //nolint:exhaustive // others concern other rules
 	case roomWraps:
 		room = budget.MaxMicrocents - account.Settings.Overdraft - account.Granted
 	case lateBeyond64:
 		room = budget.MaxMicrocents
-	default:
 	}
 	passes = min(passes, past.Remaining+back, room)
 	past.Reserved -= held
@@ -281,14 +278,13 @@ func (e *naive) payableLate(account *budget.Balance, past *pastEpoch) budget.Mic
 	}
 	own := sum(past.moved, overdraft)
 	current := max(account.Remaining+overdraft, 0)
-	switch e.mistake {
+	switch e.mistake { //nolint:exhaustive // others concern other rules
 	case coversByCurrent:
 		own = current
 	case coversByOwn:
 		current = own
 	case coversByDebt:
 		current = account.Remaining + overdraft
-	default:
 	}
 	room := budget.MaxMicrocents - past.Granted // for what the epoch is granted afterwards
 	if e.mistake == coversBeyond64 {

@@ -194,7 +194,7 @@ func (op operation) String() string {
 	amount := fmt.Sprintf("%s%+d", op.basis, op.offset)
 	switch op.verb {
 	case verbAdvance:
-		return fmt.Sprintf("advance %s%s", op.jump, op.windowing.of(op.tenant))
+		return fmt.Sprintf("advance %s%s", op.jump, op.of(op.tenant))
 	case verbReserve:
 		if op.ttl != own {
 			amount += " for " + op.ttl.String()

@@ -56,7 +56,7 @@ func (p *pair) perform(op operation) error {
 		op.setting = noSetting
 	}
 	if p.able.windows {
-		op = op.withWindows(p.able.rolling)
+		op = op.withWindows()
 	} else {
 		op.windowing = windowing{}
 	}

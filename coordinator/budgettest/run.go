@@ -67,11 +67,7 @@ func suites(able abilities) []suite {
 		all = append(all, suite{"Settings", possible(settingChecks())})
 	}
 	if able.windows {
-		checks := windowChecks()
-		if able.rolling {
-			checks = append(checks, rollingChecks()...)
-		}
-		all = append(all, suite{"Windows", possible(checks)})
+		all = append(all, suite{"Windows", possible(windowChecks())})
 	}
 	return all
 }

@@ -36,24 +36,21 @@ type Subject struct {
 	// Windows enables the checks of windows, in all suites; it needs Settings, and those of
 	// several levels need Levels as well. Without it, [Run] lists them as skipped.
 	Windows bool
-	// NoRolling disables the checks of rolling windows among those of Windows, in all suites.
-	NoRolling bool
 	// Crossings returns the threshold events of all nodes so far, in any order. If it is
 	// nil, the checks of Settings don't check events.
 	Crossings func() []budget.Crossing
 }
 
 // abilities are the parts of an engine that are to be checked besides the basic operations.
-type abilities struct{ levels, settings, windows, rolling bool }
+type abilities struct{ levels, settings, windows bool }
 
 func (s Subject) abilities() abilities {
-	windows := s.Settings && s.Windows
-	return abilities{s.Levels, s.Settings, windows, windows && !s.NoRolling}
+	return abilities{s.Levels, s.Settings, s.Settings && s.Windows}
 }
 
 // and returns the abilities that both have.
 func (a abilities) and(b abilities) abilities {
-	return abilities{a.levels && b.levels, a.settings && b.settings, a.windows && b.windows, a.rolling && b.rolling}
+	return abilities{a.levels && b.levels, a.settings && b.settings, a.windows && b.windows}
 }
 
 // levelled is an engine whose levels are checked.

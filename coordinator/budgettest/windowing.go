@@ -123,12 +123,8 @@ func decodeWindowing(first, second byte) windowing {
 	}
 }
 
-// withWindows returns the operation for engines whose windows are checked, with rolling ones or
-// without.
-func (op operation) withWindows(rolling bool) operation {
-	if op.window.window.Period.Rolling() && !rolling {
-		op.window = windowChange{}
-	}
+// withWindows returns the operation for engines whose windows are checked.
+func (op operation) withWindows() operation {
 	if op.toward != nowhere {
 		op.verb = verbAdvance
 	}

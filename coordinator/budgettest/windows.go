@@ -10,7 +10,7 @@ import (
 
 // windowChecks are the checks of windows. Those with levels use the tenants of levelChecks.
 func windowChecks() []check {
-	return slices.Concat(rollChecks(), calendarChecks(), windowSettingChecks(), lateChecks(), epochChecks(), windowLevelChecks())
+	return slices.Concat(rollChecks(), calendarChecks(), windowSettingChecks(), lateChecks(), epochChecks(), windowLevelChecks(), rollingChecks())
 }
 
 // rollChecks are the checks of the beginning of an epoch.

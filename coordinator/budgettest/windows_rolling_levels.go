@@ -84,13 +84,13 @@ func rollingOneOutside(x *fixture) {
 		for i, tenant := range levels {
 			w := windows[(i+turn)%3]
 			x.openIn(tenant, 100, w)
-			switch w.Period {
-			case budget.NoPeriod:
-				flat = tenant
-			case budget.Month:
+			switch {
+			case w.Period.Rolling():
+				rolls = tenant
+			case w.Period == budget.Month:
 				month = tenant
 			default:
-				rolls = tenant
+				flat = tenant
 			}
 		}
 		first, second, third := x.holdAt(leaf, 10, 90, leaf), x.holdAt(leaf, 10, 80, leaf), x.holdAt(leaf, 10, 70, leaf)

@@ -279,22 +279,22 @@ func rollingAdjusted(x *fixture) {
 
 func rollingOverflow(x *fixture) {
 	const most = budget.MaxMicrocents
-	beyond := func(tenant budget.TenantID, settings ...budget.Setting) {
+	beyond := func(settings ...budget.Setting) {
 		x.t.Helper()
-		refused[budget.Configuration](x, budget.ErrOverflow, "a setting beyond 64 bits")(x.engine.Configure(x.ctx, tenant, settings...))
+		refused[budget.Configuration](x, budget.ErrOverflow, "a setting beyond 64 bits")(x.engine.Configure(x.ctx, "acme", settings...))
 	}
 	x.openIn("acme", 100, dayLong(100))
 	x.spend("acme", 10)
 	expect(x, withdrawn(50))(x.engine.Withdraw(x.ctx, "acme", 40))
-	beyond("acme", budget.Overdraft(most-99)) // with the amount
+	beyond(budget.Overdraft(most - 99)) // with the amount
 	x.configure("acme", budget.Overdraft(most-100))
-	beyond("acme", budget.InWindow(dayLong(101)))
-	beyond("acme", budget.InWindow(rolling(budget.Last7Days, 101)), budget.CapHold(3))
+	beyond(budget.InWindow(dayLong(101)))
+	beyond(budget.InWindow(rolling(budget.Last7Days, 101)), budget.CapHold(3))
 	x.setWindow("acme", dayLong(90), 90)
 	x.rolled("acme", figures{50, 40, 0, 10}, 0)
 	expect(x, granted(60))(x.engine.Grant(x.ctx, "acme", 20))
 	expect(x, granted(90))(x.engine.Grant(x.ctx, "acme", 30))
-	beyond("acme", budget.InWindow(dayLong(91))) // granted is 100
+	beyond(budget.InWindow(dayLong(91))) // granted is 100
 	refused[budget.Adjustment](x, budget.ErrOverflow, "a grant")(x.engine.Grant(x.ctx, "acme", 1))
 	x.rolled("acme", figures{100, 90, 0, 10}, 0)
 	x.at(hour(25))
@@ -303,7 +303,7 @@ func rollingOverflow(x *fixture) {
 	x.rolled("acme", figures{11, 11}, 0)
 	x.configure("acme", budget.InWindow(dayLong(most-10)), budget.Overdraft(0))
 	x.rolled("acme", figures{most, most}, 0)
-	beyond("acme", budget.InWindow(dayLong(most)))
+	beyond(budget.InWindow(dayLong(most)))
 	refused[budget.Adjustment](x, budget.ErrOverflow, "a grant")(x.engine.Grant(x.ctx, "acme", 1))
 
 	x.openIn("edge", most, dayLong(most))

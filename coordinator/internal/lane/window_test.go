@@ -40,13 +40,12 @@ func (s *simulation) reserveLong(t *testing.T, amount budget.Microcents) *simHol
 	return &simHold{id: op.c.id, made: op}
 }
 
-// spend reserves and commits an amount on a node, and returns the hold.
-func (s *simulation) spend(t *testing.T, n *Node, amount budget.Microcents) budget.ReservationID {
+// spend reserves and commits an amount on a node.
+func (s *simulation) spend(t *testing.T, n *Node, amount budget.Microcents) {
 	t.Helper()
 	c := NewCall(luascripts.KindReserve, renewed, amount, budget.ReservationID{}).WithTTL(0)
 	s.carryCall(t, n, c)
 	s.carryCall(t, n, NewCall(luascripts.KindCommit, renewed, amount, c.id))
-	return c.id
 }
 
 // read returns a balance as a node reads it, and makes its changes known to the simulation.

@@ -250,8 +250,7 @@ func (s *simulation) checkWindows(p *simPartition, m *message, model *simModel, 
 				w.Next = a.next()
 			}
 			if w.Next == 0 {
-				w.Mark, w.Window = a.Epochs.Mark, a.Settings.Window
-				w.Window.Amount, w.Window.Carry = 0, 0
+				w.Mark, w.Window = a.Epochs.Mark, calendarOf(a.Settings.Window)
 			}
 			want = append(want, w)
 		}

@@ -338,6 +338,33 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
+// A late renewal of a window is not one of another window, although no time has passed since.
+func TestRenewalOfAnotherCalendar(t *testing.T) {
+	t.Parallel()
+	weekly := budget.Window{Period: budget.Week, Zone: "UTC", Weekday: time.Friday}
+	for name, other := range map[string]budget.Window{
+		"period": {Period: budget.Month, Zone: "UTC", Day: 5}, "weekday": {Period: budget.Week, Zone: "UTC"},
+		"zone": {Period: budget.Week, Zone: "Asia/Kolkata", Weekday: time.Friday},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := begun(t, 1)
+			n := NewNode(s.nodeConfig(1))
+			late, err := weekly.Renewal(simBegan, simBegan)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := NewCall(luascripts.KindRenew, renewed, 0, budget.ReservationID{})
+			c.renewal = &renewal{weekly, simBegan, late}
+			s.setWindow(t, other)
+			s.carryCall(t, n, c)
+			if b := s.read(t, n); int64(b.Epoch.End) != simNext(other, simBegan) {
+				t.Errorf("the next boundary is %s", b.Epoch.End)
+			}
+		})
+	}
+}
+
 // No batch is made before the calls that lack a boundary are queued again, behind one renewal.
 func TestEarlyReplyOfAWindow(t *testing.T) {
 	t.Parallel()

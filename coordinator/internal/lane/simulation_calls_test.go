@@ -192,6 +192,9 @@ func (s *simulation) collect(n *simNode) {
 			if b := op.answer.Balance; b != nil && b.Remaining+b.Reserved+b.Committed != b.Granted {
 				s.failf("%s returned %+v", op, b)
 			}
+			if errors.Is(op.answer.Err, budget.ErrInvalidSetting) {
+				s.failf("%s can't renew: %v", op, op.answer.Err)
+			}
 			if errors.Is(op.answer.Err, ErrCorrupt) && !s.isDamaged(op.tenant) {
 				s.failf("%s finds damage: %v", op, op.answer.Err)
 			}

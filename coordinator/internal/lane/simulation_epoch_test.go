@@ -50,6 +50,8 @@ func simNext(w budget.Window, after int64) int64 {
 	t := time.UnixMilli(after).In(zone)
 	var next time.Time
 	switch w.Period {
+	case budget.NoPeriod:
+		panic("a window without a period has no boundaries")
 	case budget.Hour:
 		next = time.Date(t.Year(), t.Month(), t.Day(), t.Hour()+1, 0, 0, 0, zone)
 	case budget.Day:
@@ -247,6 +249,12 @@ func (a *simAccount) move(made int64, reserved, committed budget.Microcents) (la
 	return true
 }
 
+// calendarOf returns the part of a window that determines its boundaries.
+func calendarOf(w budget.Window) budget.Window {
+	w.Amount, w.Carry = 0, 0
+	return w
+}
+
 // configure makes a change at a time. It reports whether all sums fit 64 bits; the account
 // is changed only if they do. An account that is created has the budget that it is given.
 func (a *simAccount) configure(c *budget.Change, now int64, created bool) (fits bool) {
@@ -272,15 +280,11 @@ func (a *simAccount) configure(c *budget.Change, now int64, created bool) (fits 
 	}
 	a.Remaining += granted - a.Granted
 	a.Granted, a.Settings = granted, settings
-	calendar := func(w budget.Window) budget.Window {
-		w.Amount, w.Carry = 0, 0
-		return w
-	}
 	switch {
 	case !c.SetWindow:
 	case w.Period == budget.NoPeriod && len(a.ended) == 0:
 		a.Epochs, a.waits = nil, false
-	case calendar(*w) == calendar(was):
+	case calendarOf(*w) == calendarOf(was):
 	case a.Epochs == nil:
 		a.Epochs, a.waits = &store.Epochs{Start: now, Mark: now}, true
 	default:

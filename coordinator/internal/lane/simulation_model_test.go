@@ -82,6 +82,7 @@ func (s *simulation) checkModel(p *simPartition, before *simLedger, m *message, 
 		m.crossings = append(m.crossings, model.crossings(c.tenant, reached)...)
 	}
 	s.checkLeft(p, m, model)
+	s.checkConserved(p, before, m)
 	s.checkWindows(p, m, model, accounts, &reply)
 }
 
@@ -440,7 +441,8 @@ func (model *simModel) apply(operation int, c simCall, code byte, a *Answer) {
 	case luascripts.CodeRenewed:
 		// The boundaries that it leaves out must have passed.
 		times, omits := c.renewal.Boundaries, c.renewal.Omitted > 0
-		if own.hasPeriod() && own.Epochs.Mark == c.renewal.mark && !(omits && times[1] > model.now) {
+		calendar := calendarOf(own.Settings.Window) == c.renewal.window
+		if own.hasPeriod() && calendar && own.Epochs.Mark == c.renewal.mark && !(omits && times[1] > model.now) {
 			own.renew(times[len(times)-1], model.now)
 		}
 		*a = Answer{Outcome: budget.Found, Level: c.tenant, Remaining: own.Remaining}

@@ -193,23 +193,30 @@ func ParseEpoch(record string) (e EndedEpoch, err error) {
 	return e, nil
 }
 
-// appendWindow adds a window's change to an operation.
-func (e *Encoder) appendWindow(w *budget.Window) {
+// appendCalendar adds a window's period, its first day, and the length of its zone.
+func (e *Encoder) appendCalendar(w *budget.Window) {
 	first := w.Day
 	if w.Period == budget.Week {
 		first = int(w.Weekday)
 	}
 	e.arguments = append(e.arguments, byte(w.Period), byte(first), byte(len(w.Zone))) //nolint:gosec // validated
+}
+
+// appendWindow adds a window's change to an operation.
+func (e *Encoder) appendWindow(w *budget.Window) {
+	e.appendCalendar(w)
 	e.Amount(w.Carry)
 	e.Amount(w.Amount)
 	e.arguments = append(e.arguments, w.Zone...)
 }
 
-// Renewal adds the boundaries after a mark to the operation.
-func (e *Encoder) Renewal(mark int64, r *budget.Renewal) {
+// Renewal adds the boundaries of a window after a mark to the operation.
+func (e *Encoder) Renewal(w *budget.Window, mark int64, r *budget.Renewal) {
 	e.Time(mark)
 	e.arguments = appendUint(e.arguments, uint64(r.Omitted), 4) //nolint:gosec // not negative
-	e.arguments = append(e.arguments, byte(len(r.Boundaries)))  //nolint:gosec // at most 10
+	e.appendCalendar(w)
+	e.arguments = append(e.arguments, byte(len(r.Boundaries))) //nolint:gosec // at most 10
+	e.arguments = append(e.arguments, w.Zone...)
 	for _, at := range r.Boundaries {
 		e.Time(at)
 	}

@@ -50,6 +50,8 @@ func simNext(w budget.Window, after int64) int64 {
 	t := time.UnixMilli(after).In(zone)
 	var next time.Time
 	switch w.Period {
+	case budget.NoPeriod:
+		panic("a window without a period has no boundaries")
 	case budget.Hour:
 		next = time.Date(t.Year(), t.Month(), t.Day(), t.Hour()+1, 0, 0, 0, zone)
 	case budget.Day:

@@ -82,6 +82,7 @@ func (s *simulation) checkModel(p *simPartition, before *simLedger, m *message, 
 		m.crossings = append(m.crossings, model.crossings(c.tenant, reached)...)
 	}
 	s.checkLeft(p, m, model)
+	s.checkConserved(p, before, m)
 	s.checkWindows(p, m, model, accounts, &reply)
 }
 

@@ -1,7 +1,9 @@
 package lane
 
 import (
+	"math/big"
 	"slices"
+	"strings"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/internal/store"
@@ -198,6 +200,35 @@ func (a *simAccount) equals(want *simAccount) bool {
 	}
 	return (!a.hasPeriod() || a.Epochs.Mark == want.Epochs.Mark) && slices.Equal(a.Epochs.Ahead, want.Epochs.Ahead) &&
 		slices.EqualFunc(a.ended, want.ended, func(a, b *simEpoch) bool { return *a == *b })
+}
+
+// checkConserved checks that an account which no operation granted more or less, and which began
+// no epoch, is granted the same in all its epochs together: what leaves one arrives in another.
+func (s *simulation) checkConserved(p *simPartition, before *simLedger, m *message) {
+	for tenant, a := range p.ledger.accounts {
+		was := before.accounts[tenant]
+		if was.Serial != a.Serial || was.Epochs == nil || a.Epochs == nil || was.Epochs.Start != a.Epochs.Start {
+			continue
+		}
+		changes := slices.ContainsFunc(m.calls, func(c simCall) bool {
+			return c.tenant == tenant && strings.IndexByte(budgetKinds, c.kind) >= 0
+		})
+		if is, had := p.ledger.granted(tenant), before.granted(tenant); !changes && is.Cmp(had) != 0 {
+			s.failf("%d left %s with %d granted in its epochs, which had %d", m.name, tenant, is, had)
+		}
+	}
+}
+
+// budgetKinds are the kinds of operations that change what an account is granted.
+const budgetKinds = string(luascripts.KindGrant) + string(luascripts.KindWithdraw) + string(luascripts.KindConfigure)
+
+// granted returns what an account is granted in its epochs together.
+func (l *simLedger) granted(tenant budget.TenantID) *big.Int {
+	sum := bigOf(l.accounts[tenant].Granted)
+	for _, e := range l.copyAccount(tenant).ended {
+		sum.Add(sum, bigOf(e.Granted))
+	}
+	return sum
 }
 
 // lateSettle is a settle into an ended epoch of an account.

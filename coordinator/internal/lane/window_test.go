@@ -17,42 +17,44 @@ import (
 
 var hourly = budget.Window{Period: budget.Hour, Zone: "UTC"}
 
-// setWindow gives an account a window, and maybe further settings.
-func (s *simulation) setWindow(t *testing.T, tenant budget.TenantID, w budget.Window, others ...budget.Setting) {
+// renewed is the tenant with a window.
+const renewed budget.TenantID = "wayne"
+
+// setWindow gives it a window, and maybe further settings.
+func (s *simulation) setWindow(t *testing.T, w budget.Window, others ...budget.Setting) {
 	t.Helper()
-	s.renewing[tenant] = true
-	s.configure(t, tenant, changeOf(t, append(others, budget.InWindow(w))...), budget.Configured)
+	s.renewing[renewed] = true
+	s.configure(t, renewed, changeOf(t, append(others, budget.InWindow(w))...), budget.Configured)
 }
 
 // nextHour advances the clock to the next boundary of an hour.
 func (s *simulation) nextHour() { s.server.Now = simNext(hourly, s.server.Now) }
 
 // reserveLong makes a hold without a deadline.
-func (s *simulation) reserveLong(t *testing.T, tenant budget.TenantID, amount budget.Microcents) *simHold {
+func (s *simulation) reserveLong(t *testing.T, amount budget.Microcents) *simHold {
 	t.Helper()
-	op := s.perform(&simOp{kind: luascripts.KindReserveTTL, tenant: tenant, amount: amount})
+	op := s.perform(&simOp{kind: luascripts.KindReserveTTL, tenant: renewed, amount: amount})
 	if !op.acknowledged(budget.Reserved) {
 		t.Fatalf("%s: %+v", op, op.answer)
 	}
 	return &simHold{id: op.c.id, made: op}
 }
 
-// spend reserves and commits an amount on a node, and returns the hold.
-func (s *simulation) spend(t *testing.T, n *Node, tenant budget.TenantID, amount budget.Microcents) budget.ReservationID {
+// spend reserves and commits an amount on a node.
+func (s *simulation) spend(t *testing.T, n *Node, amount budget.Microcents) {
 	t.Helper()
-	c := NewCall(luascripts.KindReserve, tenant, amount, budget.ReservationID{}).WithTTL(0)
+	c := NewCall(luascripts.KindReserve, renewed, amount, budget.ReservationID{}).WithTTL(0)
 	s.carryCall(t, n, c)
-	s.carryCall(t, n, NewCall(luascripts.KindCommit, tenant, amount, c.id))
-	return c.id
+	s.carryCall(t, n, NewCall(luascripts.KindCommit, renewed, amount, c.id))
 }
 
 // read returns a balance as a node reads it, and makes its changes known to the simulation.
-func (s *simulation) read(t *testing.T, n *Node, tenant budget.TenantID) *budget.Balance {
+func (s *simulation) read(t *testing.T, n *Node) *budget.Balance {
 	t.Helper()
-	c := NewCall(luascripts.KindBalance, tenant, 0, budget.ReservationID{})
+	c := NewCall(luascripts.KindBalance, renewed, 0, budget.ReservationID{})
 	s.carryCall(t, n, c)
 	if b := c.answer.Balance; b == nil || !b.Conserved() {
-		t.Errorf("%s: %+v", tenant, c.answer)
+		t.Errorf("%s: %+v", renewed, c.answer)
 	}
 	s.changedByHand(s.partitions[0])
 	return c.answer.Balance
@@ -65,10 +67,10 @@ func TestExcessOfAnEndedEpoch(t *testing.T) {
 	t.Run("the current epoch is in debt", func(t *testing.T) {
 		t.Parallel()
 		s := begun(t, 1)
-		s.setWindow(t, "wayne", hourly, budget.Overdraft(50*simScale))
-		first, second := s.reserveLong(t, "wayne", 100*simScale), s.reserveLong(t, "wayne", 100*simScale)
+		s.setWindow(t, hourly, budget.Overdraft(50*simScale))
+		first, second := s.reserveLong(t, 100*simScale), s.reserveLong(t, 100*simScale)
 		s.nextHour()
-		third := s.reserveLong(t, "wayne", 400*simScale)
+		third := s.reserveLong(t, 400*simScale)
 		s.expect(t, commitOf(third, 550), budget.Committed, -50, "wayne")
 		s.configure(t, "wayne", changeOf(t, budget.Overdraft(0)), budget.Configured)
 		s.expect(t, commitOf(first, 401), budget.Overrun, -50, "wayne")
@@ -78,8 +80,8 @@ func TestExcessOfAnEndedEpoch(t *testing.T) {
 	t.Run("the current epoch has spent what was passed on", func(t *testing.T) {
 		t.Parallel()
 		s := begun(t, 1)
-		s.setWindow(t, "wayne", budget.Window{Period: budget.Hour, Carry: budget.CarryAll})
-		hold := s.reserveLong(t, "wayne", 100*simScale)
+		s.setWindow(t, budget.Window{Period: budget.Hour, Carry: budget.CarryAll})
+		hold := s.reserveLong(t, 100*simScale)
 		s.nextHour()
 		s.expect(t, commitOf(s.expect(t, reserveOf("wayne", 880), budget.Reserved, 20, "wayne"), 880), budget.Committed, 20, "wayne")
 		s.expect(t, commitOf(hold, 121), budget.Overrun, 20, "wayne")
@@ -90,10 +92,10 @@ func TestExcessOfAnEndedEpoch(t *testing.T) {
 		s := begun(t, 1)
 		const quarter = budget.Microcents(1) << 61
 		s.perform(&simOp{kind: luascripts.KindGrant, tenant: "wayne", amount: budget.MaxMicrocents - simBudget("wayne")})
-		s.setWindow(t, "wayne", hourly)
-		first, second := s.reserveLong(t, "wayne", quarter), s.reserveLong(t, "wayne", quarter)
-		s.perform(&simOp{kind: luascripts.KindCommit, hold: s.reserveLong(t, "wayne", 2*quarter-1), amount: 2*quarter - 1})
-		s.setWindow(t, "wayne", budget.Window{Period: budget.Hour, Amount: 100 * simScale})
+		s.setWindow(t, hourly)
+		first, second := s.reserveLong(t, quarter), s.reserveLong(t, quarter)
+		s.perform(&simOp{kind: luascripts.KindCommit, hold: s.reserveLong(t, 2*quarter-1), amount: 2*quarter - 1})
+		s.setWindow(t, budget.Window{Period: budget.Hour, Amount: 100 * simScale})
 		s.nextHour()
 		s.configure(t, "wayne", changeOf(t, budget.Overdraft(2*quarter)), budget.Configured)
 		s.expect(t, &simOp{kind: luascripts.KindCommit, hold: first, amount: 2 * quarter}, budget.Overrun, 100, "wayne")
@@ -114,10 +116,10 @@ func TestMergeIntoAnEndedEpoch(t *testing.T) {
 		t.Helper()
 		s = begun(t, 1)
 		s.perform(&simOp{kind: luascripts.KindGrant, tenant: "wayne", amount: budget.MaxMicrocents - simBudget("wayne")})
-		s.setWindow(t, "wayne", w)
+		s.setWindow(t, w)
 		maker, other = NewNode(s.nodeConfig(1)), NewNode(s.nodeConfig(1))
-		s.read(t, maker, "wayne")
-		s.read(t, other, "wayne")
+		s.read(t, maker)
+		s.read(t, other)
 		return s, maker, other
 	}
 	t.Run("a release beside a full epoch", func(t *testing.T) {
@@ -126,11 +128,11 @@ func TestMergeIntoAnEndedEpoch(t *testing.T) {
 		c := NewCall(luascripts.KindReserve, "wayne", 100, budget.ReservationID{}).WithTTL(0)
 		s.carryCall(t, maker, c)
 		s.nextHour()
-		s.read(t, maker, "wayne")
+		s.read(t, maker)
 		replica := s.partitions[0].store.Clone()
 		s.carryCall(t, maker, NewCall(luascripts.KindRelease, "wayne", 0, c.id))
 		s.partitions[0].store = replica
-		if b := s.read(t, maker, "wayne"); b.Ended != 0 || b.Remaining != budget.MaxMicrocents {
+		if b := s.read(t, maker); b.Ended != 0 || b.Remaining != budget.MaxMicrocents {
 			t.Errorf("the release is not restored: %+v", b)
 		}
 	})
@@ -138,14 +140,14 @@ func TestMergeIntoAnEndedEpoch(t *testing.T) {
 		t.Parallel()
 		s, maker, other := full(t, hourly)
 		replica := s.partitions[0].store.Clone()
-		s.spend(t, maker, "wayne", 3*quarter)
+		s.spend(t, maker, 3*quarter)
 		s.partitions[0].store = replica
 		c := NewCall(luascripts.KindReserve, "wayne", 2*quarter, budget.ReservationID{}).WithTTL(0)
 		s.carryCall(t, other, c)
 		s.nextHour()
-		s.read(t, maker, "wayne")
+		s.read(t, maker)
 		s.carryCall(t, other, NewCall(luascripts.KindRelease, "wayne", 0, c.id))
-		if b := s.read(t, other, "wayne"); b.Remaining != budget.MaxMicrocents {
+		if b := s.read(t, other); b.Remaining != budget.MaxMicrocents {
 			t.Errorf("after a merge that overflows: %+v", b)
 		}
 	})
@@ -153,18 +155,18 @@ func TestMergeIntoAnEndedEpoch(t *testing.T) {
 		t.Parallel()
 		s, maker, other := full(t, budget.Window{Period: budget.Hour, Amount: 1, Carry: budget.CarryAll})
 		second := NewNode(s.nodeConfig(1))
-		s.read(t, second, "wayne")
+		s.read(t, second)
 		for _, n := range []*Node{maker, second} {
 			replica := s.partitions[0].store.Clone()
-			s.spend(t, n, "wayne", 3*quarter)
+			s.spend(t, n, 3*quarter)
 			s.partitions[0].store = replica
 			s.nextHour()
-			s.read(t, other, "wayne")
+			s.read(t, other)
 		}
-		s.spend(t, other, "wayne", budget.MaxMicrocents)
-		s.read(t, maker, "wayne")
-		s.read(t, second, "wayne")
-		if b := s.read(t, other, "wayne"); b.Remaining != 1-3*quarter {
+		s.spend(t, other, budget.MaxMicrocents)
+		s.read(t, maker)
+		s.read(t, second)
+		if b := s.read(t, other); b.Remaining != 1-3*quarter {
 			t.Errorf("after two merges: %+v, want debt of one", b)
 		}
 	})
@@ -192,19 +194,19 @@ func TestThresholdsOfEpochs(t *testing.T) {
 	s.carryCall(t, n, NewCall(luascripts.KindWithdraw, "wayne", simBudget("wayne")-500, budget.ReservationID{}))
 	late := NewCall(luascripts.KindReserve, "wayne", 100, budget.ReservationID{}).WithTTL(0)
 	s.carryCall(t, n, late)
-	s.spend(t, n, "wayne", 300)
+	s.spend(t, n, 300)
 	expect("50% 300 of 500")
 	s.nextHour()
-	s.spend(t, n, "wayne", 295)
+	s.spend(t, n, 295)
 	expect() // 600 are granted
 	s.carryCall(t, n, NewCall(luascripts.KindCommit, "wayne", 110, late.id))
 	expect("50% 295 of 590")
 	replica := s.partitions[0].store.Clone()
 	s.nextHour()
-	s.spend(t, n, "wayne", 301)
+	s.spend(t, n, 301)
 	expect("50% 301 of 600")
 	s.partitions[0].store = replica
-	s.read(t, n, "wayne")
+	s.read(t, n)
 	expect("50% 301 of 600")
 }
 
@@ -214,13 +216,13 @@ func TestNewWindowAfterDebt(t *testing.T) {
 	t.Parallel()
 	for amount, granted := range map[budget.Microcents]budget.Microcents{200 * simScale: 200 * simScale, 0: -550 * simScale} {
 		s := begun(t, 1)
-		s.setWindow(t, "wayne", budget.Window{Period: budget.Hour, Amount: 100 * simScale}, budget.Overdraft(700*simScale))
-		hold := s.reserveLong(t, "wayne", 400*simScale)
-		s.reserveLong(t, "wayne", 50*simScale)
+		s.setWindow(t, budget.Window{Period: budget.Hour, Amount: 100 * simScale}, budget.Overdraft(700*simScale))
+		hold := s.reserveLong(t, 400*simScale)
+		s.reserveLong(t, 50*simScale)
 		s.expect(t, commitOf(hold, 1100), budget.Committed, -650, "wayne")
 		s.nextHour()
-		s.setWindow(t, "wayne", budget.Window{})
-		s.setWindow(t, "wayne", budget.Window{Period: budget.Hour, Amount: amount})
+		s.setWindow(t, budget.Window{})
+		s.setWindow(t, budget.Window{Period: budget.Hour, Amount: amount})
 		if a := s.account(t, "wayne"); a.Granted != granted || a.Remaining != granted || a.Settings.Window.Amount != amount {
 			t.Errorf("%+v, want %d granted", a, granted)
 		}
@@ -247,11 +249,11 @@ func TestChangesOfWindows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := begun(t, 1)
-			s.setWindow(t, "wayne", c.from)
-			s.read(t, NewNode(s.nodeConfig(1)), "wayne")
+			s.setWindow(t, c.from)
+			s.read(t, NewNode(s.nodeConfig(1)))
 			mark := s.account(t, "wayne").Epochs.Mark
-			s.setWindow(t, "wayne", c.to)
-			b := s.read(t, NewNode(s.nodeConfig(1)), "wayne")
+			s.setWindow(t, c.to)
+			b := s.read(t, NewNode(s.nodeConfig(1)))
 			if a := s.account(t, "wayne"); int64(b.Epoch.End) != c.want || (a.Epochs.Mark == mark) != (name == "of the amount") {
 				t.Errorf("the next boundary is %s, want %s", b.Epoch.End, budget.Instant(c.want))
 			}
@@ -263,7 +265,7 @@ func TestChangesOfWindows(t *testing.T) {
 func TestWindowOverflow(t *testing.T) {
 	t.Parallel()
 	s := begun(t, 1)
-	s.setWindow(t, "wayne", budget.Window{Period: budget.Hour, Amount: 100}, budget.Overdraft(budget.MaxMicrocents-simBudget("wayne")))
+	s.setWindow(t, budget.Window{Period: budget.Hour, Amount: 100}, budget.Overdraft(budget.MaxMicrocents-simBudget("wayne")))
 	s.expect(t, &simOp{kind: luascripts.KindWithdraw, tenant: "wayne", amount: 500 * simScale}, budget.Withdrawn, 0, "wayne")
 	for _, change := range []*budget.Change{
 		changeOf(t, budget.Overdraft(budget.MaxMicrocents-99)), changeOf(t, budget.InWindow(budget.Window{Period: budget.Hour, Amount: simBudget("wayne") + 1})),
@@ -278,7 +280,7 @@ func TestWindowOverflow(t *testing.T) {
 func TestSettleBesideItsFirstWindow(t *testing.T) {
 	t.Parallel()
 	s := begun(t, 1)
-	hold := s.reserveLong(t, "wayne", 100*simScale)
+	hold := s.reserveLong(t, 100*simScale)
 	ops := []*simOp{{kind: luascripts.KindConfigure, tenant: "wayne", change: changeOf(t, budget.InWindow(hourly))}, commitOf(hold, 100)}
 	for _, op := range ops {
 		s.call(s.nodes[1], op)
@@ -334,17 +336,19 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
-// No batch is made before a call that lacks a boundary is queued again.
+// No batch is made before the calls that lack a boundary are queued again, behind one renewal.
 func TestEarlyReplyOfAWindow(t *testing.T) {
 	t.Parallel()
 	n, l, _ := openLane(t, nil)
-	ask(t, n, l, luascripts.KindBalance, 0, budget.ReservationID{})
+	for range 2 {
+		ask(t, n, l, luascripts.KindBalance, 0, budget.ReservationID{})
+	}
 	l.Next()
 	ask(t, n, l, luascripts.KindRemaining, 0, budget.ReservationID{})
 	windows := "\x01\x01" + be(0, 6) + be(simBegan, 6) + "\x01\x00\x03UTC" + be(0, 2)
-	l.Handle(Reply{Text: "A" + be(simBegan, 6) + "\x10w" + windows + be(0, 8), Early: true})
-	if kinds := sends(t, l); kinds != "vbq" {
-		t.Errorf("sends %q, want the renewal and the call before another", kinds)
+	l.Handle(Reply{Text: "A" + be(simBegan, 6) + "\x10ww" + windows + be(0, 8), Early: true})
+	if kinds := sends(t, l); kinds != "vbbq" {
+		t.Errorf("sends %q, want one renewal and the calls before another", kinds)
 	}
 }
 
@@ -376,12 +380,12 @@ func TestMergedHoldIsMadeInTheCurrentEpoch(t *testing.T) {
 			t.Parallel()
 			s := begun(t, 1)
 			p := s.partitions[0]
-			s.setWindow(t, "wayne", hourly)
+			s.setWindow(t, hourly)
 			if overdue {
 				s.perform(reserveOf("wayne", 1))
 			}
 			n := NewNode(s.nodeConfig(1))
-			s.read(t, n, "wayne")
+			s.read(t, n)
 			replica := p.store.Clone()
 			s.nextHour()
 			boundary := s.server.Now
@@ -392,9 +396,9 @@ func TestMergedHoldIsMadeInTheCurrentEpoch(t *testing.T) {
 			} else {
 				s.server.Now = boundary - 1
 			}
-			s.read(t, n, "wayne")
+			s.read(t, n)
 			s.server.Now = boundary
-			if b := s.read(t, n, "wayne"); b.Ended != 100*simScale || b.Reserved != 0 {
+			if b := s.read(t, n); b.Ended != 100*simScale || b.Reserved != 0 {
 				t.Errorf("after the boundary: %+v", b)
 			}
 			h, err := store.ParseHold(p.store.Hash(p.keys.Ledger)[store.HoldField(c.id)])
@@ -410,10 +414,10 @@ func TestDamagedWindows(t *testing.T) {
 	t.Parallel()
 	s := begun(t, 1)
 	p := s.partitions[0]
-	s.setWindow(t, "wayne", hourly)
-	hold := s.reserveLong(t, "wayne", 100*simScale)
+	s.setWindow(t, hourly)
+	hold := s.reserveLong(t, 100*simScale)
 	s.nextHour()
-	s.read(t, NewNode(s.nodeConfig(1)), "wayne")
+	s.read(t, NewNode(s.nodeConfig(1)))
 	a := s.account(t, "wayne")
 	account, epoch := store.AccountField("wayne"), store.EpochField("wayne", a.Epochs.Kept[0])
 	s.damaged["wayne"] = true

@@ -156,12 +156,14 @@ for i = 1, loaded do
 		end
 	end
 end
--- Of the accounts with settings, those that may be read enter the epoch of now.
+-- Of the accounts with settings, those that may be read enter the epoch of now. A rolling window
+-- moves to now in any case, for merges into it: what it returns doesn't depend on due holds.
 if configured then
 	-- Here stands thresholds.lua.
 	$ON_THRESHOLDS
 	for i in pairs(configured) do
-		if account[i][$WINDOW] and not blocked[i] then
+		local w = account[i][$WINDOW]
+		if w and (w[$RING] or not blocked[i]) then
 			enter(i)
 		end
 		account[i][$REACHED] = reached(account[i])

@@ -77,6 +77,7 @@ func (s *simulation) call(n *simNode, op *simOp) {
 	s.ops = append(s.ops, op)
 	if op.change != nil {
 		s.overdrafts[op.tenant] = max(s.overdrafts[op.tenant], op.change.Overdraft)
+		s.lowering[op.tenant] = s.lowering[op.tenant] || op.change.Window.Period.Rolling()
 	}
 	s.logf("%s is queued", op)
 	if err := errors.Join(n.n.Admit(), n.n.LaneOf(op.tenant).enqueue(op.c)); err != nil {

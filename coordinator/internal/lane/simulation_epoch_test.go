@@ -17,6 +17,7 @@ import (
 type simAccount struct {
 	store.Account
 	ended []*simEpoch
+	ring  simRing // nil unless the window is a rolling one; Epochs.Ring is not used
 	// waits is set while the next boundary is not stored.
 	waits bool
 }
@@ -34,7 +35,8 @@ func (l *simLedger) copyAccount(tenant budget.TenantID) *simAccount {
 		return a
 	}
 	e := *a.Epochs
-	e.Ahead, a.Epochs = slices.Clone(e.Ahead), &e
+	a.ring = ringOf(a.Settings.Window, &e)
+	e.Ahead, e.Ring, a.Epochs = slices.Clone(e.Ahead), nil, &e
 	for _, start := range slices.Backward(e.Kept) {
 		a.ended = append(a.ended, &simEpoch{start, l.epochs[tenant][start]})
 	}
@@ -50,8 +52,8 @@ func simNext(w budget.Window, after int64) int64 {
 	t := time.UnixMilli(after).In(zone)
 	var next time.Time
 	switch w.Period {
-	case budget.NoPeriod:
-		panic("a window without a period has no boundaries")
+	case budget.NoPeriod, budget.Last24Hours, budget.Last7Days, budget.Last30Days:
+		panic("a window of the period " + w.Period.String() + " has no boundaries")
 	case budget.Hour:
 		next = time.Date(t.Year(), t.Month(), t.Day(), t.Hour()+1, 0, 0, 0, zone)
 	case budget.Day:
@@ -100,11 +102,16 @@ func (a *simAccount) room(granted budget.Microcents) *big.Int {
 	return new(big.Int).Sub(bigOf(budget.MaxMicrocents), bigSum(granted, a.Settings.Overdraft))
 }
 
-// hasPeriod reports whether the current epoch has an end.
+// hasPeriod reports whether the account has a window: a rolling one, or a current epoch with an
+// end.
 func (a *simAccount) hasPeriod() bool { return a.Settings.Window.Period != budget.NoPeriod }
 
-// next returns the next boundary, if the window has one and it is stored, else 0.
+// next returns the next boundary, if the window has one and it is stored, else 0; of a rolling
+// window the time when its next amount leaves.
 func (a *simAccount) next() int64 {
+	if a.rolls() {
+		return a.leaves()
+	}
 	if a.hasPeriod() && len(a.Epochs.Ahead) > 0 {
 		return a.Epochs.Ahead[0]
 	}
@@ -123,7 +130,7 @@ func (a *simAccount) endedReserved() (sum budget.Microcents) {
 func (a *simAccount) String() string {
 	text := fmt.Sprintf("%+v, %d holds, waits: %t", a.Balance(), a.Holds, a.waits)
 	if a.Epochs != nil {
-		text += fmt.Sprintf(", %+v", *a.Epochs)
+		text += fmt.Sprintf(", %+v, ring %v", *a.Epochs, a.ring)
 	}
 	for _, e := range a.ended {
 		text += fmt.Sprintf(", %+v", *e)
@@ -137,15 +144,19 @@ func (a *simAccount) Balance() budget.Balance {
 		Outcome: budget.Found, Granted: a.Granted, Remaining: a.Remaining, Reserved: a.Reserved, Committed: a.Committed,
 		Settings: a.Settings, Ended: a.endedReserved(),
 	}
-	if a.Epochs != nil {
+	if a.Epochs != nil && !a.rolls() {
 		b.Epoch = budget.Epoch{Start: budget.Instant(a.Epochs.Start), End: budget.Instant(a.next())}
 	}
 	return b
 }
 
-// enter begins the epoch of now, or makes the account wait if its next boundary is not stored.
+// enter begins the epoch of now, or makes the account wait if its next boundary is not stored; a
+// rolling window moves to now.
 func (a *simAccount) enter(now int64) {
 	if a.Epochs == nil || !a.hasPeriod() {
+		return
+	} else if a.rolls() {
+		a.slide(now)
 		return
 	}
 	ahead := a.Epochs.Ahead
@@ -206,7 +217,7 @@ func (a *simAccount) epochOf(made int64) *simEpoch {
 	return found
 }
 
-// cover returns the largest excess that the account pays for a hold made at a time.
+// cover returns the largest excess that the account pays for a hold made at a time that counts.
 func (a *simAccount) cover(made int64) *big.Int {
 	own := bigSum(a.Remaining, a.Settings.Overdraft)
 	e := a.epochOf(made)
@@ -220,14 +231,19 @@ func (a *simAccount) cover(made int64) *big.Int {
 }
 
 // move changes what the epoch of a hold that was made at a time has reserved and committed.
-// It reports whether that epoch has ended.
+// It reports whether that epoch has ended, or a rolling window doesn't contain the hold.
 func (a *simAccount) move(made int64, reserved, committed budget.Microcents) (late bool) {
 	e := a.epochOf(made)
 	if e == nil {
+		if late = a.outside(made); late {
+			committed = 0
+		} else if a.rolls() {
+			a.addTo(made, committed)
+		}
 		a.Reserved += reserved
 		a.Committed += committed
 		a.Remaining -= reserved + committed
-		return false
+		return late
 	}
 	back := new(big.Int).Neg(bigSum(reserved, committed))
 	change := new(big.Int)
@@ -267,7 +283,7 @@ func (a *simAccount) configure(c *budget.Change, now int64, created bool) (fits 
 		}
 		if c.Window.Amount == 0 {
 			w.Amount = max(before, 0)
-		} else if more := new(big.Int).Sub(bigOf(c.Window.Amount), bigOf(before)); more.Sign() > 0 && !created {
+		} else if more := new(big.Int).Sub(bigOf(c.Window.Amount), bigOf(before)); (more.Sign() > 0 || w.Period.Rolling()) && !created {
 			sum := more.Add(more, bigOf(a.Granted))
 			if !sum.IsInt64() {
 				return false
@@ -278,17 +294,24 @@ func (a *simAccount) configure(c *budget.Change, now int64, created bool) (fits 
 	if !bigSum(granted, settings.Overdraft).IsInt64() || !bigSum(w.Amount, settings.Overdraft).IsInt64() {
 		return false
 	}
-	a.Remaining += granted - a.Granted
+	a.Remaining = amountOf(bigSum(a.Remaining, granted, -a.Granted))
 	a.Granted, a.Settings = granted, settings
 	switch {
 	case !c.SetWindow:
 	case w.Period == budget.NoPeriod && len(a.ended) == 0:
-		a.Epochs, a.waits = nil, false
+		a.Epochs, a.ring, a.waits = nil, nil, false
 	case calendarOf(*w) == calendarOf(was):
-	case a.Epochs == nil:
-		a.Epochs, a.waits = &store.Epochs{Start: now, Mark: now}, true
 	default:
-		a.Epochs.Mark, a.Epochs.Ahead, a.waits = now, nil, a.hasPeriod()
+		if a.Epochs == nil {
+			a.Epochs = &store.Epochs{Start: now}
+		}
+		a.Epochs.Mark, a.Epochs.Ahead, a.ring, a.waits = now, nil, nil, false
+		switch {
+		case w.Period.Rolling():
+			a.beginRing(now)
+		case w.Period != budget.NoPeriod:
+			a.waits = true
+		}
 	}
 	return true
 }
@@ -299,7 +322,7 @@ func (a *simAccount) at(t int64) (b budget.Balance, kept bool) {
 		return b, false
 	}
 	if end := a.next(); t >= a.Epochs.Start {
-		return a.Balance(), end == 0 || t < end
+		return a.Balance(), !a.rolls() && (end == 0 || t < end)
 	}
 	for _, e := range a.ended {
 		if e.start <= t && t < e.End {

@@ -154,7 +154,7 @@ func (s *simulation) checkPartition(p *simPartition) {
 			s.failf("%s has %+v, but its holds sum up to %+v", tenant, a, sum)
 		case !s.isDamaged(tenant) && (isLate(a.Deadline, sum.deadline) || isLate(a.Young, sum.young)):
 			s.failf("%s has %+v, but its holds sum up to %+v", tenant, a, sum)
-		case a.Remaining < -s.overdrafts[tenant] && !s.mode.failovers:
+		case a.Remaining < -s.overdrafts[tenant] && !s.mode.failovers && !s.lowering[tenant]:
 			s.failf("overspent: %s %+v, its overdraft was at most %d", tenant, a, s.overdrafts[tenant])
 		case a.Granted > 0 && a.Settings.Overdraft > budget.MaxMicrocents-a.Granted:
 			s.failf("the budget and the overdraft don't fit 64 bits: %s %+v", tenant, a)

@@ -181,7 +181,7 @@ func (s *simulation) newSimModel(p *simPartition, before *simLedger, config stri
 	for _, field := range accounts {
 		tenant := budget.TenantID(field[1:])
 		a := model.accounts[tenant]
-		if a != nil && !s.isBad(p, field) && !a.overdue(reply) {
+		if a != nil && !s.isBad(p, field) && (a.rolls() || !a.overdue(reply)) {
 			a.enter(model.now)
 		}
 	}
@@ -344,7 +344,8 @@ func (model *simModel) decideReserve(c simCall, a *Answer) (code byte) {
 		a.Outcome = budget.Capped
 		return luascripts.CodeCapped
 	}
-	if least := leastOf(levels, remainingOf); least.Remaining < c.amount {
+	full := slices.ContainsFunc(levels, func(l simLevel) bool { return !bigSum(l.Reserved, l.endedReserved(), c.amount).IsInt64() })
+	if least := leastOf(levels, remainingOf); full || least.Remaining < c.amount {
 		*a = Answer{Outcome: budget.Insufficient, Level: least.tenant, Remaining: max(least.Remaining, 0), Required: c.amount}
 		return luascripts.CodeInsufficient
 	}
@@ -356,10 +357,15 @@ func (model *simModel) decideSettle(c simCall, a *Answer) (code byte) {
 	if len(levels) == 0 {
 		return 0
 	}
-	coverOf := func(l simLevel) *big.Int { return l.cover(h.Made) }
-	least := leastOf(levels, coverOf)
-	excess := max(coverOf(least).Int64(), 0)
-	payable := h.Held + min(budget.Microcents(excess), budget.MaxMicrocents-h.Held)
+	levels = slices.DeleteFunc(levels, func(l simLevel) bool { return l.outside(h.Made) }) // it costs those nothing
+	var least simLevel
+	payable := budget.MaxMicrocents
+	if len(levels) > 0 {
+		coverOf := func(l simLevel) *big.Int { return l.cover(h.Made) }
+		least = leastOf(levels, coverOf)
+		excess := max(coverOf(least).Int64(), 0)
+		payable = h.Held + min(budget.Microcents(excess), budget.MaxMicrocents-h.Held)
+	}
 	if c.amount > payable && c.kind == luascripts.KindCommit {
 		*a = Answer{Outcome: budget.Overrun, Level: least.tenant, Remaining: least.Remaining}
 		return luascripts.CodeOverrun
@@ -442,7 +448,7 @@ func (model *simModel) apply(operation int, c simCall, code byte, a *Answer) {
 		// The boundaries that it leaves out must have passed.
 		times, omits := c.renewal.Boundaries, c.renewal.Omitted > 0
 		calendar := calendarOf(own.Settings.Window) == c.renewal.window
-		if own.hasPeriod() && calendar && own.Epochs.Mark == c.renewal.mark && !(omits && times[1] > model.now) {
+		if own.hasPeriod() && !own.rolls() && calendar && own.Epochs.Mark == c.renewal.mark && !(omits && times[1] > model.now) {
 			own.renew(times[len(times)-1], model.now)
 		}
 		*a = Answer{Outcome: budget.Found, Level: c.tenant, Remaining: own.Remaining}

@@ -35,6 +35,9 @@ func (s *simulation) askForSettings(op *simOp) {
 func (s *simulation) ensureWith(op *simOp) {
 	change := s.someChange(op.tenant)
 	op.kind, op.amount, op.change = luascripts.KindEnsureWith, simBudget(op.tenant), &change
+	if w := &change.Window; w.Period.Rolling() && w.Amount != 0 { // else it is not sent
+		w.Amount = op.amount
+	}
 	change.Overdraft = min(change.Overdraft, budget.MaxMicrocents-max(op.amount, change.Window.Amount)) // else it is not sent
 }
 

@@ -56,6 +56,7 @@ type simulation struct {
 	overdrafts map[budget.TenantID]budget.Microcents
 	windows    bool                     // accounts may have them
 	renewing   map[budget.TenantID]bool // had a window
+	lowering   map[budget.TenantID]bool // had a rolling window, whose amount may be lowered at once
 	jumped     int64                    // in all, ms
 }
 
@@ -197,7 +198,7 @@ func newSimulation(server *simredis.Server, seed uint64, mode simMode, log *stri
 	s := &simulation{
 		seed: seed, mode: mode, random: rand.New(rand.NewPCG(seed, 4)), entropy: rand.New(rand.NewPCG(seed, 5)), server: server, log: log, common: simredis.NewStore(),
 		damaged: make(map[budget.TenantID]bool), orphaned: make(map[budget.TenantID]int), cloned: make(map[uint64]bool),
-		overdrafts: make(map[budget.TenantID]budget.Microcents), renewing: make(map[budget.TenantID]bool),
+		overdrafts: make(map[budget.TenantID]budget.Microcents), renewing: make(map[budget.TenantID]bool), lowering: make(map[budget.TenantID]bool),
 	}
 	shipped, small := simScripts()
 	s.scripts = shipped

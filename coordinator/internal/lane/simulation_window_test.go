@@ -1,6 +1,7 @@
 package lane
 
 import (
+	"maps"
 	"math/big"
 	"slices"
 	"strings"
@@ -42,6 +43,9 @@ func (s *simulation) someWindow(tenant budget.TenantID) budget.Window {
 	case 1:
 		w.Carry = budget.CarryAll
 	}
+	if s.random.IntN(5) < 2 {
+		w = s.someRolling(w)
+	}
 	return w
 }
 
@@ -66,11 +70,35 @@ const simFar = 5 * 24 * 3_600_000
 // jump advances the clock to about the next boundary of a tenant, or beyond several.
 func (s *simulation) jump() {
 	tenant := simTenants[s.random.IntN(len(simTenants))]
-	window := s.partitionOf(tenant).ledger.accounts[tenant].Settings.Window
-	if window.Period == budget.NoPeriod {
+	account := s.partitionOf(tenant).ledger.copyAccount(tenant)
+	window, now, to, far := account.Settings.Window, s.server.Now, int64(0), false
+	switch {
+	case window.Period == budget.NoPeriod:
+		return
+	case account.rolls():
+		to, far = s.rollTime(account, now)
+	default:
+		to = s.boundaryTime(window, now)
+	}
+	// Beyond that sessions expire: see pause.
+	if to <= now || far && (s.mode.failovers || len(s.cloned) > 0) || !far && s.jumped+to-now > simFar {
 		return
 	}
-	now := s.server.Now
+	if !far {
+		s.jumped += to - now
+	}
+	if long := to-now > 30_000; far || long && (s.mode.failovers || s.random.IntN(2) == 0) {
+		s.comeToRest()
+	}
+	s.server.Now = to
+	s.logf("the time jumps to %d", s.server.Now-simBegan)
+	if s.mode.failovers {
+		s.truncateHistory()
+	}
+}
+
+// boundaryTime returns about the next boundary of a window, or one after several.
+func (s *simulation) boundaryTime(window budget.Window, now int64) int64 {
 	to := simNext(window, now)
 	switch s.random.IntN(8) {
 	case 0:
@@ -85,18 +113,7 @@ func (s *simulation) jump() {
 	case 3, 4, 5:
 		to -= s.random.Int64N(3000)
 	}
-	if to <= now || s.jumped+to-now > simFar {
-		return
-	}
-	s.jumped += to - now
-	if long := to-now > 30_000; long && (s.mode.failovers || s.random.IntN(2) == 0) {
-		s.comeToRest()
-	}
-	s.server.Now = to
-	s.logf("the time jumps to %d", s.server.Now-simBegan)
-	if s.mode.failovers {
-		s.truncateHistory()
-	}
+	return to
 }
 
 func (l *simLedger) addEpoch(field string, epoch store.EndedEpoch) {
@@ -133,6 +150,7 @@ func (s *simulation) checkEpochs(p *simPartition) {
 		a := l.copyAccount(tenant)
 		accounts[tenant], reserved[tenant] = a, make(map[*simEpoch]budget.Microcents)
 		s.checkAccountEpochs(l, tenant, a)
+		s.checkStoredRing(p, tenant, a)
 	}
 	for _, h := range l.holds {
 		if !h.Open() {
@@ -198,7 +216,7 @@ func (a *simAccount) equals(want *simAccount) bool {
 	} else if a.Epochs == nil {
 		return true
 	}
-	return (!a.hasPeriod() || a.Epochs.Mark == want.Epochs.Mark) && slices.Equal(a.Epochs.Ahead, want.Epochs.Ahead) &&
+	return (!a.hasPeriod() || a.Epochs.Mark == want.Epochs.Mark) && a.Epochs.Start == want.Epochs.Start && maps.Equal(a.ring, want.ring) && slices.Equal(a.Epochs.Ahead, want.Epochs.Ahead) &&
 		slices.EqualFunc(a.ended, want.ended, func(a, b *simEpoch) bool { return *a == *b })
 }
 
@@ -231,7 +249,7 @@ func (l *simLedger) granted(tenant budget.TenantID) *big.Int {
 	return sum
 }
 
-// lateSettle is a settle into an ended epoch of an account.
+// lateSettle is a settle into an ended epoch of an account, or outside of its rolling window.
 type lateSettle struct {
 	operation int
 	tenant    budget.TenantID
@@ -337,7 +355,7 @@ func (model *simModel) merge(c simCall) {
 // last returns the last time that is in the current epoch, as far as boundaries are stored.
 func (a *simAccount) last() int64 {
 	switch {
-	case !a.hasPeriod():
+	case !a.hasPeriod(), a.rolls():
 		return 1 << 62
 	case len(a.Epochs.Ahead) > 0:
 		return a.Epochs.Ahead[0] - 1

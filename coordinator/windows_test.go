@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
@@ -77,15 +78,54 @@ func TestTreeBeginsEpochs(t *testing.T) {
 	}
 }
 
+// Tree and Holds show an account whose rolling window has lost parts as Balance does, and read it
+// once if it hasn't.
+func TestReadsSlideRollingWindows(t *testing.T) {
+	t.Parallel()
+	c, _, advance := nodeWithClock(t)
+	ensureWindow(t, c, "acme", 100, budget.Window{Period: budget.Last24Hours})
+	id := reserve(t, c, 30)
+	if s, err := c.Commit(t.Context(), id, 20); err != nil || s.Err() != nil {
+		t.Fatal(s, err)
+	}
+	other := 0 // a tenant of the same partition
+	for store.PartitionOf(numbered("other", other), DefaultPartitions) != acmePartition {
+		other++
+	}
+	for _, want := range []struct {
+		after     time.Duration
+		committed budget.Microcents
+		behind    bool
+	}{{0, 20, false}, {29 * time.Minute, 20, false}, {time.Minute, 20, true}, {23 * time.Hour, 20, true}, {time.Hour, 0, true}} {
+		advance(want.after)
+		if _, err := c.TryReserve(t.Context(), numbered("other", other), 1); err != nil { // a batch at that time
+			t.Fatal(err)
+		}
+		if _, behind, err := c.readAccounts(t.Context(), "acme"); err != nil || (len(behind) > 0) != want.behind {
+			t.Errorf("after %s %q are behind, %v", want.after, behind, err)
+		}
+		tree, err1 := c.Tree(t.Context(), "acme")
+		list, err2 := c.Holds(t.Context(), "acme")
+		b, err3 := c.Balance(t.Context(), "acme")
+		if err := errors.Join(err1, err2, err3); err != nil || len(tree.Accounts) != 1 || tree.Accounts[0].Balance != b || list.Balance != b || b.Committed != want.committed {
+			t.Errorf("after %s Tree is %+v, Holds %+v and Balance %+v, %v", want.after, tree, list, b, err)
+		}
+		if _, behind, err := c.readAccounts(t.Context(), "acme"); err != nil || len(behind) > 0 {
+			t.Errorf("after a read at %s %q are behind, %v", want.after, behind, err)
+		}
+	}
+}
+
 // The gauges of an observed tenant are those of its current epoch, and without a window there
 // are none of epochs.
 func TestGaugesOfEpochs(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, time.March, 1, 10, 30, 0, 0, time.UTC)
-	c, reader, _ := telemetered(t, redistest.Start(t), WithObservedTenants("acme", "flat"), WithHoldTTL(24*time.Hour),
+	c, reader, _ := telemetered(t, redistest.Start(t), WithObservedTenants("acme", "flat", "rolling"), WithHoldTTL(24*time.Hour),
 		WithClock(func() time.Time { return now }))
 	ensureWindow(t, c, "acme", 100, budget.Window{Period: budget.Hour, Amount: 70, Carry: 5})
 	ensure(t, c, "flat", 7)
+	ensureWindow(t, c, "rolling", 8, budget.Window{Period: budget.Last24Hours})
 	reserve(t, c, 30)
 	want := func(tenant string, values map[string]int64) {
 		t.Helper()
@@ -96,8 +136,8 @@ func TestGaugesOfEpochs(t *testing.T) {
 			}
 		}
 		for _, p := range got["bursar.tenant.epoch.end"] {
-			if of, _ := p.attributes.Value(tenantKey); of.AsString() == "flat" {
-				t.Errorf("a tenant without a window renews at %d", p.value)
+			if of, _ := p.attributes.Value(tenantKey); of.AsString() != "acme" {
+				t.Errorf("%s, which has no epochs, renews at %d", of.AsString(), p.value)
 			}
 		}
 	}
@@ -106,6 +146,7 @@ func TestGaugesOfEpochs(t *testing.T) {
 	now = now.Add(time.Hour)
 	want("acme", map[string]int64{"granted": 75, "remaining": 75, "reserved": 0, "holds": 1, "ended": 30, "epoch.end": boundary + 3600})
 	want("flat", map[string]int64{"granted": 7, "remaining": 7})
+	want("rolling", map[string]int64{"granted": 8, "remaining": 8})
 }
 
 // Holds lists the holds of all epochs with the present one's balance.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/calybris/bursar/coordinator/budget"
 	"github.com/calybris/bursar/coordinator/internal/store"
@@ -106,6 +107,9 @@ var (
 		{"epoch began", 18, 6, instant}, {"boundaries missing from", 24, 6, instant}, {"reserved in ended epochs", 30, 8, amount},
 		{"length of the zone", 38, 1, plain}, {"boundaries ahead", 39, 1, plain}, {"ended epochs kept", 40, 2, plain},
 	}
+	rollingNames = map[string]string{
+		"amount of an epoch": "amount", "epoch began": "first window since", "boundaries missing from": "last part began",
+	}
 	epochParts = layoutOf(
 		part{"granted", 0, 8, amount}, part{"remaining", 0, 8, amount}, part{"reserved", 0, 8, amount}, part{"committed", 0, 8, amount},
 		part{"passed on", 0, 8, amount}, part{"ended", 0, 6, instant})
@@ -205,9 +209,19 @@ func windowOf(record string) Values {
 	}
 	record = record[min(countAt+1+2*int(record[countAt]), len(record)):]
 	values := valuesOf(windowParts, record)
+	p := budget.NoPeriod
+	if record != "" {
+		p = budget.Period(record[0])
+	}
+	for i := range values {
+		if name, ok := rollingNames[values[i].Name]; ok && p.Rolling() {
+			values[i].Name = name
+		}
+	}
 	if len(record) < luascripts.WindowBytes {
 		return values
 	}
+	last := part{"", 24, 6, instant}.value(record)
 	zone, ahead, kept := int(record[38]), int(record[39]), int(record[40])<<8|int(record[41])
 	record = record[luascripts.WindowBytes:]
 	values = append(values, valueOf("zone", record[:min(zone, len(record))]))
@@ -219,6 +233,24 @@ func windowOf(record string) Values {
 		}
 		values = append(values, part{name, 0, 6, instant}.value(record))
 		record = record[6:]
+	}
+	if p.Rolling() {
+		values = append(values, ringOf(p, last.Value.(int64), record)...) //nolint:forcetypeassert // an instant
+	}
+	return values
+}
+
+// ringOf shows what is committed in each part of a rolling window, of which the last one began at
+// a time, as far as the record goes. Parts without an amount are only counted.
+func ringOf(p budget.Period, last int64, ring string) Values {
+	parts, length := p.Parts()
+	values := Values{valueOf("parts", parts+1, fmt.Sprintf("%d of %d h", parts+1, length/time.Hour))}
+	for place := 0; place <= parts; place++ {
+		began := last - int64(parts-place)*length.Milliseconds()
+		committed := part{fmt.Sprintf("part %d from %s", place+1, budget.Instant(began)), 8 * place, 8, amount}.value(ring)
+		if committed.Value != budget.Microcents(0) {
+			values = append(values, committed)
+		}
 	}
 	return values
 }

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -146,6 +147,107 @@ func TestVerifyFindsEachDamagedEpoch(t *testing.T) {
 		w.client.HDel(t.Context(), w.keys.Ledger, "p\x00\x00\x00\x00\x00\x01a//b", "p1")
 	}
 	w.finds("restored")
+}
+
+// newRollingScene returns a windowScene in which acme/rolling, with a window of 24 hours, has
+// committed 3 at half past four and 4 at five, and the offset of its ring.
+func newRollingScene(t *testing.T) (w *windowScene, ring int) {
+	t.Helper()
+	w = newWindowScene(t)
+	do(t, w.engine, luascripts.KindEnsure, "acme/rolling", granted, budget.ReservationID{})
+	w.window("acme/rolling", budget.Window{Period: budget.Last24Hours})
+	for _, amount := range []budget.Microcents{3, 4} {
+		do(t, w.engine, luascripts.KindCommit, "acme/rolling", amount, reserve(t, w.engine, "acme/rolling", 0))
+		w.clock.Add(time.Hour.Milliseconds() / 2)
+	}
+	return w, luascripts.AccountBytes + luascripts.SettingsBytes + luascripts.WindowBytes
+}
+
+func TestVerifyRollingWindow(t *testing.T) {
+	t.Parallel()
+	w, ring := newRollingScene(t)
+	w.finds("sound")
+	a := w.account("acme/rolling")
+	tenant, markAt := `tenant "acme/rolling"`, ring-luascripts.WindowBytes+24
+	for _, c := range []struct {
+		name   string
+		damage func()
+		want   want
+	}{
+		{"an amount in the first part", func() { a.add(ring, 8, 1) }, want{store.UnbalancedAccount, tenant, "committed is 7, but the parts of its rolling window add up to 8: 1 too much"}},
+		{"less in the last part", func() { a.add(ring+8*24, 8, -1) }, want{store.UnbalancedAccount, tenant, "committed is 7, but the parts of its rolling window add up to 6: 1 too little"}},
+		{"a negative amount", func() { a.add(ring, 8, -1) }, want{store.DamagedAccount, tenant, "rolling window with a negative amount"}},
+		{"a part in between", func() { a.add(markAt, 6, 1) }, want{store.DamagedAccount, tenant, `rolling window whose last part begins at \d+`}},
+		{"a ring cut short", func() { a.set(a.was[:len(a.was)-1]) }, want{store.DamagedAccount, tenant, "rolling window cut short"}},
+	} {
+		c.damage()
+		w.finds(c.name, c.want)
+		a.restore()
+	}
+	w.finds("restored")
+}
+
+func TestInspectRollingWindow(t *testing.T) {
+	t.Parallel()
+	w, ring := newRollingScene(t)
+	show := func() (audit.Inspection, error) {
+		return audit.InspectTenant(t.Context(), w.client, "bursar", "acme/rolling")
+	}
+	i, err := show()
+	hasLines(t, "tenant", text(t, i, err), `  period +24h \(5\)`, `  amount +.*\(1000 microcents\)`, "  first window since +2026-03-01T04:30:00.000Z .*", "  last part began +2026-03-01T05:00:00.000Z .*",
+		"  parts +25 of 1 h", `  part 24 from 2026-03-01T04:00:00Z +.*\(3 microcents\)`, `  part 25 from 2026-03-01T05:00:00Z +.*\(4 microcents\)`)
+	if got := text(t, i, err); len(i.Damages) > 0 || strings.Contains(got, "part 23") || strings.Contains(got, "epoch began") {
+		t.Errorf("%s\n%+v", got, i.Damages)
+	}
+	a := w.account("acme/rolling")
+	for n := ring - luascripts.WindowBytes; n < len(a.was); n++ {
+		a.set(a.was[:n])
+		i, err = show()
+		if text(t, i, err); len(i.Damages) == 0 {
+			t.Errorf("nothing is damaged in %d of %d bytes", n, len(a.was))
+		}
+	}
+	a.add(ring, 8, 5)
+	i, err = show()
+	hasLines(t, "damaged", text(t, i, err), `  part 1 from 2026-02-28T05:00:00Z +.*\(5 microcents\)`, `.*committed is 7, but the parts of its rolling window add up to 12: 5 too much.*`)
+}
+
+// Each part returns when all of it is older than the window.
+func TestReturns(t *testing.T) {
+	t.Parallel()
+	w, ring := newRollingScene(t)
+	read := func(tenants ...budget.TenantID) map[budget.TenantID][]audit.Return {
+		t.Helper()
+		all, err := audit.Returns(t.Context(), w.client, "bursar", tenants...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	do(t, w.engine, luascripts.KindEnsure, "acme/idle", granted, budget.ReservationID{})
+	w.window("acme/idle", budget.Window{Period: budget.Last7Days})
+	at := func(hour int) budget.Instant {
+		return budget.InstantOf(time.Date(2026, time.March, 2, hour, 0, 0, 0, time.UTC))
+	}
+	all := read("acme/rolling", "acme/idle", "acme", "acme/search", "acme/ghost", "other")
+	if got := all["acme/rolling"]; len(all) != 1 || !slices.Equal(got, []audit.Return{{at(5), 3}, {at(6), 4}}) {
+		t.Errorf("%+v", all)
+	}
+	if all, err := audit.Returns(t.Context(), w.client, "unused", "acme/rolling"); err != nil || len(all) > 0 {
+		t.Errorf("of an unused prefix: %+v, %v", all, err)
+	}
+	// Without the record of the prefix the partitions are searched.
+	if err := w.client.Del(t.Context(), store.RecordKey("bursar")).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if all := read("acme/rolling"); len(all["acme/rolling"]) != 2 {
+		t.Errorf("without a record: %+v", all)
+	}
+	a := w.account("acme/rolling")
+	a.set(a.was[:ring])
+	if all, err := audit.Returns(t.Context(), w.client, "bursar", "acme/rolling"); !errors.Is(err, audit.ErrUnreadable) {
+		t.Errorf("of a damaged account: %+v, %v", all, err)
+	}
 }
 
 // An account that rolls while it is verified is no finding.

@@ -283,7 +283,7 @@ func decodeRefusal(code byte, c *Call) (Answer, error) {
 		return Answer{Outcome: budget.MissingReservation, Prior: budget.Expired}, nil
 	case luascripts.CodeOverflow:
 		if c.kind == luascripts.KindConfigure {
-			return Answer{Err: fmt.Errorf("%w: an overdraft of %d microcents beyond the budget of tenant %q", budget.ErrOverflow, c.amount, c.tenant)}, nil
+			return Answer{Err: configureOverflow(c)}, nil
 		}
 		return Answer{Err: fmt.Errorf("%w: %d microcents more for tenant %q", budget.ErrOverflow, c.amount, c.tenant)}, nil
 	case luascripts.CodeNoEpoch:
@@ -296,5 +296,19 @@ func decodeRefusal(code byte, c *Call) (Answer, error) {
 		return Answer{Err: fmt.Errorf("tenant %q: %w: run bursar inspect %q", c.tenant, ErrCorrupt, c.tenant)}, nil
 	default:
 		return Answer{}, fmt.Errorf("unreadable reply: unknown code %q", code)
+	}
+}
+
+// configureOverflow returns the error of a change of settings that doesn't fit 64 bits. Either a
+// window's amount, an overdraft or both are the cause.
+func configureOverflow(c *Call) error {
+	amount, overdraft := c.change.Window.Amount, c.change.Overdraft
+	switch {
+	case amount > 0 && overdraft > 0:
+		return fmt.Errorf("%w: a window's amount of %d microcents and an overdraft of %d for tenant %q: lower one of them", budget.ErrOverflow, amount, overdraft, c.tenant)
+	case amount > 0:
+		return fmt.Errorf("%w: a window's amount of %d microcents with the budget and the overdraft of tenant %q: lower it", budget.ErrOverflow, amount, c.tenant)
+	default:
+		return fmt.Errorf("%w: an overdraft of %d microcents beyond the budget of tenant %q: lower it", budget.ErrOverflow, overdraft, c.tenant)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -267,11 +268,15 @@ func TestWindowOverflow(t *testing.T) {
 	s := begun(t, 1)
 	s.setWindow(t, budget.Window{Period: budget.Hour, Amount: 100}, budget.Overdraft(budget.MaxMicrocents-simBudget("wayne")))
 	s.expect(t, &simOp{kind: luascripts.KindWithdraw, tenant: "wayne", amount: 500 * simScale}, budget.Withdrawn, 0, "wayne")
-	for _, change := range []*budget.Change{
-		changeOf(t, budget.Overdraft(budget.MaxMicrocents-99)), changeOf(t, budget.InWindow(budget.Window{Period: budget.Hour, Amount: simBudget("wayne") + 1})),
+	tooLarge := budget.InWindow(budget.Window{Period: budget.Hour, Amount: simBudget("wayne") + 1})
+	for cause, change := range map[string]*budget.Change{
+		`an overdraft of 9223372036854775708 microcents beyond the budget of tenant "wayne": lower it`:                     changeOf(t, budget.Overdraft(budget.MaxMicrocents-99)),
+		`a window's amount of %d microcents with the budget and the overdraft of tenant "wayne": lower it`:                 changeOf(t, tooLarge),
+		`a window's amount of %d microcents and an overdraft of 9223372036854775807 for tenant "wayne": lower one of them`: changeOf(t, tooLarge, budget.Overdraft(budget.MaxMicrocents)),
 	} {
-		if op := s.perform(&simOp{kind: luascripts.KindConfigure, tenant: "wayne", change: change}); !errors.Is(op.answer.Err, budget.ErrOverflow) {
-			t.Errorf("%s: %+v", op, op.answer)
+		want := fmt.Sprintf("%s: %s", budget.ErrOverflow, strings.ReplaceAll(cause, "%d", strconv.FormatInt(int64(simBudget("wayne")+1), 10)))
+		if op := s.perform(&simOp{kind: luascripts.KindConfigure, tenant: "wayne", change: change}); !errors.Is(op.answer.Err, budget.ErrOverflow) || op.answer.Err.Error() != want {
+			t.Errorf("%s: %v, want %s", op, op.answer.Err, want)
 		}
 	}
 }

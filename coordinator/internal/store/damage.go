@@ -23,7 +23,7 @@ const (
 	DamagedHeader     DamageKind = "header"     // missing, cut short, or of another partition
 	DamagedControl    DamageKind = "control"    // missing or cut short
 	DamagedAccount    DamageKind = "account"    // cut short, or with an impossible serial
-	UnbalancedAccount DamageKind = "balance"    // remaining + reserved + committed is not granted
+	UnbalancedAccount DamageKind = "balance"    // remaining + reserved + committed is not granted, or a rolling window isn't committed
 	WrongSum          DamageKind = "holds"      // reserved or the count is not that of the open holds
 	WrongDeadline     DamageKind = "deadline"   // a hold is due before its account's earliest deadline
 	SharedSerial      DamageKind = "serial"     // two accounts have one serial
@@ -52,6 +52,9 @@ func (a Account) BalanceText() string {
 	if a.Balanced() {
 		return ""
 	}
+	if whole := (Account{Granted: a.Granted, Remaining: a.Remaining, Reserved: a.Reserved, Committed: a.Committed}); whole.Balanced() {
+		return a.ringText()
+	}
 	terms := fmt.Sprintf("remaining %d + reserved %d + committed %d is not granted %d", a.Remaining, a.Reserved, a.Committed, a.Granted)
 	const exact = 1 << 61 // sums of smaller amounts cannot overflow
 	for _, term := range []budget.Microcents{a.Granted, a.Remaining, a.Reserved, a.Committed} {
@@ -60,6 +63,19 @@ func (a Account) BalanceText() string {
 		}
 	}
 	return terms + offBy(int64(a.Remaining+a.Reserved+a.Committed-a.Granted))
+}
+
+// ringText describes how the parts of a rolling window differ from committed.
+func (a Account) ringText() string {
+	text := fmt.Sprintf("committed is %d, but the parts of its rolling window", a.Committed)
+	sum := budget.Microcents(0)
+	for _, amount := range a.Epochs.Ring {
+		var err error
+		if sum, err = sum.Add(amount); err != nil {
+			return text + " don't fit 64 bits together"
+		}
+	}
+	return fmt.Sprintf("%s add up to %d%s", text, sum, offBy(int64(sum-a.Committed)))
 }
 
 // offBy describes by how much a figure is wrong; it is "" if it isn't.

@@ -134,8 +134,9 @@ func ParseAccount(record string) (a Account, ok bool, err error) {
 	return a, true, nil
 }
 
-// Balanced reports whether remaining + reserved + committed = granted, without overflow, and
-// neither reserved nor committed is below zero. Granted is if a window passed on debt, or if the
+// Balanced reports whether remaining + reserved + committed = granted, without overflow, neither
+// reserved nor committed is below zero, and the parts of a rolling window add up to committed.
+// Granted is below zero if a window passed on debt, or if the
 // amount of a rolling window was lowered.
 func (a Account) Balanced() bool {
 	if !a.Epochs.Contains(a.Committed) || a.Reserved < 0 || a.Committed < 0 {

@@ -76,6 +76,59 @@ func TestBalanced(t *testing.T) {
 	}
 }
 
+// The parts of a rolling window add up to committed, and the text says so if they don't.
+func TestBalancedRollingWindow(t *testing.T) {
+	t.Parallel()
+	const most = math.MaxInt64
+	for _, c := range []struct {
+		remaining, committed budget.Microcents
+		ring                 []budget.Microcents
+		text                 string
+	}{
+		{7, 3, []budget.Microcents{1, 0, 2}, ""},
+		{10, 0, []budget.Microcents{0, 0, 0}, ""},
+		{7, 3, []budget.Microcents{1, 0, 1}, "committed is 3, but the parts of its rolling window add up to 2: 1 too little"},
+		{7, 3, []budget.Microcents{1, 3, 0}, "committed is 3, but the parts of its rolling window add up to 4: 1 too much"},
+		{7, 3, []budget.Microcents{most, most, 5}, "committed is 3, but the parts of its rolling window don't fit 64 bits together"}, // they wrap to 3
+		{8, 3, []budget.Microcents{1, 0, 2}, "remaining 8 + reserved 0 + committed 3 is not granted 10: 1 too much"},
+	} {
+		a := Account{Granted: 10, Remaining: c.remaining, Committed: c.committed, Epochs: &Epochs{Ring: c.ring}}
+		if a.Balanced() != (c.text == "") || a.BalanceText() != c.text {
+			t.Errorf("%+v of %v: %t, %q; want %q", a, c.ring, a.Balanced(), a.BalanceText(), c.text)
+		}
+	}
+}
+
+// An account is behind once its epoch has ended, its end isn't known, or a part has left its
+// rolling window.
+func TestBehind(t *testing.T) {
+	t.Parallel()
+	const hour, now = 3_600_000, 100 * 3_600_000
+	for _, c := range []struct {
+		name   string
+		period budget.Period
+		epochs *Epochs
+		want   bool
+	}{
+		{"no window", budget.NoPeriod, nil, false},
+		{"a removed window", budget.NoPeriod, &Epochs{Start: 1}, false},
+		{"an epoch that goes on", budget.Hour, &Epochs{Ahead: []int64{now + 1}}, false},
+		{"an epoch that has ended", budget.Hour, &Epochs{Ahead: []int64{now}}, true},
+		{"an epoch without a known end", budget.Hour, &Epochs{}, true},
+		{"the part of now", budget.Last24Hours, &Epochs{Mark: now}, false},
+		{"the part of now, at its end", budget.Last24Hours, &Epochs{Mark: now - hour + 1}, false},
+		{"the part before", budget.Last24Hours, &Epochs{Mark: now - hour}, true},
+		{"a part of 6 hours", budget.Last7Days, &Epochs{Mark: now - 6*hour + 1}, false},
+		{"a part of 6 hours that is over", budget.Last7Days, &Epochs{Mark: now - 6*hour}, true},
+		{"a part of a day that is over", budget.Last30Days, &Epochs{Mark: now - 24*hour}, true},
+	} {
+		a := Account{Settings: budget.Settings{Window: budget.Window{Period: c.period}}, Epochs: c.epochs}
+		if got := a.Behind(now); got != c.want {
+			t.Errorf("%s: %t, want %t", c.name, got, c.want)
+		}
+	}
+}
+
 // accountRecord and the functions below write records as the scripts do.
 func accountRecord(a Account) string {
 	var b []byte

@@ -39,10 +39,19 @@ func (e *Epochs) Overdue(now int64) bool {
 	return e != nil && len(e.Ahead) > 0 && e.Ahead[0] <= now
 }
 
-// Behind reports whether the account's epoch has ended by now, or its end isn't known yet, so
-// that the next operation changes the record first.
+// Behind reports whether the account's epoch has ended by now, or its end isn't known yet, or
+// parts of its rolling window have left, so that the next operation changes the record first.
 func (a Account) Behind(now int64) bool {
+	if parts, length := a.Settings.Window.Period.Parts(); parts > 0 {
+		return a.Epochs.Mark+length.Milliseconds() <= now
+	}
 	return a.Epochs.Overdue(now) || a.Settings.Window.Period != budget.NoPeriod && len(a.Epochs.Ahead) == 0
+}
+
+// PartEnd returns when a part of a rolling window, counted from 0, leaves it.
+func (e *Epochs) PartEnd(p budget.Period, place int) int64 {
+	_, length := p.Parts()
+	return e.Mark + int64(place+1)*length.Milliseconds()
 }
 
 // describe sets what a balance has of its account's epochs.
@@ -151,7 +160,9 @@ func (e *Epochs) Contains(committed budget.Microcents) bool {
 		return true
 	}
 	for _, amount := range e.Ring {
-		committed -= amount
+		if committed -= amount; committed < 0 {
+			return false // it would wrap
+		}
 	}
 	return committed == 0
 }

@@ -215,13 +215,14 @@ local function adjust(kind, i, hi, lo)
 	return kind == $WITHDRAW and $CODE_WITHDRAWN or $CODE_GRANTED
 end
 
--- renew adds the boundaries that an account lacks, unless another node has, and begins the
--- epoch of now. After a failover to an earlier clock the ones that are left out may be ahead:
+-- renew adds the boundaries that an account lacks, unless another node has or its window is
+-- another one by now, and begins the epoch of now. After a failover to an earlier clock the ones that are left out may be ahead:
 -- then it adds none, and the node renews again.
 local function renew(i)
-	local mark, omitted, count = read('>I6I4B', arguments, position)
-	local times = { read('>' .. string.rep('I6', count), arguments, position + 11) }
-	position = position + 11 + 6 * count
+	local mark, period, first, bytes, omitted, count = read('>I6BBBI4B', arguments, position)
+	local zone = sub(arguments, position + 14, position + 13 + bytes)
+	local times = { read('>' .. string.rep('I6', count), arguments, position + 14 + bytes) }
+	position = position + 14 + bytes + 6 * count
 	local a = account[i]
 	if blocked[i] and blocked[i] ~= $CODE_WINDOW then
 		return blocked[i]
@@ -229,7 +230,7 @@ local function renew(i)
 		return $CODE_NO_TENANT
 	end
 	local w = a[$WINDOW]
-	if w and w[$PERIOD] > 0 and w[$MARK] == mark and (omitted == 0 or times[2] <= now) then
+	if w and w[$PERIOD] == period and w[$FIRST] == first and w[$ZONE] == zone and w[$MARK] == mark and (omitted == 0 or times[2] <= now) then
 		for n = 1, count do
 			w[$AHEAD][#w[$AHEAD] + 1] = times[n]
 		end

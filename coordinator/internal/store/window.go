@@ -195,21 +195,28 @@ func ParseEpoch(record string) (e EndedEpoch, err error) {
 
 // appendWindow adds a window's change to an operation.
 func (e *Encoder) appendWindow(w *budget.Window) {
-	first := w.Day
-	if w.Period == budget.Week {
-		first = int(w.Weekday)
-	}
-	e.arguments = append(e.arguments, byte(w.Period), byte(first), byte(len(w.Zone))) //nolint:gosec // validated
+	e.calendar(w)
 	e.Amount(w.Carry)
 	e.Amount(w.Amount)
 	e.arguments = append(e.arguments, w.Zone...)
 }
 
-// Renewal adds the boundaries after a mark to the operation.
-func (e *Encoder) Renewal(mark int64, r *budget.Renewal) {
+// calendar adds the period of a window, its first day and the length of its zone.
+func (e *Encoder) calendar(w *budget.Window) {
+	first := w.Day
+	if w.Period == budget.Week {
+		first = int(w.Weekday)
+	}
+	e.arguments = append(e.arguments, byte(w.Period), byte(first), byte(len(w.Zone))) //nolint:gosec // validated
+}
+
+// Renewal adds the boundaries of a window after a mark to the operation.
+func (e *Encoder) Renewal(mark int64, w *budget.Window, r *budget.Renewal) {
 	e.Time(mark)
+	e.calendar(w)
 	e.arguments = appendUint(e.arguments, uint64(r.Omitted), 4) //nolint:gosec // not negative
 	e.arguments = append(e.arguments, byte(len(r.Boundaries)))  //nolint:gosec // at most 10
+	e.arguments = append(e.arguments, w.Zone...)
 	for _, at := range r.Boundaries {
 		e.Time(at)
 	}

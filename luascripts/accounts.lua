@@ -217,8 +217,8 @@ end
 
 -- renew adds the boundaries that an account lacks, unless another node has, and begins the
 -- epoch of now. They are of the window if the calendar is its own: a mark may return, because
--- time stands still after a failover. After a failover to an earlier clock the ones that are left out may be ahead:
--- then it adds none, and the node renews again.
+-- time stands still after a failover. After one to an earlier clock the boundaries that are
+-- left out may be ahead: then it adds none, and the node renews again.
 local function renew(i)
 	local mark, omitted, period, first, length, count = read('>I6I4BBBB', arguments, position)
 	position = position + 14 + length

@@ -170,13 +170,41 @@ local function readAccount(record)
 			end
 			local from = at + $WINDOW_BYTES
 			local function times(count, position)
-				local list = count > 0 and { read('>' .. string.rep('I6', count), record, position) } or {}
-				list[count + 1] = nil
+				local list = {}
+				for first = 0, count - 1, 1000 do -- read returns no more than 8,000 at once
+					local some = { read('>' .. string.rep('I6', math.min(1000, count - first)), record, position + 6 * first) }
+					for n = 1, #some - 1 do
+						list[first + n] = some[n]
+					end
+				end
 				return list
 			end
 			w[$ZONE] = sub(record, from, from + zone - 1)
 			w[$AHEAD], w[$KEPT] = times(ahead, from + zone), times(kept, from + zone + 6 * ahead)
 			w[$RING] = ring > 0 and sub(record, -ring)
+			local wrong = w[$PERIOD] > $LAST_PERIOD
+				or w[$CARRY_HI] > 2147483647 or w[$AMOUNT_HI] > 2147483647 or w[$ENDED_HI] > 2147483647
+			last = w[$START]
+			for n = 1, ahead do
+				wrong, last = wrong or w[$AHEAD][n] <= last, w[$AHEAD][n]
+			end
+			if ring == 0 then
+				wrong = wrong or w[$MARK] < last
+			else
+				local hi, lo = 0, 0
+				for position = 1, ring, 8 do
+					local partHi, partLo = read('>I4I4', w[$RING], position)
+					wrong, hi, lo = wrong or partHi > 2147483647, plus(hi, lo, partHi, partLo)
+				end
+				wrong = wrong or ahead > 0 or w[$MARK] % ($PART_MS)[w[$PERIOD]] ~= 0 or hi ~= a[$COMMITTED_HI] or lo ~= a[$COMMITTED_LO]
+			end
+			last = w[$START]
+			for n = 1, kept do
+				wrong, last = wrong or w[$KEPT][n] >= last, w[$KEPT][n]
+			end
+			if wrong then
+				return nil, $CODE_CORRUPT
+			end
 			a[$WINDOW], a[$TAIL], w[$TEXT], windowed = w, sub(record, $ACCOUNT_BYTES + 1, at - 1), sub(record, at), true
 		end
 	end

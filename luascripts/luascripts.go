@@ -202,7 +202,7 @@ var values = map[string]string{
 	"START": number(7), "MARK": number(8), "ENDED_HI": number(9), "ENDED_LO": number(10),
 	"ZONE": number(11), "AHEAD": number(12), "KEPT": number(13), "TEXT": number(14), "RING": number(15),
 	// The bytes of a rolling window's ring by its period, and the length of a part in ms.
-	"RINGS": "{ [5] = 200, [6] = 232, [7] = 248 }", "PART_MS": "{ [5] = 3600000, [6] = 21600000, [7] = 86400000 }",
+	"LAST_PERIOD": number(7), "RINGS": "{ [5] = 200, [6] = 232, [7] = 248 }", "PART_MS": "{ [5] = 3600000, [6] = 21600000, [7] = 86400000 }",
 	// An ended epoch has the places of an account up to COMMITTED_LO, then these.
 	"EPOCH_FORM": "'>I4I4I4I4I4I4I4I4i4I4I6'", "EPOCH_BYTES": number(EpochBytes),
 	"MOVED_HI": number(9), "MOVED_LO": number(10), "EPOCH_END": number(11), "CHANGED": number(12), "DROPPED": number(13),

@@ -105,9 +105,10 @@ func (c *Call) WithChange(change *budget.Change) *Call {
 	return c
 }
 
-// AtEpoch makes a balance that of the epoch that contains a time.
+// AtEpoch makes a balance that of the epoch that contains a time. A time that doesn't fit the 48
+// bits of the protocol is before or after all boundaries.
 func (c *Call) AtEpoch(at budget.Instant) *Call {
-	c.kind, c.at = luascripts.KindEpoch, int64(at)
+	c.kind, c.at = luascripts.KindEpoch, min(max(int64(at), 0), 1<<48-1)
 	return c
 }
 

@@ -414,7 +414,7 @@ func (l *Lane) abort() {
 // the partition exists and is readable, a hold without an owner is not left open.
 func (l *Lane) deliver(c *Call, a Answer) bool {
 	if c.retried && a.Err != nil {
-		if !l.lossLogged && !l.node.Dead() && !errors.Is(a.Err, ErrCorrupt) && !errors.Is(a.Err, ErrLayout) {
+		if !l.lossLogged && !l.node.Dead() && !errors.Is(a.Err, ErrCorrupt) && !errors.Is(a.Err, ErrLayout) && !errors.Is(a.Err, budget.ErrInvalidSetting) {
 			c.state.Store(callQueued)
 			l.mu.Lock()
 			l.queue.pushFront(c) // as in insist

@@ -34,7 +34,7 @@ func (c calendar) next(t time.Time) time.Time {
 		date = date.AddDate(0, 0, -int(7+date.Weekday()-c.window.Weekday)%7-7)
 	case Month:
 		date = time.Date(year, month-1, c.window.Day, 0, 0, 0, 0, time.UTC)
-	case NoPeriod, Hour, Day:
+	case NoPeriod, Hour, Day, Last24Hours, Last7Days, Last30Days:
 		date = date.AddDate(0, 0, -1)
 	}
 	for {
@@ -46,7 +46,7 @@ func (c calendar) next(t time.Time) time.Time {
 			date = date.AddDate(0, 0, 7)
 		case Month:
 			date = date.AddDate(0, 1, 0)
-		case NoPeriod, Hour, Day:
+		case NoPeriod, Hour, Day, Last24Hours, Last7Days, Last30Days:
 			date = date.AddDate(0, 0, 1)
 		}
 	}

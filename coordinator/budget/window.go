@@ -95,6 +95,7 @@ func (p Period) Parts() (n int, length time.Duration) {
 		return 28, 6 * time.Hour
 	case Last30Days:
 		return 30, 24 * time.Hour
+	case NoPeriod, Hour, Day, Week, Month:
 	}
 	return 0, 0
 }

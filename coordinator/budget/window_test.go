@@ -154,9 +154,9 @@ func epochNumber(w Window, local time.Time) int64 {
 			n--
 		}
 		return n
-	default:
-		panic(w.Period)
+	case NoPeriod, Hour, Last24Hours, Last7Days, Last30Days:
 	}
+	panic(w.Period)
 }
 
 // everyBoundary returns the boundaries of testWindows between two times by looking at the clock in each

@@ -18,9 +18,10 @@
 // are exact. A tenant such as acme/search/key-7 has the levels acme, acme/search and itself:
 // a reserve takes its cost from each of them that has a budget, or from none, and results
 // name the level that can give least. A budget may renew at calendar boundaries, which are the
-// same for all nodes; the first operation after one begins the new epoch. Every operation takes effect exactly once or not at
-// all, whatever is lost, delayed or repeated between the node and Redis. A hold that is
-// never settled is released at its deadline, by Redis' clock.
+// same for all nodes; the first operation after one begins the new epoch. Or it may be that of
+// the last 24 hours, 7 or 30 days. Every operation takes effect exactly once or not at all,
+// whatever is lost, delayed or repeated between the node and Redis. A hold that is never
+// settled is released at its deadline, by Redis' clock.
 //
 // # How it works
 //
@@ -74,9 +75,10 @@
 // and, only for the tenants of [WithObservedTenants], with bursar.tenant.id and the
 // node's attributes: bursar.tenant.granted, bursar.tenant.remaining,
 // bursar.tenant.reserved, bursar.tenant.committed in {microcent}, and
-// bursar.tenant.holds in {hold}. With a window the amounts are those of the current epoch, and
-// there are bursar.tenant.ended in {microcent}, reserved in ended epochs, and
-// bursar.tenant.epoch.end in s of Unix time. Package observability has a board and alerts for them.
+// bursar.tenant.holds in {hold}. With a window of the calendar the amounts are those of the
+// current epoch, and there are bursar.tenant.ended in {microcent}, reserved in ended epochs,
+// and bursar.tenant.epoch.end in s of Unix time; with a rolling window the amounts are those of
+// the window. Package observability has a board and alerts for them.
 //
 // The node's attributes are server.address and server.port of its Redis (or
 // WithServerName), db.namespace (the database number, except on a Cluster),

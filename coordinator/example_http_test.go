@@ -64,14 +64,23 @@ func refusal(held budget.Reservation) error {
 
 // renewal sets the fields of a refused request whose level renews: Retry-After, and those of
 // draft-ietf-httpapi-ratelimit-headers, in requests that cost the limit. Their number is the
-// quota of an epoch of w seconds; r requests are left, and t seconds.
+// quota of an epoch or a rolling window of w seconds; r requests are left. After t seconds the
+// next epoch begins, or the oldest part of the rolling window returns.
 func renewal(ctx context.Context, h http.Header, engine budget.Engine, held budget.Reservation, limit budget.Microcents, now time.Time) {
 	seconds := func(d time.Duration) int64 { return max(int64((d+time.Second-1)/time.Second), 1) }
 	left := seconds(held.Renews.Time().Sub(now))
 	h.Set("Retry-After", strconv.FormatInt(left, 10))
 	h.Set("RateLimit", fmt.Sprintf(`"budget";r=%d;t=%d`, held.Remaining/limit, left))
-	if b, err := engine.Balance(ctx, held.Level); err == nil && b.Epoch.End != 0 {
-		h.Set("RateLimit-Policy", fmt.Sprintf(`"budget";q=%d;w=%d`, b.Settings.Window.Amount/limit, seconds(b.Epoch.End.Time().Sub(b.Epoch.Start.Time()))))
+	b, err := engine.Balance(ctx, held.Level)
+	if err != nil {
+		return
+	}
+	length := b.Epoch.End.Time().Sub(b.Epoch.Start.Time())
+	if parts, part := b.Settings.Window.Period.Parts(); parts > 0 {
+		length = time.Duration(parts) * part
+	}
+	if length > 0 { // unless the window was removed
+		h.Set("RateLimit-Policy", fmt.Sprintf(`"budget";q=%d;w=%d`, b.Settings.Window.Amount/limit, seconds(length)))
 	}
 }
 
@@ -100,7 +109,7 @@ func refuse(w http.ResponseWriter, err error) {
 // A service reserves before the work and commits after it. If the missing money is only
 // held by other requests, respond with 429 instead of 402, so that the client tries
 // again: compare Balance's Reserved with the missing amount. A level with a window gets 429
-// and the time until it renews.
+// and the time until it renews, or until a rolling window returns its oldest part.
 func Example_http() {
 	client, stop := exampleRedis()
 	defer stop()
@@ -120,7 +129,8 @@ func Example_http() {
 	_, err2 := node.EnsureTenant(ctx, "initech", budget.Dollar)
 	_, err3 := node.FreezeTenant(ctx, "initech")
 	_, err4 := node.EnsureTenant(ctx, "umbrella", 20*budget.Cent, budget.InWindow(budget.Window{Period: budget.Hour, Amount: 90 * budget.Cent}))
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	_, err5 := node.EnsureTenant(ctx, "hooli", 40*budget.Cent, budget.InWindow(budget.Window{Period: budget.Last24Hours}))
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		log.Fatal(err)
 	}
 	service := paid(node, now, 30*budget.Cent, func(w http.ResponseWriter, _ *http.Request) budget.Microcents {
@@ -128,7 +138,7 @@ func Example_http() {
 		return 25 * budget.Cent
 	})
 
-	for _, tenant := range []string{"acme/search", "acme/search", "globex", "umbrella", "initech", "nobody", "a//b"} {
+	for _, tenant := range []string{"acme/search", "acme/search", "globex", "umbrella", "hooli", "hooli", "initech", "nobody", "a//b"} {
 		request := httptest.NewRequest(http.MethodPost, "/complete", http.NoBody)
 		request.Header.Set("X-Tenant", tenant)
 		response := httptest.NewRecorder()
@@ -144,6 +154,9 @@ func Example_http() {
 	// 429 the hold exceeds a cap: globex
 	// 429 insufficient budget: umbrella has $0.20 left; it renews at 2026-03-01T13:00:00Z
 	//     2700 "budget";r=0;t=2700 "budget";q=3;w=2700
+	// 200 the answer
+	// 429 insufficient budget: hooli has $0.15 left; it renews at 2026-03-02T13:00:00Z
+	//     89100 "budget";r=0;t=89100 "budget";q=1;w=86400
 	// 403 the account is frozen: initech
 	// 403 no such tenant
 	// 400 invalid tenant id "a//b": a level is empty; write names with one / between them

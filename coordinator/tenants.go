@@ -14,7 +14,7 @@ import (
 // tenantGauges report the balances of the tenants of WithObservedTenants.
 type tenantGauges struct {
 	granted, remaining, reserved, committed, holds metric.Int64ObservableGauge
-	ended, epochEnd                                metric.Int64ObservableGauge // of accounts with a window
+	ended, epochEnd                                metric.Int64ObservableGauge // of accounts with a window of the calendar
 }
 
 func newTenantGauges(meter metric.Meter) (tenantGauges, error) {
@@ -25,13 +25,13 @@ func newTenantGauges(meter metric.Meter) (tenantGauges, error) {
 		return g
 	}
 	g := tenantGauges{
-		granted:   gauge("granted", "{microcent}", "The budget of an observed tenant, with a window that of the current epoch."),
+		granted:   gauge("granted", "{microcent}", "The budget of an observed tenant, with a window that of the current epoch or of the rolling window."),
 		remaining: gauge("remaining", "{microcent}", "The remaining budget of an observed tenant."),
 		reserved:  gauge("reserved", "{microcent}", "The amount reserved by the open holds of an observed tenant."),
-		committed: gauge("committed", "{microcent}", "The amount that an observed tenant has spent, with a window in the current epoch."),
+		committed: gauge("committed", "{microcent}", "The amount that an observed tenant has spent, with a window in the current epoch or the rolling window."),
 		holds:     gauge("holds", "{hold}", "The number of open holds of an observed tenant."),
 		ended:     gauge("ended", "{microcent}", "The amount reserved in ended epochs by the open holds of an observed tenant."),
-		epochEnd:  gauge("epoch.end", "s", "The Unix time at which the budget of an observed tenant renews."),
+		epochEnd:  gauge("epoch.end", "s", "The Unix time at which the epoch of an observed tenant ends and its budget renews."),
 	}
 	return g, errors.Join(errs...)
 }

@@ -16,7 +16,7 @@ import (
 // MissingTenant if there are none; Found. Up to 1,000 accounts are read at one instant,
 // unless others are created all the time; see [budget.Tree]. A hold of a tenant below that
 // is past its deadline counts as reserved until the next operation on that tenant. An account
-// whose epoch has ended begins the next one first.
+// whose epoch has ended begins the next one first, and a rolling window moves on.
 //
 // Tree reads all fields of the tenant's partition, page by page: it is for operators, not
 // for every request.
@@ -77,7 +77,8 @@ func (c *Coordinator) readAccounts(ctx context.Context, tenant budget.TenantID) 
 // beginsAtOnce bounds the concurrent calls of beginEpochs.
 const beginsAtOnce = 256
 
-// beginEpochs makes each of these accounts begin its present epoch, which any operation does.
+// beginEpochs makes each of these accounts begin its present epoch, or move its rolling window on,
+// which any operation does.
 func (c *Coordinator) beginEpochs(ctx context.Context, tenants []budget.TenantID) error {
 	for some := range slices.Chunk(tenants, beginsAtOnce) {
 		errs := make([]error, len(some))

@@ -4,8 +4,9 @@
 // [Verify] checks everything under a key prefix while nodes continue to write, and is
 // exact for each account. [Inspect] shows raw records in words, even damaged ones.
 // [Read], [EachAccount] and [EachHold] list accounts and holds, [Returns] the amounts that
-// rolling windows give back, and [Partitions] the partitions of a prefix. All of them read page by page, so that Redis can serve others
-// in between. A hold whose deadline has passed stays open until a batch ends it.
+// rolling windows give back, and [Partitions] the partitions of a prefix. All of them read
+// page by page, so that Redis can serve others in between. A hold whose deadline has passed
+// stays open until a batch ends it.
 //
 // The package only reads. Keys and records belong to package store.
 package audit

@@ -36,8 +36,10 @@
 //		Period: budget.Day, Zone: "Europe/Berlin", Amount: 20 * budget.Dollar,
 //	}))
 //
-// A [Balance] has the terms of the current epoch, or with [AtEpoch] those of an ended one. An
-// insufficient [Reservation] says when its level renews.
+// A [Balance] has the terms of the current epoch, or with [AtEpoch] those of an ended one. A
+// window of [Last24Hours], [Last7Days] or [Last30Days] has no epochs: it rolls, and committed
+// amounts return as they get older than that. An insufficient [Reservation] says when its level
+// renews.
 //
 // # Scope
 //

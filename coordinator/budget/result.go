@@ -35,7 +35,8 @@ type Reservation struct {
 	// number of open holds for HoldsCap.
 	Cap      Cap   `json:"cap,omitzero"`
 	CapLimit int64 `json:"cap_limit,omitzero"`
-	// Renews is the time at which Level's window renews its budget, if Insufficient names a level with one.
+	// Renews is the time at which Level's window renews its budget, or returns the oldest part of it if it
+	// rolls, if Insufficient names a level with one.
 	Renews Instant `json:"renews,omitzero"`
 }
 
@@ -78,7 +79,7 @@ type Remainder struct {
 	Outcome   Outcome    `json:"outcome"`
 	Remaining Microcents `json:"remaining"`
 	Level     TenantID   `json:"level,omitzero"`
-	Renews    Instant    `json:"renews,omitzero"` // when Level's window renews its budget, if it has one
+	Renews    Instant    `json:"renews,omitzero"` // of Level's window, as in Reservation
 }
 
 // Balance is the result of Balance: Found with all terms of the invariant, read

@@ -133,6 +133,15 @@ func withNode(cc *cli.Context, do func(ctx context.Context, node *coordinator.Co
 	})
 }
 
+// withNodeAndRedis is withNode for commands that also read Redis themselves.
+func withNodeAndRedis(cc *cli.Context, do func(ctx context.Context, connection *connect.Connection, node *coordinator.Coordinator) error, opts ...coordinator.Option) error {
+	return withRedis(cc, func(ctx context.Context, connection *connect.Connection) error {
+		return onNode(ctx, cc, connection, func(ctx context.Context, node *coordinator.Coordinator) error {
+			return do(ctx, connection, node)
+		}, opts...)
+	})
+}
+
 func onNode(ctx context.Context, cc *cli.Context, connection *connect.Connection, do func(ctx context.Context, node *coordinator.Coordinator) error, opts ...coordinator.Option) error {
 	opts = append(opts,
 		coordinator.WithKeyPrefix(connection.Prefix), coordinator.WithCallTimeout(cc.Duration(timeoutFlag.Name)),

@@ -17,7 +17,7 @@ import (
 
 const dryRunName = "dry-run"
 
-var dryRunFlag = &cli.BoolFlag{Name: dryRunName, Usage: "change nothing; print the settings and the next boundaries of the window"}
+var dryRunFlag = &cli.BoolFlag{Name: dryRunName, Usage: "change nothing; print the settings and when the window renews the budget"}
 
 // previewBoundaries is the number of boundaries that a dry run prints.
 const previewBoundaries = 8
@@ -28,9 +28,10 @@ type boundary struct {
 	UTC   time.Time `json:"utc"`
 }
 
-// boundariesOf returns the first boundaries of a window after a time, or none without a window.
+// boundariesOf returns the first boundaries of a window after a time, or none without a window of
+// the calendar.
 func boundariesOf(w budget.Window, after time.Time) ([]boundary, error) {
-	if w.Period == budget.NoPeriod {
+	if w.Period == budget.NoPeriod || w.Period.Rolling() {
 		return nil, nil
 	}
 	instants, err := w.Boundaries(after, previewBoundaries)
@@ -49,6 +50,10 @@ type preview struct {
 	Granted    budget.Microcents `json:"granted"`
 	Settings   budget.Settings   `json:"settings,omitzero"`
 	Boundaries []boundary        `json:"boundaries,omitempty"`
+
+	// The length of a rolling window's parts, and when the present committed amount returns.
+	PartSeconds int64          `json:"part_seconds,omitzero"`
+	Returns     []audit.Return `json:"returns,omitempty"`
 }
 
 func (p preview) print(w io.Writer) {
@@ -59,6 +64,7 @@ func (p preview) print(w io.Writer) {
 		fmt.Fprintf(w, "%-10s %s  %s\n", label, localTime(b.Local, b.Local.Location()), instant(b.UTC, ""))
 		label = ""
 	}
+	p.printReturns(w)
 }
 
 // previewEnsure prints the tenant that tenant ensure would create. It writes nothing to Redis,
@@ -74,7 +80,7 @@ func previewEnsure(ctx context.Context, cc *cli.Context, out *output, c *connect
 			fmt.Fprintf(w, "dry run: %s already exists and would not be changed; see bursar tenant set\n", wording.Name(tenant))
 		})
 	}
-	return showPreview(ctx, cc, out, c, preview{Tenant: tenant, Outcome: budget.Created, Granted: amount, Settings: planned.after})
+	return showPreview(ctx, cc, out, c, preview{Tenant: tenant, Outcome: budget.Created, Granted: amount, Settings: planned.after}, b)
 }
 
 // previewSet prints the settings that tenant set would leave.
@@ -93,17 +99,28 @@ func previewSet(ctx context.Context, cc *cli.Context, out *output, c *connect.Co
 	if err != nil {
 		return exit.With(exit.Refused, err)
 	}
-	return showPreview(ctx, cc, out, c, preview{Tenant: tenant, Outcome: budget.Configured, Granted: planned.granted, Settings: planned.after})
+	return showPreview(ctx, cc, out, c, preview{Tenant: tenant, Outcome: budget.Configured, Granted: planned.granted, Settings: planned.after}, b)
 }
 
-// showPreview prints a preview, with boundaries from Redis' time on.
-func showPreview(ctx context.Context, cc *cli.Context, out *output, c *connect.Connection, p preview) error {
+// showPreview prints a preview as of Redis' time. b is the present balance.
+func showPreview(ctx context.Context, cc *cli.Context, out *output, c *connect.Connection, p preview, b budget.Balance) error {
+	var returns map[budget.TenantID][]audit.Return
+	rolls := p.Settings.Window.Period.Rolling()
+	if rolls && b.Settings.Window.Period.Rolling() {
+		var err error
+		if returns, err = audit.Returns(ctx, c.Client, c.Prefix, p.Tenant); err != nil {
+			return ofState(err)
+		}
+	}
 	now, err := c.Client.Time(ctx).Result()
 	if err == nil {
 		p.Boundaries, err = boundariesOf(p.Settings.Window, now)
 	}
 	if err != nil {
 		return exit.With(exit.Unavailable, err)
+	}
+	if rolls {
+		p.roll(b, returns[p.Tenant], now)
 	}
 	p.DryRun = true
 	return out.show(cc, p, p.print)

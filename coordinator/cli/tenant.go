@@ -46,7 +46,7 @@ func tenantCommand() *cli.Command {
 			},
 			{
 				Name: "tree", Usage: "print the balances of a tenant and of all tenants below it", ArgsUsage: "TENANT",
-				Description: "Up to 1,000 balances are those of one instant. Reads the tenant's partition page by\npage, without stopping a busy Redis. A hold that is past its deadline counts as\nreserved until the next operation on its tenant.",
+				Description: "Up to 1,000 balances are those of one instant. With windows\nit prints when each budget renews. Reads the tenant's partition page by page, without\nstopping a busy Redis. A hold that is past its deadline counts as reserved until the next\noperation on its tenant.",
 				Flags:       redisFlags(), Action: printing(showTree),
 			},
 			{
@@ -80,16 +80,16 @@ func standing(tenant budget.TenantID, b budget.Balance) fields {
 	return fields{of{tenant}, b, debt}
 }
 
-// account is standing with the number of open holds, or only the outcome without an
-// account.
-func account(tenant budget.TenantID, list budget.HoldList) fields {
+// account is standing with the renewal and the number of open holds, or only the outcome without
+// an account.
+func account(tenant budget.TenantID, list budget.HoldList, r renewal) fields {
 	if list.Outcome != budget.Found {
 		return fields{of{tenant}, budget.Balance{Outcome: list.Outcome}}
 	}
 	holds := struct {
 		Holds int `json:"holds"`
 	}{len(list.Holds)}
-	return append(standing(tenant, list.Balance), holds)
+	return append(standing(tenant, list.Balance), r, holds)
 }
 
 func ensureTenant(cc *cli.Context, out *output) error {
@@ -167,7 +167,7 @@ func oneTenant(cc *cli.Context) (budget.TenantID, error) {
 // missingTenant returns the error for a tenant that does not exist, and with --json
 // prints the outcome.
 func missingTenant(cc *cli.Context, out *output, tenant budget.TenantID) error {
-	answer := account(tenant, budget.HoldList{Outcome: budget.MissingTenant})
+	answer := account(tenant, budget.HoldList{Outcome: budget.MissingTenant}, renewal{})
 	return out.refusal(cc, answer, "no tenant is named %q under the prefix %q; create it with bursar tenant ensure, or give its --prefix", tenant, cc.String("prefix"))
 }
 
@@ -199,7 +199,7 @@ func showTree(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+	return withNodeAndRedis(cc, func(ctx context.Context, c *connect.Connection, node *coordinator.Coordinator) error {
 		tree, err := node.Tree(ctx, tenant)
 		if err != nil {
 			return unanswered(err, runAgain)
@@ -207,26 +207,49 @@ func showTree(cc *cli.Context, out *output) error {
 		if tree.Outcome == budget.MissingTenant {
 			return missingTenant(cc, out, tenant)
 		}
-		t := out.balances(cc)
-		for _, a := range tree.Accounts {
-			if err := t.balance(a.Tenant, a.Balance); err != nil {
-				return t.closeAfter(err)
-			}
+		renewals, err := renewalsOf(ctx, c, tree.Accounts...)
+		if err != nil {
+			return err
 		}
-		if !tree.Instant {
-			fmt.Fprintf(cc.App.ErrWriter, "bursar: these %s were not read at one instant\n", wording.Count(len(tree.Accounts), "balance"))
-		}
-		return t.closeAfter(nil)
+		return out.tree(cc, tree, renewals)
 	})
 }
 
+// The columns of a balance, and the format of their cells.
+const (
+	balanceColumns = "TENANT\tGRANTED\tREMAINING\tRESERVED\tCOMMITTED"
+	balanceFormat  = "%s\t%s\t%s\t%s\t%s"
+)
+
 // balances prints a balance a row.
-func (o *output) balances(cc *cli.Context) *table {
-	return o.table(cc, "TENANT\tGRANTED\tREMAINING\tRESERVED\tCOMMITTED")
-}
+func (o *output) balances(cc *cli.Context) *table { return o.table(cc, balanceColumns) }
 
 func (t *table) balance(tenant budget.TenantID, b budget.Balance) error {
-	return t.row(standing(tenant, b), "%s\t%s\t%s\t%s\t%s", wording.Name(tenant), b.Granted, b.Remaining, b.Reserved, b.Committed)
+	return t.row(standing(tenant, b), balanceFormat, wording.Name(tenant), b.Granted, b.Remaining, b.Reserved, b.Committed)
+}
+
+// tree prints the accounts of a tree. It has columns for windows if one of them has a window.
+func (o *output) tree(cc *cli.Context, tree budget.Tree, renewals map[budget.TenantID]renewal) error {
+	columns, format := balanceColumns, balanceFormat
+	windows := slices.ContainsFunc(tree.Accounts, func(a budget.Account) bool { return a.Balance.Settings.Window.Period != budget.NoPeriod })
+	if windows {
+		columns, format = columns+"\tWINDOW\tRENEWS", format+"\t%s\t%s"
+	}
+	t := o.table(cc, columns)
+	for _, a := range tree.Accounts {
+		b, r := a.Balance, renewals[a.Tenant]
+		cells := []any{wording.Name(a.Tenant), b.Granted, b.Remaining, b.Reserved, b.Committed}
+		if windows {
+			cells = append(cells, periodText(b.Settings.Window.Period), r)
+		}
+		if err := t.row(append(standing(a.Tenant, b), r), format, cells...); err != nil {
+			return t.closeAfter(err)
+		}
+	}
+	if !tree.Instant {
+		fmt.Fprintf(cc.App.ErrWriter, "bursar: these %s were not read at one instant\n", wording.Count(len(tree.Accounts), "balance"))
+	}
+	return t.closeAfter(nil)
 }
 
 type adjustment = func(*coordinator.Coordinator, context.Context, budget.TenantID, budget.Microcents) (budget.Adjustment, error)

@@ -131,6 +131,7 @@ func (d *deleted) end(ctx context.Context, node *coordinator.Coordinator) error 
 	if err != nil {
 		return err
 	}
+	earlier := ofEnded(list)
 	for _, hold := range list.Holds {
 		s, err := node.Commit(ctx, hold.ID, hold.Held)
 		if err != nil {
@@ -138,7 +139,7 @@ func (d *deleted) end(ctx context.Context, node *coordinator.Coordinator) error 
 		}
 		if s.Outcome == budget.Committed {
 			d.ended = append(d.ended, hold)
-			if ofEnded(hold, list.Balance) {
+			if earlier[hold.ID] {
 				d.earlier += hold.Held
 			}
 		}

@@ -128,7 +128,7 @@ func (r requested) isZero() bool { return len(r.settings) == 0 && r.window.given
 type plan struct {
 	settings []budget.Setting
 	after    budget.Settings
-	granted  budget.Microcents // of the current epoch, after a window's amount was raised
+	granted  budget.Microcents // of the current epoch, after a change of the window's amount
 }
 
 // plan returns the effect of the changes on a tenant with this balance. The first epoch of a
@@ -149,20 +149,15 @@ func (r requested) plan(tenant budget.TenantID, b budget.Balance) (p plan, err e
 	}
 	p.after = change.Apply(b.Settings)
 	if w := &p.after.Window; w.Period != budget.NoPeriod {
-		before := max(b.Granted, 0)
-		if b.Settings.Window.Period != budget.NoPeriod {
-			before = b.Settings.Window.Amount
-		}
-		if w.Amount == 0 {
-			w.Amount = before
+		if p.granted, err = grant(w, b); err != nil {
+			return p, err
 		}
 		if _, err = w.Amount.Add(p.after.Overdraft); err != nil {
-			return p, fmt.Errorf("--%s: %s in each epoch and an overdraft of %s: %w: lower one of them", windowAmountName, w.Amount, p.after.Overdraft, err)
-		}
-		if b.Outcome == budget.Found {
-			if p.granted, err = b.Granted.Add(max(w.Amount-before, 0)); err != nil {
-				return p, fmt.Errorf("--%s: %w", windowAmountName, err)
+			each := " in each epoch"
+			if w.Period.Rolling() {
+				each = ""
 			}
+			return p, fmt.Errorf("--%s: %s%s and an overdraft of %s: %w: lower one of them", windowAmountName, w.Amount, each, p.after.Overdraft, err)
 		}
 	}
 	if err = budget.ValidateOverdraft(tenant, p.granted, p.after.Overdraft); err != nil {
@@ -250,7 +245,11 @@ func (r requested) configure(ctx context.Context, cc *cli.Context, out *output, 
 	}
 	c, err := node.Configure(ctx, tenant, settings...)
 	if errors.Is(err, budget.ErrOverflow) {
-		err = fmt.Errorf("--%s: %w", overdraftName, err)
+		cause := overdraftName
+		if r.window.amount > 0 {
+			cause = windowAmountName
+		}
+		err = fmt.Errorf("--%s: %w", cause, err)
 	}
 	return configured(cc, out, tenant, c, err, "the settings of "+wording.Name(tenant)+" are changed", func(w io.Writer) {
 		fmt.Fprintf(w, "tenant     %s\n", wording.Name(tenant))

@@ -21,7 +21,7 @@ const epochName = "epoch"
 func showCommand() *cli.Command {
 	return &cli.Command{
 		Name: "show", Usage: "print a tenant's balance", ArgsUsage: "TENANT",
-		Description: "With a window the balance is that of the current epoch. The last three ended epochs can\nbe shown, too, and all that have open holds: --epoch takes a time in one of them, such as\n2026-03-01T12:00:00Z, or a date of the window's zone, for the start of that day.",
+		Description: "With a window of the calendar the balance is that of the current epoch. The last three\nended epochs can be shown, too, and all that have open holds: --epoch takes a time in one\nof them, such as 2026-03-01T12:00:00Z, or a date of the window's zone, for the start of\nthat day. With a rolling window it also shows when some of the budget next returns.",
 		Flags:       redisFlags(&cli.StringFlag{Name: epochName, Usage: "print the balance of the epoch at `TIME`", DefaultText: "now"}),
 		Action:      printing(showTenant),
 	}
@@ -35,7 +35,7 @@ func showTenant(cc *cli.Context, out *output) error {
 	if cc.IsSet(epochName) {
 		return showEpoch(cc, out, tenant)
 	}
-	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+	return withNodeAndRedis(cc, func(ctx context.Context, c *connect.Connection, node *coordinator.Coordinator) error {
 		list, err := node.Holds(ctx, tenant)
 		if err != nil {
 			return unanswered(err, runAgain)
@@ -43,9 +43,14 @@ func showTenant(cc *cli.Context, out *output) error {
 		if list.Outcome == budget.MissingTenant {
 			return missingTenant(cc, out, tenant)
 		}
-		return out.show(cc, account(tenant, list), func(w io.Writer) {
-			ended := holdsOfEnded(list)
+		renewals, err := renewalsOf(ctx, c, budget.Account{Tenant: tenant, Balance: list.Balance})
+		if err != nil {
+			return err
+		}
+		return out.show(cc, account(tenant, list, renewals[tenant]), func(w io.Writer) {
+			ended := len(ofEnded(list))
 			printBalance(w, tenant, list.Balance, " in "+wording.Count(len(list.Holds)-ended, "open hold"))
+			printRenewal(w, renewals[tenant])
 			printEpoch(w, list.Balance, ended)
 		})
 	})
@@ -103,35 +108,33 @@ func showEpoch(cc *cli.Context, out *output, tenant budget.TenantID) error {
 	if err != nil {
 		return err
 	}
-	return withRedis(cc, func(ctx context.Context, c *connect.Connection) error {
-		return onNode(ctx, cc, c, func(ctx context.Context, node *coordinator.Coordinator) error {
-			present, err := node.Balance(ctx, tenant)
-			if err != nil {
-				return unanswered(err, runAgain)
-			}
-			if present.Outcome == budget.MissingTenant {
-				return missingTenant(cc, out, tenant)
-			}
-			at, err := epoch.in(present.Settings.Window)
-			if err == nil {
-				err = checkPast(ctx, c, at)
-			}
-			if err != nil {
-				return err
-			}
-			b, err := node.Balance(ctx, tenant, budget.AtEpoch(at))
-			switch {
-			case errors.Is(err, budget.ErrNoEpoch):
-				return noEpoch(tenant, at, present)
-			case err != nil:
-				return unanswered(err, runAgain)
-			case b.Outcome == budget.MissingTenant:
-				return missingTenant(cc, out, tenant)
-			}
-			return out.show(cc, standing(tenant, b), func(w io.Writer) {
-				printBalance(w, tenant, b, "")
-				printEpoch(w, b, 0)
-			})
+	return withNodeAndRedis(cc, func(ctx context.Context, c *connect.Connection, node *coordinator.Coordinator) error {
+		present, err := node.Balance(ctx, tenant)
+		if err != nil {
+			return unanswered(err, runAgain)
+		}
+		if present.Outcome == budget.MissingTenant {
+			return missingTenant(cc, out, tenant)
+		}
+		at, err := epoch.in(present.Settings.Window)
+		if err == nil {
+			err = checkPast(ctx, c, at)
+		}
+		if err != nil {
+			return err
+		}
+		b, err := node.Balance(ctx, tenant, budget.AtEpoch(at))
+		switch {
+		case errors.Is(err, budget.ErrNoEpoch):
+			return noEpoch(tenant, at, present)
+		case err != nil:
+			return unanswered(err, runAgain)
+		case b.Outcome == budget.MissingTenant:
+			return missingTenant(cc, out, tenant)
+		}
+		return out.show(cc, standing(tenant, b), func(w io.Writer) {
+			printBalance(w, tenant, b, "")
+			printEpoch(w, b, 0)
 		})
 	})
 }
@@ -150,6 +153,10 @@ func checkPast(ctx context.Context, c *connect.Connection, at time.Time) error {
 
 // noEpoch returns the error for an epoch that the tenant doesn't keep.
 func noEpoch(tenant budget.TenantID, at time.Time, present budget.Balance) error {
+	if p := present.Settings.Window.Period; p.Rolling() {
+		return refused("--%s: %s has a window of the last %s, which has no epochs, and keeps none from before it at %s: leave the flag out",
+			epochName, wording.Name(tenant), p, instant(at, ""))
+	}
 	if present.Epoch == (budget.Epoch{}) {
 		return refused("--%s: %s has had no window, so it has no epochs: leave the flag out", epochName, wording.Name(tenant))
 	}

@@ -17,7 +17,7 @@ import (
 func watchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "watch", Usage: "print tenants' balances continuously, and export them as metrics", ArgsUsage: "TENANT…",
-		Description: "Prints a line for each tenant at every interval, until Ctrl-C, with the thresholds that\nit has reached, the holds of ended epochs, and when its budget renews. With the OTEL_* variables set it exports the balances as metrics, for\nexample for Prometheus at :9464 with OTEL_METRICS_EXPORTER=prometheus.",
+		Description: "Prints a line for each tenant at every interval, until Ctrl-C, with the thresholds that\nit has reached, the holds of ended epochs, and when its budget renews. With the OTEL_*\nvariables set it exports the balances as metrics, for example for Prometheus at :9464\nwith OTEL_METRICS_EXPORTER=prometheus.",
 		Flags: redisFlags(
 			&cli.DurationFlag{Name: "every", Usage: "interval between two lines of a tenant, at least 100ms", Value: 10 * time.Second},
 			&cli.IntFlag{Name: "times", Usage: "stop after `N` lines for each tenant", DefaultText: "never"},
@@ -31,7 +31,7 @@ func watchTenants(cc *cli.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	return withNode(cc, func(ctx context.Context, node *coordinator.Coordinator) error {
+	return withNodeAndRedis(cc, func(ctx context.Context, c *connect.Connection, node *coordinator.Coordinator) error {
 		ticker := time.NewTicker(cc.Duration("every"))
 		defer ticker.Stop()
 		for round := 1; ; round++ {
@@ -39,7 +39,7 @@ func watchTenants(cc *cli.Context, out *output) error {
 				if ctx.Err() != nil {
 					return nil // Ctrl-C is the normal end
 				}
-				if err := watchOnce(ctx, cc, out, node, tenant); err != nil {
+				if err := watchOnce(ctx, cc, out, c, node, tenant); err != nil {
 					return err
 				}
 			}
@@ -78,7 +78,7 @@ func watched(cc *cli.Context) ([]budget.TenantID, error) {
 	return tenants, nil
 }
 
-func watchOnce(ctx context.Context, cc *cli.Context, out *output, node *coordinator.Coordinator, tenant budget.TenantID) error {
+func watchOnce(ctx context.Context, cc *cli.Context, out *output, c *connect.Connection, node *coordinator.Coordinator, tenant budget.TenantID) error {
 	// A read that is in flight at the interruption may complete.
 	lingering, end := connect.Linger(ctx)
 	defer end()
@@ -87,12 +87,16 @@ func watchOnce(ctx context.Context, cc *cli.Context, out *output, node *coordina
 		return unanswered(err, runAgain)
 	}
 	now, b := time.Now().UTC(), list.Balance
+	renewals, err := renewalsOf(lingering, c, budget.Account{Tenant: tenant, Balance: b})
+	if err != nil {
+		return err
+	}
 	t := out.table(cc, "")
 	if t.text == nil {
 		at := struct {
 			Time time.Time `json:"time"`
 		}{now}
-		return t.row(append(fields{at}, account(tenant, list)...), "")
+		return t.row(append(fields{at}, account(tenant, list, renewals[tenant])...), "")
 	}
 	if list.Outcome == budget.MissingTenant {
 		fmt.Fprintf(out, "%s  %s  no such tenant\n", instant(now, ""), wording.Name(tenant))
@@ -102,8 +106,8 @@ func watchOnce(ctx context.Context, cc *cli.Context, out *output, node *coordina
 	if crossed := b.Crossed(); !crossed.IsZero() {
 		reached = "  reached " + percents(crossed, budget.Thresholds{})
 	}
-	ended := holdsOfEnded(list)
+	ended := len(ofEnded(list))
 	fmt.Fprintf(out, "%s  %s  remaining %s  reserved %s in %s  committed %s%s%s\n",
-		instant(now, ""), wording.Name(tenant), b.Remaining, b.Reserved, wording.Count(len(list.Holds)-ended, "hold"), b.Committed, reached, epochText(b, ended))
+		instant(now, ""), wording.Name(tenant), b.Remaining, b.Reserved, wording.Count(len(list.Holds)-ended, "hold"), b.Committed, reached, epochText(b, renewals[tenant], ended))
 	return out.err
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,15 +26,18 @@ const (
 
 const windowHelp = `--window makes the budget renew: each epoch, an hour, day, week or month of --zone's clock,
 is granted --window-amount, by default the budget that the tenant has, and up to --carry of
-what remains of the epoch before. Debt always passes on. Each flag changes one part of the
-window and leaves the others. A larger amount counts at once, a smaller one from the next
-epoch.`
+what remains of the epoch before. Debt always passes on. A larger amount counts at once, a
+smaller one from the next epoch.
+
+With 24h, 7d or 30d the window rolls: a committed amount returns when it is older than that,
+in parts of 1, 6 or 24 hours. Such a window has an amount alone, which counts at once. Each
+flag changes one part of a window and leaves the others.`
 
 // windowFlags returns the flags of windows, for tenant set and tenant ensure.
 func windowFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: windowName, Usage: "renew the budget each `PERIOD`: hour, day, week or month; none removes the window"},
-		&cli.StringFlag{Name: windowAmountName, Usage: "grant `AMOUNT` in each epoch"},
+		&cli.StringFlag{Name: windowName, Usage: "renew the budget each `PERIOD`: hour, day, week or month, or limit the last 24h, 7d or 30d; none removes the window"},
+		&cli.StringFlag{Name: windowAmountName, Usage: "grant `AMOUNT` in each epoch, or in a rolling window"},
 		&cli.StringFlag{Name: zoneName, Usage: "renew by the clock of `ZONE`, such as Europe/Berlin", DefaultText: "UTC"},
 		&cli.StringFlag{Name: weekStartsName, Usage: "first `DAY` of a week", DefaultText: "monday"},
 		&cli.StringFlag{Name: monthStartsName, Usage: "first `DAY` of a month, 1 to 28", DefaultText: "1"},
@@ -90,7 +94,7 @@ func (c *windowChange) parsePeriod(text string) error {
 	if c.remove || c.period.UnmarshalText([]byte(text)) == nil && c.period != budget.NoPeriod {
 		return nil
 	}
-	return fmt.Errorf("%q is not a period: give %s, %s, %s or %s, or %s for no window", text, budget.Hour, budget.Day, budget.Week, budget.Month, noSetting)
+	return fmt.Errorf("%q is not a period: give %s, or %s for no window", text, anyPeriod, noSetting)
 }
 
 func (c *windowChange) parseAmount(text string) (err error) {
@@ -143,8 +147,13 @@ func (c windowChange) apply(tenant budget.TenantID, w budget.Window) (budget.Win
 	case c.remove:
 		return budget.Window{}, nil
 	case c.period == budget.NoPeriod && w.Period == budget.NoPeriod:
-		return w, fmt.Errorf("--%s: %s has no window: give --%s %s, %s, %s or %s, too",
-			c.given, wording.Name(tenant), windowName, budget.Hour, budget.Day, budget.Week, budget.Month)
+		periods := calendarPeriods
+		if c.ofCalendar() == "" {
+			periods = anyPeriod
+		}
+		return w, fmt.Errorf("--%s: %s has no window: give --%s %s, too", c.given, wording.Name(tenant), windowName, periods)
+	case c.period.Rolling() || c.period == budget.NoPeriod && w.Period.Rolling():
+		return c.roll(w)
 	case c.period != budget.NoPeriod && c.period != w.Period:
 		w.Period, w.Weekday, w.Day = c.period, 0, 0
 		if c.period == budget.Week {
@@ -177,6 +186,9 @@ func (c windowChange) apply(tenant budget.TenantID, w budget.Window) (budget.Win
 
 // windowText describes a window in one line.
 func windowText(w budget.Window) string {
+	if w.Period.Rolling() {
+		return fmt.Sprintf("the last %s, %s", w.Period, w.Amount)
+	}
 	text := "by the " + w.Period.String()
 	if w.Period == budget.Week {
 		text += " from " + w.Weekday.String()
@@ -228,29 +240,29 @@ func printEpoch(w io.Writer, b budget.Balance, endedHolds int) {
 	}
 }
 
-// epochText is printEpoch for a line of tenant watch.
-func epochText(b budget.Balance, endedHolds int) (text string) {
+// epochText is printEpoch and printRenewal for a line of tenant watch.
+func epochText(b budget.Balance, r renewal, endedHolds int) (text string) {
 	if b.Ended > 0 {
 		text = fmt.Sprintf("  ended epochs %s in %s", b.Ended, wording.Count(endedHolds, "hold"))
 	}
-	if b.Epoch.End != 0 {
-		text += "  renews " + b.Epoch.End.String()
+	if r.At != 0 {
+		text += "  renews " + r.String()
 	}
 	return text
 }
 
-// ofEnded reports whether a hold of a tenant with this balance belongs to an ended epoch. If no
-// such epoch has a hold, all holds belong to the present one, even older ones.
-func ofEnded(h budget.Hold, b budget.Balance) bool {
-	return b.Ended > 0 && budget.InstantOf(h.Made) < b.Epoch.Start
-}
-
-// holdsOfEnded returns the number of a list's holds that belong to ended epochs.
-func holdsOfEnded(list budget.HoldList) (n int) {
-	for _, h := range list.Holds {
-		if ofEnded(h, list.Balance) {
-			n++
+// ofEnded returns the holds of a list that belong to ended epochs: the oldest ones, which
+// reserve Ended together. The balance of a rolling window has no start to compare with.
+func ofEnded(list budget.HoldList) map[budget.ReservationID]bool {
+	ended := make(map[budget.ReservationID]bool)
+	byAge := func(a, b budget.Hold) int { return a.Made.Compare(b.Made) }
+	sum := budget.Microcents(0)
+	for _, h := range slices.SortedFunc(slices.Values(list.Holds), byAge) {
+		if sum == list.Balance.Ended {
+			break
 		}
+		sum += h.Held
+		ended[h.ID] = true
 	}
-	return n
+	return ended
 }

@@ -86,7 +86,8 @@ func TestDateOfEpoch(t *testing.T) {
 func TestWindowText(t *testing.T) {
 	t.Parallel()
 	for want, w := range map[string]budget.Window{
-		"by the hour in UTC, $1.00 each":                                              {Period: budget.Hour, Amount: budget.Dollar},
+		"the last 30d, $1.00":            {Period: budget.Last30Days, Amount: budget.Dollar},
+		"by the hour in UTC, $1.00 each": {Period: budget.Hour, Amount: budget.Dollar},
 		"by the week from Sunday in UTC, $1.00 each, all that remains passes on":      {Period: budget.Week, Amount: budget.Dollar, Carry: budget.CarryAll},
 		"by the month from day 1 in Europe/Berlin, $1.00 each, up to $0.01 passes on": {Period: budget.Month, Zone: "Europe/Berlin", Amount: budget.Dollar, Carry: budget.Cent},
 	} {
@@ -101,6 +102,7 @@ func TestWindowText(t *testing.T) {
 func TestChangeOfWindow(t *testing.T) {
 	t.Parallel()
 	weekly := budget.Window{Period: budget.Week, Zone: "Europe/Berlin", Weekday: time.Friday, Amount: budget.Dollar, Carry: budget.Cent}
+	rolling := budget.Window{Period: budget.Last24Hours, Amount: budget.Cent}
 	with := func(change func(*budget.Window)) budget.Window {
 		w := weekly
 		change(&w)
@@ -122,6 +124,16 @@ func TestChangeOfWindow(t *testing.T) {
 		{"a day", windowChange{period: budget.Day}, weekly, with(func(w *budget.Window) { w.Period, w.Weekday = budget.Day, 0 }), ""},
 		{"a month", windowChange{period: budget.Month, day: 3}, weekly, with(func(w *budget.Window) { w.Period, w.Weekday, w.Day = budget.Month, 0, 3 }), ""},
 		{"a first window", windowChange{period: budget.Week}, budget.Window{}, budget.Window{Period: budget.Week, Weekday: time.Monday}, ""},
+		{"a rolling window", windowChange{period: budget.Last7Days}, weekly, budget.Window{Period: budget.Last7Days, Amount: budget.Dollar}, ""},
+		{"its first amount", windowChange{period: budget.Last7Days, amount: 7}, budget.Window{}, budget.Window{Period: budget.Last7Days, Amount: 7}, ""},
+		{"its amount", windowChange{amount: 7}, rolling, budget.Window{Period: budget.Last24Hours, Amount: 7}, ""},
+		{"a week after it", windowChange{period: budget.Week}, rolling, budget.Window{Period: budget.Week, Weekday: time.Monday, Amount: budget.Cent}, ""},
+		{"a zone after it", windowChange{period: budget.Hour, zone: "UTC", setCarry: true, carry: 3}, rolling, budget.Window{Period: budget.Hour, Zone: "UTC", Amount: budget.Cent, Carry: 3}, ""},
+		{"a zone of it", windowChange{zone: "UTC"}, rolling, budget.Window{}, "--zone: a window of the last 24h has no boundaries"},
+		{"a first weekday of it", windowChange{setWeekday: true}, rolling, budget.Window{}, "--week-starts: a window of the last 24h has no first weekday"},
+		{"a first day of it", windowChange{day: 1}, rolling, budget.Window{}, "--month-starts: a window of the last 24h has no first day"},
+		{"a carry-over of it", windowChange{period: budget.Last30Days, setCarry: true}, weekly, budget.Window{}, "--carry: a window of the last 30d has no epochs"},
+		{"an amount of none", windowChange{given: "window-amount", amount: 7}, budget.Window{}, budget.Window{}, "--window-amount: acme has no window: give --window hour, day, week, month, 24h, 7d or 30d, too"},
 		{"removal", windowChange{remove: true}, weekly, budget.Window{}, ""},
 		{"no window", windowChange{given: "zone", zone: "UTC"}, budget.Window{}, budget.Window{}, "--zone: acme has no window: give --window hour, day, week or month, too"},
 		{"a day of a week", windowChange{day: 3}, weekly, budget.Window{}, "--month-starts: the window is by the week"},

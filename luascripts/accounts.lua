@@ -215,13 +215,16 @@ local function adjust(kind, i, hi, lo)
 	return kind == $WITHDRAW and $CODE_WITHDRAWN or $CODE_GRANTED
 end
 
--- renew adds the boundaries that an account lacks, unless another node has, and begins the
--- epoch of now. After a failover to an earlier clock the ones that are left out may be ahead:
--- then it adds none, and the node renews again.
+-- renew adds the boundaries that an account lacks, unless another node has, or has changed the
+-- calendar since, and begins the epoch of now. After a failover to an earlier clock the ones that
+-- are left out may be ahead: then it adds none, and the node renews again.
 local function renew(i)
 	local mark, omitted, count = read('>I6I4B', arguments, position)
 	local times = { read('>' .. string.rep('I6', count), arguments, position + 11) }
 	position = position + 11 + 6 * count
+	local period, first, length = read('>BBB', arguments, position)
+	local zone = sub(arguments, position + 3, position + 2 + length)
+	position = position + 3 + length
 	local a = account[i]
 	if blocked[i] and blocked[i] ~= $CODE_WINDOW then
 		return blocked[i]
@@ -229,7 +232,7 @@ local function renew(i)
 		return $CODE_NO_TENANT
 	end
 	local w = a[$WINDOW]
-	if w and w[$PERIOD] > 0 and w[$MARK] == mark and (omitted == 0 or times[2] <= now) then
+	if w and w[$PERIOD] == period and w[$FIRST] == first and w[$ZONE] == zone and w[$MARK] == mark and (omitted == 0 or times[2] <= now) then
 		for n = 1, count do
 			w[$AHEAD][#w[$AHEAD] + 1] = times[n]
 		end

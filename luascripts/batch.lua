@@ -21,7 +21,8 @@
 --             if it changes the window, then its period, first day, zone's length (8 each),
 --             carry-over, amount (64 each), zone
 --           renew: time from which boundaries are missing (48), number of passed ones that
---             are left out (32), number of boundaries (8), and these (48 each)
+--             are left out (32), number of boundaries (8), these (48 each), and their
+--             calendar: period, first day, zone's length (8 each), zone
 --           epoch: time (48)
 --           merge: state (1 byte), amount (64), made or ended (48), deadline (48), and
 --             levels (8) if the tenant has a parent

@@ -166,7 +166,7 @@ func (b *Batch) encode(env *store.Envelope) {
 		case luascripts.KindEpoch:
 			e.Time(c.at)
 		case luascripts.KindRenew:
-			e.Renewal(c.renewal.mark, &c.renewal.Renewal)
+			e.Renewal(&c.renewal.window, c.renewal.mark, &c.renewal.Renewal)
 		case luascripts.KindMerge:
 			e.State(c.merged.state)
 			e.Amount(c.merged.amount)

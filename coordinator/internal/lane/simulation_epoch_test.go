@@ -265,6 +265,12 @@ func (a *simAccount) move(made int64, reserved, committed budget.Microcents) (la
 	return true
 }
 
+// simCalendar returns a window without its amounts.
+func simCalendar(w budget.Window) budget.Window {
+	w.Amount, w.Carry = 0, 0
+	return w
+}
+
 // configure makes a change at a time. It reports whether all sums fit 64 bits; the account
 // is changed only if they do. An account that is created has the budget that it is given.
 func (a *simAccount) configure(c *budget.Change, now int64, created bool) (fits bool) {
@@ -290,15 +296,11 @@ func (a *simAccount) configure(c *budget.Change, now int64, created bool) (fits 
 	}
 	a.Remaining = amountOf(bigSum(a.Remaining, granted, -a.Granted))
 	a.Granted, a.Settings = granted, settings
-	calendar := func(w budget.Window) budget.Window {
-		w.Amount, w.Carry = 0, 0
-		return w
-	}
 	switch {
 	case !c.SetWindow:
 	case w.Period == budget.NoPeriod && len(a.ended) == 0:
 		a.Epochs, a.ring, a.waits = nil, nil, false
-	case calendar(*w) == calendar(was):
+	case simCalendar(*w) == simCalendar(was):
 	default:
 		if a.Epochs == nil {
 			a.Epochs = &store.Epochs{Start: now}

@@ -447,7 +447,7 @@ func (model *simModel) apply(operation int, c simCall, code byte, a *Answer) {
 	case luascripts.CodeRenewed:
 		// The boundaries that it leaves out must have passed.
 		times, omits := c.renewal.Boundaries, c.renewal.Omitted > 0
-		if own.hasPeriod() && !own.rolls() && own.Epochs.Mark == c.renewal.mark && !(omits && times[1] > model.now) {
+		if own.Epochs != nil && simCalendar(own.Settings.Window) == c.renewal.window && own.Epochs.Mark == c.renewal.mark && !(omits && times[1] > model.now) {
 			own.renew(times[len(times)-1], model.now)
 		}
 		*a = Answer{Outcome: budget.Found, Level: c.tenant, Remaining: own.Remaining}

@@ -13,9 +13,10 @@ import (
 // the call.
 
 // renewal is the boundaries after a time that an account lacks. If another node has stored
-// them in the meantime, they change nothing.
+// them, or changed the calendar, in the meantime, they change nothing.
 type renewal struct {
-	mark int64
+	window budget.Window // without amounts
+	mark   int64
 	budget.Renewal
 }
 
@@ -32,5 +33,5 @@ func appendRenewal(calls []*Call, a *Answer, now int64) ([]*Call, error) {
 	if err != nil {
 		return calls, fmt.Errorf("window of tenant %q: %w", a.Level, err)
 	}
-	return append(calls, &Call{kind: luascripts.KindRenew, tenant: a.Level, renewal: &renewal{a.missing.Mark, found}}), nil
+	return append(calls, &Call{kind: luascripts.KindRenew, tenant: a.Level, renewal: &renewal{a.missing.Window, a.missing.Mark, found}}), nil
 }

@@ -195,24 +195,31 @@ func ParseEpoch(record string) (e EndedEpoch, err error) {
 
 // appendWindow adds a window's change to an operation.
 func (e *Encoder) appendWindow(w *budget.Window) {
-	first := w.Day
-	if w.Period == budget.Week {
-		first = int(w.Weekday)
-	}
-	e.arguments = append(e.arguments, byte(w.Period), byte(first), byte(len(w.Zone))) //nolint:gosec // validated
+	e.appendCalendar(w)
 	e.Amount(w.Carry)
 	e.Amount(w.Amount)
 	e.arguments = append(e.arguments, w.Zone...)
 }
 
-// Renewal adds the boundaries after a mark to the operation.
-func (e *Encoder) Renewal(mark int64, r *budget.Renewal) {
+// appendCalendar adds the period, the first day, and the length of the zone's name.
+func (e *Encoder) appendCalendar(w *budget.Window) {
+	first := w.Day
+	if w.Period == budget.Week {
+		first = int(w.Weekday)
+	}
+	e.arguments = append(e.arguments, byte(w.Period), byte(first), byte(len(w.Zone))) //nolint:gosec // validated
+}
+
+// Renewal adds the boundaries of a calendar after a mark to the operation.
+func (e *Encoder) Renewal(w *budget.Window, mark int64, r *budget.Renewal) {
 	e.Time(mark)
 	e.arguments = appendUint(e.arguments, uint64(r.Omitted), 4) //nolint:gosec // not negative
 	e.arguments = append(e.arguments, byte(len(r.Boundaries)))  //nolint:gosec // at most 10
 	for _, at := range r.Boundaries {
 		e.Time(at)
 	}
+	e.appendCalendar(w)
+	e.arguments = append(e.arguments, w.Zone...)
 }
 
 // WindowAhead is what a reply says of the window of an account of the batch.

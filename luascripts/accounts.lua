@@ -80,8 +80,9 @@ local function windowOf(a, spec)
 end
 
 -- configure makes a change of an account; false, and nothing changed, if its budget, or what
--- its window grants, would not fit 64 bits with the overdraft. An account that is created with
--- a window begins with its budget, whatever the window grants.
+-- its window grants, would not fit 64 bits with the overdraft, or if what remains would not: a
+-- lowered amount after repairs, which check nothing. An account that is created with a window
+-- begins with its budget, whatever the window grants.
 local function configure(i, a, set, flags, new, spec, created)
 	local tail, at = tailOf(a), 1
 	local parts = {}
@@ -104,7 +105,8 @@ local function configure(i, a, set, flags, new, spec, created)
 		end
 	end
 	local gH, gL = plus(a[$GRANTED_HI], a[$GRANTED_LO], moreHi, moreLo)
-	if gH > 2147483647 or plus(gH, gL, settings[$OVERDRAFT_HI], settings[$OVERDRAFT_LO]) > 2147483647
+	local rH, rL = plus(a[$REMAINING_HI], a[$REMAINING_LO], moreHi, moreLo)
+	if gH > 2147483647 or rH < -2147483648 or rH == -2147483648 and rL == 0 or plus(gH, gL, settings[$OVERDRAFT_HI], settings[$OVERDRAFT_LO]) > 2147483647
 		or w and plus(w[$AMOUNT_HI], w[$AMOUNT_LO], settings[$OVERDRAFT_HI], settings[$OVERDRAFT_LO]) > 2147483647 then
 		return false
 	end
@@ -130,8 +132,7 @@ local function configure(i, a, set, flags, new, spec, created)
 	end
 	a[$REACHED] = a[$REACHED] or reached(a)
 	a[$FLAGS], a[$TAIL], a[$SETTINGS], a[$WINDOW], dirty[i] = result, tail, settings, w, true
-	a[$GRANTED_HI], a[$GRANTED_LO] = gH, gL
-	a[$REMAINING_HI], a[$REMAINING_LO] = plus(a[$REMAINING_HI], a[$REMAINING_LO], moreHi, moreLo)
+	a[$GRANTED_HI], a[$GRANTED_LO], a[$REMAINING_HI], a[$REMAINING_LO] = gH, gL, rH, rL
 	if w then
 		windowed = true
 		if not enter then

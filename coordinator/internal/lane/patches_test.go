@@ -176,7 +176,7 @@ var luaPatches = []patch{
 	{"a settle reaches a level that was removed and created again", "levels.lua",
 		"if level and level[$SERIAL] <= newest then", "if level then", ""},
 	{"an excess is checked at the tenant alone", "levels.lua",
-		"if not least or h < leastHi or", "if not least or false and h < leastHi or false and", ""},
+		"(not least or h < leastHi or", "(not least or false and h < leastHi or false and", ""},
 	{"an excess that a level does not cover is debited", "levels.lua",
 		"elseif short then\n\t\t\tcode = $CODE_OVERRUN", "elseif false then\n\t\t\tcode = $CODE_OVERRUN", ""},
 	{"the surplus returns to one level", "levels.lua",
@@ -452,7 +452,7 @@ var goPatches = []patch{
 var noticed = regexp.MustCompile(`seed (\d+): (.*)`)
 
 func TestPatchesToTheLuaAreNoticed(t *testing.T) {
-	for _, p := range slices.Concat(luaPatches, luaWindowPatches) {
+	for _, p := range slices.Concat(luaPatches, luaWindowPatches, luaRollingPatches) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			if p.tests != "" {
@@ -480,7 +480,7 @@ func TestPatchesToTheLuaAreNoticed(t *testing.T) {
 }
 
 func TestPatchesToTheLaneAreNoticed(t *testing.T) {
-	for _, p := range slices.Concat(goPatches, goWindowPatches) {
+	for _, p := range slices.Concat(goPatches, goWindowPatches, goRollingPatches) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			p.run(t, p.file)

@@ -291,10 +291,11 @@ func (a *simAccount) configure(c *budget.Change, now int64, created bool) (fits 
 			granted = amountOf(sum)
 		}
 	}
-	if !bigSum(granted, settings.Overdraft).IsInt64() || !bigSum(w.Amount, settings.Overdraft).IsInt64() {
+	remaining := bigSum(a.Remaining, granted, -a.Granted)
+	if remaining.Cmp(bigOf(-budget.MaxMicrocents)) < 0 || !bigSum(granted, settings.Overdraft).IsInt64() || !bigSum(w.Amount, settings.Overdraft).IsInt64() {
 		return false
 	}
-	a.Remaining = amountOf(bigSum(a.Remaining, granted, -a.Granted))
+	a.Remaining = amountOf(remaining)
 	a.Granted, a.Settings = granted, settings
 	switch {
 	case !c.SetWindow:

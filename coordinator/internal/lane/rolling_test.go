@@ -1,0 +1,132 @@
+package lane
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/coordinator/internal/store"
+	"github.com/calybris/bursar/luascripts"
+)
+
+// Tests of rolling windows, on the simulated Redis.
+
+// A renewal of a calendar changes nothing of another window that has replaced it in the same
+// millisecond, when a rolling window's part begins.
+func TestRenewalOfAnEarlierCalendar(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ from, to budget.Window }{
+		"a rolling window": {hourly, budget.Window{Period: budget.Last24Hours}},
+		"another period":   {hourly, budget.Window{Period: budget.Day}},
+		"another zone":     {hourly, budget.Window{Period: budget.Hour, Zone: "Asia/Kolkata"}},
+		"another day":      {budget.Window{Period: budget.Month, Zone: "UTC", Day: 15}, budget.Window{Period: budget.Month, Day: 20}},
+		"no window":        {hourly, budget.Window{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := begun(t, 1)
+			s.nextHour()
+			s.setWindow(t, c.from)
+			now := s.server.Now
+			late, err := c.from.Renewal(now, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.setWindow(t, c.to)
+			before := s.account(t, renewed)
+			call := &Call{kind: luascripts.KindRenew, tenant: renewed, renewal: &renewal{c.from, now, late}, done: make(chan struct{}, 1)}
+			s.carryCall(t, NewNode(s.nodeConfig(1)), call)
+			if after := s.account(t, renewed); call.answer.Outcome != budget.Found || !reflect.DeepEqual(after, before) {
+				t.Errorf("%+v: %+v, want %+v", call.answer, after, before)
+			}
+		})
+	}
+}
+
+// An amount isn't lowered if what remains would not fit 64 bits. Only a repair spends so much.
+func TestLoweredRollingWindow(t *testing.T) {
+	t.Parallel()
+	const half = budget.Microcents(1) << 62
+	s := begun(t, 1)
+	s.setWindow(t, budget.Window{Period: budget.Last24Hours, Amount: budget.MaxMicrocents})
+	maker, other := NewNode(s.nodeConfig(1)), NewNode(s.nodeConfig(1))
+	s.read(t, maker)
+	s.read(t, other)
+	replica := s.partitions[0].store.Clone()
+	s.spend(t, maker, half)
+	s.partitions[0].store = replica
+	s.carryCall(t, other, NewCall(luascripts.KindReserve, renewed, budget.MaxMicrocents, budget.ReservationID{}).WithTTL(0))
+	remaining := func() budget.Microcents {
+		c := NewCall(luascripts.KindBalance, renewed, 0, budget.ReservationID{})
+		s.carryCall(t, maker, c)
+		return c.answer.Balance.Remaining
+	}
+	if is := remaining(); is != -half {
+		t.Fatalf("after the repair %d remain", is)
+	}
+	s.changedByHand(s.partitions[0])
+	for _, amount := range []budget.Microcents{half - 1, half} {
+		op := &simOp{kind: luascripts.KindConfigure, tenant: renewed, change: changeOf(t, budget.InWindow(budget.Window{Period: budget.Last24Hours, Amount: amount}))}
+		if fits := amount == half; errors.Is(s.perform(op).answer.Err, budget.ErrOverflow) == fits {
+			t.Errorf("an amount of %d: %+v", amount, op.answer)
+		}
+	}
+	if is := remaining(); is != -budget.MaxMicrocents {
+		t.Errorf("with an amount of %d, %d remain", half, is)
+	}
+}
+
+// rolling24 gives an account a rolling window with committed amounts in two parts.
+func (s *simulation) rolling24(t *testing.T) {
+	t.Helper()
+	s.setWindow(t, budget.Window{Period: budget.Last24Hours})
+	for range 2 {
+		s.expect(t, commitOf(s.reserveLong(t, 100*simScale), 100), budget.Committed, s.account(t, renewed).Remaining/simScale, renewed)
+		s.nextHour()
+	}
+}
+
+// A ring of another length makes operations fail, and is not written.
+func TestDamagedRings(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p, field := s.partitions[0], store.AccountField(renewed)
+	s.rolling24(t)
+	s.damaged[renewed] = true
+	good := p.store.Hash(p.keys.Ledger)[field]
+	for name, bad := range map[string]string{
+		"a part too many": good + strings.Repeat("\x00", 8), "a part too few": good[:len(good)-8], "none": good[:len(good)-8*25], "a byte too few": good[:len(good)-1],
+	} {
+		if _, _, err := store.ParseAccount(bad); err == nil {
+			t.Errorf("%s: parsed", name)
+		}
+		p.damages[field] = simDamage{bad, good}
+		p.store.Set(p.keys.Ledger, field, bad)
+		if op := s.perform(&simOp{kind: luascripts.KindBalance, tenant: renewed}); !errors.Is(op.answer.Err, ErrCorrupt) {
+			t.Errorf("%s: %+v", name, op.answer)
+		}
+		if p.store.Hash(p.keys.Ledger)[field] != bad {
+			t.Errorf("%s: written", name)
+		}
+	}
+	s.repairRecords()
+}
+
+// An audit finds a ring that isn't the committed amount.
+func TestWrongRingIsFound(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p, field := s.partitions[0], store.AccountField(renewed)
+	s.rolling24(t)
+	good := p.store.Hash(p.keys.Ledger)[field]
+	p.store.Set(p.keys.Ledger, field, good[:len(good)-1]+"\x01")
+	audit := store.NewSnapshot(p.store.Hash(p.keys.Ledger)[store.HeaderField], "", false)
+	for s.damaged[renewed] = true; !audit.Done() && len(s.wrong) == 0; {
+		s.addPage(p, audit)
+	}
+	if a := audit.Accounts[renewed]; a.Balanced() || a.BalanceText() == "" {
+		t.Errorf("nothing is wrong with %+v", a)
+	}
+}

@@ -461,3 +461,22 @@ func TestWindowChangesAtOnce(t *testing.T) {
 	}
 	group.Wait()
 }
+
+func TestRollingWindowsAllocateNothing(t *testing.T) {
+	e, now := newAt(t, "2026-03-31T22:30")
+	ctx := t.Context()
+	for _, tenant := range []budget.TenantID{"acme", "acme/search"} {
+		e.mustEnsure(t, tenant, budget.Dollar, rolling(budget.Last24Hours, 0))
+	}
+	for _, tenant := range []budget.TenantID{"acme", "acme/search"} {
+		if n := testing.AllocsPerRun(500, func() {
+			now.Add(30 * 60_000)
+			res, _ := e.TryReserve(ctx, tenant, 100)
+			if s, _ := e.Commit(ctx, res.ID, 90); s.Outcome != budget.Committed {
+				t.Fatal("the measured operation failed")
+			}
+		}); n != 0 {
+			t.Errorf("%q: %v allocations, want none", tenant, n)
+		}
+	}
+}

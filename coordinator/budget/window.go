@@ -54,7 +54,8 @@ type Window struct {
 	// Amount is granted to each epoch; 0 leaves it as it is, or means the account's
 	// budget when it gets its first window.
 	Amount Microcents `json:"amount,omitzero"`
-	// Carry is the most that an epoch passes on to the next: 0 for nothing, or CarryAll.
+	// Carry is the most that an epoch passes on: 0 for nothing, or CarryAll. It bounds each epoch
+	// by itself: the current one can have more than Carry, from several.
 	Carry Microcents `json:"carry,omitzero"`
 }
 

@@ -35,8 +35,8 @@ type Reservation struct {
 	// number of open holds for HoldsCap.
 	Cap      Cap   `json:"cap,omitzero"`
 	CapLimit int64 `json:"cap_limit,omitzero"`
-	// Renews is the time at which Level's window renews its budget, or returns the oldest part of it if it
-	// rolls, if Insufficient names a level with one.
+	// Renews is the time at which Level's window renews its budget, or returns the oldest part
+	// of it if it rolls, if Insufficient names a level with one.
 	Renews Instant `json:"renews,omitzero"`
 }
 

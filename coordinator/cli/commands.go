@@ -127,9 +127,9 @@ func interrupted(ctx context.Context, err error) error {
 
 // withNode runs do on a new node and closes it. Close resolves unknown outcomes and
 // releases abandoned holds.
-func withNode(cc *cli.Context, do func(ctx context.Context, node *coordinator.Coordinator) error, opts ...coordinator.Option) error {
+func withNode(cc *cli.Context, do func(ctx context.Context, node *coordinator.Coordinator) error) error {
 	return withRedis(cc, func(ctx context.Context, connection *connect.Connection) error {
-		return onNode(ctx, cc, connection, do, opts...)
+		return onNode(ctx, cc, connection, do)
 	})
 }
 

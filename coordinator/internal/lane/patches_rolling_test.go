@@ -31,7 +31,7 @@ var luaRollingPatches = []patch{
 	{"a ring that moves is not written", "windows.lua",
 		"w[$MARK], w[$TEXT], dirty[i] = newest, nil, true", "w[$MARK], dirty[i] = newest, true", ""},
 	{"a window with due holds does not move", "expiry.lua",
-		"if w and (w[$RING] or not blocked[i]) then", "if w and not blocked[i] then", ""},
+		"if w and (w[$RING] or not blocked[i]) then", "if w and not blocked[i] then", "TestMergeBesideDueHolds"},
 	// Commits.
 	{"a commit counts when it is made", "levels.lua",
 		"addToPart(place, at, hi, lo)", "addToPart(place, #w[$RING] / 8 - 1, hi, lo)", ""},

@@ -45,6 +45,34 @@ func TestRenewalOfAnEarlierCalendar(t *testing.T) {
 	}
 }
 
+// A merge counts in the part in which its hold was made, also while the account may have due
+// holds.
+func TestMergeBesideDueHolds(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p := s.partitions[0]
+	s.setWindow(t, budget.Window{Period: budget.Last24Hours})
+	s.perform(reserveOf(renewed, 1))
+	n := NewNode(s.nodeConfig(1))
+	s.read(t, n)
+	replica := p.store.Clone()
+	s.nextHour()
+	first := s.server.Now
+	s.spend(t, n, 100*simScale)
+	p.store = replica
+	p.store.DeleteKey(p.keys.Timers)
+	s.read(t, n)
+	for _, c := range []struct {
+		hours     int64
+		committed budget.Microcents
+	}{{24, 100 * simScale}, {25, 0}} {
+		s.server.Now = first + c.hours*3_600_000
+		if b := s.read(t, n); b.Committed != c.committed {
+			t.Errorf("after %d hours %d are committed, want %d", c.hours, b.Committed, c.committed)
+		}
+	}
+}
+
 // An amount isn't lowered if what remains would not fit 64 bits. Only a repair spends so much.
 func TestLoweredRollingWindow(t *testing.T) {
 	t.Parallel()

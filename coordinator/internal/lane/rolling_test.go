@@ -73,6 +73,33 @@ func TestMergeBesideDueHolds(t *testing.T) {
 	}
 }
 
+// A repair restores commits outside of a rolling window without cost to the account, also one
+// over another.
+func TestMergeOutsideOfARollingWindow(t *testing.T) {
+	t.Parallel()
+	for _, others := range []budget.Microcents{0, 300} {
+		s := begun(t, 1)
+		p := s.partitions[0]
+		s.setWindow(t, budget.Window{Period: budget.Last24Hours})
+		hold := s.reserveLong(t, 100*simScale)
+		first, second := NewNode(s.nodeConfig(1)), NewNode(s.nodeConfig(1))
+		s.server.Now += 26 * 3_600_000
+		s.spend(t, first, 50*simScale)
+		s.read(t, second)
+		replica := p.store.Clone()
+		s.carryCall(t, first, NewCall(luascripts.KindCommit, renewed, 900*simScale, hold.id))
+		p.store = replica
+		if others > 0 {
+			s.carryCall(t, second, NewCall(luascripts.KindCommit, renewed, others*simScale, hold.id))
+		}
+		b := s.read(t, first)
+		h, err := store.ParseHold(p.store.Hash(p.keys.Ledger)[store.HoldField(hold.id)])
+		if err != nil || h.Actual != 900*simScale || b.Remaining != 450*simScale || b.Committed != 50*simScale {
+			t.Errorf("over a commit of %d: %+v, %v; %+v", others, h, err, b)
+		}
+	}
+}
+
 // An amount isn't lowered if what remains would not fit 64 bits. Only a repair spends so much.
 func TestLoweredRollingWindow(t *testing.T) {
 	t.Parallel()

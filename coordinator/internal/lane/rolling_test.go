@@ -175,13 +175,18 @@ func TestWrongRingIsFound(t *testing.T) {
 	s := begun(t, 1)
 	p, field := s.partitions[0], store.AccountField(renewed)
 	s.rolling24(t)
+	s.damaged[renewed] = true
 	good := p.store.Hash(p.keys.Ledger)[field]
-	p.store.Set(p.keys.Ledger, field, good[:len(good)-1]+"\x01")
-	audit := store.NewSnapshot(p.store.Hash(p.keys.Ledger)[store.HeaderField], "", false)
-	for s.damaged[renewed] = true; !audit.Done() && len(s.wrong) == 0; {
-		s.addPage(p, audit)
-	}
-	if a := audit.Accounts[renewed]; a.Balanced() || a.BalanceText() == "" {
-		t.Errorf("nothing is wrong with %+v", a)
+	for name, bad := range map[string]string{
+		"more": good[:len(good)-1] + "\x01", "less": good[:len(good)-8*25] + strings.Repeat("\x00", 8*25),
+	} {
+		p.store.Set(p.keys.Ledger, field, bad)
+		audit := store.NewSnapshot(p.store.Hash(p.keys.Ledger)[store.HeaderField], "", false)
+		for !audit.Done() && len(s.wrong) == 0 {
+			s.addPage(p, audit)
+		}
+		if a := audit.Accounts[renewed]; a.Balanced() || a.BalanceText() == "" {
+			t.Errorf("%s: nothing is wrong with %+v", name, a)
+		}
 	}
 }

@@ -319,7 +319,7 @@ var luaPatches = []patch{
 	{"settings that are cut short are used", "batch.lua",
 		"if flags > $ACCOUNT_FLAGS or tail < $SETTINGS_BYTES then", "if flags > $ACCOUNT_FLAGS then", "TestDamagedSettings"},
 	{"unknown flags are used", "batch.lua",
-		"if flags > $ACCOUNT_FLAGS or tail < $SETTINGS_BYTES then", "if tail < $SETTINGS_BYTES then", "TestDamagedSettings"},
+		"if flags > $ACCOUNT_FLAGS or tail < $SETTINGS_BYTES then", "if tail < $SETTINGS_BYTES then", "TestDamagedWindows"},
 	{"too many thresholds are used", "batch.lua",
 		"if count > $MAX_THRESHOLDS or flags", "if flags", "TestDamagedSettings"},
 	{"settings of another length are used", "batch.lua",

@@ -384,6 +384,9 @@ func TestLateDuplicatePaysAnotherAmount(t *testing.T) {
 	}
 }
 
+// unknownFlag isn't a flag of an account.
+const unknownFlag = 128
+
 // Damaged settings make the operations on their account fail, and none on others in the same
 // batch.
 func TestDamagedSettings(t *testing.T) {
@@ -401,7 +404,7 @@ func TestDamagedSettings(t *testing.T) {
 	}
 	for name, bad := range map[string]string{
 		"no settings": good[:fixed], "cut short": good[:fixed+10], "a threshold is missing": good[:len(good)-2], "half a threshold": good[:len(good)-1],
-		"a byte too many": good + "\x00", "more thresholds": with(fixed+luascripts.SettingsBytes-1, 3), "unknown flags": with(fixed-1, good[fixed-1]|8), "too many thresholds": good[:fixed+luascripts.SettingsBytes-1] + "\x11" + tooMany,
+		"a byte too many": good + "\x00", "more thresholds": with(fixed+luascripts.SettingsBytes-1, 3), "unknown flags": with(fixed-1, good[fixed-1]|unknownFlag), "too many thresholds": good[:fixed+luascripts.SettingsBytes-1] + "\x11" + tooMany,
 		"a threshold of zero": with(len(good)-3, 0), "descending thresholds": with(len(good)-3, 101), "a threshold too large": with(len(good)-2, 4),
 		"a negative overdraft": with(fixed, 0x80), "a negative cap": with(fixed+8, 0xff), "a negative cap of all": with(fixed+16, 0x80),
 	} {

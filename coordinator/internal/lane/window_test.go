@@ -463,6 +463,10 @@ func TestDamagedWindows(t *testing.T) {
 		"without settings": {account, func(good string) string {
 			return good[:luascripts.AccountBytes-1] + "\x08" + good[luascripts.AccountBytes:]
 		}},
+		"an unknown flag": {account, func(good string) string {
+			flags := luascripts.AccountBytes - 1
+			return good[:flags] + string([]byte{good[flags] | unknownFlag}) + good[flags+1:]
+		}},
 		"an epoch with a byte too many": {epoch, func(good string) string { return good + "\x00" }},
 		"an epoch that is cut short":    {epoch, func(good string) string { return good[:40] }},
 		"an unbalanced epoch":           {epoch, func(good string) string { return good[:7] + string([]byte{good[7] ^ 1}) + good[8:] }},

@@ -433,7 +433,7 @@ func TestBrokenEnginesAreNoticed(t *testing.T) {
 }
 
 // differs reports whether a differential test detects an engine within maxRuns runs, the
-// maximum of Differential. One run isn't enough: 3 of 100 runs missed ignoresTenant.
+// maximum of Differential. One run is not enough: 12 of 100 runs missed overrunsByRemaining.
 func differs(t testing.TB, f Factory) bool {
 	for range maxRuns {
 		if failed, _ := verdict(t, func(t testing.TB) { differential(t, naiveFactory, f, make(map[string]int)) }); failed {

@@ -65,6 +65,7 @@ func differential(t testing.TB, reference, subject Factory, coverage map[string]
 					p.open(tenant, func() operation { return step.Draw(rt, "opening") }, perform)
 				}
 			}
+			p.play(scenes[rapid.IntRange(0, len(scenes)-1).Draw(rt, "scene")], func() operation { return step.Draw(rt, "scene's operation") }, perform)
 			rt.Repeat(map[string]func(*rapid.T){"step": func(rt *rapid.T) {
 				if err := p.perform(step.Draw(rt, "operation")); err != nil {
 					rt.Fatal(err)

@@ -7,10 +7,8 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -393,7 +391,7 @@ var goPatches = []patch{
 	{"an overdue call is answered", "resolve.go",
 		"if answers[i].code == luascripts.CodeOverdue || ", "if ", ""},
 	{"a batch is made before an overdue call is queued again", "resolve.go",
-		"string(luascripts.CodeOverdue) + ", "", "TestEarlyReply"},
+		"undecidedCodes) &&", "string(luascripts.CodeWindow)) &&", "TestEarlyReply"},
 	{"a batch is made before a failed release is queued again", "resolve.go",
 		"func(c *Call) bool { return c.retried })", "func(c *Call) bool { return false })", "TestEarlyReply"},
 	{"a batch is made before an abandoned hold is released", "lane.go",
@@ -479,15 +477,6 @@ func TestPatchesToTheLuaAreNoticed(t *testing.T) {
 	}
 }
 
-func TestPatchesToTheLaneAreNoticed(t *testing.T) {
-	for _, p := range slices.Concat(goPatches, goWindowPatches, goRollingPatches) {
-		t.Run(p.name, func(t *testing.T) {
-			t.Parallel()
-			p.run(t, p.file)
-		})
-	}
-}
-
 // runWithLua runs the patch's tests with the broken Lua.
 func (p patch) runWithLua(t *testing.T) {
 	t.Helper()
@@ -500,43 +489,6 @@ func (p patch) runWithLua(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	p.check(t, exec.CommandContext(ctx, os.Args[0], "-test.run", "^("+p.tests+")$", "-sim.broken", string(broken)))
-}
-
-// run runs tests of the package as it is with the broken file.
-func (p patch) run(t *testing.T, file string) {
-	t.Helper()
-	source, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(source), p.old); n != 1 {
-		t.Fatalf("%s has %q %d times, want once", p.file, p.old, n)
-	}
-	file, err = filepath.Abs(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder := t.TempDir()
-	broken, overlay := filepath.Join(folder, "broken"+filepath.Ext(file)), filepath.Join(folder, "overlay.json")
-	if err := os.WriteFile(broken, []byte(strings.Replace(string(source), p.old, p.broken, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	replaced, err := json.Marshal(map[string]any{"Replace": map[string]string{file: broken}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(overlay, replaced, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	args := []string{"test", "-vet=off", "-ldflags=-w", "-overlay", overlay, "."}
-	if p.tests == "" {
-		args = append(args, "-run", "^TestSimulation$", "-sim.schedules", strconv.Itoa(patchSeeds))
-	} else {
-		args = append(args, "-run", "^("+p.tests+")$")
-	}
-	p.check(t, exec.CommandContext(ctx, "go", args...))
 }
 
 // check checks that a command's tests fail.

@@ -226,7 +226,7 @@ var goWindowPatches = []patch{
 	{"a call that lacks a boundary is answered", "resolve.go",
 		" || answers[i].code == luascripts.CodeWindow && answers[i].Err == nil {", " {", ""},
 	{"a batch is made before a call that lacks a boundary is queued again", "resolve.go",
-		" + string(luascripts.CodeWindow)", "", "TestEarlyReplyOfAWindow"},
+		"undecidedCodes) &&", "string(luascripts.CodeOverdue)) &&", "TestEarlyReplyOfAWindow"},
 	{"a renewal is queued behind the calls that lack it", "resolve.go",
 		"\tl.requeueCalls(again)\n\tfor _, c := range renewals {\n\t\tl.insist(c)\n\t}\n", "\tfor _, c := range renewals {\n\t\tl.insist(c)\n\t}\n\tl.requeueCalls(again)\n", "TestRenewal"},
 	{"each call renews", "window.go",

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,29 +14,35 @@ import (
 	"github.com/calybris/bursar/coordinator/redistest"
 )
 
-// shortTimeouts gives up on operations that move money, but not too soon: on a busy machine
-// half of a history had no answer after 25 ms, which left porcupine too many orders to
-// try.
-type shortTimeouts struct{ *Coordinator }
+// shortTimeouts gives up early on one of four operations that move money. On a busy machine
+// each of them may have no answer in time, and if all of a history did, then porcupine would
+// have too many orders to try.
+type shortTimeouts struct {
+	*Coordinator
+	calls *atomic.Int64
+}
 
-func shortTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, 150*time.Millisecond)
+func (e shortTimeouts) shortTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if e.calls.Add(1)%4 == 0 {
+		return context.WithTimeout(ctx, 30*time.Millisecond)
+	}
+	return ctx, func() {}
 }
 
 func (e shortTimeouts) TryReserve(ctx context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
-	ctx, cancel := shortTimeout(ctx)
+	ctx, cancel := e.shortTimeout(ctx)
 	defer cancel()
 	return e.Coordinator.TryReserve(ctx, tenant, cost, opts...)
 }
 
 func (e shortTimeouts) Commit(ctx context.Context, id budget.ReservationID, actual budget.Microcents) (budget.Settlement, error) {
-	ctx, cancel := shortTimeout(ctx)
+	ctx, cancel := e.shortTimeout(ctx)
 	defer cancel()
 	return e.Coordinator.Commit(ctx, id, actual)
 }
 
 func (e shortTimeouts) Release(ctx context.Context, id budget.ReservationID) (budget.Settlement, error) {
-	ctx, cancel := shortTimeout(ctx)
+	ctx, cancel := e.shortTimeout(ctx)
 	defer cancel()
 	return e.Coordinator.Release(ctx, id)
 }
@@ -54,7 +61,7 @@ func TestLinearizableUnderFaults(t *testing.T) {
 			opts.Dialer = f.dial
 			client := redis.NewClient(opts)
 			t.Cleanup(func() { client.Close() })
-			nodes = append(nodes, shortTimeouts{node(t, client, WithHoldTTL(c.HoldTTL), WithClock(c.Clock))})
+			nodes = append(nodes, shortTimeouts{node(t, client, WithHoldTTL(c.HoldTTL), WithClock(c.Clock)), new(atomic.Int64)})
 		}
 		f.on.Store(true)   // New gives up after a few attempts
 		t.Cleanup(func() { // cleanups run in reverse order, so the nodes close without faults

@@ -190,3 +190,80 @@ func TestWrongRingIsFound(t *testing.T) {
 		}
 	}
 }
+
+// A commit whose hold has left the window costs nothing, so nothing limits it.
+func TestCommitOutsideOfARollingWindow(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		kind  byte
+		spent budget.Microcents // since, of all
+	}{
+		"the committed amount would overflow": {luascripts.KindCommit, budget.MaxMicrocents - 100*simScale},
+		"little remains":                      {luascripts.KindCommitAvailable, budget.MaxMicrocents - 150*simScale},
+		"of the part that has just left":      {luascripts.KindCommit, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := begun(t, 1)
+			s.setWindow(t, budget.Window{Period: budget.Last24Hours, Amount: budget.MaxMicrocents})
+			s.nextHour()
+			hold := s.reserveLong(t, 100*simScale)
+			s.server.Now += 25 * 3_600_000
+			if c.spent > 0 {
+				s.spend(t, NewNode(s.nodeConfig(1)), c.spent)
+				s.changedByHand(s.partitions[0])
+			}
+			op := s.perform(&simOp{kind: c.kind, hold: hold, amount: 900 * simScale})
+			if left := budget.MaxMicrocents - c.spent; !op.acknowledged(budget.Committed) || op.answer.Shortfall != 0 || op.answer.Remaining != left {
+				t.Errorf("%s: %+v, want %d to remain", op, op.answer, left)
+			}
+			if a := s.account(t, renewed); a.Committed != c.spent {
+				t.Errorf("%d are committed, want %d", a.Committed, c.spent)
+			}
+		})
+	}
+}
+
+// Holds of ended epochs have no part in a rolling window.
+func TestRollingWindowAfterEpochs(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p := s.partitions[0]
+	s.setWindow(t, hourly)
+	start := s.account(t, renewed).Epochs.Start
+	merged, hold := s.reserveLong(t, 100*simScale), s.reserveLong(t, 100*simScale)
+	s.nextHour()
+	s.setWindow(t, budget.Window{Period: budget.Last24Hours})
+	n := NewNode(s.nodeConfig(1))
+	s.read(t, n)
+	if b := s.perform(&simOp{kind: luascripts.KindEpoch, tenant: renewed, at: start}).answer.Balance; b == nil || b.Reserved != 200*simScale || b.Ended != 0 {
+		t.Errorf("the ended epoch is %+v", b)
+	}
+
+	replica := p.store.Clone()
+	s.carryCall(t, n, NewCall(luascripts.KindCommit, renewed, 100*simScale, merged.id))
+	p.store = replica
+	if b := s.read(t, n); b == nil || b.Committed != 0 || b.Ended != 100*simScale {
+		t.Errorf("after a repair: %+v", b)
+	}
+
+	s.server.Now += 26 * 3_600_000
+	s.expect(t, commitOf(hold, 2000), budget.Overrun, s.account(t, renewed).Remaining/simScale, renewed)
+}
+
+// A shorter rolling window begins with one part, which has all that was committed.
+func TestShorterRollingWindow(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	s.setWindow(t, budget.Window{Period: budget.Last7Days})
+	n := NewNode(s.nodeConfig(1))
+	for range 2 {
+		s.spend(t, n, 100*simScale)
+		s.read(t, n)
+		s.server.Now += 24 * 3_600_000
+	}
+	s.setWindow(t, budget.Window{Period: budget.Last24Hours})
+	if a := s.account(t, renewed); a.Epochs.Ring[len(a.Epochs.Ring)-1] != 200*simScale || a.Committed != 200*simScale {
+		t.Errorf("%+v", a.Epochs.Ring)
+	}
+}

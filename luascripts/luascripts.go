@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 //go:embed *.lua
@@ -50,8 +51,15 @@ const (
 	Miniredis
 )
 
+// composed has the scripts of each dialect. Composing takes milliseconds, and hundreds with the
+// race detector.
+var composed = [...]func() Scripts{
+	Redis:     sync.OnceValue(func() Scripts { return ComposeFrom(Redis, sources) }),
+	Miniredis: sync.OnceValue(func() Scripts { return ComposeFrom(Miniredis, sources) }),
+}
+
 // Compose returns the scripts of a dialect.
-func Compose(d Dialect) Scripts { return ComposeFrom(d, sources) }
+func Compose(d Dialect) Scripts { return composed[d]() }
 
 // ComposeFrom composes the scripts from other files of the same names, as tests do that
 // break a rule.

@@ -29,17 +29,16 @@ var (
 	ErrUnreadable = errors.New("damaged state")
 )
 
-// pageScript reads a page; package luascripts documents its arguments.
-var (
-	pageScript          = redis.NewScript(luascripts.Compose(luascripts.Redis).Page.Source)
-	miniredisPageScript = redis.NewScript(luascripts.Compose(luascripts.Miniredis).Page.Source)
-)
+// pageScript returns the script that reads a page; package luascripts documents its arguments.
+func pageScript(d luascripts.Dialect) *redis.Script {
+	return redis.NewScript(luascripts.Compose(d).Page.Source)
+}
 
 // readPage sends a page. miniredis doesn't compile the scripts of Redis.
 func readPage(ctx context.Context, client redis.UniversalClient, keys store.Keys, args []any) ([]any, error) {
-	reply, err := pageScript.Run(ctx, client, []string{keys.Ledger, keys.Timers}, args...).Slice()
+	reply, err := pageScript(luascripts.Redis).Run(ctx, client, []string{keys.Ledger, keys.Timers}, args...).Slice()
 	if redis.HasErrorPrefix(err, "Error compiling script") {
-		reply, err = miniredisPageScript.Run(ctx, client, []string{keys.Ledger, keys.Timers}, args...).Slice()
+		reply, err = pageScript(luascripts.Miniredis).Run(ctx, client, []string{keys.Ledger, keys.Timers}, args...).Slice()
 	}
 	return reply, err
 }

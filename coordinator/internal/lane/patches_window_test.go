@@ -191,7 +191,7 @@ var luaWindowPatches = []patch{
 		"pack('>I6BBB', w[$MARK],", "pack('>I6BBB', w[$START],", ""},
 	// Reads.
 	{"an epoch contains its end", "accounts.lua",
-		"ends > 0 and at >= ends then", "ends > 0 and at > ends then", ""},
+		"ends > 0 and at >= ends then", "ends > 0 and at > ends then", "TestEpochEndsBeforeItsBoundary"},
 	{"an epoch does not contain its start", "accounts.lua",
 		"w[$KEPT][n] > at do", "w[$KEPT][n] >= at do", ""},
 	{"an ended epoch is read as the current one", "accounts.lua",

@@ -443,3 +443,19 @@ func TestDamagedSettings(t *testing.T) {
 		}
 	}
 }
+
+// A repair restores a commit to an account that was frozen before.
+func TestMergeIntoAFrozenAccount(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p, n := s.partitions[0], NewNode(s.nodeConfig(1))
+	hold := s.reserveLong(t, 100*simScale)
+	s.configure(t, renewed, &budget.ChangeFrozen, budget.Configured)
+	s.read(t, n)
+	replica := p.store.Clone()
+	s.carryCall(t, n, NewCall(luascripts.KindCommit, renewed, 100*simScale, hold.id))
+	p.store = replica
+	if b := s.read(t, n); b == nil || b.Committed != 100*simScale {
+		t.Errorf("after the repair: %+v", b)
+	}
+}

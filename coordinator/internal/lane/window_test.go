@@ -496,3 +496,17 @@ func TestDamagedWindows(t *testing.T) {
 		t.Errorf("%s: %+v", op, op.answer)
 	}
 }
+
+// The boundary of an epoch is the start of the next one, which may not have begun.
+func TestEpochEndsBeforeItsBoundary(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	s.setWindow(t, hourly)
+	s.read(t, NewNode(s.nodeConfig(1)))
+	boundary := s.account(t, renewed).Epochs.Ahead[0]
+	for at, want := range map[int64]error{boundary - 1: nil, boundary: budget.ErrNoEpoch} {
+		if op := s.perform(&simOp{kind: luascripts.KindEpoch, tenant: renewed, at: at}); !errors.Is(op.answer.Err, want) {
+			t.Errorf("at %d of %d: %+v, want %v", at, boundary, op.answer, want)
+		}
+	}
+}

@@ -1,6 +1,10 @@
 package budgettest
 
-import "github.com/calybris/bursar/coordinator/budget"
+import (
+	"slices"
+
+	"github.com/calybris/bursar/coordinator/budget"
+)
 
 // A scene is a sequence of operations that random ones seldom make one after the other. Each
 // case of a differential test begins with one of them.
@@ -66,10 +70,5 @@ func (p *pair) play(s scene, draw func() operation, perform func(operation)) {
 
 // needsSettings reports whether only engines with settings have the verb.
 func (v verb) needsSettings() bool {
-	switch v {
-	case verbConfigure, verbFreeze, verbUnfreeze, verbClose, verbCommitAvailable:
-		return true
-	default:
-		return false
-	}
+	return slices.Contains([]verb{verbConfigure, verbFreeze, verbUnfreeze, verbClose, verbCommitAvailable}, v)
 }

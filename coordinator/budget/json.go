@@ -18,6 +18,7 @@ type wire struct {
 	Granted   *Microcents   `json:"granted,omitzero"`
 	Remaining *Microcents   `json:"remaining,omitzero"`
 	Level     TenantID      `json:"level,omitzero"`
+	Limit     Period        `json:"limit,omitzero"`
 	Reserved  *Microcents   `json:"reserved,omitzero"`
 	Committed *Microcents   `json:"committed,omitzero"`
 	Required  *Microcents   `json:"required,omitzero"`
@@ -55,7 +56,7 @@ func (r Ensured) MarshalJSON() ([]byte, error) {
 func (r Reservation) MarshalJSON() ([]byte, error) {
 	w := wire{
 		Outcome: r.Outcome, ID: r.ID, Remaining: known(r.Remaining, r.Outcome, Reserved, Insufficient),
-		Level: r.Level, Required: known(r.Required, r.Outcome, Insufficient), Cap: r.Cap, CapLimit: r.CapLimit,
+		Level: r.Level, Limit: r.Limit, Required: known(r.Required, r.Outcome, Insufficient), Cap: r.Cap, CapLimit: r.CapLimit,
 		Renews: r.Renews,
 	}
 	if r.Outcome == Insufficient && r.Required <= 0 {
@@ -68,7 +69,7 @@ func (r Reservation) MarshalJSON() ([]byte, error) {
 func (r Settlement) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wire{
 		Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Committed, Released, Overrun),
-		Level: r.Level, Actual: known(r.Actual, r.Outcome, Committed), Returned: known(r.Returned, r.Outcome, Released), Prior: r.Prior,
+		Level: r.Level, Limit: r.Limit, Actual: known(r.Actual, r.Outcome, Committed), Returned: known(r.Returned, r.Outcome, Released), Prior: r.Prior,
 		Shortfall: r.Shortfall,
 	})
 }
@@ -92,14 +93,16 @@ func (r Configuration) MarshalJSON() ([]byte, error) {
 
 // MarshalJSON writes what the outcome names.
 func (r Remainder) MarshalJSON() ([]byte, error) {
-	return json.Marshal(wire{Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Found), Level: r.Level, Renews: r.Renews})
+	return json.Marshal(wire{
+		Outcome: r.Outcome, Remaining: known(r.Remaining, r.Outcome, Found), Level: r.Level, Limit: r.Limit, Renews: r.Renews,
+	})
 }
 
 // MarshalJSON writes what the outcome names.
 func (b Balance) MarshalJSON() ([]byte, error) {
 	term := func(amount Microcents) *Microcents { return known(amount, b.Outcome, Found, Deleted, HoldsOpen) }
 	w := wire{
-		Outcome: b.Outcome, Granted: term(b.Granted), Remaining: term(b.Remaining),
+		Outcome: b.Outcome, Limit: b.Limit, Granted: term(b.Granted), Remaining: term(b.Remaining),
 		Reserved: term(b.Reserved), Committed: term(b.Committed), Epoch: b.Epoch, Ended: b.Ended,
 	}
 	if b.Settings != (Settings{}) {

@@ -14,6 +14,8 @@ import (
 // its ancestors that took part, the one with the least; if several have it, the nearest to
 // the tenant. In a refusal it is the level that refused, by the same rule; in an Overrun it
 // is the level with the least remaining + overdraft, and Remaining is without the overdraft.
+// Limit is the period of the level's limit with that amount, by the same rule, or NoPeriod for its
+// base limit, which is the first.
 
 // Ensured is the result of EnsureTenant: Created or Exists.
 type Ensured struct {
@@ -33,10 +35,11 @@ type Reservation struct {
 	Required  Microcents    `json:"required"`
 	// Cap is the cap that refused, and CapLimit its value: an amount in microcents, or a
 	// number of open holds for HoldsCap.
-	Cap      Cap   `json:"cap,omitzero"`
-	CapLimit int64 `json:"cap_limit,omitzero"`
-	// Renews is the time at which Level's window renews its budget, or returns the oldest part
-	// of it if it rolls, if Insufficient names a level with one.
+	Cap      Cap    `json:"cap,omitzero"`
+	Limit    Period `json:"limit,omitzero"` // of Level; beside Cap, it needs no room
+	CapLimit int64  `json:"cap_limit,omitzero"`
+	// Renews is the time at which the window of Level's limit renews its budget, or returns the
+	// oldest part of it if it rolls, if Insufficient names a limit with one.
 	Renews Instant `json:"renews,omitzero"`
 }
 
@@ -56,6 +59,7 @@ type Settlement struct {
 	// Prior is the outcome with which the reservation had ended before: Committed, Released
 	// or Expired. It is Unknown if the engine doesn't remember.
 	Prior Outcome `json:"prior,omitzero"`
+	Limit Period  `json:"limit,omitzero"` // of Level
 }
 
 // Adjustment is the result of Grant and Withdraw: Granted{Remaining},
@@ -79,7 +83,8 @@ type Remainder struct {
 	Outcome   Outcome    `json:"outcome"`
 	Remaining Microcents `json:"remaining"`
 	Level     TenantID   `json:"level,omitzero"`
-	Renews    Instant    `json:"renews,omitzero"` // of Level's window, as in Reservation
+	Limit     Period     `json:"limit,omitzero"`
+	Renews    Instant    `json:"renews,omitzero"` // of the limit's window, as in Reservation
 }
 
 // Balance is the result of Balance: Found with all terms of the invariant, read
@@ -87,6 +92,7 @@ type Remainder struct {
 // HoldsOpen with all terms, or MissingTenant.
 type Balance struct {
 	Outcome   Outcome    `json:"outcome"`
+	Limit     Period     `json:"limit,omitzero"` // NoPeriod for the base limit
 	Granted   Microcents `json:"granted"`
 	Remaining Microcents `json:"remaining"`
 	Reserved  Microcents `json:"reserved"`

@@ -28,6 +28,8 @@ type Settings struct {
 	Thresholds Thresholds `json:"thresholds,omitzero"`
 	// Window makes the budget renew.
 	Window Window `json:"window,omitzero"`
+	// Limits are the periods of the limits that the tenant has beside this one; see [Limit].
+	Limits Periods `json:"limits,omitzero"`
 	// Frozen and Closed reject what takes money. A closed account also rejects grants and
 	// further settings, and stays closed. Commits, releases and expiry continue.
 	Frozen bool `json:"frozen,omitzero"`
@@ -145,7 +147,8 @@ func reaches(committed, granted Microcents, percent uint16) bool {
 // Crossing is the event of a threshold that was reached: committed ≥ granted × Percent ÷ 100. A
 // threshold is crossed once, until a grant or a raised budget lowers the ratio below it again.
 type Crossing struct {
-	Tenant    TenantID   `json:"tenant"` // the account
+	Tenant    TenantID   `json:"tenant"`         // the account
+	Limit     Period     `json:"limit,omitzero"` // of the tenant, NoPeriod for its base limit
 	Percent   int        `json:"percent"`
 	Committed Microcents `json:"committed"`
 	Granted   Microcents `json:"granted"`
@@ -160,6 +163,8 @@ type Setting struct{ set func(*Change) }
 type Change struct {
 	Settings
 	SetOverdraft, SetCapHold, SetCapReserved, SetCapHolds, SetThresholds, SetWindow, SetFrozen, SetClosed bool
+	// Limits are the limits that it sets or removes, one of a period, in their order.
+	Limits []LimitChange
 
 	errs []error
 }
@@ -219,6 +224,7 @@ func NewChange(settings ...Setting) (c Change, err error) {
 	if c.CapHolds < 0 || c.CapHolds > MaxCapHolds {
 		c.errs = append(c.errs, fmt.Errorf("%w: a cap of %s; give 0 to %d", ErrInvalidSetting, wording.Count(c.CapHolds, "open hold"), int64(MaxCapHolds)))
 	}
+	c.errs = append(c.errs, c.checkLimits())
 	err = errors.Join(c.errs...)
 	c.errs = nil
 	if err != nil {
@@ -229,7 +235,7 @@ func NewChange(settings ...Setting) (c Change, err error) {
 
 // IsZero reports whether the change sets nothing.
 func (c Change) IsZero() bool {
-	return !c.SetOverdraft && !c.SetCapHold && !c.SetCapReserved && !c.SetCapHolds && !c.SetThresholds && !c.SetWindow && !c.SetFrozen && !c.SetClosed
+	return !c.SetOverdraft && !c.SetCapHold && !c.SetCapReserved && !c.SetCapHolds && !c.SetThresholds && !c.SetWindow && !c.SetFrozen && !c.SetClosed && len(c.Limits) == 0
 }
 
 // Apply returns the settings after the change, for engines.
@@ -259,6 +265,7 @@ func (c Change) Apply(s Settings) Settings {
 		s.Frozen = c.Frozen
 	}
 	s.Closed = s.Closed || c.SetClosed
+	s.Limits = c.applyLimits(s.Limits)
 	return s
 }
 

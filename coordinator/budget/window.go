@@ -313,7 +313,10 @@ var ErrNoEpoch = errors.New("no such epoch is kept")
 type BalanceOption func(*BalanceOptions)
 
 // BalanceOptions are the options of a Balance, for engines.
-type BalanceOptions struct{ At Instant }
+type BalanceOptions struct {
+	At    Instant
+	Limit Period
+}
 
 // AtEpoch makes Balance return the terms of the epoch that contained t, of the current one or of
 // an ended one that is kept; see [Window]. The error is ErrNoEpoch if there is none.
@@ -328,6 +331,9 @@ func ApplyBalance(opts []BalanceOption) (o BalanceOptions, err error) {
 			return BalanceOptions{}, fmt.Errorf("option %d is nil: leave it out", i+1)
 		}
 		opt(&o)
+	}
+	if int(o.Limit) >= len(periodNames) {
+		return BalanceOptions{}, fmt.Errorf("%w: the balance of a limit by %s; give one of %s", ErrInvalidSetting, o.Limit, strings.Join(periodNames[1:], ", "))
 	}
 	return o, nil
 }

@@ -16,28 +16,18 @@ import (
 // while the word isn't locked no hold is partially created or settled.
 //
 // Invariants while the word isn't locked:
-//   - remaining + reserved + committed = granted;
-//   - none is negative, except the remaining amount of an account that has had an overdraft, the
-//     granted amount of one whose debt has passed on to another epoch, and both of one whose
-//     rolling window has had a larger amount;
-//   - reserved + committed doesn't overflow, nor does granted + overdraft, nor what is reserved in
-//     all epochs: path.overfull refuses reserves, and nothing else adds to it;
+//   - those of a ledger;
 //   - the word is managedWord if and only if the account has a managed;
 //   - reserved is the sum of the open holds whose level sets contain the account, without those
 //     that belong to an ended epoch of it;
 //   - the deadline of each such hold is later than the time of the family's root;
 //   - if the account is missing, there are no such holds.
 //
-// If the account has a window, the four amounts are those of its current epoch; see epochs. That
-// is the epoch of the last operation that read the account: the next one begins a new epoch, with
-// openCurrent or path.roll, if a boundary has passed. They move a rolling window, too.
-//
 // A hold is in the slots of its tenant. It is made, settled and ended only while all
 // accounts of its level set are locked. So locking one account freezes all holds that it
 // counts, and an account that exists in the set of an open hold is not deleted before the
 // hold ends.
 type account struct {
-	tenant budget.TenantID
 	hash   uint64 // of the tenant
 	number uint32 // in order of creation
 	place  uint32 // among the members of the family
@@ -45,18 +35,13 @@ type account struct {
 	word   atomic.Int64 // remaining, microcents; or locked, missingWord, managedWord
 	latest atomic.Int64 // of a root: its family's time, Unix ms, grows under the lock; else the least integer
 
-	granted   budget.Microcents
-	reserved  budget.Microcents
-	committed budget.Microcents
+	ledger // of the base limit
 
 	generation uint64 // of the last hold made, without its level set
 	holds      slots
 
 	parent *account // nil for a root
 	family *family  // nil for a root without accounts below it
-	// managed has the settings and the epochs. It is nil for an account that is missing or has
-	// neither.
-	managed *managed
 	// due is the lower bound of the deadlines of the holds that the family has for this
 	// account. It changes only while the root is locked, too.
 	due int64
@@ -66,7 +51,7 @@ type account struct {
 func newAccount(tenant budget.TenantID) *account {
 	// Generations start at a random 64-bit number, so that an ID of another engine
 	// matches no hold of this one.
-	a := &account{tenant: tenant, generation: rand.Uint64()&^setMask | ownSet, due: never} //nolint:gosec // a start value, not a secret
+	a := &account{ledger: ledger{tenant: tenant}, generation: rand.Uint64()&^setMask | ownSet, due: never} //nolint:gosec // a start value, not a secret
 	a.word.Store(missingWord)
 	a.latest.Store(math.MinInt64)
 	return a
@@ -74,7 +59,7 @@ func newAccount(tenant budget.TenantID) *account {
 
 // create makes the account exist, unless it does, and reports whether it did not. The
 // caller holds the mutex of accounts.
-func (a *account) create(granted budget.Microcents, settings budget.Settings) bool {
+func (a *account) create(granted budget.Microcents, settings budget.Settings, limits []budget.LimitChange) bool {
 	defer a.family.reshape()()
 	remaining := a.open()
 	if remaining != missing {
@@ -82,7 +67,9 @@ func (a *account) create(granted budget.Microcents, settings budget.Settings) bo
 		return false
 	}
 	a.granted, a.committed = granted, 0
-	a.manage(settings, granted, a.time())
+	now := a.time()
+	a.manage(settings, granted, now)
+	a.changeLimits(limits, now, nil)
 	a.close(granted)
 	return true
 }

@@ -89,7 +89,7 @@ func (t *table) insert(a *account) {
 }
 
 // create returns the tenant's account, advanced to now, and reports whether this call created it.
-func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents, settings budget.Settings, now int64) (*account, bool) {
+func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents, settings budget.Settings, limits []budget.LimitChange, now int64) (*account, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.find(tenant)
@@ -98,7 +98,7 @@ func (s *accounts) create(tenant budget.TenantID, granted budget.Microcents, set
 		a = s.insert(budget.TenantID(strings.Clone(string(tenant))))
 	}
 	a.advance(now)
-	return a, a.create(granted, settings)
+	return a, a.create(granted, settings, limits)
 }
 
 // insert inserts an account that doesn't exist yet, after those of its ancestors.

@@ -17,7 +17,7 @@ func TestAccountsGrowUnderReaders(t *testing.T) {
 	name := func(i int) budget.TenantID { return budget.TenantID(fmt.Sprintf("tenant-%d", i)) }
 	var made [tenants]*account
 	for i := range 10 {
-		made[i], _ = s.create(name(i), budget.Microcents(i), budget.Settings{}, 0)
+		made[i], _ = s.create(name(i), budget.Microcents(i), budget.Settings{}, nil, 0)
 	}
 	var group sync.WaitGroup
 	stop := make(chan struct{})
@@ -43,14 +43,14 @@ func TestAccountsGrowUnderReaders(t *testing.T) {
 	}
 	for i := 10; i < tenants; i++ {
 		var created bool
-		if made[i], created = s.create(name(i), budget.Microcents(i), budget.Settings{}, 0); !created {
+		if made[i], created = s.create(name(i), budget.Microcents(i), budget.Settings{}, nil, 0); !created {
 			t.Errorf("%q exists before it is created", name(i))
 		}
 	}
 	close(stop)
 	group.Wait()
 	for i, a := range made {
-		again, created := s.create(name(i), 7, budget.Settings{}, 0)
+		again, created := s.create(name(i), 7, budget.Settings{}, nil, 0)
 		if created || again != a || s.find(name(i)) != a || s.numbered(uint64(a.number), name(i)) != a || a.granted != budget.Microcents(i) {
 			t.Fatalf("%q is not the account that was created", name(i))
 		}
@@ -69,7 +69,7 @@ func TestAccountsKeepTheirOwnName(t *testing.T) {
 	s.init()
 	page := "a large page, of which acme is a part"
 	tenant := budget.TenantID(page[23:27])
-	a, _ := s.create(tenant, 1, budget.Settings{}, 0)
+	a, _ := s.create(tenant, 1, budget.Settings{}, nil, 0)
 	if a.tenant != "acme" || unsafe.StringData(string(a.tenant)) == unsafe.StringData(string(tenant)) {
 		t.Errorf("the account keeps the caller's memory of %q", a.tenant)
 	}

@@ -42,6 +42,22 @@ func cycle(b *testing.B, goroutines, tenants int) {
 	cycles(b, goroutines, tenants, names, nil)
 }
 
+// BenchmarkLimits is BenchmarkCycle for one tenant with limits.
+func BenchmarkLimits(b *testing.B) {
+	limits := []budget.Setting{
+		limit(budget.Day), limit(budget.Month), limit(budget.Hour), limit(budget.Last24Hours),
+	}
+	for _, n := range []int{1, 2, 4} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			cycles(b, 1, 1, []budget.TenantID{"tenant-0"}, nil, limits[:n]...)
+		})
+	}
+}
+
+func limit(p budget.Period) budget.Setting {
+	return budget.SetLimit(budget.Limit{Window: budget.Window{Period: p, Amount: 1_000_000_000_000_000}})
+}
+
 // BenchmarkLevels is BenchmarkCycle for tenants with ancestors: all levels of one tenant, or
 // of 1,000 tenants in ten groups that share a root.
 func BenchmarkLevels(b *testing.B) {
@@ -73,14 +89,14 @@ func BenchmarkLevels(b *testing.B) {
 	}
 }
 
-func cycles(b *testing.B, goroutines, tenants int, names, ancestors []budget.TenantID) {
+func cycles(b *testing.B, goroutines, tenants int, names, ancestors []budget.TenantID, settings ...budget.Setting) {
 	ctx := context.Background()
 	e, err := local.New()
 	if err != nil {
 		b.Fatal(err)
 	}
 	for _, tenant := range slices.Concat(names, ancestors) {
-		if _, err := e.EnsureTenant(ctx, tenant, 1_000_000_000_000_000); err != nil {
+		if _, err := e.EnsureTenant(ctx, tenant, 1_000_000_000_000_000, settings...); err != nil {
 			b.Fatal(err)
 		}
 	}

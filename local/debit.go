@@ -109,19 +109,17 @@ func (a *account) openCurrent() budget.Microcents {
 	return remaining
 }
 
-// look returns the remaining amount, or missing, and when the account's window renews it. Like a
-// refusal, it locks nothing and is final, unless the account has settings.
-func (a *account) look() (remaining budget.Microcents, renews budget.Instant) {
+// look returns the remaining amount, or missing, unless the account has settings. Like a refusal, it
+// locks nothing and is final.
+func (a *account) look() (remaining budget.Microcents, ok bool) {
 	for attempt := 0; ; attempt++ {
 		switch current := a.word.Load(); {
 		case current >= 0:
-			return budget.Microcents(current), 0
+			return budget.Microcents(current), true
 		case current == missingWord:
-			return missing, 0
+			return missing, true
 		case current == managedWord:
-			remaining, renews = a.openCurrent(), a.renews()
-			a.close(remaining)
-			return remaining, renews
+			return 0, false
 		}
 		pause(attempt)
 	}

@@ -55,6 +55,11 @@
 // A rolling window has one epoch, without an end, and a ring of the committed amounts of its parts. The
 // operation that would begin an epoch moves the window to its own time instead (slide).
 //
+// A further limit of an account is one more ledger, which is kept with the settings, and each
+// operation that moves the base limit moves it under the same lock. A hold doesn't record its
+// limits: a limit counts the holds of its account that were made after it, by the time and, within
+// a millisecond, by the generation (limit.counts).
+//
 // A reserve of a tenant with ancestors locks its levels that exist, from the root to the
 // tenant, so that goroutines never wait for each other in a circle. It checks them all,
 // debits them all, and records one hold, in the tenant's account, with the set of levels

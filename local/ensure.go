@@ -25,11 +25,16 @@ func (e *Engine) EnsureTenant(_ context.Context, tenant budget.TenantID, amount 
 	for {
 		if a := e.accounts.find(tenant); a != nil {
 			a.advance(e.clock.now())
-			if remaining, _ := a.look(); remaining != missing {
+			remaining, ok := a.look()
+			if !ok {
+				remaining = a.openCurrent()
+				a.close(remaining)
+			}
+			if remaining != missing {
 				return budget.Ensured{Outcome: budget.Exists, Remaining: remaining}, nil
 			}
 		}
-		if _, created := e.accounts.create(tenant, amount, initial, e.clock.now()); created {
+		if _, created := e.accounts.create(tenant, amount, initial, change.Limits, e.clock.now()); created {
 			return budget.Ensured{Outcome: budget.Created, Remaining: amount}, nil
 		}
 	}

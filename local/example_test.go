@@ -104,6 +104,48 @@ func ExampleWithOnThreshold() {
 	// insufficient $0.00
 }
 
+// A tenant can have a limit of each day beside its budget of a month. A result names the limit with
+// the least remaining.
+func Example_limits() {
+	ctx := context.Background()
+	clock := func() time.Time { return time.Date(2026, 3, 29, 18, 0, 0, 0, time.UTC) }
+	engine, err := local.New(local.WithClock(clock))
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = engine.EnsureTenant(ctx, "acme", 100*budget.Dollar,
+		budget.InWindow(budget.Window{Period: budget.Month}),
+		budget.SetLimit(budget.Limit{Window: budget.Window{Period: budget.Day, Amount: 5 * budget.Dollar}}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		res, err := engine.TryReserve(ctx, "acme", 3*budget.Dollar)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(res.Outcome, res.Limit, res.Remaining)
+	}
+	day, err := engine.Remaining(ctx, "acme")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(day.Limit, "renews at", day.Renews)
+	list, err := engine.Limits(ctx, "acme")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, b := range list.Limits {
+		fmt.Println(b.Limit, b.Granted, b.Reserved)
+	}
+	// Output:
+	// reserved day $2.00
+	// insufficient day $2.00
+	// day renews at 2026-03-30T00:00:00Z
+	// none $100.00 $3.00
+	// day $5.00 $3.00
+}
+
 // answer is a function of your own service. It takes the interface, so that the program
 // can pass a coordinator and a test a local engine.
 func answer(ctx context.Context, engine budget.Engine, tenant budget.TenantID, question string) (string, error) {

@@ -75,6 +75,22 @@ func (f *family) expire(now int64, atRoot budget.Microcents) budget.Microcents {
 	return atRoot
 }
 
+// visitBelow calls visit for each account below, while it is locked, with a level set that has only
+// the bit of this account. The account must be locked, so none of the holds that it counts changes
+// meanwhile.
+func (a *account) visitBelow(visit func(m *account, levels uint64)) {
+	if a.family == nil {
+		return
+	}
+	for _, m := range *a.family.members.Load() {
+		if distance := m.below(a); distance > 0 {
+			of := m.open()
+			visit(m, 1<<distance)
+			m.close(of)
+		}
+	}
+}
+
 // depth returns the number of the account's ancestors.
 func (a *account) depth() (n int) {
 	for ; a.parent != nil; a = a.parent {

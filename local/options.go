@@ -30,8 +30,8 @@ func WithClock(now func() time.Time) Option { return func(c *config) { c.clock =
 
 // WithOnThreshold sets a function that is called when an account crosses one of its
 // thresholds; see [budget.AtThresholds]. The operation that crossed it calls the function
-// before it returns: for each level, from the tenant up, in ascending order of the
-// percentages. The function must be safe for concurrent use, and may call the engine.
+// before it returns: for each level, from the tenant up, for its base limit and then its others, in
+// ascending order of the percentages. The function must be safe for concurrent use, and may call the engine.
 // Defaults to nil, no function.
 func WithOnThreshold(report func(budget.Crossing)) Option {
 	return func(c *config) { c.onThreshold = report }

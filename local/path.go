@@ -6,25 +6,31 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// path is a set of locked levels of one tenant, with their remaining amounts, by distance
-// from the tenant. The zero path is ready to be opened.
+// path is a set of locked levels of one tenant, with the remaining amounts of their base limits, by
+// distance from the tenant. The zero path is ready to be opened.
+//
+// The limits that take part are a chain: the base limit of the nearest level, its further limits in
+// the order of their periods, the base limit of the next level, and so on.
 type path struct {
 	levels    [budget.MaxTenantLevels]*account // nil for one that is not locked
 	remaining [budget.MaxTenantLevels]budget.Microcents
 	n         int    // the distance of the farthest, plus 1
 	set       uint64 // the levels that take part, all of which exist and are locked
 	special   bool   // a locked level is missing or has a managed
+	limited   bool   // a locked level has further limits
+	// limits are the further limits of each level that take part.
+	limits [budget.MaxTenantLevels]budget.Periods
 }
 
-// open locks the levels of a tenant in a set and the tenant itself. They all take part,
-// unless they are missing.
+// open locks the levels of a tenant in a set and the tenant itself. They all take part with all
+// their limits, unless they are missing.
 func (p *path) open(tenant *account, set uint64) {
 	p.choose(tenant, set|ownSet)
 	p.lock()
 }
 
 // openExisting locks the levels of a tenant that exist and the tenant itself, and with them
-// the root even if it is missing. Existing levels take part.
+// the root even if it is missing. Existing levels take part with all their limits.
 func (p *path) openExisting(tenant *account, withRoot bool) {
 	if tenant.parent == nil {
 		p.open(tenant, ownSet)
@@ -67,7 +73,8 @@ func (p *path) choose(tenant *account, set uint64) {
 
 // lock locks the levels from the root to the tenant.
 func (p *path) lock() {
-	p.set, p.special = 0, false
+	p.set, p.special, p.limited = 0, false, false
+	p.limits = [budget.MaxTenantLevels]budget.Periods{}
 	for k := p.n - 1; k >= 0; k-- {
 		l := p.levels[k]
 		if l == nil {
@@ -84,6 +91,9 @@ func (p *path) lock() {
 			p.set |= 1 << k
 		}
 		p.special = p.special || l.managed != nil || p.remaining[k] == missing
+		if m := l.managed; m != nil && m.settings.Limits != 0 {
+			p.limits[k], p.limited = m.settings.Limits, true
+		}
 	}
 }
 
@@ -101,19 +111,49 @@ func (p *path) close() {
 	}
 }
 
-// least returns the distance of the level with the least remaining, of equals the nearest.
-// The tenant must take part.
-func (p *path) least() (least int) {
-	for k := 1; k < p.n; k++ {
-		if p.set>>k&1 != 0 && p.remaining[k] < p.remaining[least] {
-			least = k
+// least returns the limit with the least remaining, of equals the first of the chain, and what
+// remains there. The tenant must take part.
+func (p *path) least() (least *ledger, remaining budget.Microcents) {
+	if p.limited {
+		return p.leastInChain()
+	}
+	k := 0
+	for other := 1; other < p.n; other++ {
+		if p.set>>other&1 != 0 && p.remaining[other] < p.remaining[k] {
+			k = other
 		}
 	}
-	return least
+	return &p.levels[k].ledger, p.remaining[k]
+}
+
+func (p *path) leastInChain() (least *ledger, remaining budget.Microcents) {
+	least, remaining, _ = p.leastBy(func(_ *ledger, left budget.Microcents) budget.Microcents { return left })
+	return least, remaining
+}
+
+// leastBy returns the limit with the least value, of equals the first of the chain, with what
+// remains there and the value. The tenant must take part.
+func (p *path) leastBy(value func(l *ledger, remaining budget.Microcents) budget.Microcents) (least *ledger, remaining, v budget.Microcents) {
+	compare := func(l *ledger, left budget.Microcents) {
+		if other := value(l, left); least == nil || other < v {
+			least, remaining, v = l, left, other
+		}
+	}
+	for k := range p.n {
+		if p.set>>k&1 == 0 {
+			continue
+		}
+		compare(&p.levels[k].ledger, p.remaining[k])
+		for l := range p.limitsAt(k) {
+			compare(&l.ledger, l.managed.remaining)
+		}
+	}
+	return least, remaining, v
 }
 
 // overfull reports whether a level would have more reserved in all epochs than fits 64 bits. In one
-// epoch the invariant of the account bounds it.
+// epoch the invariant of the ledger bounds it. A further limit counts no hold that the base limit
+// doesn't.
 func (p *path) overfull(cost budget.Microcents) bool {
 	if !p.special {
 		return false
@@ -126,23 +166,14 @@ func (p *path) overfull(cost budget.Microcents) bool {
 	return false
 }
 
-// tightest returns the distance of the level with the least room for an excess of a hold that was
-// made at a time, of equals the nearest, and its room. The tenant must take part.
-func (p *path) tightest(made int64) (tightest int, room budget.Microcents) {
-	room = p.levels[0].room(p.remaining[0], made)
-	for k := 1; k < p.n; k++ {
-		if p.set>>k&1 == 0 {
-			continue
-		}
-		if r := p.levels[k].room(p.remaining[k], made); r < room {
-			tightest, room = k, r
-		}
-	}
-	return tightest, room
+// tightest returns the limit with the least room for an excess of a hold that was made at a time, of
+// equals the first of the chain, with what remains there and its room. The tenant must take part.
+func (p *path) tightest(made int64) (tightest *ledger, remaining, room budget.Microcents) {
+	return p.leastBy(func(l *ledger, left budget.Microcents) budget.Microcents { return l.room(left, made) })
 }
 
-// roll begins the epochs of now at all levels that take part, and moves rolling windows there. now
-// must be the family's time, read after the levels were locked: then no level is in a later epoch
+// roll begins the epochs of now at all limits that take part, and moves rolling windows there. now
+// must be the family's time, read after the levels were locked: then no limit is in a later epoch
 // or part, and a hold that is made at now is in the current ones of each.
 func (p *path) roll(now int64) {
 	if !p.special {
@@ -153,16 +184,23 @@ func (p *path) roll(now int64) {
 			p.remaining[k] = l.roll(p.remaining[k], now)
 		}
 	}
+	if p.limited {
+		p.rollLimits(now)
+	}
 }
 
 // expire ends the holds of the tenant that are due by now. The path must have all levels.
 func (p *path) expire(now int64) {
-	// All holds that were made since then are in the current epoch of each level, so their sums
-	// suffice. They commit nothing, so no ring changes.
+	// All holds that were made since then count in the current epoch of each limit of their levels,
+	// so their sums suffice. Of those made in the millisecond of a limit, only some may count in it.
+	// They commit nothing, so no ring changes.
 	current := int64(math.MinInt64)
 	for k := range p.n {
 		if m := p.levels[k].managed; m != nil {
 			current = max(current, m.epochs.lastEnd())
+			for _, l := range m.limits {
+				current = max(current, l.managed.epochs.lastEnd(), l.created+1)
+			}
 		}
 	}
 	sums, earlier := p.levels[0].holds.expire(now, current)
@@ -170,6 +208,10 @@ func (p *path) expire(now int64) {
 		l := p.levels[k]
 		p.remaining[k] += sums[k].amount // 0 if it is missing
 		l.reserved -= sums[k].amount
+		for _, limit := range l.limits() {
+			limit.managed.remaining += sums[k].amount
+			limit.reserved -= sums[k].amount
+		}
 		if k > 0 {
 			l.addBelow(-sums[k].holds)
 		}
@@ -179,6 +221,11 @@ func (p *path) expire(now int64) {
 		for k := range p.n {
 			if h.set()>>k&1 != 0 {
 				p.remaining[k] = p.levels[k].settleAt(h.since, h.held, 0, p.remaining[k])
+				for _, l := range p.levels[k].limits() {
+					if l.counts(p.levels[0], h) {
+						l.settle(h, 0)
+					}
+				}
 				if k > 0 {
 					p.levels[k].addBelow(-1)
 				}

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,14 +21,17 @@ func (e *Engine) Remaining(_ context.Context, tenant budget.TenantID) (budget.Re
 	if a.parent != nil {
 		return a.leastRemaining(), nil
 	}
-	remaining, renews := a.look()
+	remaining, ok := a.look()
+	if !ok {
+		return a.leastRemaining(), nil
+	}
 	if remaining == missing {
 		return budget.Remainder{Outcome: budget.MissingTenant}, nil
 	}
-	return budget.Remainder{Outcome: budget.Found, Remaining: max(remaining, 0), Level: a.tenant, Renews: renews}, nil
+	return budget.Remainder{Outcome: budget.Found, Remaining: remaining, Level: a.tenant}, nil
 }
 
-// leastRemaining returns the least remaining amount of the tenant's levels.
+// leastRemaining returns the least remaining amount of the limits of the tenant's levels.
 func (a *account) leastRemaining() budget.Remainder {
 	var p path
 	p.openExisting(a, false)
@@ -36,9 +40,8 @@ func (a *account) leastRemaining() budget.Remainder {
 		return budget.Remainder{Outcome: budget.MissingTenant}
 	}
 	p.roll(a.time())
-	least := p.least()
-	level := p.levels[least]
-	return budget.Remainder{Outcome: budget.Found, Remaining: max(p.remaining[least], 0), Level: level.tenant, Renews: level.renews()}
+	least, remaining := p.least()
+	return budget.Remainder{Outcome: budget.Found, Remaining: max(remaining, 0), Level: least.tenant, Limit: least.period(), Renews: least.renews()}
 }
 
 // Balance implements [budget.Engine].
@@ -47,24 +50,43 @@ func (e *Engine) Balance(_ context.Context, tenant budget.TenantID, opts ...budg
 	if err != nil {
 		return budget.Balance{}, err
 	}
-	var at budget.Instant
+	var o budget.BalanceOptions
 	if len(opts) > 0 {
-		o, err := budget.ApplyBalance(opts)
-		if err != nil {
+		if o, err = budget.ApplyBalance(opts); err != nil {
 			return budget.Balance{}, err
 		}
-		at = o.At
 	}
 	if a == nil {
 		return budget.Balance{Outcome: budget.MissingTenant}, nil
 	}
+	if o.Limit != budget.NoPeriod {
+		return a.balanceOf(o)
+	}
 	remaining := a.openCurrent()
 	b := a.balance(remaining)
-	if at != 0 && b.Outcome == budget.Found {
-		b, err = a.balanceAt(at, b)
+	if o.At != 0 && b.Outcome == budget.Found {
+		b, err = a.balanceAt(o.At, b)
 	}
 	a.close(remaining)
 	return b, err
+}
+
+// balanceOf returns the figures of a further limit.
+func (a *account) balanceOf(o budget.BalanceOptions) (b budget.Balance, err error) {
+	remaining := a.open()
+	defer a.close(remaining)
+	if remaining == missing {
+		return budget.Balance{Outcome: budget.MissingTenant}, nil
+	}
+	_, l := a.limit(o.Limit)
+	if l == nil {
+		return budget.Balance{}, fmt.Errorf("tenant %q, by %s: %w", a.tenant, o.Limit, budget.ErrNoLimit)
+	}
+	l.roll(a.time())
+	if b = l.balance(); o.At != 0 {
+		return l.balanceAt(o.At, b)
+	}
+	return b, nil
 }
 
 // Lookup implements [budget.Engine].
@@ -120,8 +142,7 @@ type slotList struct {
 	open []numbered
 }
 
-// counted returns the balance of the account and the holds that it counts. While it is
-// locked none of them changes, so the accounts below can be locked one after the other.
+// counted returns the balance of the account and the holds that it counts.
 func (a *account) counted() (b budget.Balance, lists []slotList) {
 	remaining := a.openCurrent()
 	defer a.close(remaining)
@@ -129,21 +150,11 @@ func (a *account) counted() (b budget.Balance, lists []slotList) {
 	if open := a.holds.list(ownSet); len(open) > 0 {
 		lists = append(lists, slotList{a, open})
 	}
-	if a.family == nil {
-		return b, lists
-	}
-	for _, m := range *a.family.members.Load() {
-		distance := m.below(a)
-		if distance == 0 {
-			continue
-		}
-		of := m.open()
-		open := m.holds.list(1 << distance)
-		m.close(of)
-		if len(open) > 0 {
+	a.visitBelow(func(m *account, levels uint64) {
+		if open := m.holds.list(levels); len(open) > 0 {
 			lists = append(lists, slotList{m, open})
 		}
-	}
+	})
 	return b, lists
 }
 
@@ -161,12 +172,5 @@ func (a *account) balance(remaining budget.Microcents) budget.Balance {
 	if remaining == missing {
 		return budget.Balance{Outcome: budget.MissingTenant}
 	}
-	b := budget.Balance{
-		Outcome: budget.Found, Granted: a.granted,
-		Remaining: remaining, Reserved: a.reserved, Committed: a.committed,
-	}
-	if m := a.managed; m != nil {
-		b.Settings, b.Epoch, b.Ended = m.settings, m.epochs.current(), m.epochs.reserved()
-	}
-	return b
+	return a.ledger.balance(remaining)
 }

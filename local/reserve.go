@@ -94,7 +94,7 @@ func until(now, ttl int64) int64 {
 
 // reserveLevels reserves for a tenant with ancestors or settings. All levels are locked before
 // the first is checked, so the amounts are of one instant, and nothing is debited anywhere
-// before every check has passed everywhere.
+// before every check has passed at every limit.
 func (a *account) reserveLevels(cost budget.Microcents, ttl int64) budget.Reservation {
 	var p path
 	for withRoot := false; ; withRoot = true {
@@ -111,21 +111,25 @@ func (a *account) reserveLevels(cost budget.Microcents, ttl int64) budget.Reserv
 				return res
 			}
 		}
-		least := p.least() // stays the same, since all levels are debited by the same amount
-		if p.remaining[least] < cost || p.overfull(cost) {
-			level, renews := p.levels[least], p.levels[least].renews()
+		least, remaining := p.least() // stays the same, since all limits are debited by the same amount
+		if remaining < cost || p.overfull(cost) {
+			limit, renews := least.period(), least.renews()
 			p.close()
-			return budget.Reservation{Outcome: budget.Insufficient, Remaining: max(p.remaining[least], 0), Level: level.tenant, Required: cost, Renews: renews}
+			return budget.Reservation{
+				Outcome: budget.Insufficient, Remaining: max(remaining, 0), Level: least.tenant, Limit: limit,
+				Required: cost, Renews: renews,
+			}
 		}
 		slot, generation, ok := p.hold(cost, now, ttl)
 		if !ok {
 			p.close()
 			continue
 		}
+		limit := least.period()
 		p.close()
 		return budget.Reservation{
 			Outcome: budget.Reserved, ID: a.id(slot, generation),
-			Remaining: p.remaining[least], Level: p.levels[least].tenant,
+			Remaining: remaining - cost, Level: least.tenant, Limit: limit,
 		}
 	}
 }
@@ -155,7 +159,7 @@ func (p *path) restrict(cost budget.Microcents) (res budget.Reservation) {
 	return res
 }
 
-// hold debits all levels and records the hold. It changes nothing and returns false if the
+// hold debits all limits and records the hold. It changes nothing and returns false if the
 // root must be locked first: the hold's deadline is earlier than any that the family has
 // for the tenant.
 //
@@ -180,6 +184,9 @@ func (p *path) hold(cost budget.Microcents, now, ttl int64) (number, generation 
 				p.levels[k].addBelow(1)
 			}
 		}
+	}
+	if p.limited {
+		p.holdLimits(cost)
 	}
 	a.generation += setMask + 1
 	generation = a.generation&^setMask | p.set

@@ -8,10 +8,10 @@ import (
 // lock guards it.
 //
 // Invariants while the account isn't locked:
-//   - the sum of all parts is the account's committed amount, and no part is negative: slide and
+//   - the sum of all parts is the limit's committed amount, and no part is negative: slide and
 //     commit return the amounts that they take off and add, and settleAt and roll do the same to committed;
 //   - the last part is that of the family's time when an operation last slid the ring, so no hold
-//     that the account counts was made in a later part;
+//     that the limit counts was made in a later part;
 //   - the amount committed before the window was set is in the part in which it was set.
 type ring struct {
 	length int64               // of a part, ms
@@ -82,11 +82,10 @@ func (r *ring) renews() budget.Instant {
 	return 0
 }
 
-// rolling returns the ring of the account's rolling window, or nil if it has none. The account
-// must be locked.
-func (a *account) rolling() *ring {
-	if a.managed == nil || a.managed.epochs == nil {
+// rolling returns the ring of the limit's rolling window, or nil if it has none.
+func (l *ledger) rolling() *ring {
+	if l.managed == nil || l.managed.epochs == nil {
 		return nil
 	}
-	return a.managed.epochs.ring
+	return l.managed.epochs.ring
 }

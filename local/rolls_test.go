@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -211,70 +212,91 @@ func TestHoldAtTheTimeOfTheRoll(t *testing.T) {
 	}
 }
 
-// checkEpochs checks the invariants of all epochs of the account.
+// checkEpochs checks the invariants of all epochs of all limits of the account.
 func (a *account) checkEpochs() error {
 	remaining := a.openCurrent()
 	defer a.close(remaining)
 	if remaining == missing {
 		return nil
 	}
+	type held struct {
+		by *account
+		numbered
+	}
+	var holds []held
+	add := func(m *account, levels uint64) {
+		for _, h := range m.holds.list(levels) {
+			holds = append(holds, held{m, h})
+		}
+	}
+	add(a, ownSet)
+	a.visitBelow(add)
+	all := make([]slot, len(holds))
+	for i, h := range holds {
+		all[i] = h.slot
+	}
+	err := a.check(remaining, all, a.time())
+	var periods budget.Periods
+	for _, l := range a.limits() {
+		var counted []slot
+		for _, h := range holds {
+			if l.counts(h.by, &h.slot) {
+				counted = append(counted, h.slot)
+			}
+		}
+		l.roll(a.time())
+		err = errors.Join(err, l.check(l.managed.remaining, counted, a.time()))
+		periods = periods.With(l.period())
+	}
+	if limits := a.settings().Limits; periods != limits {
+		err = errors.Join(err, fmt.Errorf("%q: the limits are %s, in the settings %s", a.tenant, periods, limits))
+	}
+	return err
+}
+
+// check checks the invariants of all epochs of a limit that counts these holds.
+func (l *ledger) check(remaining budget.Microcents, holds []slot, now int64) error {
 	var kept []epoch
 	next := int64(never)
-	if a.managed != nil && a.managed.epochs != nil {
-		kept, next = a.managed.epochs.ended, a.managed.epochs.next()
+	if l.managed != nil && l.managed.epochs != nil {
+		kept, next = l.managed.epochs.ended, l.managed.epochs.next()
 	}
 	reserved := make([]budget.Microcents, len(kept)+1) // the current epoch comes last
-	count := func(m *account, distance int) error {
-		for _, h := range m.holds.list(1 << distance) {
-			i, end := len(kept), next
-			if a.managed != nil {
-				if e := a.managed.epochs.endedAt(h.since); e != nil {
-					for i = 0; &kept[i] != e; i++ {
-					}
-					end = e.end
+	for _, h := range holds {
+		i, end := len(kept), next
+		if l.managed != nil {
+			if e := l.managed.epochs.endedAt(h.since); e != nil {
+				for i = 0; &kept[i] != e; i++ {
 				}
-			}
-			if reserved[i] += h.held; h.since >= end {
-				return fmt.Errorf("%q: a hold made at %d is in an epoch that ended at %d", a.tenant, h.since, end)
-			}
-			if r := a.rolling(); r != nil && r.part(h.since) > r.newest {
-				return fmt.Errorf("%q: a hold was made in part %d, after the last one, %d", a.tenant, r.part(h.since), r.newest)
+				end = e.end
 			}
 		}
-		return nil
-	}
-	err := count(a, 0)
-	if a.family != nil {
-		for _, m := range *a.family.members.Load() {
-			if distance := m.below(a); distance > 0 && err == nil {
-				of := m.open()
-				err = count(m, distance)
-				m.close(of)
-			}
+		if reserved[i] += h.held; h.since >= end {
+			return fmt.Errorf("%s: a hold made at %d is in an epoch that ended at %d", l.name(), h.since, end)
 		}
-	}
-	if err != nil {
-		return err
+		if r := l.rolling(); r != nil && r.part(h.since) > r.newest {
+			return fmt.Errorf("%s: a hold was made in part %d, after the last one, %d", l.name(), r.part(h.since), r.newest)
+		}
 	}
 	for i, e := range kept {
 		if e.remaining < 0 || e.granted < 0 || e.committed < 0 || e.remaining+e.reserved+e.committed != e.granted || e.reserved != reserved[i] {
-			return fmt.Errorf("%q: ended epoch %+v, with holds of %d", a.tenant, e, reserved[i])
+			return fmt.Errorf("%s: ended epoch %+v, with holds of %d", l.name(), e, reserved[i])
 		}
-		if i > 0 && e.start < kept[i-1].end || e.end > a.managed.epochs.start || e.start >= e.end {
-			return fmt.Errorf("%q: the epochs overlap: %+v", a.tenant, kept)
+		if i > 0 && e.start < kept[i-1].end || e.end > l.managed.epochs.start || e.start >= e.end {
+			return fmt.Errorf("%s: the epochs overlap: %+v", l.name(), kept)
 		}
 	}
-	if remaining+a.reserved+a.committed != a.granted || a.reserved != reserved[len(kept)] {
-		return fmt.Errorf("%q: %d + %d + %d of %d, with holds of %d", a.tenant, remaining, a.reserved, a.committed, a.granted, reserved[len(kept)])
+	if remaining+l.reserved+l.committed != l.granted || l.reserved != reserved[len(kept)] {
+		return fmt.Errorf("%s: %d + %d + %d of %d, with holds of %d", l.name(), remaining, l.reserved, l.committed, l.granted, reserved[len(kept)])
 	}
-	return a.checkRing()
+	return l.checkRing(now)
 }
 
-// checkRing checks the invariants of the ring of a rolling window. The account must be locked.
-func (a *account) checkRing() error {
-	r := a.rolling()
-	if rolls := a.settings().Window.Period.Rolling(); rolls != (r != nil) {
-		return fmt.Errorf("%q: a rolling window: %t; a ring: %t", a.tenant, rolls, r != nil)
+// checkRing checks the invariants of the ring of a rolling window.
+func (l *ledger) checkRing(now int64) error {
+	r := l.rolling()
+	if rolls := l.settings().Window.Period.Rolling(); rolls != (r != nil) {
+		return fmt.Errorf("%s: a rolling window: %t; a ring: %t", l.name(), rolls, r != nil)
 	}
 	if r == nil {
 		return nil
@@ -282,12 +304,12 @@ func (a *account) checkRing() error {
 	sum := budget.Microcents(0)
 	for _, amount := range r.parts {
 		if sum += amount; amount < 0 {
-			return fmt.Errorf("%q: a negative part of %v", a.tenant, r.parts)
+			return fmt.Errorf("%s: a negative part of %v", l.name(), r.parts)
 		}
 	}
-	n, length := a.settings().Window.Period.Parts()
-	if sum != a.committed || len(r.parts) != n+1 || r.length != length.Milliseconds() || r.newest > r.part(a.time()) || a.managed.epochs.next() != never {
-		return fmt.Errorf("%q: %+v with %d committed, at %d", a.tenant, r, a.committed, a.time())
+	n, length := l.settings().Window.Period.Parts()
+	if sum != l.committed || len(r.parts) != n+1 || r.length != length.Milliseconds() || r.newest > r.part(now) || l.managed.epochs.next() != never {
+		return fmt.Errorf("%s: %+v with %d committed, at %d", l.name(), r, l.committed, now)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/calybris/bursar/coordinator/budget"
 )
@@ -13,11 +14,16 @@ import (
 // The remaining amount is here because it may be negative, which an amount in the word can't
 // be. Nor can the word be remaining + overdraft, which is negative after an overdraft is
 // lowered below the debt.
+//
+// settings.Limits are the periods of limits, so an account with a further limit is managed. That of
+// a further limit is never nil, and has its remaining amount at any time.
 type managed struct {
+	period    budget.Period // of a further limit
 	settings  budget.Settings
 	remaining budget.Microcents // while the account isn't locked
 	below     int64             // open holds of tenants below that the account counts, if CapHolds is set
-	epochs    *epochs           // nil for an account that has no window and keeps no ended epoch
+	epochs    *epochs           // nil for a limit that has no window and keeps no ended epoch
+	limits    []*limit          // the further limits, in the order of their periods; none of a further limit
 }
 
 // manage sets the account's settings at a time. An account without settings, debt and epochs
@@ -39,18 +45,12 @@ func (a *account) manage(settings budget.Settings, remaining budget.Microcents, 
 }
 
 // countBelow returns the number of open holds of tenants below that the account counts. The
-// account must be locked, so none of them changes while they are counted.
+// account must be locked.
 func (a *account) countBelow() (holds int64) {
-	if a.family == nil || a.reservedInAll() == 0 { // a hold's amount is never 0
+	if a.reservedInAll() == 0 { // a hold's amount is never 0
 		return 0
 	}
-	for _, m := range *a.family.members.Load() {
-		if distance := m.below(a); distance > 0 {
-			of := m.open()
-			holds += m.holds.countIn(1 << distance)
-			m.close(of)
-		}
-	}
+	a.visitBelow(func(m *account, levels uint64) { holds += m.holds.countIn(levels) })
 	return holds
 }
 
@@ -61,57 +61,57 @@ func (a *account) addBelow(holds int64) {
 	}
 }
 
-// settings returns the account's settings. The account must be locked.
-func (a *account) settings() budget.Settings {
-	if a.managed == nil {
+// settings returns the limit's settings.
+func (l *ledger) settings() budget.Settings {
+	if l.managed == nil {
 		return budget.Settings{}
 	}
-	return a.managed.settings
+	return l.managed.settings
 }
 
 // room returns the largest excess that a settlement of a hold that was made at a time can debit
-// from the account. It is negative if the debt exceeds the overdraft, and any amount if a rolling
-// window doesn't contain the hold any more. The account must be locked and current.
-func (a *account) room(remaining budget.Microcents, made int64) budget.Microcents {
-	if a.managed == nil {
+// from the limit. It is negative if the debt exceeds the overdraft, and any amount if a rolling
+// window doesn't contain the hold any more. roll must have begun the epoch of the family's time.
+func (l *ledger) room(remaining budget.Microcents, made int64) budget.Microcents {
+	if l.managed == nil {
 		return remaining
 	}
-	overdraft := a.managed.settings.Overdraft
-	if e := a.managed.epochs.endedAt(made); e != nil {
+	overdraft := l.managed.settings.Overdraft
+	if e := l.managed.epochs.endedAt(made); e != nil {
 		return e.room(remaining, overdraft)
 	}
-	if r := a.rolling(); r != nil && r.at(made) == nil {
+	if r := l.rolling(); r != nil && r.at(made) == nil {
 		return budget.MaxMicrocents
 	}
 	return remaining + overdraft // at most granted + overdraft, so it doesn't overflow
 }
 
 // grantable returns the largest amount that can be added to granted.
-func (a *account) grantable() budget.Microcents {
-	room := budget.MaxMicrocents - a.settings().Overdraft
-	if a.granted >= room-budget.MaxMicrocents {
-		return room - a.granted
+func (l *ledger) grantable() budget.Microcents {
+	room := budget.MaxMicrocents - l.settings().Overdraft
+	if l.granted >= room-budget.MaxMicrocents {
+		return room - l.granted
 	}
 	return budget.MaxMicrocents // granted is that far below 0
 }
 
-// reached returns the thresholds that the account has reached. It must be locked.
-func (a *account) reached() budget.Thresholds {
-	if a.managed == nil {
+// reached returns the thresholds that the limit has reached.
+func (l *ledger) reached() budget.Thresholds {
+	if l.managed == nil {
 		return budget.Thresholds{}
 	}
-	return a.managed.settings.Thresholds.Reached(a.committed, a.granted)
+	return l.managed.settings.Thresholds.Reached(l.committed, l.granted)
 }
 
-// crossed appends an event for each threshold that the account has reached, other than those
-// reached before. The account must be locked.
-func (a *account) crossed(events []budget.Crossing, before budget.Thresholds) []budget.Crossing {
-	now := a.reached()
+// crossed appends an event for each threshold that the limit has reached, other than those
+// reached before.
+func (l *ledger) crossed(events []budget.Crossing, before budget.Thresholds) []budget.Crossing {
+	now := l.reached()
 	if now == before {
 		return events
 	}
 	for _, percent := range now.Beyond(before) {
-		events = append(events, budget.Crossing{Tenant: a.tenant, Percent: percent, Committed: a.committed, Granted: a.granted})
+		events = append(events, budget.Crossing{Tenant: l.tenant, Limit: l.period(), Percent: percent, Committed: l.committed, Granted: l.granted})
 	}
 	return events
 }
@@ -187,7 +187,10 @@ func (e *Engine) change(tenant budget.TenantID, change budget.Change) (budget.Co
 // remains.
 func (a *account) change(change budget.Change, remaining budget.Microcents) (budget.Microcents, []budget.Crossing, error) {
 	settings := change.Apply(a.settings())
-	granted := a.granted
+	if n := settings.Limits.Len(); n > budget.MaxLimits {
+		return remaining, nil, fmt.Errorf("tenant %q: %w: %d beside its base limit; it can have %d", a.tenant, budget.ErrTooManyLimits, n, budget.MaxLimits)
+	}
+	granted, now := a.granted, a.time()
 	if change.SetWindow && settings.Window.Period != budget.NoPeriod {
 		var err error
 		if granted, err = a.amountSet(change.Window.Amount, &settings.Window); err != nil {
@@ -197,11 +200,14 @@ func (a *account) change(change budget.Change, remaining budget.Microcents) (bud
 	if err := validateOverdraft(a.tenant, granted, settings); err != nil {
 		return remaining, nil, err
 	}
+	if err := a.checkLimits(change.Limits, now); err != nil {
+		return remaining, nil, err
+	}
 	before := a.reached()
 	remaining += granted - a.granted
 	a.granted = granted
-	a.manage(settings, remaining, a.time())
-	return remaining, a.crossed(nil, before), nil
+	a.manage(settings, remaining, now)
+	return remaining, a.changeLimits(change.Limits, now, a.crossed(nil, before)), nil
 }
 
 // validateOverdraft returns ErrOverflow if the overdraft doesn't fit 64 bits together with the

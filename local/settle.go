@@ -127,9 +127,9 @@ func (a *account) settle(number, generation uint64, outcome budget.Outcome, actu
 }
 
 // settleLevels is settle for any hold. The ID names the hold's level set; if the hold is
-// open, the levels exist. All are locked, and the excess is checked at all, before anything
-// moves at one. An excess that isn't covered is an Overrun unless partial is set. a is nil if
-// the ID names no account, and so no hold.
+// open, the levels exist. All are locked, and the excess is checked at all limits that count the
+// hold, before anything moves at one. An excess that isn't covered is an Overrun unless partial is
+// set. a is nil if the ID names no account, and so no hold.
 func (e *Engine) settleLevels(a *account, id budget.ReservationID, outcome budget.Outcome, actual budget.Microcents, partial bool) (budget.Settlement, error) {
 	if a == nil {
 		if err := id.Validate(); err != nil {
@@ -168,16 +168,19 @@ func (p *settlingPath) settle(id budget.ReservationID, outcome budget.Outcome, a
 		res.Prior = h.prior(now)
 		return res
 	}
+	if p.limited {
+		p.leaveOut(h)
+	}
 	p.roll(now)
 	held := h.held
 	excess := actual - held
 	if excess > 0 {
-		tightest, room := p.tightest(h.since)
+		tightest, remaining, room := p.tightest(h.since)
 		if excess > room && !partial {
-			res.Outcome, res.Remaining, res.Level = budget.Overrun, p.remaining[tightest], p.levels[tightest].tenant
+			res.Outcome, res.Remaining, res.Level, res.Limit = budget.Overrun, remaining, tightest.tenant, tightest.period()
 			return res
 		}
-		// A level's reserved + room is at most granted + overdraft, and in an ended epoch at most
+		// A limit's reserved + room is at most granted + overdraft, and in an ended epoch at most
 		// MaxMicrocents, so no sum overflows. A rolling window that doesn't contain the hold any
 		// more has room for any excess, and is charged nothing.
 		excess = min(excess, max(room, 0))
@@ -192,6 +195,9 @@ func (p *settlingPath) settle(id budget.ReservationID, outcome budget.Outcome, a
 			before := l.reached()
 			p.remaining[k] = l.settleAt(h.since, held, charge, p.remaining[k])
 			p.events = l.crossed(p.events, before)
+			if p.limited {
+				p.settleLimits(k, h, charge)
+			}
 			if k > 0 {
 				l.addBelow(-1)
 			}
@@ -201,9 +207,9 @@ func (p *settlingPath) settle(id budget.ReservationID, outcome budget.Outcome, a
 		l.reserved -= held
 		l.committed += charge
 	}
-	least := p.least()
+	least, remaining := p.least()
 	a.holds.settle(number, h, outcome, charge, now)
-	res.Outcome, res.Remaining, res.Level = outcome, p.remaining[least], p.levels[least].tenant
+	res.Outcome, res.Remaining, res.Level, res.Limit = outcome, remaining, least.tenant, least.period()
 	if outcome == budget.Committed {
 		res.Actual, res.Shortfall = charge, actual-charge
 	} else {

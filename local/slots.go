@@ -118,6 +118,21 @@ func (s *slots) countIn(levels uint64) (holds int64) {
 	return holds
 }
 
+// anyMade reports whether an open hold in whose set one of the levels is was made at a time.
+func (s *slots) anyMade(at int64, levels uint64) bool {
+	if s.count() == 0 {
+		return false
+	}
+	for _, block := range s.blocks {
+		for i := range block {
+			if h := &block[i]; h.open() && h.since == at && h.set()&levels != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // add stores a hold and returns the number of its slot.
 func (s *slots) add(h slot) uint64 {
 	var number uint64

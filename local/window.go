@@ -9,13 +9,13 @@ import (
 	"github.com/calybris/bursar/coordinator/budget"
 )
 
-// epochs are those of an account that has a window, or has had one. The account itself has the
-// terms of the current epoch. The account's lock guards them. While the window is a rolling one, no
+// epochs are those of a limit that has a window, or has had one. Its ledger has the terms of the
+// current epoch. The account's lock guards them. While the window is a rolling one, no
 // epoch ends, and the ring divides the committed amount of the current one.
 //
 // Invariants:
 //   - ended is in the order of time, and each epoch ends at or before the start of the next one;
-//   - a hold that counts in the account belongs to the epoch with the latest start that isn't
+//   - a hold that counts in the limit belongs to the epoch with the latest start that isn't
 //     after the time at which the hold was made, or to the oldest if all starts are: no earlier
 //     start is known. endedAt finds it;
 //   - an ended epoch is kept while holds are open in it, and if it is among the last keptEpochs;
@@ -97,24 +97,23 @@ func (e *epochs) endedAt(made int64) *epoch {
 	return &e.ended[i]
 }
 
-// reservedInAll returns the amount reserved in all epochs. The account must be locked.
-func (a *account) reservedInAll() budget.Microcents {
-	if a.managed == nil {
-		return a.reserved
+// reservedInAll returns the amount reserved in all epochs.
+func (l *ledger) reservedInAll() budget.Microcents {
+	if l.managed == nil {
+		return l.reserved
 	}
-	return a.reserved + a.managed.epochs.reserved()
+	return l.reserved + l.managed.epochs.reserved()
 }
 
-// renews returns when the account's window renews its budget, or a part of it, or 0. The account
-// must be locked.
-func (a *account) renews() budget.Instant {
-	if a.managed == nil {
+// renews returns when the window renews the budget, or a part of it, or 0.
+func (l *ledger) renews() budget.Instant {
+	if l.managed == nil {
 		return 0
 	}
-	if r := a.rolling(); r != nil {
+	if r := l.rolling(); r != nil {
 		return r.renews()
 	}
-	return a.managed.epochs.current().End
+	return l.managed.epochs.current().End
 }
 
 // setWindow changes the epochs for a window, and is followed by the change of the settings. The
@@ -154,46 +153,46 @@ func renewal(w budget.Window, mark, now int64) budget.Renewal {
 	return r
 }
 
-// amountSet sets the amount of a window to one that was given, or to what the account has if
-// none was. It returns the granted amount after that: an amount that is raised counts at once, and one that
+// amountSet sets the amount of a window to one that was given, or to what the limit has if none
+// was. It returns the granted amount after that: an amount that is raised counts at once, and one that
 // is lowered if the window is a rolling one.
 //
 // granted and remaining may fall below 0. But remaining minus the amount never falls below
 // -MaxMicrocents, so neither overflows: with the amount, the overdraft that a settlement takes from
 // remaining fits 64 bits; an amount that is lowered here lowers remaining by the same; and the debt
 // that an epoch passes on is at most its own.
-func (a *account) amountSet(amount budget.Microcents, w *budget.Window) (granted budget.Microcents, err error) {
-	before := a.settings().Window
+func (l *ledger) amountSet(amount budget.Microcents, w *budget.Window) (granted budget.Microcents, err error) {
+	before := l.settings().Window
 	hadWindow := before.Period != budget.NoPeriod
 	counts := func(old budget.Microcents) bool { return amount > old || w.Period.Rolling() }
 	switch {
 	case amount == 0 && hadWindow: // it stays
 	case amount == 0:
-		w.Amount = max(a.granted, 0)
+		w.Amount = max(l.granted, 0)
 	case hadWindow && counts(before.Amount):
-		if granted, err = a.granted.Add(amount - before.Amount); err != nil {
-			return 0, fmt.Errorf("raise the amount of tenant %q from %d to %d: %w", a.tenant, before.Amount, amount, err)
+		if granted, err = l.granted.Add(amount - before.Amount); err != nil {
+			return 0, fmt.Errorf("raise the amount of %s from %d to %d: %w", l.name(), before.Amount, amount, err)
 		}
 		return granted, nil
-	case !hadWindow && counts(a.granted):
+	case !hadWindow && counts(l.granted):
 		return amount, nil
 	}
-	return a.granted, nil
+	return l.granted, nil
 }
 
 // roll begins the epoch of a time, if the current one has ended by then, or moves a rolling window
 // to that time, and returns what remains. The holds that were due by that time must have ended,
-// each in its own epoch. The account must be locked.
-func (a *account) roll(remaining budget.Microcents, now int64) budget.Microcents {
-	if r := a.rolling(); r != nil {
+// each in its own epoch.
+func (l *ledger) roll(remaining budget.Microcents, now int64) budget.Microcents {
+	if r := l.rolling(); r != nil {
 		left := r.slide(now) // at most committed, so that remaining stays at most granted
-		a.committed -= left
+		l.committed -= left
 		return remaining + left
 	}
-	if a.managed == nil || now < a.managed.epochs.next() {
+	if l.managed == nil || now < l.managed.epochs.next() {
 		return remaining
 	}
-	e, settings := a.managed.epochs, &a.managed.settings
+	e, settings := l.managed.epochs, &l.managed.settings
 	end, start, skipped := e.pass(settings.Window, now)
 	amount := settings.Window.Amount
 	limit := budget.MaxMicrocents - settings.Overdraft - amount // the amount and the overdraft fit
@@ -201,13 +200,13 @@ func (a *account) roll(remaining budget.Microcents, now int64) budget.Microcents
 	moved := min(settings.Window.Carry, remaining, limit)
 	e.ended = append(e.ended, epoch{
 		start: e.start, end: end,
-		granted: a.granted - moved, remaining: remaining - moved, reserved: a.reserved, committed: a.committed,
+		granted: l.granted - moved, remaining: remaining - moved, reserved: l.reserved, committed: l.committed,
 		moved: moved,
 	})
 	e.drop()
 	e.start = start
-	a.granted, a.reserved, a.committed = amount+passed, 0, 0
-	return a.granted
+	l.granted, l.reserved, l.committed = amount+passed, 0, 0
+	return l.granted
 }
 
 // pass removes the boundaries up to now, of which there is at least one, from those ahead. It
@@ -235,20 +234,21 @@ func (e *epochs) drop() {
 
 // settleAt moves the amounts of a hold that was made at a time and ends at an actual cost, in
 // its epoch, and returns what remains in the current one. A rolling window that doesn't contain the
-// hold any more is charged nothing. The account must be locked and, unless the cost is 0, current.
-func (a *account) settleAt(made int64, held, actual, remaining budget.Microcents) budget.Microcents {
-	if a.managed != nil {
-		if e := a.managed.epochs.endedAt(made); e != nil {
-			passed := e.settle(held, actual, a.managed.settings.Window.Carry, a.grantable())
-			a.granted += passed
+// hold any more is charged nothing. Unless the cost is 0, roll must have begun the epoch of the
+// family's time.
+func (l *ledger) settleAt(made int64, held, actual, remaining budget.Microcents) budget.Microcents {
+	if l.managed != nil {
+		if e := l.managed.epochs.endedAt(made); e != nil {
+			passed := e.settle(held, actual, l.managed.settings.Window.Carry, l.grantable())
+			l.granted += passed
 			return remaining + passed
 		}
-		if r := a.rolling(); r != nil {
+		if r := l.rolling(); r != nil {
 			actual = r.commit(made, actual)
 		}
 	}
-	a.reserved -= held
-	a.committed += actual
+	l.reserved -= held
+	l.committed += actual
 	return remaining + held - actual
 }
 
@@ -282,9 +282,9 @@ func (e *epoch) room(remaining, overdraft budget.Microcents) budget.Microcents {
 }
 
 // balanceAt returns the figures of the epoch that contained a time. current has those of the
-// current epoch. The account must be locked.
-func (a *account) balanceAt(at budget.Instant, current budget.Balance) (budget.Balance, error) {
-	if m := a.managed; m != nil && m.epochs != nil {
+// current epoch.
+func (l *ledger) balanceAt(at budget.Instant, current budget.Balance) (budget.Balance, error) {
+	if m := l.managed; m != nil && m.epochs != nil {
 		if m.epochs.ring == nil && at >= current.Epoch.Start && int64(at) < m.epochs.next() {
 			return current, nil
 		}
@@ -292,12 +292,12 @@ func (a *account) balanceAt(at budget.Instant, current budget.Balance) (budget.B
 			e := &m.epochs.ended[i]
 			if e.start <= int64(at) && int64(at) < e.end {
 				return budget.Balance{
-					Outcome: budget.Found, Granted: e.granted,
+					Outcome: budget.Found, Limit: m.period, Granted: e.granted,
 					Remaining: e.remaining, Reserved: e.reserved, Committed: e.committed, Settings: m.settings,
 					Epoch: budget.Epoch{Start: budget.Instant(e.start), End: budget.Instant(e.end)},
 				}, nil
 			}
 		}
 	}
-	return budget.Balance{}, fmt.Errorf("tenant %q at %s: %w", a.tenant, at, budget.ErrNoEpoch)
+	return budget.Balance{}, fmt.Errorf("%s at %s: %w", l.name(), at, budget.ErrNoEpoch)
 }

@@ -17,7 +17,8 @@
 // For every tenant, at every instant, remaining + reserved + committed = granted. Amounts
 // are exact. A tenant such as acme/search/key-7 has the levels acme, acme/search and itself:
 // a reserve takes its cost from each of them that has a budget, or from none, and results
-// name the level that can give least. A budget may renew at calendar boundaries, which are the
+// name the level that can give least. A tenant may have several limits, such as one by the day
+// and one by the month, each of which is a part of its level. A budget may renew at calendar boundaries, which are the
 // same for all nodes; the first operation after one begins the new epoch. Or it may be that of
 // the last 24 hours, 7 or 30 days. Every operation takes effect exactly once or not at all,
 // whatever is lost, delayed or repeated between the node and Redis. A hold that is never
@@ -67,7 +68,8 @@
 //	bursar.gaps                {gap}        bursar.partition; losses of acknowledged writes
 //	bursar.timers.lost         {partition}  bursar.partition; timers that were missing and are rebuilt
 //	bursar.hold.abandoned      {hold}       holds released because their caller gave up
-//	bursar.threshold.crossed   {threshold}  bursar.threshold.percent; thresholds that this node's batches reached
+//	bursar.threshold.crossed   {threshold}  bursar.threshold.percent, and bursar.limit unless it is of a base limit;
+//	                                        thresholds that this node's batches reached
 //	bursar.repair.merged       {reservation}  reservations that a repair restored
 //	bursar.repair.unmerged     {reservation}  reservations that could not be restored
 //	bursar.repair.forgotten    {reservation}  states dropped from memory within the repair window
@@ -78,7 +80,9 @@
 // bursar.tenant.holds in {hold}. With a window of the calendar the amounts are those of the
 // current epoch, and there are bursar.tenant.ended in {microcent}, reserved in ended epochs,
 // and bursar.tenant.epoch.end in s of Unix time; with a rolling window the amounts are those of
-// the window. Package observability has a board and alerts for them.
+// the window. Each further limit of the tenant has series of its own, with its period as
+// bursar.limit and without bursar.tenant.holds; those of the base limit don't have the attribute.
+// Package observability has a board and alerts for them.
 //
 // The node's attributes are server.address and server.port of its Redis (or
 // WithServerName), db.namespace (the database number, except on a Cluster),

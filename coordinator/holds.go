@@ -73,7 +73,7 @@ func (c *Coordinator) readHolds(ctx context.Context, tenant budget.TenantID) (li
 			return budget.HoldList{}, false, err
 		}
 	}
-	account := s.Accounts[tenant]
+	account := s.Accounts[store.AccountID{Tenant: tenant}]
 	switch {
 	case len(s.Damages) > 0:
 		return budget.HoldList{}, false, fmt.Errorf("%w: tenant %q: %s: run bursar inspect %q", ErrCorrupt, tenant, s.Damages[0].What, tenant)

@@ -162,7 +162,11 @@ func (t *telemetry) Evicted(states int) { t.forgotten.Add(context.Background(), 
 
 // Crossed implements [lane.Observer].
 func (t *telemetry) Crossed(c budget.Crossing) {
-	t.crossed.Add(context.Background(), 1, metric.WithAttributes(percentKey.Int(c.Percent)))
+	attributes := []attribute.KeyValue{percentKey.Int(c.Percent)}
+	if c.Limit != budget.NoPeriod {
+		attributes = append(attributes, limitKey.String(c.Limit.String()))
+	}
+	t.crossed.Add(context.Background(), 1, metric.WithAttributes(attributes...))
 	if t.onThreshold != nil {
 		t.onThreshold.add(c)
 	}
@@ -187,7 +191,7 @@ func (c *crossings) add(event budget.Crossing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) == maxCrossings {
-		c.logger.Warn("bursar: function of WithOnThreshold not called", "tenant", event.Tenant, "percent", event.Percent, "waiting", maxCrossings)
+		c.logger.Warn("bursar: function of WithOnThreshold not called", "tenant", event.Tenant, "limit", event.LimitName(), "percent", event.Percent, "waiting", maxCrossings)
 		return
 	}
 	c.queue = append(c.queue, event)

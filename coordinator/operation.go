@@ -23,6 +23,7 @@ const (
 	opFreeze
 	opUnfreeze
 	opClose
+	opLimits
 	operationCount
 )
 
@@ -50,6 +51,7 @@ var operations = [operationCount]struct {
 	opFreeze:          {"freeze_tenant", luascripts.KindConfigure},
 	opUnfreeze:        {"unfreeze_tenant", luascripts.KindConfigure},
 	opClose:           {"close_tenant", luascripts.KindConfigure},
+	opLimits:          {"limits", luascripts.KindListLimits},
 }
 
 func (op operation) String() string { return operations[op].name }

@@ -55,7 +55,7 @@ func (c *Coordinator) TryReserve(ctx context.Context, tenant budget.TenantID, co
 		return budget.Reservation{}, err
 	}
 	r := budget.Reservation{
-		Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Required: a.Required, Cap: a.Cap, CapLimit: a.CapLimit, Renews: a.Renews,
+		Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Limit: a.Limit, Required: a.Required, Cap: a.Cap, CapLimit: a.CapLimit, Renews: a.Renews,
 	}
 	if a.Outcome == budget.Reserved {
 		r.ID = id
@@ -102,7 +102,7 @@ func (c *Coordinator) settle(ctx context.Context, op operation, id budget.Reserv
 
 func settlement(a lane.Answer) budget.Settlement {
 	return budget.Settlement{
-		Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level,
+		Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Limit: a.Limit,
 		Actual: a.Actual, Shortfall: a.Shortfall, Returned: a.Returned, Prior: a.Prior,
 	}
 }
@@ -149,7 +149,7 @@ func (c *Coordinator) Remaining(ctx context.Context, tenant budget.TenantID) (bu
 	if err != nil {
 		return budget.Remainder{}, err
 	}
-	return budget.Remainder{Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Renews: a.Renews}, nil
+	return budget.Remainder{Outcome: a.Outcome, Remaining: a.Remaining, Level: a.Level, Limit: a.Limit, Renews: a.Renews}, nil
 }
 
 // Balance implements [budget.Engine].
@@ -161,7 +161,7 @@ func (c *Coordinator) Balance(ctx context.Context, tenant budget.TenantID, opts 
 	if err := tenant.Validate(); err != nil {
 		return budget.Balance{}, err
 	}
-	call := lane.NewCall(opBalance.kind(), tenant, 0, budget.ReservationID{})
+	call := lane.NewCall(opBalance.kind(), tenant, 0, budget.ReservationID{}).OfLimit(o.Limit)
 	if o.At != 0 {
 		call.AtEpoch(o.At)
 	}
@@ -173,6 +173,18 @@ func (c *Coordinator) Balance(ctx context.Context, tenant budget.TenantID, opts 
 		return budget.Balance{Outcome: a.Outcome}, nil
 	}
 	return *a.Balance, nil
+}
+
+// Limits implements [budget.Engine].
+func (c *Coordinator) Limits(ctx context.Context, tenant budget.TenantID) (budget.LimitList, error) {
+	a, err := c.read(ctx, opLimits, tenant)
+	if err != nil {
+		return budget.LimitList{}, err
+	}
+	if a.Outcome != budget.Found {
+		return budget.LimitList{Outcome: a.Outcome}, nil
+	}
+	return *a.Limits, nil
 }
 
 func (c *Coordinator) read(ctx context.Context, op operation, tenant budget.TenantID) (lane.Answer, error) {

@@ -39,6 +39,7 @@ const (
 	tenantKey    = attribute.Key("bursar.tenant.id")
 	partitionKey = attribute.Key("bursar.partition")         // one of at most 1,024
 	percentKey   = attribute.Key("bursar.threshold.percent") // 1 to 1,000
+	limitKey     = attribute.Key("bursar.limit")             // period of a further limit; a base limit has none
 )
 
 // telemetry is a node's instruments. They use the OpenTelemetry API, which costs almost
@@ -104,7 +105,7 @@ func newTelemetry(c *Coordinator) (*telemetry, error) {
 	t.merged = counter("bursar.repair.merged", "{reservation}", "Reservations that a repair restored after Redis had lost writes.")
 	t.unmerged = counter("bursar.repair.unmerged", "{reservation}", "Reservations that a repair could not restore.")
 	t.forgotten = counter("bursar.repair.forgotten", "{reservation}", "Reservations that were dropped from the journal within the repair window, for lack of room.")
-	t.crossed = counter("bursar.threshold.crossed", "{threshold}", "Thresholds of accounts that a batch of this node crossed, by percentage.")
+	t.crossed = counter("bursar.threshold.crossed", "{threshold}", "Thresholds of accounts that a batch of this node crossed, by percentage and limit.")
 	var err error
 	t.batchSize, err = meter.Int64Histogram("bursar.batch.size", metric.WithUnit("{operation}"),
 		metric.WithDescription("Operations in a batch."),
@@ -180,6 +181,8 @@ var errorTypes = []struct {
 	{ErrUnavailable, "unavailable"},
 	{budget.ErrOverflow, "overflow"},
 	{budget.ErrNoEpoch, "no_epoch"},
+	{budget.ErrNoLimit, "no_limit"},
+	{budget.ErrTooManyLimits, "too_many_limits"},
 	{context.Canceled, "canceled"},
 	{context.DeadlineExceeded, "deadline_exceeded"},
 }

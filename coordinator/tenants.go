@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/calybris/bursar/coordinator/budget"
@@ -43,8 +44,8 @@ func (g tenantGauges) all() []metric.Observable {
 // observeTimeout bounds how long a collection of metrics waits for Redis.
 const observeTimeout = 2 * time.Second
 
-// observe reads each tenant at one instant, and skips a tenant that is missing or cannot
-// be read in time.
+// observe reads each tenant's base limit, and then all its limits, at one instant each. It skips a
+// tenant that is missing or cannot be read in time.
 func (g tenantGauges) observe(ctx context.Context, c *Coordinator, o metric.Observer) error {
 	if c.node.Closed() {
 		return nil
@@ -58,16 +59,36 @@ func (g tenantGauges) observe(ctx context.Context, c *Coordinator, o metric.Obse
 			errs = append(errs, err)
 			continue
 		}
-		labels := metric.WithAttributes(c.telemetry.identity.all(tenantKey.String(string(tenant)))...)
-		o.ObserveInt64(g.granted, int64(a.Balance.Granted), labels)
-		o.ObserveInt64(g.remaining, int64(a.Balance.Remaining), labels)
-		o.ObserveInt64(g.reserved, int64(a.Balance.Reserved), labels)
-		o.ObserveInt64(g.committed, int64(a.Balance.Committed), labels)
-		o.ObserveInt64(g.holds, a.Holds, labels)
-		if end := a.Balance.Epoch.End; end != 0 {
-			o.ObserveInt64(g.ended, int64(a.Balance.Ended), labels)
-			o.ObserveInt64(g.epochEnd, end.Time().Unix(), labels)
+		o.ObserveInt64(g.holds, a.Holds, metric.WithAttributes(c.telemetry.identity.all(tenantKey.String(string(tenant)))...))
+		g.observeTerms(c, o, tenant, *a.Balance)
+		if a.Balance.Settings.Limits == 0 {
+			continue
+		}
+		if a, _, err = c.send(ctx, lane.NewCall(opLimits.kind(), tenant, 0, budget.ReservationID{})); err != nil || a.Outcome != budget.Found {
+			errs = append(errs, err)
+			continue
+		}
+		for _, b := range a.Limits.Limits[1:] {
+			g.observeTerms(c, o, tenant, b)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// observeTerms reports the balance of a limit. The series of a base limit don't have the attribute
+// of limits, so they stay the same when the tenant gets further ones.
+func (g tenantGauges) observeTerms(c *Coordinator, o metric.Observer, tenant budget.TenantID, b budget.Balance) {
+	attributes := []attribute.KeyValue{tenantKey.String(string(tenant))}
+	if b.Limit != budget.NoPeriod {
+		attributes = append(attributes, limitKey.String(b.Limit.String()))
+	}
+	labels := metric.WithAttributes(c.telemetry.identity.all(attributes...)...)
+	o.ObserveInt64(g.granted, int64(b.Granted), labels)
+	o.ObserveInt64(g.remaining, int64(b.Remaining), labels)
+	o.ObserveInt64(g.reserved, int64(b.Reserved), labels)
+	o.ObserveInt64(g.committed, int64(b.Committed), labels)
+	if end := b.Epoch.End; end != 0 {
+		o.ObserveInt64(g.ended, int64(b.Ended), labels)
+		o.ObserveInt64(g.epochEnd, end.Time().Unix(), labels)
+	}
 }

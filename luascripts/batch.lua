@@ -7,10 +7,12 @@
 --       2 clock in Unix ms, decimal; '' for the server's
 --       3 the partition's header f   4 the session as the node knows it
 --       5 number of this batch and digest of its arguments (64 bits each)
---       6 partition time until which the batch may take effect (48), accounts A (16);
+--       6 partition time until which the batch may take effect (48), features (8: 1 it has
+--         accounts of limits, 2 it changes settings), accounts A (8);
 --         of a merge also the last batch before the repair (64), 1 while more follows (8);
---         if a tenant has an ancestor, then the parent of each account, one byte each: its
---         place among the accounts, 1 the first, 0 for a root
+--         if a tenant has an ancestor or a limit, then the next account of each, one byte each:
+--         the place of its tenant's next limit, or after the last one that of the parent, 1
+--         the first, 0 for none
 --       7 kinds, one byte an operation
 --       8 account of each operation, one byte each, 1 the first; '' if A is 1
 --       9 arguments, end to end:
@@ -19,33 +21,41 @@
 --           ensure with settings: amount (64), change; configure: change. A change is the
 --             set of settings that it changes (8), flags of the account (8), settings, and
 --             if it changes the window, then its period, first day, zone's length (8 each),
---             carry-over, amount (64 each), zone
+--             carry-over, amount (64 each), zone; then the number of changes of limits (8),
+--             and for each its period, 1 if it is removed, else 0 (8 each), and settings and
+--             window in the same form
 --           renew: time from which boundaries are missing (48), number of passed ones that
 --             are left out (32), period, first day, zone's length, number of boundaries (8
 --             each), zone, and boundaries (48 each)
 --           epoch: time (48)
 --           merge: state (1 byte), amount (64), made or ended (48), deadline (48), and
---             levels (8) if the tenant has a parent
---      10 A account fields, with each tenant those of all its ancestors, then a hold field
---         for each commit, release, lookup, merge
--- Reply A, time (48), flags (8), a code an operation; if flag 16 is set, the windows: the
+--             levels (8) if the tenant has a parent, or the batch has limits of it
+--      10 A account fields, with each tenant its limits, in the order of their periods, and
+--         those of all its ancestors, then a hold field for each commit, release, lookup, merge
+-- Reply A, time (48), flags (8), a code an operation; if flag 32 is set, the number of accounts
+--         of which the batch lacks a limit (8), and for each the account, and the set of the
+--         periods of its limits (8 each); if flag 16 is set, the windows, which only refused
+--         reserves, Remaining, code w and settles into ended epochs need: the
 --         number of accounts with one (8), for each the account (8), its next boundary (48),
 --         and if that is 0, then the time from which boundaries are missing (48), period,
 --         first day, zone's length (8 each), zone; then the number of settles into ended
---         epochs (16), and for each and each of its levels the operation (16, the first is
+--         epochs (16), and for each and each of its accounts the operation (16, the first is
 --         0), the account (8), and what remains of it then (64); the remaining of each
---         account as the first operation met it (64 each; -2^63 if parents are given and the account does
---       not exist), then values in the order of operations:
---         committed, released: held (64), and if the tenant has a parent the levels that
---           the settle moved (8)
+--         account as the first operation met it (64 each; -2^63 if it doesn't exist, and the
+--         accounts that follow others are given), then values in the order of operations:
+--         committed, released: held (64), and if the tenant has a parent or limits, the
+--           accounts that the settle moved, as a set (8, with feature 1 48) in which bit n is
+--           the nth one after the tenant's
 --           and of commit available the committed amount (64)
---         overrun: the level that refuses, as a set (8), if the tenant has a parent
+--         overrun: the account that refuses, as such a set, if the tenant has a parent or limits
 --         of a reserve, closed and frozen: the level that refuses, as a set (8)
 --         capped: the level (8), the cap (1 byte), its limit (64)
 --         balance, deleted, holds open: granted, reserved, committed, open holds (64
 --           each), then as configured
---         configured: flags of the account (8), its settings and its window if it has any,
---           and with a window what remains (64)
+--         configured: flags of the account (8), its settings, its window and its limits if it
+--           has any, and with a window what remains (64); then of a configure for each limit
+--           that it has set what remains (64)
+--         limits: their number (8), and for each the account (8), then as balance
 --         epoch: granted, remaining, reserved, committed (64 each), start, end (48 each),
 --           then as configured
 --         renewed: remaining (64)
@@ -54,7 +64,7 @@
 --         (8), percent (16), committed, granted (64 each);
 --       and the damaged field if flag 4 is set.
 --       Flags: 1 more is due, 2 the timers are not whole (run rebuild), 4 damage was met,
---       8 thresholds were crossed, 16 an account has a window
+--       8 thresholds were crossed, 16 the windows follow, 32 limits are lacking
 -- or    NOPARTITION, LAYOUT n, INCARNATION header, NOSESSION, CLONED, STALE,
 --       GAP and the session, its length in front (16), and its reply; EXPIRED time,
 --       CORRUPT field
@@ -64,11 +74,12 @@
 -- it; nothing is written unless the batch is admitted, and then all of it, with the
 -- session, by one HSET. An account that cannot be read or has an overdue hold that could
 -- not be ended yet refuses the operations on it and no others.
-local ledger, timers, clock = KEYS[1], KEYS[2], ARGV[2]
+local byte, ledger, timers, clock = string.byte, KEYS[1], KEYS[2], ARGV[2]
 local node, ttl, retention, ringSize, maxHolds = read('>c8I6I6I4I4', ARGV[1])
 local mark, terms, kinds, accountOf, arguments = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local validUntil, accounts = read('>I6I2', terms)
-local operations, parents = #kinds, #terms > $FLAT_BYTES and { string.byte(terms, $FLAT_BYTES + 1, -1) }
+local validUntil, features, accounts = read('>I6BB', terms)
+local changesSettings = features >= $BATCH_SETTINGS
+local operations, parents = #kinds, #terms > $FLAT_BYTES and { byte(terms, $FLAT_BYTES + 1, -1) }
 local sessionField = 's' .. node
 local stored = call('HMGET', ledger, 'f', 'c', sessionField, unpack(ARGV, 10))
 if stored[1] ~= ARGV[3] then
@@ -110,8 +121,12 @@ local nowBytes = pack('>I6', now)
 local flags, damaged = 0, nil
 
 -- Whether an account has a window; the ended epochs that were read, by field; and the
--- functions of windows.lua.
+-- functions of windows.lua, places.lua and thresholds.lua.
 local windowed, epochs, epochOf, passOn, coverOf, partOf, addToPart, enter, renewsAt, windowText = false, nil, nil, nil, nil, nil, nil, nil, nil, nil
+local accountsOf, reached, cross = nil, nil, nil
+
+-- The function of settings.lua. What readAccount captures costs every batch.
+local parse = nil
 
 -- readAccount returns the account of a record as a list: its numbers, then the record, and
 -- its settings, if it has any, as a list of numbers with the thresholds at the end, and its
@@ -143,51 +158,41 @@ local function readAccount(record)
 		if flags > $ACCOUNT_FLAGS or tail < $SETTINGS_BYTES then
 			return nil, $CODE_CORRUPT
 		end
-		local settings = { read($SETTINGS_FORM, record, $ACCOUNT_BYTES + 1) }
-		local count, at = settings[$THRESHOLDS], settings[$THRESHOLDS + 1]
-		settings[$THRESHOLDS + 1] = nil
-		local rest = tail - $SETTINGS_BYTES - 2 * count
-		if count > $MAX_THRESHOLDS or flags < $HAS_WINDOW and rest ~= 0 or flags >= $HAS_WINDOW and rest < $WINDOW_BYTES
-			or flags % $HAS_WINDOW < $HAS_SETTINGS
-			or settings[$OVERDRAFT_HI] > 2147483647 or settings[$CAP_HOLD_HI] > 2147483647 or settings[$CAP_RESERVED_HI] > 2147483647 then
+		local at = $ACCOUNT_BYTES + $SETTINGS_BYTES + 2 * string.byte(record, $ACCOUNT_BYTES + $SETTINGS_BYTES) + 1
+		local limits = flags >= $HAS_LIMITS and string.byte(record, -1) or 0
+		local rest, windows = #record - at + 1, flags % $HAS_LIMITS >= $HAS_WINDOW
+		if limits > 0 then
+			a[$LIMITS], rest = limits, rest - 1
+		end
+		if not windows and rest ~= 0 or windows and rest < $WINDOW_BYTES
+			or flags % $HAS_WINDOW < $HAS_SETTINGS or limits > $ALL_PERIODS or flags >= $HAS_LIMITS and limits == 0 then
 			return nil, $CODE_CORRUPT
 		end
-		local last = 0
-		for n = $THRESHOLDS + 1, $THRESHOLDS + count do
-			settings[n], at = read('>I2', record, at)
-			if settings[n] <= last or settings[n] > $MAX_THRESHOLD then
-				return nil, $CODE_CORRUPT
-			end
-			last = settings[n]
+		if not parse then
+			-- Here stands settings.lua.
+			$ON_SETTINGS
 		end
-		a[$SETTINGS] = settings
-		if rest > 0 then
+		local text = sub(record, $ACCOUNT_BYTES + 1, at - 1)
+		local settings = parse(text)
+		if not settings then
+			return nil, $CODE_CORRUPT
+		end
+		a[$SETTINGS], a[$TAIL] = settings, text
+		if windows then
 			local w = { read($WINDOW_FORM, record, at) }
 			local zone, ahead, kept = w[$ZONE], w[$AHEAD], w[$KEPT]
-			local ring = ($RINGS)[w[$PERIOD]] or 0
+			local ring = w[$PERIOD] > $LAST_CALENDAR and ($RINGS)[w[$PERIOD]] or 0
 			if rest ~= $WINDOW_BYTES + zone + 6 * (ahead + kept) + ring then
 				return nil, $CODE_CORRUPT
 			end
 			local from = at + $WINDOW_BYTES
-			local function times(count, position)
-				local list = {}
-				for first = 0, count - 1, 1000 do -- read returns no more than 8,000 at once
-					local some = { read('>' .. string.rep('I6', math.min(1000, count - first)), record, position + 6 * first) }
-					for n = 1, #some - 1 do
-						list[first + n] = some[n]
-					end
-				end
-				return list
-			end
-			w[$ZONE] = sub(record, from, from + zone - 1)
-			w[$AHEAD], w[$KEPT] = times(ahead, from + zone), times(kept, from + zone + 6 * ahead)
-			w[$RING] = ring > 0 and sub(record, -ring)
-			local wrong = w[$PERIOD] > $LAST_PERIOD
+			local calendar = parse(sub(record, from - 4, from + zone + 6 * ahead - 1), zone, ahead)
+			w[$ZONE], w[$AHEAD] = calendar[1], calendar[2]
+			w[$KEPT] = kept > 0 and parse(sub(record, from + zone + 6 * ahead, at + rest - ring - 1), -4, kept)[2] or {}
+			w[$RING] = ring > 0 and sub(record, at + rest - ring, at + rest - 1)
+			local wrong = not calendar[3] or w[$PERIOD] > $LAST_PERIOD or ahead > 0 and w[$AHEAD][1] <= w[$START]
 				or w[$CARRY_HI] > 2147483647 or w[$AMOUNT_HI] > 2147483647 or w[$ENDED_HI] > 2147483647
-			last = w[$START]
-			for n = 1, ahead do
-				wrong, last = wrong or w[$AHEAD][n] <= last, w[$AHEAD][n]
-			end
+			local last = w[$AHEAD][ahead] or w[$START]
 			if ring == 0 then
 				wrong = wrong or w[$MARK] < last
 			else
@@ -205,7 +210,7 @@ local function readAccount(record)
 			if wrong then
 				return nil, $CODE_CORRUPT
 			end
-			a[$WINDOW], a[$TAIL], w[$TEXT], windowed = w, sub(record, $ACCOUNT_BYTES + 1, at - 1), sub(record, at), true
+			a[$WINDOW], w[$TEXT], windowed = w, sub(record, at, at + rest - 1), true
 		end
 	end
 	return a
@@ -230,11 +235,21 @@ for i = 1, accounts do
 	end
 end
 local loaded = accounts -- expiry may read more of them
-local crossed, crossings, reached, cross = 0, nil, nil, nil
-if windowed then
-	-- Here stands windows.lua.
-	$ON_WINDOWS
+local crossed, crossings = 0, nil
+-- The periods of the accounts of limits, by place, nil if there are none. They follow the
+-- account of their tenant.
+local periodOf, checkLimit = nil, nil
+if features % 2 >= $BATCH_LIMITS then
+	-- Here stands limits.lua.
+	$ON_LIMITS
+	periodOf = { nil }
+	for i = 1, accounts do
+		local period = byte(fields[i], 2)
+		periodOf[i] = period <= $LAST_PERIOD and period or nil
+		checkLimit(i)
+	end
 end
+local lacks = nil -- accounts of which the batch lacks a limit
 
 -- The writes to come: arguments of HSET and ZADD; holds that operations settled; holds
 -- that a deadline or a repair ended; timers to remove; lists of fields to delete.

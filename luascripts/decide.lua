@@ -27,6 +27,7 @@ for operation = 1, operations do
 		value = became[field] or stored[3 + accounts + named]
 		if value and #value >= $HOLD_BYTES then
 			state, heldHi, heldLo, number, since = read($HOLD_HEAD, value)
+			general = general or number >= $SEVERAL -- its limits may have been removed
 		end
 		if state ~= $IS_OPEN and not priorOf then
 			-- Here stands prior.lua.

@@ -1,6 +1,5 @@
 -- holds: where operations leave their results.
 -- uses: batch.lua's locals
-local byte = string.byte
 -- The values of a reply begin with what remained of each account.
 local codes, values, valueCount = { nil }, { nil, nil }, accounts
 for i = 1, accounts do

@@ -19,8 +19,13 @@
 --                  kept epochs (16), zone, these (48 each; of the epochs the starts, newest
 --                  first), and if it rolls, the committed amounts of its parts (64 each, the
 --                  oldest first), of which the last one begins at the time from which boundaries
---                  are missing. Granted may be below 0 only with a window
---   p<start><tenant>
+--                  are missing. Granted may be below 0 only with a window. If flag 16 is set,
+--                  the periods of further limits end the record, as a set (8): bit n - 1 is
+--                  that of period n
+--   a<period><tenant>
+--                  further limit of the tenant, as an account (period: one byte, 1 to 7). It
+--                  exists only with the tenant's account, which names it
+--   p<start><tenant>, p<start><period><tenant>
 --                  ended epoch (start: 48 bits): granted, remaining, reserved, committed, moved
 --                  to the current epoch (64 each), end (48)
 --   h<id>          open hold: o, held (64), account serial, sequence, made, deadline
@@ -28,7 +33,8 @@
 --                  tombstone: c, l or x, held (64), account serial, sequence, made,
 --                  ended, sequence of its end (48 each), actual (64), levels, tenant.
 --                  Levels are the set of the accounts that were debited: bit 0 the
---                  tenant's, bit 1 its parent's, and so on. If there are others than the
+--                  tenant's, bit 1 its parent's, and so on; and those of their further limits
+--                  whose serials are not larger than the hold's. If there are others than the
 --                  tenant's, the serial is the largest of theirs + 2^47
 --   s<node>        session: state, number (64), digest (64), time (48); in a repair
 --                  also the last batch before it (64); the codes of the last batch, and

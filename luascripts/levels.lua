@@ -1,17 +1,21 @@
--- levels: reserves, settles and Remaining of a tenant that has ancestors or settings. The
--- file stands in the loop of decide.lua, so that no batch builds a function over all these
--- locals.
+-- levels: reserves, settles and Remaining of a tenant that has ancestors, settings or
+-- limits. The file stands in the loop of decide.lua, so that no batch builds a function over
+-- all these locals.
 -- uses: the locals of decide.lua's loop
 --
--- Invariant: a reserve debits every level that exists, or none, and its hold keeps the set
--- of those (bit 0 the tenant, bit 1 its parent, and so on) and their largest serial. A
--- settle moves exactly the levels of the set that still are the same accounts: serials
--- grow, so one that was created after the hold has a larger serial. Every check is made at
--- all levels, from the tenant up, before the next check, and all of them before the first
--- change. At each level a settle moves the epoch to which its hold belongs (windows.lua).
--- Flags and caps stop only reserves. A settle leaves at least -overdraft to each
--- level from which it takes more than it returns.
-local place, bit, part, newest, short, made = i, 1, 0, 0, false, nil
+-- A tenant's accounts are, in this order, its own, those of its limits, and so on for each of
+-- its levels up to the root. A set of levels has bit 0 for the tenant, bit 1 for its parent,
+-- and so on; a set of accounts has bit n for the nth one after the tenant's own.
+--
+-- Invariant: a reserve debits every account that exists, or none, and its hold keeps the set
+-- of the levels and the largest serial of the accounts. A settle moves exactly the accounts
+-- of these levels that still are the same ones: serials grow, so one that was created after
+-- the hold has a larger serial, also a limit that was removed and set again. Every check is
+-- made at all accounts, from the tenant up, before the next check, and all of them before the
+-- first change. In each account a settle moves the epoch to which its hold belongs
+-- (windows.lua). Flags and caps stop only reserves; a limit has none. A settle leaves at least
+-- -overdraft to each account from which it takes more than it returns.
+local place, bit, link, part, newest, short, made = i, 1, 1, 0, 0, false, nil
 local above = parents and parents[i] > 0
 if kind == $REMAINING then
 	while place > 0 do
@@ -30,20 +34,24 @@ elseif kind == $RESERVE or kind == $RESERVE_TTL then
 		at = at > 0 and now + at or 0
 	end
 	local closed, frozen, capped
+	local several = false
 	while place > 0 do
 		local level = account[place]
 		code = code or blocked[place]
 		if level then
 			local h, flags = level[$REMAINING_HI], level[$FLAGS]
 			short = short or h < hi or h == hi and level[$REMAINING_LO] < lo
-			part, newest = part + bit, math.max(newest, level[$SERIAL])
+			newest, several = math.max(newest, level[$SERIAL]), several or place ~= i
+			if not (periodOf and periodOf[place]) then
+				part = part + bit
+			end
 			if flags ~= 0 then
 				frozen = frozen or flags % 2 == 1 and bit
 				closed = closed or flags % 4 >= 2 and bit
-				local s = not capped and level[$SETTINGS]
-				if s then
+				local s, w = not capped and level[$SETTINGS], level[$WINDOW]
+				if s and (w and w[$ENDED_HI] + w[$ENDED_LO] > 0
+					or s[$CAP_HOLD_HI] + s[$CAP_HOLD_LO] + s[$CAP_RESERVED_HI] + s[$CAP_RESERVED_LO] + s[$CAP_HOLDS] > 0) then
 					local reservedHi, reservedLo = plus(level[$RESERVED_HI], level[$RESERVED_LO], hi, lo)
-					local w = level[$WINDOW]
 					if w then
 						reservedHi, reservedLo = plus(reservedHi, reservedLo, w[$ENDED_HI], w[$ENDED_LO])
 						short = short or reservedHi > 2147483647 -- the sum must fit 64 bits
@@ -58,7 +66,10 @@ elseif kind == $RESERVE or kind == $RESERVE_TTL then
 				end
 			end
 		end
-		place, bit = parents and parents[place] or 0, 2 * bit
+		place = parents and parents[place] or 0
+		if not (periodOf and periodOf[place]) then
+			bit = 2 * bit
+		end
 	end
 	if code or not a then
 		code = code or $CODE_NO_TENANT
@@ -97,7 +108,7 @@ elseif kind == $RESERVE or kind == $RESERVE_TTL then
 			end
 			place = parents and parents[place] or 0
 		end
-		if part > 1 then
+		if several then
 			newest = newest + $SEVERAL
 		end
 		set[size + 1], set[size + 2] = field, $OPEN .. amount .. pack('>I6I6I6I6', newest, sequence, now, at) .. string.char(part) .. sub(fields[i], 2)
@@ -129,13 +140,13 @@ else
 			if levels % (2 * bit) >= bit then
 				code = code or blocked[place]
 				if level and level[$SERIAL] <= newest then
-					part = part + bit
-					local epoch, h, l = level, nil, nil
-					if level[$WINDOW] then
+					part = part + link
+					local w, epoch, h, l = level[$WINDOW], level, nil, nil
+					if w and made < w[$START] then
 						epoch = epochOf(place, made)
 					end
-					local outside = level[$WINDOW] and level[$WINDOW][$RING] and epoch == level and not partOf(place, made)
-					wrong = wrong or not epoch or level[$HOLDS] == 0 or minus(epoch[$RESERVED_HI], epoch[$RESERVED_LO], heldHi, heldLo) < 0
+					local outside = w and w[$RING] and epoch == level and not partOf(place, made)
+					wrong = wrong or not epoch or level[$HOLDS] == 0 or epoch[$RESERVED_HI] < heldHi or epoch[$RESERVED_HI] == heldHi and epoch[$RESERVED_LO] < heldLo
 					epoch = epoch or level
 					h, l = epoch[$COMMITTED_HI], epoch[$COMMITTED_LO]
 					if not outside and (h > mostHi or h == mostHi and l > mostLo) then
@@ -145,15 +156,18 @@ else
 					h, l, s = level[$REMAINING_HI], level[$REMAINING_LO], level[$SETTINGS]
 					if epoch ~= level then
 						h, l = coverOf(place, epoch)
-					elseif s then
+					elseif s and s[$OVERDRAFT_HI] + s[$OVERDRAFT_LO] > 0 then
 						h, l = plus(h, l, s[$OVERDRAFT_HI], s[$OVERDRAFT_LO])
 					end
 					if not outside and (not least or h < leastHi or h == leastHi and l < leastLo) then
-						leastHi, leastLo, least = h, l, bit
+						leastHi, leastLo, least = h, l, link
 					end
 				end
 			end
-			place, bit = parents and parents[place] or 0, 2 * bit
+			place, link = parents and parents[place] or 0, 2 * link
+			if not (periodOf and periodOf[place]) then
+				bit = 2 * bit
+			end
 		end
 		local backHi, backLo = minus(heldHi, heldLo, hi, lo) -- negative for an excess
 		if backHi < 0 and least then
@@ -175,17 +189,17 @@ else
 			code = $CODE_OVERRUN
 			if above then
 				valueCount = valueCount + 1
-				values[valueCount] = string.char(least)
+				values[valueCount] = pack(periodOf and '>I6' or '>B', least)
 			end
 		elseif plus(mostHi, mostLo, hi, lo) > 2147483647 then
 			code = $CODE_OVERFLOW
 		else
-			place, bit = i, 1
+			place, link = i, 1
 			while place > 0 do
-				if part % (2 * bit) >= bit then
+				if part % (2 * link) >= link then
 					local level = account[place]
 					local w, costHi, costLo, backHi, backLo = level[$WINDOW], hi, lo, backHi, backLo
-					local epoch, outside = w and epochOf(place, made) or level, false
+					local epoch, outside = w and made < w[$START] and epochOf(place, made) or level, false
 					if w and w[$RING] and epoch == level then
 						local at = partOf(place, made)
 						outside = not at
@@ -216,10 +230,10 @@ else
 						end
 					end
 				end
-				place, bit = parents and parents[place] or 0, 2 * bit
+				place, link = parents and parents[place] or 0, 2 * link
 			end
 			valueCount = valueCount + 1
-			values[valueCount] = sub(value, 2, 9) .. (above and string.char(part) or '')
+			values[valueCount] = sub(value, 2, 9) .. (above and pack(periodOf and '>I6' or '>B', part) or '')
 			if kind == $COMMIT_AVAILABLE then
 				values[valueCount], paid = values[valueCount] .. actual, (paid or '') .. actual
 			end

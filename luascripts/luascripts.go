@@ -94,6 +94,9 @@ func (c composer) batch(flags string, lowMemory, merges bool) Script {
 	more["PRIOR"] = c.text(more, "prior.lua")
 	more["ON_THRESHOLDS"] = c.text(more, "thresholds.lua")
 	more["ON_WINDOWS"] = c.text(more, "windows.lua")
+	more["ON_SETTINGS"] = c.text(more, "settings.lua")
+	more["ON_LIMITS"] = c.text(more, "limits.lua")
+	more["ON_PLACES"] = c.text(more, "places.lua")
 	more["ON_LEVELS"] = c.text(more, "levels.lua")
 	more["OTHER_OPERATIONS"] = c.text(more, rare...)
 	return c.script(flags, more, "ledger.lua", "batch.lua", "expiry.lua", "holds.lua", "decide.lua", "write.lua")
@@ -156,7 +159,7 @@ var values = map[string]string{
 	"WITHDRAW": number(KindWithdraw), "BALANCE": number(KindBalance), "REMAINING": number(KindRemaining),
 	"LOOKUP": number(KindLookup), "DELETE": number(KindDelete), "MERGE": number(KindMerge),
 	"COMMIT_AVAILABLE": number(KindCommitAvailable), "ENSURE_WITH": number(KindEnsureWith), "CONFIGURE": number(KindConfigure),
-	"RENEW": number(KindRenew), "EPOCH": number(KindEpoch),
+	"RENEW": number(KindRenew), "EPOCH": number(KindEpoch), "LIST_LIMITS": number(KindListLimits),
 
 	"CODE_RESERVED": letter(CodeReserved), "CODE_INSUFFICIENT": letter(CodeInsufficient),
 	"CODE_NO_TENANT": letter(CodeNoTenant), "CODE_COMMITTED": letter(CodeCommitted),
@@ -175,6 +178,7 @@ var values = map[string]string{
 	"CODE_CONFIGURED": letter(CodeConfigured), "CODE_CLOSED": letter(CodeClosed),
 	"CODE_FROZEN": letter(CodeFrozen), "CODE_CAPPED": letter(CodeCapped),
 	"CODE_RENEWED": letter(CodeRenewed), "CODE_EPOCH": letter(CodeEpoch), "CODE_NO_EPOCH": letter(CodeNoEpoch), "CODE_WINDOW": letter(CodeWindow),
+	"CODE_LIMIT_LIST": letter(CodeLimitList), "CODE_LIMITS_FULL": letter(CodeLimitsFull), "CODE_NO_LIMIT": letter(CodeNoLimit), "CODE_LIMITS": letter(CodeLimits),
 	"CODE_OVERDUE": letter(CodeOverdue), "CODE_CORRUPT": letter(CodeCorrupt),
 
 	"OPEN": letter(HoldOpen), "COMMITTED": letter(HoldCommitted), "RELEASED": letter(HoldReleased), "EXPIRED": letter(HoldExpired),
@@ -191,15 +195,17 @@ var values = map[string]string{
 	"RESERVED_HI": number(5), "RESERVED_LO": number(6), "COMMITTED_HI": number(7), "COMMITTED_LO": number(8),
 	"HOLDS": number(9), "SERIAL": number(10), "DEADLINE": number(11), "YOUNG": number(12), "OLDER": number(13),
 	"TURN": number(14), "FLAGS": number(15), "RECORD": number(16), "SETTINGS": number(17), "TAIL": number(18),
-	"REACHED": number(19), "WINDOW": number(20),
+	"REACHED": number(19), "WINDOW": number(20), "LIMITS": number(21),
 
 	// The numbers of settings, and their places.
 	"SETTINGS_FORM": "'>I4I4I4I4I4I4I4B'", "SETTINGS_BYTES": number(SettingsBytes),
 	"OVERDRAFT_HI": number(1), "OVERDRAFT_LO": number(2), "CAP_HOLD_HI": number(3), "CAP_HOLD_LO": number(4),
 	"CAP_RESERVED_HI": number(5), "CAP_RESERVED_LO": number(6), "CAP_HOLDS": number(7), "THRESHOLDS": number(8),
 	"MAX_THRESHOLDS": number(MaxThresholds), "MAX_THRESHOLD": number(MaxThreshold),
-	"HAS_SETTINGS": number(AccountSettings), "ACCOUNT_FLAGS": number(AccountFrozen + AccountClosed + AccountSettings + AccountWindow),
-	"HAS_WINDOW": number(AccountWindow), "SET_WINDOW": number(SetWindow), "WINDOWS_FOLLOW": number(FlagWindows),
+	"HAS_SETTINGS": number(AccountSettings), "ACCOUNT_FLAGS": number(AccountFrozen + AccountClosed + AccountSettings + AccountWindow + AccountLimits),
+	"HAS_WINDOW": number(AccountWindow), "HAS_LIMITS": number(AccountLimits), "LIMITS_FOLLOW": number(FlagLimits),
+	"BATCH_LIMITS": number(BatchLimits), "BATCH_SETTINGS": number(BatchSettings), "MAX_LIMITS": number(MaxLimits), "ALL_PERIODS": number(1<<MaxPeriod - 1),
+	"SET_WINDOW": number(SetWindow), "WINDOWS_FOLLOW": number(FlagWindows),
 	"SET_OVERDRAFT": number(SetOverdraft), "SET_CAP_HOLD": number(SetCapHold), "SET_CAP_RESERVED": number(SetCapReserved),
 	"SET_CAP_HOLDS": number(SetCapHolds), "SET_THRESHOLDS": number(SetThresholds), "SET_FROZEN": number(SetFrozen), "SET_CLOSED": number(SetClosed),
 	"BY_CAP_HOLD": letter(CapHold), "BY_CAP_RESERVED": letter(CapReserved), "BY_CAP_HOLDS": letter(CapHolds),
@@ -210,7 +216,7 @@ var values = map[string]string{
 	"START": number(7), "MARK": number(8), "ENDED_HI": number(9), "ENDED_LO": number(10),
 	"ZONE": number(11), "AHEAD": number(12), "KEPT": number(13), "TEXT": number(14), "RING": number(15),
 	// The bytes of a rolling window's ring by its period, and the length of a part in ms.
-	"LAST_PERIOD": number(7), "RINGS": "{ [5] = 200, [6] = 232, [7] = 248 }", "PART_MS": "{ [5] = 3600000, [6] = 21600000, [7] = 86400000 }",
+	"LAST_PERIOD": number(MaxPeriod), "LAST_CALENDAR": number(4), "RINGS": "{ [5] = 200, [6] = 232, [7] = 248 }", "PART_MS": "{ [5] = 3600000, [6] = 21600000, [7] = 86400000 }",
 	// An ended epoch has the places of an account up to COMMITTED_LO, then these.
 	"EPOCH_FORM": "'>I4I4I4I4I4I4I4I4i4I4I6'", "EPOCH_BYTES": number(EpochBytes),
 	"MOVED_HI": number(9), "MOVED_LO": number(10), "EPOCH_END": number(11), "CHANGED": number(12), "DROPPED": number(13),

@@ -216,7 +216,11 @@ func (p *partition) send(kinds, of, args string, accounts int, fields ...any) st
 	p.number++
 	config := testNode + be(900000, 6) + be(600000, 6) + be(16384, 4) + be(100000, 4)
 	mark := be(p.number, 8) + be(p.number*77, 8)
-	all := append([]any{config, "", testHeader, p.session, mark, be(uint64(time.Now().UnixMilli()+5000), 6) + be(uint64(accounts), 2), kinds, of, args}, fields...)
+	features := byte(0)
+	if strings.ContainsAny(kinds, string([]byte{KindConfigure, KindEnsureWith})) {
+		features = BatchSettings
+	}
+	all := append([]any{config, "", testHeader, p.session, mark, be(uint64(time.Now().UnixMilli()+5000), 6) + string([]byte{features, byte(accounts)}), kinds, of, args}, fields...)
 	reply, err := p.client.EvalSha(context.Background(), p.scripts.Batch.SHA, []string{"{p}:ledger", "{p}:timers"}, all...).Text()
 	if err != nil || reply[0] != 'A' {
 		p.Fatalf("%q %v", reply, err)
@@ -299,6 +303,7 @@ func TestSettingsAreExactAtTheBorders(t *testing.T) {
 		for _, percent := range percents {
 			change += be(uint64(percent), 2)
 		}
+		change += "\x00" // no limits
 		codes := p.send(string([]byte{KindEnsure, KindReserve, KindConfigure}), "", be(uint64(granted), 8)+be(1, 8)+hold+change, 1, field)
 		fits := overdraft <= math.MaxInt64-granted
 		payable, want := granted, string([]byte{CodeCreated, CodeReserved, CodeOverflow})
@@ -354,7 +359,7 @@ func TestCapsAreExactAtTheBorders(t *testing.T) {
 				field := fmt.Sprintf("at%d", p.number)
 				settings := []byte(strings.Repeat("\x00", SettingsBytes))
 				copy(settings[place:], be(uint64(limit), 8))
-				change := string([]byte{SetCapHold | SetCapReserved, 0}) + string(settings)
+				change := string([]byte{SetCapHold | SetCapReserved, 0}) + string(settings) + "\x00"
 				reserve := func() string { return be(uint64(cost), 8) + "h" + testNode + be(p.number<<10+uint64(place), 8) }
 				codes := p.send(string([]byte{KindEnsureWith, KindReserve}), "", be(math.MaxInt64, 8)+change+reserve(), 1, field)
 				want := string([]byte{CodeCreated, CodeReserved})

@@ -113,23 +113,9 @@ local function madeBy(i, made)
 	return math.min(made, now)
 end
 
--- levelsOf returns the places of the accounts of a set of levels that exist and whose
--- serials are not above newest, the set of these, and their largest serial; nil if one of
--- the levels is damaged.
-local function levelsOf(i, levels, newest)
-	local places, part, last, bit, place = {}, 0, 0, 1, i
-	while place > 0 do
-		local a = account[place]
-		if levels % (2 * bit) >= bit then
-			if blocked[place] == $CODE_CORRUPT then
-				return nil
-			elseif a and a[$SERIAL] <= newest then
-				places[#places + 1], part, last = place, part + bit, math.max(last, a[$SERIAL])
-			end
-		end
-		place, bit = parents and parents[place] or 0, 2 * bit
-	end
-	return places, part, last
+if not accountsOf then
+	-- Here stands places.lua.
+	$ON_PLACES
 end
 
 -- invalidate keeps a late duplicate of the batch that made an id from taking effect
@@ -211,9 +197,14 @@ local function merge(i, field, value)
 			return $CODE_AS_HIGH
 		end
 	end
-	local places, part, last = levelsOf(i, levels, newest)
+	local places, part, last = accountsOf(sub(fields[i], 2), levels, newest, not value and read('>I6', made))
 	if not places then
 		return $CODE_CORRUPT
+	end
+	for n = 1, #places do
+		if places[n] > accounts and account[places[n]][$WINDOW] then
+			enter(places[n])
+		end
 	end
 	local serial, owner
 	if value then
@@ -225,7 +216,7 @@ local function merge(i, field, value)
 			madeAt = madeBy(places[n], madeAt)
 		end
 		made = pack('>I6', madeAt)
-		serial, owner = pack('>I6', part > 1 and last + $SEVERAL or last), string.char(part) .. sub(fields[i], 2)
+		serial, owner = pack('>I6', #places > 1 and last + $SEVERAL or last), string.char(part) .. sub(fields[i], 2)
 		local never, session = neverApplied(field)
 		if session and not never and not refusedAgain(field, session) then
 			return $CODE_FORGOTTEN
@@ -244,7 +235,7 @@ local function merge(i, field, value)
 	for n = 1, #places do
 		shift(places[n], madeAt, was, wasHi, wasLo, wasMade, state, hi, lo, ending)
 		dirty[places[n]] = true
-		if account[places[n]][$SETTINGS] then
+		if account[places[n]][$REACHED] then
 			cross(places[n])
 		end
 	end

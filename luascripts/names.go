@@ -20,6 +20,7 @@ const (
 	KindConfigure       = 'f'
 	KindRenew           = 'v' // the boundaries of a window
 	KindEpoch           = 't' // the terms of the epoch that contains a time
+	KindListLimits      = 's' // the balances of all limits
 )
 
 // The codes of operations in a reply.
@@ -59,6 +60,10 @@ const (
 	CodeRenewed      = 'N'
 	CodeEpoch        = 'P'
 	CodeNoEpoch      = 'j' // it is not kept
+	CodeLimitList    = 'b'
+	CodeLimitsFull   = 'Z' // not configured: the tenant would have too many limits
+	CodeNoLimit      = 'g' // the tenant doesn't have the limit
+	CodeLimits       = 'U' // undecided: the batch lacks limits of a level; repeat it with them
 	CodeWindow       = 'w' // undecided: the next boundary of a window isn't known; renew it and repeat
 	CodeOverdue      = 'D' // undecided: the account has holds that are due; repeat it
 	CodeCorrupt      = '!' // undecided: the account or the hold is damaged
@@ -105,7 +110,8 @@ const (
 	// WindowBytes is the size of a window without its zone, and its times of 6 bytes each.
 	WindowBytes = 42
 	EpochBytes  = 46
-	// MaxThresholds and MaxThreshold are those of package budget.
+	// MaxThresholds, MaxThreshold and MaxLimits are those of package budget.
+	MaxLimits     = 4
 	MaxThresholds = 16
 	MaxThreshold  = 1000
 )
@@ -114,9 +120,20 @@ const (
 const (
 	AccountFrozen   = 1
 	AccountClosed   = 2
-	AccountSettings = 4 // settings follow the fixed part
-	AccountWindow   = 8 // a window follows the settings
+	AccountSettings = 4  // settings follow the fixed part
+	AccountWindow   = 8  // a window follows the settings
+	AccountLimits   = 16 // it has settings, and the record ends with the set of further limits
 )
+
+// The features of a batch, in the byte before the number of its accounts.
+const (
+	BatchLimits   = 1 // it has accounts of limits
+	BatchSettings = 2 // it has a change of settings
+)
+
+// MaxPeriod is the largest period of package budget. The name of a limit's account is its
+// period, as one byte, and its tenant, whose name never begins with such a byte.
+const MaxPeriod = 7
 
 // The settings of a change.
 const (
@@ -144,6 +161,7 @@ const (
 	FlagDamageFound = 4
 	FlagCrossed     = 8 // thresholds were crossed
 	FlagWindows     = 16
+	FlagLimits      = 32 // the batch lacks limits
 )
 
 const (
@@ -158,9 +176,9 @@ const (
 	FlatBytes = 8
 	// FlatMergeBytes is FlatBytes for a batch of merges.
 	FlatMergeBytes = 17
-	// SeveralLevels is added to the serial of a hold that has not only its tenant's level:
-	// the serial is then the largest of its levels. A batch without ancestors compares
-	// serials alone, and so takes no such hold for one of its own accounts.
+	// SeveralLevels is added to the serial of a hold that has debited not only its tenant's
+	// base limit: the serial is then the largest of all that it has debited. A batch without
+	// ancestors compares serials alone, and so takes no such hold for one of its own accounts.
 	SeveralLevels = 1 << 47
 	// Deleted is the record of an account that was deleted, until its field goes.
 	Deleted = "-"

@@ -1,6 +1,5 @@
--- windows: the epochs of accounts whose budgets renew. The file stands in batch.lua and
--- expiry.lua, for batches with accounts that have flags or settings, and in accounts.lua,
--- which makes such accounts.
+-- windows: the epochs of accounts whose budgets renew. The file stands in expiry.lua, for
+-- batches with accounts that have a window, and for changes of settings.
 -- uses: the locals of batch.lua
 --
 -- An account's record has the terms of its current epoch: granted, remaining, reserved and
@@ -215,7 +214,9 @@ enter = function(i, omitted)
 	end
 	local ahead = w[$AHEAD]
 	local last = ahead[#ahead]
-	if omitted or last and last > now then
+	if not omitted and last and ahead[1] > now then
+		return
+	elseif omitted or last and last > now then
 		roll(i, omitted or 0)
 		last = w[$AHEAD][1]
 	else

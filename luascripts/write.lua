@@ -40,10 +40,9 @@ for i = 1, loaded do
 		if a then
 			set[size + 2] = pack($ACCOUNT, unpack(a))
 			if a[$FLAGS] >= $HAS_SETTINGS then
-				set[size + 2] = set[size + 2] .. (a[$TAIL] or sub(a[$RECORD], $ACCOUNT_BYTES + 1))
-				if a[$WINDOW] then
-					set[size + 2] = set[size + 2] .. (a[$WINDOW][$TEXT] or windowText(a[$WINDOW]))
-				end
+				local w, limits = a[$WINDOW], a[$LIMITS]
+				set[size + 2] = set[size + 2] .. a[$TAIL]
+					.. (w and (w[$TEXT] or windowText(w)) or '') .. (limits and string.char(limits) or '')
 			end
 		else
 			set[size + 2] = $DELETED
@@ -63,8 +62,12 @@ if crossed > 0 then
 	flags, valueCount = flags + 8, valueCount + 1
 	values[valueCount] = pack('>I2', crossed) .. table.concat(crossings)
 end
-local windows = ''
-if windowed then
+local windows, results = '', table.concat(codes)
+if lacks then
+	flags, windows = flags + $LIMITS_FOLLOW, string.char(#lacks) .. table.concat(lacks)
+end
+-- Only the calls that they answer need the windows.
+if windowed and (late or results:find('[' .. $CODE_INSUFFICIENT .. $CODE_REMAINING .. $CODE_WINDOW .. ']')) then
 	local texts = { '', '' }
 	for i = 1, accounts do
 		local w = account[i] and account[i][$WINDOW]
@@ -74,9 +77,8 @@ if windowed then
 		end
 	end
 	flags, texts[1] = flags + $WINDOWS_FOLLOW, string.char(#texts - 2)
-	windows = table.concat(texts) .. pack('>I2', late and #late or 0) .. (late and table.concat(late) or '')
+	windows = windows .. table.concat(texts) .. pack('>I2', late and #late or 0) .. (late and table.concat(late) or '')
 end
-local results = table.concat(codes)
 local reply = 'A' .. nowBytes .. string.char(flags) .. results .. windows .. table.concat(values) .. (damaged or '')
 local session = $SESSION_APPLIED .. mark .. nowBytes
 if $MERGES and byte(terms, 17) == 1 then

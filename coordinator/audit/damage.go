@@ -20,6 +20,7 @@ type Damage struct {
 	Kind      Kind            `json:"kind"`
 	Subject   string          `json:"subject"`           // the damaged record, in words
 	Tenant    budget.TenantID `json:"tenant,omitempty"`  // "" if unknown
+	Limit     budget.Period   `json:"limit,omitzero"`    // of the tenant; NoPeriod for its base limit, and for other records
 	Figures   *Figures        `json:"figures,omitempty"` // of a damaged account, if readable
 	What      string          `json:"what"`
 	Remedy    string          `json:"remedy"`
@@ -66,6 +67,7 @@ var remedies = map[Kind]string{
 	store.DamagedReply:      "find out what else writes to key %s; the node's next batch replaces the reply",
 	store.DamagedEndings:    "tombstones that it named may stay for ever: find out what else writes to key %s, and restore it from a backup",
 	store.DamagedEpoch:      "holds that were made in the epoch can't settle: find out what else writes to key %s, and restore the record from a backup",
+	store.OrphanedLimit:     "find out what else writes to key %s, and set the limit again, or delete the field",
 	store.OrphanedEpoch:     "find out what else writes to key %s, and delete the field",
 	store.WrongEnded:        "find out what else writes to key %s, and compare the account and its ended epochs with a backup: one of them was changed",
 	store.UnknownField:      "find out what else writes to key %s, and delete the field",

@@ -54,7 +54,7 @@ func wordsOf(n uint64, flags ...flag) (set []string) {
 
 // accountFlags shows the flags of an account in words.
 func accountFlags(name string, n uint64) Value {
-	set := wordsOf(n, flag{luascripts.AccountFrozen, "frozen"}, flag{luascripts.AccountClosed, "closed"}, flag{luascripts.AccountSettings, "settings"}, flag{luascripts.AccountWindow, "window"})
+	set := wordsOf(n, flag{luascripts.AccountFrozen, "frozen"}, flag{luascripts.AccountClosed, "closed"}, flag{luascripts.AccountSettings, "settings"}, flag{luascripts.AccountWindow, "window"}, flag{luascripts.AccountLimits, "limits"})
 	return valueOf(name, n, strings.TrimSpace(fmt.Sprintf("%08b %s", n, strings.Join(set, ", "))))
 }
 
@@ -67,7 +67,7 @@ func holdSerial(name string, n uint64) Value {
 		return valueOf(name, n)
 	}
 	n -= luascripts.SeveralLevels
-	return valueOf(name, n, fmt.Sprintf("%d (the largest of its levels)", n))
+	return valueOf(name, n, fmt.Sprintf("%d (the largest of its levels and limits)", n))
 }
 
 // words shows a letter by its word.
@@ -191,6 +191,9 @@ func decodeAccount(record string) (Values, Kind, error) {
 			values = append(values, valueOf("thresholds", percents, account.Settings.Thresholds.String()+" %"))
 		}
 		values = append(values, windowOf(record)...)
+		if limits := account.Settings.Limits; limits != 0 {
+			values = append(values, valueOf("further limits", limits, limits.String()))
+		}
 	}
 	if err != nil {
 		return values, store.DamagedAccount, err
@@ -318,13 +321,16 @@ func codesOf(text string) Value {
 
 // The kinds of fields, in the order in which they are counted.
 var kindNames = []string{
-	"accounts", "open holds", "committed holds", "released holds", "expired holds", "sessions", "stored replies",
+	"accounts", "further limits", "open holds", "committed holds", "released holds", "expired holds", "sessions", "stored replies",
 	"records of settled holds", "records of expired holds", "ended epochs", "other fields",
 }
 
 func kindOf(field, record string) string {
 	switch field[0] {
 	case luascripts.FieldAccount:
+		if id, _ := store.AccountOfField(field); id.Limit != budget.NoPeriod {
+			return "further limits"
+		}
 		return "accounts"
 	case luascripts.FieldHold:
 		if word, ok := holdStates[(record + "?")[0]]; ok {
@@ -360,13 +366,14 @@ var codeWords = map[byte]string{
 	luascripts.CodeForgotten: "forgotten", luascripts.CodeOverdue: "overdue", luascripts.CodeCorrupt: "corrupt",
 	luascripts.CodeConfigured: "configured", luascripts.CodeClosed: "closed", luascripts.CodeFrozen: "frozen", luascripts.CodeCapped: "capped",
 	luascripts.CodeRenewed: "renewed", luascripts.CodeEpoch: "epoch", luascripts.CodeNoEpoch: "no epoch", luascripts.CodeWindow: "boundaries are missing",
+	luascripts.CodeLimitList: "limits", luascripts.CodeLimitsFull: "too many limits", luascripts.CodeNoLimit: "no limit", luascripts.CodeLimits: "limits are missing",
 }
 
 var replyParts = []part{{"time", 1, 6, instant}, {"flags", 7, 1, replyFlags}}
 
 func replyFlags(name string, n uint64) Value {
 	set := wordsOf(n, flag{luascripts.FlagMoreDue, "more is due"}, flag{luascripts.FlagNotWhole, "the timers are not whole"},
-		flag{luascripts.FlagDamageFound, "damage was found"}, flag{luascripts.FlagCrossed, "thresholds were crossed"}, flag{luascripts.FlagWindows, "windows"})
+		flag{luascripts.FlagDamageFound, "damage was found"}, flag{luascripts.FlagCrossed, "thresholds were crossed"}, flag{luascripts.FlagWindows, "windows"}, flag{luascripts.FlagLimits, "limits"})
 	if len(set) == 0 {
 		return valueOf(name, set, "none")
 	}

@@ -56,7 +56,12 @@ func newWindowScene(t *testing.T) *windowScene {
 
 func (w *windowScene) window(tenant budget.TenantID, window budget.Window) {
 	w.Helper()
-	change, err := budget.NewChange(budget.InWindow(window))
+	w.configure(tenant, budget.InWindow(window))
+}
+
+func (w *windowScene) configure(tenant budget.TenantID, settings ...budget.Setting) {
+	w.Helper()
+	change, err := budget.NewChange(settings...)
 	if err == nil {
 		_, err = w.engine.Configure(w.Context(), tenant, &change)
 	}
@@ -66,7 +71,9 @@ func (w *windowScene) window(tenant budget.TenantID, window budget.Window) {
 }
 
 // epoch returns the record of one of acme's ended epochs, of which 0 is the last.
-func (w *windowScene) epoch(n int) *field { return w.field(store.EpochField("acme", w.epochs[n])) }
+func (w *windowScene) epoch(n int) *field {
+	return w.field(store.AccountID{Tenant: "acme"}.EpochField(w.epochs[n]))
+}
 
 func TestVerifyFindsEachDamagedEpoch(t *testing.T) {
 	t.Parallel()
@@ -107,11 +114,11 @@ func TestVerifyFindsEachDamagedEpoch(t *testing.T) {
 		}, []want{{store.WrongEnded, tenant, "too little"}}},
 		{"the sum", func() { a.add(windowAt+30, 8, 1) }, []want{
 			{store.WrongEnded, tenant, "reserve 31, but .* reserve 30: 1 too much"}, {store.WrongSum, tenant, "reserved is 10 .* and 31 in ended epochs, but its open holds sum up to 40: 1 too much"}}},
-		{"one that isn't kept", func() { w.field(store.EpochField("acme", 7)).set(e.was) }, []want{{store.OrphanedEpoch, ".*1970-01-01T00:00:00.007Z of tenant \"acme\"", "no account keeps it; its record has 46 bytes"}}},
-		{"of a tenant without an account", func() { w.field(store.EpochField("acme/ghost", 7)).set(e.was) }, []want{{store.OrphanedEpoch, ".*acme/ghost.*", "no account keeps it"}}},
+		{"one that isn't kept", func() { w.field(store.AccountID{Tenant: "acme"}.EpochField(7)).set(e.was) }, []want{{store.OrphanedEpoch, ".*1970-01-01T00:00:00.007Z of tenant \"acme\"", "no account keeps it; its record has 46 bytes"}}},
+		{"of a tenant without an account", func() { w.field(store.AccountID{Tenant: "acme/ghost"}.EpochField(7)).set(e.was) }, []want{{store.OrphanedEpoch, ".*acme/ghost.*", "no account keeps it"}}},
 		{"of a tenant without a window", func() {
 			do(t, w.engine, luascripts.KindEnsure, "acme/flat", 1, budget.ReservationID{})
-			w.field(store.EpochField("acme/flat", 7)).set(e.was)
+			w.field(store.AccountID{Tenant: "acme/flat"}.EpochField(7)).set(e.was)
 		}, []want{{store.OrphanedEpoch, ".*acme/flat.*", "no account keeps it"}}},
 		{"of no possible tenant", func() { w.field("p\x00\x00\x00\x00\x00\x01a//b").set(e.was) }, []want{{store.DamagedEpoch, "field .*", "its field names no tenant"}}},
 		{"of no tenant", func() { w.field("p1").set(e.was) }, []want{{store.DamagedEpoch, `field "p1"`, "its field names no tenant"}}},
@@ -142,7 +149,7 @@ func TestVerifyFindsEachDamagedEpoch(t *testing.T) {
 		e.restore()
 		a.restore()
 		for _, tenant := range []budget.TenantID{"acme", "acme/ghost", "acme/flat"} {
-			w.field(store.EpochField(tenant, 7)).remove()
+			w.field(store.AccountID{Tenant: tenant}.EpochField(7)).remove()
 		}
 		w.client.HDel(t.Context(), w.keys.Ledger, "p\x00\x00\x00\x00\x00\x01a//b", "p1")
 	}
@@ -255,18 +262,22 @@ func TestVerifyWhileEpochsEnd(t *testing.T) {
 	t.Parallel()
 	w := newWindowScene(t)
 	for at := range int64(8) {
-		hook := &before{name: "evalsha", at: at, do: func() {
+		w.findsDuring(at, func() {
 			w.clock.Add(time.Hour.Milliseconds())
 			reserve(t, w.engine, "acme/search", 0)
-		}}
-		options := *w.client.Options()
-		client := redis.NewClient(&options)
-		client.AddHook(hook)
-		r := verify(t, client)
-		client.Close()
-		if len(r.Damages) > 0 || len(r.Unsettled) > 0 {
-			t.Errorf("page %d: %+v", at, r)
-		}
+		})
+	}
+}
+
+// findsDuring checks that there is no damage if do is called before the page number at.
+func (w *windowScene) findsDuring(at int64, do func()) {
+	w.Helper()
+	options := *w.client.Options()
+	client := redis.NewClient(&options)
+	defer client.Close()
+	client.AddHook(&before{name: "evalsha", at: at, do: do})
+	if r := verify(w, client); len(r.Damages) > 0 || len(r.Unsettled) > 0 {
+		w.Errorf("page %d: %+v", at, r)
 	}
 }
 

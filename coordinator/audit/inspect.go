@@ -240,30 +240,34 @@ func InspectTenant(ctx context.Context, client redis.UniversalClient, prefix str
 		return Inspection{}, fmt.Errorf("%w: partition %d has no account of tenant %q", ErrAbsent, index, tenant)
 	}
 	n.add(index, field, record, tenant)
-	if err := n.addEpochs(ctx, index, record, tenant); err != nil {
+	if err := n.addEpochs(ctx, index, record, store.AccountID{Tenant: tenant}); err != nil {
 		return Inspection{}, err
 	}
-	err = n.sumUp(ctx, index, header, tenant)
+	limits, err := n.addLimits(ctx, index, record, tenant)
+	if err != nil {
+		return Inspection{}, err
+	}
+	err = n.sumUp(ctx, index, header, tenant, limits)
 	return n.Inspection, err
 }
 
 // addEpochs adds the ended epochs that an account keeps. One that is missing may have been
 // dropped since the account was read.
-func (n *inspector) addEpochs(ctx context.Context, index int, account string, tenant budget.TenantID) error {
+func (n *inspector) addEpochs(ctx context.Context, index int, account string, id store.AccountID) error {
 	a, _, err := store.ParseAccount(account)
 	if err != nil || a.Epochs == nil {
 		return nil //nolint:nilerr // recorded as a damage
 	}
 	for _, start := range a.Epochs.Kept {
-		field := store.EpochField(tenant, start)
+		field := id.EpochField(start)
 		record, ok, err := n.read(ctx, n.keys(index).Ledger, field)
 		if err != nil {
 			return err
 		}
 		if ok {
-			n.add(index, field, record, tenant)
+			n.add(index, field, record, id.Tenant)
 		} else {
-			n.fact(store.NameField(field, tenant), nil, "missing")
+			n.fact(store.NameField(field, id.Tenant), nil, "missing")
 		}
 	}
 	return nil
@@ -282,9 +286,13 @@ func (n *inspector) checkKeys(ctx context.Context, index int) (header string, re
 	return header, readable, err
 }
 
-// sumUp compares a tenant's account with its holds.
-func (n *inspector) sumUp(ctx context.Context, index int, header string, tenant budget.TenantID) error {
-	s := store.NewSnapshot(header, tenant, false)
+// sumUp compares a tenant's account, and those of its limits, with its holds.
+func (n *inspector) sumUp(ctx context.Context, index int, header string, tenant budget.TenantID, limits budget.Periods) error {
+	only := tenant
+	if limits != 0 {
+		only = "" // a snapshot of one tenant reads its base limit alone
+	}
+	s := store.NewSnapshot(header, only, false)
 	err := readPages(ctx, n.client, n.keys(index), s)
 	refusal := store.Refusal("")
 	if errors.Is(err, store.ErrBehind) || errors.As(err, &refusal) {
@@ -295,19 +303,17 @@ func (n *inspector) sumUp(ctx context.Context, index int, header string, tenant 
 		return err
 	}
 	for _, d := range s.Damages {
+		if d.Tenant != "" && d.Tenant != tenant {
+			continue
+		}
 		subject := store.NameField(d.Field, d.Tenant)
 		if !slices.ContainsFunc(n.Damages, func(known Damage) bool { return known.Kind == d.Kind && known.Subject == subject }) {
 			n.damage(index, d.Kind, subject, d.What)
 		}
 	}
-	a := s.Accounts[tenant]
-	if a == nil { // damaged, or deleted since
-		return nil
-	}
-	n.fact("open holds", a.Count)
-	n.fact("sum of holds", a.Sum)
-	if a.Balanced() && !a.Matches() {
-		n.damage(index, store.WrongSum, fmt.Sprintf("tenant %q", tenant), a.MismatchText())
+	n.sumUpAccount(index, s, store.AccountID{Tenant: tenant}, "")
+	for _, limit := range limits.All() {
+		n.sumUpAccount(index, s, store.AccountID{Tenant: tenant, Limit: limit}, fmt.Sprintf(" of the limit %s", limit))
 	}
 	return nil
 }
@@ -390,10 +396,12 @@ func (n *inspector) compareHold(ctx context.Context, index int, id budget.Reserv
 	switch {
 	case !ok || err == nil && !ok2:
 		n.damage(index, store.OrphanedHold, "reservation "+id.String(), fmt.Sprintf("tenant %q has no account", hold.Tenant))
-	case err == nil && account.Serial != hold.Serial:
+	case err == nil && !hold.Debited(account.Serial):
 		n.damage(index, store.OrphanedHold, "reservation "+id.String(), fmt.Sprintf("it holds money of an account with serial %d, but tenant %q now has serial %d", hold.Serial, hold.Tenant, account.Serial))
 	case hold.Tenant != id.Tenant():
 		n.fact("other tenant", hold.Tenant, fmt.Sprintf("the record is of tenant %q, so this id matches nothing", hold.Tenant))
+	default:
+		return n.addDebited(ctx, index, hold)
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func TestInspectSoundRecords(t *testing.T) {
 
 	id := reserve(t, s.engine, "acme/search", 0)
 	i, err = audit.InspectReservation(ctx, s.client, "bursar", id)
-	hasLines(t, "of two levels", text(t, i, err), `  account serial +\d{1,3} \(the largest of its levels\)`, `  levels +"acme/search", "acme"`)
+	hasLines(t, "of two levels", text(t, i, err), `  account serial +\d{1,3} \(the largest of its levels and limits\)`, `  levels +"acme/search", "acme"`)
 	for _, kind := range []byte{luascripts.KindCommit, luascripts.KindRelease} {
 		code := map[byte]string{luascripts.KindCommit: "overrun", luascripts.KindRelease: "released"}[kind]
 		do(t, s.engine, kind, "acme/search", 10_000, id)
@@ -170,7 +170,7 @@ func TestInspectDamagedRecords(t *testing.T) {
 		{"settings cut short", func() { a.set(a.was[:64] + settings) }, a, tenant, store.DamagedAccount, []string{"  cap of open holds +8", "  number of thresholds +cut off"}},
 		{"thresholds cut short", func() { a.set(a.was[:64] + settings + "\x02\x00\x32") }, a, tenant, store.DamagedAccount, []string{"  number of thresholds +2"}},
 		{"unsorted thresholds", func() { a.set(a.was[:64] + settings + "\x02\x00\x32\x00\x32") }, a, tenant, store.DamagedAccount, []string{"  number of thresholds +2"}},
-		{"unknown flags", func() { a.set(a.was[:64] + "\x10") }, a, tenant, store.DamagedAccount, []string{"  flags +00010000"}},
+		{"unknown flags", func() { a.set(a.was[:64] + "\x20") }, a, tenant, store.DamagedAccount, []string{"  flags +00100000"}},
 		{"a window without settings", func() { a.set(a.was[:64] + "\x08") }, a, tenant, store.DamagedAccount, []string{"  flags +00001000 window"}},
 		{"account with a tail", func() { a.set(a.was + "\x01\x02") }, a, tenant, store.DamagedAccount, []string{"  overdraft +cut off"}},
 		{"account of a deleted tenant", func() { a.set("-") }, a, tenant, "", []string{"  state +deleted; .*"}},

@@ -19,8 +19,8 @@ import (
 // Redis visits before it serves others.
 const pageSize = 1000
 
-// Read returns every account under a key prefix with its open holds, or only those of the
-// given tenants. Each account is exact at the instant at which it was read. An account
+// Read returns the base limit of every tenant under a key prefix with its open holds, or only
+// those of the given tenants. Each account is exact at the instant at which it was read. An account
 // that does not balance, or whose holds do not add up, is returned as stored: see
 // [budget.HoldList.Audit]. The cost grows with the size of the whole stored state.
 func Read(ctx context.Context, client redis.UniversalClient, prefix string, tenants ...budget.TenantID) (map[budget.TenantID]budget.HoldList, error) {
@@ -38,10 +38,10 @@ func Read(ctx context.Context, client redis.UniversalClient, prefix string, tena
 		if err != nil {
 			return nil, err
 		}
-		for tenant, a := range s.Accounts {
-			if len(tenants) == 0 || wanted[tenant] {
+		for id, a := range s.Accounts {
+			if id.Limit == budget.NoPeriod && (len(tenants) == 0 || wanted[id.Tenant]) {
 				slices.SortFunc(a.Holds, compareHolds)
-				all[tenant] = budget.HoldList{Outcome: budget.Found, Balance: a.Balance(), Holds: a.Holds}
+				all[id.Tenant] = budget.HoldList{Outcome: budget.Found, Balance: a.Balance(), Holds: a.Holds}
 			}
 		}
 	}
@@ -103,7 +103,7 @@ func foreignHeader(key string, h store.Header, partitions, index int) string {
 	return fmt.Sprintf("%s is the key of partition %d of %d, but its header is of partition %d of %d", key, index, partitions, h.Index, h.Partitions)
 }
 
-// Balance returns the stored balance of one account: MissingTenant; Found. It may be that of
+// Balance returns the stored balance of a tenant's base limit: MissingTenant; Found. It may be that of
 // an epoch that has ended, and its reserved amount may include holds that are due.
 func Balance(ctx context.Context, client redis.UniversalClient, prefix string, tenant budget.TenantID) (budget.Balance, error) {
 	b := budget.Balance{Outcome: budget.MissingTenant}
@@ -127,8 +127,8 @@ func Balance(ctx context.Context, client redis.UniversalClient, prefix string, t
 	return b, err
 }
 
-// EachAccount visits the accounts under a key prefix, page by page, each once and with
-// its balance at one instant. It may miss an account that is created or deleted during
+// EachAccount visits the tenants under a key prefix, page by page, each once and with
+// the balance of its base limit at one instant. It may miss an account that is created or deleted during
 // the visit, and any account of a partition that moves to another server. It stops at the
 // first error of visit and returns it unchanged. Damaged records do not hide the others:
 // they are returned as the error at the end.
@@ -140,16 +140,19 @@ func EachAccount(ctx context.Context, client redis.UniversalClient, prefix strin
 				return nil
 			}
 			seen[field] = true
-			tenant := budget.TenantID(field[1:])
+			id, known := store.AccountOfField(field)
 			account, ok, err := store.ParseAccount(record)
-			if err = errors.Join(err, tenant.Validate()); err != nil {
+			if !known {
+				err = errors.Join(err, id.Tenant.Validate())
+			}
+			if err != nil {
 				w.damaged(keys.Ledger, field, "", err)
 				return nil
 			}
-			if !ok {
+			if !ok || id.Limit != budget.NoPeriod {
 				return nil
 			}
-			return visit(tenant, account.Balance())
+			return visit(id.Tenant, account.Balance())
 		})
 	})
 }

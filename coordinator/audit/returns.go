@@ -18,8 +18,8 @@ type Return struct {
 	Amount budget.Microcents `json:"amount"`
 }
 
-// Returns returns the amounts that the rolling windows of tenants give back, in the order of
-// time. It has no entry for a tenant without an account, a rolling window or a committed amount.
+// Returns returns the amounts that the rolling windows of tenants' base limits give back, in the
+// order of time. It has no entry for a tenant without an account, a rolling window or a committed amount.
 // Those whose time has come return with the next operation on the tenant. It needs no other
 // rights than a node.
 func Returns(ctx context.Context, client redis.UniversalClient, prefix string, tenants ...budget.TenantID) (map[budget.TenantID][]Return, error) {

@@ -26,9 +26,10 @@ type Options struct {
 
 // Report is the result of Verify.
 type Report struct {
-	Partitions int      `json:"partitions"` // existing ones
-	Tenants    int      `json:"tenants"`    // readable accounts
-	Holds      int      `json:"holds"`      // open holds
+	Partitions int      `json:"partitions"`      // existing ones
+	Tenants    int      `json:"tenants"`         // with a readable account
+	Limits     int      `json:"limits,omitzero"` // beside their base limits
+	Holds      int      `json:"holds"`           // open holds
 	Damages    []Damage `json:"damages"`
 	// Unnamed is the number of damaged holds beyond the first 1,000 of a kind in a
 	// partition.
@@ -42,8 +43,8 @@ type Report struct {
 // its damages differ each time.
 const maxAttempts = 10
 
-// Verify checks every account under a key prefix, exactly, while nodes continue to write:
-// remaining + reserved + committed = granted, the open holds add up to reserved, and
+// Verify checks every account under a key prefix, those of base limits and of others, exactly,
+// while nodes continue to write: remaining + reserved + committed = granted, the open holds add up to reserved, and
 // their number is the one counted. It also checks every other record, the timers, and
 // that the partitions fit together. It changes nothing, and no call keeps Redis busy for
 // more than about two milliseconds.
@@ -88,6 +89,7 @@ type finding struct {
 	damages        []Damage
 	unnamed        int
 	tenants, holds int
+	limits         int
 }
 
 // uncertain are the damages that another reading may not find.
@@ -142,6 +144,7 @@ func (f finding) confirmedBy(earlier finding) bool {
 func (v *verification) add(f finding) {
 	v.report.Tenants += f.tenants
 	v.report.Holds += f.holds
+	v.report.Limits += f.limits
 	v.report.Unnamed += f.unnamed
 	for _, d := range f.damages {
 		if v.options.Root == "" || d.Tenant == "" || d.Tenant.Root() == v.options.Root {
@@ -192,8 +195,9 @@ func (v *verification) take(f *finding, s *store.Snapshot) {
 	}
 	for _, d := range s.Damages {
 		damage := v.damage(d.Kind, store.NameField(d.Field, d.Tenant), v.keys.Ledger, d.What)
-		damage.Tenant, damage.field = d.Tenant, d.Field
-		if a := s.Accounts[d.Tenant]; a != nil && d.Field == store.AccountField(d.Tenant) {
+		damage.Tenant, damage.Limit, damage.field = d.Tenant, d.Limit, d.Field
+		id := store.AccountID{Tenant: d.Tenant, Limit: d.Limit}
+		if a := s.Accounts[id]; a != nil && d.Field == id.Field() {
 			damage.Figures = &Figures{
 				Granted: a.Granted, Remaining: a.Remaining, Reserved: a.Reserved, Committed: a.Committed,
 				Counted: a.Account.Holds, Sum: a.Sum, Holds: a.Count, Sequence: a.Sequence,
@@ -204,8 +208,12 @@ func (v *verification) take(f *finding, s *store.Snapshot) {
 	for _, n := range s.Unnamed {
 		f.unnamed += max(0, n-store.MaxNamed)
 	}
-	for tenant, a := range s.Accounts {
-		if v.options.Root == "" || tenant.Root() == v.options.Root {
+	for id, a := range s.Accounts {
+		switch {
+		case v.options.Root != "" && id.Tenant.Root() != v.options.Root:
+		case id.Limit != budget.NoPeriod:
+			f.limits++
+		default:
 			f.tenants++
 			f.holds += a.Count
 		}

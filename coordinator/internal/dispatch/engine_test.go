@@ -143,7 +143,7 @@ func (e *engine) Holds(ctx context.Context, t budget.TenantID) (budget.HoldList,
 			return budget.HoldList{}, err
 		}
 	}
-	account := s.Accounts[t]
+	account := s.Accounts[store.AccountID{Tenant: t}]
 	if account == nil {
 		return budget.HoldList{Outcome: budget.MissingTenant, Balance: budget.Balance{Outcome: budget.MissingTenant}}, nil
 	}
@@ -201,11 +201,14 @@ func factory(clients ...redis.UniversalClient) budgettest.Factory {
 					if len(s.Damages) > 0 {
 						return nil, fmt.Errorf("damages %v", s.Damages)
 					}
-					for tenant, a := range s.Accounts {
+					for id, a := range s.Accounts {
 						if !a.Matches() || !a.Balanced() {
-							return nil, fmt.Errorf("%q: %+v", tenant, a)
+							return nil, fmt.Errorf("%s: %+v", id, a)
 						}
-						all[tenant] = budget.HoldList{Outcome: budget.Found, Balance: a.Balance(), Holds: sorted(a.Holds)}
+						if id.Limit != budget.NoPeriod {
+							continue
+						}
+						all[id.Tenant] = budget.HoldList{Outcome: budget.Found, Balance: a.Balance(), Holds: sorted(a.Holds)}
 					}
 				}
 				return all, nil

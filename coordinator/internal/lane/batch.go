@@ -11,17 +11,19 @@ import (
 // A Batch holds the operations that one script call applies to one partition. Once it is
 // sent, its bytes never change: a repeat is recognised by its number and its digest.
 type Batch struct {
-	number  uint64
-	calls   []*Call
-	tenants []budget.TenantID // of the accounts: those of the calls and their ancestors
-	parents []int16           // place of each account's parent, or store.NoParent
-	nested  bool              // an account has a parent
-	places  []uint8           // of each call's account in tenants
-	byName  map[budget.TenantID]uint8
-	args    []any // the command's, with room for those before ARGV
-	mark    string
-	encoder store.Encoder
-	answers []Answer
+	number   uint64
+	calls    []*Call
+	accounts []store.AccountID // of the calls' tenants and their ancestors, each followed by its limits
+	nexts    []int16           // place of the account after each one, as the script walks them, or store.NoNext
+	nested   bool              // an account has a next one
+	limited  bool              // an account is that of a limit
+	places   []uint8           // of each call's account in accounts
+	byName   map[budget.TenantID]uint8
+	known    map[budget.TenantID]budget.Periods // limits of tenants: the lane's
+	args     []any                              // the command's, with room for those before ARGV
+	mark     string
+	encoder  store.Encoder
+	answers  []Answer
 	// crossings are the thresholds that the batch crossed.
 	crossings []budget.Crossing
 	// lowMemory is set once Redis replied OOM: the same bytes then go to the script that
@@ -66,13 +68,13 @@ const commandPrefix = 5
 // reset prepares a resolved batch for reuse, keeping its memory.
 func (b *Batch) reset(number uint64) *Batch {
 	clear(b.calls)
-	clear(b.tenants)
+	clear(b.accounts)
 	clear(b.byName)
 	if b.byName == nil {
 		b.byName = make(map[budget.TenantID]uint8)
 	}
 	*b = Batch{
-		number: number, calls: b.calls[:0], tenants: b.tenants[:0], parents: b.parents[:0], places: b.places[:0], byName: b.byName,
+		number: number, calls: b.calls[:0], accounts: b.accounts[:0], nexts: b.nexts[:0], places: b.places[:0], byName: b.byName,
 		args: b.args[:0], encoder: b.encoder, answers: b.answers[:0],
 	}
 	return b
@@ -85,7 +87,8 @@ func (b *Batch) add(c *Call, node uint64) (full bool) {
 		return true
 	}
 	place, known := b.byName[c.tenant]
-	if !known && len(b.tenants)+b.missing(c.tenant) > luascripts.MaxAccounts {
+	limits := c.limits()
+	if !known && len(b.accounts)+b.missing(c.tenant, limits) > luascripts.MaxAccounts || known && !b.has(place, limits) {
 		return true
 	}
 	if c.properties().makes {
@@ -96,34 +99,65 @@ func (b *Batch) add(c *Call, node uint64) (full bool) {
 		return false
 	}
 	if !known {
-		place = b.addAccount(c.tenant)
+		place = b.addTenant(c.tenant, limits)
+	}
+	if c.limit != budget.NoPeriod {
+		place = b.limitAt(place, c.limit)
 	}
 	b.calls, b.places = append(b.calls, c), append(b.places, place)
 	return false
 }
 
-// missing returns the number of a tenant's levels that aren't among the accounts.
-func (b *Batch) missing(tenant budget.TenantID) (n int) {
-	for ; tenant != ""; tenant = tenant.Parent() {
+// missing returns the number of accounts that addTenant would add.
+func (b *Batch) missing(tenant budget.TenantID, limits budget.Periods) (n int) {
+	for ; tenant != ""; tenant, limits = tenant.Parent(), 0 {
 		if _, known := b.byName[tenant]; known {
 			return n // and so are its ancestors
 		}
-		n++
+		n += 1 + (limits | b.known[tenant]).Len()
 	}
 	return n
 }
 
-// addAccount adds an account, and those of its ancestors that are missing.
-func (b *Batch) addAccount(tenant budget.TenantID) (place uint8) {
-	place = uint8(len(b.tenants)) //nolint:gosec // below MaxAccounts
-	b.tenants, b.parents = append(b.tenants, tenant), append(b.parents, store.NoParent)
+// has reports whether the accounts of a tenant's limits follow its own.
+func (b *Batch) has(place uint8, limits budget.Periods) bool {
+	for at := int(place) + 1; limits != 0 && at < len(b.accounts) && b.accounts[at].Limit != budget.NoPeriod; at++ {
+		limits = limits.Without(b.accounts[at].Limit)
+	}
+	return limits == 0
+}
+
+// limitAt returns the place of a tenant's limit, which the batch has.
+func (b *Batch) limitAt(place uint8, limit budget.Period) uint8 {
+	for b.accounts[place].Limit != limit {
+		place++
+	}
+	return place
+}
+
+// addTenant adds a tenant's account, those of its limits, and those of its ancestors that are
+// missing.
+func (b *Batch) addTenant(tenant budget.TenantID, limits budget.Periods) (place uint8) {
+	place = uint8(len(b.accounts)) //nolint:gosec // below MaxAccounts
 	b.byName[tenant] = place
+	b.accounts, b.nexts = append(b.accounts, store.AccountID{Tenant: tenant}), append(b.nexts, store.NoNext)
+	if limits |= b.known[tenant]; limits != 0 {
+		for limit := budget.Hour; limit <= budget.Last30Days; limit++ {
+			if !limits.Has(limit) {
+				continue
+			}
+			b.nexts[len(b.nexts)-1] = int16(len(b.nexts)) //nolint:gosec // as above
+			b.accounts, b.nexts = append(b.accounts, store.AccountID{Tenant: tenant, Limit: limit}), append(b.nexts, store.NoNext)
+		}
+		b.limited, b.nested = true, true
+	}
+	last := len(b.nexts) - 1
 	if parent := tenant.Parent(); parent != "" {
 		at, known := b.byName[parent]
 		if !known {
-			at = b.addAccount(parent)
+			at = b.addTenant(parent, 0)
 		}
-		b.parents[place], b.nested = int16(at), true
+		b.nexts[last], b.nested = int16(at), true
 	}
 	return place
 }
@@ -142,8 +176,8 @@ func (b *Batch) abandoned() bool {
 func (b *Batch) encode(env *store.Envelope) {
 	e := &b.encoder
 	e.Begin()
-	for i, tenant := range b.tenants {
-		e.Account(tenant, int(b.parents[i]))
+	for i, id := range b.accounts {
+		e.Account(id, int(b.nexts[i]))
 	}
 	for i, c := range b.calls {
 		e.Operation(c.kind, int(b.places[i]))
@@ -172,7 +206,7 @@ func (b *Batch) encode(env *store.Envelope) {
 			e.Amount(c.merged.amount)
 			e.Time(c.merged.at)
 			e.Time(c.merged.until)
-			if b.parents[b.places[i]] != store.NoParent {
+			if b.nexts[b.places[i]] != store.NoNext {
 				e.Levels(c.merged.levels)
 			}
 		}

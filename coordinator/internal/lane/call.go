@@ -21,6 +21,7 @@ import (
 type Call struct {
 	kind    byte
 	tenant  budget.TenantID
+	limit   budget.Period // whose account it concerns, NoPeriod for the base limit
 	amount  budget.Microcents
 	holdTTL time.Duration
 	// id is the reservation to settle. For a reserve, the lane writes it before the state
@@ -61,25 +62,27 @@ type Answer struct {
 	Prior     budget.Outcome
 	Remaining budget.Microcents
 	Level     budget.TenantID // account whose remaining amount is Remaining
+	Limit     budget.Period   // of Level
 	Required  budget.Microcents
 	Actual    budget.Microcents
 	Returned  budget.Microcents
 	Shortfall budget.Microcents
 	Cap       budget.Cap
 	CapLimit  int64
-	Balance   *budget.Balance  // of a balance or a delete
-	Settings  *budget.Settings // of a configure
-	Holds     int64            // number of open holds, for a balance
-	At, Until int64            // times of a hold that was looked up, Unix ms, 0 for none
-	Trace     any              // of the batch that carried the call
+	Balance   *budget.Balance   // of a balance or a delete
+	Settings  *budget.Settings  // of a configure
+	Limits    *budget.LimitList // of a list of limits
+	Holds     int64             // number of open holds, for a balance
+	At, Until int64             // times of a hold that was looked up, Unix ms, 0 for none
+	Trace     any               // of the batch that carried the call
 	Err       error
 
-	Renews budget.Instant // when Level's window renews
+	Renews budget.Instant // when the window of Limit renews
 
 	levels  byte // that a reserve or a settle moved
 	code    byte // in the reply
 	epochs  *store.Epochs
-	missing *store.WindowAhead // boundaries of Level's window
+	missing *store.WindowAhead // boundaries of the window of Limit
 }
 
 var calls = sync.Pool{New: func() any { return &Call{done: make(chan struct{}, 1)} }}
@@ -110,6 +113,22 @@ func (c *Call) WithChange(change *budget.Change) *Call {
 func (c *Call) AtEpoch(at budget.Instant) *Call {
 	c.kind, c.at = luascripts.KindEpoch, min(max(int64(at), 0), 1<<48-1)
 	return c
+}
+
+// OfLimit makes a balance that of a limit.
+func (c *Call) OfLimit(limit budget.Period) *Call {
+	c.limit = limit
+	return c
+}
+
+// limits returns the limits of its tenant that the call names.
+func (c *Call) limits() (limits budget.Periods) {
+	if limits = limits.With(c.limit); c.change != nil {
+		for i := range c.change.Limits {
+			limits = limits.With(c.change.Limits[i].Window.Period)
+		}
+	}
+	return limits
 }
 
 // MustSend exempts the call, a Do's settlement, from queue limits.
@@ -198,7 +217,7 @@ func (c *Call) abandon(cause error) (unsent bool, err error) {
 // batch that isn't resolved. If the batch turns out to have made a hold for it, the hold
 // is released.
 func (c *Call) abandonedCopy() *Call {
-	p := &Call{kind: c.kind, tenant: c.tenant, amount: c.amount, id: c.id, change: c.change, internal: c.internal}
+	p := &Call{kind: c.kind, tenant: c.tenant, limit: c.limit, amount: c.amount, id: c.id, change: c.change, internal: c.internal}
 	p.state.Store(callAbandonedSent)
 	return p
 }

@@ -34,6 +34,7 @@ var kinds = [256]properties{
 	luascripts.KindEnsureWith:      {amount: true, configures: true, creates: true},
 	luascripts.KindConfigure:       {configures: true},
 
-	luascripts.KindEpoch: {optional: true},
-	luascripts.KindRenew: {},
+	luascripts.KindEpoch:      {optional: true},
+	luascripts.KindListLimits: {optional: true},
+	luascripts.KindRenew:      {},
 }

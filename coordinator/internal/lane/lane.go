@@ -60,6 +60,10 @@ type conversation struct {
 	backoff     time.Duration
 	unknown     int // consecutive replies, while opening, that prove nothing
 
+	// limits are the limits of tenants, as far as replies have shown them. A batch that lacks some
+	// is answered with them, and one that has others than exist is none the worse.
+	limits map[budget.TenantID]budget.Periods
+
 	journal  journal
 	merges   []merge // to be sent before anything else
 	repaired repairTally
@@ -284,13 +288,15 @@ func (l *Lane) pendingCommand() []any {
 }
 
 func (l *Lane) newBatch() *Batch {
-	last := len(l.spare) - 1
-	if last < 0 {
-		return (&Batch{}).reset(l.node.nextNumber())
+	var b *Batch
+	if last := len(l.spare) - 1; last < 0 {
+		b = &Batch{}
+	} else {
+		b = l.spare[last]
+		l.spare = l.spare[:last]
 	}
-	b := l.spare[last]
-	l.spare = l.spare[:last]
-	return b.reset(l.node.nextNumber())
+	b.reset(l.node.nextNumber()).known = l.limits
+	return b
 }
 
 // reuse keeps a batch's memory for another one. A lane uses two: the pending batch, and

@@ -403,13 +403,13 @@ func TestBatchesAreBounded(t *testing.T) {
 		askFor(t, n, l, budget.TenantID(fmt.Sprintf("acme/%d/key", i)), luascripts.KindReserve, 1, budget.ReservationID{})
 	}
 	size := len(sends(t, l))
-	if size != luascripts.MaxAccounts/2 || len(l.pending.tenants) != luascripts.MaxAccounts || l.queue.length != 3 {
-		t.Errorf("a batch of %d tenants on %d accounts, and %d calls are queued", size, len(l.pending.tenants), l.queue.length)
+	if size != luascripts.MaxAccounts/2 || len(l.pending.accounts) != luascripts.MaxAccounts || l.queue.length != 3 {
+		t.Errorf("a batch of %d tenants on %d accounts, and %d calls are queued", size, len(l.pending.accounts), l.queue.length)
 	}
-	for i, tenant := range l.pending.tenants {
-		switch at := l.pending.parents[i]; {
-		case at == store.NoParent && tenant != "acme", at != store.NoParent && l.pending.tenants[at] != tenant.Parent():
-			t.Errorf("%s has the parent %d of %v", tenant, at, l.pending.tenants)
+	for i, id := range l.pending.accounts {
+		switch at := l.pending.nexts[i]; {
+		case at == store.NoNext && id.Tenant != "acme", at != store.NoNext && l.pending.accounts[at].Tenant != id.Tenant.Parent():
+			t.Errorf("after %s comes account %d of %v", id, at, l.pending.accounts)
 		}
 	}
 }

@@ -36,7 +36,7 @@ var brokenRule, _ = strconv.Atoi(os.Getenv("` + brokenRule + `"))
 `
 
 func TestPatchesToTheLaneAreNoticed(t *testing.T) {
-	patches := slices.Concat(goPatches, goWindowPatches, goRollingPatches)
+	patches := slices.Concat(goPatches, goWindowPatches, goRollingPatches, goLimitPatches)
 	// One binary with all patches takes seconds to build, and a binary for each takes minutes.
 	binary := buildPatched(t, patches)
 	named := []string{"TestSimulation"}

@@ -68,9 +68,9 @@ var luaRollingPatches = []patch{
 	{"holds of ended epochs count in a ring", "windows.lua",
 		"if not w or made >= w[$START] or", "if not w or w[$RING] or made >= w[$START] or", ""},
 	{"commits of ended epochs count in a ring, too", "levels.lua",
-		"if w and w[$RING] and epoch == level then", "if w and w[$RING] then", ""},
+		"if w and w[$RING] and epoch == level then", "if w and w[$RING] then", "TestRollingWindowAfterEpochs"},
 	{"an excess of an ended epoch is outside of a ring", "levels.lua",
-		"level[$WINDOW][$RING] and epoch == level and not partOf", "level[$WINDOW][$RING] and not partOf", "TestRollingWindowAfterEpochs"},
+		"w and w[$RING] and epoch == level and not partOf", "w and w[$RING] and not partOf", "TestRollingWindowAfterEpochs"},
 	// Changes.
 	{"a repeated change begins a ring", "accounts.lua",
 		"w[$MARK], w[$AHEAD], w[$RING] = was[$MARK], was[$AHEAD], was[$RING]", "w[$MARK], w[$AHEAD] = was[$MARK], was[$AHEAD]", ""},
@@ -125,7 +125,7 @@ var luaRollingPatches = []patch{
 	{"a merge counts when it is made", "merge.lua",
 		"addToPart(i, part, minus(", "addToPart(i, #w[$RING] / 8 - 1, minus(", ""},
 	{"a merge over a commit counts as a whole", "merge.lua",
-		"wasIn and wasHi or 0, wasIn and wasLo or 0))", "0, 0))", ""},
+		"wasIn and wasHi or 0, wasIn and wasLo or 0))", "0, 0))", "TestMergeOverACommitInARollingWindow"},
 	{"a merge outside is charged", "merge.lua",
 		"if rolling and not part then", "if false then", "TestMergeOutsideOfARollingWindow"},
 	{"a merge outside returns an earlier commit", "merge.lua",
@@ -144,7 +144,7 @@ var luaRollingPatches = []patch{
 }
 
 var goRollingPatches = []patch{
-	{"a rolling window is renewed", "decode.go",
+	{"a rolling window is renewed", "window.go",
 		" && !w.Window.Period.Rolling() {", " {", ""},
 	{"a node reads an epoch of a rolling window", "../store/window.go",
 		"if len(e.Ring) > 0 {\n\t\treturn budget.Epoch{}\n\t}\n", "", ""},

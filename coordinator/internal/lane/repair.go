@@ -186,7 +186,7 @@ type repairTally struct {
 // gatherMerges makes a batch of the next merges.
 func (l *Lane) gatherMerges() *Batch {
 	b := (&Batch{}).reset(l.node.nextNumber())
-	b.repair, b.since = true, l.repairSince
+	b.repair, b.since, b.known = true, l.repairSince, l.limits
 	l.node.config.Observer.BatchSent(b)
 	for _, m := range l.merges {
 		if b.add(m.call(), l.session.node) {

@@ -82,7 +82,7 @@ func (l *Lane) readable(text string) bool {
 		case store.WordIncarnation, store.WordExpired, store.WordStale, store.WordCloned, store.WordNoSession:
 			return true
 		}
-		_, err := store.ParseReply(text, len(l.pending.calls), len(l.pending.tenants))
+		_, err := store.ParseReply(text, len(l.pending.calls), len(l.pending.accounts))
 		return err == nil
 	case creatingRecord, checkingRecord, checkingTimers, creatingTimers, creatingControl, creatingLedger, ready, rebuilding, lost, closing:
 	}
@@ -143,7 +143,7 @@ func (l *Lane) mayWait(b *Batch, reply string) bool {
 }
 
 // undecidedCodes are those of calls that are repeated.
-const undecidedCodes = string(luascripts.CodeOverdue) + string(luascripts.CodeWindow)
+const undecidedCodes = string(luascripts.CodeOverdue) + string(luascripts.CodeWindow) + string(luascripts.CodeLimits)
 
 // Answering reports whether there are callers for Answer.
 func (l *Lane) Answering() bool { return l.unanswered != nil }
@@ -180,8 +180,9 @@ func (l *Lane) resolve(b *Batch, text string) {
 	}
 	l.end(b, Applied)
 	l.observe(reply.Flags, damaged, answers, b)
+	l.learnLimits(b, &reply)
 	for _, c := range b.crossings {
-		l.node.config.Logger.Info("bursar: threshold crossed", "tenant", c.Tenant, "percent", c.Percent, "committed", c.Committed, "granted", c.Granted)
+		l.node.config.Logger.Info("bursar: threshold crossed", "tenant", c.Tenant, "limit", c.LimitName(), "percent", c.Percent, "committed", c.Committed, "granted", c.Granted)
 		l.node.config.Observer.Crossed(c)
 	}
 	if b.repair {
@@ -197,9 +198,9 @@ func (l *Lane) resolve(b *Batch, text string) {
 		// Once delivered, the call may already be in use by another caller.
 		id, retried, makes := c.id, c.retried, c.properties().makes
 		if answers[i].code == luascripts.CodeWindow {
-			renewals, answers[i].Err = appendRenewal(renewals, &answers[i], b.appliedAt)
+			renewals, answers[i].Err = b.appendRenewals(renewals, &reply, i, &answers[i])
 		}
-		if answers[i].code == luascripts.CodeOverdue || answers[i].code == luascripts.CodeWindow && answers[i].Err == nil {
+		if answers[i].Err == nil && strings.ContainsRune(undecidedCodes, rune(answers[i].code)) {
 			c.deferred = append(c.deferred, attempt{number: b.number, place: uint16(i)})
 			again = append(again, c)
 			continue
@@ -240,6 +241,34 @@ func (l *Lane) observe(flags byte, damaged string, answers []Answer, b *Batch) {
 	if damaged != "" && damaged != l.damage {
 		l.node.config.Logger.Error("bursar: stored state is corrupt", "partition", l.index, "field", strconv.Quote(damaged))
 		l.damage = damaged
+	}
+}
+
+// maxKnownLimits is the number of tenants with limits that a lane knows; beyond it the lane
+// learns them anew.
+const maxKnownLimits = 1 << 16
+
+// learnLimits keeps the limits that a batch lacked, and forgets those that it had and that
+// don't exist.
+func (l *Lane) learnLimits(b *Batch, r *store.Reply) {
+	for _, lacking := range r.Lacking {
+		if l.limits == nil || len(l.limits) >= maxKnownLimits {
+			l.limits = make(map[budget.TenantID]budget.Periods)
+		}
+		if lacking.Account >= 0 && lacking.Account < len(b.accounts) {
+			l.limits[b.accounts[lacking.Account].Tenant] = lacking.Limits
+		}
+	}
+	for place := 0; b.limited && place < len(b.accounts); place++ {
+		id := b.accounts[place]
+		if id.Limit == budget.NoPeriod || r.Remaining(place) != store.NoAccount {
+			continue
+		}
+		if rest := l.limits[id.Tenant].Without(id.Limit); rest == 0 {
+			delete(l.limits, id.Tenant)
+		} else {
+			l.limits[id.Tenant] = rest
+		}
 	}
 }
 

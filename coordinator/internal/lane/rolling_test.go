@@ -185,7 +185,7 @@ func TestWrongRingIsFound(t *testing.T) {
 		for !audit.Done() && len(s.wrong) == 0 {
 			s.addPage(p, audit)
 		}
-		if a := audit.Accounts[renewed]; a.Balanced() || a.BalanceText() == "" {
+		if a := audit.Accounts[store.AccountID{Tenant: renewed}]; a.Balanced() || a.BalanceText() == "" {
 			t.Errorf("%s: nothing is wrong with %+v", name, a)
 		}
 	}
@@ -249,6 +249,28 @@ func TestRollingWindowAfterEpochs(t *testing.T) {
 
 	s.server.Now += 26 * 3_600_000
 	s.expect(t, commitOf(hold, 2000), budget.Overrun, s.account(t, renewed).Remaining/simScale, renewed)
+	s.perform(commitOf(hold, 50))
+	if b := s.perform(&simOp{kind: luascripts.KindEpoch, tenant: renewed, at: start}).answer.Balance; b == nil || b.Committed != 150*simScale {
+		t.Errorf("after a commit the ended epoch is %+v", b)
+	}
+}
+
+// A merge over another commit of the hold adds the difference to the part of a rolling window.
+func TestMergeOverACommitInARollingWindow(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	s.setWindow(t, budget.Window{Period: budget.Last24Hours})
+	hold := s.reserveLong(t, 100*simScale)
+	first, second := NewNode(s.nodeConfig(1)), NewNode(s.nodeConfig(1))
+	s.read(t, first)
+	s.read(t, second)
+	replica := s.partitions[0].store.Clone()
+	s.carryCall(t, first, NewCall(luascripts.KindCommit, renewed, 90*simScale, hold.id))
+	s.partitions[0].store = replica
+	s.carryCall(t, second, NewCall(luascripts.KindCommit, renewed, 30*simScale, hold.id))
+	if b := s.read(t, first); b == nil || b.Committed != 90*simScale || !s.account(t, renewed).Balanced() {
+		t.Errorf("after a repair: %+v; %+v", b, s.account(t, renewed))
+	}
 }
 
 // A shorter rolling window begins with one part, which has all that was committed.

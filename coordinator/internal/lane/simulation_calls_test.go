@@ -20,7 +20,8 @@ type simOp struct {
 	amount budget.Microcents
 	ttl    time.Duration // of a reserve with its own
 	change *budget.Change
-	at     int64    // in the epoch to read
+	at     int64 // in the epoch to read
+	limit  budget.Period
 	hold   *simHold // that it settles or looks up
 
 	abandoned bool // its caller gave up
@@ -73,11 +74,17 @@ func (s *simulation) call(n *simNode, op *simOp) {
 		id = op.hold.id
 		op.tenant = id.Tenant()
 	}
-	op.c = &Call{kind: op.kind, tenant: op.tenant, amount: op.amount, holdTTL: op.ttl, id: id, change: op.change, at: op.at, done: make(chan struct{}, 1)}
+	op.c = &Call{kind: op.kind, tenant: op.tenant, amount: op.amount, holdTTL: op.ttl, id: id, change: op.change, at: op.at, limit: op.limit, done: make(chan struct{}, 1)}
 	s.ops = append(s.ops, op)
 	if op.change != nil {
-		s.overdrafts[op.tenant] = max(s.overdrafts[op.tenant], op.change.Overdraft)
-		s.lowering[op.tenant] = s.lowering[op.tenant] || op.change.Window.Period.Rolling()
+		own := baseOf(op.tenant)
+		s.overdrafts[own] = max(s.overdrafts[own], op.change.Overdraft)
+		s.lowering[own] = s.lowering[own] || op.change.Window.Period.Rolling()
+		for _, l := range op.change.Limits {
+			id := store.AccountID{Tenant: op.tenant, Limit: l.Window.Period}
+			s.overdrafts[id] = max(s.overdrafts[id], l.Overdraft)
+			s.lowering[id] = l.Window.Period.Rolling()
+		}
 	}
 	s.logf("%s is queued", op)
 	if err := errors.Join(n.n.Admit(), n.n.LaneOf(op.tenant).enqueue(op.c)); err != nil {
@@ -114,8 +121,14 @@ func (s *simulation) ask() {
 		op.kind, op.hold = luascripts.KindLookup, s.someHold()
 	case pick < 46:
 		op.kind = luascripts.KindBalance
+		if s.limits && s.random.IntN(3) == 0 {
+			op.limit = []budget.Period{budget.Hour, budget.Last24Hours, budget.Day}[s.random.IntN(3)]
+		}
 		if s.windows && s.random.IntN(4) > 0 {
-			op.kind, op.at = luascripts.KindEpoch, s.someTime(op.tenant)
+			op.kind, op.at = luascripts.KindEpoch, s.someTime(store.AccountID{Tenant: op.tenant, Limit: op.limit})
+		}
+		if s.limits && s.random.IntN(4) == 0 {
+			op.kind, op.limit = luascripts.KindListLimits, budget.NoPeriod
 		}
 	case pick < 47:
 		op.kind = luascripts.KindRemaining

@@ -197,7 +197,7 @@ func (s *simulation) checkGrants(tenant budget.TenantID) {
 			unsureDeleted += count(unknown)
 		}
 	}
-	account, exists := s.partitionOf(tenant).ledger.accounts[tenant]
+	account, exists := s.partitionOf(tenant).ledger.accounts[baseOf(tenant)]
 	switch n := count(exists); {
 	case s.mode.failovers && isTemporary(tenant):
 	case n < created-deleted-unsureDeleted || n > created+unsureCreated-deleted:

@@ -18,8 +18,9 @@ type simAccount struct {
 	store.Account
 	ended []*simEpoch
 	ring  simRing // nil unless the window is a rolling one; Epochs.Ring is not used
-	// waits is set while the next boundary is not stored.
-	waits bool
+	// waits is set while the next boundary is not stored, and lacks while the batch lacks one of
+	// the tenant's limits.
+	waits, lacks bool
 }
 
 // simEpoch is an ended epoch.
@@ -29,8 +30,8 @@ type simEpoch struct {
 }
 
 // copyAccount returns the account as stored, with its ended epochs.
-func (l *simLedger) copyAccount(tenant budget.TenantID) *simAccount {
-	a := &simAccount{Account: l.accounts[tenant]}
+func (l *simLedger) copyAccount(id store.AccountID) *simAccount {
+	a := &simAccount{Account: l.accounts[id]}
 	if a.Epochs == nil {
 		return a
 	}
@@ -38,7 +39,7 @@ func (l *simLedger) copyAccount(tenant budget.TenantID) *simAccount {
 	a.ring = ringOf(a.Settings.Window, &e)
 	e.Ahead, e.Ring, a.Epochs = slices.Clone(e.Ahead), nil, &e
 	for _, start := range slices.Backward(e.Kept) {
-		a.ended = append(a.ended, &simEpoch{start, l.epochs[tenant][start]})
+		a.ended = append(a.ended, &simEpoch{start, l.epochs[id][start]})
 	}
 	return a
 }
@@ -148,6 +149,11 @@ func (a *simAccount) Balance() budget.Balance {
 		b.Epoch = budget.Epoch{Start: budget.Instant(a.Epochs.Start), End: budget.Instant(a.next())}
 	}
 	return b
+}
+
+// crossed returns the thresholds that the account has reached.
+func (a *simAccount) crossed() budget.Thresholds {
+	return a.Settings.Thresholds.Reached(a.Committed, a.Granted)
 }
 
 // enter begins the epoch of now, or makes the account wait if its next boundary is not stored; a

@@ -218,7 +218,7 @@ func (s *simulation) damageRecord() {
 	}
 	good := hash[field]
 	bad := good[:s.random.IntN(luascripts.HoldBytes)]
-	tenant := budget.TenantID(field[1:])
+	tenant := idOf(field).Tenant
 	if field[0] == luascripts.FieldHold {
 		hold, err := store.ParseHold(good)
 		if err != nil {
@@ -274,11 +274,15 @@ func (s *simulation) isOrphan(h store.Hold) bool {
 	return false
 }
 
-// removeAccount removes an account by hand. Its holds have no account from then on.
+// removeAccount removes an account by hand, with its limits. Its holds have no account from then
+// on.
 func (s *simulation) removeAccount(tenant budget.TenantID) {
 	p := s.partitionOf(tenant)
 	if p.store.Delete(p.keys.Ledger, store.AccountField(tenant)) == 0 {
 		return
+	}
+	for limit := budget.Hour; limit <= budget.Last30Days; limit++ {
+		p.store.Delete(p.keys.Ledger, store.AccountID{Tenant: tenant, Limit: limit}.Field())
 	}
 	s.logf("the account of %s is removed by hand", tenant)
 	s.orphaned[tenant]++

@@ -19,8 +19,8 @@ import (
 // their values from before the damage.
 type simLedger struct {
 	control   store.Control
-	accounts  map[budget.TenantID]store.Account
-	epochs    map[budget.TenantID]map[int64]store.EndedEpoch // by their starts
+	accounts  map[store.AccountID]store.Account
+	epochs    map[store.AccountID]map[int64]store.EndedEpoch // by their starts
 	holds     map[string]store.Hold
 	forgotten map[string]store.Hold // that were deleted, with their last state
 	sessions  map[string]string
@@ -28,7 +28,7 @@ type simLedger struct {
 
 func (s *simulation) readLedger(p *simPartition) simLedger {
 	l := simLedger{
-		accounts: make(map[budget.TenantID]store.Account), epochs: make(map[budget.TenantID]map[int64]store.EndedEpoch), holds: make(map[string]store.Hold),
+		accounts: make(map[store.AccountID]store.Account), epochs: make(map[store.AccountID]map[int64]store.EndedEpoch), holds: make(map[string]store.Hold),
 		forgotten: make(map[string]store.Hold), sessions: make(map[string]string),
 	}
 	var errs []error
@@ -43,7 +43,7 @@ func (s *simulation) readLedger(p *simPartition) simLedger {
 		case luascripts.FieldAccount:
 			account, ok, err := store.ParseAccount(record)
 			if errs = append(errs, err); ok {
-				l.accounts[budget.TenantID(field[1:])] = account
+				l.accounts[idOf(field)] = account
 			}
 		case luascripts.FieldEpoch:
 			epoch, err := store.ParseEpoch(record)
@@ -85,20 +85,36 @@ type sums struct {
 	deadline, young     int64 // the earliest of the older and of the younger ones, 0 for none
 }
 
-// levels yields the levels of a hold that still are the accounts that it debited.
-func (l *simLedger) levels(h store.Hold) iter.Seq2[budget.TenantID, store.Account] {
-	return func(yield func(budget.TenantID, store.Account) bool) {
+// idOf returns the account whose record a field is.
+func idOf(field string) store.AccountID {
+	id, _ := store.AccountOfField(field)
+	return id
+}
+
+// baseOf returns the account of a tenant's base limit.
+func baseOf(tenant budget.TenantID) store.AccountID { return store.AccountID{Tenant: tenant} }
+
+// levels yields the accounts of a hold's levels that still are those that it debited.
+func (l *simLedger) levels(h store.Hold) iter.Seq2[store.AccountID, store.Account] {
+	return func(yield func(store.AccountID, store.Account) bool) {
 		for _, level := range store.LevelsOf(h.Tenant, h.Levels) {
-			if a, is := l.accounts[level]; is && h.Debited(a.Serial) && !yield(level, a) {
+			id := baseOf(level)
+			base, is := l.accounts[id]
+			if is && h.Debited(base.Serial) && !yield(id, base) {
 				return
+			}
+			for _, id.Limit = range base.Settings.Limits.All() {
+				if a, is := l.accounts[id]; is && h.Debited(a.Serial) && !yield(id, a) {
+					return
+				}
 			}
 		}
 	}
 }
 
-func (l *simLedger) sums() map[budget.TenantID]sums {
-	all := make(map[budget.TenantID]sums)
-	add := func(h store.Hold, level budget.TenantID, turn uint64) {
+func (l *simLedger) sums() map[store.AccountID]sums {
+	all := make(map[store.AccountID]sums)
+	add := func(h store.Hold, level store.AccountID, turn uint64) {
 		a := all[level]
 		switch h.State {
 		case luascripts.HoldOpen:
@@ -143,35 +159,36 @@ func (s *simulation) checkPartition(p *simPartition) {
 	l := s.readLedger(p)
 	p.ledger = l
 	all := l.sums()
-	serials := make(map[uint64]budget.TenantID)
-	for tenant, a := range l.accounts {
-		serials[a.Serial] = tenant
-		sum := all[tenant]
+	serials := make(map[uint64]store.AccountID)
+	for id, a := range l.accounts {
+		serials[a.Serial] = id
+		sum := all[id]
 		switch {
 		case !a.Balanced():
-			s.failf("the balance doesn't add up: %s %+v", tenant, a)
-		case a.Reserved != sum.reserved-l.copyAccount(tenant).endedReserved() || a.Committed != sum.committed && !s.hasRolled(tenant) || a.Holds != sum.open || a.Older != sum.older:
-			s.failf("%s has %+v, but its holds sum up to %+v", tenant, a, sum)
-		case !s.isDamaged(tenant) && (isLate(a.Deadline, sum.deadline) || isLate(a.Young, sum.young)):
-			s.failf("%s has %+v, but its holds sum up to %+v", tenant, a, sum)
-		case a.Remaining < -s.overdrafts[tenant] && !s.mode.failovers && !s.lowering[tenant]:
-			s.failf("overspent: %s %+v, its overdraft was at most %d", tenant, a, s.overdrafts[tenant])
+			s.failf("the balance doesn't add up: %s %+v", id, a)
+		case a.Reserved != sum.reserved-l.copyAccount(id).endedReserved() || a.Committed != sum.committed && !s.hasRolled(id) || a.Holds != sum.open || a.Older != sum.older:
+			s.failf("%s has %+v, but its holds sum up to %+v", id, a, sum)
+		case !s.isDamaged(id.Tenant) && (isLate(a.Deadline, sum.deadline) || isLate(a.Young, sum.young)):
+			s.failf("%s has %+v, but its holds sum up to %+v", id, a, sum)
+		case a.Remaining < -s.overdrafts[id] && !s.mode.failovers && !s.lowering[id]:
+			s.failf("overspent: %s %+v, its overdraft was at most %d", id, a, s.overdrafts[id])
 		case a.Granted > 0 && a.Settings.Overdraft > budget.MaxMicrocents-a.Granted:
-			s.failf("the budget and the overdraft don't fit 64 bits: %s %+v", tenant, a)
-		case s.config.MaxHolds > 0 && int(a.Holds) > s.config.MaxHolds && !s.mode.failovers && !hasLevelsBelow(tenant):
-			s.failf("%s has %d open holds, at most %d are allowed", tenant, a.Holds, s.config.MaxHolds)
+			s.failf("the budget and the overdraft don't fit 64 bits: %s %+v", id, a)
+		case s.config.MaxHolds > 0 && int(a.Holds) > s.config.MaxHolds && !s.mode.failovers && id.Limit == budget.NoPeriod && !hasLevelsBelow(id.Tenant):
+			s.failf("%s has %d open holds, at most %d are allowed", id, a.Holds, s.config.MaxHolds)
 		}
 		if a.Serial > l.control.LastSerial {
-			s.failf("%s has the serial %d, but the last one is %d", tenant, a.Serial, l.control.LastSerial)
+			s.failf("%s has the serial %d, but the last one is %d", id, a.Serial, l.control.LastSerial)
 		}
+		s.checkLimits(l, id, a)
 	}
 	if len(serials) < len(l.accounts) {
 		s.failf("partition %d has a serial twice: %v", p.index, l.accounts)
 	}
 	for field, h := range l.holds {
 		debited := byte(0)
-		for range l.levels(h) {
-			debited++
+		for id := range l.levels(h) {
+			debited += byte(count(id.Limit == budget.NoPeriod))
 		}
 		if h.Open() && int(debited) != bits.OnesCount8(h.Levels) && !s.isOrphan(h) {
 			s.failf("%q is an open hold of %s, levels %08b, account %d, of which one is gone", field, h.Tenant, h.Levels, h.Serial)
@@ -190,6 +207,24 @@ func (s *simulation) checkPartition(p *simPartition) {
 	s.checkEpochs(p)
 	s.checkTimers(p)
 	s.checkRing(p)
+}
+
+// checkLimits checks that the limits that a tenant's account names are those that exist.
+func (s *simulation) checkLimits(l simLedger, id store.AccountID, a store.Account) {
+	if id.Limit != budget.NoPeriod {
+		if base := l.accounts[baseOf(id.Tenant)]; !base.Settings.Limits.Has(id.Limit) {
+			s.failf("%s exists, but its tenant has %+v", id, base)
+		}
+		return
+	}
+	if a.Settings.Limits.Len() > budget.MaxLimits {
+		s.failf("%s has too many limits: %+v", id, a)
+	}
+	for _, id.Limit = range a.Settings.Limits.All() {
+		if _, exists := l.accounts[id]; !exists {
+			s.failf("%s doesn't exist, but its tenant has %+v", id, a)
+		}
+	}
 }
 
 // checkTimers checks that, if the timers are whole, every hold with a deadline is among
@@ -292,7 +327,7 @@ func (s *simulation) checkExecuted(p *simPartition, before simLedger, m *message
 // checkDecided checks that no operation is decided before its account's due holds end.
 func (s *simulation) checkDecided(p *simPartition, m *message, reply string) {
 	now := store.AppliedTime(reply)
-	overdue := make(map[budget.TenantID]string)
+	overdue := make(map[store.AccountID]string)
 	for field, h := range p.ledger.holds {
 		if !h.Open() || h.Deadline == 0 || h.Deadline > now || s.isDamaged(h.Tenant) {
 			continue
@@ -304,21 +339,22 @@ func (s *simulation) checkDecided(p *simPartition, m *message, reply string) {
 	argv := m.argv()
 	kinds, places, fields := argv[6], argv[7], argv[9:]
 	codes := reply[8 : 8+len(kinds)]
-	m.remaining = make(map[budget.TenantID]budget.Microcents)
-	for place := range binary.BigEndian.Uint16([]byte(argv[5][6:])) {
-		tenant := budget.TenantID(fields[place][1:])
-		if account, is := p.ledger.accounts[tenant]; is {
-			m.remaining[tenant] = account.Remaining
+	m.remaining = make(map[store.AccountID]budget.Microcents)
+	for place := range int(argv[5][7]) {
+		id := idOf(fields[place])
+		if account, is := p.ledger.accounts[id]; is {
+			m.remaining[id] = account.Remaining
 		}
 	}
-	named := fields[binary.BigEndian.Uint16([]byte(argv[5][6:])):]
+	named := fields[int(argv[5][7]):]
 	for i := range kinds {
 		place := 0
 		if places != "" {
 			place = int(places[i]) - 1
 		}
-		tenant := budget.TenantID(fields[place][1:])
-		hold := store.Hold{Tenant: tenant, Levels: store.OwnLevel}
+		own := idOf(fields[place])
+		tenant := own.Tenant
+		hold, limits := store.Hold{Tenant: tenant, Levels: store.OwnLevel}, true
 		switch properties := simKinds[kinds[i]]; {
 		case properties.names:
 			if h, _ := p.ledger.state(named[0]); h.State != 0 && codes[i] != luascripts.CodeNoHold && h.Tenant == tenant {
@@ -331,17 +367,35 @@ func (s *simulation) checkDecided(p *simPartition, m *message, reply string) {
 			s.checkLevels(p, m, hold, strings.ContainsAny(codes, "EX"))
 		case properties.makes, kinds[i] == luascripts.KindRemaining:
 			hold.Levels = store.AllLevels
+		case kinds[i] != luascripts.KindDelete && kinds[i] != luascripts.KindListLimits:
+			limits = false
 		}
-		for _, level := range store.LevelsOf(tenant, hold.Levels) {
-			account, is := p.ledger.accounts[level]
-			if !is || hold.Serial != 0 && !hold.Debited(account.Serial) {
+		for _, id := range p.ledger.chain(tenant, hold.Levels) {
+			account := p.ledger.accounts[id]
+			if !limits && id != own || hold.Serial != 0 && !hold.Debited(account.Serial) {
 				continue
 			}
-			if overdue[level] != "" && strings.IndexByte(decided, codes[i]) >= 0 && kinds[i] != luascripts.KindMerge {
-				s.failf("%d decided %c of %s as %c, but %q of %s is due and open", m.name, kinds[i], tenant, codes[i], overdue[level], level)
+			if overdue[id] != "" && strings.IndexByte(decided, codes[i]) >= 0 && kinds[i] != luascripts.KindMerge {
+				s.failf("%d decided %c of %s as %c, but %q of %s is due and open", m.name, kinds[i], tenant, codes[i], overdue[id], id)
 			}
 		}
 	}
+}
+
+// chain returns the accounts of a set of a tenant's levels that exist, each with its limits.
+func (l *simLedger) chain(tenant budget.TenantID, set byte) (ids []store.AccountID) {
+	for _, level := range store.LevelsOf(tenant, set) {
+		id := baseOf(level)
+		base, is := l.accounts[id]
+		if !is {
+			continue
+		}
+		ids = append(ids, id)
+		for _, id.Limit = range base.Settings.Limits.All() {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // simKinds is the simulation's own view of the kinds of operations.
@@ -356,7 +410,7 @@ var simKinds = map[byte]properties{
 func (s *simulation) checkLevels(p *simPartition, m *message, h store.Hold, changed bool) {
 	exist := byte(0)
 	for distance, level := range store.LevelsOf(h.Tenant, store.AllLevels) {
-		if _, is := p.ledger.accounts[level]; is {
+		if _, is := p.ledger.accounts[baseOf(level)]; is {
 			exist |= 1 << distance
 		}
 	}
@@ -370,7 +424,7 @@ func (s *simulation) checkAnswers(m *message, b *Batch, reply string) {
 	if m.remaining == nil || b == nil || reply == "" || reply[0] != store.WordApplied || m.argv()[4] != b.mark {
 		return
 	}
-	remaining := make([]budget.Microcents, len(b.tenants))
+	remaining := make([]budget.Microcents, len(b.accounts))
 	answers, _, _, err := b.replay(reply, remaining)
 	if err != nil {
 		s.failf("%d: %v", m.name, err)
@@ -382,10 +436,10 @@ func (s *simulation) checkAnswers(m *message, b *Batch, reply string) {
 	if b.repair {
 		return
 	}
-	for place, tenant := range b.tenants {
-		stored, is := m.remaining[tenant]
-		if is && remaining[place] != stored && !s.isDamaged(tenant) || !is && b.nested && remaining[place] != store.NoAccount {
-			s.failf("%d left %d to %s (exists: %t), but the node computes %d", m.name, stored, tenant, is, remaining[place])
+	for place, id := range b.accounts {
+		stored, is := m.remaining[id]
+		if is && remaining[place] != stored && !s.isDamaged(id.Tenant) || !is && b.nested && remaining[place] != store.NoAccount {
+			s.failf("%d left %d to %s (exists: %t), but the node computes %d", m.name, stored, id, is, remaining[place])
 		}
 	}
 	for i, want := range m.answers {
@@ -399,8 +453,11 @@ func (s *simulation) checkAnswers(m *message, b *Batch, reply string) {
 		if (want.Settings == nil) != (is.Settings == nil) || want.Settings != nil && *want.Settings != *is.Settings {
 			s.failf("%d: %c of %s is answered with the settings %+v, want %+v", m.name, c.kind, c.tenant, is.Settings, want.Settings)
 		}
+		if (want.Limits == nil) != (is.Limits == nil) || want.Limits != nil && !slices.Equal(want.Limits.Limits, is.Limits.Limits) {
+			s.failf("%d: %c of %s is answered with the limits %+v, want %+v", m.name, c.kind, c.tenant, is.Limits, want.Limits)
+		}
 		is.Balance, is.levels, is.code, is.epochs, want.Balance = nil, 0, 0, nil, nil
-		is.Settings, want.Settings = nil, nil
+		is.Settings, want.Settings, is.Limits, want.Limits = nil, nil, nil, nil
 		if is != want {
 			s.failf("%d: %c of %s is answered %+v, want %+v", m.name, c.kind, c.tenant, is, want)
 		}
@@ -464,27 +521,24 @@ func (s *simulation) auditAtOnce(p *simPartition) {
 
 // checkAudit checks that an audit that was read while batches ran finds nothing wrong.
 func (s *simulation) checkAudit(p *simPartition, audit *store.Snapshot) {
-	for tenant, a := range audit.Accounts {
-		if (!a.Matches() || !a.Balanced()) && !s.isDamaged(tenant) {
-			s.failf("an audit of %s finds %+v", tenant, a)
+	for id, a := range audit.Accounts {
+		if (!a.Matches() || !a.Balanced()) && !s.isDamaged(id.Tenant) {
+			s.failf("an audit of %s finds %+v", id, a)
 		}
 	}
 	for _, d := range audit.Damages {
-		h := store.Hold{Tenant: budget.TenantID(d.Field[1:]), Levels: store.OwnLevel}
-		switch d.Field[0] {
-		case luascripts.FieldHold:
+		h := store.Hold{Tenant: d.Tenant, Levels: store.OwnLevel}
+		if d.Field[0] == luascripts.FieldHold {
 			h, _ = p.ledger.state(d.Field)
-		case luascripts.FieldEpoch:
-			h.Tenant, _, _ = store.EpochOfField(d.Field)
 		}
 		if !s.isDamaged(h.Tenant) && !s.isOrphan(h) {
 			s.failf("an audit of partition %d finds %+v", p.index, d)
 		}
 	}
 	if audit.Tenant == "" {
-		for tenant := range p.ledger.accounts {
-			if audit.Accounts[tenant] == nil && !s.isDamaged(tenant) && !isTemporary(tenant) {
-				s.failf("an audit of partition %d does not find %s", p.index, tenant)
+		for id := range p.ledger.accounts {
+			if audit.Accounts[id] == nil && id.Limit == budget.NoPeriod && !s.isDamaged(id.Tenant) && !isTemporary(id.Tenant) {
+				s.failf("an audit of partition %d does not find %s", p.index, id)
 			}
 		}
 	}

@@ -25,7 +25,7 @@ type message struct {
 	// remaining is each account's after the batch, nil if this was a duplicate. answers are
 	// those that the node must give; one without an outcome is not known. crossings are the
 	// thresholds that the batch crossed.
-	remaining map[budget.TenantID]budget.Microcents
+	remaining map[store.AccountID]budget.Microcents
 	answers   []Answer
 	crossings []budget.Crossing
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"math/big"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 type simCall struct {
 	kind   byte
 	tenant budget.TenantID
+	limit  budget.Period
 	amount budget.Microcents
 	id     budget.ReservationID
 	change *budget.Change
@@ -28,7 +30,7 @@ type simCall struct {
 func simCalls(b *Batch) []simCall {
 	calls := make([]simCall, len(b.calls))
 	for i, c := range b.calls {
-		calls[i] = simCall{c.kind, c.tenant, c.amount, c.id, c.change, c.at, c.renewal, c.merged}
+		calls[i] = simCall{c.kind, c.tenant, c.limit, c.amount, c.id, c.change, c.at, c.renewal, c.merged}
 	}
 	return calls
 }
@@ -39,7 +41,9 @@ type simModel struct {
 	before   *simLedger
 	now      int64 // partition time
 	sequence uint64
-	accounts map[budget.TenantID]*simAccount
+	accounts map[store.AccountID]*simAccount
+	named    map[store.AccountID]bool // by the batch
+	lacking  []store.Lacking
 	ended    map[string]bool  // holds
 	made     map[string]int64 // times of the merged holds
 	maxHolds int64
@@ -56,7 +60,7 @@ const needsMemory = "RIEGFVp"
 // the answers that its node must give.
 func (s *simulation) checkModel(p *simPartition, before *simLedger, m *message, text string) {
 	argv := m.argv()
-	accounts := argv[9:][:binary.BigEndian.Uint16([]byte(argv[5][6:]))]
+	accounts := argv[9:][:int(argv[5][7])]
 	m.crossings = nil
 	s.checkClosed(p, before, m, accounts)
 	reply, err := store.ParseReply(text, len(m.calls), len(accounts))
@@ -64,7 +68,7 @@ func (s *simulation) checkModel(p *simPartition, before *simLedger, m *message, 
 		s.failf("%d: %v", m.name, err)
 		return
 	}
-	model := s.newSimModel(p, before, argv[0], accounts, &reply)
+	model := s.newSimModel(p, before, m, accounts, &reply)
 	m.answers = make([]Answer, len(m.calls))
 	for i, c := range m.calls {
 		code := reply.Codes[i]
@@ -84,13 +88,17 @@ func (s *simulation) checkModel(p *simPartition, before *simLedger, m *message, 
 	s.checkLeft(p, m, model)
 	s.checkConserved(p, before, m)
 	s.checkWindows(p, m, model, accounts, &reply)
+	slices.SortFunc(reply.Lacking, func(a, b store.Lacking) int { return a.Account - b.Account })
+	if !slices.Equal(reply.Lacking, model.lacking) {
+		s.failf("%d is answered that it lacks %+v, want %+v", m.name, reply.Lacking, model.lacking)
+	}
 }
 
 // checkDecision checks the code of an operation, and carries the operation out in the model.
 func (s *simulation) checkDecision(m *message, model *simModel, i int, code byte) bool {
 	c := m.calls[i]
 	want := model.decide(c, &m.answers[i])
-	memory := code == luascripts.CodeMemory && strings.IndexByte(needsMemory, want) >= 0
+	memory := code == luascripts.CodeMemory && (strings.IndexByte(needsMemory, want) >= 0 || model.addsLimit(c))
 	if memory || want == 0 && strings.IndexByte("CLOV", code) < 0 {
 		m.answers[i] = Answer{}
 		return true
@@ -110,18 +118,18 @@ func (s *simulation) checkLeft(p *simPartition, m *message, model *simModel) {
 			s.failf("%d merged %q, made at %d, as %+v", m.name, field, made, h)
 		}
 	}
-	for tenant := range p.ledger.accounts {
-		if model.accounts[tenant] == nil {
-			s.failf("%d left %s, which must not exist", m.name, tenant)
+	for id := range p.ledger.accounts {
+		if model.accounts[id] == nil {
+			s.failf("%d left %s, which must not exist", m.name, id)
 		}
 	}
-	for tenant, want := range model.accounts {
-		if _, exists := p.ledger.accounts[tenant]; !exists {
-			s.failf("%d left no %s, want %s", m.name, tenant, want)
+	for id, want := range model.accounts {
+		if _, exists := p.ledger.accounts[id]; !exists {
+			s.failf("%d left no %s, want %s", m.name, id, want)
 			continue
 		}
-		if is := p.ledger.copyAccount(tenant); !is.equals(want) {
-			s.failf("%d left %s with %s, want %s", m.name, tenant, is, want)
+		if is := p.ledger.copyAccount(id); !is.equals(want) {
+			s.failf("%d left %s with %s, want %s", m.name, id, is, want)
 		}
 	}
 }
@@ -129,28 +137,34 @@ func (s *simulation) checkLeft(p *simPartition, m *message, model *simModel) {
 // checkClosed checks that a closed account stays closed.
 func (s *simulation) checkClosed(p *simPartition, before *simLedger, m *message, accounts []string) {
 	for _, field := range accounts {
-		tenant := budget.TenantID(field[1:])
-		is, exists := p.ledger.accounts[tenant]
-		if was := before.accounts[tenant]; exists && was.Serial == is.Serial && was.Settings.Closed && !is.Settings.Closed {
-			s.failf("%d opened %s, which was closed", m.name, tenant)
+		id := idOf(field)
+		is, exists := p.ledger.accounts[id]
+		if was := before.accounts[id]; exists && was.Serial == is.Serial && was.Settings.Closed && !is.Settings.Closed {
+			s.failf("%d opened %s, which was closed", m.name, id)
 		}
 	}
 }
 
 // crossed returns the thresholds that the levels of a tenant have reached.
-func (model *simModel) crossed(tenant budget.TenantID) map[budget.TenantID]budget.Thresholds {
-	all := make(map[budget.TenantID]budget.Thresholds)
+func (model *simModel) crossed(tenant budget.TenantID) map[store.AccountID]budget.Thresholds {
+	all := make(map[store.AccountID]budget.Thresholds)
 	for _, level := range model.levels(tenant, store.AllLevels) {
-		all[level.tenant] = level.Balance().Crossed()
+		if !level.Settings.Thresholds.IsZero() {
+			all[level.id] = level.crossed()
+		}
 	}
 	return all
 }
 
-// crossings returns the events of an operation of a tenant, from the levels before it.
-func (model *simModel) crossings(tenant budget.TenantID, before map[budget.TenantID]budget.Thresholds) (events []budget.Crossing) {
+// crossings returns the events of an operation of a tenant, from the levels before it. A merge
+// into a limit that the batch doesn't name has none.
+func (model *simModel) crossings(tenant budget.TenantID, before map[store.AccountID]budget.Thresholds) (events []budget.Crossing) {
 	for _, level := range model.levels(tenant, store.AllLevels) {
-		for _, percent := range level.Balance().Crossed().Beyond(before[level.tenant]) {
-			events = append(events, budget.Crossing{Tenant: level.tenant, Percent: percent, Committed: level.Committed, Granted: level.Granted})
+		if level.Settings.Thresholds.IsZero() || !model.named[level.id] {
+			continue
+		}
+		for _, percent := range level.crossed().Beyond(before[level.id]) {
+			events = append(events, budget.Crossing{Tenant: level.id.Tenant, Limit: level.id.Limit, Percent: percent, Committed: level.Committed, Granted: level.Granted})
 		}
 	}
 	return events
@@ -158,13 +172,13 @@ func (model *simModel) crossings(tenant budget.TenantID, before map[budget.Tenan
 
 // newSimModel returns the accounts as they are once the due holds have ended and, for those
 // of the batch, the epoch of now has begun.
-func (s *simulation) newSimModel(p *simPartition, before *simLedger, config string, accounts []string, reply *store.Reply) *simModel {
+func (s *simulation) newSimModel(p *simPartition, before *simLedger, m *message, accounts []string, reply *store.Reply) *simModel {
 	model := &simModel{
-		before: before, now: reply.Time, sequence: p.ledger.control.Sequence, accounts: make(map[budget.TenantID]*simAccount, len(before.accounts)), ended: make(map[string]bool), made: make(map[string]int64),
-		maxHolds: int64(binary.BigEndian.Uint32([]byte(config[24:]))), late: make(map[lateSettle]budget.Microcents),
+		before: before, now: reply.Time, sequence: p.ledger.control.Sequence, accounts: make(map[store.AccountID]*simAccount, len(before.accounts)), ended: make(map[string]bool), made: make(map[string]int64),
+		maxHolds: int64(binary.BigEndian.Uint32([]byte(m.argv()[0][24:]))), named: make(map[store.AccountID]bool, len(accounts)), late: make(map[lateSettle]budget.Microcents),
 	}
-	for tenant := range before.accounts {
-		model.accounts[tenant] = before.copyAccount(tenant)
+	for id := range before.accounts {
+		model.accounts[id] = before.copyAccount(id)
 	}
 	var expired []string
 	for field, h := range p.ledger.holds {
@@ -178,14 +192,42 @@ func (s *simulation) newSimModel(p *simPartition, before *simLedger, config stri
 	for _, field := range expired {
 		model.end(-1, field, before.holds[field], 0)
 	}
-	for _, field := range accounts {
-		tenant := budget.TenantID(field[1:])
-		a := model.accounts[tenant]
-		if a != nil && !s.isBad(p, field) && (a.rolls() || !a.overdue(reply)) {
+	for place, field := range accounts {
+		id := idOf(field)
+		model.named[id] = true
+		a := model.accounts[id]
+		if a == nil || s.isBad(p, field) {
+			continue
+		}
+		refuses := a.overdue(reply)
+		if !refuses && !s.merges(m) {
+			refuses = s.lacks(p, model, accounts, place)
+		}
+		if a.rolls() || !refuses {
 			a.enter(model.now)
 		}
 	}
 	return model
+}
+
+// lacks reports whether the batch lacks limits of an account, or one of them is damaged: it then
+// refuses all operations on the account.
+func (s *simulation) lacks(p *simPartition, model *simModel, accounts []string, place int) bool {
+	id := idOf(accounts[place])
+	a := model.accounts[id]
+	lacking := a.Settings.Limits
+	for next := place + 1; next < len(accounts) && idOf(accounts[next]).Limit != budget.NoPeriod; next++ {
+		limit := idOf(accounts[next])
+		if lacking.Has(limit.Limit) && s.isBad(p, limit.Field()) {
+			return true
+		}
+		lacking = lacking.Without(limit.Limit)
+	}
+	if lacking != 0 {
+		a.lacks = true
+		model.lacking = append(model.lacking, store.Lacking{Account: place, Limits: a.Settings.Limits})
+	}
+	return lacking != 0
 }
 
 // overdue reports whether a batch that left due holds open finds that the account may have one.
@@ -198,33 +240,44 @@ func (a *simAccount) overdue(reply *store.Reply) bool {
 // end ends a hold by an operation, or by its deadline.
 func (model *simModel) end(operation int, field string, h store.Hold, actual budget.Microcents) {
 	model.ended[field] = true
-	for _, level := range store.LevelsOf(h.Tenant, h.Levels) {
-		if a := model.accounts[level]; a != nil && h.Debited(a.Serial) {
-			a.Holds--
-			if operation < 0 && h.Sequence <= a.Turn {
-				if a.Older--; a.Older == 0 {
-					a.Deadline, a.Young, a.Older, a.Turn = a.Young, 0, a.Holds, model.sequence
-				}
+	for _, a := range model.levels(h.Tenant, h.Levels) {
+		if !h.Debited(a.Serial) {
+			continue
+		}
+		a.Holds--
+		if operation < 0 && h.Sequence <= a.Turn {
+			if a.Older--; a.Older == 0 {
+				a.Deadline, a.Young, a.Older, a.Turn = a.Young, 0, a.Holds, model.sequence
 			}
-			if a.move(h.Made, -h.Held, actual) && operation >= 0 {
-				model.late[lateSettle{operation, level}] = a.Remaining
-			}
+		}
+		if a.move(h.Made, -h.Held, actual) && operation >= 0 {
+			model.late[lateSettle{operation, a.id}] = a.Remaining
 		}
 	}
 }
 
-// levels returns the accounts of a set of levels that exist, the tenant's first.
+// levels returns the accounts of a set of levels that exist, each with its limits, the tenant's
+// first.
 func (model *simModel) levels(tenant budget.TenantID, set byte) (levels []simLevel) {
 	for _, level := range store.LevelsOf(tenant, set) {
-		if a := model.accounts[level]; a != nil {
-			levels = append(levels, simLevel{level, a})
+		id := baseOf(level)
+		base := model.accounts[id]
+		if base == nil {
+			continue
+		}
+		levels = append(levels, simLevel{id, base})
+		for limits := base.Settings.Limits; limits != 0; limits = limits.Without(id.Limit) {
+			id.Limit = budget.Period(bits.TrailingZeros8(uint8(limits)) + 1)
+			if a := model.accounts[id]; a != nil {
+				levels = append(levels, simLevel{id, a})
+			}
 		}
 	}
 	return levels
 }
 
 type simLevel struct {
-	tenant budget.TenantID
+	id store.AccountID
 	*simAccount
 }
 
@@ -244,9 +297,9 @@ func remainingOf(l simLevel) *big.Int { return bigOf(l.Remaining) }
 // decide returns the code that an operation must have, and fills in the answer unless the
 // operation has an effect; 0 for one that must end or find nothing.
 func (model *simModel) decide(c simCall, a *Answer) (code byte) {
-	own := model.accounts[c.tenant]
-	if model.waits(c) {
-		return luascripts.CodeWindow
+	own := model.accounts[store.AccountID{Tenant: c.tenant, Limit: c.limit}]
+	if code := model.waits(c); code != 0 {
+		return code
 	}
 	switch c.kind {
 	case luascripts.KindReserve, luascripts.KindReserveTTL:
@@ -260,20 +313,18 @@ func (model *simModel) decide(c simCall, a *Answer) (code byte) {
 		}
 		return luascripts.CodeCreated
 	}
-	if own == nil {
+	switch {
+	case own == nil && c.kind != luascripts.KindRenew && model.accounts[baseOf(c.tenant)] != nil:
+		return luascripts.CodeNoLimit
+	case own == nil:
 		return luascripts.CodeNoTenant
 	}
 	switch c.kind {
 	case luascripts.KindConfigure:
-		others := *c.change
-		others.SetClosed = false
-		if own.Settings.Closed && !(c.change.SetClosed && others.IsZero()) {
-			a.Outcome = budget.Closed
-			return luascripts.CodeClosed
-		} else if copied := *own; !copied.configure(c.change, model.now, false) {
-			return luascripts.CodeOverflow
-		}
-		return luascripts.CodeConfigured
+		return model.decideConfigure(c, own, a)
+	case luascripts.KindListLimits:
+		*a = Answer{Outcome: budget.Found, Limits: model.list(c.tenant)}
+		return luascripts.CodeLimitList
 	case luascripts.KindGrant:
 		if own.Settings.Closed {
 			a.Outcome = budget.Closed
@@ -290,7 +341,7 @@ func (model *simModel) decide(c simCall, a *Answer) (code byte) {
 		return luascripts.CodeWithdrawn
 	case luascripts.KindRemaining:
 		least := leastOf(model.levels(c.tenant, store.AllLevels), remainingOf)
-		*a = Answer{Outcome: budget.Found, Level: least.tenant, Remaining: max(least.Remaining, 0)}
+		*a = Answer{Outcome: budget.Found, Level: least.id.Tenant, Limit: least.id.Limit, Remaining: max(least.Remaining, 0)}
 		return luascripts.CodeRemaining
 	case luascripts.KindRenew:
 		return luascripts.CodeRenewed
@@ -299,10 +350,12 @@ func (model *simModel) decide(c simCall, a *Answer) (code byte) {
 		if !kept {
 			return luascripts.CodeNoEpoch
 		}
+		balance.Limit = c.limit
 		*a = Answer{Outcome: budget.Found, Level: c.tenant, Remaining: own.Remaining, Balance: &balance}
 		return luascripts.CodeEpoch
 	}
 	balance := own.Balance()
+	balance.Limit = c.limit
 	*a = Answer{Outcome: budget.Found, Level: c.tenant, Remaining: own.Remaining, Balance: &balance, Holds: int64(own.Holds)}
 	code = luascripts.CodeBalance
 	switch {
@@ -317,14 +370,14 @@ func (model *simModel) decide(c simCall, a *Answer) (code byte) {
 }
 
 func (model *simModel) decideReserve(c simCall, a *Answer) (code byte) {
-	own, levels := model.accounts[c.tenant], model.levels(c.tenant, store.AllLevels)
+	own, levels := model.accounts[baseOf(c.tenant)], model.levels(c.tenant, store.AllLevels)
 	if own == nil {
 		return luascripts.CodeNoTenant
 	}
 	first := func(is func(simLevel) bool) bool {
 		i := slices.IndexFunc(levels, is)
 		if i >= 0 {
-			a.Level = levels[i].tenant
+			a.Level = levels[i].id.Tenant
 		}
 		return i >= 0
 	}
@@ -346,7 +399,7 @@ func (model *simModel) decideReserve(c simCall, a *Answer) (code byte) {
 	}
 	full := slices.ContainsFunc(levels, func(l simLevel) bool { return !bigSum(l.Reserved, l.endedReserved(), c.amount).IsInt64() })
 	if least := leastOf(levels, remainingOf); full || least.Remaining < c.amount {
-		*a = Answer{Outcome: budget.Insufficient, Level: least.tenant, Remaining: max(least.Remaining, 0), Required: c.amount}
+		*a = Answer{Outcome: budget.Insufficient, Level: least.id.Tenant, Limit: least.id.Limit, Remaining: max(least.Remaining, 0), Required: c.amount}
 		return luascripts.CodeInsufficient
 	}
 	return luascripts.CodeReserved
@@ -367,7 +420,7 @@ func (model *simModel) decideSettle(c simCall, a *Answer) (code byte) {
 		payable = h.Held + min(budget.Microcents(excess), budget.MaxMicrocents-h.Held)
 	}
 	if c.amount > payable && c.kind == luascripts.KindCommit {
-		*a = Answer{Outcome: budget.Overrun, Level: least.tenant, Remaining: least.Remaining}
+		*a = Answer{Outcome: budget.Overrun, Level: least.id.Tenant, Limit: least.id.Limit, Remaining: least.Remaining}
 		return luascripts.CodeOverrun
 	}
 	if a.Actual = c.amount; c.kind == luascripts.KindCommitAvailable {
@@ -395,7 +448,7 @@ func (model *simModel) decideSettle(c simCall, a *Answer) (code byte) {
 func (model *simModel) openHold(c simCall) (h store.Hold, levels []simLevel) {
 	field := store.HoldField(c.id)
 	h = model.before.holds[field]
-	own := model.accounts[c.tenant]
+	own := model.accounts[baseOf(c.tenant)]
 	if !h.Open() || model.ended[field] || h.Tenant != c.tenant || own == nil || !h.Debited(own.Serial) {
 		return h, nil
 	}
@@ -405,7 +458,7 @@ func (model *simModel) openHold(c simCall) (h store.Hold, levels []simLevel) {
 
 // apply changes the accounts as an operation with this code does, and fills in its answer.
 func (model *simModel) apply(operation int, c simCall, code byte, a *Answer) {
-	own := model.accounts[c.tenant]
+	own := model.accounts[store.AccountID{Tenant: c.tenant, Limit: c.limit}]
 	switch code {
 	case luascripts.CodeReserved:
 		levels := model.levels(c.tenant, store.AllLevels)
@@ -415,7 +468,7 @@ func (model *simModel) apply(operation int, c simCall, code byte, a *Answer) {
 			level.Holds++
 		}
 		least := leastOf(levels, remainingOf)
-		*a = Answer{Outcome: budget.Reserved, Level: least.tenant, Remaining: least.Remaining}
+		*a = Answer{Outcome: budget.Reserved, Level: least.id.Tenant, Limit: least.id.Limit, Remaining: least.Remaining}
 	case luascripts.CodeCommitted, luascripts.CodeReleased:
 		h, levels := model.openHold(c)
 		if a.Outcome = budget.Committed; code == luascripts.CodeReleased {
@@ -423,14 +476,14 @@ func (model *simModel) apply(operation int, c simCall, code byte, a *Answer) {
 		}
 		model.end(operation, store.HoldField(c.id), h, a.Actual)
 		least := leastOf(levels, remainingOf)
-		a.Level, a.Remaining = least.tenant, least.Remaining
+		a.Level, a.Limit, a.Remaining = least.id.Tenant, least.id.Limit, least.Remaining
 	case luascripts.CodeCreated:
-		// No hold debited it: an account's serial is larger than all before.
-		own = &simAccount{Account: store.Account{Granted: c.amount, Remaining: c.amount, Serial: 1 << 62}}
+		own = newSimAccount(c.amount)
+		model.accounts[baseOf(c.tenant)] = own
 		if c.change != nil {
 			own.configure(c.change, model.now, true)
+			model.setLimits(c)
 		}
-		model.accounts[c.tenant] = own
 		*a = Answer{Outcome: budget.Created, Level: c.tenant, Remaining: own.Remaining}
 	case luascripts.CodeGranted, luascripts.CodeWithdrawn:
 		outcome, amount := budget.Granted, c.amount
@@ -442,6 +495,7 @@ func (model *simModel) apply(operation int, c simCall, code byte, a *Answer) {
 		*a = Answer{Outcome: outcome, Level: c.tenant, Remaining: own.Remaining}
 	case luascripts.CodeConfigured:
 		own.configure(c.change, model.now, false)
+		model.setLimits(c)
 		settings := own.Settings
 		*a = Answer{Outcome: budget.Configured, Settings: &settings}
 	case luascripts.CodeRenewed:
@@ -453,6 +507,8 @@ func (model *simModel) apply(operation int, c simCall, code byte, a *Answer) {
 		}
 		*a = Answer{Outcome: budget.Found, Level: c.tenant, Remaining: own.Remaining}
 	case luascripts.CodeDeleted:
-		delete(model.accounts, c.tenant)
+		for _, level := range model.levels(c.tenant, store.OwnLevel) {
+			delete(model.accounts, level.id)
+		}
 	}
 }

@@ -86,21 +86,21 @@ func (a *simAccount) beginRing(now int64) {
 }
 
 // checkStoredRing checks a ring as it is stored.
-func (s *simulation) checkStoredRing(p *simPartition, tenant budget.TenantID, a *simAccount) {
-	stored := p.ledger.accounts[tenant].Epochs
+func (s *simulation) checkStoredRing(p *simPartition, id store.AccountID, a *simAccount) {
+	stored := p.ledger.accounts[id].Epochs
 	parts, rolls := simParts[a.Settings.Window.Period]
 	if !rolls {
 		if len(stored.Ring) > 0 {
-			s.failf("%s has a ring without a rolling window: %s", tenant, a)
+			s.failf("%s has a ring without a rolling window: %s", id, a)
 		}
 		return
 	}
 	sum := bigSum(stored.Ring...)
 	if len(stored.Ring) != int(parts.number)+1 || slices.Min(stored.Ring) < 0 || sum.Cmp(bigOf(a.Committed)) != 0 {
-		s.failf("%s has committed %d, but its ring is %d", tenant, a.Committed, stored.Ring)
+		s.failf("%s has committed %d, but its ring is %d", id, a.Committed, stored.Ring)
 	}
 	if stored.Mark%parts.length != 0 || stored.Mark > p.ledger.control.Time || len(stored.Ahead) > 0 {
-		s.failf("%s has a ring whose last part begins at %d, the time is %d: %s", tenant, stored.Mark, p.ledger.control.Time, a)
+		s.failf("%s has a ring whose last part begins at %d, the time is %d: %s", id, stored.Mark, p.ledger.control.Time, a)
 	}
 }
 

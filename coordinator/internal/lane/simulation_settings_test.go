@@ -84,6 +84,9 @@ func (s *simulation) someChange(tenant budget.TenantID) budget.Change {
 	if s.windows && s.random.IntN(4) > 0 {
 		add(budget.InWindow(s.someWindow(tenant)))
 	}
+	if s.limits && s.random.IntN(2) == 0 {
+		settings = s.addLimits(tenant, settings)
+	}
 	change, err := budget.NewChange(settings...)
 	if err != nil {
 		s.failf("%v", err)
@@ -117,7 +120,7 @@ func (s *simulation) checkStops(tenant budget.TenantID) {
 	if s.mode.failovers && (isTemporary(tenant) || s.isDamaged(tenant)) || s.orphaned[tenant] > 0 {
 		return
 	}
-	account, exists := s.partitionOf(tenant).ledger.accounts[tenant]
+	account, exists := s.partitionOf(tenant).ledger.accounts[baseOf(tenant)]
 	since := func(first *simOp, undoes func(*simOp) bool) bool {
 		return slices.ContainsFunc(s.ops, func(op *simOp) bool {
 			before := op.returned && op.until <= first.name

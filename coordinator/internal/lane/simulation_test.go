@@ -53,10 +53,11 @@ type simulation struct {
 	// configures is the number of operations on settings, of 100; overdrafts are the largest
 	// that were asked for.
 	configures int
-	overdrafts map[budget.TenantID]budget.Microcents
+	overdrafts map[store.AccountID]budget.Microcents
 	windows    bool                     // accounts may have them
+	limits     bool                     // tenants may have further limits
 	renewing   map[budget.TenantID]bool // had a window
-	lowering   map[budget.TenantID]bool // had a rolling window, whose amount may be lowered at once
+	lowering   map[store.AccountID]bool // had a rolling window, whose amount may be lowered at once
 	jumped     int64                    // in all, ms
 }
 
@@ -198,7 +199,7 @@ func newSimulation(server *simredis.Server, seed uint64, mode simMode, log *stri
 	s := &simulation{
 		seed: seed, mode: mode, random: rand.New(rand.NewPCG(seed, 4)), entropy: rand.New(rand.NewPCG(seed, 5)), server: server, log: log, common: simredis.NewStore(),
 		damaged: make(map[budget.TenantID]bool), orphaned: make(map[budget.TenantID]int), cloned: make(map[uint64]bool),
-		overdrafts: make(map[budget.TenantID]budget.Microcents), renewing: make(map[budget.TenantID]bool), lowering: make(map[budget.TenantID]bool),
+		overdrafts: make(map[store.AccountID]budget.Microcents), renewing: make(map[budget.TenantID]bool), lowering: make(map[store.AccountID]bool),
 	}
 	shipped, small := simScripts()
 	s.scripts = shipped
@@ -213,6 +214,7 @@ func (s *simulation) run() []string {
 	// Half of the schedules have no settings: accounts without any have a path of their own.
 	s.configures = []int{0, 0, 5, 12}[s.random.IntN(4)]
 	s.windows = s.configures > 0 && s.random.IntN(3) > 0
+	s.limits = s.windows && s.random.IntN(2) == 0
 	s.begin([]int{1, 2, 4}[s.random.IntN(3)])
 	for range 1 + s.random.IntN(2) {
 		s.addNode()

@@ -49,17 +49,17 @@ func (s *simulation) someWindow(tenant budget.TenantID) budget.Window {
 	return w
 }
 
-// boundaries returns the starts and the boundaries that are stored for a tenant.
-func (s *simulation) boundaries(tenant budget.TenantID) (times []int64) {
-	if e := s.partitionOf(tenant).ledger.accounts[tenant].Epochs; e != nil {
+// boundaries returns the starts and the boundaries that are stored for an account.
+func (s *simulation) boundaries(id store.AccountID) (times []int64) {
+	if e := s.partitionOf(id.Tenant).ledger.accounts[id].Epochs; e != nil {
 		times = append(slices.Concat(e.Kept, e.Ahead), e.Start)
 	}
 	return times
 }
 
-// someTime returns a time that may be in an epoch of the tenant's.
-func (s *simulation) someTime(tenant budget.TenantID) int64 {
-	times := append(s.boundaries(tenant), s.server.Now)
+// someTime returns a time that may be in an epoch of the account's.
+func (s *simulation) someTime(id store.AccountID) int64 {
+	times := append(s.boundaries(id), s.server.Now)
 	return times[s.random.IntN(len(times))] - 1 + s.random.Int64N(3)
 }
 
@@ -67,10 +67,19 @@ func (s *simulation) someTime(tenant budget.TenantID) int64 {
 // until its sessions expire.
 const simFar = 5 * 24 * 3_600_000
 
-// jump advances the clock to about the next boundary of a tenant, or beyond several.
+// someAccount returns the account of the tenant's base limit, or that of one of its limits.
+func (s *simulation) someAccount(tenant budget.TenantID) store.AccountID {
+	id := baseOf(tenant)
+	if limits := s.partitionOf(tenant).ledger.accounts[id].Settings.Limits.All(); len(limits) > 0 && s.random.IntN(3) > 0 {
+		id.Limit = limits[s.random.IntN(len(limits))]
+	}
+	return id
+}
+
+// jump advances the clock to about the next boundary of an account, or beyond several.
 func (s *simulation) jump() {
-	tenant := simTenants[s.random.IntN(len(simTenants))]
-	account := s.partitionOf(tenant).ledger.copyAccount(tenant)
+	id := s.someAccount(simTenants[s.random.IntN(len(simTenants))])
+	account := s.partitionOf(id.Tenant).ledger.copyAccount(id)
 	window, now, to, far := account.Settings.Window, s.server.Now, int64(0), false
 	switch {
 	case window.Period == budget.NoPeriod:
@@ -117,40 +126,42 @@ func (s *simulation) boundaryTime(window budget.Window, now int64) int64 {
 }
 
 func (l *simLedger) addEpoch(field string, epoch store.EndedEpoch) {
-	tenant, start, _ := store.EpochOfField(field)
-	if l.epochs[tenant] == nil {
-		l.epochs[tenant] = make(map[int64]store.EndedEpoch)
+	id, start, _ := store.EpochOfField(field)
+	if l.epochs[id] == nil {
+		l.epochs[id] = make(map[int64]store.EndedEpoch)
 	}
-	l.epochs[tenant][start] = epoch
+	l.epochs[id][start] = epoch
 }
 
-// hasRolled reports whether an epoch of the tenant's account may have ended: its committed sum
-// is then that of some of its holds.
-func (s *simulation) hasRolled(tenant budget.TenantID) bool { return s.renewing[tenant] }
+// hasRolled reports whether an epoch of the account may have ended: its committed sum is then
+// that of some of its holds.
+func (s *simulation) hasRolled(id store.AccountID) bool {
+	return id.Limit != budget.NoPeriod || s.renewing[id.Tenant]
+}
 
 // checkEpochs checks the invariants of ended epochs, each against the holds that were made in
 // it.
 func (s *simulation) checkEpochs(p *simPartition) {
 	l := &p.ledger
-	for tenant, epochs := range l.epochs {
+	for id, epochs := range l.epochs {
 		kept := 0
-		if e := l.accounts[tenant].Epochs; e != nil {
+		if e := l.accounts[id].Epochs; e != nil {
 			kept = len(e.Kept)
 		}
-		if len(epochs) != kept && s.orphaned[tenant] == 0 {
-			s.failf("%s has the records of %d epochs, want %d", tenant, len(epochs), kept)
+		if len(epochs) != kept && s.orphaned[id.Tenant] == 0 {
+			s.failf("%s has the records of %d epochs, want %d", id, len(epochs), kept)
 		}
 	}
-	reserved := make(map[budget.TenantID]map[*simEpoch]budget.Microcents)
-	accounts := make(map[budget.TenantID]*simAccount)
-	for tenant, account := range l.accounts {
+	reserved := make(map[store.AccountID]map[*simEpoch]budget.Microcents)
+	accounts := make(map[store.AccountID]*simAccount)
+	for id, account := range l.accounts {
 		if account.Epochs == nil {
 			continue
 		}
-		a := l.copyAccount(tenant)
-		accounts[tenant], reserved[tenant] = a, make(map[*simEpoch]budget.Microcents)
-		s.checkAccountEpochs(l, tenant, a)
-		s.checkStoredRing(p, tenant, a)
+		a := l.copyAccount(id)
+		accounts[id], reserved[id] = a, make(map[*simEpoch]budget.Microcents)
+		s.checkAccountEpochs(l, id, a)
+		s.checkStoredRing(p, id, a)
 	}
 	for _, h := range l.holds {
 		if !h.Open() {
@@ -162,50 +173,50 @@ func (s *simulation) checkEpochs(p *simPartition) {
 			}
 		}
 	}
-	for tenant, a := range accounts {
-		if a.Reserved != reserved[tenant][nil] {
-			s.failf("%s has reserved %d in its epoch from %d, but its holds sum up to %d", tenant, a.Reserved, a.Epochs.Start, reserved[tenant][nil])
+	for id, a := range accounts {
+		if a.Reserved != reserved[id][nil] {
+			s.failf("%s has reserved %d in its epoch from %d, but its holds sum up to %d", id, a.Reserved, a.Epochs.Start, reserved[id][nil])
 		}
 		for _, e := range a.ended {
-			if e.Reserved != reserved[tenant][e] {
-				s.failf("%s has %+v, but its holds sum up to %d", tenant, *e, reserved[tenant][e])
+			if e.Reserved != reserved[id][e] {
+				s.failf("%s has %+v, but its holds sum up to %d", id, *e, reserved[id][e])
 			}
 		}
 	}
 }
 
 // checkAccountEpochs checks the epochs of an account as they are stored.
-func (s *simulation) checkAccountEpochs(l *simLedger, tenant budget.TenantID, a *simAccount) {
+func (s *simulation) checkAccountEpochs(l *simLedger, id store.AccountID, a *simAccount) {
 	for _, start := range a.Epochs.Kept {
-		if _, is := l.epochs[tenant][start]; !is {
-			s.failf("%s has no record of its epoch from %d", tenant, start)
+		if _, is := l.epochs[id][start]; !is {
+			s.failf("%s has no record of its epoch from %d", id, start)
 		}
 	}
 	sum, end := budget.Microcents(0), int64(0)
 	for _, e := range a.ended {
 		sum += e.Reserved
 		if e.Remaining < 0 || e.Reserved < 0 || e.Committed < 0 || bigSum(e.Remaining, e.Reserved, e.Committed).Cmp(bigOf(e.Granted)) != 0 {
-			s.failf("%s has the ended epoch %+v", tenant, *e)
+			s.failf("%s has the ended epoch %+v", id, *e)
 		}
 		if e.start < end || e.End <= e.start {
-			s.failf("%s has the ended epoch %+v after one that ended at %d", tenant, *e, end)
+			s.failf("%s has the ended epoch %+v after one that ended at %d", id, *e, end)
 		}
 		end = e.End
 	}
 	if a.Epochs.Ended != sum {
-		s.failf("%s reserves %d in ended epochs, but %d by the record of the account", tenant, sum, a.Epochs.Ended)
+		s.failf("%s reserves %d in ended epochs, but %d by the record of the account", id, sum, a.Epochs.Ended)
 	}
 	if a.Epochs.Start < end || bigSum(a.Remaining, a.Reserved, a.Committed).Cmp(bigOf(a.Granted)) != 0 {
-		s.failf("%s has %+v after an epoch that ended at %d", tenant, a, end)
+		s.failf("%s has %+v after an epoch that ended at %d", id, a, end)
 	}
 	ahead := a.Epochs.Ahead
 	for i, at := range ahead {
 		if i > 0 && at != simNext(a.Settings.Window, ahead[i-1]) {
-			s.failf("%s has the boundaries %d", tenant, ahead)
+			s.failf("%s has the boundaries %d", id, ahead)
 		}
 	}
 	if len(ahead) > 0 && (ahead[0] <= a.Epochs.Start || a.Epochs.Mark != ahead[len(ahead)-1]) {
-		s.failf("%s has the boundaries %d of an epoch from %d, up to %d", tenant, ahead, a.Epochs.Start, a.Epochs.Mark)
+		s.failf("%s has the boundaries %d of an epoch from %d, up to %d", id, ahead, a.Epochs.Start, a.Epochs.Mark)
 	}
 }
 
@@ -223,16 +234,16 @@ func (a *simAccount) equals(want *simAccount) bool {
 // checkConserved checks that an account which no operation granted more or less, and which began
 // no epoch, is granted the same in all its epochs together: what leaves one arrives in another.
 func (s *simulation) checkConserved(p *simPartition, before *simLedger, m *message) {
-	for tenant, a := range p.ledger.accounts {
-		was := before.accounts[tenant]
+	for id, a := range p.ledger.accounts {
+		was := before.accounts[id]
 		if was.Serial != a.Serial || was.Epochs == nil || a.Epochs == nil || was.Epochs.Start != a.Epochs.Start {
 			continue
 		}
 		changes := slices.ContainsFunc(m.calls, func(c simCall) bool {
-			return c.tenant == tenant && strings.IndexByte(budgetKinds, c.kind) >= 0
+			return c.tenant == id.Tenant && strings.IndexByte(budgetKinds, c.kind) >= 0
 		})
-		if is, had := p.ledger.granted(tenant), before.granted(tenant); !changes && is.Cmp(had) != 0 {
-			s.failf("%d left %s with %d granted in its epochs, which had %d", m.name, tenant, is, had)
+		if is, had := p.ledger.granted(id), before.granted(id); !changes && is.Cmp(had) != 0 {
+			s.failf("%d left %s with %d granted in its epochs, which had %d", m.name, id, is, had)
 		}
 	}
 }
@@ -241,9 +252,9 @@ func (s *simulation) checkConserved(p *simPartition, before *simLedger, m *messa
 const budgetKinds = string(luascripts.KindGrant) + string(luascripts.KindWithdraw) + string(luascripts.KindConfigure)
 
 // granted returns what an account is granted in its epochs together.
-func (l *simLedger) granted(tenant budget.TenantID) *big.Int {
-	sum := bigOf(l.accounts[tenant].Granted)
-	for _, e := range l.copyAccount(tenant).ended {
+func (l *simLedger) granted(id store.AccountID) *big.Int {
+	sum := bigOf(l.accounts[id].Granted)
+	for _, e := range l.copyAccount(id).ended {
 		sum.Add(sum, bigOf(e.Granted))
 	}
 	return sum
@@ -252,7 +263,7 @@ func (l *simLedger) granted(tenant budget.TenantID) *big.Int {
 // lateSettle is a settle into an ended epoch of an account, or outside of its rolling window.
 type lateSettle struct {
 	operation int
-	tenant    budget.TenantID
+	id        store.AccountID
 }
 
 // checkWindows checks what a reply says of windows, and adds to the answers when a budget
@@ -260,8 +271,8 @@ type lateSettle struct {
 func (s *simulation) checkWindows(p *simPartition, m *message, model *simModel, accounts []string, reply *store.Reply) {
 	var want []store.WindowAhead
 	for i, field := range accounts {
-		tenant := budget.TenantID(field[1:])
-		a := model.accounts[tenant]
+		id := idOf(field)
+		a := model.accounts[id]
 		if a != nil && a.hasPeriod() && !s.isBad(p, field) {
 			w := store.WindowAhead{Account: i}
 			if !a.waits {
@@ -274,40 +285,56 @@ func (s *simulation) checkWindows(p *simPartition, m *message, model *simModel, 
 		}
 		for operation := range m.calls {
 			is, late := reply.LateRemaining(operation, i)
-			if wanted, is2 := model.late[lateSettle{operation, tenant}]; late != is2 || is != wanted {
-				s.failf("%d: operation %d left %d to %s (in an ended epoch: %t), want %d (%t)", m.name, operation, is, tenant, late, wanted, is2)
+			if wanted, is2 := model.late[lateSettle{operation, id}]; late != is2 || is != wanted {
+				s.failf("%d: operation %d left %d to %s (in an ended epoch: %t), want %d (%t)", m.name, operation, is, id, late, wanted, is2)
 			}
 		}
 		for j := range m.answers {
-			if a := &m.answers[j]; a.Level == tenant && (a.Outcome == budget.Insufficient && simKinds[m.calls[j].kind].makes ||
+			if a := &m.answers[j]; a.Level == id.Tenant && a.Limit == id.Limit && (a.Outcome == budget.Insufficient && simKinds[m.calls[j].kind].makes ||
 				a.Outcome == budget.Found && m.calls[j].kind == luascripts.KindRemaining) {
 				a.Renews = reply.Renews(i)
 			}
 		}
+	}
+	if len(model.late) == 0 && !strings.ContainsAny(reply.Codes, "IQw") {
+		want = nil // no operation needs them
 	}
 	if !slices.Equal(reply.Windows, want) {
 		s.failf("%d is answered with the windows %+v, want %+v", m.name, reply.Windows, want)
 	}
 }
 
-// waits reports whether the next boundary of an account that decides an operation is not
-// stored.
-func (model *simModel) waits(c simCall) bool {
-	levels := store.OwnLevel
+// waits returns the code of an operation that is not decided: the batch lacks limits of an
+// account, or the next boundary of one is not stored; else 0.
+func (model *simModel) waits(c simCall) (code byte) {
+	own := store.AccountID{Tenant: c.tenant, Limit: c.limit}
+	levels := byte(0)
 	switch c.kind {
 	case luascripts.KindReserve, luascripts.KindReserveTTL, luascripts.KindRemaining:
 		levels = store.AllLevels
+	case luascripts.KindDelete, luascripts.KindListLimits:
+		levels = store.OwnLevel
 	case luascripts.KindCommit, luascripts.KindCommitAvailable, luascripts.KindRelease:
 		field := store.HoldField(c.id)
-		h, own := model.before.holds[field], model.accounts[c.tenant]
+		h, own := model.before.holds[field], model.accounts[own]
 		if !h.Open() || model.ended[field] || h.Tenant != c.tenant || own != nil && own.Serial > h.Serial {
-			return false
+			return 0
 		}
 		levels = h.Levels
-	case luascripts.KindRenew:
-		return false
 	}
-	return slices.ContainsFunc(model.levels(c.tenant, levels), func(l simLevel) bool { return l.waits })
+	accounts := model.levels(c.tenant, levels)
+	if a := model.accounts[own]; levels == 0 && a != nil {
+		accounts = append(accounts, simLevel{own, a})
+	}
+	for _, a := range accounts {
+		switch {
+		case a.lacks:
+			return luascripts.CodeLimits
+		case a.waits && c.kind != luascripts.KindRenew:
+			return luascripts.CodeWindow
+		}
+	}
+	return 0
 }
 
 // merge carries out a merge that was not refused, epoch by epoch.
@@ -324,6 +351,14 @@ func (model *simModel) merge(c simCall) {
 	if known {
 		accounts = slices.DeleteFunc(accounts, func(l simLevel) bool { return !was.Debited(l.Serial) })
 	} else {
+		accounts = beganBy(accounts, made)
+	}
+	for _, a := range accounts {
+		if !model.named[a.id] {
+			a.enter(model.now)
+		}
+	}
+	if !known {
 		for _, a := range accounts {
 			made = min(made, model.now, a.last())
 		}

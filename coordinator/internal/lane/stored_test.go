@@ -461,3 +461,18 @@ func TestLargestBatch(t *testing.T) {
 	all(luascripts.KindReserve, 1, luascripts.MaxAccounts, 2, "busy", budget.Reserved)
 	all(luascripts.KindDelete, 0, 640, 1, "due", budget.Deleted)
 }
+
+// A hold that one of its accounts doesn't have ends at none of them.
+func TestHoldThatALevelLacksDoesNotExpire(t *testing.T) {
+	t.Parallel()
+	s := begun(t, 1)
+	p, n := s.partitions[0], NewNode(s.nodeConfig(1))
+	root := p.store.Hash(p.keys.Ledger)[store.AccountField(simRoot)]
+	s.carryCall(t, n, NewCall(luascripts.KindReserve, simLeaf, 5, budget.ReservationID{}))
+	p.store.Set(p.keys.Ledger, store.AccountField(simRoot), root)
+	s.server.Now += simHoldTTL.Milliseconds()
+	s.carryCall(t, n, NewCall(luascripts.KindBalance, simLeaf, 0, budget.ReservationID{}))
+	s.checkReserved(t, simRoot, 0)
+	s.checkReserved(t, simMiddle, 5)
+	s.checkReserved(t, simLeaf, 5)
+}

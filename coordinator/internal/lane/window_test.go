@@ -286,6 +286,7 @@ func TestSettleBesideItsFirstWindow(t *testing.T) {
 	t.Parallel()
 	s := begun(t, 1)
 	hold := s.reserveLong(t, 100*simScale)
+	s.server.Now++
 	ops := []*simOp{{kind: luascripts.KindConfigure, tenant: "wayne", change: changeOf(t, budget.InWindow(hourly))}, commitOf(hold, 100)}
 	for _, op := range ops {
 		s.call(s.nodes[1], op)
@@ -451,7 +452,7 @@ func TestDamagedWindows(t *testing.T) {
 	s.nextHour()
 	s.read(t, NewNode(s.nodeConfig(1)))
 	a := s.account(t, "wayne")
-	account, epoch := store.AccountField("wayne"), store.EpochField("wayne", a.Epochs.Kept[0])
+	account, epoch := store.AccountField("wayne"), store.AccountID{Tenant: "wayne"}.EpochField(a.Epochs.Kept[0])
 	s.damaged["wayne"] = true
 	for name, c := range map[string]struct {
 		field  string

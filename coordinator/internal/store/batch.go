@@ -8,6 +8,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/calybris/bursar/coordinator/budget"
+	"github.com/calybris/bursar/luascripts"
 )
 
 // Config is the first argument of each batch of a node.
@@ -50,8 +51,9 @@ type Encoder struct {
 	kinds, places, arguments []byte
 	fields                   []byte // of accounts
 	fieldEnds                []int
-	parents                  []byte // of accounts, the parents' places from 1 on, 0 for none
-	nested                   bool   // an account has a parent
+	nexts                    []byte // of accounts, the places of the next ones from 1 on, 0 for none
+	nested                   bool   // an account has a next one
+	features                 byte
 	named                    []byte // fields of named holds, HoldFieldBytes each
 	buffer                   []byte
 	ends                     []int
@@ -82,19 +84,22 @@ func (a *Argument) String() string {
 func (e *Encoder) Begin() {
 	e.kinds, e.places, e.arguments = e.kinds[:0], e.places[:0], e.arguments[:0]
 	e.fields, e.fieldEnds, e.named = e.fields[:0], e.fieldEnds[:0], e.named[:0]
-	e.parents, e.nested = e.parents[:0], false
+	e.nexts, e.nested, e.features = e.nexts[:0], false, 0
 }
 
-// NoParent is the parent of a root's account.
-const NoParent = -1
+// NoNext is the place of the account after the last one.
+const NoNext = -1
 
-// Account adds an account; operations refer to it by its place, from 0 on. parent is the
-// place of its parent, or NoParent.
-func (e *Encoder) Account(tenant budget.TenantID, parent int) {
-	e.fields = append(append(e.fields, 'a'), tenant...)
+// Account adds an account; operations refer to it by its place, from 0 on. next is the place
+// of the account that follows it in those of the levels, or NoNext.
+func (e *Encoder) Account(id AccountID, next int) {
+	e.fields = id.append(append(e.fields, luascripts.FieldAccount))
 	e.fieldEnds = append(e.fieldEnds, len(e.fields))
-	e.parents = append(e.parents, byte(parent+1)) //nolint:gosec // at most MaxAccounts
-	e.nested = e.nested || parent != NoParent
+	e.nexts = append(e.nexts, byte(next+1)) //nolint:gosec // at most MaxAccounts
+	e.nested = e.nested || next != NoNext
+	if id.Limit != budget.NoPeriod {
+		e.features |= luascripts.BatchLimits
+	}
 }
 
 // Operation begins an operation on the account at a place.
@@ -139,8 +144,8 @@ func (e *Encoder) Finish(env *Envelope, args []any) (mark string, all []any) {
 	digest := len(e.buffer)
 	e.buffer = append(e.buffer, "\x00\x00\x00\x00\x00\x00\x00\x00"...)
 	end()
-	e.buffer = appendUint(e.buffer, uint64(env.ValidUntil), 6) //nolint:gosec // a time
-	e.buffer = appendUint(e.buffer, uint64(len(e.fieldEnds)), 2)
+	e.buffer = appendUint(e.buffer, uint64(env.ValidUntil), 6)      //nolint:gosec // a time
+	e.buffer = append(e.buffer, e.features, byte(len(e.fieldEnds))) //nolint:gosec // at most MaxAccounts
 	if env.Repair {
 		e.buffer = appendUint(e.buffer, env.Since, 8)
 		if env.More {
@@ -150,7 +155,7 @@ func (e *Encoder) Finish(env *Envelope, args []any) (mark string, all []any) {
 		}
 	}
 	if e.nested {
-		e.buffer = append(e.buffer, e.parents...)
+		e.buffer = append(e.buffer, e.nexts...)
 	}
 	end()
 	e.buffer = append(e.buffer, e.kinds...)

@@ -12,6 +12,7 @@ type Damage struct {
 	Kind   DamageKind
 	Field  string          // of the ledger; "" for the partition as a whole
 	Tenant budget.TenantID // "" if it is not known
+	Limit  budget.Period   // of the tenant; NoPeriod for its base limit, and for other fields
 	What   string
 }
 
@@ -35,6 +36,7 @@ const (
 	DamagedReply      DamageKind = "reply"      // a node's stored reply is cut short
 	DamagedEndings    DamageKind = "endings"    // a record of ended holds is cut short
 	DamagedEpoch      DamageKind = "epoch"      // an ended epoch is missing, cut short, or doesn't add up
+	OrphanedLimit     DamageKind = "limit"      // a limit that its tenant's account doesn't name
 	OrphanedEpoch     DamageKind = "unkept"     // an ended epoch that no account keeps
 	WrongEnded        DamageKind = "ended"      // an account's sum over its ended epochs isn't theirs
 	UnknownField      DamageKind = "field"      // no node writes such a field
@@ -104,15 +106,15 @@ func NameField(field string, tenant budget.TenantID) string {
 	case field == ControlField:
 		return "control record"
 	case kind == luascripts.FieldAccount:
-		return fmt.Sprintf("tenant %q", rest)
+		return accountOf(rest).String()
 	case kind == luascripts.FieldHold && len(field) == HoldFieldBytes:
 		if id, err := ReservationOf(tenant, field); err == nil && tenant.Validate() == nil {
 			return "reservation " + id.String()
 		}
 		return fmt.Sprintf("reservation %x", rest)
 	case kind == luascripts.FieldEpoch:
-		if tenant, start, ok := EpochOfField(field); ok {
-			return fmt.Sprintf("ended epoch from %s of tenant %q", budget.Instant(start), tenant)
+		if id, start, ok := EpochOfField(field); ok {
+			return fmt.Sprintf("ended epoch from %s of %s", budget.Instant(start), id)
 		}
 		return fmt.Sprintf("field %q", field)
 	case kind == luascripts.FieldSession && len(rest) == 8:

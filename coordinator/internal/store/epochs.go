@@ -14,8 +14,9 @@ import (
 
 // rereading is an account that is to be read again, with fields of epochs.
 type rereading struct {
-	tenant   budget.TenantID
+	id       AccountID
 	epochs   []string
+	limits   budget.Periods // of a tenant's base limit
 	attempts int
 }
 
@@ -31,25 +32,25 @@ const (
 // account is missing.
 func (s *Snapshot) planAgain() {
 	found := s.epochs
-	for tenant, a := range s.Accounts {
+	for id, a := range s.Accounts {
 		if a.Balanced() { // the other terms of others mean nothing
-			s.again = append(s.again, rereading{tenant: tenant, epochs: withKept(found[tenant], tenant, a.Epochs)})
+			s.again = append(s.again, rereading{id: id, epochs: withKept(found[id], id, a.Epochs), limits: a.Settings.Limits})
 		}
-		delete(found, tenant)
+		delete(found, id)
 	}
-	for tenant, epochs := range found {
-		if !s.unreadable[tenant] {
-			s.again = append(s.again, rereading{tenant: tenant, epochs: epochs})
+	for id, epochs := range found {
+		if !s.unreadable[id] {
+			s.again = append(s.again, rereading{id: id, epochs: epochs})
 		}
 	}
 	s.epochs = nil
 }
 
 // withKept adds the epochs that an account keeps to fields, each once.
-func withKept(fields []string, tenant budget.TenantID, e *Epochs) []string {
+func withKept(fields []string, id AccountID, e *Epochs) []string {
 	if e != nil {
 		for _, start := range e.Kept {
-			fields = append(fields, EpochField(tenant, start))
+			fields = append(fields, id.EpochField(start))
 		}
 	}
 	slices.Sort(fields)
@@ -66,7 +67,13 @@ func (s *Snapshot) nextAgain() (accounts []rereading, fields []string) {
 		if len(fields) > 0 && len(fields)+len(r.epochs) > maxEpochs {
 			break
 		}
-		fields = append(append(fields, AccountField(r.tenant)), r.epochs...)
+		fields = append(append(fields, r.id.Field()), r.epochs...)
+		if r.id.Limit != budget.NoPeriod {
+			fields = append(fields, AccountField(r.id.Tenant))
+		}
+		for _, limit := range r.limits.All() {
+			fields = append(fields, AccountID{r.id.Tenant, limit}.Field())
+		}
 		accounts = append(accounts, r)
 	}
 	return accounts, fields
@@ -78,18 +85,26 @@ func (s *Snapshot) endAgain(page map[string]string) {
 	accounts, _ := s.nextAgain()
 	s.again = s.again[len(accounts):]
 	for _, r := range accounts {
-		field := AccountField(r.tenant)
+		field := r.id.Field()
 		var epochs *Epochs
 		if record, exists := page[field]; exists {
 			account, _, err := ParseAccount(record)
 			if err != nil {
-				s.damage(DamagedAccount, field, r.tenant, err.Error())
+				s.damage(DamagedAccount, field, r.id, err.Error())
 				continue
 			}
 			if text := account.BalanceText(); text != "" {
-				s.damage(UnbalancedAccount, field, r.tenant, text)
+				s.damage(UnbalancedAccount, field, r.id, text)
 			}
 			epochs = account.Epochs
+			if account.Settings.Limits != r.limits {
+				if r.attempts++; r.attempts < maxRereadings {
+					r.limits = account.Settings.Limits
+					s.again = append(s.again, r)
+				}
+				continue
+			}
+			s.checkLimits(r, page)
 		}
 		s.checkEpochs(r, epochs, page)
 	}
@@ -97,16 +112,17 @@ func (s *Snapshot) endAgain(page map[string]string) {
 
 // checkEpochs compares an account with its ended epochs, all of one page.
 func (s *Snapshot) checkEpochs(r rereading, e *Epochs, page map[string]string) {
-	all := withKept(slices.Clone(r.epochs), r.tenant, e)
+	all := withKept(slices.Clone(r.epochs), r.id, e)
 	if len(all) > len(r.epochs) {
 		if r.attempts++; r.attempts < maxRereadings && len(all) <= maxEpochs {
-			s.again = append(s.again, rereading{r.tenant, all, r.attempts})
+			r.epochs = all
+			s.again = append(s.again, r)
 		}
 		return
 	}
 	sum, whole, kept := uint64(0), true, make(map[string]bool)
 	for i := range numberKept(e) {
-		field := EpochField(r.tenant, e.Kept[i])
+		field := r.id.EpochField(e.Kept[i])
 		kept[field] = true
 		record, exists := page[field]
 		epoch, err := ParseEpoch(record)
@@ -116,11 +132,11 @@ func (s *Snapshot) checkEpochs(r rereading, e *Epochs, page map[string]string) {
 		}
 		switch {
 		case !exists:
-			s.damage(DamagedEpoch, field, r.tenant, "its account keeps it, and it is missing")
+			s.damage(DamagedEpoch, field, r.id, "its account keeps it, and it is missing")
 		case err != nil:
-			s.damage(DamagedEpoch, field, r.tenant, err.Error())
+			s.damage(DamagedEpoch, field, r.id, err.Error())
 		case epoch.End <= e.Kept[i] || epoch.End > next:
-			s.damage(DamagedEpoch, field, r.tenant, fmt.Sprintf("it ends at %d, and the next one begins at %d", epoch.End, next))
+			s.damage(DamagedEpoch, field, r.id, fmt.Sprintf("it ends at %d, and the next one begins at %d", epoch.End, next))
 		}
 		whole = whole && exists && err == nil
 		if sum += uint64(epoch.Reserved); sum > math.MaxInt64 { //nolint:gosec // not negative
@@ -128,12 +144,28 @@ func (s *Snapshot) checkEpochs(r rereading, e *Epochs, page map[string]string) {
 		}
 	}
 	if whole && e != nil && sum != uint64(e.Ended) { //nolint:gosec // not negative
-		s.damage(WrongEnded, AccountField(r.tenant), r.tenant, fmt.Sprintf("its holds of ended epochs reserve %d, but its ended epochs (%d) reserve %d%s",
+		s.damage(WrongEnded, r.id.Field(), r.id, fmt.Sprintf("its holds of ended epochs reserve %d, but its ended epochs (%d) reserve %d%s",
 			e.Ended, len(e.Kept), sum, offBy(int64(e.Ended)-int64(sum))))
 	}
 	for _, field := range r.epochs {
 		if record, exists := page[field]; exists && !kept[field] {
-			s.damage(OrphanedEpoch, field, r.tenant, fmt.Sprintf("no account keeps it; its record has %d bytes", len(record)))
+			s.damage(OrphanedEpoch, field, r.id, fmt.Sprintf("no account keeps it; its record has %d bytes", len(record)))
+		}
+	}
+}
+
+// checkLimits checks that the tenant of a limit has it, and that a tenant's limits exist.
+func (s *Snapshot) checkLimits(r rereading, page map[string]string) {
+	if r.id.Limit != budget.NoPeriod {
+		record := page[AccountField(r.id.Tenant)]
+		tenant, _, err := ParseAccount(record)
+		if record == "" || err == nil && !tenant.Settings.Limits.Has(r.id.Limit) {
+			s.damage(OrphanedLimit, r.id.Field(), r.id, "its tenant's account doesn't name it, so it limits nothing")
+		}
+	}
+	for _, limit := range r.limits.All() {
+		if id := (AccountID{r.id.Tenant, limit}); page[id.Field()] == "" {
+			s.damage(DamagedAccount, id.Field(), id, "its tenant's account names it, and it is missing")
 		}
 	}
 }

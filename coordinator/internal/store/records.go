@@ -91,7 +91,7 @@ func ParseControl(record string) (Control, error) {
 	}, nil
 }
 
-// Account is a tenant's account.
+// Account is the account of a limit.
 type Account struct {
 	Granted, Remaining, Reserved, Committed budget.Microcents
 
@@ -103,11 +103,6 @@ type Account struct {
 	Turn     uint64 // sequence of the partition up to which holds count as older ones
 	Settings budget.Settings
 	Epochs   *Epochs // nil without a window
-}
-
-// AccountField names the account of a tenant.
-func AccountField(tenant budget.TenantID) string {
-	return string(luascripts.FieldAccount) + string(tenant)
 }
 
 // ParseAccount reads an account's record; ok is false for one that was deleted.
@@ -172,6 +167,7 @@ type Hold struct {
 	EndedSeq uint64 // of the partition when it ended
 	Actual   budget.Microcents
 	Levels   byte // set of the debited levels: bit 0 is the tenant itself, bit 1 its parent
+	Several  bool // it debited other accounts than that of its tenant's base limit
 	Tenant   budget.TenantID
 }
 
@@ -193,9 +189,9 @@ func LevelsOf(tenant budget.TenantID, set byte) iter.Seq2[int, budget.TenantID] 
 const AllLevels byte = 1<<budget.MaxTenantLevels - 1
 
 // Debited reports whether the hold debited the account with this serial, if the account is
-// that of one of its levels. An account that was created later has a larger serial.
+// of one of its levels. An account that was created later has a larger serial.
 func (h Hold) Debited(serial uint64) bool {
-	return serial == h.Serial || h.Levels != OwnLevel && serial < h.Serial
+	return serial == h.Serial || h.Several && serial < h.Serial
 }
 
 // Open reports whether it is an open hold.
@@ -227,11 +223,10 @@ func ParseHold(record string) (Hold, error) {
 	}
 	h.Levels = byte(r.uint(1)) //nolint:gosec // as wide
 	h.Tenant = budget.TenantID(r.rest)
-	several := h.Serial >= luascripts.SeveralLevels
-	if several {
+	if h.Several = h.Serial >= luascripts.SeveralLevels; h.Several {
 		h.Serial -= luascripts.SeveralLevels
 	}
-	if h.Levels&OwnLevel == 0 || several != (h.Levels != OwnLevel) || h.Levels>>(1+strings.Count(string(h.Tenant), "/")) != 0 {
+	if h.Levels&OwnLevel == 0 || !h.Several && h.Levels != OwnLevel || h.Levels>>(1+strings.Count(string(h.Tenant), "/")) != 0 {
 		return Hold{}, fmt.Errorf("%w: hold of impossible levels %08b", ErrDamaged, h.Levels)
 	}
 	if h.Held < 0 || h.Actual < 0 {

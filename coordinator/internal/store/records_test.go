@@ -172,7 +172,7 @@ func settingsRecord(s budget.Settings) []byte {
 func holdRecord(h Hold) string {
 	b := appendUint([]byte{h.State}, uint64(h.Held), 8)
 	serial := h.Serial
-	if h.Levels > 1 {
+	if h.Several {
 		serial += luascripts.SeveralLevels
 	}
 	b = appendUint(b, serial, 6)
@@ -203,7 +203,8 @@ var (
 	someThresholds, _ = budget.NewThresholds(50, 1000)
 	someHold          = Hold{State: luascripts.HoldOpen, Held: math.MaxInt64, Made: 1, Deadline: 1<<48 - 1, Serial: 2, Sequence: 1<<48 - 3, Levels: 1, Tenant: "acme/search"}
 	someTombstone     = Hold{State: luascripts.HoldCommitted, Held: 7, Made: 1, Ended: 5, Serial: 2, Sequence: 3, EndedSeq: 4, Actual: 9, Levels: 1, Tenant: "a"}
-	severalLevels     = Hold{State: luascripts.HoldExpired, Held: 7, Made: 1, Ended: 5, Serial: 1<<47 - 1, Sequence: 3, EndedSeq: 4, Levels: 5, Tenant: "a/b/c"}
+	severalLevels     = Hold{State: luascripts.HoldExpired, Held: 7, Made: 1, Ended: 5, Serial: 1<<47 - 1, Sequence: 3, EndedSeq: 4, Levels: 5, Several: true, Tenant: "a/b/c"}
+	severalLimits     = Hold{State: luascripts.HoldOpen, Held: 7, Made: 1, Serial: 3, Sequence: 3, Levels: 1, Several: true, Tenant: "a"}
 	someControl       = Control{Time: 1, Due: 1<<48 - 1, Sequence: 3, LastSerial: 4, RingHead: 5, RingTail: 6, RingCount: math.MaxUint32, Endings: 8}
 )
 
@@ -221,7 +222,7 @@ func TestRecordsAndTheirPrefixes(t *testing.T) {
 			t.Errorf("%d bytes of an account were read", n)
 		}
 	}
-	for _, hold := range []Hold{someHold, someTombstone, severalLevels} {
+	for _, hold := range []Hold{someHold, someTombstone, severalLevels, severalLimits} {
 		record := holdRecord(hold)
 		if got, err := ParseHold(record); err != nil || !cmp.Equal(got, hold) {
 			t.Errorf("hold %+v, %v", got, err)
@@ -250,11 +251,9 @@ func TestRecordsAndTheirPrefixes(t *testing.T) {
 		}
 	}
 	one := severalLevels
-	one.Levels = 1
-	if flagged := holdRecord(severalLevels); holdRecord(one)[9] == flagged[9] {
-		t.Error("the serial doesn't show that there are several levels")
-	} else if _, err := ParseHold(strings.Replace(flagged, "\x05a/b/c", "\x01a/b/c", 1)); err == nil {
-		t.Error("a hold of one level with the serial of several was read")
+	one.Several = false
+	if _, err := ParseHold(holdRecord(one)); err == nil {
+		t.Error("a hold of several levels with the serial of one was read")
 	}
 	control := controlRecord(someControl)
 	if got, err := ParseControl(control); err != nil || got != someControl || len(control) != luascripts.ControlBytes {

@@ -37,6 +37,7 @@ type Reply struct {
 	Time      int64 // partition time, Unix ms
 	Flags     byte
 	Codes     string
+	Lacking   []Lacking     // accounts of which the batch lacks a limit
 	Windows   []WindowAhead // of the accounts that have one
 	late      []lateSettle
 	remaining string // of the accounts, 8 bytes each
@@ -54,6 +55,18 @@ func ParseReply(text string, operations, accounts int) (Reply, error) {
 	}
 	r := Reply{Time: AppliedTime(text), Flags: text[7], Codes: text[8 : 8+operations]}
 	r.values = reader{text[8+operations:]}
+	if r.Flags&luascripts.FlagLimits != 0 && r.has(1) {
+		for range r.values.uint(1) {
+			if !r.has(2) {
+				break
+			}
+			lacking := Lacking{int(r.values.uint(1)) - 1, budget.Periods(r.values.uint(1))} //nolint:gosec // 8 bits
+			if lacking.Limits >= 1<<luascripts.MaxPeriod {                                  // a node that can't bring them would repeat its batch forever
+				r.err = fmt.Errorf("unreadable reply: limits of unknown periods %08b", lacking.Limits)
+			}
+			r.Lacking = append(r.Lacking, lacking)
+		}
+	}
 	if r.Flags&luascripts.FlagWindows != 0 {
 		r.windows()
 	}
@@ -86,6 +99,12 @@ func AppliedCode(text string, operation int) byte {
 	return 0
 }
 
+// Lacking is an account of which a batch lacks a limit, and the periods of its limits.
+type Lacking struct {
+	Account int
+	Limits  budget.Periods
+}
+
 // NoAccount is the remaining of an account that does not exist, in the reply to a batch
 // with parents.
 const NoAccount budget.Microcents = math.MinInt64
@@ -103,12 +122,33 @@ func (r *Reply) Amount() budget.Microcents {
 	return r.values.amount()
 }
 
+// Count returns the next value, a number or the place of an account.
+func (r *Reply) Count() int {
+	if !r.has(1) {
+		return 0
+	}
+	return int(r.values.uint(1)) //nolint:gosec // 8 bits
+}
+
 // Levels returns the next value, a set of levels.
 func (r *Reply) Levels() byte {
 	if !r.has(1) {
 		return 0
 	}
 	return byte(r.values.uint(1)) //nolint:gosec // as wide
+}
+
+// Places returns the next value, a set of accounts: bit 0 is the operation's, bit 1 the next
+// one, and so on. It is wider if the batch has accounts of limits.
+func (r *Reply) Places(limited bool) uint64 {
+	width := 1
+	if limited {
+		width = 6 // 6 levels of at most 8 accounts
+	}
+	if !r.has(width) {
+		return 0
+	}
+	return r.values.uint(width)
 }
 
 // Known is the result of a lookup: a hold's state, its amount, the time when it was made

@@ -19,13 +19,13 @@ func (r *reader) settings() (s budget.Settings, e *Epochs, err error) {
 		return s, nil, fmt.Errorf("%w: settings cut short", ErrDamaged)
 	}
 	flags := byte(r.uint(1)) //nolint:gosec // as wide
-	if flags > luascripts.AccountFrozen|luascripts.AccountClosed|luascripts.AccountSettings|luascripts.AccountWindow {
+	if flags > luascripts.AccountFrozen|luascripts.AccountClosed|luascripts.AccountSettings|luascripts.AccountWindow|luascripts.AccountLimits {
 		return s, nil, fmt.Errorf("%w: unknown flags %08b of an account", ErrDamaged, flags)
 	}
 	s.Frozen, s.Closed = flags&luascripts.AccountFrozen != 0, flags&luascripts.AccountClosed != 0
 	if flags&luascripts.AccountSettings == 0 {
-		if flags&luascripts.AccountWindow != 0 {
-			err = fmt.Errorf("%w: window without settings", ErrDamaged)
+		if flags&(luascripts.AccountWindow|luascripts.AccountLimits) != 0 {
+			err = fmt.Errorf("%w: window or limits without settings", ErrDamaged)
 		}
 		return s, nil, err
 	}
@@ -49,10 +49,25 @@ func (r *reader) settings() (s budget.Settings, e *Epochs, err error) {
 	if flags&luascripts.AccountWindow != 0 {
 		s.Window, e, err = r.epochs()
 	}
+	if flags&luascripts.AccountLimits != 0 && err == nil {
+		s.Limits, err = r.limits()
+	}
 	if s.Window.Period == budget.NoPeriod {
 		s.Window = budget.Window{} // it was removed, and its epochs are kept
 	}
 	return s, e, err
+}
+
+// limits takes the set of limits off a record.
+func (r *reader) limits() (budget.Periods, error) {
+	if r.rest == "" {
+		return 0, fmt.Errorf("%w: limits cut short", ErrDamaged)
+	}
+	limits := budget.Periods(r.uint(1)) //nolint:gosec // as wide
+	if limits == 0 || limits >= 1<<luascripts.MaxPeriod {
+		return 0, fmt.Errorf("%w: limits of unknown periods %08b", ErrDamaged, limits)
+	}
+	return limits, nil
 }
 
 // Change adds a change of settings to the operation.
@@ -71,7 +86,29 @@ func (e *Encoder) Change(c *budget.Change) {
 	if s.Frozen {
 		flags = luascripts.AccountFrozen
 	}
+	e.features |= luascripts.BatchSettings
 	e.arguments = append(e.arguments, set, flags)
+	e.appendSettings(s)
+	if c.SetWindow {
+		e.appendWindow(&s.Window)
+	}
+	e.arguments = append(e.arguments, byte(len(c.Limits))) //nolint:gosec // at most one a period
+	for i := range c.Limits {
+		l := &c.Limits[i]
+		removed := byte(0)
+		if l.Remove {
+			removed = 1
+		}
+		e.arguments = append(e.arguments, byte(l.Window.Period), removed)
+		e.appendSettings(&budget.Settings{Overdraft: l.Overdraft, Thresholds: l.Thresholds})
+		if !l.Remove {
+			e.appendWindow(&l.Window)
+		}
+	}
+}
+
+// appendSettings adds settings other than flags, window and limits.
+func (e *Encoder) appendSettings(s *budget.Settings) {
 	e.Amount(s.Overdraft)
 	e.Amount(s.CapHold)
 	e.Amount(s.CapReserved)
@@ -80,9 +117,6 @@ func (e *Encoder) Change(c *budget.Change) {
 	e.arguments = append(e.arguments, byte(len(percents)))       //nolint:gosec // at most MaxThresholds
 	for _, percent := range percents {
 		e.arguments = binary.BigEndian.AppendUint16(e.arguments, uint16(percent)) //nolint:gosec // at most MaxThreshold
-	}
-	if c.SetWindow {
-		e.appendWindow(&s.Window)
 	}
 }
 
@@ -110,7 +144,7 @@ func (r *Reply) Cap() (budget.Cap, int64) {
 
 // Crossings returns the crossed thresholds, which follow all other values, of accounts by
 // their places.
-func (r *Reply) Crossings(tenants []budget.TenantID) []budget.Crossing {
+func (r *Reply) Crossings(accounts []AccountID) []budget.Crossing {
 	if r.Flags&luascripts.FlagCrossed == 0 || !r.has(2) {
 		return nil
 	}
@@ -120,12 +154,12 @@ func (r *Reply) Crossings(tenants []budget.TenantID) []budget.Crossing {
 			return nil
 		}
 		place := int(r.values.uint(1)) - 1 //nolint:gosec // 8 bits
-		if place < 0 || place >= len(tenants) {
-			r.err = fmt.Errorf("unreadable reply: a threshold of account %d, of %d", place+1, len(tenants))
+		if place < 0 || place >= len(accounts) {
+			r.err = fmt.Errorf("unreadable reply: a threshold of account %d, of %d", place+1, len(accounts))
 			return nil
 		}
 		crossings[i] = budget.Crossing{
-			Tenant: tenants[place], Percent: int(r.values.uint(2)), //nolint:gosec // 16 bits
+			Tenant: accounts[place].Tenant, Limit: accounts[place].Limit, Percent: int(r.values.uint(2)), //nolint:gosec // 16 bits
 			Committed: r.values.amount(), Granted: r.values.amount(),
 		}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // damage records a damage once.
-func (s *Snapshot) damage(kind DamageKind, field string, tenant budget.TenantID, what string) {
+func (s *Snapshot) damage(kind DamageKind, field string, id AccountID, what string) {
 	if key := (reportKey{kind, field}); s.reported[key] {
 		return // a scan may repeat a field
 	} else if s.reported[key] = true; field != "" && field[0] == luascripts.FieldHold {
@@ -18,12 +18,12 @@ func (s *Snapshot) damage(kind DamageKind, field string, tenant budget.TenantID,
 			return
 		}
 	}
-	s.Damages = append(s.Damages, Damage{kind, field, tenant, what})
+	s.Damages = append(s.Damages, Damage{kind, field, id.Tenant, id.Limit, what})
 }
 
 func (s *Snapshot) addAccount(field, record string) {
-	tenant := budget.TenantID(field[1:])
-	if s.Accounts[tenant] != nil || s.unreadable[tenant] {
+	id := accountOf(field[1:])
+	if s.Accounts[id] != nil || s.unreadable[id] {
 		return // as above
 	}
 	account, ok, err := ParseAccount(record)
@@ -31,34 +31,40 @@ func (s *Snapshot) addAccount(field, record string) {
 		return
 	}
 	if err == nil {
-		err = tenant.Validate()
+		err = id.Tenant.Validate()
+	}
+	if err == nil {
+		err = account.validateAs(id)
 	}
 	if err != nil {
-		s.unreadable[tenant] = true
-		s.damage(DamagedAccount, field, tenant, err.Error())
+		s.unreadable[id] = true
+		s.damage(DamagedAccount, field, id, err.Error())
 		return
 	}
 	a := &AccountSnapshot{Account: account, Sequence: s.Control.Sequence}
-	s.Accounts[tenant] = a
-	s.checkAccount(field, tenant, a)
+	s.Accounts[id] = a
+	if id.Limit != budget.NoPeriod {
+		s.limits[id.Tenant] = s.limits[id.Tenant].With(id.Limit)
+	}
+	s.checkAccount(field, id, a)
 }
 
 // checkAccount checks the account's own record.
-func (s *Snapshot) checkAccount(field string, tenant budget.TenantID, a *AccountSnapshot) {
+func (s *Snapshot) checkAccount(field string, id AccountID, a *AccountSnapshot) {
 	if !a.Balanced() {
-		s.damage(UnbalancedAccount, field, tenant, a.BalanceText())
+		s.damage(UnbalancedAccount, field, id, a.BalanceText())
 	}
 	if s.Partitions > 0 {
-		if own := PartitionOf(tenant, s.Partitions); own != s.Index {
-			s.damage(MisplacedAccount, field, tenant, fmt.Sprintf("the account is in partition %d of %d, but the tenant belongs to partition %d", s.Index, s.Partitions, own))
+		if own := PartitionOf(id.Tenant, s.Partitions); own != s.Index {
+			s.damage(MisplacedAccount, field, id, fmt.Sprintf("the account is in partition %d of %d, but the tenant belongs to partition %d", s.Index, s.Partitions, own))
 		}
 	}
 	if other, taken := s.bySerial[a.Serial]; taken {
-		s.damage(SharedSerial, field, tenant, fmt.Sprintf("serial %d is also that of tenant %q", a.Serial, other))
+		s.damage(SharedSerial, field, id, fmt.Sprintf("serial %d is also that of %s", a.Serial, other))
 	}
-	s.bySerial[a.Serial] = tenant
+	s.bySerial[a.Serial] = id
 	if a.Serial == 0 || a.Serial > s.Control.LastSerial && !s.frozen {
-		s.damage(DamagedAccount, field, tenant, fmt.Sprintf("serial %d, but the partition's last one is %d", a.Serial, s.Control.LastSerial))
+		s.damage(DamagedAccount, field, id, fmt.Sprintf("serial %d, but the partition's last one is %d", a.Serial, s.Control.LastSerial))
 	}
 }
 
@@ -72,7 +78,7 @@ func (s *Snapshot) addHold(field, record string) {
 		err = s.checkHold(field, hold)
 	}
 	if err != nil {
-		s.damage(DamagedHold, field, hold.Tenant, err.Error())
+		s.damage(DamagedHold, field, AccountID{Tenant: hold.Tenant}, err.Error())
 		return
 	}
 	if s.phase == readingAccounts {
@@ -114,8 +120,8 @@ func (s *Snapshot) checkHold(field string, h Hold) error {
 	}
 }
 
-// count adds a hold, once, to the holds of each of its levels at the time when the level's
-// account was read.
+// count adds a hold, once, to the holds of each of its accounts at the time when the account was
+// read. Of the accounts where a hold was seen, a set has bit 8 × distance + period.
 func (s *Snapshot) count(field string, hold Hold) {
 	id := [16]byte([]byte(field[1:HoldFieldBytes]))
 	seen := s.seen[id]
@@ -123,20 +129,28 @@ func (s *Snapshot) count(field string, hold Hold) {
 		if s.Tenant != "" && level != s.Tenant {
 			continue
 		}
-		a := s.Accounts[level]
+		a := s.Accounts[AccountID{Tenant: level}]
 		if a == nil || !hold.Debited(a.Serial) {
 			s.checkOrphan(field, hold, level, a)
 			continue
 		}
-		bit := byte(1) << distance
-		if hold.Sequence > a.Sequence || !hold.Open() && hold.EndedSeq <= a.Sequence || seen&bit != 0 {
-			continue
+		count := func(a *AccountSnapshot, limit budget.Period) {
+			bit := uint64(1) << (8*distance + int(limit))
+			if hold.Sequence > a.Sequence || !hold.Open() && hold.EndedSeq <= a.Sequence || seen&bit != 0 {
+				return
+			}
+			if seen == 0 {
+				s.Open++
+			}
+			seen |= bit
+			s.countAt(a, field, hold)
 		}
-		if seen == 0 {
-			s.Open++
+		count(a, budget.NoPeriod)
+		for _, limit := range s.limits[level].All() {
+			if a := s.Accounts[AccountID{level, limit}]; hold.Debited(a.Serial) {
+				count(a, limit)
+			}
 		}
-		seen |= bit
-		s.countAt(a, field, hold)
 	}
 	if seen != 0 {
 		s.seen[id] = seen
@@ -173,11 +187,11 @@ func (s *Snapshot) countAt(a *AccountSnapshot, field string, hold Hold) {
 // and its account too. Serials grow.
 func (s *Snapshot) checkOrphan(field string, hold Hold, level budget.TenantID, a *AccountSnapshot) {
 	switch {
-	case !hold.Open() || s.Tenant != "" || s.unreadable[level]:
+	case !hold.Open() || s.Tenant != "" || s.unreadable[AccountID{Tenant: level}]:
 	case a == nil && hold.Sequence <= s.began:
-		s.damage(OrphanedHold, field, hold.Tenant, fmt.Sprintf("it holds %d microcents, but tenant %q has no account", hold.Held, level))
+		s.damage(OrphanedHold, field, AccountID{Tenant: hold.Tenant}, fmt.Sprintf("it holds %d microcents, but tenant %q has no account", hold.Held, level))
 	case a != nil && (hold.Serial < a.Serial || hold.Sequence <= a.Sequence):
-		s.damage(OrphanedHold, field, hold.Tenant, fmt.Sprintf("it holds %d microcents of an account with serial %d, but tenant %q now has serial %d",
+		s.damage(OrphanedHold, field, AccountID{Tenant: hold.Tenant}, fmt.Sprintf("it holds %d microcents of an account with serial %d, but tenant %q now has serial %d",
 			hold.Held, hold.Serial, level, a.Serial))
 	}
 }
@@ -191,7 +205,7 @@ func (s *Snapshot) checkUntimed(p page) {
 			}
 			hold, err := ParseHold(p.fields[i+1])
 			if err == nil {
-				s.damage(UntimedHold, field, hold.Tenant, fmt.Sprintf("its deadline is %d, but it has no timer", hold.Deadline))
+				s.damage(UntimedHold, field, AccountID{Tenant: hold.Tenant}, fmt.Sprintf("its deadline is %d, but it has no timer", hold.Deadline))
 			}
 		}
 	}
@@ -204,35 +218,35 @@ func (s *Snapshot) checkDue(first string) {
 	if err != nil || s.frozen || s.Control.Due != 0 && s.Control.Due <= at {
 		return
 	}
-	s.damage(WrongDue, ControlField, "", fmt.Sprintf("the first timer is due at %d, but the partition looks for none before %d (0 is never)", at, s.Control.Due))
+	s.damage(WrongDue, ControlField, AccountID{}, fmt.Sprintf("the first timer is due at %d, but the partition looks for none before %d (0 is never)", at, s.Control.Due))
 }
 
 // addOther checks a record that is neither an account nor a hold.
 func (s *Snapshot) addOther(field, record string) {
 	kind, rest := field[0], len(field)-1
 	bad := func(damage DamageKind, format string, args ...any) {
-		s.damage(damage, field, "", fmt.Sprintf(format, args...))
+		s.damage(damage, field, AccountID{}, fmt.Sprintf(format, args...))
 	}
 	switch {
 	case field == HeaderField, field == ControlField: // each page shows them
 	case kind == luascripts.FieldSession && rest == 8:
 		if err := Session(record).Check(); err != nil {
-			s.damage(DamagedSession, field, "", err.Error())
+			s.damage(DamagedSession, field, AccountID{}, err.Error())
 		}
 	case kind == luascripts.FieldReply && rest == 8:
 		if len(record) < minReply || record[0] != WordApplied {
 			bad(DamagedReply, "%d bytes that begin with %.8q", len(record), record)
 		}
 	case kind == luascripts.FieldEpoch:
-		tenant, _, ok := EpochOfField(field)
+		id, _, ok := EpochOfField(field)
 		if !ok {
 			bad(DamagedEpoch, "its field names no tenant")
 			return
 		}
 		if _, err := ParseEpoch(record); err != nil {
-			s.damage(DamagedEpoch, field, tenant, err.Error())
+			s.damage(DamagedEpoch, field, id, err.Error())
 		}
-		s.epochs[tenant] = append(s.epochs[tenant], field)
+		s.epochs[id] = append(s.epochs[id], field)
 	case (kind == luascripts.FieldRing || kind == luascripts.FieldEndings) && rest == 6:
 		if len(record) < 6+HoldFieldBytes || (len(record)-6)%HoldFieldBytes != 0 {
 			bad(DamagedEndings, "%d bytes, want 6 and %d for each hold", len(record), HoldFieldBytes)
@@ -248,16 +262,16 @@ func (s *Snapshot) compare() {
 	if !s.Thorough {
 		return
 	}
-	for tenant, a := range s.Accounts {
-		field := AccountField(tenant)
+	for id, a := range s.Accounts {
+		field := id.Field()
 		if !a.Balanced() {
 			continue // its other terms mean nothing
 		}
 		if !a.Matches() {
-			s.damage(WrongSum, field, tenant, a.MismatchText())
+			s.damage(WrongSum, field, id, a.MismatchText())
 		}
 		if text := a.deadlineText(); text != "" {
-			s.damage(WrongDeadline, field, tenant, text)
+			s.damage(WrongDeadline, field, id, text)
 		}
 	}
 	if s.planAgain(); len(s.again) > 0 {

@@ -41,8 +41,8 @@ type Snapshot struct {
 	// those of the header; 0 partitions means any.
 	Partitions, Index int
 
-	// Accounts are the accounts that were read, by tenant.
-	Accounts map[budget.TenantID]*AccountSnapshot
+	// Accounts are the accounts that were read.
+	Accounts map[AccountID]*AccountSnapshot
 	// Open is the number of open holds, each at its account's sequence.
 	Open int
 	// Damages are the records that no node writes. Unnamed counts damaged holds by kind,
@@ -61,16 +61,17 @@ type Snapshot struct {
 	began  uint64 // sequence of the first page
 	frozen bool   // no batch is applied, since the control record is unreadable
 
-	bySerial   map[uint64]budget.TenantID
-	unreadable map[budget.TenantID]bool // accounts
+	bySerial   map[uint64]AccountID
+	unreadable map[AccountID]bool
+	limits     map[budget.TenantID]budget.Periods // of the tenants that have limits among Accounts
 	reported   map[reportKey]bool
-	seen       map[[16]byte]byte // levels at which a hold was counted, by its id
-	ended      []sighting        // ended holds seen before all accounts were read
+	seen       map[[16]byte]uint64 // accounts at which a hold was counted, by its id: see count
+	ended      []sighting          // ended holds seen before all accounts were read
 	again      []rereading
-	reread     map[string]string            // records of a page that reads accounts again
-	epochs     map[budget.TenantID][]string // fields of ended epochs that were found, by tenant
-	ringHead   uint64                       // next record of settled holds when the last hold was read
-	endings    uint64                       // next record of expired holds at that time
+	reread     map[string]string      // records of a page that reads accounts again
+	epochs     map[AccountID][]string // fields of ended epochs that were found
+	ringHead   uint64                 // next record of settled holds when the last hold was read
+	endings    uint64                 // next record of expired holds at that time
 }
 
 type sighting struct {
@@ -138,10 +139,10 @@ func NewSnapshot(header string, tenant budget.TenantID, keep bool) *Snapshot {
 	h, _ := ParseHeader(header) // an unreadable header sets no expectation
 	return &Snapshot{
 		Tenant: tenant, KeepHolds: keep, Partitions: h.Partitions, Index: h.Index,
-		Accounts: make(map[budget.TenantID]*AccountSnapshot), Unnamed: make(map[DamageKind]int), header: header,
-		cursor: "0", ring: "-1", timed: "-1", bySerial: make(map[uint64]budget.TenantID),
-		unreadable: make(map[budget.TenantID]bool), reported: make(map[reportKey]bool), seen: make(map[[16]byte]byte),
-		epochs: make(map[budget.TenantID][]string),
+		Accounts: make(map[AccountID]*AccountSnapshot), Unnamed: make(map[DamageKind]int), header: header,
+		cursor: "0", ring: "-1", timed: "-1", bySerial: make(map[uint64]AccountID),
+		unreadable: make(map[AccountID]bool), limits: make(map[budget.TenantID]budget.Periods),
+		reported: make(map[reportKey]bool), seen: make(map[[16]byte]uint64), epochs: make(map[AccountID][]string),
 	}
 }
 
@@ -267,7 +268,7 @@ func (s *Snapshot) Add(reply []any) error {
 		s.checkDue(p.first)
 		s.checkUntimed(p)
 	}
-	if a := s.Accounts[s.Tenant]; a != nil && s.Tenant != "" && a.Matches() {
+	if a := s.Accounts[AccountID{Tenant: s.Tenant}]; a != nil && s.Tenant != "" && a.Matches() {
 		s.phase = snapshotDone // the one tenant has no more holds
 	} else if s.cursor == "0" {
 		s.turn()
@@ -291,7 +292,7 @@ func (s *Snapshot) addControl(record string) error {
 		if record == "" {
 			err = fmt.Errorf("%w: it is missing or empty", ErrDamaged)
 		}
-		s.damage(DamagedControl, ControlField, "", err.Error()+"; with it the partition's time, sequence and last serial are lost")
+		s.damage(DamagedControl, ControlField, AccountID{}, err.Error()+"; with it the partition's time, sequence and last serial are lost")
 	}
 	if first {
 		s.began = control.Sequence
@@ -309,7 +310,7 @@ func (s *Snapshot) turn() {
 			s.count(e.field, e.hold)
 		}
 		s.ended = nil
-		if s.Tenant != "" && s.Accounts[s.Tenant] == nil {
+		if s.Tenant != "" && s.Accounts[AccountID{Tenant: s.Tenant}] == nil {
 			s.phase = snapshotDone
 		}
 	case readingHolds:

@@ -174,7 +174,7 @@ func TestSnapshotIsExactBetweenAnySteps(t *testing.T) {
 				}
 				tenant := w.tenants[w.rand.IntN(len(w.tenants))]
 				one := w.snapshot(tenant, false, steps)
-				if a := one.Accounts[tenant]; a != nil && !a.Matches() || len(one.Damages) > 0 || len(one.Accounts) > 1 {
+				if a := one.Accounts[store.AccountID{Tenant: tenant}]; a != nil && !a.Matches() || len(one.Damages) > 0 || len(one.Accounts) > 1 {
 					t.Fatalf("%q alone: %+v, %+v", tenant, a, one.Damages)
 				}
 			}

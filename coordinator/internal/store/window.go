@@ -175,22 +175,6 @@ type EndedEpoch struct {
 	End   int64
 }
 
-// EpochField names the record of an account's ended epoch.
-func EpochField(tenant budget.TenantID, start int64) string {
-	return string(append(appendUint([]byte{luascripts.FieldEpoch}, uint64(start), 6), tenant...)) //nolint:gosec // a time
-}
-
-// EpochOfField returns the tenant and the start of the epoch that a field records.
-func EpochOfField(field string) (tenant budget.TenantID, start int64, ok bool) {
-	if len(field) < 8 || field[0] != luascripts.FieldEpoch {
-		return "", 0, false
-	}
-	r := reader{field[1:]}
-	start = r.time()
-	tenant = budget.TenantID(r.rest)
-	return tenant, start, tenant.Validate() == nil
-}
-
 // ParseEpoch reads the record of an ended epoch.
 func ParseEpoch(record string) (e EndedEpoch, err error) {
 	if len(record) != luascripts.EpochBytes {

@@ -17,7 +17,7 @@ func inProcess(t testing.TB, c budgettest.Config) budgettest.Subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return budgettest.Subject{Engine: engine, Levels: true, Settings: true, Windows: true}
+	return budgettest.Subject{Engine: engine, Levels: true, Settings: true, Windows: true, Limits: true}
 }
 
 func TestRedisAgreesWithLocal(t *testing.T) {

@@ -68,6 +68,6 @@ func TestLinearizableUnderFaults(t *testing.T) {
 			f.on.Store(false)
 			t.Logf("faults %v", f.counts())
 		})
-		return budgettest.Subject{Engine: budgettest.Spread(nodes...), Levels: true, Settings: true, Windows: true}
+		return budgettest.Subject{Engine: budgettest.Spread(nodes...), Levels: true, Settings: true, Windows: true, Limits: true}
 	})
 }

@@ -53,7 +53,7 @@ func on(clients ...redis.UniversalClient) budgettest.Factory {
 			Stored: func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
 				return audit.Read(ctx, clients[0], prefix)
 			},
-			Levels: true, Settings: true, Windows: true, Crossings: crossings.All,
+			Levels: true, Settings: true, Windows: true, Limits: true, Crossings: crossings.All,
 		}
 	}
 }

@@ -13,7 +13,7 @@ func factory(t testing.TB, c budgettest.Config) budgettest.Subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return budgettest.Subject{Engine: e, Levels: true, Settings: true, Windows: true, Crossings: crossings.All}
+	return budgettest.Subject{Engine: e, Levels: true, Settings: true, Windows: true, Limits: true, Crossings: crossings.All}
 }
 
 func TestEngine(t *testing.T) {

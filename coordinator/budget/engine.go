@@ -20,12 +20,15 @@ import (
 // from each level that exists, or from none; an ancestor that doesn't exist limits nothing. A
 // hold remembers the levels that it took from, and its end touches exactly these, except
 // for those that were removed from the store by hand. Each check is made at all levels
-// before the next check. The other operations concern only the account that they name.
+// before the next check. A level may have several limits ([Limit]): whatever is said of a level's
+// remaining amount holds for each of them, the base limit first. The other operations concern
+// only the account that they name, and its base limit.
 type Engine interface {
 	// EnsureTenant creates the tenant with its budget and its settings unless it exists:
 	// Created; Exists, which changes nothing, whatever the amount and the settings. A negative
-	// budget is ErrInvalidAmount, an invalid setting ErrInvalidSetting, and a budget and an
-	// overdraft beyond 64 bits ErrOverflow, also if the tenant exists.
+	// budget is ErrInvalidAmount, an invalid setting ErrInvalidSetting, more than MaxLimits limits
+	// ErrTooManyLimits, and a budget and an overdraft beyond 64 bits ErrOverflow, also if the
+	// tenant exists.
 	EnsureTenant(ctx context.Context, tenant TenantID, budget Microcents, settings ...Setting) (Ensured, error)
 
 	// TryReserve holds cost: Insufficient{0, cost} if cost ≤ 0, which is checked first;
@@ -61,9 +64,14 @@ type Engine interface {
 	Remaining(ctx context.Context, tenant TenantID) (Remainder, error)
 
 	// Balance returns all terms of the invariant for the one account, read atomically:
-	// MissingTenant; Found. It accepts AtEpoch; the error is then ErrNoEpoch, after
-	// MissingTenant, if the account keeps no such epoch.
+	// MissingTenant; Found. It accepts OfLimit and AtEpoch; the error is then ErrNoLimit or
+	// ErrNoEpoch, in this order, after MissingTenant, if the tenant has no such limit or the
+	// limit keeps no such epoch.
 	Balance(ctx context.Context, tenant TenantID, opts ...BalanceOption) (Balance, error)
+
+	// Limits returns the balances of all limits of the tenant, read atomically: MissingTenant;
+	// Found.
+	Limits(ctx context.Context, tenant TenantID) (LimitList, error)
 
 	// Holds returns the open holds that the account counts, including those of tenants
 	// below it, and the balance, read atomically: MissingTenant; Found. Its cost grows with
@@ -80,9 +88,10 @@ type Engine interface {
 	Withdraw(ctx context.Context, tenant TenantID, amount Microcents) (Adjustment, error)
 
 	// Configure changes settings of the account, and leaves the others as they are:
-	// MissingTenant; Closed; Configured. It may be repeated. An overdraft that doesn't fit 64
-	// bits together with the budget is ErrOverflow, after Closed. Without a setting it changes
-	// nothing.
+	// MissingTenant; Closed; Configured. It may be repeated. More than MaxLimits limits are
+	// ErrTooManyLimits, and an overdraft that doesn't fit 64 bits together with the budget is
+	// ErrOverflow, in this order, after Closed; then nothing is changed. Without a setting it
+	// changes nothing.
 	Configure(ctx context.Context, tenant TenantID, settings ...Setting) (Configuration, error)
 
 	// FreezeTenant stops reserves of the tenant and of those below it, until UnfreezeTenant:

@@ -150,8 +150,8 @@ func TestDifferentialNamesMissingOutcomes(t *testing.T) {
 	t.Parallel()
 	coverage := make(map[string]int)
 	all := len(outcomesToSee) + len(levelOutcomesToSee) + len(settingOutcomesToSee) + len(ancestorSettingOutcomesToSee) + len(windowOutcomesToSee) +
-		len(rollingOutcomesToSee)
-	if lacking := uncovered(coverage, abilities{true, true, true}); len(lacking) != all || len(lacking) < 60 {
+		len(rollingOutcomesToSee) + len(limitOutcomesToSee) + len(ancestorLimitOutcomesToSee)
+	if lacking := uncovered(coverage, abilities{true, true, true, true}); len(lacking) != all || len(lacking) < 60 {
 		t.Errorf("missing outcomes of an empty run: %q", lacking)
 	}
 	for _, outcome := range outcomesToSee {

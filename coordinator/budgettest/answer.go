@@ -3,6 +3,7 @@ package budgettest
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -15,6 +16,7 @@ type answer struct {
 	Outcome, Prior      budget.Outcome
 	Remaining, Required budget.Microcents
 	Level               budget.TenantID
+	Limit               budget.Period
 	Actual, Returned    budget.Microcents
 	Shortfall           budget.Microcents
 	Cap                 budget.Cap
@@ -23,13 +25,14 @@ type answer struct {
 	Settings            budget.Settings // of Configure and the like
 	HasID               bool
 	Fate                budget.Fate
-	Account             account // of Balance and Holds
-	Err                 string  // see errorName
+	Account             account                   // of Balance and Holds
+	Limits              map[budget.Period]account // of Limits
+	Err                 string                    // see errorName
 }
 
 func settlementAnswer(res budget.Settlement, err error) answer {
 	return answer{
-		Outcome: res.Outcome, Prior: res.Prior, Remaining: res.Remaining, Level: res.Level, Actual: res.Actual, Returned: res.Returned,
+		Outcome: res.Outcome, Prior: res.Prior, Remaining: res.Remaining, Level: res.Level, Limit: res.Limit, Actual: res.Actual, Returned: res.Returned,
 		Shortfall: res.Shortfall, Err: errorName(err),
 	}
 }
@@ -52,6 +55,10 @@ func errorName(err error) string {
 		return budget.ErrInvalidSetting.Error()
 	case errors.Is(err, budget.ErrNoEpoch):
 		return budget.ErrNoEpoch.Error()
+	case errors.Is(err, budget.ErrNoLimit):
+		return budget.ErrNoLimit.Error()
+	case errors.Is(err, budget.ErrTooManyLimits):
+		return budget.ErrTooManyLimits.Error()
 	default:
 		return "other: " + err.Error()
 	}
@@ -76,6 +83,9 @@ func (a answer) key() string {
 }
 
 func compareAnswers(want, got answer) error {
+	if reflect.DeepEqual(want, got) { // which is much faster
+		return nil
+	}
 	if diff := cmp.Diff(want, got, byPercents); diff != "" {
 		return fmt.Errorf("the answers differ (-reference +subject):\n%s", diff)
 	}

@@ -20,8 +20,16 @@ import (
 // as ended. Of an account with a window, the store may be behind.
 func Audit(ctx context.Context, s Subject, now time.Time, tenants ...budget.TenantID) error {
 	lists, err := listHolds(ctx, s.Engine, tenants)
-	if err != nil || s.Stored == nil {
+	if err != nil {
 		return err
+	}
+	if s.abilities().limits {
+		if err := auditLimits(ctx, s.Engine, lists); err != nil {
+			return err
+		}
+	}
+	if s.Stored == nil {
+		return nil
 	}
 	stored, err := s.Stored(ctx)
 	if err != nil {
@@ -69,6 +77,46 @@ func listHolds(ctx context.Context, engine budget.Engine, tenants []budget.Tenan
 		lists[tenant] = list
 	}
 	return lists, nil
+}
+
+// auditLimits checks the limits of every tenant, of which lists has the base limit.
+func auditLimits(ctx context.Context, engine budget.Engine, lists map[budget.TenantID]budget.HoldList) error {
+	for tenant, list := range lists {
+		all, err := engine.Limits(ctx, tenant)
+		if err != nil {
+			return fmt.Errorf("limits of %q: %w", tenant, err)
+		}
+		if len(all.Limits) == 0 || all.Limits[0] != list.Balance {
+			return fmt.Errorf("tenant %q: the limits are %+v, but the balance is %+v", tenant, all, list.Balance)
+		}
+		if err := auditList(all); err != nil {
+			return fmt.Errorf("tenant %q: %w", tenant, err)
+		}
+	}
+	return nil
+}
+
+// auditList checks a result of Limits for consistency. The holds of a limit are among those of the
+// base limit.
+func auditList(list budget.LimitList) error {
+	base := list.Limits[0]
+	periods := base.Settings.Limits.All()
+	if list.Outcome != budget.Found || base.Limit != budget.NoPeriod || len(list.Limits) != 1+len(periods) {
+		return fmt.Errorf("Limits returned %+v, want found, and a balance for each of %s", list, base.Settings.Limits)
+	}
+	for i, b := range list.Limits {
+		s := b.Settings
+		switch {
+		case b.Outcome != budget.Found || !b.Conserved():
+			return fmt.Errorf("the limit by %s doesn't add up: %+v", b.Limit, b)
+		case i == 0:
+		case b.Limit != periods[i-1] || s != (budget.Settings{Overdraft: s.Overdraft, Thresholds: s.Thresholds, Window: s.Window}) || s.Window.Period != b.Limit:
+			return fmt.Errorf("limit %d is %+v, want that by %s, with no settings of the tenant", i, b, periods[i-1])
+		case b.Reserved < 0 || b.Ended < 0 || b.Reserved+b.Ended > base.Reserved+base.Ended:
+			return fmt.Errorf("the limit by %s reserves %d and %d in ended epochs, more than the base limit: %+v", b.Limit, b.Reserved, b.Ended, base)
+		}
+	}
+	return nil
 }
 
 // auditAnswer checks a result of Holds for consistency.

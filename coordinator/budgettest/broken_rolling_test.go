@@ -72,5 +72,5 @@ var brokenRolling = map[string]brokenWindow{
 }
 
 func TestBrokenRollingWindowsAreNoticed(t *testing.T) {
-	noticeAll(t, brokenRolling, lastWindowMistake, lastRollingMistake)
+	noticeAll(t, "Windows", brokenRolling, lastWindowMistake, lastRollingMistake)
 }

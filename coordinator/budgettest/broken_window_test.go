@@ -111,19 +111,19 @@ var brokenWindows = map[string]brokenWindow{
 }
 
 func TestBrokenWindowsAreNoticed(t *testing.T) {
-	noticeAll(t, brokenWindows, firstWindowMistake, lastWindowMistake)
+	noticeAll(t, "Windows", brokenWindows, firstWindowMistake, lastWindowMistake)
 }
 
 // noticeAll checks that the checks notice the mistakes of a table, which must have all between
 // first and last.
-func noticeAll(t *testing.T, table map[string]brokenWindow, first, last mistake) {
+func noticeAll(t *testing.T, suite string, table map[string]brokenWindow, first, last mistake) {
 	seen := make(map[mistake]bool)
 	for name, b := range table {
 		seen[b.mistake] = true
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, check := range b.noticed {
-				if passes(t, mistaken(b.mistake), "Windows/"+check) {
+				if passes(t, mistaken(b.mistake), suite+"/"+check) {
 					t.Errorf("%q passes", check)
 				}
 			}

@@ -25,9 +25,10 @@ const maxRuns = 8
 // and the whole state after each step. The operations use a few tenants, on up to four
 // levels of one family if both engines have Subject.Levels; settings if both have
 // Subject.Settings; windows if both have Subject.Windows, with a clock that jumps to their
-// boundaries and to the ends of parts; amounts around 0, 2^53, 2^63-1 and the remaining and held amounts; and a clock
-// that passes deadlines. The test fails if an outcome didn't occur, so it needs at least
-// rapid's default number of checks. A failure prints rapid's seed.
+// boundaries and to the ends of parts; several limits if both have Subject.Limits; amounts
+// around 0, 2^53, 2^63-1 and the remaining and held amounts; and a clock that passes deadlines.
+// The test fails if an outcome didn't occur, so it needs at least rapid's default number of
+// checks. A failure prints rapid's seed.
 //
 // The reference is the trusted engine; the subject is the one with Stored, if any.
 func Differential(t *testing.T, reference, subject Factory) {
@@ -61,10 +62,14 @@ func differential(t testing.TB, reference, subject Factory, coverage map[string]
 				op := step.Draw(rt, "opening")
 				op.verb, op.instead, op.tenant = verbEnsure, sameVerb, tenant
 				perform(op)
+				if p.able.limits {
+					p.limit(tenant, step.Draw(rt, "opening"), perform)
+				}
 				if p.able.settings {
 					p.open(tenant, func() operation { return step.Draw(rt, "opening") }, perform)
 				}
 			}
+			scenes := p.scenes()
 			p.play(scenes[rapid.IntRange(0, len(scenes)-1).Draw(rt, "scene")], func() operation { return step.Draw(rt, "scene's operation") }, perform)
 			rt.Repeat(map[string]func(*rapid.T){"step": func(rt *rapid.T) {
 				if err := p.perform(step.Draw(rt, "operation")); err != nil {
@@ -201,6 +206,12 @@ func uncovered(coverage map[string]int, able abilities) []string {
 	if able.windows {
 		expected = append(expected, windowOutcomesToSee...)
 		expected = append(expected, rollingOutcomesToSee...)
+	}
+	if able.limits {
+		expected = append(expected, limitOutcomesToSee...)
+	}
+	if able.levels && able.limits {
+		expected = append(expected, ancestorLimitOutcomesToSee...)
 	}
 	var lacking []string
 	for _, outcome := range expected {

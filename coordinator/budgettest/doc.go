@@ -25,7 +25,8 @@
 // no tenant of a suite is an ancestor of another. Subject.Settings does the same for the
 // settings of accounts: in Run it enables the suite Settings; and Subject.Windows for their
 // windows: in Run it enables the suite Windows, and in Differential a clock that jumps to
-// boundaries. The histories have no windows.
+// boundaries; and Subject.Limits for several limits a tenant: in Run it enables the suite
+// Limits. The histories have neither windows nor several limits.
 //
 // After every test, [Audit] checks the invariant of every account, in the engine's own
 // results and in its store.

@@ -20,11 +20,21 @@ type fixture struct {
 	tenants []budget.TenantID
 	// settings are those that the check has given to its tenants.
 	settings map[budget.TenantID]budget.Settings
+	limits   map[limitName]budget.Settings // of their limits
+}
+
+// limitName names a limit of a tenant.
+type limitName struct {
+	tenant budget.TenantID
+	period budget.Period
 }
 
 func newFixture(t testing.TB, f Factory, c check) *fixture {
 	t.Helper()
-	x := &fixture{t: t, ctx: t.Context(), clock: newClock(), settings: make(map[budget.TenantID]budget.Settings)}
+	x := &fixture{
+		t: t, ctx: t.Context(), clock: newClock(),
+		settings: make(map[budget.TenantID]budget.Settings), limits: make(map[limitName]budget.Settings),
+	}
 	config := Config{HoldTTL: c.ttl, Clock: x.clock.now}
 	if c.ownClock {
 		config.Clock = nil
@@ -52,8 +62,20 @@ func (x *fixture) open(tenant budget.TenantID, amount budget.Microcents, setting
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	x.settings[tenant] = change.Apply(budget.Settings{})
+	x.settings[tenant] = x.after(tenant, budget.Settings{}, change)
 	expect(x, budget.Ensured{Outcome: budget.Created, Remaining: amount})(x.engine.EnsureTenant(x.ctx, tenant, amount, settings...))
+}
+
+// after returns the settings of a tenant after a change, and remembers those of its limits.
+func (x *fixture) after(tenant budget.TenantID, before budget.Settings, change budget.Change) budget.Settings {
+	for _, l := range change.Limits {
+		name := limitName{tenant, l.Window.Period}
+		delete(x.limits, name)
+		if !l.Remove {
+			x.limits[name] = budget.Settings{Overdraft: l.Overdraft, Thresholds: l.Thresholds, Window: l.Window}
+		}
+	}
+	return change.Apply(before)
 }
 
 // hold reserves cost, checks the remaining amount after it, and returns the ID.

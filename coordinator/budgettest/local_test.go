@@ -13,7 +13,7 @@ func localFactory(t testing.TB, c Config) Subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Subject{Engine: engine, Levels: true, Settings: true, Windows: true, Crossings: crossings.All}
+	return Subject{Engine: engine, Levels: true, Settings: true, Windows: true, Limits: true, Crossings: crossings.All}
 }
 
 func TestLocalEnginePasses(t *testing.T) { Run(t, localFactory) }

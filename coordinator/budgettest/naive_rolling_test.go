@@ -250,5 +250,8 @@ func (e *naive) shown(account *budget.Balance) budget.Balance {
 	if b.Settings.Window.Period.Rolling() && e.mistake != showsStart {
 		b.Epoch = budget.Epoch{}
 	}
+	if e.mistake == hidesLimits {
+		b.Settings.Limits = 0
+	}
 	return b
 }

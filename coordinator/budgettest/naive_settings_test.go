@@ -12,25 +12,26 @@ import (
 // finish reports the thresholds that the operation crossed, and releases the lock.
 func (e *naive) finish() {
 	defer e.mu.Unlock()
-	for tenant, account := range e.accounts {
+	for key, account := range e.accounts {
+		tenant, limit := e.name(key, crossesUnnamed)
 		reached := account.Crossed()
 		if e.mistake == crossesAbove {
 			reached = account.Settings.Thresholds.Reached(account.Committed-1, account.Granted)
 		}
-		before := e.reached[tenant]
+		before := e.reached[key]
 		if e.mistake == crossesRepeatedly {
 			before = budget.Thresholds{}
 		}
 		for _, percent := range reached.Beyond(before) {
-			if e.mistake == crossesAtTenant && tenant.Parent() == "" {
+			if e.mistake == crossesAtTenant && tenant.Parent() == "" || e.mistake == crossesBaseOnly && !isBase(key) {
 				continue
 			}
 			e.events = append(e.events, budget.Crossing{
-				Tenant: tenant, Percent: percent, Committed: account.Committed, Granted: account.Granted,
+				Tenant: tenant, Limit: limit, Percent: percent, Committed: account.Committed, Granted: account.Granted,
 			})
 		}
 		if e.mistake != crossesOnce && e.mistake != crossesFirstEpoch || len(reached.Beyond(before)) > 0 {
-			e.reached[tenant] = reached
+			e.reached[key] = reached
 		}
 	}
 }
@@ -50,6 +51,9 @@ func (e *naive) frozen(id budget.ReservationID) bool {
 // would be made now, can spend, and the amount.
 func (e *naive) payable(levels []budget.TenantID, id budget.ReservationID) (least budget.TenantID, amount budget.Microcents) {
 	charged := e.charged(id, levels)
+	if e.mistake == coversByBase {
+		charged = bases(charged)
+	}
 	if len(charged) == 0 {
 		return levels[0], budget.MaxMicrocents - e.holds[id].Held
 	}
@@ -60,6 +64,12 @@ func (e *naive) payable(levels []budget.TenantID, id budget.ReservationID) (leas
 		}
 		if past := e.epochOf(id, level); past != nil {
 			return e.payableLate(b, past)
+		}
+		switch tenant, limit := limitOf(level); {
+		case limit != budget.NoPeriod && e.mistake == overdrawsOfBase:
+			return sum(b.Remaining, e.accounts[tenant].Settings.Overdraft)
+		case limit != budget.NoPeriod && e.mistake == overdrawsNoLimit:
+			return b.Remaining
 		}
 		return b.Remaining + b.Settings.Overdraft
 	})
@@ -106,6 +116,9 @@ func (e *naive) refuse(tenant budget.TenantID, levels []budget.TenantID, cost bu
 			}
 		}
 	}
+	if refusal := e.insufficient(levels, cost); e.mistake == checksLimitsFirst && refusal.Limit != budget.NoPeriod {
+		return refusal, true
+	}
 	for _, check := range checks {
 		for _, level := range levels {
 			if refusal := check(level); refusal.Outcome != budget.Unknown {
@@ -121,6 +134,9 @@ func (e *naive) cappedBy(level budget.TenantID, cost budget.Microcents) (budget.
 	for id := range e.holds {
 		if slices.Contains(e.set(id), level) {
 			open++
+			if e.mistake == capsByLimits {
+				open += int64(len(e.limitsOf(level)))
+			}
 		}
 	}
 	if e.mistake == capsByEnded {
@@ -149,6 +165,9 @@ func (e *naive) pays(id budget.ReservationID, payable budget.Microcents) budget.
 	}
 	if e.mistake == availableOfTenant {
 		_, payable = e.payable(e.set(id)[:1], id)
+	}
+	if e.mistake == availableOfBase {
+		_, payable = e.payable(bases(e.set(id)), id)
 	}
 	if e.mistake == outsideLimits {
 		_, payable = e.payable(e.set(id), budget.ReservationID{})
@@ -199,15 +218,47 @@ func (e *naive) change(tenant budget.TenantID, change budget.Change) (budget.Con
 		return budget.Configuration{Outcome: budget.MissingTenant}, nil
 	case e.mistake == reopens && change.SetFrozen && !change.Frozen:
 		account.Settings.Closed = false
-	case account.Settings.Closed && !change.SetClosed:
+	case e.mistake == tooManyFirst && e.tooMany(account.Settings, change) != nil:
+		return budget.Configuration{}, budget.ErrTooManyLimits
+	case account.Settings.Closed && !change.SetClosed && (e.mistake != limitsOfClosed || len(change.Limits) == 0):
 		return budget.Configuration{Outcome: budget.Closed}, nil
+	case account.Settings.Frozen && e.mistake == limitsOfFrozen && len(change.Limits) > 0:
+		return budget.Configuration{Outcome: budget.Frozen}, nil
 	}
-	was := account.Settings.Window
-	if err := e.apply(tenant, account, change, false); err != nil {
+	if err := e.configure(tenant, account, change); err != nil {
 		return budget.Configuration{}, err
 	}
-	e.rewind(tenant, account, was)
 	return budget.Configuration{Outcome: budget.Configured, Settings: account.Settings}, nil
+}
+
+// configure changes an account and the limits of its tenant, or none of them.
+func (e *naive) configure(tenant budget.TenantID, account *budget.Balance, change budget.Change) error {
+	after := *account
+	overflow := e.apply(tenant, &after, change, false)
+	if e.mistake == overflowsFirst && overflow != nil {
+		return overflow
+	}
+	if err := e.tooMany(account.Settings, change); err != nil {
+		return err
+	}
+	if overflow != nil {
+		return overflow
+	}
+	was := account.Settings.Window
+	if e.mistake == configuresBaseFirst {
+		*account = after
+	}
+	limits, err := e.drafts(tenant, change)
+	if err != nil {
+		return err
+	}
+	if err := e.removeLimits(tenant, change); err != nil {
+		return err
+	}
+	*account = after
+	e.rewind(tenant, account, was)
+	e.setLimits(limits)
+	return nil
 }
 
 // apply changes the settings of an account, which may be new, or returns ErrOverflow.
@@ -216,14 +267,14 @@ func (e *naive) apply(tenant budget.TenantID, account *budget.Balance, change bu
 	after.Settings = change.Apply(account.Settings)
 	if e.mistake == forgetsOtherSettings && !isNew {
 		after.Settings = change.Settings
-		after.Settings.Window = account.Settings.Window
+		after.Settings.Window, after.Settings.Limits = account.Settings.Window, change.Apply(account.Settings).Limits
 	}
 	if change.SetWindow {
 		if err := e.setWindow(tenant, &after, account.Settings.Window, change.Window, isNew); err != nil {
 			return err
 		}
 	}
-	if err := e.fits(tenant, after.Granted, after.Settings.Overdraft); err != nil {
+	if err := e.fits(tenant, after.Granted, after.Settings.Overdraft); err != nil && (isBase(tenant) || e.mistake != configuresBeyondLimit) {
 		return err
 	}
 	if e.mistake != configuresBeyondAmount {

@@ -107,16 +107,16 @@ func newNaive(c Config) *naive {
 // naiveFactory returns a naive engine, with its own maps as its store.
 func naiveFactory(_ testing.TB, c Config) Subject {
 	e := newNaive(c)
-	return Subject{Engine: e, Stored: e.stored, Levels: true, Settings: true, Windows: true, Crossings: e.crossings}
+	return Subject{Engine: e, Stored: e.stored, Levels: true, Settings: true, Windows: true, Limits: true, Crossings: e.crossings}
 }
 
-// begin takes the lock, ends the holds that are due, begins the tenant's present epoch, and
-// returns its account.
+// begin takes the lock, ends the holds that are due, begins the present epoch of each limit of
+// the tenant, and returns its account.
 func (e *naive) begin(tenant budget.TenantID) (*budget.Balance, error) {
 	e.mu.Lock()
 	e.now = max(e.now, e.clock().UnixMilli())
 	if e.mistake == rollsBeforeDue {
-		e.roll(tenant)
+		e.rollOwn(tenant)
 	}
 	for id, h := range e.holds {
 		if e.mistake == keepsDeadlineBelow && id.Tenant() != tenant || e.mistake == freezeStopsExpiry && e.frozen(id) {
@@ -126,13 +126,13 @@ func (e *naive) begin(tenant budget.TenantID) (*budget.Balance, error) {
 			e.end(id, 0, budget.Expired)
 		}
 	}
-	e.roll(tenant)
+	e.rollOwn(tenant)
 	return e.accounts[tenant], tenant.Validate()
 }
 
 func (e *naive) end(id budget.ReservationID, spent budget.Microcents, how budget.Outcome) {
 	held := e.holds[id].Held
-	for i, level := range e.set(id) {
+	for i, level := range e.touched(id, spent, how) {
 		account := e.accounts[level]
 		if account == nil {
 			continue
@@ -152,6 +152,10 @@ func (e *naive) end(id budget.ReservationID, spent budget.Microcents, how budget
 			account.Remaining -= held - spent
 			account.Committed += held - spent
 		}
+		if e.mistake == surplusToBase && !isBase(level) && spent < held {
+			account.Remaining -= held - spent
+			account.Committed += held - spent
+		}
 	}
 	delete(e.holds, id)
 	amount := held
@@ -161,11 +165,14 @@ func (e *naive) end(id budget.ReservationID, spent budget.Microcents, how budget
 	e.ended[id] = budget.Fate{Outcome: how, Amount: amount, At: time.UnixMilli(e.now).UTC()}
 }
 
-// levels returns the levels of a tenant that exist, from the tenant to the root.
+// levels returns the levels of a tenant that exist, from the tenant to the root, each with its
+// limits.
 func (e *naive) levels(tenant budget.TenantID) (levels []budget.TenantID) {
 	for ; tenant != ""; tenant = tenant.Parent() {
 		if e.accounts[tenant] != nil {
-			levels = append(levels, tenant)
+			levels = append(append(levels, tenant), e.limitsOf(tenant)...)
+		} else if e.mistake == deletesBaseOnly {
+			levels = append(levels, e.limitsOf(tenant)...)
 		}
 	}
 	return levels
@@ -176,6 +183,9 @@ func (e *naive) set(id budget.ReservationID) []budget.TenantID {
 	if e.mistake == chargesLaterLevel {
 		return e.levels(id.Tenant())
 	}
+	if e.mistake == endsInLaterLimits {
+		return e.withLater(e.sets[id])
+	}
 	return e.sets[id]
 }
 
@@ -185,7 +195,7 @@ func (e *naive) least(levels []budget.TenantID) (least budget.TenantID, remainin
 }
 
 func (e *naive) leastOf(levels []budget.TenantID, amount func(budget.TenantID) budget.Microcents) (least budget.TenantID, leastAmount budget.Microcents) {
-	for _, level := range levels {
+	for _, level := range e.inOrder(levels) {
 		if e.accounts[level] == nil {
 			continue
 		}
@@ -228,11 +238,14 @@ func (e *naive) EnsureTenant(_ context.Context, tenant budget.TenantID, amount b
 		if e.mistake == configuresExisting {
 			account.Settings = change.Apply(account.Settings)
 		}
+		if e.mistake == ensuresLimitsOfOthers {
+			return budget.Ensured{Outcome: budget.Exists, Remaining: account.Remaining}, e.ensureLimits(tenant, change, amount)
+		}
 		return budget.Ensured{Outcome: budget.Exists, Remaining: account.Remaining}, nil
 	}
 	e.accounts[tenant] = created
 	e.rewind(tenant, created, budget.Window{})
-	return budget.Ensured{Outcome: budget.Created, Remaining: created.Remaining}, nil
+	return budget.Ensured{Outcome: budget.Created, Remaining: created.Remaining}, e.ensureLimits(tenant, change, amount)
 }
 
 func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budget.Microcents, opts ...budget.ReserveOption) (budget.Reservation, error) {
@@ -254,6 +267,7 @@ func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budge
 	if e.mistake == skipsMiddle && len(levels) > 2 {
 		levels = []budget.TenantID{levels[0], levels[len(levels)-1]}
 	}
+	levels = e.debited(tenant, levels)
 	if refusal, refused := e.refuse(tenant, levels, cost); refused {
 		return refusal, nil
 	}
@@ -273,13 +287,20 @@ func (e *naive) TryReserve(_ context.Context, tenant budget.TenantID, cost budge
 		e.accounts[level].Remaining -= cost
 		e.accounts[level].Reserved += cost
 	}
-	level, remaining := e.least(levels)
-	return budget.Reservation{Outcome: budget.Reserved, ID: hold.ID, Remaining: remaining, Level: level}, nil
+	key, remaining := e.least(levels)
+	level, limit := e.name(key, reservesNameNoLimit)
+	return budget.Reservation{Outcome: budget.Reserved, ID: hold.ID, Remaining: remaining, Level: level, Limit: limit}, nil
 }
 
 // insufficient returns the refusal of a cost that a level doesn't have, if any.
 func (e *naive) insufficient(levels []budget.TenantID, cost budget.Microcents) budget.Reservation {
-	level, remaining := e.least(levels)
+	key, remaining := e.least(levels)
+	if e.mistake == skipsLimitFunds {
+		key, remaining = e.least(bases(levels))
+	}
+	if e.mistake == refusesByFirst {
+		key, remaining = e.firstWithout(levels, cost)
+	}
 	covered := remaining
 	if e.mistake == reservesOverdraft {
 		_, covered = e.payable(levels, budget.ReservationID{})
@@ -291,8 +312,10 @@ func (e *naive) insufficient(levels []budget.TenantID, cost budget.Microcents) b
 		own.Remaining -= cost
 		own.Committed += cost
 	}
+	e.debitEarly(levels, cost)
+	level, limit := e.name(key, refusalsNameNoLimit)
 	return budget.Reservation{
-		Outcome: budget.Insufficient, Remaining: e.free(remaining), Level: level, Required: cost, Renews: e.renews(level),
+		Outcome: budget.Insufficient, Remaining: e.free(remaining), Level: level, Limit: limit, Required: cost, Renews: e.renews(key),
 	}
 }
 
@@ -319,27 +342,29 @@ func (e *naive) commit(id budget.ReservationID, actual budget.Microcents, availa
 	}
 	levels, charge := e.set(id), actual
 	e.rollLevels(levels)
-	level, payable := e.payable(levels, id)
+	key, payable := e.payable(levels, id)
 	switch excess := actual - h.Held; {
 	case available:
 		charge = min(actual, h.Held+e.pays(id, payable))
 	case excess > 0 && excess > payable, e.mistake == refusesInDebt && excess > payable, e.mistake == capStopsSettles && e.capped(id, actual):
 		if e.mistake == overrunsByRemaining {
-			level, _ = e.least(levels)
+			key, _ = e.least(levels)
 		}
-		return budget.Settlement{Outcome: budget.Overrun, Remaining: e.accounts[level].Remaining, Level: level}, nil
+		level, limit := e.name(key, overrunsNameNoLimit)
+		return budget.Settlement{Outcome: budget.Overrun, Remaining: e.accounts[key].Remaining, Level: level, Limit: limit}, nil
 	}
 	shown := charge
 	if e.mistake == outsideCostsNothing && e.outside(id, levels[0]) {
 		shown = 0
 	}
 	e.end(id, charge, budget.Committed)
-	level, remaining := e.least(levels)
+	key, remaining := e.least(levels)
+	level, limit := e.name(key, settlesNameNoLimit)
 	if e.mistake == hidesDebt {
 		remaining = max(remaining, 0)
 	}
 	return budget.Settlement{
-		Outcome: budget.Committed, Remaining: remaining, Level: level, Actual: shown, Shortfall: actual - charge,
+		Outcome: budget.Committed, Remaining: remaining, Level: level, Limit: limit, Actual: shown, Shortfall: actual - charge,
 	}, nil
 }
 
@@ -355,8 +380,9 @@ func (e *naive) Release(_ context.Context, id budget.ReservationID) (budget.Sett
 	}
 	e.rollLevels(e.set(id))
 	e.end(id, 0, budget.Released)
-	level, remaining := e.least(e.set(id))
-	return budget.Settlement{Outcome: budget.Released, Remaining: remaining, Level: level, Returned: h.Held}, nil
+	key, remaining := e.least(e.set(id))
+	level, limit := e.name(key, settlesNameNoLimit)
+	return budget.Settlement{Outcome: budget.Released, Remaining: remaining, Level: level, Limit: limit, Returned: h.Held}, nil
 }
 
 func (e *naive) Lookup(_ context.Context, id budget.ReservationID) (budget.Fate, error) {
@@ -383,9 +409,14 @@ func (e *naive) Remaining(_ context.Context, tenant budget.TenantID) (budget.Rem
 	if account == nil {
 		return budget.Remainder{Outcome: budget.MissingTenant}, nil
 	}
-	e.rollLevels(e.levels(tenant))
-	level, remaining := e.least(e.levels(tenant))
-	return budget.Remainder{Outcome: budget.Found, Remaining: e.free(remaining), Level: level, Renews: e.renews(level)}, nil
+	levels := e.levels(tenant)
+	e.rollLevels(levels)
+	if e.mistake == readsBaseOnly {
+		levels = bases(levels)
+	}
+	key, remaining := e.least(levels)
+	level, limit := e.name(key, readsNameNoLimit)
+	return budget.Remainder{Outcome: budget.Found, Remaining: e.free(remaining), Level: level, Limit: limit, Renews: e.renews(key)}, nil
 }
 
 func (e *naive) Balance(_ context.Context, tenant budget.TenantID, opts ...budget.BalanceOption) (budget.Balance, error) {
@@ -397,6 +428,9 @@ func (e *naive) Balance(_ context.Context, tenant budget.TenantID, opts ...budge
 	}
 	if account == nil {
 		return budget.Balance{Outcome: budget.MissingTenant}, nil
+	}
+	if o.Limit != budget.NoPeriod {
+		return e.balanceOf(tenant, o)
 	}
 	if o.At != 0 {
 		return e.balanceAt(tenant, o.At)
@@ -436,7 +470,9 @@ func (e *naive) stored(context.Context) (map[budget.TenantID]budget.HoldList, er
 	defer e.mu.Unlock()
 	all := make(map[budget.TenantID]budget.HoldList)
 	for tenant := range e.accounts {
-		all[tenant] = e.list(tenant)
+		if isBase(tenant) {
+			all[tenant] = e.list(tenant)
+		}
 	}
 	return all, nil
 }
@@ -474,6 +510,12 @@ func (e *naive) adjust(verb string, tenant budget.TenantID, amount, change budge
 	}
 	account.Granted = sum
 	account.Remaining += change
+	if e.mistake == adjustsLimits {
+		for _, key := range e.limitsOf(tenant) {
+			e.accounts[key].Granted += change
+			e.accounts[key].Remaining += change
+		}
+	}
 	if e.mistake == grantsRaiseAmount && change > 0 && account.Settings.Window.Period.Rolling() {
 		account.Settings.Window.Amount += change
 	}
@@ -505,14 +547,12 @@ func (e *naive) DeleteTenant(_ context.Context, tenant budget.TenantID) (budget.
 		b.Outcome = budget.HoldsOpen
 		return b, nil
 	}
-	delete(e.accounts, tenant)
-	delete(e.reached, tenant)
-	if e.mistake != keepsDeleted {
-		delete(e.past, tenant)
+	if e.mistake != keepsDeletedLimits && e.mistake != deletesBaseOnly {
+		for _, key := range e.limitsOf(tenant) {
+			e.forget(key)
+		}
 	}
-	if e.mistake != keepsDeletedRing {
-		delete(e.rings, tenant)
-	}
+	e.forget(tenant)
 	if e.mistake == keepsSettings {
 		e.left[tenant] = b.Settings
 	}
@@ -531,7 +571,7 @@ func (e *naive) Tree(_ context.Context, tenant budget.TenantID) (budget.Tree, er
 		below = string(tenant)
 	}
 	tree := budget.Tree{Outcome: budget.MissingTenant}
-	names := slices.SortedFunc(maps.Keys(e.accounts), budget.TenantID.Compare)
+	names := slices.SortedFunc(slices.Values(bases(slices.Collect(maps.Keys(e.accounts)))), budget.TenantID.Compare)
 	for i, name := range names {
 		if e.mistake == readsTreeTwice && i == len(names)/2 {
 			e.mu.Unlock()

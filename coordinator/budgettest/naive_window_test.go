@@ -94,6 +94,13 @@ func (e *naive) rollLevels(levels []budget.TenantID) {
 	}
 }
 
+func (e *naive) rollOwn(tenant budget.TenantID) {
+	e.roll(tenant)
+	for _, key := range e.limitsOf(tenant) {
+		e.roll(key)
+	}
+}
+
 // roll begins the present epoch of an account: it ends the current one at its boundary, then
 // passes through every epoch without an operation. A rolling window slides.
 func (e *naive) roll(tenant budget.TenantID) {
@@ -104,10 +111,11 @@ func (e *naive) roll(tenant budget.TenantID) {
 	if r := e.rings[tenant]; r != nil {
 		e.slide(tenant, account, r)
 	}
-	if account.Epoch.End == 0 || e.mistake == neverRolls {
+	if account.Epoch.End == 0 || e.mistake == neverRolls || e.waitsForBase(tenant) {
 		return
 	}
 	now := budget.Instant(e.now)
+	e.alignEnds(tenant)
 	switch e.mistake { //nolint:exhaustive // others concern other rules
 	case rollsLate:
 		now--
@@ -197,6 +205,11 @@ func (e *naive) epochOf(id budget.ReservationID, level budget.TenantID) *pastEpo
 	h, open := e.holds[id]
 	if !open || e.mistake == settlesCurrent {
 		return nil
+	}
+	if tenant, limit := limitOf(level); limit != budget.NoPeriod {
+		if e.mistake == limitsSettleCurrent || e.mistake == limitsSettleByBase && e.epochOf(id, tenant) == nil {
+			return nil
+		}
 	}
 	made := budget.InstantOf(h.Made)
 	if all := e.past[level]; len(all) > 0 && made < e.accounts[level].Epoch.Start {
@@ -345,7 +358,8 @@ func (e *naive) setWindow(tenant budget.TenantID, after *budget.Balance, was, ch
 	}
 	same := was
 	same.Amount, same.Carry = after.Settings.Window.Amount, after.Settings.Window.Carry
-	if same != after.Settings.Window && (first || e.mistake != keepsBoundary) {
+	keeps := e.mistake == keepsBoundary || e.mistake == keepsLimitBoundary && !isBase(tenant)
+	if same != after.Settings.Window && (first || !keeps) {
 		after.Epoch.End = boundariesAfter(after.Settings.Window, now)()
 	}
 	return nil
@@ -356,6 +370,10 @@ func (e *naive) setWindow(tenant budget.TenantID, after *budget.Balance, was, ch
 func (e *naive) raise(after *budget.Balance, was, amount budget.Microcents, isNew bool) error {
 	larger := amount > was && (!isNew || e.mistake == raisesNew) && e.mistake != raisesNext
 	smaller := amount < was && (e.mistake == lowersNow || after.Settings.Window.Period.Rolling() && e.mistake != lowersNext)
+	if after.Limit != budget.NoPeriod {
+		larger = larger && e.mistake != raisesLimitNext
+		smaller = smaller || amount < was && e.mistake == lowersLimitNow
+	}
 	if amount == 0 || !larger && !smaller {
 		return nil
 	}
@@ -377,6 +395,9 @@ func (e *naive) raise(after *budget.Balance, was, amount budget.Microcents, isNe
 func (e *naive) renews(level budget.TenantID) budget.Instant {
 	if e.mistake == hidesRenews {
 		return 0
+	}
+	if e.mistake == renewsOfBase {
+		level, _ = limitOf(level)
 	}
 	if r := e.rings[level]; r != nil {
 		return e.turns(r)

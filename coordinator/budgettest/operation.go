@@ -27,6 +27,7 @@ type operation struct {
 	thresholds []int   // for setThresholds
 
 	windowing // for engines with windows
+	limiting  // for engines with limits
 }
 
 // setting is a kind of [budget.Setting].
@@ -135,7 +136,7 @@ const (
 	never           = -1 // a reservation that was never made
 	differentialTTL = 20 * time.Millisecond
 
-	operationBytes = 9
+	operationBytes = 11
 )
 
 // withoutLevels returns the operation for engines whose levels are not checked: it deletes no
@@ -181,6 +182,7 @@ func decode(data []byte) []operation {
 			thresholds: pick(thresholdChoices, data[4]),
 
 			windowing: decodeWindowing(data[7], data[8]),
+			limiting:  decodeLimiting(data[9], data[10]),
 		}
 		ops = append(ops, op)
 	}
@@ -205,6 +207,9 @@ func (op operation) String() string {
 	case verbGrant, verbWithdraw:
 		return fmt.Sprintf("%s %s %s", op.verb, op.tenant, amount)
 	case verbEnsure:
+		if op.limits.isSet() {
+			amount += " with " + op.limits.String()
+		}
 		if op.window.set {
 			amount += " with " + op.window.String()
 		}
@@ -213,11 +218,16 @@ func (op operation) String() string {
 		}
 		return fmt.Sprintf("%s %s %s with %s %d %d", op.verb, op.tenant, amount, op.setting, op.offset, op.thresholds)
 	case verbConfigure:
+		if op.limits.isSet() {
+			amount += " with " + op.limits.String()
+		}
 		if op.window.set {
 			return fmt.Sprintf("%s %s %s %s", op.verb, op.tenant, op.window, amount)
 		}
 		return fmt.Sprintf("%s %s %s %s %d", op.verb, op.tenant, op.setting, amount, op.thresholds)
-	case verbRemaining, verbBalance, verbHolds, verbDelete, verbFreeze, verbUnfreeze, verbClose:
+	case verbBalance:
+		return fmt.Sprintf("%s %s (%s)", op.limitedName(), op.tenant, op.period)
+	case verbRemaining, verbHolds, verbDelete, verbFreeze, verbUnfreeze, verbClose:
 	}
 	return fmt.Sprintf("%s %s", op.verb, op.tenant)
 }

@@ -60,6 +60,11 @@ func (p *pair) perform(op operation) error {
 	} else {
 		op.windowing = windowing{}
 	}
+	if p.able.limits {
+		op = op.withLimits()
+	} else {
+		op.limiting = limiting{}
+	}
 	p.done = append(p.done, op)
 	err := p.apply(op)
 	if err == nil {
@@ -87,9 +92,14 @@ func (p *pair) apply(op operation) error {
 	if err != nil {
 		return err
 	}
+	across, err := p.across(op, slot)
+	if err != nil {
+		return err
+	}
 	want := p.reference.call(p.ctx, op, tenant, slot, amount)
 	got := p.subject.call(p.ctx, op, tenant, slot, amount)
-	p.coverage[op.verb.String()+" "+want.key()]++
+	p.coverage[op.limitedName()+" "+want.key()]++
+	p.countLimits(op, tenant, want, across)
 	if late != "" {
 		p.coverage[op.verb.String()+" "+want.key()+" "+late]++
 	}
@@ -177,7 +187,7 @@ func (p *pair) amount(op operation, slot int) (budget.Microcents, error) {
 		}
 	}
 	remaining := list.Balance.Remaining
-	if op.verb == verbReserve || op.verb == verbCommit || op.verb == verbCommitAvailable {
+	if op.verb == verbReserve || op.verb == verbCommit || op.verb == verbCommitAvailable || op.verb == verbConfigure && op.limits.isSet() {
 		least, err := p.reference.Engine.Remaining(p.ctx, tenant)
 		if err != nil {
 			return 0, fmt.Errorf("the reference's remaining of %q: %w", tenant, err)
@@ -229,11 +239,11 @@ func (p *pair) amount(op operation, slot int) (budget.Microcents, error) {
 func (p *pair) payable(tenant budget.TenantID) (budget.Microcents, error) {
 	least := budget.MaxMicrocents
 	for ; tenant != ""; tenant = tenant.Parent() {
-		b, err := p.reference.Engine.Balance(p.ctx, tenant)
+		all, err := p.balances(tenant)
 		if err != nil {
-			return 0, fmt.Errorf("the reference's balance of %q: %w", tenant, err)
+			return 0, err
 		}
-		if b.Outcome == budget.Found {
+		for _, b := range all {
 			least = min(least, b.Remaining+b.Settings.Overdraft)
 		}
 	}
@@ -278,8 +288,7 @@ func (s *side) call(ctx context.Context, op operation, tenant budget.TenantID, s
 		res, err := s.Engine.Withdraw(ctx, tenant, amount)
 		return answer{Outcome: res.Outcome, Remaining: res.Remaining, Required: res.Required, Err: errorName(err)}
 	case verbBalance:
-		res, err := s.Engine.Balance(ctx, tenant)
-		return answer{Outcome: res.Outcome, Account: accountOf(budget.HoldList{Balance: res}, nil), Err: errorName(err)}
+		return s.read(ctx, op, tenant)
 	case verbHolds:
 		res, err := s.Engine.Holds(ctx, tenant)
 		a := answer{Outcome: res.Outcome, Account: accountOf(res, s.names), Err: errorName(err)}
@@ -295,7 +304,7 @@ func (s *side) call(ctx context.Context, op operation, tenant budget.TenantID, s
 	case verbRemaining, verbAdvance, verbAbandon:
 	}
 	res, err := s.Engine.Remaining(ctx, tenant)
-	return answer{Outcome: res.Outcome, Remaining: res.Remaining, Level: res.Level, Renews: res.Renews, Err: errorName(err)}
+	return answer{Outcome: res.Outcome, Remaining: res.Remaining, Level: res.Level, Limit: res.Limit, Renews: res.Renews, Err: errorName(err)}
 }
 
 func (s *side) reserve(ctx context.Context, op operation, tenant budget.TenantID, amount budget.Microcents) answer {
@@ -305,7 +314,7 @@ func (s *side) reserve(ctx context.Context, op operation, tenant budget.TenantID
 	}
 	res, err := s.Engine.TryReserve(ctx, tenant, amount, opts...)
 	a := answer{
-		Outcome: res.Outcome, Remaining: res.Remaining, Level: res.Level, Required: res.Required, Cap: res.Cap, CapLimit: res.CapLimit,
+		Outcome: res.Outcome, Remaining: res.Remaining, Level: res.Level, Limit: res.Limit, Required: res.Required, Cap: res.Cap, CapLimit: res.CapLimit,
 		Renews: res.Renews, HasID: !res.ID.IsZero(), Err: errorName(err),
 	}
 	if a.HasID {
@@ -379,7 +388,14 @@ func (s *side) state(ctx context.Context, c *clock, able abilities) (map[budget.
 		if s.Stored != nil && !able.windows {
 			list = settleDue(list, c.now())
 		}
-		accounts[tenant] = accountOf(list, s.names)
+		a := accountOf(list, s.names)
+		if able.limits {
+			var err error
+			if a.Limits, err = s.limitsOf(ctx, tenant, list.Balance); err != nil {
+				return nil, err
+			}
+		}
+		accounts[tenant] = a
 	}
 	return accounts, nil
 }

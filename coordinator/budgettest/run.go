@@ -20,6 +20,9 @@ func Run(t *testing.T, f Factory) {
 	if !able.windows {
 		t.Run("Windows", func(t *testing.T) { t.Skip("the engine has no windows: Subject.Windows is false") })
 	}
+	if !able.limits {
+		t.Run("Limits", func(t *testing.T) { t.Skip("the engine has no further limits: Subject.Limits is false") })
+	}
 }
 
 type suite struct {
@@ -68,6 +71,9 @@ func suites(able abilities) []suite {
 	}
 	if able.windows {
 		all = append(all, suite{"Windows", possible(windowChecks())})
+	}
+	if able.limits {
+		all = append(all, suite{"Limits", possible(limitChecks())})
 	}
 	return all
 }

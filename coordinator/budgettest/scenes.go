@@ -56,6 +56,79 @@ var scenes = []scene{
 	},
 }
 
+// limitScenes are further scenes, for engines with limits.
+var limitScenes = []scene{
+	{ // a limit that is set, removed and set again while there are holds
+		{verb: verbReserve, tenant: "acme", windowing: windowing{lasts: true}},
+		{verb: verbConfigure, tenant: "acme", limiting: limiting{limits: limitChange{set: []budget.Period{budget.Day}, amount: 1000}}},
+		{verb: verbReserve, tenant: "acme", windowing: windowing{lasts: true}},
+		{verb: verbCommit, tenant: "acme", which: 1},
+		{verb: verbConfigure, tenant: "acme", limiting: limiting{limits: limitChange{remove: []budget.Period{budget.Day}}}},
+		{verb: verbConfigure, tenant: "acme", limiting: limiting{limits: limitChange{set: []budget.Period{budget.Day}, amount: 500}}},
+		{verb: verbReserve, tenant: "acme", windowing: windowing{lasts: true}},
+		{verb: verbCommit, tenant: "acme", which: 1, basis: fromHeld},
+		{verb: verbRelease, tenant: "acme"},
+	},
+	{ // settles after the boundary of one of two limits
+		{verb: verbConfigure, tenant: "acme/search", limiting: limiting{limits: limitChange{
+			set: []budget.Period{budget.Hour, budget.Month}, amount: 800, window: budget.Window{Carry: 100},
+		}}},
+		{verb: verbReserve, tenant: "acme/search", windowing: windowing{lasts: true}},
+		{verb: verbReserve, tenant: "acme/search", windowing: windowing{lasts: true}},
+		{verb: verbAdvance, tenant: "acme/search", windowing: windowing{toward: toSecond}, limiting: limiting{place: 1}},
+		{verb: verbCommit, tenant: "acme/search", basis: fromHeld},
+		{verb: verbCommitAvailable, tenant: "acme/search", which: 1, basis: fromPayable},
+	},
+	{ // limits as large as what the levels above have
+		{verb: verbEnsure, tenant: "acme/ads", basis: fromExactFloat},
+		{verb: verbConfigure, tenant: "acme/ads", basis: fromRemaining, limiting: limiting{limits: limitChange{set: []budget.Period{budget.Week}}}},
+		{verb: verbRemaining, tenant: "acme/ads"},
+		{verb: verbConfigure, tenant: "acme/ads", basis: fromRemaining, limiting: limiting{limits: limitChange{set: []budget.Period{budget.Last30Days}}}},
+		{verb: verbRemaining, tenant: "acme/ads"},
+		{verb: verbReserve, tenant: "acme/ads"},
+	},
+	{ // four limits, then others, and changes that fail
+		{verb: verbConfigure, tenant: "acme", limiting: limiting{limits: limitChange{
+			set: []budget.Period{budget.Hour, budget.Day, budget.Week, budget.Month}, amount: 1500,
+		}}},
+		{verb: verbConfigure, tenant: "acme", limiting: limiting{limits: limitChange{
+			set: []budget.Period{budget.Last24Hours}, remove: []budget.Period{budget.Hour}, amount: 1500,
+		}}},
+		{verb: verbConfigure, tenant: "acme", setting: setOverdraft, basis: fromRoom, limiting: limiting{place: 1, limits: limitChange{
+			set: []budget.Period{budget.Hour}, amount: 1500,
+		}}},
+		{verb: verbConfigure, tenant: "acme", setting: setCapHold, limiting: limiting{place: 1, limits: limitChange{
+			set: []budget.Period{budget.Day, budget.Week}, amount: 1, overdraft: budget.MaxMicrocents - 1100,
+		}}},
+		{verb: verbConfigure, tenant: "acme", limiting: limiting{limits: limitChange{
+			set: []budget.Period{budget.Hour, budget.Month}, remove: []budget.Period{budget.Last24Hours}, amount: 1, overdraft: budget.MaxMicrocents - 1100,
+		}}},
+	},
+	{ // limits of a deleted tenant, and equal limits of two levels
+		{verb: verbEnsure, tenant: "acme/ads", basis: fromExactFloat, limiting: limiting{limits: limitChange{
+			set: []budget.Period{budget.Day, budget.Last7Days}, amount: 3000,
+		}}},
+		{verb: verbDelete, tenant: "acme/ads"},
+		{verb: verbEnsure, tenant: "acme/ads", basis: fromExactFloat, limiting: limiting{limits: limitChange{
+			set: []budget.Period{budget.Day, budget.Month}, overdraft: 20, percents: []int{50},
+		}}},
+		{verb: verbReserve, tenant: "acme/ads"},
+		{verb: verbRemaining, tenant: "acme/ads"},
+		{verb: verbClose, tenant: "acme/ads"},
+		{verb: verbConfigure, tenant: "acme/ads", limiting: limiting{limits: limitChange{
+			set: []budget.Period{budget.Hour, budget.Week, budget.Last7Days}, amount: 1000,
+		}}},
+	},
+}
+
+// scenes returns those for engines with the pair's abilities.
+func (p *pair) scenes() []scene {
+	if p.able.limits {
+		return slices.Concat(scenes, limitScenes)
+	}
+	return scenes
+}
+
 // play performs the operations of a scene. Their offsets and times are random.
 func (p *pair) play(s scene, draw func() operation, perform func(operation)) {
 	for _, op := range s {

@@ -72,7 +72,7 @@ func (x *fixture) close(tenant budget.TenantID) {
 }
 
 func (x *fixture) changed(tenant budget.TenantID, change budget.Change) func(budget.Configuration, error) {
-	x.settings[tenant] = change.Apply(x.settings[tenant])
+	x.settings[tenant] = x.after(tenant, x.settings[tenant], change)
 	return expect(x, configured(x.settings[tenant]))
 }
 

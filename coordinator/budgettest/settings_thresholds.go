@@ -53,7 +53,7 @@ func (x *fixture) crossings(want ...budget.Crossing) {
 }
 
 func compareCrossings(a, b budget.Crossing) int {
-	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Percent, b.Percent), cmp.Compare(a.Committed, b.Committed), cmp.Compare(a.Granted, b.Granted))
+	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Percent, b.Percent), cmp.Compare(a.Committed, b.Committed), cmp.Compare(a.Granted, b.Granted))
 }
 
 // lastCrossing is crossings for the end of a check: it crosses a threshold of another tenant,

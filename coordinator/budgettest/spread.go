@@ -80,6 +80,11 @@ func (s *spread) Balance(ctx context.Context, tenant budget.TenantID, opts ...bu
 	return s.next().Balance(ctx, tenant, opts...)
 }
 
+// Limits calls Limits of the next node.
+func (s *spread) Limits(ctx context.Context, tenant budget.TenantID) (budget.LimitList, error) {
+	return s.next().Limits(ctx, tenant)
+}
+
 // Holds calls Holds of the next node.
 func (s *spread) Holds(ctx context.Context, tenant budget.TenantID) (budget.HoldList, error) {
 	return s.next().Holds(ctx, tenant)

@@ -36,21 +36,25 @@ type Subject struct {
 	// Windows enables the checks of windows, in all suites; it needs Settings, and those of
 	// several levels need Levels as well. Without it, [Run] lists them as skipped.
 	Windows bool
+	// Limits enables the checks of several limits a tenant, in all suites; it needs Windows,
+	// and those of several levels need Levels as well. Without it, [Run] lists them as skipped.
+	Limits bool
 	// Crossings returns the threshold events of all nodes so far, in any order. If it is
 	// nil, the checks of Settings don't check events.
 	Crossings func() []budget.Crossing
 }
 
 // abilities are the parts of an engine that are to be checked besides the basic operations.
-type abilities struct{ levels, settings, windows bool }
+type abilities struct{ levels, settings, windows, limits bool }
 
 func (s Subject) abilities() abilities {
-	return abilities{s.Levels, s.Settings, s.Settings && s.Windows}
+	windows := s.Settings && s.Windows
+	return abilities{s.Levels, s.Settings, windows, windows && s.Limits}
 }
 
 // and returns the abilities that both have.
 func (a abilities) and(b abilities) abilities {
-	return abilities{a.levels && b.levels, a.settings && b.settings, a.windows && b.windows}
+	return abilities{a.levels && b.levels, a.settings && b.settings, a.windows && b.windows, a.limits && b.limits}
 }
 
 // levelled is an engine whose levels are checked.

@@ -6,14 +6,14 @@ func TestNaiveEnginePasses(t *testing.T) { Run(t, naiveFactory) }
 
 func TestNaiveEngineWithoutAStorePasses(t *testing.T) {
 	Run(t, func(_ testing.TB, c Config) Subject {
-		return Subject{Engine: newNaive(c), Levels: true, Settings: true, Windows: true}
+		return Subject{Engine: newNaive(c), Levels: true, Settings: true, Windows: true, Limits: true}
 	})
 }
 
 func TestSpreadPasses(t *testing.T) {
 	Run(t, func(_ testing.TB, c Config) Subject {
 		e := newNaive(c)
-		return Subject{Engine: Spread(e, e, e), Stored: e.stored, Levels: true, Settings: true, Windows: true, Crossings: e.crossings}
+		return Subject{Engine: Spread(e, e, e), Stored: e.stored, Levels: true, Settings: true, Windows: true, Limits: true, Crossings: e.crossings}
 	})
 }
 

@@ -71,7 +71,7 @@ func (w *witness) FailNow() {
 
 // passes reports whether an engine passes the check of Run with this name.
 func passes(t testing.TB, f Factory, name string) bool {
-	for _, s := range suites(abilities{true, true, true}) {
+	for _, s := range suites(abilities{true, true, true, true}) {
 		for _, c := range s.checks {
 			if s.name+"/"+c.name == name {
 				failed, _ := verdict(t, func(t testing.TB) { c.apply(t, f) })

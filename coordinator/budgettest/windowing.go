@@ -136,6 +136,11 @@ func (op operation) withWindows() operation {
 
 // settings returns the settings of an operation that sets some.
 func (op operation) settings(amount budget.Microcents) []budget.Setting {
+	return append(op.accountSettings(amount), op.limits.settings(amount, op.offset)...)
+}
+
+// accountSettings returns those of the base limit.
+func (op operation) accountSettings(amount budget.Microcents) []budget.Setting {
 	if !op.window.set {
 		return op.setting.of(amount, op.thresholds)
 	}
@@ -151,8 +156,8 @@ func (op operation) settings(amount budget.Microcents) []budget.Setting {
 
 // windowed is the part of a pair that concerns windows.
 type windowed struct {
-	quiet  bool                                 // the state was not compared after the last advance
-	starts map[budget.TenantID][]budget.Instant // of the epochs of the reference, of which the last few are compared
+	quiet  bool                           // the state was not compared after the last advance
+	starts map[limitName][]budget.Instant // of the epochs of the reference, of which the last few are compared
 }
 
 // comparedEpochs is the number of epochs of an account that are compared: more than an engine
@@ -189,9 +194,9 @@ func (p *pair) destination(op operation) (time.Time, error) {
 	if op.toward == pastTenWeeks {
 		return now.AddDate(0, 0, 70), nil
 	}
-	b, err := p.reference.Engine.Balance(p.ctx, op.tenant)
+	b, err := p.chosen(op)
 	if err != nil {
-		return now, fmt.Errorf("the reference's balance of %q: %w", op.tenant, err)
+		return now, err
 	}
 	if w := b.Settings.Window; w.Period.Rolling() {
 		return p.rollingDestination(op, w.Period)
@@ -211,6 +216,9 @@ func (p *pair) destination(op operation) (time.Time, error) {
 		return jump, nil
 	}
 	p.coverage["advance to a boundary"]++
+	if b.Limit != budget.NoPeriod {
+		p.coverage["advance to a boundary of a limit"]++
+	}
 	return target, nil
 }
 
@@ -288,34 +296,48 @@ func (p *pair) reservable(tenant budget.TenantID, amount budget.Microcents) (bud
 // note remembers when the epochs of the accounts started.
 func (p *pair) note(accounts map[budget.TenantID]account) {
 	if p.starts == nil {
-		p.starts = make(map[budget.TenantID][]budget.Instant)
+		p.starts = make(map[limitName][]budget.Instant)
 	}
 	for tenant, a := range accounts {
-		starts := p.starts[tenant]
-		if a.Epoch.Start != 0 && !slices.Contains(starts, a.Epoch.Start) {
-			starts = append(starts, a.Epoch.Start)
-			p.starts[tenant] = starts[max(len(starts)-comparedEpochs, 0):]
+		p.noteStart(limitName{tenant, budget.NoPeriod}, a.Epoch.Start)
+		for period, limit := range a.Limits {
+			p.noteStart(limitName{tenant, period}, limit.Epoch.Start)
 		}
+	}
+}
+
+func (p *pair) noteStart(name limitName, start budget.Instant) {
+	starts := p.starts[name]
+	if start != 0 && !slices.Contains(starts, start) {
+		starts = append(starts, start)
+		p.starts[name] = starts[max(len(starts)-comparedEpochs, 0):]
 	}
 }
 
 // compareEpochs compares the last epochs of a tenant and its ancestors.
 func (p *pair) compareEpochs(tenant budget.TenantID) error {
 	for ; tenant != ""; tenant = tenant.Parent() {
-		for _, start := range p.starts[tenant] {
-			want, got := p.reference.epoch(p.ctx, tenant, start), p.subject.epoch(p.ctx, tenant, start)
-			p.coverage["epoch "+want.key()]++
-			if err := compareAnswers(want, got); err != nil {
-				return fmt.Errorf("the epoch of %q at %s: %w", tenant, start, err)
+		for period := budget.NoPeriod; period <= budget.Last30Days; period++ {
+			name := limitName{tenant, period}
+			for _, start := range p.starts[name] {
+				want, got := p.reference.epoch(p.ctx, name, start), p.subject.epoch(p.ctx, name, start)
+				what := "epoch "
+				if period != budget.NoPeriod {
+					what = "epoch of a limit "
+				}
+				p.coverage[what+want.key()]++
+				if err := compareAnswers(want, got); err != nil {
+					return fmt.Errorf("the epoch of %q (%s) at %s: %w", tenant, period, start, err)
+				}
 			}
 		}
 	}
 	return nil
 }
 
-// epoch returns the balance of an account in the epoch that starts at a time.
-func (s *side) epoch(ctx context.Context, tenant budget.TenantID, start budget.Instant) answer {
-	res, err := s.Engine.Balance(ctx, tenant, budget.AtEpoch(start.Time()))
+// epoch returns the balance of a limit in the epoch that starts at a time.
+func (s *side) epoch(ctx context.Context, name limitName, start budget.Instant) answer {
+	res, err := s.Engine.Balance(ctx, name.tenant, budget.OfLimit(name.period), budget.AtEpoch(start.Time()))
 	if err == nil && res.Outcome == budget.Found && !res.Conserved() {
 		err = fmt.Errorf("the terms don't add up: %+v", res)
 	}

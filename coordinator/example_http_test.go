@@ -48,30 +48,39 @@ func paid(engine budget.Engine, now func() time.Time, limit budget.Microcents, n
 }
 
 // refusal returns the error of a refused reserve, with the level that refused: the tenant
-// or one above it, which the client may know.
+// or one above it, which the client may know. If it isn't the level's base limit, the limit follows.
 func refusal(held budget.Reservation) error {
+	level := string(held.Level)
+	if held.Limit != budget.NoPeriod {
+		level += " (limit " + held.Limit.String() + ")"
+	}
 	switch {
 	case held.Level == "" || held.Err() == nil:
 		return held.Err()
 	case held.Renews != 0:
-		return fmt.Errorf("%w: %s has %s left; it renews at %s", held.Err(), held.Level, held.Remaining, held.Renews)
+		return fmt.Errorf("%w: %s has %s left; it renews at %s", held.Err(), level, held.Remaining, held.Renews)
 	case held.Outcome == budget.Insufficient:
-		return fmt.Errorf("%w: %s has %s left", held.Err(), held.Level, held.Remaining)
+		return fmt.Errorf("%w: %s has %s left", held.Err(), level, held.Remaining)
 	default: // capped, frozen or closed
-		return fmt.Errorf("%w: %s", held.Err(), held.Level)
+		return fmt.Errorf("%w: %s", held.Err(), level)
 	}
 }
 
-// renewal sets the fields of a refused request whose level renews: Retry-After, and those of
+// renewal sets the fields of a refused request whose limit renews: Retry-After, and those of
 // draft-ietf-httpapi-ratelimit-headers, in requests that cost the limit. Their number is the
 // quota of an epoch or a rolling window of w seconds; r requests are left. After t seconds the
-// next epoch begins, or the oldest part of the rolling window returns.
+// next epoch begins, or the oldest part of the rolling window returns. The policy has the name of
+// the limit.
 func renewal(ctx context.Context, h http.Header, engine budget.Engine, held budget.Reservation, limit budget.Microcents, now time.Time) {
 	seconds := func(d time.Duration) int64 { return max(int64((d+time.Second-1)/time.Second), 1) }
 	left := seconds(held.Renews.Time().Sub(now))
 	h.Set("Retry-After", strconv.FormatInt(left, 10))
-	h.Set("RateLimit", fmt.Sprintf(`"budget";r=%d;t=%d`, held.Remaining/limit, left))
-	b, err := engine.Balance(ctx, held.Level)
+	name := "budget"
+	if held.Limit != budget.NoPeriod {
+		name = held.Limit.String()
+	}
+	h.Set("RateLimit", fmt.Sprintf(`"%s";r=%d;t=%d`, name, held.Remaining/limit, left))
+	b, err := engine.Balance(ctx, held.Level, budget.OfLimit(held.Limit))
 	if err != nil {
 		return
 	}
@@ -80,7 +89,7 @@ func renewal(ctx context.Context, h http.Header, engine budget.Engine, held budg
 		length = time.Duration(parts) * part
 	}
 	if length > 0 { // unless the window was removed
-		h.Set("RateLimit-Policy", fmt.Sprintf(`"budget";q=%d;w=%d`, b.Settings.Window.Amount/limit, seconds(length)))
+		h.Set("RateLimit-Policy", fmt.Sprintf(`"%s";q=%d;w=%d`, name, b.Settings.Window.Amount/limit, seconds(length)))
 	}
 }
 
@@ -108,7 +117,7 @@ func refuse(w http.ResponseWriter, err error) {
 
 // A service reserves before the work and commits after it. If the missing money is only
 // held by other requests, respond with 429 instead of 402, so that the client tries
-// again: compare Balance's Reserved with the missing amount. A level with a window gets 429
+// again: compare Balance's Reserved with the missing amount. A limit with a window gets 429
 // and the time until it renews, or until a rolling window returns its oldest part.
 func Example_http() {
 	client, stop := exampleRedis()
@@ -130,7 +139,8 @@ func Example_http() {
 	_, err3 := node.FreezeTenant(ctx, "initech")
 	_, err4 := node.EnsureTenant(ctx, "umbrella", 20*budget.Cent, budget.InWindow(budget.Window{Period: budget.Hour, Amount: 90 * budget.Cent}))
 	_, err5 := node.EnsureTenant(ctx, "hooli", 40*budget.Cent, budget.InWindow(budget.Window{Period: budget.Last24Hours}))
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	_, err6 := node.EnsureTenant(ctx, "stark", 50*budget.Dollar, budget.SetLimit(budget.Limit{Window: budget.Window{Period: budget.Day, Amount: 40 * budget.Cent}}))
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		log.Fatal(err)
 	}
 	service := paid(node, now, 30*budget.Cent, func(w http.ResponseWriter, _ *http.Request) budget.Microcents {
@@ -138,7 +148,7 @@ func Example_http() {
 		return 25 * budget.Cent
 	})
 
-	for _, tenant := range []string{"acme/search", "acme/search", "globex", "umbrella", "hooli", "hooli", "initech", "nobody", "a//b"} {
+	for _, tenant := range []string{"acme/search", "acme/search", "globex", "umbrella", "hooli", "hooli", "stark", "stark", "initech", "nobody", "a//b"} {
 		request := httptest.NewRequest(http.MethodPost, "/complete", http.NoBody)
 		request.Header.Set("X-Tenant", tenant)
 		response := httptest.NewRecorder()
@@ -157,6 +167,9 @@ func Example_http() {
 	// 200 the answer
 	// 429 insufficient budget: hooli has $0.15 left; it renews at 2026-03-02T13:00:00Z
 	//     89100 "budget";r=0;t=89100 "budget";q=1;w=86400
+	// 200 the answer
+	// 429 insufficient budget: stark (limit day) has $0.15 left; it renews at 2026-03-02T00:00:00Z
+	//     42300 "day";r=0;t=42300 "day";q=1;w=42300
 	// 403 the account is frozen: initech
 	// 403 no such tenant
 	// 400 invalid tenant id "a//b": a level is empty; write names with one / between them

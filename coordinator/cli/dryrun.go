@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -44,9 +45,16 @@ func boundariesOf(w budget.Window, after time.Time) ([]boundary, error) {
 
 // preview is the result of a dry run.
 type preview struct {
-	Tenant     budget.TenantID   `json:"tenant"`
-	Outcome    budget.Outcome    `json:"outcome"` // that the command would have
-	DryRun     bool              `json:"dry_run"`
+	Tenant  budget.TenantID `json:"tenant"`
+	Outcome budget.Outcome  `json:"outcome"` // that the command would have
+	DryRun  bool            `json:"dry_run"`
+	previewTerms
+	Limits []previewTerms `json:"limits,omitempty"` // further ones of a new tenant
+}
+
+// previewTerms are the terms and settings that a limit would have.
+type previewTerms struct {
+	Limit      budget.Period     `json:"limit,omitzero"`
 	Granted    budget.Microcents `json:"granted"`
 	Settings   budget.Settings   `json:"settings,omitzero"`
 	Boundaries []boundary        `json:"boundaries,omitempty"`
@@ -57,7 +65,19 @@ type preview struct {
 }
 
 func (p preview) print(w io.Writer) {
-	fmt.Fprintf(w, "dry run: nothing was changed\ntenant     %s\ngranted    %s\n", wording.Name(p.Tenant), p.Granted)
+	fmt.Fprintf(w, "dry run: nothing was changed\ntenant     %s\n", wording.Name(p.Tenant))
+	p.previewTerms.print(w)
+	for _, l := range p.Limits {
+		fmt.Fprintln(w)
+		l.print(w)
+	}
+}
+
+func (p previewTerms) print(w io.Writer) {
+	if p.Limit != budget.NoPeriod {
+		fmt.Fprintf(w, "limit      %s\n", p.Limit)
+	}
+	fmt.Fprintf(w, "granted    %s\n", p.Granted)
 	printSettings(w, p.Settings, budget.Thresholds{})
 	label := "boundaries"
 	for _, b := range p.Boundaries {
@@ -75,12 +95,16 @@ func previewEnsure(ctx context.Context, cc *cli.Context, out *output, c *connect
 		return ofState(err)
 	}
 	if b.Outcome == budget.Found {
-		p := preview{Tenant: tenant, Outcome: budget.Exists, DryRun: true, Granted: b.Granted, Settings: b.Settings}
+		p := preview{Tenant: tenant, Outcome: budget.Exists, DryRun: true, previewTerms: previewTerms{Granted: b.Granted, Settings: b.Settings}}
 		return out.show(cc, p, func(w io.Writer) {
 			fmt.Fprintf(w, "dry run: %s already exists and would not be changed; see bursar tenant set\n", wording.Name(tenant))
 		})
 	}
-	return showPreview(ctx, cc, out, c, preview{Tenant: tenant, Outcome: budget.Created, Granted: amount, Settings: planned.after}, b)
+	p := preview{Tenant: tenant, Outcome: budget.Created, previewTerms: previewTerms{Granted: amount, Settings: planned.after}}
+	for _, l := range planned.limits {
+		p.Limits = append(p.Limits, previewTerms{Limit: l.Window.Period, Granted: l.Window.Amount, Settings: settingsOfLimit(l)})
+	}
+	return showPreview(ctx, cc, out, c, p, b)
 }
 
 // previewSet prints the settings that tenant set would leave.
@@ -99,29 +123,56 @@ func previewSet(ctx context.Context, cc *cli.Context, out *output, c *connect.Co
 	if err != nil {
 		return exit.With(exit.Refused, err)
 	}
-	return showPreview(ctx, cc, out, c, preview{Tenant: tenant, Outcome: budget.Configured, Granted: planned.granted, Settings: planned.after}, b)
+	p := preview{Tenant: tenant, Outcome: budget.Configured, previewTerms: previewTerms{Granted: planned.granted, Settings: planned.after}}
+	return showPreview(ctx, cc, out, c, p, b)
 }
 
-// showPreview prints a preview as of Redis' time. b is the present balance.
+// previewLimit prints the limit that tenant limit set would leave.
+func previewLimit(ctx context.Context, cc *cli.Context, out *output, c *connect.Connection, tenant budget.TenantID, l limitChange) error {
+	list, err := audit.Limits(ctx, c.Client, c.Prefix, tenant)
+	if err != nil {
+		return ofState(err)
+	}
+	planned, granted, err := l.planFor(cc, out, tenant, list)
+	if err != nil {
+		return err
+	}
+	period := planned.Window.Period
+	p := preview{Tenant: tenant, Outcome: budget.Configured, previewTerms: previewTerms{Limit: period, Granted: granted, Settings: settingsOfLimit(planned)}}
+	return showPreview(ctx, cc, out, c, p, limitIn(list, period))
+}
+
+// showPreview prints a preview as of Redis' time. b is the present balance of its limit.
 func showPreview(ctx context.Context, cc *cli.Context, out *output, c *connect.Connection, p preview, b budget.Balance) error {
-	var returns map[budget.TenantID][]audit.Return
-	rolls := p.Settings.Window.Period.Rolling()
-	if rolls && b.Settings.Window.Period.Rolling() {
-		var err error
-		if returns, err = audit.Returns(ctx, c.Client, c.Prefix, p.Tenant); err != nil {
+	var returns []audit.Return
+	if p.Settings.Window.Period.Rolling() && b.Settings.Window.Period.Rolling() {
+		all, err := audit.LimitReturns(ctx, c.Client, c.Prefix, p.Tenant)
+		if err != nil {
 			return ofState(err)
 		}
+		returns = all[p.Limit]
 	}
 	now, err := c.Client.Time(ctx).Result()
 	if err == nil {
-		p.Boundaries, err = boundariesOf(p.Settings.Window, now)
+		err = p.at(now, b, returns)
+	}
+	for i := range p.Limits {
+		err = errors.Join(err, p.Limits[i].at(now, budget.Balance{}, nil))
 	}
 	if err != nil {
 		return exit.With(exit.Unavailable, err)
 	}
-	if rolls {
-		p.roll(b, returns[p.Tenant], now)
-	}
 	p.DryRun = true
 	return out.show(cc, p, p.print)
+}
+
+// at sets the boundaries or the returns of a window as of a time. returns are those of the present
+// window.
+func (p *previewTerms) at(now time.Time, b budget.Balance, returns []audit.Return) (err error) {
+	if p.Settings.Window.Period.Rolling() {
+		p.roll(b, returns, now)
+		return nil
+	}
+	p.Boundaries, err = boundariesOf(p.Settings.Window, now)
+	return err
 }

@@ -41,13 +41,13 @@ func reserve(cc *cli.Context, out *output) error {
 		case r.Outcome == budget.MissingTenant:
 			return missingTenant(cc, out, tenant)
 		case r.Outcome == budget.Insufficient:
-			return insufficient(cc, out, r.Level, r, r.Remaining, r.Required, r.Renews)
+			return insufficient(cc, out, levelText(r.Level, r.Limit), r, r.Remaining, r.Required, r.Renews)
 		case r.Err() != nil:
 			return restricted(cc, out, r, amount)
 		}
 		out.did("%s of %s is held as %s", amount, wording.Name(tenant), r.ID)
 		return out.show(cc, r, func(w io.Writer) {
-			fmt.Fprintf(w, "%s\nreserved %s; %s has %s left\n", r.ID, amount, wording.Name(r.Level), r.Remaining)
+			fmt.Fprintf(w, "%s\nreserved %s; %s has %s left\n", r.ID, amount, levelText(r.Level, r.Limit), r.Remaining)
 		})
 	})
 }
@@ -122,20 +122,24 @@ func settled(cc *cli.Context, out *output, id budget.ReservationID, s budget.Set
 	if err := out.show(cc, s, func(w io.Writer) {
 		// Other outcomes are reported by the error.
 		if s.Outcome == budget.Committed {
-			fmt.Fprintf(w, "committed %s; %s has %s left\n", s.Actual, wording.Name(s.Level), s.Remaining)
+			fmt.Fprintf(w, "committed %s; %s has %s left\n", s.Actual, levelText(s.Level, s.Limit), s.Remaining)
 		}
 		if s.Shortfall > 0 {
 			fmt.Fprintf(w, "shortfall %s, which was not charged\n", s.Shortfall)
 		}
 		if s.Outcome == budget.Released {
-			fmt.Fprintf(w, "released %s; %s has %s left\n", s.Returned, wording.Name(s.Level), s.Remaining)
+			fmt.Fprintf(w, "released %s; %s has %s left\n", s.Returned, levelText(s.Level, s.Limit), s.Remaining)
 		}
 	}); err != nil {
 		return err
 	}
 	switch {
 	case s.Outcome == budget.Overrun:
-		return refused("the cost is above the hold, and %s has only %s left for the difference; the hold stays open: commit less, grant more, or give --available", wording.Name(s.Level), s.Remaining)
+		more := "grant more"
+		if s.Limit != budget.NoPeriod {
+			more = "raise the limit" // which takes no grants
+		}
+		return refused("the cost is above the hold, and %s has only %s left for the difference; the hold stays open: commit less, %s, or give --available", levelText(s.Level, s.Limit), s.Remaining, more)
 	case s.Outcome == budget.MissingReservation && s.Prior != budget.Unknown:
 		return refused("%s is not open: it was %s before; see bursar lookup", id, s.Prior)
 	case s.Err() != nil:

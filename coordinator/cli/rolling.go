@@ -46,7 +46,7 @@ func (c windowChange) roll(w budget.Window) (budget.Window, error) {
 		w.Period = c.period
 	}
 	if flag := c.ofCalendar(); flag != "" {
-		return w, fmt.Errorf("--%s: a window of the last %s has %s: leave it out, or give --%s %s", flag, w.Period, missingParts[flag], windowName, calendarPeriods)
+		return w, fmt.Errorf("--%s: a window of the last %s has %s: %s", flag, w.Period, missingParts[flag], c.instead(calendarPeriods))
 	}
 	if c.amount > 0 {
 		w.Amount = c.amount
@@ -66,22 +66,19 @@ func grant(w *budget.Window, b budget.Balance) (granted budget.Microcents, err e
 	case w.Amount == 0:
 		w.Amount = max(before, 0)
 	case exists && counts && had:
-		if granted, err = b.Granted.Add(w.Amount - before); err != nil {
-			err = fmt.Errorf("--%s: %w", windowAmountName, err)
-		}
-		return granted, err
+		return b.Granted.Add(w.Amount - before)
 	case exists && counts:
 		return w.Amount, nil
 	case !exists && w.Period.Rolling() && w.Amount != b.Granted:
-		return 0, fmt.Errorf("--%s: a new tenant whose window is the last %s has one amount, but %s differs from its budget of %s: leave it out, or give the same budget",
-			windowAmountName, w.Period, w.Amount, b.Granted)
+		return 0, fmt.Errorf("a new tenant whose window is the last %s has one amount, but %s differs from its budget of %s: leave it out, or give the same budget",
+			w.Period, w.Amount, b.Granted)
 	}
 	return b.Granted, nil
 }
 
 // roll sets how the rolling window of a preview gives back committed amounts. b is the present
 // balance as stored, and returns are those of the present window; some may be due.
-func (p *preview) roll(b budget.Balance, returns []audit.Return, now time.Time) {
+func (p *previewTerms) roll(b budget.Balance, returns []audit.Return, now time.Time) {
 	parts, length := p.Settings.Window.Period.Parts()
 	p.PartSeconds = int64(length / time.Second)
 	at, present := budget.InstantOf(now), b.Settings.Window.Period
@@ -108,7 +105,7 @@ func (p *preview) roll(b budget.Balance, returns []audit.Return, now time.Time) 
 }
 
 // printReturns prints how a rolling window gives back committed amounts.
-func (p preview) printReturns(w io.Writer) {
+func (p previewTerms) printReturns(w io.Writer) {
 	if p.PartSeconds == 0 {
 		return
 	}

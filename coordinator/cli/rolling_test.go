@@ -76,7 +76,7 @@ func TestPreviewOfReturns(t *testing.T) {
 		if c.present.Rolling() {
 			returns = slices.Clone(stored)
 		}
-		p := preview{Settings: budget.Settings{Window: budget.Window{Period: c.period}}}
+		p := previewTerms{Settings: budget.Settings{Window: budget.Window{Period: c.period}}}
 		p.roll(budget.Balance{Committed: c.committed, Settings: budget.Settings{Window: budget.Window{Period: c.present}}, Epoch: budget.Epoch{End: c.end}}, returns, now)
 		if _, length := c.period.Parts(); !slices.Equal(p.Returns, c.want) || p.PartSeconds != int64(length.Seconds()) {
 			t.Errorf("%s: %+v of %d s, want %+v", c.name, p.Returns, p.PartSeconds, c.want)

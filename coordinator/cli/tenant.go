@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -35,8 +36,8 @@ func tenantCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "ensure", Usage: "create a tenant with its budget, unless it exists", ArgsUsage: "TENANT AMOUNT",
-				Description: "An existing tenant is not changed, whatever the amount and the settings; see bursar\ntenant set. The first tenant of a prefix fixes its number of partitions permanently.\n\n" + settingsHelp + "\n\n" + windowHelp + "\n\n" + amountHelp,
-				Flags:       redisFlags(append(settingFlags(), dryRunFlag, partitionsFlag)...), Action: printing(ensureTenant),
+				Description: "An existing tenant is not changed, whatever the amount and the settings; see bursar\ntenant set. The first tenant of a prefix fixes its number of partitions permanently.\n\n" + settingsHelp + "\n\n" + windowHelp + "\n\n" + ensureLimitHelp + "\n\n" + amountHelp,
+				Flags:       redisFlags(append(settingFlags(), limitFlag, dryRunFlag, partitionsFlag)...), Action: printing(ensureTenant),
 			},
 			showCommand(),
 			{
@@ -58,6 +59,7 @@ func tenantCommand() *cli.Command {
 				Flags: redisFlags(), Action: printing(adjust((*coordinator.Coordinator).Withdraw)),
 			},
 			setCommand(),
+			limitCommand(),
 			freezeCommand(),
 			unfreezeCommand(),
 			closeCommand(),
@@ -74,21 +76,27 @@ type of struct {
 
 // standing returns the JSON form of a tenant's balance.
 func standing(tenant budget.TenantID, b budget.Balance) fields {
+	return append(fields{of{tenant}}, terms(b)...)
+}
+
+// terms returns the JSON form of a balance, with its debt.
+func terms(b budget.Balance) fields {
 	debt := struct {
 		Debt budget.Microcents `json:"debt,omitzero"`
 	}{b.Debt()}
-	return fields{of{tenant}, b, debt}
+	return fields{b, debt}
 }
 
-// account is standing with the renewal and the number of open holds, or only the outcome without
-// an account.
-func account(tenant budget.TenantID, list budget.HoldList, r renewal) fields {
+// account is standing with the renewal, the number of open holds and the further limits, or only
+// the outcome without an account.
+func account(tenant budget.TenantID, list budget.HoldList, r renewal, further ...limitTerms) fields {
 	if list.Outcome != budget.Found {
 		return fields{of{tenant}, budget.Balance{Outcome: list.Outcome}}
 	}
 	holds := struct {
-		Holds int `json:"holds"`
-	}{len(list.Holds)}
+		Holds  int          `json:"holds"`
+		Limits []limitTerms `json:"limits,omitempty"`
+	}{len(list.Holds), further}
 	return append(standing(tenant, list.Balance), r, holds)
 }
 
@@ -98,6 +106,9 @@ func ensureTenant(cc *cli.Context, out *output) error {
 		return err
 	}
 	r, err := requestedBy(cc)
+	if err == nil {
+		r.limits, err = limitsOf(cc, tenant)
+	}
 	if err != nil {
 		return err
 	}
@@ -176,17 +187,24 @@ func listTenants(cc *cli.Context, out *output) error {
 		return err
 	}
 	return withPartitions(cc, func(ctx context.Context, c *connect.Connection) error {
-		t := out.balances(cc)
+		inJSON := cc.Bool(jsonFlag.Name)
 		balances := make(map[budget.TenantID]budget.Balance) // only for text, which is sorted
+		limits := false
+		rows := out.table(cc, "") // of JSON
 		err := audit.EachAccount(ctx, c.Client, c.Prefix, func(tenant budget.TenantID, b budget.Balance) error {
-			if t.json != nil {
-				return t.balance(tenant, b)
+			if inJSON {
+				return rows.row(standing(tenant, b), "")
 			}
 			balances[tenant] = b
+			limits = limits || b.Settings.Limits != 0
 			return nil
 		})
+		if inJSON {
+			return ofState(err)
+		}
+		t := out.balances(cc, limits, false)
 		for _, tenant := range slices.Sorted(maps.Keys(balances)) {
-			if err := t.balance(tenant, balances[tenant]); err != nil {
+			if err := t.balance(tenant, balances[tenant], renewal{}); err != nil {
 				return err
 			}
 		}
@@ -215,34 +233,45 @@ func showTree(cc *cli.Context, out *output) error {
 	})
 }
 
-// The columns of a balance, and the format of their cells.
-const (
-	balanceColumns = "TENANT\tGRANTED\tREMAINING\tRESERVED\tCOMMITTED"
-	balanceFormat  = "%s\t%s\t%s\t%s\t%s"
-)
-
-// balances prints a balance a row.
-func (o *output) balances(cc *cli.Context) *table { return o.table(cc, balanceColumns) }
-
-func (t *table) balance(tenant budget.TenantID, b budget.Balance) error {
-	return t.row(standing(tenant, b), balanceFormat, wording.Name(tenant), b.Granted, b.Remaining, b.Reserved, b.Committed)
+// balanceTable prints a balance a row.
+type balanceTable struct {
+	*table
+	limits, windows bool // whether there are columns for them
 }
 
-// tree prints the accounts of a tree. It has columns for windows if one of them has a window.
-func (o *output) tree(cc *cli.Context, tree budget.Tree, renewals map[budget.TenantID]renewal) error {
-	columns, format := balanceColumns, balanceFormat
-	windows := slices.ContainsFunc(tree.Accounts, func(a budget.Account) bool { return a.Balance.Settings.Window.Period != budget.NoPeriod })
-	if windows {
-		columns, format = columns+"\tWINDOW\tRENEWS", format+"\t%s\t%s"
+func (o *output) balances(cc *cli.Context, limits, windows bool) balanceTable {
+	columns := "TENANT\tGRANTED\tREMAINING\tRESERVED\tCOMMITTED"
+	if limits {
+		columns += "\tLIMITS"
 	}
-	t := o.table(cc, columns)
+	if windows {
+		columns += "\tWINDOW\tRENEWS"
+	}
+	return balanceTable{o.table(cc, columns), limits, windows}
+}
+
+func (t balanceTable) balance(tenant budget.TenantID, b budget.Balance, r renewal) error {
+	format, cells := "%s\t%s\t%s\t%s\t%s", []any{wording.Name(tenant), b.Granted, b.Remaining, b.Reserved, b.Committed}
+	if t.limits {
+		format, cells = format+"\t%s", append(cells, cmp.Or(periodsText(b.Settings.Limits), "-"))
+	}
+	if t.windows {
+		format, cells = format+"\t%s\t%s", append(cells, periodText(b.Settings.Window.Period), r)
+	}
+	return t.row(append(standing(tenant, b), r), format, cells...)
+}
+
+// tree prints the accounts of a tree. It has columns for windows and limits if one of them has
+// some.
+func (o *output) tree(cc *cli.Context, tree budget.Tree, renewals map[budget.TenantID]renewal) error {
+	limits, windows := false, false
 	for _, a := range tree.Accounts {
-		b, r := a.Balance, renewals[a.Tenant]
-		cells := []any{wording.Name(a.Tenant), b.Granted, b.Remaining, b.Reserved, b.Committed}
-		if windows {
-			cells = append(cells, periodText(b.Settings.Window.Period), r)
-		}
-		if err := t.row(append(standing(a.Tenant, b), r), format, cells...); err != nil {
+		limits = limits || a.Balance.Settings.Limits != 0
+		windows = windows || a.Balance.Settings.Window.Period != budget.NoPeriod
+	}
+	t := o.balances(cc, limits, windows)
+	for _, a := range tree.Accounts {
+		if err := t.balance(a.Tenant, a.Balance, renewals[a.Tenant]); err != nil {
 			return t.closeAfter(err)
 		}
 	}
@@ -271,7 +300,7 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 			}
 			answer := fields{of{tenant}, r}
 			if r.Outcome == budget.Insufficient {
-				return insufficient(cc, out, tenant, answer, r.Remaining, r.Required, 0)
+				return insufficient(cc, out, wording.Name(tenant), answer, r.Remaining, r.Required, 0)
 			}
 			if r.Outcome == budget.Closed {
 				return closed(cc, out, tenant, answer)
@@ -285,11 +314,12 @@ func adjust(do adjustment) func(cc *cli.Context, out *output) error {
 }
 
 // insufficient returns the error for an insufficient budget, and with --json prints the
-// answer. renews is the time at which the budget renews, 0 for never.
-func insufficient(cc *cli.Context, out *output, tenant budget.TenantID, answer any, remaining, required budget.Microcents, renews budget.Instant) error {
+// answer. level is the level and limit that refused; renews is the time at which the budget
+// renews, 0 for never.
+func insufficient(cc *cli.Context, out *output, level string, answer any, remaining, required budget.Microcents, renews budget.Instant) error {
 	more := ""
 	if renews != 0 {
 		more = "; it renews at " + renews.String()
 	}
-	return out.refusal(cc, answer, "insufficient budget: %s has %s left, but %s was requested%s", wording.Name(tenant), remaining, required, more)
+	return out.refusal(cc, answer, "insufficient budget: %s has %s left, but %s was requested%s", level, remaining, required, more)
 }

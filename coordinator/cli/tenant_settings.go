@@ -69,16 +69,21 @@ func settingsOf(cc *cli.Context) (settings []budget.Setting, err error) {
 
 func amountSetting(set func(budget.Microcents) budget.Setting) func(cc *cli.Context, name string) (budget.Setting, error) {
 	return func(cc *cli.Context, name string) (budget.Setting, error) {
-		text := cc.String(name)
-		if text == noSetting || text == "0" {
-			return set(0), nil
-		}
-		amount, err := budget.ParseMicrocents(text)
-		if err == nil && amount < 0 {
-			err = fmt.Errorf("%w %q: give %s or more", budget.ErrInvalidAmount, text, budget.Microcents(0))
-		}
+		amount, err := optionalAmount(cc.String(name))
 		return set(amount), err
 	}
+}
+
+// optionalAmount parses an amount, or none as 0.
+func optionalAmount(text string) (budget.Microcents, error) {
+	if text == noSetting || text == "0" {
+		return 0, nil
+	}
+	amount, err := budget.ParseMicrocents(text)
+	if err == nil && amount < 0 {
+		err = fmt.Errorf("%w %q: give %s or more", budget.ErrInvalidAmount, text, budget.Microcents(0))
+	}
+	return amount, err
 }
 
 func holdsSetting(cc *cli.Context, name string) (budget.Setting, error) {
@@ -94,25 +99,30 @@ func holdsSetting(cc *cli.Context, name string) (budget.Setting, error) {
 }
 
 func thresholdSetting(cc *cli.Context, name string) (budget.Setting, error) {
-	texts := cc.StringSlice(name)
+	t, err := thresholdsOf(cc.StringSlice(name))
+	return budget.AtThresholds(t.Percents()...), err
+}
+
+// thresholdsOf parses percentages, or none alone.
+func thresholdsOf(texts []string) (budget.Thresholds, error) {
 	if len(texts) == 1 && (texts[0] == noSetting || texts[0] == "0") {
-		return budget.AtThresholds(), nil
+		return budget.Thresholds{}, nil
 	}
 	percents := make([]int, len(texts))
 	for i, text := range texts {
 		var err error
 		if percents[i], err = strconv.Atoi(text); err != nil {
-			return budget.Setting{}, fmt.Errorf("%q is not a percentage: give whole numbers from 1 to %d, or only %s", text, budget.MaxThreshold, noSetting)
+			return budget.Thresholds{}, fmt.Errorf("%q is not a percentage: give whole numbers from 1 to %d, or only %s", text, budget.MaxThreshold, noSetting)
 		}
 	}
-	_, err := budget.NewThresholds(percents...)
-	return budget.AtThresholds(percents...), err
+	return budget.NewThresholds(percents...)
 }
 
 // requested are the changes of settings that the flags of a command ask for.
 type requested struct {
-	settings []budget.Setting // all but the window
+	settings []budget.Setting // all but the window and limits
 	window   windowChange
+	limits   []budget.Limit // of a new tenant
 }
 
 func requestedBy(cc *cli.Context) (r requested, err error) {
@@ -129,6 +139,7 @@ type plan struct {
 	settings []budget.Setting
 	after    budget.Settings
 	granted  budget.Microcents // of the current epoch, after a change of the window's amount
+	limits   []budget.Limit    // of a new tenant
 }
 
 // plan returns the effect of the changes on a tenant with this balance. The first epoch of a
@@ -143,6 +154,10 @@ func (r requested) plan(tenant budget.TenantID, b budget.Balance) (p plan, err e
 		}
 		p.settings = append(p.settings, budget.InWindow(w))
 	}
+	p.limits = r.limits
+	for _, l := range r.limits {
+		p.settings = append(p.settings, budget.SetLimit(l))
+	}
 	change, err := budget.NewChange(p.settings...)
 	if err != nil {
 		return p, err
@@ -150,7 +165,7 @@ func (r requested) plan(tenant budget.TenantID, b budget.Balance) (p plan, err e
 	p.after = change.Apply(b.Settings)
 	if w := &p.after.Window; w.Period != budget.NoPeriod {
 		if p.granted, err = grant(w, b); err != nil {
-			return p, err
+			return p, fmt.Errorf("--%s: %w", windowAmountName, err)
 		}
 		if _, err = w.Amount.Add(p.after.Overdraft); err != nil {
 			each := " in each epoch"
@@ -188,7 +203,11 @@ func showEnsured(cc *cli.Context, out *output, tenant budget.TenantID, r budget.
 	return out.show(cc, fields{of{tenant}, r}, func(w io.Writer) {
 		fmt.Fprintf(w, "%s already exists and was not changed; %s remains\n", name, r.Remaining)
 		if len(p.settings) > 0 {
-			fmt.Fprintf(w, "the settings were not applied; use bursar tenant set\n")
+			more := ""
+			if len(p.limits) > 0 {
+				more = " and bursar tenant limit set"
+			}
+			fmt.Fprintf(w, "the settings were not applied; use bursar tenant set%s\n", more)
 		}
 	})
 }
@@ -262,7 +281,8 @@ func (r requested) configure(ctx context.Context, cc *cli.Context, out *output, 
 
 // configured prints the result of a change of settings. did is the change, for the error of
 // a failed write.
-func configured(cc *cli.Context, out *output, tenant budget.TenantID, c budget.Configuration, err error, did string, text func(w io.Writer)) error {
+// more are further fields of its JSON.
+func configured(cc *cli.Context, out *output, tenant budget.TenantID, c budget.Configuration, err error, did string, text func(w io.Writer), more ...any) error {
 	if err != nil {
 		return unanswered(err, "it may be repeated: it sets the same again")
 	}
@@ -274,7 +294,7 @@ func configured(cc *cli.Context, out *output, tenant budget.TenantID, c budget.C
 		return closed(cc, out, tenant, answer)
 	}
 	out.did("%s", did)
-	return out.show(cc, answer, text)
+	return out.show(cc, append(answer, more...), text)
 }
 
 // stateChange is an operation that freezes, unfreezes or closes a tenant.
@@ -400,6 +420,9 @@ func printSettings(w io.Writer, s budget.Settings, reached budget.Thresholds) {
 	}
 	if s.Window.Period != budget.NoPeriod {
 		fmt.Fprintf(w, "window     %s\n", windowText(s.Window))
+	}
+	if s.Limits != 0 {
+		fmt.Fprintf(w, "limits     %s\n", periodsText(s.Limits))
 	}
 	switch {
 	case s.Closed:

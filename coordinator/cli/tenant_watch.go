@@ -17,7 +17,7 @@ import (
 func watchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "watch", Usage: "print tenants' balances continuously, and export them as metrics", ArgsUsage: "TENANT…",
-		Description: "Prints a line for each tenant at every interval, until Ctrl-C, with the thresholds that\nit has reached, the holds of ended epochs, and when its budget renews. With the OTEL_*\nvariables set it exports the balances as metrics, for example for Prometheus at :9464\nwith OTEL_METRICS_EXPORTER=prometheus.",
+		Description: "Prints a line for each tenant at every interval, until Ctrl-C, with the thresholds that\nit has reached, the holds of ended epochs, and when its budget renews, and a line for each\nof its other limits. With the OTEL_* variables set it exports the balances as metrics, for\nexample for Prometheus at :9464 with OTEL_METRICS_EXPORTER=prometheus.",
 		Flags: redisFlags(
 			&cli.DurationFlag{Name: "every", Usage: "interval between two lines of a tenant, at least 100ms", Value: 10 * time.Second},
 			&cli.IntFlag{Name: "times", Usage: "stop after `N` lines for each tenant", DefaultText: "never"},
@@ -91,23 +91,37 @@ func watchOnce(ctx context.Context, cc *cli.Context, out *output, c *connect.Con
 	if err != nil {
 		return err
 	}
+	further, err := furtherLimits(lingering, c, node, tenant, b)
+	if err != nil {
+		return err
+	}
 	t := out.table(cc, "")
 	if t.text == nil {
 		at := struct {
 			Time time.Time `json:"time"`
 		}{now}
-		return t.row(append(fields{at}, account(tenant, list, renewals[tenant])...), "")
+		return t.row(append(fields{at}, account(tenant, list, renewals[tenant], further...)...), "")
 	}
 	if list.Outcome == budget.MissingTenant {
 		fmt.Fprintf(out, "%s  %s  no such tenant\n", instant(now, ""), wording.Name(tenant))
 		return out.err
 	}
-	reached := ""
-	if crossed := b.Crossed(); !crossed.IsZero() {
-		reached = "  reached " + percents(crossed, budget.Thresholds{})
-	}
 	ended := len(ofEnded(list))
 	fmt.Fprintf(out, "%s  %s  remaining %s  reserved %s in %s  committed %s%s%s\n",
-		instant(now, ""), wording.Name(tenant), b.Remaining, b.Reserved, wording.Count(len(list.Holds)-ended, "hold"), b.Committed, reached, epochText(b, renewals[tenant], ended))
+		instant(now, ""), wording.Name(tenant), b.Remaining, b.Reserved, wording.Count(len(list.Holds)-ended, "hold"), b.Committed,
+		reachedText(b), epochText(b, renewals[tenant], " in "+wording.Count(ended, "hold")))
+	for _, l := range further {
+		fmt.Fprintf(out, "%s  %s  remaining %s  reserved %s  committed %s%s%s\n",
+			instant(now, ""), levelText(tenant, l.Limit), l.Remaining, l.Reserved, l.Committed, reachedText(l.Balance), epochText(l.Balance, l.renewal, ""))
+	}
 	return out.err
+}
+
+// reachedText lists the thresholds that a limit has reached, for a line of tenant watch.
+func reachedText(b budget.Balance) string {
+	crossed := b.Crossed()
+	if crossed.IsZero() {
+		return ""
+	}
+	return "  reached " + percents(crossed, budget.Thresholds{})
 }

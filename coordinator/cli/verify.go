@@ -21,8 +21,8 @@ import (
 	"github.com/calybris/bursar/coordinator/wording"
 )
 
-const verifyDescription = `Checks for every tenant that remaining + reserved + committed = granted, and that the
-open holds sum up to reserved; and that every other record, the timers and the
+const verifyDescription = `Checks for every limit of every tenant that remaining + reserved + committed = granted, and
+that the open holds sum up to reserved; and that every other record, the timers and the
 partitions are whole. It reads Redis' own state page by page, exactly also on a busy
 Redis, and changes nothing. bursar inspect shows a damaged record in words.
 
@@ -96,8 +96,12 @@ func printReport(w io.Writer, r audit.Report) {
 		fmt.Fprintf(w, "%s  partition %d changes faster than it can be read: run verify again when it is less busy\n", tinted(w, color.FgYellow, "unsettled"), i)
 	}
 	if len(r.Damages)+len(r.Unsettled) == 0 {
+		tenants := wording.Count(r.Tenants, "tenant")
+		if r.Limits > 0 {
+			tenants += " with " + wording.Count(r.Limits, "further limit")
+		}
 		fmt.Fprintf(w, "%s  %s, %s, %s: all balances add up\n", tinted(w, color.FgGreen, "ok"),
-			wording.Count(r.Tenants, "tenant"), wording.Count(r.Holds, "open hold"), wording.Count(r.Partitions, "partition"))
+			tenants, wording.Count(r.Holds, "open hold"), wording.Count(r.Partitions, "partition"))
 	}
 }
 

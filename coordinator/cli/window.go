@@ -57,6 +57,16 @@ type windowChange struct {
 	carry   budget.Microcents
 
 	setWeekday, setCarry bool
+
+	ofLimit bool // a further limit, which keeps its period
+}
+
+// instead returns the remedy if a part needs a window of another period.
+func (c windowChange) instead(periods string) string {
+	if c.ofLimit {
+		return "leave it out, or set the limit " + periods
+	}
+	return fmt.Sprintf("leave it out, or give --%s %s", windowName, periods)
 }
 
 // windowOf returns the change that the flags give. An error names the flag.
@@ -89,12 +99,23 @@ func windowOf(cc *cli.Context) (c windowChange, err error) {
 	return c, exit.With(exit.Usage, err)
 }
 
-func (c *windowChange) parsePeriod(text string) error {
+func (c *windowChange) parsePeriod(text string) (err error) {
 	c.remove = text == noSetting
-	if c.remove || c.period.UnmarshalText([]byte(text)) == nil && c.period != budget.NoPeriod {
+	if c.remove {
 		return nil
 	}
-	return fmt.Errorf("%q is not a period: give %s, or %s for no window", text, anyPeriod, noSetting)
+	if c.period, err = periodOf(text); err != nil {
+		err = fmt.Errorf("%w, or %s for no window", err, noSetting)
+	}
+	return err
+}
+
+// periodOf parses the name of a period.
+func periodOf(text string) (p budget.Period, err error) {
+	if p.UnmarshalText([]byte(text)) != nil || p == budget.NoPeriod {
+		return budget.NoPeriod, fmt.Errorf("%q is not a period: give %s", text, anyPeriod)
+	}
+	return p, nil
 }
 
 func (c *windowChange) parseAmount(text string) (err error) {
@@ -171,13 +192,13 @@ func (c windowChange) apply(tenant budget.TenantID, w budget.Window) (budget.Win
 	}
 	if c.setWeekday {
 		if w.Period != budget.Week {
-			return w, fmt.Errorf("--%s: the window is by the %s, and only a week has a first weekday: leave it out, or give --%s %s", weekStartsName, w.Period, windowName, budget.Week)
+			return w, fmt.Errorf("--%s: the window is by the %s, and only a week has a first weekday: %s", weekStartsName, w.Period, c.instead(budget.Week.String()))
 		}
 		w.Weekday = c.weekday
 	}
 	if c.day > 0 {
 		if w.Period != budget.Month {
-			return w, fmt.Errorf("--%s: the window is by the %s, and only a month has a first day: leave it out, or give --%s %s", monthStartsName, w.Period, windowName, budget.Month)
+			return w, fmt.Errorf("--%s: the window is by the %s, and only a month has a first day: %s", monthStartsName, w.Period, c.instead(budget.Month.String()))
 		}
 		w.Day = c.day
 	}
@@ -224,9 +245,9 @@ func localTime(t time.Time, zone *time.Location) string {
 	return t.In(zone).Format("2006-01-02 15:04:05.999 -07:00")
 }
 
-// printEpoch prints the epoch of a balance, if the tenant has had a window. endedHolds is the
-// number of open holds of ended epochs.
-func printEpoch(w io.Writer, b budget.Balance, endedHolds int) {
+// printEpoch prints the epoch of a balance, if the limit has had a window. in stands before
+// the ended epochs, such as "in 2 open holds of".
+func printEpoch(w io.Writer, b budget.Balance, in string) {
 	e, zone := b.Epoch, zoneOf(b.Settings.Window)
 	switch {
 	case e == (budget.Epoch{}):
@@ -236,14 +257,14 @@ func printEpoch(w io.Writer, b budget.Balance, endedHolds int) {
 		fmt.Fprintf(w, "epoch      %s to %s\n", localTime(e.Start.Time(), zone), localTime(e.End.Time(), zone))
 	}
 	if b.Ended > 0 {
-		fmt.Fprintf(w, "ended      %s reserved in %s of ended epochs\n", b.Ended, wording.Count(endedHolds, "open hold"))
+		fmt.Fprintf(w, "ended      %s reserved %s ended epochs\n", b.Ended, in)
 	}
 }
 
 // epochText is printEpoch and printRenewal for a line of tenant watch.
-func epochText(b budget.Balance, r renewal, endedHolds int) (text string) {
+func epochText(b budget.Balance, r renewal, in string) (text string) {
 	if b.Ended > 0 {
-		text = fmt.Sprintf("  ended epochs %s in %s", b.Ended, wording.Count(endedHolds, "hold"))
+		text = fmt.Sprintf("  ended epochs %s%s", b.Ended, in)
 	}
 	if r.At != 0 {
 		text += "  renews " + r.String()

@@ -44,7 +44,7 @@ boundaries 2018-12-05 00:00:00 +00:00  2018-12-05T00:00:00Z`},
 			t.Fatalf("%s: %d boundaries, %v", c.name, len(boundaries), err)
 		}
 		var text strings.Builder
-		preview{Tenant: "acme", Boundaries: boundaries}.print(&text)
+		preview{Tenant: "acme", previewTerms: previewTerms{Boundaries: boundaries}}.print(&text)
 		if !strings.Contains(text.String(), c.want+"\n") {
 			t.Errorf("%s: %s\nwant %s", c.name, text.String(), c.want)
 		}

@@ -79,7 +79,12 @@ func exerciseInstruments(t *testing.T, node *coordinator.Coordinator, server *re
 			t.Fatal(err)
 		}
 	}
-	if _, err := node.Configure(t.Context(), "acme", budget.AtThresholds(1, 50), budget.InWindow(budget.Window{Period: budget.Month})); err != nil {
+	thresholds, err := budget.NewThresholds(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := node.Configure(t.Context(), "acme", budget.AtThresholds(1, 50), budget.InWindow(budget.Window{Period: budget.Month}),
+		budget.SetLimit(budget.Limit{Window: budget.Window{Period: budget.Day, Amount: budget.Dollar}, Thresholds: thresholds})); err != nil {
 		t.Fatal(err)
 	}
 	crossed, err := node.TryReserve(t.Context(), "acme", 2*budget.Cent)

@@ -27,6 +27,7 @@ type candidate struct {
 	epochs    int64      // that its accounts have begun after their first, by their balances
 
 	accounts func(context.Context) (map[budget.TenantID]budget.HoldList, error) // of an engine
+	limits   limitReader                                                        // of an engine
 	store    baseline.Store                                                     // of a baseline, over a separate connection
 }
 

@@ -45,6 +45,7 @@ type Config struct {
 	Concurrency int             // workers per node
 	Levels      int             // of each tenant; above 1, all tenants are below one root
 	FanOut      int             // maximum number of groups directly below the root or a group
+	Limits      int             // of each account; above 1, windows beside its base limit
 	RollEvery   time.Duration   // interval at which the budgets renew; 0 for never
 	Duration    time.Duration   // at most; with a Trace, 0 is unlimited
 	Warmup      time.Duration   // before the first round, not measured; or AutoWarmup
@@ -53,6 +54,7 @@ type Config struct {
 	Processes   bool            // whether each node is a process: os.Executable with the arguments "bench node"
 
 	Budget      budget.Microcents // of every tenant; 0 is from small to huge
+	LimitAmount budget.Microcents // of each limit beside the base limit; 0 is twice the budget
 	HoldsBefore int               // holds of a microcent, open before the measurement; without baselines
 
 	Prefix string // of the keys on a server of the user's; "" is a random one
@@ -73,7 +75,7 @@ func Defaults() Config {
 	return Config{
 		Spec:   workload.Defaults(),
 		Engine: report.EngineRedis, Redis: scratch.Embedded,
-		Levels: 1, FanOut: defaultFanOut,
+		Levels: 1, FanOut: defaultFanOut, Limits: 1,
 		Nodes: 3, Concurrency: 64, Duration: 10 * time.Second, Warmup: AutoWarmup,
 	}
 }
@@ -101,7 +103,7 @@ func (c Config) Validate() error {
 	for _, name := range c.Baselines {
 		errs = append(errs, require(slices.Contains(baseline.All, name), "baseline %q: give some of %v", name, baseline.All))
 	}
-	errs = append(errs, c.Spec.Validate(), c.validateLevels(), c.validateWindows(), c.validateEngine(), c.validatePrefix())
+	errs = append(errs, c.Spec.Validate(), c.validateLevels(), c.validateLimits(), c.validateWindows(), c.validateEngine(), c.validatePrefix())
 	return exit.With(exit.Usage, errors.Join(errs...))
 }
 

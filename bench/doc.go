@@ -27,6 +27,11 @@
 // clock. Latencies are also counted by second, to compare the seconds with a boundary with
 // the others. All that remains passes on, so that the check covers the budgets of all epochs.
 //
+// With [Config.Limits] each account has limits beside its base limit. They have twice its budget,
+// so that they change no answer and only their cost is measured, unless [Config.LimitAmount] is
+// set. The check covers each of them: until its next epoch a limit has committed and reserved
+// what the base limit has.
+//
 // # Measurements
 //
 // A decision is one answer of the engine, including refusals; a cycle is a reserve and its

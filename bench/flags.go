@@ -29,6 +29,8 @@ func flags(d Config) []cli.Flag {
 		&cli.IntFlag{Name: "tenants", Value: d.Tenants, Usage: "create `N` tenants, each with a budget"},
 		&cli.IntFlag{Name: "levels", Value: d.Levels, Usage: "give each tenant `N` levels, with a budget each, below one root; baselines except local have none"},
 		&cli.IntFlag{Name: "fanout", Value: d.FanOut, Usage: "divide the tenants into `N` groups on each level between the root and them (with --levels 3 or more)"},
+		&cli.IntFlag{Name: "limits", Value: d.Limits, Usage: "give each account `N` limits: its budget, and windows beside it that refuse nothing; baselines except local have none"},
+		amountFlag("limit-amount", "", "twice the budget", "grant `AMOUNT` to each limit beside the budget, with its unit (with --limits 2 or more)"),
 		&cli.DurationFlag{Name: "roll-every", Usage: "renew all budgets at this interval, by hourly windows and a clock that skips to the next hour; baselines have none", DefaultText: "never"},
 		&cli.IntFlag{Name: "concurrency", Value: d.Concurrency, Usage: "run `N` workers on each node"},
 		&cli.DurationFlag{Name: "duration", Value: d.Duration, Usage: "measure for this time; with --trace, until its last line unless this is set"},
@@ -68,7 +70,7 @@ func configOf(cc *cli.Context) (Config, error) {
 			Zipf: cc.Float64("zipf"), Above: cc.Int("overrun-permille"), HoldTime: cc.Duration("hold-time"),
 			Rate: cc.Float64("rate"), Speed: cc.Float64("speed"), Trace: cc.String("trace"), MaxOutput: cc.Int64("max-output"),
 		},
-		Engine: cc.String("engine"), Nodes: cc.Int("nodes"), Partitions: cc.Int("partitions"), Concurrency: cc.Int("concurrency"), Levels: cc.Int("levels"), FanOut: cc.Int("fanout"), RollEvery: cc.Duration("roll-every"),
+		Engine: cc.String("engine"), Nodes: cc.Int("nodes"), Partitions: cc.Int("partitions"), Concurrency: cc.Int("concurrency"), Levels: cc.Int("levels"), FanOut: cc.Int("fanout"), Limits: cc.Int("limits"), RollEvery: cc.Duration("roll-every"),
 		Duration: cc.Duration("duration"), Warmup: Defaults().Warmup, Rounds: cc.Int("rounds"), Processes: cc.Bool("processes"),
 		Prefix: cc.String("prefix"), Input: cc.App.Reader,
 	}
@@ -96,14 +98,18 @@ func configOf(cc *cli.Context) (Config, error) {
 	if err := validateSet(cc, c); err != nil {
 		return Config{}, err
 	}
-	var errIn, errOut, errBudget error
+	var errIn, errOut, errBudget, errLimit error
 	c.InputPrice, errIn = amountOf(cc, "input-price")
 	c.OutputPrice, errOut = amountOf(cc, "output-price")
 	if cc.IsSet("budget") {
 		c.Budget, errBudget = amountOf(cc, "budget")
 		errBudget = cmp.Or(errBudget, workload.Require(c.Budget != 0, "--budget $0.00: give more"))
 	}
-	return c, errors.Join(errIn, errOut, errBudget)
+	if cc.IsSet("limit-amount") {
+		c.LimitAmount, errLimit = amountOf(cc, "limit-amount")
+		errLimit = cmp.Or(errLimit, workload.Require(c.LimitAmount != 0, "--limit-amount $0.00: give more"))
+	}
+	return c, errors.Join(errIn, errOut, errBudget, errLimit)
 }
 
 // redisOf returns the address of the Redis, and the secrets of a server of the user's. The
@@ -134,6 +140,7 @@ func validateSet(cc *cli.Context, c Config) error {
 	return cmp.Or(
 		unless(c.Workload == workload.Zipf, "zipf", " has no effect: give --workload zipf, too"),
 		unless(c.Levels >= 3, "fanout", " has no effect: give --levels 3 or more, too"),
+		unless(c.Limits >= 2, "limit-amount", " has no effect: give --limits 2 or more, too"),
 		unless(c.RollEvery != 0, "roll-every", " 0s: give %s to %s, or leave it out", minRollEvery, maxRollEvery),
 		unless(c.Rate != 0, "rate", " 0: give requests per second above 0, at most %d", workload.MaxRate),
 		unless(c.Warmup >= 0, "warmup", " %s: give 0s to %s", c.Warmup, maxDuration),

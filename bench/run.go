@@ -223,7 +223,7 @@ func (b *benchRun) report() report.Report {
 	c, ours := b.config, b.target.ours
 	best := ours.best()
 	r := report.Report{
-		Engine: c.Engine, Nodes: c.Nodes, Processes: c.Processes, Tenants: c.Tenants, Concurrency: c.Concurrency, Levels: c.Levels,
+		Engine: c.Engine, Nodes: c.Nodes, Processes: c.Processes, Tenants: c.Tenants, Concurrency: c.Concurrency, Levels: c.Levels, Limits: c.Limits,
 		Seed: c.Seed, Trace: c.TraceName(), Workload: c.describeWorkload(len(ours.pools)), Rounds: len(best.rounds),
 		Reserve: best.runner.Reserve.Latency(), Commit: best.runner.Commit.Latency(),
 		CyclesPerSecond:    metrics.Median(metrics.Each(best.rounds, func(s runner.RoundStats) float64 { return s.Rate(s.Cycles) })),

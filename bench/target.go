@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -48,6 +49,8 @@ type tenantSet struct {
 	budgets []budget.Microcents
 	above   []ancestor       // of the tenants, with --levels
 	first   []budget.Instant // starts of the tenants' first epochs; nil without windows
+	limits  []budget.Limit   // of each account, beside its base limit
+	began   time.Time        // before the accounts were created
 }
 
 // openTarget returns a target whose tenants exist and are known to every node. opening
@@ -70,6 +73,7 @@ func openTarget(ctx, opening context.Context, c Config, unit budget.Microcents) 
 	if err == nil {
 		t.tenants = tenantNames(c.Tenants)
 		t.tenantSet = t.levelled(c.Levels, c.FanOut)
+		t.limits, t.began = c.limits(), time.Now()
 		sizes := []int{0} // go-redis' default
 		if t.space != nil && len(c.Baselines) > 0 {
 			sizes = poolSizes(c.Concurrency)
@@ -249,6 +253,9 @@ func (t *target) setUpBursar(ctx context.Context, c Config, e *candidate, sizes 
 	e.accounts = func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
 		return audit.Read(ctx, t.space.Client(), e.tenantSet.prefix)
 	}
+	e.limits = func(ctx context.Context, tenant budget.TenantID) (budget.LimitList, error) {
+		return audit.Limits(ctx, t.space.Client(), e.tenantSet.prefix, tenant)
+	}
 	if c.RollEvery > 0 {
 		e.tenantSet = e.tenantSet.windowed()
 	}
@@ -320,7 +327,7 @@ func (t *target) setUpLocal(ctx context.Context, c Config, e *candidate) error {
 	if err != nil {
 		return err
 	}
-	config.Local = true
+	config.Local, e.limits = true, engine.Limits
 	e.addPool(0, new(baseline.RoundTrips), runner.New(slices.Repeat([]runner.Engine{engine}, c.Nodes), config, e.tenantSet.tenants))
 	e.accounts = func(ctx context.Context) (map[budget.TenantID]budget.HoldList, error) {
 		all := make(map[budget.TenantID]budget.HoldList, len(e.tenantSet.tenants))

@@ -66,6 +66,7 @@ func (c *candidate) readMoney(ctx context.Context) (money report.Overspending, b
 	} else if stored, err = c.accounts(ctx); err == nil {
 		set, stored, c.epochs = set.overEpochs(stored)
 		books = set.verify(stored, c.ledger)
+		err = set.verifyLimits(ctx, &books, c.limits, stored)
 		for i, tenant := range set.tenants {
 			spent[i] = spentOf(stored[tenant].Balance)
 		}

@@ -66,6 +66,9 @@ func (s tenantSet) windowed() tenantSet {
 // create creates an account, and with windows returns the start of its first epoch.
 func (s tenantSet) create(ctx context.Context, node budget.Engine, tenant budget.TenantID, amount budget.Microcents) (first budget.Instant, err error) {
 	var settings []budget.Setting
+	for _, l := range s.limitsOf(amount) {
+		settings = append(settings, budget.SetLimit(l))
+	}
 	if s.first != nil {
 		settings = append(settings, budget.InWindow(hourly))
 	}

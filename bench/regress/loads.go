@@ -91,9 +91,26 @@ func (f *fixture) loads(ctx context.Context) ([]load, error) {
 			return nil, err
 		}
 	}
+	limited := make([]budget.TenantID, together)
+	for k := range limited {
+		limited[k] = budget.TenantID(fmt.Sprintf("daily-%02d", k))
+	}
+	limit := func(ctx context.Context) error {
+		for _, tenant := range limited {
+			day := budget.SetLimit(budget.Limit{Window: budget.Window{Period: budget.Day, Amount: wealth}})
+			if _, err := f.node.EnsureTenant(ctx, tenant, wealth, day); err != nil {
+				return err
+			}
+			if _, err := f.node.Remaining(ctx, tenant); err != nil { // the node learns its limits and boundaries
+				return err
+			}
+		}
+		return nil
+	}
 	ids := make([]budget.ReservationID, alone)
 	reserve := func(ctx context.Context, i int) (err error) { ids[i], err = f.reserve(ctx, hot); return err }
 	reserveEach := func(ctx context.Context, k int) (err error) { ids[k], err = f.reserve(ctx, tenants[k]); return err }
+	reserveLimited := func(ctx context.Context, k int) (err error) { ids[k], err = f.reserve(ctx, limited[k]); return err }
 	commit := func(ctx context.Context, i int) error { return f.commit(ctx, ids[i]) }
 	release := func(ctx context.Context, i int) error { return f.release(ctx, ids[i]) }
 	refused := func(ctx context.Context, _ int) error { return f.refused(ctx, hot) }
@@ -126,6 +143,10 @@ func (f *fixture) loads(ctx context.Context) ([]load, error) {
 		{name: "one caller, refusal", decisions: alone, run: repeat(refused)},
 		{name: fmt.Sprintf("%d callers of a tenant", together), decisions: 2 * crowds * together, run: crowd(aheadOfPartition, reserve)},
 		{name: fmt.Sprintf("%d tenants", together), decisions: 2 * crowds * together, run: crowd(aheadOfServer, reserveEach)},
+		{
+			name: fmt.Sprintf("%d tenants with two limits", together), decisions: 2 * crowds * together,
+			before: limit, run: crowd(aheadOfServer, reserveLimited),
+		},
 	}, nil
 }
 

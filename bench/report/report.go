@@ -18,6 +18,7 @@ type Report struct {
 	Processes   bool     `json:"processes,omitempty"` // whether each node was a process
 	Tenants     int      `json:"tenants"`
 	Levels      int      `json:"levels,omitempty"`  // of each tenant
+	Limits      int      `json:"limits,omitempty"`  // of each account; 1 is the budget alone
 	Windows     *Windows `json:"windows,omitempty"` // nil unless budgets renewed
 	Concurrency int      `json:"concurrency"`       // workers per node
 	Seed        uint64   `json:"seed"`

@@ -30,7 +30,7 @@
 // With [Config.Limits] each account has limits beside its base limit. They have twice its budget,
 // so that they change no answer and only their cost is measured, unless [Config.LimitAmount] is
 // set. The check covers each of them: until its next epoch a limit has committed and reserved
-// what the base limit has.
+// the same amounts as the base limit.
 //
 // # Measurements
 //

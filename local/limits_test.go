@@ -382,7 +382,7 @@ func (e *Engine) auditLimits(tenant budget.TenantID) error {
 	return nil
 }
 
-// limitCycle uses a tenant at random, and returns what it committed.
+// limitCycle uses a tenant at random, and returns the amount that it committed.
 func (e *Engine) limitCycle(tenant budget.TenantID, random *rand.Rand, now *atomic.Int64) (spent budget.Microcents, err error) {
 	ctx := context.Background()
 	amount := budget.Microcents(1 + random.IntN(60))

@@ -225,8 +225,8 @@ local function limitsAfter(i, limits)
 	return not code and all, code
 end
 
--- setLimits makes changes of a tenant's limits, of which it had the set before, and returns what
--- remains of each that it sets.
+-- setLimits makes changes of a tenant's limits, and returns the remaining amount of each that it
+-- sets. before is the set of those that the tenant had.
 local function setLimits(i, limits, before)
 	local remaining = ''
 	for n = 1, #limits do

@@ -249,7 +249,7 @@ if features % 2 >= $BATCH_LIMITS then
 		checkLimit(i)
 	end
 end
-local lacks = nil -- accounts of which the batch lacks a limit
+local lacks = nil -- accounts with limits that the batch lacks
 
 -- The writes to come: arguments of HSET and ZADD; holds that operations settled; holds
 -- that a deadline or a repair ended; timers to remove; lists of fields to delete.

@@ -25,9 +25,9 @@ end
 -- accountsOf returns the places of the accounts of a set of a tenant's levels, each with its
 -- limits, that exist and have serials up to newest; then the set of these levels, and the
 -- largest serial. It returns nil if one is damaged. A hold that is restored, and was made at
--- the time restored, had no part in limits that began later, nor has it in limits with larger
--- serials than these; but in all limits that are older than an account of its levels, since it
--- counts in each of those. When a limit began is unknown once it has dropped an epoch.
+-- the time restored, doesn't count in limits that began later, nor in limits with larger serials
+-- than these; but it counts in all limits that are older than an account of its levels, since it
+-- counts in each of those accounts. When a limit began is unknown once it has dropped an epoch.
 accountsOf = function(tenant, levels, newest, restored)
 	local found, part, last, bit, name, base, later = {}, 0, 0, 1, tenant, 0, {}
 	local function add(name)

@@ -43,7 +43,7 @@ local function timesIn(text, zone, count)
 	return { sub(text, 5, zone + 4), times, ascend }
 end
 
--- parse returns what a text has: settings, or a zone of that length and a number of times.
+-- parse returns the settings in a text, or its zone of that length and its number of times.
 parse = function(text, zone, count)
 	local result = parsed[text]
 	if result == nil then

@@ -257,7 +257,7 @@ func TestReturns(t *testing.T) {
 	}
 }
 
-// An account that rolls while it is verified is no finding.
+// An account that rolls while it is verified isn't reported.
 func TestVerifyWhileEpochsEnd(t *testing.T) {
 	t.Parallel()
 	w := newWindowScene(t)

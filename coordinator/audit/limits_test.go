@@ -146,7 +146,7 @@ func TestVerifyFindsEachDamagedLimit(t *testing.T) {
 	s.finds("restored")
 }
 
-// A limit that is set, removed or renewed while it is verified is no finding.
+// A limit that is set, removed or renewed while it is verified isn't reported.
 func TestVerifyWhileLimitsChange(t *testing.T) {
 	t.Parallel()
 	s := newLimitScene(t)

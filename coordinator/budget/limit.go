@@ -19,8 +19,8 @@ import (
 // its level: those of a level follow its base limit in the order of their periods.
 // Flags and caps are those of the tenant.
 //
-// A new limit begins with its whole amount, and has no part in holds that are older; a limit
-// that is removed, or whose tenant is deleted, has no part in any more. Grants and withdrawals
+// A new limit begins with its whole amount, and doesn't count older holds; a limit that is
+// removed, or whose tenant is deleted, is gone with all that it counted. Grants and withdrawals
 // don't change a limit.
 type Limit struct {
 	// Window says how the limit renews, as in [Settings.Window]. It needs a period and an amount.

@@ -51,13 +51,13 @@ var brokenLimits = map[string]struct {
 	"expiresAtBase":  {brokenWindow{expiresAtBase, []string{"a hold expires in every limit", "a settle moves every limit of every level"}}, true},
 	"releasesAtBase": {brokenWindow{releasesAtBase, []string{"a settle moves every limit", "a settle moves every limit of every level"}}, true},
 	"endsInLaterLimits": {brokenWindow{endsInLaterLimits, []string{
-		"a limit that is set later has no part in a hold",
+		"a limit that is set later doesn't count a hold",
 		"limits of a level that are set or removed",
-		"a limit that is removed and set again has no part in a hold",
+		"a limit that is removed and set again doesn't count a hold",
 	}}, true},
 	"endsInLimitSetAgain": {brokenWindow{endsInLimitSetAgain, []string{
 		"limits of a level that are set or removed",
-		"a limit that is removed and set again has no part in a hold",
+		"a limit that is removed and set again doesn't count a hold",
 		"a limit with holds of ended epochs is removed",
 	}}, true},
 	"limitsBeforeBase": {brokenWindow{limitsBeforeBase, []string{
@@ -105,7 +105,7 @@ var brokenLimits = map[string]struct {
 	}}, true},
 	"availableOfBase": {brokenWindow{availableOfBase, []string{
 		"commit available charges the least amount of all limits",
-		"commit available charges what the limits of all levels have",
+		"commit available charges the least amount of the limits of all levels",
 	}}, true},
 	"overdrawsOfBase": {brokenWindow{overdrawsOfBase, []string{
 		"the overdraft of a limit is its own",
@@ -148,9 +148,9 @@ var brokenLimits = map[string]struct {
 		"a removed limit is gone",
 		"a limit with holds of ended epochs is removed",
 	}}, true},
-	"removesNothing": {brokenWindow{removesNothing, []string{"a removed limit is gone", "a removed limit has no part in its holds"}}, true},
+	"removesNothing": {brokenWindow{removesNothing, []string{"a removed limit is gone", "a removed limit doesn't count its holds"}}, true},
 	"removesWithoutHolds": {brokenWindow{removesWithoutHolds, []string{
-		"a removed limit has no part in its holds",
+		"a removed limit doesn't count its holds",
 		"limits of a level that are set or removed",
 	}}, true},
 	"removesPresent":      {brokenWindow{removesPresent, []string{"a removed limit is gone"}}, true},

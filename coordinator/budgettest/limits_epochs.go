@@ -9,9 +9,9 @@ import (
 // limitHoldChecks are the checks of holds that are older than a limit, or than its removal.
 func limitHoldChecks() []check {
 	return []check{
-		{name: "a limit that is set later has no part in a hold", ttl: holdTTL, run: limitLater},
-		{name: "a limit that is removed and set again has no part in a hold", ttl: holdTTL, run: limitSetAfterRemoval},
-		{name: "a removed limit has no part in its holds", ttl: holdTTL, run: limitRemovedWithHolds},
+		{name: "a limit that is set later doesn't count a hold", ttl: holdTTL, run: limitLater},
+		{name: "a limit that is removed and set again doesn't count a hold", ttl: holdTTL, run: limitSetAfterRemoval},
+		{name: "a removed limit doesn't count its holds", ttl: holdTTL, run: limitRemovedWithHolds},
 		{name: "a limit with holds of ended epochs is removed", run: limitRemovedLate},
 	}
 }

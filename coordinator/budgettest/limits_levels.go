@@ -13,7 +13,7 @@ func limitLevelChecks() []check {
 		{name: "of equal limits the nearest level's first is named", run: limitLevelsEqual},
 		{name: "a settle moves every limit of every level", ttl: holdTTL, run: limitLevelsSettle},
 		{name: "an excess is covered by the limits of every level, or moves nothing", run: limitLevelsExcess},
-		{name: "commit available charges what the limits of all levels have", run: limitLevelsAvailable},
+		{name: "commit available charges the least amount of the limits of all levels", run: limitLevelsAvailable},
 		{name: "each check is made at all levels before their limits", run: limitLevelsRefuse},
 		{name: "limits of a level that is created or deleted", run: limitLevelsCreated},
 		{name: "limits of a level that are set or removed", ttl: holdTTL, run: limitLevelsLater},

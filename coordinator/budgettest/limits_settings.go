@@ -286,7 +286,7 @@ func limitOverflow(x *fixture) {
 	expect(x, budget.Balance{Outcome: budget.MissingTenant})(x.engine.Balance(x.ctx, "ghost"))
 }
 
-// limitFails makes changes of which one part is an error, which must change nothing of the others.
+// limitFails makes changes with an invalid part. None of the other parts takes effect.
 func limitFails(x *fixture) {
 	const most = budget.MaxMicrocents
 	week := per(budget.Week, 100)

@@ -39,7 +39,7 @@ const (
 	renewsOfBase                  // a refusal returns the next boundary of the base limit
 	readsBaseOnly                 // Remaining returns the least of the base limits
 	coversByBase                  // only the base limits need to cover an excess
-	availableOfBase               // CommitAvailable charges what the base limits can pay
+	availableOfBase               // CommitAvailable charges the amount that the base limits can pay
 	overdrawsOfBase               // the overdraft of the base limit counts for the others
 	overdrawsNoLimit              // the overdraft of a limit beside the base limit doesn't count
 	capsByLimits                  // holds count for caps once a limit
@@ -73,7 +73,7 @@ const (
 	ensuresLimitsOfOthers         // EnsureTenant sets the limits of a tenant that exists
 	ensuresNoLimits               // a new tenant has no limits
 	beginsWithBudget              // the limits of a new tenant begin with its budget
-	beginsWithSpent               // a new limit has what the base limit reserves and committed
+	beginsWithSpent               // a new limit begins with the reserved and committed amounts of the base limit
 	keepsDeletedLimits            // a recreated tenant has the limits of the deleted one
 	deletesBaseOnly               // a deleted tenant's limits still limit the holds of those below it
 	noEpochFirst                  // ErrNoEpoch before ErrNoLimit
@@ -90,7 +90,7 @@ const (
 	lastLimitMistake
 )
 
-// limitKey returns the key of a limit among the accounts, which is no tenant's name.
+// limitKey returns the key of a limit among the accounts. No tenant has such a name.
 func limitKey(tenant budget.TenantID, p budget.Period) budget.TenantID {
 	return budget.TenantID(rune(p)) + tenant
 }

@@ -61,7 +61,7 @@ type conversation struct {
 	unknown     int // consecutive replies, while opening, that prove nothing
 
 	// limits are the limits of tenants, as far as replies have shown them. A batch that lacks some
-	// is answered with them, and one that has others than exist is none the worse.
+	// is repeated with them, and a limit that doesn't exist is skipped.
 	limits map[budget.TenantID]budget.Periods
 
 	journal  journal

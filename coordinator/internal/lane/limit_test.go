@@ -108,7 +108,7 @@ func (s *simulation) restoreLost(t *testing.T, changes ...func(other *Node)) sto
 	return hold
 }
 
-// A hold that is restored has no part in a limit that began after it was made, also one that has
+// A hold that is restored doesn't count in a limit that began after it was made, also one that has
 // begun an epoch since, and none in limits that are younger than such a limit, except in those that are
 // older than one of its levels.
 func TestLostHoldIsRestoredInTheLimitsOfItsTime(t *testing.T) {

@@ -65,7 +65,7 @@ func TestPatchesToTheLaneAreNoticed(t *testing.T) {
 	}
 }
 
-// buildPatched builds the tests of the package with patches, of which each run applies one or none.
+// buildPatched builds the tests of the package with all patches; each run applies one or none.
 func buildPatched(t *testing.T, patches []patch) (binary string) {
 	t.Helper()
 	folder := t.TempDir()

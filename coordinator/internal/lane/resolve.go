@@ -245,7 +245,7 @@ func (l *Lane) observe(flags byte, damaged string, answers []Answer, b *Batch) {
 }
 
 // maxKnownLimits is the number of tenants with limits that a lane knows; beyond it the lane
-// learns them anew.
+// learns them again.
 const maxKnownLimits = 1 << 16
 
 // learnLimits keeps the limits that a batch lacked, and forgets those that it had and that

@@ -37,7 +37,7 @@ type Reply struct {
 	Time      int64 // partition time, Unix ms
 	Flags     byte
 	Codes     string
-	Lacking   []Lacking     // accounts of which the batch lacks a limit
+	Lacking   []Lacking     // accounts with limits that the batch lacks
 	Windows   []WindowAhead // of the accounts that have one
 	late      []lateSettle
 	remaining string // of the accounts, 8 bytes each
@@ -99,7 +99,7 @@ func AppliedCode(text string, operation int) byte {
 	return 0
 }
 
-// Lacking is an account of which a batch lacks a limit, and the periods of its limits.
+// Lacking is an account with a limit that the batch lacks, and the periods of its limits.
 type Lacking struct {
 	Account int
 	Limits  budget.Periods
